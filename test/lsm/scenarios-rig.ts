@@ -21,7 +21,8 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { RuntimePolicy } from '@bailiff/policy';
-import { loadPolicyFile, mergePolicies, type NamedPolicy, type PolicySet } from '@bailiff/runtime';
+import { loadPolicyFile, type NamedPolicy, type PolicySet } from '@bailiff/runtime';
+import { mergePolicies } from '@bailiff/runtime/testing';
 import { compileProgram } from '../vm/compile.ts';
 import { acts, installFile, Mounts, type Pod, type Rig, Running, removeCgroup } from './harness/rig.ts';
 

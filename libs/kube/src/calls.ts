@@ -5,7 +5,7 @@
  */
 import { apiPath, type KubeApi } from './client.ts';
 import { KubeError, nullOn } from './errors.ts';
-import type { KubeList, KubeObject, Node, Pod, Taint } from './types.ts';
+import type { KubeObject, Node, Pod, Taint } from './types.ts';
 
 /** Identifies one pod by UID. */
 export interface PodRefWithUid {
@@ -135,25 +135,6 @@ export async function evictPod(
       ...timing(options),
     }),
   );
-}
-
-/**
- * Marks a node unschedulable or schedulable. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT (other
- * UID)
- */
-export async function cordonNode(
-  client: KubeApi,
-  node: { name: string; uid?: string },
-  unschedulable: boolean,
-  options: CallOptions = {},
-): Promise<Node> {
-  return client.request<Node>({
-    verb: 'PATCH',
-    path: apiPath`/api/v1/nodes/${node.name}`,
-    query: dryRunQuery(options),
-    body: { metadata: node.uid === undefined ? {} : { uid: node.uid }, spec: { unschedulable: unschedulable || null } },
-    ...timing(options),
-  });
 }
 
 /**
@@ -301,24 +282,6 @@ export function getObject<T = KubeObject>(
 ): Promise<T | null> {
   const accept = options.accept === undefined ? {} : { accept: options.accept };
   return nullOn('KUBE_NOT_FOUND', client.request<T>({ path, ...accept, ...timing(options) }));
-}
-
-/**
- * Lists a collection page by page. @throws KubeError KUBE_GONE if paging took too long; list again
- */
-export async function* listAll<T = KubeObject>(
-  client: KubeApi,
-  path: string,
-  options: CallOptions & { labelSelector?: string; fieldSelector?: string; limit?: number } = {},
-): AsyncGenerator<T> {
-  const { labelSelector, fieldSelector, limit = 500 } = options;
-  let token: string | undefined;
-  do {
-    const query = { labelSelector, fieldSelector, limit, continue: token };
-    const page: KubeList<T> = await client.request<KubeList<T>>({ path, query, ...timing(options) });
-    yield* page.items ?? [];
-    token = page.metadata.continue || undefined;
-  } while (token !== undefined);
 }
 
 function deleteOptions(from: {

@@ -2,7 +2,7 @@
  * In-memory model of one collection of an API server, for tests of `KubeApi` users: consistent
  * paged lists, watches from a version, bookmarks, compaction, and scripted faults.
  */
-import type { KubeApi, RequestOptions, WatchOptions } from './client.ts';
+import { apiPath, type KubeApi, type RequestOptions, type WatchOptions } from './client.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import type { KubeObject } from './types.ts';
 
@@ -159,4 +159,38 @@ export class ModelCollection implements KubeApi {
 function strike(fault: WatchFault, options: WatchOptions): void {
   if (fault.kind === 'cut') throw new KubeError('KUBE_UNREACHABLE', 'watch: cut');
   if (fault.kind === 'error-event') options.onEvent({ type: 'ERROR', object: { kind: 'Status', code: 500 } });
+}
+
+export interface TokenRequestOptions {
+  audiences: readonly string[];
+  /** A real server issues tokens for at least ten minutes. */
+  expirationSeconds?: number;
+  /** The pod that the token is bound to. */
+  pod?: { name: string; uid: string };
+}
+
+/**
+ * Requests a token, as a kubelet does for a pod. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT
+ * (the pod's UID differs)
+ */
+export async function requestToken(
+  client: KubeApi,
+  account: { namespace: string; name: string },
+  options: TokenRequestOptions,
+): Promise<{ token: string; expirationTimestamp: string }> {
+  const { audiences, expirationSeconds, pod } = options;
+  const answer = await client.request<{ status: { token: string; expirationTimestamp: string } }>({
+    verb: 'POST',
+    path: apiPath`/api/v1/namespaces/${account.namespace}/serviceaccounts/${account.name}/token`,
+    body: {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      spec: {
+        audiences,
+        ...(expirationSeconds === undefined ? {} : { expirationSeconds }),
+        ...(pod ? { boundObjectRef: { kind: 'Pod', apiVersion: 'v1', ...pod } } : {}),
+      },
+    },
+  });
+  return answer.status;
 }

@@ -1,5 +1,5 @@
-/** Service account tokens: request one, and review one with the API server. */
-import { apiPath, type KubeApi } from './client.ts';
+/** Service account tokens, reviewed by the API server. */
+import type { KubeApi } from './client.ts';
 
 /** User of a token, as the API server reports it. */
 export interface TokenUserInfo {
@@ -51,39 +51,4 @@ export async function reviewToken(
     ...timing(options),
   });
   return answer?.status ?? {};
-}
-
-export interface TokenRequestOptions extends CallOptions {
-  audiences: readonly string[];
-  /** A real server issues tokens for at least ten minutes. */
-  expirationSeconds?: number;
-  /** The pod that the token is bound to. */
-  pod?: { name: string; uid: string };
-}
-
-/**
- * Requests a token, as a kubelet does for a pod. @throws KubeError KUBE_NOT_FOUND, KUBE_CONFLICT
- * (the pod's UID differs)
- */
-export async function requestToken(
-  client: KubeApi,
-  account: { namespace: string; name: string },
-  options: TokenRequestOptions,
-): Promise<{ token: string; expirationTimestamp: string }> {
-  const { audiences, expirationSeconds, pod } = options;
-  const answer = await client.request<{ status: { token: string; expirationTimestamp: string } }>({
-    verb: 'POST',
-    path: apiPath`/api/v1/namespaces/${account.namespace}/serviceaccounts/${account.name}/token`,
-    body: {
-      apiVersion: AUTHENTICATION,
-      kind: 'TokenRequest',
-      spec: {
-        audiences,
-        ...(expirationSeconds === undefined ? {} : { expirationSeconds }),
-        ...(pod ? { boundObjectRef: { kind: 'Pod', apiVersion: 'v1', ...pod } } : {}),
-      },
-    },
-    ...timing(options),
-  });
-  return answer.status;
 }

@@ -4,7 +4,7 @@ import { type RuntimePolicyInput, runtimePolicy } from '@bailiff/policy';
 import type { OperationName } from '@bailiff/vocabulary';
 import type { Operation, TaskFacts } from './model/model.ts';
 import { mergeSelected } from './policies/merge.ts';
-import type { NamedPolicy } from './policies/select.ts';
+import { type NamedPolicy, type PodFacts, selects } from './policies/select.ts';
 import { socketValue } from './sets/names.ts';
 import type { PolicySet } from './sets/set.ts';
 
@@ -38,3 +38,17 @@ export const onAddress = (op: OperationName, address: string, port: number, prot
   port,
   protocol,
 });
+
+/**
+ * Policy set of a container. `container` is null for containers whose name is not known yet. Null
+ * if no policy selects it.
+ * @throws PolicyError POLICY_LIMIT
+ */
+export function mergePolicies(
+  policies: readonly NamedPolicy[],
+  pod: PodFacts,
+  container: string | null,
+): PolicySet | null {
+  const holding = policies.filter((named) => selects(named, pod, container));
+  return holding.length === 0 ? null : mergeSelected(holding);
+}

@@ -2,11 +2,10 @@
 import { SetHeadLayout } from '@bailiff/bpf/runtime-layout';
 import { describe, expect, it } from 'vitest';
 import { cellName, describeRule, explain } from '../model/explain.ts';
-import { runtimePolicyJsonSchema } from '../policies/json-schema.ts';
-import { mergePolicies, mergeSelected } from '../policies/merge.ts';
+import { mergeSelected } from '../policies/merge.ts';
 import { containersNamed } from '../policies/select.ts';
 import type { PolicyError } from '../sets/errors.ts';
-import { onPath, onValue, policyOf, setOf, task } from '../testing.ts';
+import { mergePolicies, onPath, onValue, policyOf, setOf, task } from '../testing.ts';
 import { compileSet } from './compile.ts';
 import { encodeSet } from './encode.ts';
 import { pathHash } from './hash.ts';
@@ -239,30 +238,5 @@ describe('explaining', () => {
   it('describeRule - source and matches as text', () => {
     expect(describeRule(set.rules[1]!)).toMatchObject({ action: 'audit', vector: 'test-0/any', from: 'any' });
     expect(describeRule(set.rules[2]!).matches).toEqual(['mount umount']);
-  });
-});
-
-describe('JSON Schema', () => {
-  it('strict, with defaults optional and every kind of rule', () => {
-    const schema = runtimePolicyJsonSchema() as {
-      additionalProperties: boolean;
-      required?: string[];
-      properties: Record<string, { items?: { properties: object } }>;
-    };
-    expect(schema.additionalProperties).toBe(false);
-    expect(schema.required ?? []).toEqual([]);
-    expect(Object.keys(schema.properties['rules']?.items?.properties ?? {})).toEqual(
-      expect.arrayContaining([
-        'file',
-        'execute',
-        'drift',
-        'network',
-        'socket',
-        'unix',
-        'capabilities',
-        'mount',
-        'kernel',
-      ]),
-    );
   });
 });

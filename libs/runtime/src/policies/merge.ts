@@ -20,7 +20,7 @@ import {
   type RuleIR,
 } from '../sets/set.ts';
 import { expandRule } from './expand.ts';
-import { type NamedPolicy, type PodFacts, selects } from './select.ts';
+import type { NamedPolicy } from './select.ts';
 
 function actionOf(rule: RuntimeRule, policy: RuntimePolicy): RuleAction {
   if (policy.mode === 'enforce') return rule.action;
@@ -103,18 +103,4 @@ export function mergeSelected(policies: readonly NamedPolicy[]): PolicySet {
     onUnresolvableAddress: unresolvableOf(ADDRESS_KINDS, ordered),
   };
   return { digest: digestOf(content), ...content };
-}
-
-/**
- * Policy set of a container. `container` is null for containers whose name is not known yet. Null
- * if no policy selects it.
- * @throws PolicyError POLICY_LIMIT
- */
-export function mergePolicies(
-  policies: readonly NamedPolicy[],
-  pod: PodFacts,
-  container: string | null,
-): PolicySet | null {
-  const holding = policies.filter((named) => selects(named, pod, container));
-  return holding.length === 0 ? null : mergeSelected(holding);
 }

@@ -10,9 +10,9 @@ import { compileSet } from '../compile/compile.ts';
 import { encodeSet } from '../compile/encode.ts';
 import { explain } from '../model/explain.ts';
 import type { Operation } from '../model/model.ts';
-import { onAddress, onPath, onValue, socket, task } from '../testing.ts';
+import { mergePolicies, onAddress, onPath, onValue, socket, task } from '../testing.ts';
 import { loadPolicyFile } from './load.ts';
-import { mergePolicies, mergeSelected } from './merge.ts';
+import { mergeSelected } from './merge.ts';
 
 const folder = path.resolve(import.meta.dirname, '../../../../policies');
 const files = readdirSync(folder).filter((file) => file.endsWith('.yaml'));

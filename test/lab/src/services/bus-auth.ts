@@ -6,7 +6,8 @@
  */
 import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type KubeApi, type KubeObject, requestToken } from '@bailiff/kube';
+import type { KubeApi, KubeObject } from '@bailiff/kube';
+import { requestToken } from '@bailiff/kube/testing';
 import { pause } from '@bailiff/service/retry';
 import { MIRROR_ANNOTATION } from '../kubelet/pod.ts';
 import type { LabPlan, NodePlan } from '../plan.ts';
