@@ -4,11 +4,11 @@
     {
       'target_name': 'bailiff_bpf',
       'sources': [
-        'native/binding/binding.cc',
+        'native/binding/module.cc',
         'native/core/clsact.cc',
+        'native/core/libbpf-lines.cc',
         'native/core/link.cc',
         'native/core/link-monitor.cc',
-        'native/core/log.cc',
         'native/core/map.cc',
         'native/core/netlink.cc',
         'native/core/object.cc',

@@ -70,7 +70,6 @@ describe('native attach', () => {
       whileOursIsThere: 1,
       last: [true, false, null],
       end: { reached: true, qdiscs: 0 },
-      printed: [],
     });
   });
 

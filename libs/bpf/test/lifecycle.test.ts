@@ -51,7 +51,7 @@ describe('native lifecycle', () => {
     const program = object.program('second');
     object.close();
     object.close();
-    for (const call of [() => object.maps(), () => object.load(), () => object.map('table'), () => object.rodata()]) {
+    for (const call of [() => object.maps(), () => object.load(), () => object.map('table')]) {
       expect(call).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
     }
     map.set(KEY, VALUE);
@@ -64,14 +64,12 @@ describe('native lifecycle', () => {
     expect(() => program.attachTcx(1, { direction: 'ingress' })).toThrow(/BpfProgram is closed/);
   });
 
-  test('ring - take after close is BPF_CLOSED, while ref, unref and close may be repeated', () => {
+  test('ring - take after close is BPF_CLOSED, while close may be repeated', () => {
     const map = BpfMap.create({ type: MAP_TYPE.ringBuffer, keySizeBytes: 0, valueSizeBytes: 0, maxEntries: 4096 });
     const reader = new RingReader(map, { onBatch: () => undefined });
-    reader.ref().unref().ref();
     expect(reader.take()).toBeNull();
     reader.close();
     reader.close();
-    reader.ref().unref();
     expect(() => reader.take()).toThrow(expect.objectContaining({ code: 'BPF_CLOSED' }));
     expect(() => reader.drain()).toThrow(/RingReader is closed/);
   });
@@ -80,7 +78,6 @@ describe('native lifecycle', () => {
     const monitor = new LinkMonitor({ onLinks: () => undefined, onOverrun: () => undefined });
     monitor.close();
     monitor.close();
-    monitor.ref().unref();
   });
 
   test('arguments - wrong types are TypeErrors that name the argument', () => {
@@ -107,9 +104,6 @@ describe('native lifecycle', () => {
       [() => native().openRing(map.native, wrong('x'), 1, 1), /onBatch must be a function/],
       [() => native().openRing(map.native, () => undefined, 0, 1), /above 0/],
       [() => native().openLinkMonitor(() => undefined, wrong(null), 1), /onOverrun must be a function/],
-      [() => native().setLogger(wrong('x'), 0), /logger must be a function/],
-      [() => native().setLogger(null, 3), /maxLevel must be 0, 1 or 2/],
-      [() => native().getNsid(1, 1), /either a pid or a descriptor/],
       [() => getNsid({ pid: wrong('1') }), /pid must be/],
       [() => cgroupId(wrong(undefined)), /path must be a string/],
       [() => native().isBpffs(wrong({})), /path must be a string/],
@@ -173,14 +167,14 @@ describe('native lifecycle', () => {
     expect(seen).toEqual({ batches: 1, links: true });
   });
 
-  test.each(['exit', 'close-then-exit', 'unref', 'close'])('exit - clean with handles in state "%s"', async (how) => {
+  test.each(['exit', 'close-then-exit', 'close'])('exit - clean with handles in state "%s"', async (how) => {
     const child = await runScenario('lifecycle', 'exitWithOpenHandles', { args: [tiny, how] });
     expect(child).toMatchObject({ code: 0, signal: null, stderr: '', result: how });
   });
 
   test('callbacks - one that throws is an uncaughtException and its handle keeps working', async () => {
     const caught = await resultOf<string[]>('lifecycle', 'throwingCallbacks', { args: [tiny] });
-    expect(caught).toEqual(['ring 1', 'ring 2', 'links', 'logger']);
+    expect(caught).toEqual(['ring 1', 'ring 2', 'links']);
   });
 
   test('callbacks - one that throws with no handler ends the process as any uncaught error does', async () => {

@@ -3,7 +3,7 @@
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { DEFAULT_MAX_RECORDS } from '../src/core/ring-reader.ts';
-import { BpfMap, BpfObject, type BpfProgram, MAP_TYPE, RingReader, ringRecords } from '../src/index.ts';
+import { BpfMap, BpfObject, type BpfProgram, MAP_TYPE, RingReader } from '../src/index.ts';
 import { compileFixture, needsRoot, TempDir } from './helpers.ts';
 
 const dir = new TempDir();
@@ -31,6 +31,15 @@ function load(): { ring: BpfMap; emit: (lengthBytes: number, times?: number) => 
       for (const handle of [ring, program, object]) handle.close();
     },
   };
+}
+
+/** Payloads of a batch, as views into it. */
+function* ringRecords(batch: Buffer): Generator<Buffer> {
+  for (let offset = 0; offset < batch.length; ) {
+    const end = offset + 4 + batch.readUInt32LE(offset);
+    yield batch.subarray(offset + 4, end);
+    offset = Math.ceil(end / 8) * 8;
+  }
 }
 
 function lengths(batch: Buffer): number[] {
@@ -166,17 +175,5 @@ describe('native ring', () => {
     source.ring.close();
     source.emit(60);
     await waitFor(() => batches === 1, { what: 'a batch' });
-  });
-
-  test('records - cuts frames of any length, also at the padding', () => {
-    const frame = (payload: Buffer) => {
-      const bytes = Buffer.alloc(Math.ceil((4 + payload.length) / 8) * 8);
-      bytes.writeUInt32LE(payload.length);
-      payload.copy(bytes, 4);
-      return bytes;
-    };
-    const payloads = [0, 1, 3, 4, 5, 8, 12, 13].map((length) => Buffer.alloc(length, length));
-    expect([...ringRecords(Buffer.concat(payloads.map(frame)))]).toEqual(payloads);
-    expect([...ringRecords(Buffer.alloc(0))]).toEqual([]);
   });
 });

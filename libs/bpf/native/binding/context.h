@@ -1,17 +1,18 @@
-// State of the addon in one JavaScript environment (the main thread or a worker): constructors, the
-// error factory and the logger. There is no other state per thread, so any number of workers may
-// load the addon.
+// State of the addon in one JavaScript environment (the main thread or a worker): constructors and
+// the error factory. There is no other state per thread, so any number of workers may load the
+// addon.
 #pragma once
 
 #include <napi.h>
 
 #include <string>
-#include <vector>
 
 #include "../core/error.h"
-#include "../core/log.h"
+#include "convert.h"
 
 namespace bailiff {
+
+using Info = const Napi::CallbackInfo&;
 
 class Context {
  public:
@@ -22,42 +23,47 @@ class Context {
   Napi::FunctionReference objectClass, mapClass, programClass, linkClass, ringClass, monitorClass;
 
   void setErrorFactory(Napi::Function factory) { errorFactory_ = Napi::Persistent(factory); }
-  void setLogger(Napi::Value logger, LogLevel maxLevel);
-  LogLevel logLevel() const { return logLevel_; }
 
   // The error of errors.ts for a native error; a plain Error while no factory is set.
-  Napi::Value toError(const NativeError& error);
-  void deliver(const std::vector<LogLine>& lines);
+  Napi::Value toError(const NativeError& error) {
+    if (errorFactory_.IsEmpty()) {
+      return Napi::Error::New(env_, error.operation + ": errno " + std::to_string(error.error) + " " + error.detail)
+          .Value();
+    }
+    Napi::Value verifierLog = error.verifierLog.empty() ? env_.Null() : Napi::String::New(env_, error.verifierLog);
+    return errorFactory_.Call({Napi::String::New(env_, error.operation), Napi::Number::New(env_, error.error),
+                               Napi::String::New(env_, error.detail), verifierLog});
+  }
 
  private:
   Napi::Env env_;
   Napi::FunctionReference errorFactory_;
-  Napi::FunctionReference logger_;
-  LogLevel logLevel_ = LogLevel::kWarn;
 };
 
-// Runs one binding call: delivers libbpf's lines at its end, and turns native errors into
-// JavaScript errors.
+// Adds a function to an object. `body` gets the arguments and returns a value for toJs, or nothing.
+// Native errors become JavaScript errors.
 template <typename Body>
-Napi::Value guarded(Napi::Env env, Body&& body) {
-  Context& context = Context::of(env);
-  LogScope scope(context.logLevel());
-  try {
-    Napi::Value result = body();
-    context.deliver(scope.take());
-    return result;
-  } catch (const NativeError& error) {
-    context.deliver(scope.take());
-    throw Napi::Error(env, context.toError(error));
-  } catch (const std::invalid_argument& error) {
-    context.deliver(scope.take());
-    throw Napi::TypeError::New(env, error.what());
-  } catch (const Napi::Error&) {
-    context.deliver(scope.take());
-    throw;
-  } catch (const std::exception& error) {  // bad_alloc, length_error
-    throw Napi::Error::New(env, error.what());
-  }
+void addFunction(Napi::Object target, const char* name, Body body) {
+  auto call = [body](Info info) -> Napi::Value {
+    Napi::Env env = info.Env();
+    try {
+      if constexpr (std::is_void_v<decltype(body(info))>) {
+        body(info);
+        return env.Undefined();
+      } else {
+        return toJs(env, body(info));
+      }
+    } catch (const NativeError& error) {
+      throw Napi::Error(env, Context::of(env).toError(error));
+    } catch (const std::invalid_argument& error) {
+      throw Napi::TypeError::New(env, error.what());
+    } catch (const Napi::Error&) {
+      throw;
+    } catch (const std::exception& error) {  // bad_alloc, length_error
+      throw Napi::Error::New(env, error.what());
+    }
+  };
+  target.Set(name, Napi::Function::New(target.Env(), call, name));
 }
 
 }  // namespace bailiff

@@ -5,8 +5,12 @@
 #include <napi.h>
 
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "../core/map.h"
 #include "../core/rtnl.h"
@@ -79,28 +83,76 @@ inline bool isUnset(const Napi::Value& value) {
   return value.IsNull();
 }
 
-inline std::optional<uint32_t> toOptionalU32(const Napi::Value& value, const char* name) {
-  if (isUnset(value)) return std::nullopt;
-  return toU32(value, name);
-}
-
 inline std::optional<int32_t> toOptionalI32(const Napi::Value& value, const char* name) {
   if (isUnset(value)) return std::nullopt;
   return toI32(value, name);
 }
 
-inline Napi::Value fromBytes(Napi::Env env, const Bytes& bytes) {
-  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+// A record: an object with its fields, in the order and with the names of native.ts.
+using Fields = std::initializer_list<std::pair<const char*, Napi::Value>>;
+
+inline Napi::Object toObject(Napi::Env env, const Fields& fields) {
+  Napi::Object out = Napi::Object::New(env);
+  for (const auto& [name, value] : fields) out.Set(name, value);
+  return out;
 }
 
 template <typename T>
-Napi::Value fromOptional(Napi::Env env, const std::optional<T>& value) {
-  if (!value) return env.Null();
-  return Napi::Number::New(env, static_cast<double>(*value));
+Napi::Value toJs(Napi::Env env, const std::optional<T>& value);
+template <typename T>
+Napi::Value toJs(Napi::Env env, const std::vector<T>& list);
+
+inline Napi::Value toJs(Napi::Env, const Napi::Value& value) {
+  return value;
+}
+inline Napi::Value toJs(Napi::Env env, const std::string& text) {
+  return Napi::String::New(env, text);
+}
+inline Napi::Value toJs(Napi::Env env, const Bytes& bytes) {
+  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+}
+// A 64-bit value that JavaScript must not round is a BigInt, and is converted where it is returned.
+template <typename T, typename = std::enable_if_t<std::is_arithmetic_v<T>>>
+Napi::Value toJs(Napi::Env env, T value) {
+  if constexpr (std::is_same_v<T, bool>) return Napi::Boolean::New(env, value);
+  return Napi::Number::New(env, static_cast<double>(value));
 }
 
-Napi::Object fromMapInfo(Napi::Env env, const MapInfo& info);
-Napi::Object fromLink(Napi::Env env, const LinkRecord& link);
-Napi::Object fromAddress(Napi::Env env, const AddressRecord& address);
+inline Napi::Value toJs(Napi::Env env, const NetkitInfo& netkit) {
+  return toObject(env, {{"primary", toJs(env, netkit.primary)}, {"peerDrops", toJs(env, netkit.peerDrops)}});
+}
+
+inline Napi::Value toJs(Napi::Env env, const LinkRecord& link) {
+  return toObject(env, {
+                           {"removed", toJs(env, link.removed)},
+                           {"ifindex", toJs(env, link.ifindex)},
+                           {"name", toJs(env, link.name)},
+                           {"kind", toJs(env, link.kind)},
+                           {"mac", toJs(env, link.mac)},
+                           {"flags", toJs(env, link.flags)},
+                           {"mtu", toJs(env, link.mtu)},
+                           {"operstate", toJs(env, link.operstate)},
+                           {"master", toJs(env, link.master)},
+                           {"peerIfindex", toJs(env, link.peerIfindex)},
+                           {"linkNetnsid", toJs(env, link.linkNetnsid)},
+                           {"newNetnsid", toJs(env, link.newNetnsid)},
+                           {"rxPackets", toJs(env, link.rxPackets)},
+                           {"txPackets", toJs(env, link.txPackets)},
+                           {"xdp", toJs(env, link.xdp)},
+                           {"netkit", toJs(env, link.netkit)},
+                       });
+}
+
+template <typename T>
+Napi::Value toJs(Napi::Env env, const std::optional<T>& value) {
+  return value ? toJs(env, *value) : env.Null();
+}
+
+template <typename T>
+Napi::Value toJs(Napi::Env env, const std::vector<T>& list) {
+  Napi::Array out = Napi::Array::New(env, list.size());
+  for (uint32_t i = 0; i < list.size(); i++) out.Set(i, toJs(env, list[i]));
+  return out;
+}
 
 }  // namespace bailiff

@@ -6,17 +6,10 @@
 
 #include <initializer_list>
 #include <memory>
-#include <string>
 
 #include "context.h"
 
 namespace bailiff {
-
-// Turns a pending JavaScript exception, if there is one, into an uncaughtException.
-void reportPending(napi_env env);
-
-// During a call from JavaScript.
-void callOrReport(Napi::Env env, Napi::Function callback, const std::initializer_list<napi_value>& arguments);
 
 // From the loop: opens the callback scope (async hooks, microtasks) that such a call needs.
 class JsCallback {
@@ -24,8 +17,18 @@ class JsCallback {
   JsCallback(Napi::Env env, Napi::Function callback, const char* resourceName)
       : env_(env), callback_(Napi::Persistent(callback)), context_(env, resourceName) {}
 
+  // By the C interface, because node-addon-api ends the process if a call fails while a worker is
+  // being terminated.
   // LOOP: on the environment's thread, with a HandleScope open, never from inside JavaScript.
-  void call(const std::initializer_list<napi_value>& arguments);
+  void call(const std::initializer_list<napi_value>& arguments) {
+    napi_value ignored = nullptr;
+    napi_status status = napi_make_callback(env_, context_, env_.Global(), callback_.Value(), arguments.size(),
+                                            arguments.begin(), &ignored);
+    bool pending = false;
+    if (status == napi_ok || napi_is_exception_pending(env_, &pending) != napi_ok || !pending) return;
+    napi_value exception = nullptr;
+    if (napi_get_and_clear_last_exception(env_, &exception) == napi_ok) napi_fatal_exception(env_, exception);
+  }
 
  private:
   Napi::Env env_;
@@ -37,15 +40,12 @@ class JsCallback {
 template <typename Body>
 void guardedInLoop(Napi::Env env, Body&& body) {
   Napi::HandleScope handles(env);
-  Context& context = Context::of(env);
-  LogScope scope(context.logLevel());
   try {
     try {
       body();
     } catch (const NativeError& error) {
-      napi_fatal_exception(env, context.toError(error));
+      napi_fatal_exception(env, Context::of(env).toError(error));
     }
-    context.deliver(scope.take());
   } catch (const Napi::Error&) {
     // LOOP: only while the environment is being terminated, so there is no handler.
   }

@@ -7,7 +7,9 @@
 #include <napi.h>
 
 #include <functional>
+#include <utility>
 
+#include "../core/error.h"
 #include "../core/poller.h"
 
 namespace bailiff {
@@ -25,12 +27,6 @@ class LoopHandle {
     if (poller_ != nullptr) poller_->resume();
   }
   void close();  // at once; may be repeated
-  void ref() {
-    if (poller_ != nullptr) poller_->ref();
-  }
-  void unref() {
-    if (poller_ != nullptr) poller_->unref();
-  }
 
  private:
   // State that libuv and the environment still point at after this is destroyed; freed by libuv's
@@ -44,5 +40,38 @@ class LoopHandle {
   Registration* registration_ = nullptr;  // SAFETY: likewise
   std::function<void()> onTeardown_;
 };
+
+inline LoopHandle::LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadable, std::function<void()> onTeardown)
+    : onTeardown_(std::move(onTeardown)) {
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) fail("poll.open", ENOSYS, "this environment has no loop");
+  poller_ = Poller::open(loop, fd, std::move(onReadable));
+  registration_ = new Registration{this, nullptr};
+  napi_status status = napi_add_async_cleanup_hook(
+      env,
+      [](napi_async_cleanup_hook_handle, void* data) {
+        LoopHandle* owner = static_cast<Registration*>(data)->owner;
+        if (owner == nullptr) return;  // closed already; libuv's callback will remove the hook
+        owner->close();
+        if (owner->onTeardown_) owner->onTeardown_();
+      },
+      registration_, &registration_->hook);
+  if (status != napi_ok) {
+    delete registration_;
+    poller_->close({});
+    fail("poll.open", ENOMEM, "no cleanup hook");
+  }
+}
+
+// In both cases the hook is removed only after libuv has closed the handle.
+inline void LoopHandle::close() {
+  if (poller_ == nullptr) return;
+  Registration* registration = std::exchange(registration_, nullptr);
+  registration->owner = nullptr;
+  std::exchange(poller_, nullptr)->close([registration] {
+    napi_remove_async_cleanup_hook(registration->hook);
+    delete registration;
+  });
+}
 
 }  // namespace bailiff

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "error.h"
-#include "log.h"
+#include "libbpf-lines.h"
 #include "rtnl.h"
 
 namespace bailiff {
@@ -39,9 +39,9 @@ std::string describe(const ClsactPlace& place) {
 // filter does not). The lines go into an error if there is one, otherwise nowhere.
 template <typename Call>
 int quietly(Call&& call, std::string& printed) {
-  LogScope scope(LogLevel::kInfo);
+  LibbpfLines lines;
   int error = call();
-  printed = scope.text();
+  printed = lines.text();
   return error;
 }
 

@@ -165,14 +165,6 @@ void Object::setInitialValue(const std::string& section, uint32_t offsetBytes, B
   std::copy_n(value.data, value.size, target + offsetBytes);
 }
 
-Bytes Object::initialValue(const std::string& section) const {
-  mustNotBeLoaded("object.initialValue");
-  size_t size = 0;
-  auto* from = static_cast<const uint8_t*>(bpf_map__initial_value(findSection(section, "object.initialValue"), &size));
-  if (from == nullptr) fail("object.initialValue", EINVAL, section);
-  return Bytes(from, from + size);
-}
-
 // libbpf loads without a log first, and with a log after a failure. Each program has its own
 // buffer, so that the next one does not overwrite the log of the failed one.
 void Object::load() {

@@ -61,7 +61,6 @@ class Object {
   void setProgramAutoload(const std::string& name, bool autoload);
   void reuseMap(const std::string& name, const std::string& path);
   void setInitialValue(const std::string& section, uint32_t offsetBytes, ByteView value);
-  Bytes initialValue(const std::string& section) const;
 
   void load();
 

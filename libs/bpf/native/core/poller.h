@@ -19,9 +19,6 @@ class Poller {
   // later and then calls `onClosed` (may be empty). No callback runs after close().
   void close(std::function<void()> onClosed);
 
-  void ref() { uv_ref(reinterpret_cast<uv_handle_t*>(&handle_)); }
-  void unref() { uv_unref(reinterpret_cast<uv_handle_t*>(&handle_)); }
-
  private:
   Poller() = default;
   ~Poller() = default;

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <linux/ethtool.h>
-#include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/pkt_sched.h>
@@ -59,28 +58,6 @@ NetkitInfo readNetkit(const Attributes& data) {
   data.u32(IFLA_NETKIT_PEER_POLICY, policy);
   info.peerDrops = policy == NETKIT_DROP;
   return info;
-}
-
-bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
-  if (message->nlmsg_type != RTM_NEWADDR || message->nlmsg_len < NLMSG_SPACE(sizeof(struct ifaddrmsg))) return false;
-  // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
-  auto* header = static_cast<const struct ifaddrmsg*>(NLMSG_DATA(message));
-  Attributes attributes = attributesOf(message, sizeof(*header));
-  // On a point-to-point link IFA_ADDRESS is the other end and IFA_LOCAL the own address.
-  const struct rtattr* at = attributes.find(IFA_LOCAL);
-  if (at == nullptr) at = attributes.find(IFA_ADDRESS);
-  size_t wanted = header->ifa_family == AF_INET6 ? 16 : 4;
-  if (at == nullptr || RTA_PAYLOAD(at) != wanted) return false;
-  char text[INET6_ADDRSTRLEN];
-  if (::inet_ntop(header->ifa_family, RTA_DATA(at), text, sizeof(text)) == nullptr) return false;
-  out.ifindex = header->ifa_index;
-  out.family = header->ifa_family;
-  out.address = text;
-  out.prefixLength = header->ifa_prefixlen;
-  out.scope = header->ifa_scope;
-  out.flags = header->ifa_flags;
-  attributes.u32(IFA_FLAGS, out.flags);
-  return true;
 }
 
 bool parseLocalRoute(const struct nlmsghdr* message, std::string& out) {
@@ -183,22 +160,6 @@ std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targe
   return found;
 }
 
-std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid) {
-  NetlinkSocket socket("netlink.dumpAddresses");
-  NetlinkRequest request(RTM_GETADDR, NLM_F_DUMP);
-  request.header(ifaddrmsg{});
-  if (targetNetnsid) request.attributeU32(IFA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
-  std::vector<AddressRecord> addresses;
-  socket.request(
-      request,
-      [&](const struct nlmsghdr* message) {
-        AddressRecord address;
-        if (parseAddress(message, address)) addresses.push_back(std::move(address));
-      },
-      [&] { addresses.clear(); });
-  return addresses;
-}
-
 std::vector<std::string> dumpLocalNetworks() {
   NetlinkSocket socket("netlink.dumpLocalNetworks");
   std::vector<std::string> networks;
@@ -224,16 +185,11 @@ std::vector<std::string> dumpLocalNetworks() {
   return networks;
 }
 
-std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd) {
-  if (pid.has_value() == fd.has_value()) throw std::invalid_argument("getNsid: give either a pid or a descriptor");
+std::optional<int32_t> getNsid(uint32_t pid) {
   NetlinkSocket socket("netlink.getNsid");
   NetlinkRequest request(RTM_GETNSID, 0);
   request.header(rtgenmsg{});
-  if (pid) {
-    request.attributeU32(NETNSA_PID, *pid);
-  } else {
-    request.attributeU32(NETNSA_FD, *fd);
-  }
+  request.attributeU32(NETNSA_PID, pid);
   std::optional<int32_t> nsid;
   socket.request(request, [&](const struct nlmsghdr* message) {
     if (message->nlmsg_type != RTM_NEWNSID) return;

@@ -1,4 +1,4 @@
-// Links, addresses and namespace ids of rtnetlink as plain records, and the requests for them. An
+// Links, local networks and namespace ids of rtnetlink as plain records, and the requests for them. An
 // absent attribute is std::nullopt or an empty text. A target namespace is given by its id in the
 // network namespace of this process (RTM_GETNSID).
 #pragma once
@@ -36,15 +36,6 @@ struct LinkRecord {
   std::optional<NetkitInfo> netkit;  // of kind "netkit"
 };
 
-struct AddressRecord {
-  uint32_t ifindex = 0;
-  uint8_t family = 0;  // AF_INET or AF_INET6
-  std::string address;
-  uint8_t prefixLength = 0;
-  uint8_t scope = 0;   // RT_SCOPE_*
-  uint32_t flags = 0;  // IFA_F_*
-};
-
 // Fills `out` from RTM_NEWLINK or RTM_DELLINK; false for other messages and for bridge port ones (AF_BRIDGE).
 bool parseLink(const struct nlmsghdr* message, LinkRecord& out);
 
@@ -53,15 +44,14 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 // The first links of a namespace; they may change while they are read.
 std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
-std::vector<AddressRecord> dumpAddresses(std::optional<int32_t> targetNetnsid);
 
 // Networks of the routing table `local`, as CIDRs: every address that this namespace takes packets
 // for, those of interfaces that are down and broadcast addresses included.
 std::vector<std::string> dumpLocalNetworks();
 
-// Id that the network namespace of this process has for another one; give either pid or fd. Nothing
-// while no id is assigned; a link dump assigns it.
-std::optional<int32_t> getNsid(std::optional<uint32_t> pid, std::optional<uint32_t> fd);
+// Id that the network namespace of this process has for that of another process. Nothing while no
+// id is assigned; a link dump assigns it.
+std::optional<int32_t> getNsid(uint32_t pid);
 
 // Generic receive offload: the interface merges received frames.
 bool isGroOn(const std::string& interfaceName);

@@ -76,16 +76,6 @@ export class BpfObject implements Disposable {
     this.#native.reuseMap(name, path);
   }
 
-  /** Overwrites the whole of `.rodata`, or of the given section. */
-  setRodata(value: Uint8Array, section = '.rodata'): void {
-    this.#native.setInitialValue(section, 0, value);
-  }
-
-  /** `.rodata`, or the given section, as it will be loaded. */
-  rodata(section = '.rodata'): Buffer {
-    return this.#native.initialValue(section);
-  }
-
   /**
    * Sets one global variable by name; `value` has exactly its size. ENOENT if the object has no
    * such variable.

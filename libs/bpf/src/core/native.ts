@@ -1,5 +1,5 @@
 /**
- * The native addon: the same names in the same order as native/binding/*.cc export them. Every
+ * The native addon: the same names in the same order as native/binding exports them. Every
  * argument is given, `null` if unset. Defaults, names for numbers and validation are in the classes
  * of core/, which the rest of Bailiff uses.
  *
@@ -146,7 +146,6 @@ export interface NativeObject {
   setProgramAutoload(name: string, autoload: boolean): void;
   reuseMap(name: string, path: string): void;
   setInitialValue(section: string, offsetBytes: number, value: Uint8Array): void;
-  initialValue(section: string): Buffer;
   load(): void;
   map(name: string): NativeMap;
   program(name: string): NativeProgram;
@@ -155,14 +154,10 @@ export interface NativeObject {
 
 export interface NativeRingReader {
   take(): { readonly batch: Buffer; readonly count: number } | null;
-  ref(): void;
-  unref(): void;
   close(): void;
 }
 
 export interface NativeLinkMonitor {
-  ref(): void;
-  unref(): void;
   close(): void;
 }
 
@@ -205,22 +200,10 @@ export interface NetkitInfo {
   readonly peerDrops: boolean;
 }
 
-export interface AddressRecord {
-  readonly ifindex: number;
-  readonly family: 4 | 6;
-  readonly address: string;
-  readonly prefixLength: number;
-  /** RT_SCOPE_*: 0 universe, 253 link, 254 host. */
-  readonly scope: number;
-  /** IFA_F_*: 0x40 tentative, 0x08 DAD failed, 0x80 permanent. */
-  readonly flags: number;
-}
-
 export interface Native {
   setErrorFactory(
     factory: (operation: string, errno: number, detail: string, verifierLog: string | null) => Error,
   ): void;
-  setLogger(logger: ((level: 'warn' | 'info' | 'debug', text: string) => void) | null, maxLevel: number): void;
   openObject(source: string | Uint8Array, name: string | null): NativeObject;
   createMap(
     type: number,
@@ -254,9 +237,8 @@ export interface Native {
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
   firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
-  dumpAddresses(targetNetnsid: number | null): AddressRecord[];
   dumpLocalNetworks(): string[];
-  getNsid(pid: number | null, fd: number | null): number | null;
+  getNsid(pid: number): number | null;
   probeProgramType(type: number): number;
   probeMapType(type: number): number;
   probeHelper(programType: number, helper: number): number;

@@ -1,5 +1,5 @@
 /**
- * Links, addresses and namespace ids of this process's network namespace, and of others by their id
+ * Links, local networks and namespace ids of this process's network namespace, and of others by their id
  * in it.
  *
  * Place in the data path: rtnetlink → here → collector, which learns of interfaces and their
@@ -9,9 +9,9 @@
  * There is no setns: another namespace is read through its id (getNsid).
  * Errors: BpfError NETLINK; ENODEV is null.
  */
-import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
+import { type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
 
-export type { AddressRecord, LinkRecord, NetkitInfo };
+export type { LinkRecord, NetkitInfo };
 
 /** About 8,000 events: a node whose pods all start while the loop is busy. */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
@@ -26,7 +26,7 @@ export interface LinkMonitorOptions {
 
 /**
  * Link events of this network namespace. A throwing callback is an uncaughtException, and the
- * monitor continues. It keeps itself and the loop alive until close (or unref).
+ * monitor continues. It keeps itself and the loop alive until close.
  */
 export class LinkMonitor implements Disposable {
   readonly #native: NativeLinkMonitor;
@@ -34,16 +34,6 @@ export class LinkMonitor implements Disposable {
   constructor(options: LinkMonitorOptions) {
     const { onLinks, onOverrun, receiveBufferBytes = DEFAULT_RECEIVE_BUFFER_BYTES } = options;
     this.#native = native().openLinkMonitor(onLinks, onOverrun, receiveBufferBytes);
-  }
-
-  ref(): this {
-    this.#native.ref();
-    return this;
-  }
-
-  unref(): this {
-    this.#native.unref();
-    return this;
   }
 
   close(): void {
@@ -89,11 +79,6 @@ export function isGroOn(interfaceName: string): boolean {
   return native().isGroOn(interfaceName);
 }
 
-/** All addresses, IPv4 and IPv6. */
-export function dumpAddresses(options: TargetOptions = {}): AddressRecord[] {
-  return native().dumpAddresses(options.targetNsid ?? null);
-}
-
 /**
  * CIDRs of the routing table `local`: every address that this namespace takes packets for, also those
  * of interfaces that are down, broadcast and multicast addresses, and local routes to networks.
@@ -102,13 +87,10 @@ export function dumpLocalNetworks(): string[] {
   return native().dumpLocalNetworks();
 }
 
-/** A process in the namespace, or an open descriptor of /proc/<pid>/ns/net or a netns file. */
-export type NamespaceOf = { readonly pid: number } | { readonly fd: number };
-
 /**
- * Id of another namespace in this one; null if it has none. A link dump assigns ids (of a veth's
+ * Id of the namespace of another process in this one; null if it has none. A link dump assigns ids (of a veth's
  * peer, for example), so call dumpLinks first. Errors: ESRCH or EINVAL if the process is gone.
  */
-export function getNsid(namespace: NamespaceOf): number | null {
-  return 'pid' in namespace ? native().getNsid(namespace.pid, null) : native().getNsid(null, namespace.fd);
+export function getNsid({ pid }: { pid: number }): number | null {
+  return native().getNsid(pid);
 }

@@ -4,11 +4,11 @@
  * Place in the data path: kernel ring → libuv (epoll descriptor, no polling) → onBatch, at most
  * once per loop turn.
  * A batch is one Buffer of frames: u32 length (host order), that many bytes, zero padding to a
- * multiple of 8; `ringRecords` splits it. Limits: a batch ends at `maxRecords` or once `maxBytes`
+ * multiple of 8. Limits: a batch ends at `maxRecords` or once `maxBytes`
  * is reached; the next loop turn delivers the rest. A record is delivered once, in the order of the
  * ring.
  * A throwing onBatch is an uncaughtException; its batch counts as delivered, and the reader
- * continues. The reader keeps itself and the loop alive until close (or unref).
+ * continues. The reader keeps itself and the loop alive until close.
  */
 import type { BpfMap } from './bpf-map.ts';
 import { type NativeRingReader, native } from './native.ts';
@@ -16,8 +16,6 @@ import { type NativeRingReader, native } from './native.ts';
 /** About 5 ms of decoding. More would delay timers and acks. */
 export const DEFAULT_MAX_RECORDS = 1024;
 export const DEFAULT_MAX_BYTES = 256 * 1024;
-
-const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 export interface RingReaderOptions {
   readonly onBatch: (batch: Buffer, count: number) => void;
@@ -60,16 +58,6 @@ export class RingReader implements Disposable {
     return records;
   }
 
-  ref(): this {
-    this.#native.ref();
-    return this;
-  }
-
-  unref(): this {
-    this.#native.unref();
-    return this;
-  }
-
   /** Records in the ring stay there for the next reader. */
   close(): void {
     this.#native.close();
@@ -77,14 +65,5 @@ export class RingReader implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-/** Payloads of a batch, as views into it. */
-export function* ringRecords(batch: Buffer): Generator<Buffer> {
-  for (let offset = 0; offset + 4 <= batch.length; ) {
-    const length = LITTLE_ENDIAN ? batch.readUInt32LE(offset) : batch.readUInt32BE(offset);
-    yield batch.subarray(offset + 4, offset + 4 + length);
-    offset = Math.ceil((offset + 4 + length) / 8) * 8;
   }
 }

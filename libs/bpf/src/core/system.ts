@@ -1,24 +1,9 @@
 /**
- * Facts of the running system that Node has no call for, and the destination of libbpf's messages.
+ * Facts of the running system that Node has no call for.
  * Errors: BpfError SYSTEM.
  */
 import { closeSync, openSync } from 'node:fs';
 import { native } from './native.ts';
-
-const LOG_LEVEL = { warn: 0, info: 1, debug: 2 } as const;
-export type BpfLogLevel = keyof typeof LOG_LEVEL;
-
-/**
- * Sets the logger of libbpf's lines for this thread; null: none. The lines are delivered at the end
- * of the call in which libbpf printed them. At most 4096 lines per call; the last line counts the
- * dropped ones. A throwing logger is an uncaughtException.
- */
-export function setBpfLogger(
-  logger: ((level: BpfLogLevel, text: string) => void) | null,
-  maxLevel: BpfLogLevel = 'warn',
-): void {
-  native().setLogger(logger, LOG_LEVEL[maxLevel]);
-}
 
 /** CLOCK_BOOTTIME: the clock of ring records and of every time in a map. */
 export function boottimeNs(): bigint {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { waitFor } from '@bailiff/service/testing';
-import { BpfObject, ClsactFilter, getLink, queryTcx, setBpfLogger } from '../../src/index.ts';
+import { BpfObject, ClsactFilter, getLink, queryTcx } from '../../src/index.ts';
 import { scenarioMain } from '../helpers.ts';
 import { addVeth, failure, ip, wired } from './network.ts';
 
@@ -144,8 +144,6 @@ function qdiscs(): string[] {
 }
 
 async function clsact(path: string): Promise<unknown> {
-  const printed: string[] = [];
-  setBpfLogger((_, text) => printed.push(text));
   const { ifindex, ping, namespace } = await wired();
   using object = load(path);
   using drop = object.program('drop');
@@ -179,7 +177,6 @@ async function clsact(path: string): Promise<unknown> {
     whileOursIsThere,
     last,
     end,
-    printed,
   };
 }
 
