@@ -4,7 +4,7 @@
 // files, which a process loads only if it needs them. Their source maps go to <app>/dist/maps, so that
 // an image can copy the parts alone. The packages in the bundle are listed in
 // <app>/dist/packages.json, for the SBOM of the app's image. With --page, the page of apps/console is
-// compiled in as text.
+// compiled in as text. --out writes to another directory than <app>/dist.
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build, type Plugin } from 'esbuild';
@@ -12,7 +12,7 @@ import { bundledPackages, type LockFile } from './bundled-packages.ts';
 import { buildPage } from './page.ts';
 
 const appDir = process.argv[2];
-if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts] [--page]');
+if (!appDir) throw new Error('usage: tsx tools/bundle.ts apps/<app> [--parts] [--page] [--out DIR]');
 const splitting = process.argv.includes('--parts');
 /**
  * Packages with a smaller entry, because unused code costs memory in every process. The build of an
@@ -35,7 +35,8 @@ const smallerEntries: Plugin = {
 
 const { version } = JSON.parse(readFileSync(path.join(appDir, 'package.json'), 'utf8')) as { version: string };
 
-const outdir = path.join(appDir, 'dist');
+const outAt = process.argv.indexOf('--out');
+const outdir = outAt < 0 ? path.join(appDir, 'dist') : (process.argv[outAt + 1] as string);
 // Part names contain hashes, so parts of earlier builds would accumulate.
 const [parts, maps] = ['parts', 'maps'].map((name) => path.join(outdir, name)) as [string, string];
 if (splitting) for (const folder of [parts, maps]) rmSync(folder, { recursive: true, force: true });

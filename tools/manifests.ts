@@ -18,6 +18,7 @@ const FILES: Readonly<Record<string, string>> = {
   correlator: 'base/correlator',
   'ipam-sync': 'base/ipam-sync',
   'network-policies': 'base/network-policies',
+  'operator-role': 'base/operator-role',
   'priority-quota': 'base/priority-quota',
   responder: 'base/responder',
   'siem-relay': 'base/siem-relay',

@@ -61,14 +61,16 @@ Select the bus with the flags above, before or after a command; with
 BAILIFF_NATS_URL, BAILIFF_NATS_USER and BAILIFF_NATS_PASSWORD_FILE in the environment;
 or in ~/.config/bailiff/context.json ({"natsUrl": …, "natsPasswordFile": …}).
 Without any of these, the command uses the only lab that is up on this machine. If several are
-up, it uses the lab whose kubeconfig is KUBECONFIG.
+up, it uses the lab whose kubeconfig is KUBECONFIG. Without a lab, it uses the Bailiff in the cluster
+of the current kubeconfig context, as \`kubectl bailiff\` and --context always do: it reads its login
+there with your rights, and reaches the bus through the API server.
 
 Exit codes: 0 success, 1 a bug, 2 wrong usage, 3 a kernel feature is missing,
 4 not permitted, 6 bad configuration, 7 a dependency is unreachable.
 `;
 
 export function makeProgram(io: CliIo): Command {
-  const program = new Command('bailiff')
+  const program = new Command(io.asPlugin ? 'kubectl bailiff' : 'bailiff')
     .description(
       'Enforces in the kernel which network identity a pod may use, and publishes every violation on NATS JetStream.',
     )

@@ -19,6 +19,8 @@ export interface RunCliOptions {
   /** Runs while a question is open. */
   onAsk?: () => Promise<void>;
   stdin?: string;
+  /** As `kubectl bailiff`. */
+  asPlugin?: boolean;
   nowMs?: () => number;
   signal?: AbortSignal;
   /** Called after each write to stdout (stderr) with everything written so far. */
@@ -65,6 +67,7 @@ export function captureCli(options: RunCliOptions = {}): { io: CliIo; stdout: ()
     home: options.home ?? '/proc/nonexistent',
     operator: 'tester@host',
     version: '1.2.3',
+    asPlugin: options.asPlugin ?? false,
     exitCode: 0,
   };
   return { io, stdout: () => out, stderr: () => err };

@@ -20,6 +20,7 @@ export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '
 export { apiRequest, request } from './connection/request.ts';
 export { type RequestResponder, respondToRequests } from './connection/request-responder.ts';
 export { type RetryOptions, retryTransient } from './connection/retry-transient.ts';
+export { secretsIn } from './connection/secret-file.ts';
 export * from './kv/bucket.ts';
 export * from './kv/bucket-reader.ts';
 export { podListOf } from './kv/pod-list.ts';

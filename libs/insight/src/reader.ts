@@ -5,7 +5,7 @@ import type { MessageDecoder } from './decoder.ts';
 export interface Reader {
   bus: Bus;
   /** With which `bus` was connected. */
-  server: Pick<BusOptions, 'servers' | 'tls'>;
+  server: Pick<BusOptions, 'servers' | 'tls' | 'dial'>;
   decoder: MessageDecoder;
   nowMs: () => number;
   /** Says what could not be read. */

@@ -6,12 +6,14 @@
  * no connection, timeout, 429, 500, 503 and other 5xx. POST is not retried by default, because an
  * unanswered POST may have been executed.
  */
+import type { Duplex } from 'node:stream';
 import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
 import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import { type EventHead, headOf, LARGE_EVENT_BYTES } from './event-head.ts';
 import { type Answer, type Exchange, exchange, stream } from './http.ts';
 import { LineSplitter, MAX_LINE_BYTES } from './lines.ts';
+import { type ForwardOptions, forwardPort } from './port-forward.ts';
 
 export type Verb = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -143,6 +145,21 @@ export class KubeClient implements KubeApi {
       }),
     );
     if (splitter.pendingBytes > 0) throw this.#count(new KubeError('KUBE_UNREACHABLE', `${what}: cut within an event`));
+  }
+
+  /** A stream to a port of a pod. Its owner destroys it. @throws KubeError; not retried */
+  portForward({ namespace, pod, port, ...timing }: ForwardOptions): Promise<Duplex> {
+    const path = apiPath`/api/v1/namespaces/${namespace}/pods/${pod}/portforward`;
+    const what = `port-forward to port ${port} of pod ${namespace}/${pod}`;
+    return this.#authenticated((credentials) =>
+      forwardPort(
+        { ...credentials, headers: { ...credentials.headers, 'user-agent': this.#userAgent } },
+        path + queryString({ ports: port }),
+        what,
+        timing,
+        (answer) => refusal(answer, what),
+      ),
+    );
   }
 
   /** Closes all connections. */

@@ -92,7 +92,8 @@ export async function stream(
   }
 }
 
-async function readAll(response: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
+/** The body of a response. @throws KubeError KUBE_TOO_LARGE */
+export async function readAll(response: IncomingMessage, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   let endTurn: (() => void) | null = null;

@@ -81,7 +81,8 @@ export interface Service extends KubeObject {
   spec?: {
     clusterIPs?: string[];
     externalIPs?: string[];
-    ports?: { name?: string; protocol?: string; port: number; nodePort?: number }[];
+    selector?: Record<string, string>;
+    ports?: { name?: string; protocol?: string; port: number; targetPort?: number | string; nodePort?: number }[];
   };
   status?: { loadBalancer?: { ingress?: { ip?: string }[] } };
 }

@@ -5,6 +5,7 @@ import { lacksJetStream, readFacts } from '@bailiff/insight';
 import { type ClusterFacts, judge, STALE_NODE_MS } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
+import type { Command } from 'commander';
 import { type Connection, NO_BUS } from '../shared/bus/connection.ts';
 import { CliError, describeError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -13,6 +14,7 @@ import {
   busTimeoutOf,
   connectionOf,
   explainJetStreamOff,
+  optionsOf,
   type Session,
   sessionOn,
   withBus,
@@ -104,20 +106,17 @@ async function clusterChecks(session: Session): Promise<Finding[]> {
 }
 
 /** @returns the group, and the connection if one is selected */
-export async function busGroup(
-  io: CliIo,
-  options: BusOptionValues,
-): Promise<{ group: Group; connection: Connection | null }> {
-  const timeoutMs = busTimeoutOf(options);
+export async function busGroup(io: CliIo, command: Command): Promise<{ group: Group; connection: Connection | null }> {
+  const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
   let connection: Connection;
   try {
-    connection = connectionOf(io, options);
+    connection = await connectionOf(io, command);
   } catch (error) {
-    if (!(error instanceof CliError)) throw error;
-    const isUnnamed = error.message === NO_BUS;
+    io.signal.throwIfAborted();
+    const isUnnamed = error instanceof CliError && error.message === NO_BUS;
     const finding = isUnnamed
       ? skip('not checked', NO_BUS, error.remedy.split('\n')[0])
-      : fail('selection', error.message, error.remedy, error.exitCode);
+      : failureOf('selection', error);
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }
   const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;

@@ -2,11 +2,11 @@
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { type BusOptionValues, Out, onBus } from '../shared/session.ts';
+import { type BusOptionValues, kubeconfigOf, Out, onBus } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
 import { canary } from './canary.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
-import { kubeconfigOf, kubernetesGroup } from './kubernetes.ts';
+import { kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
 import { CGROUP_ROOT } from './machine-rules.ts';
 import { redisGroup } from './redis.ts';
@@ -49,10 +49,10 @@ function partsOf(only: string | undefined): ReadonlySet<Part> {
   return new Set(only.split(',').map((part) => oneOf(part.trim(), PARTS, '--only')));
 }
 
-async function examine(io: CliIo, options: Options, parts: ReadonlySet<Part>): Promise<Group[]> {
+async function examine(io: CliIo, command: Command, options: Options, parts: ReadonlySet<Part>): Promise<Group[]> {
   const groups: Group[] = [];
   if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
-  const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, options) : null;
+  const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, command) : null;
   if (bus && parts.has('bus')) groups.push(bus.group);
   // A lab's state has the addresses of its other parts.
   const lab = bus?.connection?.lab ?? null;
@@ -72,7 +72,6 @@ export function register(program: Command, io: CliIo): void {
     .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
     .option('--redis-password-file <file>', 'file with its password')
     .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
-    .option('--kubeconfig <file>', 'kubeconfig of the API server (default: KUBECONFIG, ~/.kube/config)')
     .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
     .option('--preflight', 'check only this machine, as a node: also directories that a collector needs')
     .option('--cgroup-root <dir>', "with --preflight: the collector's cgroupRoot", CGROUP_ROOT)
@@ -94,7 +93,7 @@ export function register(program: Command, io: CliIo): void {
     if (pod !== undefined) return (session) => canary(session, pod);
     const groups = options.preflight
       ? [await machineGroup(options.cniResultsDir, options)]
-      : await examine(io, options, partsOf(options.only));
+      : await examine(io, command, options, partsOf(options.only));
     const out = new Out(io);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });

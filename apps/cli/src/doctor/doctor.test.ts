@@ -2,9 +2,9 @@ import { Tally } from '@bailiff/insight';
 import { fillProblems } from '@bailiff/response';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
+import { kubeconfigOf } from '../shared/session.ts';
 import { problemFindings, serverFinding } from './bus-rules.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
-import { kubeconfigOf } from './kubernetes.ts';
 import {
   capabilitiesIn,
   mountFindings,

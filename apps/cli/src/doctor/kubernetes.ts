@@ -2,8 +2,6 @@
  * Checks of the API server: reachable, and permissions of this identity for the work of ipam-sync
  * and responder.
  */
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import type { Access, KubeClient } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
 import type { CliIo } from '../shared/io.ts';
@@ -27,15 +25,6 @@ const WANTED: readonly Access[] = [
 
 const permissionText = ({ verb, resource, subresource }: Access) =>
   `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
-
-/** The given kubeconfig, or the one that kubectl would use; null without one. */
-export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 'home'>): string | null {
-  if (named) return named;
-  const fromEnv = io.env['KUBECONFIG'];
-  if (fromEnv) return fromEnv;
-  const usual = path.join(io.home, '.kube', 'config');
-  return existsSync(usual) ? usual : null;
-}
 
 async function checkPermissions(
   client: KubeClient,

@@ -69,6 +69,10 @@ const REMEDIES: Readonly<Record<string, string>> = {
   BUS_FULL:
     'the stream reached its limit, which `bailiff status` shows, or the disk of nats-server is full: see "Disk full" in docs/operations.md',
   BUS_TOO_LARGE: 'the value exceeds the limit of the bus (256 KiB)',
+  KUBE_CONFIG: 'check the kubeconfig with `kubectl config view`; select it with --kubeconfig and --context',
+  KUBE_UNREACHABLE: 'check the API server with `kubectl version`; select another cluster with --context',
+  KUBE_TIMEOUT: 'check the API server with `kubectl version`, or wait longer with --timeout',
+  KUBE_UNAUTHORIZED: 'log in to the cluster again: `kubectl auth whoami` fails too',
   CONFIG_REVISION: 'read the current value (`bailiff config get`) and repeat the change',
   CONFIG_KEY:
     'keys look like spoof.cluster._.default, spoof.namespace.shop.default, correlation.cluster._.<rule>, response.cluster._.<policy>, runtime.cluster._.<policy>',
@@ -87,9 +91,9 @@ const exitCodeFor = (error: unknown): ExitCode => {
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
   if (code === 'ENOENT' || code === 'BUS_SHRINK') return EXIT.badFlags;
   const known = exitCodeOf(error);
-  // Other refusals of the bus are not a bug of the CLI.
-  const isBusCode = typeof code === 'string' && /^(BUS|QUARANTINE)_/.test(code);
-  return known === EXIT.bug && isBusCode ? EXIT.dependencyUnreachable : known;
+  // Other refusals of the bus and of the API server are not a bug of the CLI.
+  const isRefusal = typeof code === 'string' && /^(BUS|KUBE|QUARANTINE)_/.test(code);
+  return known === EXIT.bug && isRefusal ? EXIT.dependencyUnreachable : known;
 };
 
 export interface ErrorReport {

@@ -8,6 +8,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { homedir, hostname, userInfo } from 'node:os';
+import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { EXIT } from '@bailiff/service';
@@ -45,6 +46,8 @@ export interface CliIo {
   /** user@host, for audit records. */
   readonly operator: string;
   readonly version: string;
+  /** Started as `kubectl bailiff`. */
+  readonly asPlugin: boolean;
   /** Set by the command; 0 by default. */
   exitCode: number;
 }
@@ -218,6 +221,7 @@ export function processIo(): CliIo {
     home: env['HOME'] ?? homeOfUser(),
     operator: `${userName(env)}@${hostname()}`,
     version: process.env.BAILIFF_VERSION ?? checkoutVersion(),
+    asPlugin: path.basename(process.argv[1] ?? '').startsWith('kubectl-bailiff'),
     exitCode: 0,
   };
 }

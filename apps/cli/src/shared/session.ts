@@ -4,14 +4,24 @@
  * The bus is closed when the command ends, on success and on failure. Connecting does not retry: an
  * unreachable bus is reported at once.
  */
-import { accessSync, constants, readFileSync } from 'node:fs';
-import { type Bus, connectBus, isJetStreamOff, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from '@bailiff/bus';
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import {
+  type Bus,
+  type BusError,
+  type BusOptions,
+  connectBus,
+  isJetStreamOff,
+  JETSTREAM_OFF,
+  JETSTREAM_OFF_REMEDY,
+} from '@bailiff/bus';
 import { MessageDecoder, type Reader } from '@bailiff/insight';
 import { busOptionsOf } from '@bailiff/service';
 import { onAbort } from '@bailiff/service/retry';
-import type { Command } from 'commander';
-import { parseSpan } from './arguments.ts';
+import { type Command, Option } from 'commander';
+import { parseName, parseSpan } from './arguments.ts';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
+import { DEFAULT_NAMESPACE, findInstallation } from './bus/installation.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
 import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
@@ -71,10 +81,18 @@ export class Out {
   }
 }
 
+/** Of Bailiff itself, in commands that have no pods to select. */
+const OWN_NAMESPACE = new Option('-n, --namespace <namespace>', 'as --bailiff-namespace');
+
 /** Options that select the bus; every command that connects to it has them. */
 export function withBusOptions(command: Command): Command {
+  const isFree = command.parent && !command.options.some(({ long, short }) => long === '--namespace' || short === '-n');
+  if (isFree) command.addOption(OWN_NAMESPACE);
   return command
     .optionsGroup('Bus:')
+    .option('--context <name>', 'the Bailiff in the cluster of this kubeconfig context')
+    .option('--kubeconfig <file>', 'kubeconfig (default: KUBECONFIG, ~/.kube/config)')
+    .option('--bailiff-namespace <namespace>', `namespace of Bailiff in the cluster (default: ${DEFAULT_NAMESPACE})`)
     .option('--nats-url <url>', 'servers of the bus: nats://host:port, separated by commas')
     .option('--nats-user <user>', 'identity on the bus (default: cli)')
     .option('--nats-password-file <file>', 'file with its password')
@@ -85,7 +103,21 @@ export function withBusOptions(command: Command): Command {
     .option('--timeout <duration>', `give up when the bus does not respond for this long (default: ${BUS_TIMEOUT})`);
 }
 
-export type BusOptionValues = BusFlags & { lab?: string; timeout?: string; debug?: boolean };
+export type BusOptionValues = BusFlags & {
+  lab?: string;
+  timeout?: string;
+  debug?: boolean;
+  context?: string;
+  kubeconfig?: string;
+  bailiffNamespace?: string;
+};
+
+/** The namespace of Bailiff that the flags name, `-n` included where it is free for that. */
+function bailiffNamespaceOf(command: Command): string | undefined {
+  const { bailiffNamespace, namespace } = optionsOf<BusOptionValues & { namespace?: string }>(command);
+  const named = bailiffNamespace ?? (command.options.includes(OWN_NAMESPACE) ? namespace : undefined);
+  return named === undefined ? undefined : parseName(named, '--bailiff-namespace');
+}
 
 /** Options of a command and its parents; the inner command wins. */
 export function optionsOf<T>(command: Command): T {
@@ -104,16 +136,46 @@ function readContext(io: CliIo): { path: string; text: string } | null {
   }
 }
 
-/** The connection that options, environment, context file and labs name. @throws CliError */
-export function connectionOf(io: CliIo, options: BusOptionValues): Connection {
-  const { lab, ...flags } = options;
-  return resolveConnection({
+/**
+ * The connection that options, environment, context file, labs and kubeconfig name. Of a cluster, the
+ * installation is found. @throws CliError; KubeError
+ */
+export async function connectionOf(io: CliIo, command: Command): Promise<Connection> {
+  const { lab, context, kubeconfig, ...flags } = optionsOf<BusOptionValues>(command);
+  const timeoutMs = busTimeoutOf(flags);
+  const namespace = bailiffNamespaceOf(command);
+  const connection = resolveConnection({
     flags,
     env: io.env,
     lab,
     context: readContext(io),
     labs: runningLabs(io.env['BAILIFF_LABS_DIR'] || LABS_DIR),
+    cluster: {
+      ...(context ? { context } : {}),
+      ...(kubeconfig ? { kubeconfig } : {}),
+      ...(namespace ? { namespace } : {}),
+    },
+    hasKubeconfig: kubeconfigOf(undefined, io) !== null,
+    asPlugin: io.asPlugin,
   });
+  if (!connection.cluster) return connection;
+  const { natsUser, natsPasswordFile, natsCaFile } = connection;
+  // The library would look at the process's own environment and home.
+  const file = connection.cluster.kubeconfig || kubeconfigOf(undefined, io) || '';
+  const installation = await findInstallation(
+    { ...connection.cluster, kubeconfig: file.includes(path.delimiter) ? '' : file },
+    { user: natsPasswordFile === '' ? natsUser : null, ca: natsCaFile === '', timeoutMs, signal: io.signal },
+  );
+  return { ...connection, natsUrl: installation.natsUrl, installation };
+}
+
+/** The given kubeconfig, or the one that kubectl would use; null without one. */
+export function kubeconfigOf(named: string | undefined, io: Pick<CliIo, 'env' | 'home'>): string | null {
+  if (named) return named;
+  const fromEnv = io.env['KUBECONFIG'];
+  if (fromEnv) return fromEnv;
+  const usual = path.join(io.home, '.kube', 'config');
+  return existsSync(usual) ? usual : null;
 }
 
 const FILES = ['natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
@@ -139,12 +201,34 @@ async function openBus(io: CliIo, connection: Connection, timeoutMs: number): Pr
       });
     }
   }
-  return connectBus({
-    ...busOptionsOf({ ...connection, natsTokenFile: '' }),
-    name: 'bailiff-cli',
-    timeoutMs,
-    signal: io.signal,
-  });
+  const { installation } = connection;
+  const options = { ...serverOf(connection), name: 'bailiff-cli', timeoutMs, signal: io.signal };
+  try {
+    return await connectWith(options, installation?.passwords ?? []);
+  } catch (error) {
+    io.signal.throwIfAborted();
+    throw installation?.failure() ?? error;
+  }
+}
+
+/** Tries the passwords in turn: during a rotation, the servers accept only the older one. */
+async function connectWith(options: BusOptions, passwords: readonly string[]): Promise<Bus> {
+  const [password, ...older] = passwords;
+  try {
+    return await connectBus({ ...options, ...(password === undefined ? {} : { password }) });
+  } catch (error) {
+    if (older.length === 0 || (error as Partial<BusError>).code !== 'BUS_AUTHENTICATION') throw error;
+    return connectWith(options, older);
+  }
+}
+
+/** Options of the connection, without a name. */
+function serverOf(connection: Connection): Omit<BusOptions, 'name'> {
+  const { installation } = connection;
+  const { tls, ...options } = busOptionsOf({ ...connection, natsTokenFile: '' });
+  if (!installation) return { ...options, ...(tls ? { tls } : {}) };
+  const { ca, dial } = installation;
+  return { ...options, tls: { ...tls, ...(ca === '' ? {} : { ca }) }, ...(dial ? { dial } : {}) };
 }
 
 /**
@@ -157,17 +241,19 @@ export async function withBus<T>(
   timeoutMs: number,
   work: (bus: Bus) => Promise<T>,
 ): Promise<T> {
-  const bus = await openBus(io, connection, timeoutMs);
+  let bus: Bus | null = null;
   let timer: NodeJS.Timeout | undefined;
   const forget = onAbort(io.signal, () => {
-    timer = setTimeout(() => void bus.close(), INTERRUPT_MS);
+    timer = setTimeout(() => void bus?.close(), INTERRUPT_MS);
   });
   try {
+    bus = await openBus(io, connection, timeoutMs);
     return await work(bus);
   } finally {
     clearTimeout(timer);
     forget();
-    await bus.close();
+    await bus?.close();
+    connection.installation?.client.close();
   }
 }
 
@@ -187,7 +273,7 @@ export function explainJetStreamOff(bus: Bus, cause: unknown): unknown {
 export function sessionOn(io: CliIo, connection: Connection, bus: Bus, out = new Out(io)): Session {
   return {
     ...{ io, connection, bus, out, decoder: new MessageDecoder(bus) },
-    server: busOptionsOf({ ...connection, natsTokenFile: '' }),
+    server: serverOf(connection),
     nowMs: () => io.nowMs(),
     note: (text) => out.note(text),
     signal: io.signal,
@@ -202,9 +288,8 @@ export async function withSession(
   command: Command,
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
-  const options = optionsOf<BusOptionValues>(command);
-  const timeoutMs = busTimeoutOf(options);
-  const connection = connectionOf(io, options);
+  const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
+  const connection = await connectionOf(io, command);
   const out = new Out(io);
   if (connection.note) out.note(connection.note);
   return withBus(io, connection, timeoutMs, (bus) =>

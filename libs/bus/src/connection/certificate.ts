@@ -30,12 +30,12 @@ const CHECK_MS = 3_600_000;
  */
 export async function certificateEnds(
   { nc, timeoutMs }: Pick<Bus, 'nc' | 'timeoutMs'>,
-  { servers, tls }: Pick<BusOptions, 'servers' | 'tls'>,
+  { servers, ...how }: Pick<BusOptions, 'servers' | 'tls' | 'dial'>,
 ): Promise<CertificateEnd[]> {
   if (!nc.info?.tls_required && !nc.info?.tls_available) return [];
   const urls = [servers].flat().flatMap((list) => list.split(','));
-  const all = (await Promise.all(urls.map((url) => endsOf(url.trim(), tls, timeoutMs)))).flat();
-  const file = tls?.certFile;
+  const all = (await Promise.all(urls.map((url) => endsOf(url.trim(), how, timeoutMs)))).flat();
+  const file = how.tls?.certFile;
   if (file) {
     const notAfterMs = Date.parse(new X509Certificate(await readFile(file)).validTo);
     all.push({ what: 'client certificate', notAfterMs });
@@ -47,7 +47,11 @@ export async function certificateEnds(
   }));
 }
 
-async function endsOf(server: string, tls: BusOptions['tls'], timeoutMs: number): Promise<CertificateEnd[]> {
+async function endsOf(
+  server: string,
+  { tls, dial }: Pick<BusOptions, 'tls' | 'dial'>,
+  timeoutMs: number,
+): Promise<CertificateEnd[]> {
   const url = new URL(/:\/\//.test(server) ? server : `nats://${server}`);
   const hostname = url.hostname.replace(/^\[|\]$/g, '');
   const attempt = new AbortController();
@@ -56,7 +60,11 @@ async function endsOf(server: string, tls: BusOptions['tls'], timeoutMs: number)
   try {
     const target = { hostname, port: Number(url.port || DEFAULT_PORT), tlsName: isIP(hostname) ? '' : hostname };
     // Nothing secret is sent, and the end of a certificate that is not accepted matters most.
-    await transport.connect(target, { attempt: attempt.signal, tls: { ...tls, rejectUnauthorized: false } });
+    await transport.connect(target, {
+      ...(dial ? { dial } : {}),
+      attempt: attempt.signal,
+      tls: { ...tls, rejectUnauthorized: false },
+    });
     const { socket } = transport;
     return socket instanceof TLSSocket ? inChain(socket.getPeerCertificate(true)) : [];
   } catch (cause) {
@@ -80,7 +88,7 @@ function inChain(leaf: DetailedPeerCertificate): CertificateEnd[] {
  */
 export function watchCertificates(
   bus: Pick<Bus, 'nc' | 'timeoutMs'>,
-  options: Pick<BusOptions, 'servers' | 'tls'>,
+  options: Pick<BusOptions, 'servers' | 'tls' | 'dial'>,
   signal: AbortSignal,
 ): () => readonly CertificateEnd[] {
   let ends: readonly CertificateEnd[] = [];

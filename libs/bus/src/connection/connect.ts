@@ -19,7 +19,7 @@ import { ReconnectPolicy } from './reconnect-policy.ts';
 import { RequestMux } from './request-mux.ts';
 import { ServerClock } from './server-clock.ts';
 import { TokenRenewal } from './token-renewal.ts';
-import { connectClient, type TransportOptions } from './transport.ts';
+import { connectClient, type Dial, type TransportOptions } from './transport.ts';
 
 export type { BusStatus };
 
@@ -31,6 +31,8 @@ export interface BusOptions extends Credentials {
   /** Private to the identity. Default: derived from `user`. */
   inboxPrefix?: string;
   tls?: TlsOptions;
+  /** Opens the stream to a server instead of TCP (transport.ts). */
+  dial?: Dial;
   /** Timeout of one connection attempt and of one JetStream response. Default 5,000. */
   timeoutMs?: number;
   /**
@@ -265,6 +267,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         ignoreAuthErrorAbort: true,
         noAsyncTraces: true,
         ...(tls ? { tls } : {}),
+        ...(options.dial ? { dial: options.dial } : {}),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
       return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);

@@ -9,6 +9,7 @@
  * transport.test.ts detects changes.
  */
 import { createConnection, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { onAbort } from '@bailiff/service/retry';
 import { errors, type NatsConnection } from '@nats-io/nats-core';
 import { hasWsProtocol, NatsConnectionImpl, setTransportFactory } from '@nats-io/nats-core/internal';
@@ -19,7 +20,14 @@ import { NodeTransport, nodeResolveHost } from '@nats-io/transport-node/lib/node
 export interface TransportOptions extends NodeConnectionOptions {
   /** Ends the attempts of the first connect. Its owner never aborts it after that. */
   attempt?: AbortSignal;
+  /**
+   * Opens the byte stream to the server instead of TCP, such as through a port-forward. TLS on it
+   * verifies the host name of the URL, which is not resolved.
+   */
+  dial?: Dial;
 }
+
+export type Dial = (signal: AbortSignal | undefined) => Promise<Duplex>;
 
 /** A name that is not resolved within this time counts as unreachable. */
 const RESOLVE_MS = 5_000;
@@ -28,16 +36,18 @@ const FLUSH_MS = 1_000;
 
 export class Transport extends NodeTransport {
   /** From the first packet of the handshake on; the TLS socket is on top of it. */
-  #tcp: Socket | null = null;
+  #tcp: Duplex | null = null;
+  #dial: (() => Promise<Duplex>) | null = null;
 
   override async connect(server: Parameters<NodeTransport['connect']>[0], options: TransportOptions): Promise<void> {
-    const { attempt } = options;
+    const { attempt, dial } = options;
     attempt?.throwIfAborted();
+    if (dial) this.#dial = () => dial(attempt);
     // An attempt goes on after this, until the server has accepted the login.
     const forget = onAbort(attempt, () => this.#destroy());
     void this.closed().then(forget);
     try {
-      await super.connect(server, options);
+      await super.connect(dial ? { ...server, tlsName: server.hostname } : server, options);
     } catch (error) {
       forget();
       this.#destroy();
@@ -45,7 +55,13 @@ export class Transport extends NodeTransport {
     }
   }
 
-  override dial({ hostname, port }: { hostname: string; port: number }): Promise<Socket> {
+  override async dial({ hostname, port }: { hostname: string; port: number }): Promise<Socket> {
+    if (this.#dial) {
+      const stream = await this.#dial();
+      this.#tcp = stream;
+      // The client reads and writes it, and puts TLS on it: nothing else of a socket.
+      return stream as Socket;
+    }
     const socket = createConnection(port, hostname);
     this.#tcp = socket;
     socket.setNoDelay(true);
@@ -102,5 +118,7 @@ export function connectClient(options: TransportOptions): Promise<NatsConnection
     return Promise.reject(errors.InvalidArgumentError.format('servers', 'are websockets, which are not supported'));
   }
   setTransportFactory({ factory: () => new Transport(), dnsResolveFn: resolveHost });
-  return NatsConnectionImpl.connect(options);
+  // Behind a dialled stream, the servers' own addresses mean nothing.
+  const own = options.dial ? { resolve: false, ignoreClusterUpdates: true } : {};
+  return NatsConnectionImpl.connect({ ...options, ...own });
 }

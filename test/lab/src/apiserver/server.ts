@@ -17,6 +17,7 @@ import { keepBudgets } from './controllers/budgets.ts';
 import { GarbageCollector } from './controllers/garbage.ts';
 import { ResourceHandler } from './http/handler.ts';
 import { HttpLayer } from './http/http.ts';
+import { atPodAddress, type PortOfPod, portForwards } from './http/port-forward.ts';
 import { admitCustom, crdStorage, resourcesOf } from './kinds/crds.ts';
 import { Registry } from './kinds/registry.ts';
 import { Faults } from './request/faults.ts';
@@ -51,6 +52,8 @@ export interface ApiServerOptions {
   /** Milliseconds since the epoch. */
   nowMs?: () => number;
   onRequest?: (record: RequestRecord) => void;
+  /** Where `pods/portforward` connects. Default: the pod's address. */
+  portOfPod?: PortOfPod;
 }
 
 export interface ApiServer {
@@ -128,6 +131,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   // As long as on a real server. With Node's five seconds, a slow client in an emulated machine
   // would use a connection while it is being closed.
   const server = createServer({ key, cert, keepAliveTimeout: keepAliveMs }, http.onRequest);
+  server.on('upgrade', portForwards({ tokens, store, portOfPod: options.portOfPod ?? atPodAddress }));
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

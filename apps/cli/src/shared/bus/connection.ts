@@ -1,13 +1,17 @@
 /**
- * Selects the bus and the identity on it, from flags, environment, context file and labs. Pure.
+ * Selects the bus and the identity on it, from flags, environment, context file, labs and kubeconfig.
+ * Pure.
  *
  * Precedence: flags > --lab > BAILIFF_NATS_* > context file. Without any of them, the only lab that
- * is up is used, or the lab whose kubeconfig is KUBECONFIG, with a note. Nothing else is guessed: a
- * command that disarms must not reach the wrong bus.
+ * is up is used, or the lab whose kubeconfig is KUBECONFIG, with a note; then the cluster of the
+ * kubeconfig's current context, with a note. --context and --kubeconfig select a cluster; a kubectl
+ * plugin acts on kubectl's cluster, so only flags and BAILIFF_NATS_* precede it. Nothing else is
+ * guessed: a command that disarms must not reach the wrong bus.
  */
 import path from 'node:path';
 import * as z from 'zod';
 import { CliError } from '../errors.ts';
+import type { ClusterChoice, Installation } from './installation.ts';
 import type { RunningLab } from './labs.ts';
 
 export interface BusFlags {
@@ -27,6 +31,12 @@ export interface ConnectionSources {
   /** Null without a context file. */
   context: { path: string; text: string } | null;
   labs: readonly RunningLab[];
+  /** Of --kubeconfig, --context and --bailiff-namespace. */
+  cluster?: { kubeconfig?: string; context?: string; namespace?: string };
+  /** Whether kubectl has a kubeconfig by default. */
+  hasKubeconfig?: boolean;
+  /** Started as `kubectl bailiff`. */
+  asPlugin?: boolean;
 }
 
 export interface Connection extends Required<BusFlags> {
@@ -35,6 +45,9 @@ export interface Connection extends Required<BusFlags> {
   /** For stderr; empty if there is nothing to note. */
   note: string;
   lab: RunningLab | null;
+  /** The cluster whose bus it is; `natsUrl` is then empty until the installation is found. */
+  cluster: ClusterChoice | null;
+  installation: Installation | null;
 }
 
 export const DEFAULT_USER = 'cli';
@@ -114,7 +127,8 @@ function noBusError(labs: readonly RunningLab[]): CliError {
   const ids = labs.map(({ id }) => `--lab ${id}`).join(' or ');
   const lines = [
     ...(labs.length > 1 ? [`${labs.length} labs are up, select one: ${ids}`] : []),
-    'pass --nats-url nats://host:4222 --nats-password-file <file>',
+    'pass --context with a context of your kubeconfig, for the Bailiff in that cluster',
+    'or --nats-url nats://host:4222 --nats-password-file <file>',
     'or set BAILIFF_NATS_URL and BAILIFF_NATS_PASSWORD_FILE',
     'or write {"natsUrl": …, "natsPasswordFile": …} to ~/.config/bailiff/context.json',
   ];
@@ -146,42 +160,78 @@ function defaultLab({ env, labs }: ConnectionSources): { lab: RunningLab | undef
   return { lab, why: 'its kubeconfig is KUBECONFIG' };
 }
 
+/** The cluster that the sources name or imply; null if another source selects the bus. */
+function clusterOf(sources: ConnectionSources, environment: BusFlags, lab: RunningLab | null): ClusterChoice | null {
+  const { flags, cluster = {}, context, hasKubeconfig = false, asPlugin = false } = sources;
+  const { kubeconfig = '', context: name = '', namespace = null } = cluster;
+  const isNamed = kubeconfig !== '' || name !== '' || namespace !== null;
+  const choice = { kubeconfig, context: name, namespace };
+  if (flags.natsUrl || sources.lab !== undefined) return null;
+  if (isNamed) return choice;
+  if (environment.natsUrl || lab || !hasKubeconfig) return null;
+  return asPlugin || !context ? choice : null;
+}
+
+/** --kubeconfig of a lab selects the lab, whose bus is on this machine. */
+function labOfKubeconfig({ flags, cluster, labs }: ConnectionSources): RunningLab | null {
+  const file = cluster?.kubeconfig;
+  return (file && !flags.natsUrl && labs.find(({ kubeconfig }) => kubeconfig === file)) || null;
+}
+
+/** A lab that needs no flag. A kubectl plugin uses the lab of its kubeconfig only. */
+function impliedLab(sources: ConnectionSources): ReturnType<typeof defaultLab> | null {
+  const { lab, why } = defaultLab(sources);
+  const isOfKubectl = lab?.kubeconfig !== undefined && lab.kubeconfig === sources.env['KUBECONFIG'];
+  return sources.asPlugin && !isOfKubectl ? null : { lab, why };
+}
+
+function sourceOf({ flags, context, env }: ConnectionSources, lab: RunningLab | null, cluster: ClusterChoice | null) {
+  if (flags.natsUrl) return '--nats-url';
+  if (cluster) return `cluster ${cluster.context || 'of the current context'}`;
+  if (lab) return `lab ${lab.id}`;
+  return env[envNameOf('natsUrl')] ? envNameOf('natsUrl') : (context?.path ?? '');
+}
+
+/** What was chosen without a flag. kubectl's cluster needs no note for its plugin. */
+function noteOf(
+  { cluster: flags, asPlugin }: ConnectionSources,
+  implied: ReturnType<typeof defaultLab> | null,
+  cluster: ClusterChoice | null,
+): string {
+  if (implied?.lab) return `using lab ${implied.lab.id}: ${implied.why} (select another bus with --lab or --nats-url)`;
+  if (!cluster || asPlugin || flags?.context || flags?.kubeconfig) return '';
+  return 'using the cluster of the current kubeconfig context (select another with --context or --nats-url)';
+}
+
 /** @throws CliError CLI_CONTEXT | CLI_NOT_FOUND | CLI_USAGE */
 export function resolveConnection(sources: ConnectionSources): Connection {
   const { flags, env, labs } = sources;
   const environment = sources.lab === undefined ? fromEnv(env) : {};
   const isExplicit = KEYS.some((key) => flags[key] !== undefined) || Object.keys(environment).length > 0;
-  const named = sources.lab === undefined ? null : labNamed(sources.lab, labs);
-  const implied = isExplicit || named || sources.context ? null : defaultLab(sources);
-  const lab = named ?? implied?.lab ?? null;
-  const base = lab ? flagsOf(lab) : sources.context ? parseContext(sources.context) : {};
-  const given: BusFlags = { ...base, ...environment };
+  const named = sources.lab === undefined ? labOfKubeconfig(sources) : labNamed(sources.lab, labs);
+  const isImplied = !(isExplicit || named || (sources.context && !sources.asPlugin));
+  const implied = isImplied ? impliedLab(sources) : null;
+  const cluster = named ? null : clusterOf(sources, environment, implied?.lab ?? null);
+  const lab = cluster ? null : (named ?? implied?.lab ?? null);
+  const fromFile = sources.context && !cluster ? parseContext(sources.context) : {};
+  const given: BusFlags = { ...(lab ? flagsOf(lab) : fromFile), ...(cluster ? {} : environment) };
   for (const key of KEYS) if (flags[key] !== undefined) given[key] = flags[key];
-  if (!given.natsUrl) throw noBusError(labs);
-  checkServers(given.natsUrl, sources, environment);
+  if (!given.natsUrl && !cluster) throw noBusError(labs);
+  if (given.natsUrl) checkServers(given.natsUrl, sources, environment);
   if (Boolean(given.natsCertFile) !== Boolean(given.natsKeyFile)) {
     throw new CliError('CLI_CONTEXT', 'a client certificate needs its key, and a key needs its certificate', {
       remedy: 'pass both --nats-cert-file and --nats-key-file, or neither',
     });
   }
-  const source = flags.natsUrl
-    ? '--nats-url'
-    : environment.natsUrl
-      ? envNameOf('natsUrl')
-      : lab
-        ? `lab ${lab.id}`
-        : (sources.context?.path ?? '');
   return {
-    natsUrl: given.natsUrl,
+    natsUrl: given.natsUrl ?? '',
     natsUser: given.natsUser ?? DEFAULT_USER,
     natsPasswordFile: given.natsPasswordFile ?? '',
     natsCaFile: given.natsCaFile ?? '',
     natsCertFile: given.natsCertFile ?? '',
     natsKeyFile: given.natsKeyFile ?? '',
-    source,
-    note: implied?.lab
-      ? `using lab ${implied.lab.id}: ${implied.why} (select another bus with --lab or --nats-url)`
-      : '',
-    lab,
+    source: sourceOf(sources, lab, cluster),
+    note: noteOf(sources, lab && implied, cluster),
+    ...{ lab, cluster, installation: null },
   };
 }

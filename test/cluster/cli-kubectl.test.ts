@@ -1,0 +1,276 @@
+/**
+ * `bailiff` and `kubectl bailiff` against a cluster: the installation by kubeconfig and context, the
+ * login by the user's rights, the bus through the API server's port-forward, by TLS.
+ */
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { ensureTopology } from '@bailiff/bus';
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import type { AccessRule } from '@bailiff/lab/apiserver';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments, stringify } from 'yaml';
+import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { type KubeHarness, podRuns, reportPod, startKube } from '../support/kube.ts';
+
+const NAMESPACE = 'bailiff-system';
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-kubectl-'));
+const file = (name: string) => path.join(directory, name);
+const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
+
+/** The role that the chart creates. */
+const OPERATOR = parseAllDocuments(readFileSync('k8s/base/operator-role.yaml', 'utf8'))
+  .map((document) => document.toJS() as { rules: AccessRule[] })
+  .flatMap(({ rules }) => rules)
+  .map((rule) => ({ ...rule, namespace: NAMESPACE }));
+const without = (resource: string, verb?: string): AccessRule[] =>
+  OPERATOR.flatMap((rule) => {
+    if (!rule.resources.includes(resource)) return [rule];
+    return verb === undefined ? [] : [{ ...rule, verbs: rule.verbs.filter((one) => one !== verb) }];
+  });
+const USERS: Readonly<Record<string, AccessRule[] | undefined>> = {
+  admin: undefined,
+  alice: OPERATOR,
+  'no-login': without('secrets'),
+  'no-forward': without('pods/portforward'),
+  'no-create': without('pods/portforward', 'create'),
+  'no-service': without('services'),
+  stranger: [],
+};
+
+let kube: KubeHarness;
+let nats: TestNats;
+/** Nothing listens in the pod. */
+let refuses = false;
+const base64 = (text: string) => Buffer.from(text).toString('base64');
+
+/** What the chart creates, in a namespace. */
+function install(server: KubeHarness['server'], namespace: string, ca: string, password: string): void {
+  const labels = { 'app.kubernetes.io/part-of': 'bailiff' };
+  const { api } = server;
+  const at = (name: string) => ({ name, namespace, labels });
+  const selector = { 'app.kubernetes.io/component': 'nats' };
+  const ports = [{ name: 'nats', port: 4222, targetPort: 'nats' }];
+  api.create('namespaces', { metadata: { name: namespace } });
+  api.create('services', { metadata: at('bailiff-nats'), spec: { selector, ports } });
+  api.create('secrets', { metadata: at('bailiff-bus-cli'), data: { password: base64(`${password}\n`) } });
+  api.create('secrets', { metadata: at('bailiff-bus-ca'), data: { 'ca.crt': base64(ca) } });
+  const name = 'bailiff-nats-0';
+  const container = { name: 'nats', image: 'nats', ports: [{ name: 'nats', containerPort: 4222 }] };
+  const metadata = { ...at(name), labels: { ...labels, ...selector } };
+  api.create('pods', { metadata, spec: { nodeName: 'node-1', containers: [container] } });
+  reportPod(api, { namespace, name }, podRuns());
+}
+
+const harness = () =>
+  startKube({
+    tokens: Object.entries(USERS).map(([user, allow]) => ({
+      user,
+      token: `token-${user}`,
+      ...(allow ? { allow } : {}),
+    })),
+    portOfPod: (_pod, port) => ({ host: '127.0.0.1', port: refuses ? 1 : port === 4222 ? nats.port : port }),
+  });
+
+beforeAll(async () => {
+  const authority = await makeAuthority();
+  const server = await makeServer(authority, [`bailiff-nats.${NAMESPACE}.svc`, 'localhost']);
+  writeFileSync(tls.caFile, authority.certificate);
+  writeFileSync(tls.certFile, server.certificate);
+  writeFileSync(tls.keyFile, server.key, { mode: 0o600 });
+  nats = await startNats({ tls, users: testUsers(['node-a']) });
+  await ensureTopology(await nats.connect('admin', { tls: { caFile: tls.caFile } }));
+  kube = await harness();
+  install(kube.server, NAMESPACE, authority.certificate, 'password-of-cli');
+  install(kube.server, 'elsewhere', authority.certificate, 'password-of-cli');
+});
+afterAll(async () => {
+  await kube?.[Symbol.asyncDispose]();
+  await nats?.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const as = (user: string, ...args: string[]) =>
+  runCli([...args, '--timeout', '10s'], {
+    asPlugin: true,
+    env: { KUBECONFIG: kube.server.kubeconfigPath(user) },
+  });
+
+describe('kubectl bailiff', () => {
+  it.each(['admin', 'alice'])('%s - reads the bus of the cluster, with nothing configured', async (user) => {
+    const { exitCode, stdout, stderr } = await as(user, 'config', 'list', '--json');
+    expect([exitCode, stdout, stderr]).toEqual([0, expect.any(String), '']);
+    // A command that makes a second handshake, for the end of the certificate.
+    const status = await as(user, 'status', '--json');
+    expect(JSON.parse(status.stdout)).toMatchObject({ certificates: [{ what: 'server certificate' }, {}] });
+  });
+
+  it('nothing listens on this machine for it, and nothing is stored', async () => {
+    const home = mkdtempSync(file('home-'));
+    const listeners = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPServerWrap').length;
+    const before = listeners();
+    let during = -1;
+    const { exitCode } = await runCli(['config', 'list', '--json'], {
+      home,
+      asPlugin: true,
+      env: { KUBECONFIG: kube.server.kubeconfigPath('alice') },
+      onStdout: () => {
+        during = listeners();
+      },
+    });
+    expect([exitCode, during, readdirSync(home)]).toEqual([0, before, []]);
+  });
+
+  it('a namespace whose bus has another name in its certificate - is refused before the login', async () => {
+    const { exitCode, stdout, stderr } = await as('admin', 'config', 'list', '-n', 'elsewhere');
+    expect([exitCode, stdout, stderr]).toEqual([
+      7,
+      '',
+      expect.stringMatching(/bailiff-nats\.elsewhere\.svc.* not in the cert/),
+    ]);
+  });
+
+  it('during a rotation, the older of two passwords works too; a wrong one is named', async () => {
+    const secret = { namespace: NAMESPACE, name: 'bailiff-bus-cli' };
+    const store = (text: string) =>
+      kube.server.api.patch('secrets', secret, 'application/merge-patch+json', { data: { password: base64(text) } });
+    store('next-password\npassword-of-cli\n');
+    expect(await as('alice', 'config', 'list')).toMatchObject({ exitCode: 0 });
+    store('next-password\n');
+    expect(await as('alice', 'config', 'list')).toMatchObject({
+      exitCode: 4,
+      stderr: expect.stringMatching(/Authorization Violation/),
+    });
+    store('password-of-cli\n');
+  });
+
+  it('--context - selects another cluster of one kubeconfig; an unknown one is named', async () => {
+    await using other = await startKube({ tokens: [{ user: 'admin', token: 'other' }] });
+    const kubeconfig = file('two.kubeconfig');
+    const [first, second] = [kube, other].map(({ server }) =>
+      parse(readFileSync(server.kubeconfigPath('admin'), 'utf8')),
+    );
+    const named = (name: string, { clusters, users }: typeof first) => ({
+      clusters: [{ ...clusters[0], name }],
+      users: [{ ...users[0], name }],
+      contexts: [{ name, context: { cluster: name, user: name } }],
+    });
+    const [one, two] = [named('one', first), named('two', second)];
+    const both = (key: 'clusters' | 'users' | 'contexts') => [...one[key], ...two[key]];
+    const config = { apiVersion: 'v1', kind: 'Config', 'current-context': 'two' };
+    writeFileSync(
+      kubeconfig,
+      stringify({ ...config, clusters: both('clusters'), users: both('users'), contexts: both('contexts') }),
+    );
+    const run = (...args: string[]) => runCli(['config', 'list', ...args], { env: { KUBECONFIG: kubeconfig } });
+    expect(await run('--context', 'one')).toMatchObject({ exitCode: 0, stderr: '' });
+    // The control: the current context has no Bailiff. Without a flag, the choice is said.
+    expect(await run('--context', 'two')).toMatchObject({
+      exitCode: 7,
+      stderr: expect.stringMatching(/namespace bailiff-system has no Service bailiff-nats/),
+    });
+    expect(await run('--context', 'three')).toMatchObject({ exitCode: 6, stderr: expect.stringMatching(/three/) });
+  });
+
+  it('no ready server, and a pod that refuses - say so', async () => {
+    const pod = { namespace: NAMESPACE, name: 'bailiff-nats-0' };
+    reportPod(kube.server.api, pod, podRuns(false));
+    expect(await as('alice', 'config', 'list')).toMatchObject({
+      exitCode: 7,
+      stderr: expect.stringMatching(
+        /no server of the bus is ready[\s\S]*get pods -l app.kubernetes.io\/component=nats/,
+      ),
+    });
+    reportPod(kube.server.api, pod, podRuns());
+    refuses = true;
+    expect(await as('alice', 'config', 'list')).toMatchObject({
+      exitCode: 7,
+      stderr: expect.stringMatching(/port-forward to port 4222 of pod bailiff-system\/bailiff-nats-0: .*ECONNREFUSED/),
+    });
+    refuses = false;
+    expect(await as('alice', 'config', 'list')).toMatchObject({ exitCode: 0 });
+  });
+
+  it.each([
+    ['no-login', /secrets "bailiff-bus-cli" is forbidden: User "no-login" cannot get/],
+    ['no-forward', /pods "bailiff-nats-0" is forbidden: User "no-forward" cannot get resource "pods\/portforward"/],
+    ['no-create', /cannot create resource "pods\/portforward"/],
+    ['no-service', /services "bailiff-nats" is forbidden/],
+    ['stranger', /services "bailiff-nats" is forbidden/],
+  ])('%s - exits with 4, and says which right is missing', async (user, message) => {
+    const { exitCode, stdout, stderr } = await as(user, 'config', 'list');
+    expect([exitCode, stdout, stderr]).toEqual([4, '', expect.stringMatching(message)]);
+    expect(stderr).toContain(`kubectl -n ${NAMESPACE} create rolebinding <name> --role bailiff-operator`);
+  });
+});
+
+it('port-forward - carries megabytes both ways, through a reader that pauses', async () => {
+  const echo = createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1');
+  await once(echo, 'listening');
+  const { port } = echo.address() as AddressInfo;
+  const client = kube.client({ user: 'admin' });
+  const stream = await client.portForward({ namespace: NAMESPACE, pod: 'bailiff-nats-0', port, timeoutMs: 10_000 });
+  const sent = randomBytes(8 * 1024 * 1024);
+  stream.write(sent);
+  const received: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    received.push(chunk);
+    size += chunk.length;
+    if (size === sent.length) break;
+    if (received.length % 32 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(Buffer.concat(received).equals(sent)).toBe(true);
+  echo.close();
+});
+
+describe('the package', () => {
+  const at = (name: string) => path.join(directory, 'package', name);
+  const run = (program: string, args: readonly string[], env: Record<string, string> = {}, cwd = directory) =>
+    promisify(execFile)(program, args, { cwd, env: { PATH: process.env['PATH'] ?? '', HOME: directory, ...env } });
+
+  beforeAll(async () => {
+    const tool = ['--import', 'tsx', 'tools/package/main.ts', '--out', at('out'), '--url', 'https://files.example'];
+    await run(process.execPath, tool, {}, process.cwd());
+    mkdirSync(at('empty'));
+    // Without a network and a cache: whatever the package needs is in it.
+    const install = ['install', '--offline', '--no-audit', '--no-fund', '--cache', at('cache')];
+    await run('npm', [...install, path.join(at('out'), 'bailiff-cli-0.1.0.tgz')], {}, at('empty'));
+  }, 120_000);
+
+  it('installs into an empty folder, and runs', async () => {
+    const bin = at('empty/node_modules/.bin');
+    expect(readdirSync(at('empty/node_modules')).sort()).toEqual(['.bin', '.package-lock.json', '@bailiff']);
+    expect((await run(path.join(bin, 'bailiff'), ['--version'])).stdout).toBe('0.1.0\n');
+    expect((await run(path.join(bin, 'kubectl-bailiff'), ['--help'])).stdout).toMatch(/^Usage: kubectl bailiff /);
+  });
+
+  it("kubectl finds it, and it reads the bus of kubectl's cluster", async () => {
+    const env = {
+      PATH: `${at('empty/node_modules/.bin')}:${process.env['PATH']}`,
+      KUBECONFIG: kube.server.kubeconfigPath('alice'),
+    };
+    expect((await run('kubectl', ['plugin', 'list', '--name-only'], env)).stdout).toContain('kubectl-bailiff\n');
+    const { stdout, stderr } = await run('kubectl', ['bailiff', 'config', 'list', '--json'], env);
+    expect([stdout, stderr]).toEqual([expect.stringMatching(/^[[{]/), '']);
+  });
+
+  it('the krew manifest names the archive, its checksum and a program in it', async () => {
+    const manifest = parse(readFileSync(at('out/bailiff.yaml'), 'utf8'));
+    const archive = readFileSync(at('out/bailiff-cli-0.1.0.tgz'));
+    const [{ uri, sha256, bin }] = manifest.spec.platforms;
+    expect({ uri, sha256 }).toEqual({
+      uri: 'https://files.example/bailiff-cli-0.1.0.tgz',
+      sha256: createHash('sha256').update(archive).digest('hex'),
+    });
+    const { stdout } = await run('tar', ['tzf', at('out/bailiff-cli-0.1.0.tgz')]);
+    expect(stdout.split('\n')).toContain(`package/${bin}`);
+    expect(manifest.spec.version).toBe('v0.1.0');
+  });
+});
