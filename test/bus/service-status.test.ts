@@ -113,6 +113,27 @@ test('service status - a verdict with a matching policy is pending until each of
   expect(ended).toMatchObject({ due: 2, unanswered: 0, dryRuns: 1 });
 });
 
+test('service status - steps that the responder gave up are answered, and named as failed until one succeeds', async () => {
+  await using nats = await startBus();
+  const correlator = await nats.connect('correlator');
+  const verdicts = await Promise.all([1, 2].map((n) => publishVerdict(correlator, { verdictId: verdictId(n) })));
+  const responder = await nats.connect('responder');
+  const [first, second] = verdicts as [Verdict, Verdict];
+  const reasonCode = 'kube-forbidden';
+  for (const action of ['observe', 'label', 'delete'] as const)
+    await respond(responder, first, { action, phase: 'failed', reasonCode });
+  const cli = await nats.connect('cli');
+  const answers = async () => (await readServiceStatus(cli, [], { graceMs: 0 })).responder;
+  const failed = (await answers()).failed.find(({ action }) => action === 'label');
+  expect(failed).toMatchObject({ count: 1, reasonCode, persists: true });
+  await respond(responder, second, { action: 'label', phase: 'succeeded' });
+  expect((await answers()).failed.map(({ action, persists }) => [action, persists])).toEqual([
+    ['observe', true],
+    ['label', false],
+    ['delete', true],
+  ]);
+});
+
 test('service status - the delay of the newest verdict, and the frames after the position of the last instance', async () => {
   await using nats = await startBus();
   const beganAtMs = performance.now();

@@ -1,5 +1,5 @@
 // The responder's queues with a Redis whose connections stay open and are of no use: it is silent, as
-// when its machine is down, or it became a replica, as after a failover.
+// when its machine is down, it became a replica, as after a failover, or it is full.
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
@@ -117,3 +117,21 @@ it('queues - a Redis that became a replica is left for the one that new connecti
   await waitFor(() => done.includes('after'), { what: 'a job after it', timeoutMs: 30_000, state });
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);
+
+it('queues - a Redis that is full is connected and refuses jobs: that is named until it accepts one', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, done, state, put } = await startQueues(relay.port);
+  // The control.
+  expect([queues.ready, queues.refusal]).toEqual([true, '']);
+
+  await redis.configure('maxmemory', '1');
+  await expect(put('refused')).rejects.toThrow('OOM');
+  expect([queues.ready, queues.refusal]).toEqual([true, expect.stringContaining('OOM')]);
+
+  await redis.configure('maxmemory', '0');
+  await put('after');
+  expect(queues.refusal).toBe('');
+  await waitFor(() => done.includes('after'), { what: 'a job after it', state });
+}, 60_000);

@@ -18,6 +18,8 @@ export interface TestRedis extends AsyncDisposable {
   flush(): Promise<void>;
   /** It refuses writes from now on, and keeps its connections. */
   becomeReplica(): Promise<void>;
+  /** Sets a value of its configuration, such as `maxmemory`. */
+  configure(name: string, value: string): Promise<void>;
   /** Keys that match a pattern. */
   keys(pattern: string): Promise<string[]>;
 }
@@ -69,6 +71,7 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
     flush: () => withClient(async (client) => void (await client.flushall())),
     // Of a server that does not exist.
     becomeReplica: () => withClient(async (client) => void (await client.call('REPLICAOF', '127.0.0.1', '1'))),
+    configure: (name, value) => withClient(async (client) => void (await client.config('SET', name, value))),
     keys: (pattern) => withClient((client) => client.keys(pattern)),
     async [Symbol.asyncDispose]() {
       await kill();

@@ -202,8 +202,9 @@ class Responder {
     onStop('configuration', () => this.#policyLog.close());
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
+    const refusal = () => `Redis accepts no jobs: ${this.#queues?.refusal}`;
     const redisProblem = () => ['Redis is not reachable', this.#queues?.problem].filter(Boolean).join(': ');
-    health.ready('redis', () => this.#queues?.ready || redisProblem());
+    health.ready('redis', () => (this.#queues?.ready ? this.#queues.refusal === '' || refusal() : redisProblem()));
     await this.#readResponses();
     if (signal.aborted) return;
     await this.#retention.begin();

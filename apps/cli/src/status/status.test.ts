@@ -68,9 +68,13 @@ const SERVICES: ServiceStatus = {
   },
   responder: {
     ...{ ...HEALTH, newestResponseAtMs: null, due: 0, dryRuns: 0, unanswered: 0 },
-    ...{ oldestUnansweredAtMs: null, unansweredIds: [] },
+    ...{ oldestUnansweredAtMs: null, unansweredIds: [], failed: [] },
   },
 };
+
+const LOST = { ringFull: 5, noCounter: 6, noIface: 7 };
+const unjudged = (unjudgedFrames: number, recentUnjudgedFrames: number) =>
+  iface('web', { unjudgedFrames, recentUnjudgedFrames });
 
 const report = (nodes: Record<string, NodeStatus | string>, part: Partial<ClusterFacts> = {}) =>
   judge({
@@ -226,7 +230,14 @@ describe('report', () => {
     ],
     ['ok', status({ maps: [{ name: 'ifaces', used: 90, capacity: 100 }] }), 0, /90 % full/],
     ['ok', status({ losses: { ringFull: 5, noCounter: 0, noIface: 0 } }), 0, /5 samples were lost .* exact/],
-    ['ok', status({ losses: { ringFull: 0, noCounter: 1, noIface: 2 } }), 0, /not counted/],
+    ['ok', status({ losses: { ringFull: 0, noCounter: 1, noIface: 0 } }), 0, /not counted since the programs/],
+    ['partial', status({ losses: { ringFull: 0, noCounter: 0, noIface: 2 } }), 10, /2 packets came .* passed unjudged/],
+    ['ok', status({ losses: LOST, recentLosses: {} }), 0, null],
+    ['ok', status({ losses: LOST, recentLosses: { 'ring-full': 3 } }), 0, /^3 samples .* in the last hour;/],
+    ['partial', status({ losses: LOST, recentLosses: { 'no-iface': 4 } }), 10, /^4 packets came .* in the last hour/],
+    ['partial', status({ interfaces: [iface('web', { unjudgedFrames: 5 })] }), 10, /5 frames of .* being judged$/],
+    ['partial', status({ interfaces: [unjudged(5, 2)] }), 10, /2 frames of .* being judged in the last hour/],
+    ['ok', status({ interfaces: [unjudged(5, 0)] }), 0, null],
     ['ok', status({ bus: { connected: true, unackedFrames: 60, publishedFrames: 1, resentFrames: 0 } }), 0, /behind/],
     [
       'ok',

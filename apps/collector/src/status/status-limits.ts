@@ -17,6 +17,12 @@ const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-applicable': 3,
 };
 
+const hasProblem = ({ unjudgedFrames = 0, pastGuardFrames = 0, notCompared = '', quarantinedUntil }: InterfaceStatus) =>
+  unjudgedFrames > 0 || pastGuardFrames > 0 || notCompared !== '' || quarantinedUntil !== null;
+
+/** A guarded interface can have problems too, which its status alone reports. */
+const rankOf = (one: InterfaceStatus): number => (hasProblem(one) ? -1 : RANK[one.coverage]);
+
 /**
  * @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if
  *   there are none
@@ -28,7 +34,7 @@ export function fitInterfaces(
   const omitted = { guarded: 0, partial: 0, 'not-covered': 0, 'not-applicable': 0 };
   const kept: InterfaceStatus[] = [];
   let bytes = 0;
-  for (const one of [...interfaces].sort((a, b) => RANK[a.coverage] - RANK[b.coverage])) {
+  for (const one of [...interfaces].sort((a, b) => rankOf(a) - rankOf(b))) {
     const fitted = { ...one, reason: clipReason(one.reason) };
     bytes += Buffer.byteLength(JSON.stringify(fitted)) + 1;
     if (bytes > maxBytes || kept.length >= LIST_LIMITS.interfaces.items) omitted[one.coverage] += 1;

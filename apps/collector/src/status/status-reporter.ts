@@ -15,7 +15,8 @@ import type { BusLink } from '../publishing/bus-link.ts';
 import type { RuntimeSupervisor } from '../runtime/supervisor.ts';
 import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
-import { countByState, nodeStatus } from './status.ts';
+import { RecentCounts } from './recent-counts.ts';
+import { countByState, nodeStatus, unjudgedCounts } from './status.ts';
 
 /** Pods without an object that a status names; the next one names further ones. */
 const MAX_UNLISTED = LIST_LIMITS.quarantined.items;
@@ -55,6 +56,7 @@ export class StatusReporter {
   readonly #startedAtMs: number;
   readonly #probes: readonly Probe[];
   readonly #gone = new GoneQuarantines();
+  readonly #recent = new RecentCounts();
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
@@ -64,10 +66,15 @@ export class StatusReporter {
 
   /** Values for the metrics. */
   readings(): Readings {
-    const { object, registry, runtime, bus } = this.#parts;
-    const losses = lossesOf(object.maps.losses(), runtime.losses());
+    const { registry, runtime, bus } = this.#parts;
+    const losses = this.#losses();
     const repaired = runtime.repaired();
     return readingsOf(this.#status(), { states: countByState(registry), losses, repaired, totals: bus.totals });
+  }
+
+  /** Cumulative. */
+  #losses(): Record<string, number> {
+    return lossesOf(this.#parts.object.maps.losses(), this.#parts.runtime.losses());
   }
 
   /** Publishes the status. */
@@ -112,6 +119,7 @@ export class StatusReporter {
       moment: moment(),
       bus: bus.counts,
       spoofRevision: receiver.spoofRevision,
+      recent: this.#recent.observe({ ...this.#losses(), ...unjudgedCounts(registry) }, ctx.clock.monotonicMs()),
     });
   }
 }

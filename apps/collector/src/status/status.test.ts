@@ -7,13 +7,18 @@ import type { CniRecord } from '../identity/cni-record.ts';
 import type { Binding } from '../identity/identity.ts';
 import { type GuardedInterface, type KernelEntries, newInterface } from '../interfaces/guarded-interface.ts';
 import { Registry } from '../interfaces/registry.ts';
-import { coverageOf, nodeStatus } from './status.ts';
+import { coverageOf, nodeStatus, unjudgedCounts } from './status.ts';
 
 const maps = {
   losses: () => ({ 'ring-full': 0n, 'no-counter': 0n, 'no-iface': 0n }),
   fill: () => ({}),
 } as unknown as SpoofMaps;
-const status = (registry: Registry, desired = new DesiredState('n'), cniRecords: CniRecord[] = []) =>
+const status = (
+  registry: Registry,
+  desired = new DesiredState('n'),
+  cniRecords: CniRecord[] = [],
+  recent: Record<string, number> | null = null,
+) =>
   nodeStatus({
     nodeName: 'n',
     bootId: 'b',
@@ -37,6 +42,7 @@ const status = (registry: Registry, desired = new DesiredState('n'), cniRecords:
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },
     spoofRevision: 0,
+    recent,
   });
 const link = (ifindex: number) => ({
   ifindex,
@@ -77,6 +83,29 @@ describe('status', () => {
     expect(omitted).toMatchObject({ guarded: 0, partial: 0, 'not-covered': 0 });
     expect((omitted?.['not-applicable'] ?? 0) + result.interfaces.length).toBe(20_501);
     expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
+  });
+
+  it('what grew within the last hour - is named beside the totals, of each interface and of the node', () => {
+    const registry = new Registry(8);
+    registry.add({ ...guarded(7, 0), occurrences: { 'unjudged/programmed': 5 } });
+    const known = status(registry, undefined, [], { 'ring-full': 2, 'unjudged/7': 3 });
+    expect(known.recentLosses).toEqual({ 'ring-full': 2 });
+    expect(known.interfaces[0]).toMatchObject({ unjudgedFrames: 5, recentUnjudgedFrames: 3 });
+    expect(schema.parse(JSON.parse(JSON.stringify(known)))).toEqual(known);
+    const unknown = status(registry);
+    expect(unknown).not.toHaveProperty('recentLosses');
+    expect(unknown.interfaces[0]).not.toHaveProperty('recentUnjudgedFrames');
+    expect(unjudgedCounts(registry)).toEqual({ 'unjudged/7': 5 });
+  });
+
+  it('more interfaces than fit - a guarded one with unjudged frames is not among those that are left out', () => {
+    const registry = new Registry(4_096);
+    const name = 'é'.repeat(120);
+    for (let n = 1; n <= 2_000; n += 1) registry.add({ ...guarded(n, n), link: { ...link(n), name: `${n}${name}` } });
+    registry.add({ ...guarded(3_000, 3_000), occurrences: { 'unjudged/programmed': 5 } });
+    const { interfaces, interfacesOmitted } = status(registry);
+    expect(interfacesOmitted?.partial).toBeGreaterThan(100);
+    expect(interfaces[0]).toMatchObject({ interfaceName: 'veth3000', unjudgedFrames: 5 });
   });
 
   it('a netkit pair in mode L3 has no MAC of its own, a veth whose MAC is contested has none either', () => {

@@ -42,7 +42,16 @@ export interface StatusInput {
   moment: Moment;
   bus: NodeStatus['bus'];
   spoofRevision: number;
+  /** What grew within the last hour: losses, and unjudged frames by unjudgedKey; null: not known. */
+  recent: Readonly<Record<string, number>> | null;
 }
+
+const UNJUDGED = 'unjudged/';
+const unjudgedKey = ({ generation }: GuardedInterface): string => `${UNJUDGED}${generation}`;
+
+/** Unjudged frames by interface, as StatusInput.recent names them. */
+export const unjudgedCounts = (registry: Registry): Record<string, number> =>
+  Object.fromEntries([...registry.allLive()].map((iface) => [unjudgedKey(iface), unjudgedOf(iface.occurrences)]));
 
 /** bailiff-pod-ends finds a new interface within less. */
 const POD_END_GRACE_MS = 10_000;
@@ -105,14 +114,15 @@ export function countByState(registry: Registry): Record<string, number> {
   return counts;
 }
 
-export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodEnd = true): InterfaceStatus {
+function interfaceStatus(iface: GuardedInterface, input: StatusInput): InterfaceStatus {
+  const { moment, recent } = input;
   const record = iface.kernel?.record;
   const until = record?.quarantineUntilNs ?? 0n;
   return {
     interfaceName: iface.link.name,
     ifindex: iface.ifindex,
     generation: iface.generation,
-    ...coverageOf(iface, hasPodEnd),
+    ...coverageOf(iface, hasPodEnd(iface, input)),
     state: record?.state ?? 'unknown',
     podUid: iface.pod?.uid ?? '',
     podNamespace: iface.pod?.namespace ?? '',
@@ -125,6 +135,7 @@ export function interfaceStatus(iface: GuardedInterface, moment: Moment, hasPodE
     mac: record?.mac ?? '',
     packetsBeforeGuard: Math.max(0, iface.packetsBeforeGuard),
     unjudgedFrames: unjudgedOf(iface.occurrences),
+    ...(recent ? { recentUnjudgedFrames: recent[unjudgedKey(iface)] ?? 0 } : {}),
     ...(iface.notCompared === '' ? {} : { notCompared: iface.notCompared }),
     ...(iface.pastGuardFrames > 0 ? { pastGuardFrames: iface.pastGuardFrames } : {}),
     ...(iface.orphaned ? { orphaned: true } : {}),
@@ -179,7 +190,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
       remedy: probe.hint ?? '',
     })),
     ...fitInterfaces([
-      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, moment, hasPodEnd(iface, input))),
+      ...[...registry.allLive()].map((iface) => interfaceStatus(iface, input)),
       ...others,
       ...listed,
       ...podsWithout(input, listed),
@@ -203,9 +214,13 @@ export function nodeStatus(input: StatusInput): NodeStatus {
       noCounter: Number(losses['no-counter']),
       noIface: Number(losses['no-iface']),
     },
+    ...(input.recent ? { recentLosses: recentLosses(input.recent) } : {}),
     bus: input.bus,
   };
 }
+
+const recentLosses = (recent: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(recent).filter(([name]) => !name.startsWith(UNJUDGED)));
 
 /** Interfaces of the snapshot's pods that have no host side, by their CNI records. */
 function withoutHostSide({ cniRecords, desired, moment }: StatusInput): InterfaceStatus[] {

@@ -22,6 +22,8 @@ import { RedisConnector } from './redis-connector.ts';
 const ADD_CHUNK = 500;
 /** Timeout of adding jobs; the next scan adds them again. */
 const COMMAND_TIMEOUT_MS = 2_000;
+/** A refusal of jobs is reported for this long; a scan, once a minute, adds them again. */
+const REFUSAL_MS = 180_000;
 /**
  * A connection without a due reply for this long is closed and opened again: TCP retries for a
  * quarter of an hour if the Redis host is gone. Above 10 s, for which workers block waiting for a
@@ -71,6 +73,8 @@ export class Queues {
   readonly #running = new Set<Promise<void>>();
   #closing = false;
   #lastError: Error | null = null;
+  /** The newest refusal of jobs: Redis is full, busy with a script, or denies a command. */
+  #refusal: { error: Error; atMs: number } | null = null;
 
   constructor(options: QueueOptions) {
     const onError = (error: Error) => {
@@ -137,8 +141,24 @@ export class Queues {
     onRedisReady();
   }
 
+  /** Why Redis, although connected, accepts no jobs; empty if it does, as far as is known. */
+  get refusal(): string {
+    if (this.#refusal && performance.now() - this.#refusal.atMs > REFUSAL_MS) this.#refusal = null;
+    return this.#refusal?.error.message ?? '';
+  }
+
   /** Adds jobs; existing ones do not change. Rejects if Redis does not accept them in time. */
   async add(jobs: readonly QueuedJob[]): Promise<void> {
+    try {
+      await this.#add(jobs);
+      this.#refusal = null;
+    } catch (error) {
+      this.#refusal = { error: error as Error, atMs: performance.now() };
+      throw error;
+    }
+  }
+
+  async #add(jobs: readonly QueuedJob[]): Promise<void> {
     const byAction = new Map<string, QueuedJob[]>();
     for (const job of jobs) byAction.set(job.job.action, [...(byAction.get(job.job.action) ?? []), job]);
     const chunks = [...byAction].flatMap(([action, all]) => chunked(all).map((some) => [action, some] as const));

@@ -14,7 +14,7 @@ import {
   RELEASED,
 } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
-import type { Clock } from '@bailiff/service';
+import { type Clock, RateLimitedLog } from '@bailiff/service';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.ts';
 import type { Plan, Planner } from '../planning/planner.ts';
@@ -44,6 +44,7 @@ const ADD_PAUSE = 4;
 export class Scheduler {
   readonly #o: SchedulerOptions;
   readonly #backlog: Backlog;
+  readonly #quiet: RateLimitedLog;
   #queues: Pick<Queues, 'add'> | null = null;
   #planning = false;
   /** All due jobs are being added. */
@@ -55,6 +56,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions, most?: number) {
     this.#o = options;
     this.#backlog = new Backlog(options.order, most);
+    this.#quiet = new RateLimitedLog(options.log);
   }
 
   /** Verdicts with an open task. */
@@ -216,12 +218,16 @@ export class Scheduler {
   /** Never rejects: a later scan adds jobs that Redis does not accept now. */
   async #add(jobs: readonly QueuedJob[]): Promise<void> {
     if (jobs.length === 0 || !this.#queues) return;
-    const { log, metrics, step } = this.#o;
+    const { metrics, step } = this.#o;
     try {
       await this.#queues.add(jobs);
     } catch (error) {
       metrics.scheduleFailures.inc(jobs.length);
-      log.debug({ err: error, jobs: jobs.length }, 'Redis did not accept jobs');
+      this.#quiet.warn(
+        'redis',
+        { err: error, jobs: jobs.length },
+        'Redis did not accept jobs: the next scan repeats them',
+      );
       return;
     }
     for (const { job } of jobs) await step('job-added', { verdictId: job.verdictId, action: job.action });

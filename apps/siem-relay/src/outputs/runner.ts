@@ -53,6 +53,7 @@ export class OutputRunner {
   read = 0;
   pending = 0;
   lost = 0;
+  #lostAtMs = 0;
 
   constructor(options: RunnerOptions) {
     this.#o = options;
@@ -77,6 +78,7 @@ export class OutputRunner {
     if (this.#created === '') return;
     if (this.#readTo > 0 && first > this.#readTo + 1) {
       this.lost += first - this.#readTo - 1;
+      this.#lostAtMs = this.#o.clock.nowMs();
       this.#readTo = first - 1;
     }
     this.pending = this.#isIdle ? 0 : Math.max(0, last - this.#readTo);
@@ -108,6 +110,7 @@ export class OutputRunner {
     const isoOf = (ms: number) => new Date(ms).toISOString();
     return {
       ...{ name, pending, delivered, refused, lost, lagMs: Math.round(this.lagMs()) },
+      ...(lost > 0 ? { lostAt: isoOf(this.#lostAtMs) } : {}),
       deliveredAt: deliveredMicros > 0 ? isoOf(deliveredMicros / 1000) : '',
       ...(failing
         ? { failing: { code: failing.code, reason: clipReason(failing.text), since: isoOf(failing.sinceMs) } }

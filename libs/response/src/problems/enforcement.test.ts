@@ -95,6 +95,23 @@ describe('runtime policies and disarms', () => {
     expect(lines({ 'runtime.cluster._.strict': { mode: 'enforce', rules } })).toEqual([]);
   });
 
+  it('disabled rules - are named, no success, and control: enabled ones are not', () => {
+    const rule = { type: 'event_count', level: 'high', timespan: '60s', condition: { gte: 10 } };
+    const off = { 'correlation.cluster._.repeated-spoofing': { ...rule, enabled: false } };
+    expect(lines(off)).toEqual([
+      '1 correlation rule: repeated-spoofing off (enabled: false): violations are not judged by it',
+    ]);
+    expect(weigh(enforcementProblems(enforcementOf(stored(off)), [], NOW))).toBe(10);
+    expect(lines({ 'correlation.cluster._.repeated-spoofing': rule })).toEqual([]);
+  });
+
+  it('disabled response policies - are named; like dry runs, they are no failure', () => {
+    const steps = { match: {}, steps: [{ action: 'label' }] };
+    const off = { 'response.cluster._.a': { ...steps, enabled: false }, 'response.cluster._.b': steps };
+    expect(lines(off)).toEqual(['1 response policy: a off (enabled: false): it responds to no verdict']);
+    expect(weigh(enforcementProblems(enforcementOf(stored(off)), [], NOW))).toBe(0);
+  });
+
   it('a disarm - comes first, and is no success', () => {
     const disarm = { scope: 'the whole cluster', untilMs: NOW + 600_000, by: 'me', reason: 'incident' };
     const problems = enforcementProblems(enforcementOf([]), [disarm], NOW);

@@ -1,6 +1,7 @@
 /**
  * What is configured not to be enforced: vectors in audit or off, by cluster, namespace and
- * workload; runtime policies in audit or off; disarms. Pure.
+ * workload; runtime policies in audit or off; correlation rules and response policies that are
+ * disabled; disarms. Pure.
  *
  * A vector counts if its mode is weaker than the built-in one, or than that of the wider scope.
  * Values that readers refuse do not count: another problem reports them.
@@ -20,7 +21,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { age, plural, shortList } from '../status/text.ts';
-import { notEnforced, type Problem } from './problem.ts';
+import { notEnforced, type Problem, warn } from './problem.ts';
 
 /** A disarm (break-glass) that is in force. */
 export interface ActiveDisarm {
@@ -57,9 +58,16 @@ export interface LenientPolicies {
   off: string[];
 }
 
+/** Stored with `enabled: false`, also in the place of a built-in one. */
+export interface Disabled {
+  rules: string[];
+  responses: string[];
+}
+
 export interface Enforcement {
   weakened: Weakened[];
   policies: LenientPolicies;
+  disabled: Disabled;
 }
 
 interface Parsed {
@@ -78,7 +86,8 @@ const rank = (mode: Mode) => MODES.indexOf(mode);
 
 export function enforcementOf(config: readonly ConfigValue[]): Enforcement {
   const all = config.flatMap(parsed);
-  return { weakened: weakenedIn(all), policies: lenientIn(all) };
+  const disabled = { rules: disabledIn(all, 'correlation'), responses: disabledIn(all, 'response') };
+  return { weakened: weakenedIn(all), policies: lenientIn(all), disabled };
 }
 
 /** The scope in words, as in problems. */
@@ -141,6 +150,11 @@ function lenientIn(all: readonly Parsed[]): LenientPolicies {
   };
 }
 
+const disabledIn = (all: readonly Parsed[], kind: 'correlation' | 'response'): string[] =>
+  all
+    .filter(({ key, value }) => key.kind === kind && !(value as { enabled: boolean }).enabled)
+    .map(({ key: { name } }) => name);
+
 /**
  * Whether packets of a pod are judged more leniently than by the built-in modes. A workload is
  * recognised by the name of its pods.
@@ -175,7 +189,7 @@ function remedyOf({ key, vectors }: Weakened): string {
 
 /** Clusters before namespaces before workloads, and `off` before `audit`. */
 export function enforcementProblems(
-  { weakened, policies }: Enforcement,
+  { weakened, policies, disabled }: Enforcement,
   disarms: readonly ActiveDisarm[],
   nowMs: number,
 ): Problem[] {
@@ -197,6 +211,27 @@ export function enforcementProblems(
   if (off.length > 0) {
     const text = `${shortList(off, MAX_POLICIES)} off (enabled: false)`;
     problems.push(notEnforced(plural(off.length, 'runtime policy', 'runtime policies'), text, 'bailiff policy list'));
+  }
+  return [...problems, ...disabledProblems(disabled)];
+}
+
+/** A response policy responds to nothing as a dry run too, the default: that is no exit code. */
+function disabledProblems({ rules, responses }: Disabled): Problem[] {
+  const problems: Problem[] = [];
+  if (rules.length > 0) {
+    const text = `${shortList(rules, MAX_POLICIES)} off (enabled: false): violations are not judged by ${rules.length === 1 ? 'it' : 'them'}`;
+    problems.push(notEnforced(plural(rules.length, 'correlation rule'), text, 'bailiff config list'));
+  }
+  if (responses.length > 0) {
+    const text = `${shortList(responses, MAX_POLICIES)} off (enabled: false): ${responses.length === 1 ? 'it responds' : 'they respond'} to no verdict`;
+    problems.push(
+      warn(
+        plural(responses.length, 'response policy', 'response policies'),
+        text,
+        'bailiff config list',
+        'enforcement',
+      ),
+    );
   }
   return problems;
 }

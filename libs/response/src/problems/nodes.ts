@@ -9,7 +9,8 @@ import { age, plural, podName, quoted, reportedName, shortList } from '../status
 import { cniProblems } from './cni.ts';
 import { isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
-import { byReason, MAX_NAMED, notEnforced, type Problem, shout, warn } from './problem.ts';
+import { packetLossProblems, recentPacketLosses } from './losses.ts';
+import { byReason, MAX_NAMED, NOT_ENFORCED, notEnforced, type Problem, shout, warn } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
 
 export type NodeHealth =
@@ -38,6 +39,7 @@ export interface NodeReport {
   notEnforced: number;
   /** The fullest map, in per cent. */
   fullestMap: { name: string; percent: number } | null;
+  /** Records that the packet programs lost within the last hour. */
   lost: number;
   packetsBeforeGuard: number;
 }
@@ -130,7 +132,7 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
     .filter(({ capacity }) => capacity > 0)
     .map(({ name, used, capacity }) => ({ name, percent: (100 * used) / capacity }))
     .sort((a, b) => b.percent - a.percent);
-  const { ringFull, noCounter, noIface } = status.losses;
+  const { ringFull, noCounter, noIface } = recentPacketLosses(status);
   return {
     guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
     guardable: pods.length + more + partial + bare,
@@ -238,20 +240,13 @@ function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[
 
 function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   const { node, fullestMap } = report;
-  const { losses, bus } = status;
+  const { bus } = status;
   const warnings: Problem[] = [...bypassWarnings(node, status), ...quarantineProblems(node, status)];
   if (fullestMap && fullestMap.percent >= FULL_PERCENT) {
     const text = `map ${reportedName(fullestMap.name)} is ${Math.round(fullestMap.percent)} % full`;
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
   }
-  if (losses.noCounter > 0)
-    warnings.push(warn(node, `${plural(losses.noCounter, 'packet was', 'packets were')} judged but not counted`));
-  if (losses.noIface > 0)
-    warnings.push(warn(node, `${plural(losses.noIface, 'packet')} came from interfaces that are in no map`));
-  if (losses.ringFull > 0)
-    warnings.push(
-      warn(node, `${plural(losses.ringFull, 'sample was', 'samples were')} lost to a full ring; counts are exact`),
-    );
+  warnings.push(...packetLossProblems(node, status));
   if (bus.unackedFrames > BEHIND_FRAMES)
     warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
   if (lacksInotify(status))
@@ -265,6 +260,9 @@ const lacksInotify = ({ features }: NodeStatus): boolean =>
 const NO_INOTIFY =
   'inotify is used up by other processes: new pods without the CNI plugin are bound some tens of milliseconds later';
 
+const recentUnjudged = ({ recentUnjudgedFrames, unjudgedFrames = 0 }: InterfaceStatus): number =>
+  recentUnjudgedFrames ?? unjudgedFrames;
+
 /** The guard can be skipped on this node, or frames were not judged. */
 function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus): Problem[] {
   const warnings: Problem[] = [];
@@ -273,10 +271,13 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
     const remedy = hook === 'tcx' ? RUN_POD_ENDS : NEEDS_TCX;
     warnings.push(warn(node, 'a pod with CAP_NET_ADMIN can send frames past its guard, by an ifb device', remedy));
   }
-  const unjudged = interfaces.filter(({ unjudgedFrames = 0 }) => unjudgedFrames > 0);
+  const unjudged = interfaces.filter((iface) => recentUnjudged(iface) > 0);
   if (unjudged.length > 0) {
-    const frames = unjudged.reduce((sum, { unjudgedFrames = 0 }) => sum + unjudgedFrames, 0);
-    const text = `${plural(frames, 'frame')} of ${several(unjudged)} passed the guard without being judged`;
+    const frames = unjudged.reduce((sum, iface) => sum + recentUnjudged(iface), 0);
+    const period = unjudged.every(({ recentUnjudgedFrames }) => recentUnjudgedFrames !== undefined)
+      ? ' in the last hour'
+      : '';
+    const text = `${plural(frames, 'frame')} of ${several(unjudged)} passed the guard without being judged${period}`;
     const remedy = 'bailiff events --vector unjudged; docs/alerts.md, BailiffFramesUnjudged';
     warnings.push(notEnforced(node, text, remedy, 'nodes'));
   }
@@ -328,6 +329,7 @@ function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[
   if (own.some(({ exitCode }) => exitCode === EXIT.kernelLacksFeature)) return 'uncovered';
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';
-  if (report.guarded < report.guardable || lacksInotify(status)) return 'partial';
+  const passes = own.some(({ exitCode }) => exitCode === NOT_ENFORCED);
+  if (passes || report.guarded < report.guardable || lacksInotify(status)) return 'partial';
   return report.notEnforced > 0 ? 'not-enforced' : 'ok';
 }

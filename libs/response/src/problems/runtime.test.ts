@@ -51,6 +51,19 @@ it('losses - container starts are no problem; a loss that means something has wo
   ]);
 });
 
+it('losses - the warning ends an hour after the last one', () => {
+  const losing = (recentLosses: Record<string, number>) =>
+    runtimeProblems('n', {
+      ...node([]),
+      recentLosses,
+      runtime: { ...node([]).runtime, losses: { orphan: 9 } },
+    } as never);
+  expect(losing({ 'runtime-orphan': 2 }).map(({ text }) => text)).toEqual([
+    expect.stringMatching(/no longer in the maps: 2 in the last hour$/),
+  ]);
+  expect(losing({ orphan: 2 })).toEqual([]);
+});
+
 it('losses - every loss of the kernel programs is expected or explained', () => {
   for (const loss of RUNTIME_LOSSES) {
     const node = {

@@ -5,6 +5,7 @@
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { proposed, quoted, reportedName, shortList } from '../status/text.ts';
+import { lossPeriod, recentLoss } from './losses.ts';
 import { byReason, MAX_NAMED, type Problem } from './problem.ts';
 
 /**
@@ -94,10 +95,11 @@ export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
   if (runtime.missingHooks.length > 0) {
     add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.map(reportedName).join(', ')}`, '');
   }
-  for (const [name, count] of Object.entries(runtime.losses)) {
+  for (const [name, total] of Object.entries(runtime.losses)) {
+    const count = recentLoss(status, `runtime-${name}`, total);
     if (count === 0 || EXPECTED_LOSSES.has(name)) continue;
     const { text, remedy } = LOSSES[name] ?? { text: `events of ${reportedName(name)}`, remedy: '' };
-    add('warn', `runtime policies: ${text}: ${count} since the programs were loaded`, remedy);
+    add('warn', `runtime policies: ${text}: ${count} ${lossPeriod(status)}`, remedy);
   }
   return problems;
 }

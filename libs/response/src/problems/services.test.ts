@@ -31,6 +31,7 @@ const responder = {
   unanswered: 0,
   oldestUnansweredAtMs: null,
   unansweredIds: [],
+  failed: [],
 };
 const ipamSync = { ...well, running: 2, ready: 2, leading: 1 };
 const waits = (count: number, ageMs: number) => ({
@@ -117,8 +118,27 @@ describe('services', () => {
       'warn siem-relay alertmanager: 3 events deleted before delivery',
       'warn siem-relay webhook-pager: deliveries fail for 5m, 2 events waiting: OUTPUT_BUSY: "responds with 429"',
     ]);
+    const lost = (agoMs: number) => {
+      const output = { name: 'otlp', ...fine, lost: 3, lostAt: new Date(AT - agoMs).toISOString() };
+      return texts(status({ siemRelay: well, outputs: [output] }));
+    };
+    expect(lost(3_500_000)).toEqual(['warn siem-relay otlp: 3 events deleted before delivery']);
+    expect(lost(3_700_000)).toEqual([]);
     const recent = { ...failing, since: new Date(AT - 5_000).toISOString() };
     expect(texts(status({ siemRelay: well, outputs: [{ name: 'otlp', ...fine, failing: recent }] }))).toEqual([]);
+  });
+
+  it('responses that failed - are no success while none succeeds; one of a pod alone is a warning', () => {
+    const failed = (persists: boolean) => [
+      { action: 'label' as const, count: 3, reasonCode: 'kube-forbidden', reason: 'given up after 3 tries', persists },
+    ];
+    const of = (persists: boolean) => status({ responder: { ...responder, failed: failed(persists) } });
+    expect(texts(of(true))).toEqual([
+      'shout responder: 3 responses failed in the last hour (label), and none succeeded since; newest: kube-forbidden: "given up after 3 tries"',
+    ]);
+    expect(serviceProblems(of(true))[0]).toMatchObject({ exitCode: 7 });
+    expect(texts(of(false))[0]).toMatch(/^warn responder: 3 responses failed in the last hour \(label\); newest/);
+    expect(serviceProblems(of(false))[0]).toMatchObject({ exitCode: 0 });
   });
 
   it('none runs - is shouted with what waits, and the exit code of what cannot be reached', () => {

@@ -31,6 +31,7 @@ const MAX_SKIPPED = 5;
 const SKIPPED_REMEDY =
   'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
 
+const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by hand, and fix the reason';
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
 const LOST_REMEDY = '`bailiff replay --format` prints them';
 
@@ -191,6 +192,8 @@ function degradationOf(service: Service): Problem[] {
 
 /** Deliveries of an output that fail for this long are a problem. */
 const FAILING_MS = 60_000;
+/** Deleted events are reported for this long; the metric keeps their number. */
+const LOST_MS = 3_600_000;
 
 /** `failing for 5m (OUTPUT_BUSY)`, `12 events waiting`, `up to date`. */
 function outputText({ name, pending, lagMs, failing }: OutputStatus, atMs: number): string {
@@ -201,7 +204,7 @@ function outputText({ name, pending, lagMs, failing }: OutputStatus, atMs: numbe
 }
 
 function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
-  return (siemRelay?.outputs ?? []).flatMap(({ name, pending, lagMs, failing, lost }) => {
+  return (siemRelay?.outputs ?? []).flatMap(({ name, pending, lagMs, failing, lost, lostAt }) => {
     const at = `siem-relay ${name}`;
     const problems: Problem[] = [];
     const failingMs = failing ? atMs - Date.parse(failing.since) : 0;
@@ -211,7 +214,9 @@ function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
       problems.push(problem(at, 'warn', text, OUTPUT_REMEDY));
     } else if (lagMs > FAILING_MS)
       problems.push(problem(at, 'warn', `is ${age(lagMs)} behind, ${events}`, 'its receiver is slow'));
-    if (lost > 0) problems.push(problem(at, 'warn', `${plural(lost, 'event')} deleted before delivery`, LOST_REMEDY));
+    const lostLately = lostAt === undefined || atMs - Date.parse(lostAt) < LOST_MS;
+    if (lost > 0 && lostLately)
+      problems.push(problem(at, 'warn', `${plural(lost, 'event')} deleted before delivery`, LOST_REMEDY));
     return problems;
   });
 }
@@ -233,10 +238,19 @@ export function responderProblem(status: ServiceStatus): Problem | null {
   return problem('responder', 'shout', waiting, remedyOf(responder, unansweredIds[0] ?? ''));
 }
 
-/** A responder that reports no failing check reaches Redis. */
 function remedyOf({ notReady }: ServiceHealth, verdictId: string): string {
+  // It names a Redis that it does not reach, or that accepts no jobs.
   if (/redis/i.test(notReady)) return 'check its Redis: `bailiff doctor --only redis`, and its log';
   return `\`bailiff explain ${verdictId.slice(0, 10)}\` shows the steps that have not ended; see its log`;
+}
+
+/** Steps that the responder gave up count as answered, but nothing was done. */
+function failedProblems({ responder }: ServiceStatus): Problem[] {
+  return responder.failed.map(({ action, count, reasonCode, reason, persists }) => {
+    const since = persists ? ', and none succeeded since' : '';
+    const text = `${plural(count, 'response')} failed in the last hour (${action})${since}; newest: ${reasonCode}: ${quoted(reason)}`;
+    return problem('responder', persists ? 'shout' : 'warn', text, FAILED_REMEDY);
+  });
 }
 
 /** Why a verdict has no response; empty if nothing is wrong. */
@@ -264,7 +278,7 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
     problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
   }
-  return [...problems, ...outputProblems(status)];
+  return [...problems, ...failedProblems(status), ...outputProblems(status)];
 }
 
 function detailText(name: string, { correlator, responder, siemRelay, atMs, cut }: ServiceStatus): string {

@@ -33,6 +33,7 @@ import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
 import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts';
+import { type FailedResponses, FailureCounts } from './failed-responses.ts';
 import {
   healthOf,
   type InstanceSets,
@@ -72,6 +73,8 @@ export interface ResponderStatus extends ServiceHealth {
   oldestUnansweredAtMs: number | null;
   /** Ids of the oldest ones. */
   unansweredIds: string[];
+  /** Responses to the checked verdicts that failed within the last hour, by action. */
+  failed: FailedResponses[];
 }
 
 export interface SiemRelayStatus extends ServiceHealth {
@@ -266,7 +269,7 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
 
 type ResponseCounts = Pick<
   ResponderStatus,
-  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds'
+  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed'
 > & {
   cut: boolean;
 };
@@ -283,7 +286,8 @@ async function readResponses(
   const dueBy = atMicros - graceMs * 1000;
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const acted = new Set<string>();
-  const cut = due[0] ? await readRecords(bus, { ledger, acted }, due[0].atMicros, signal) : false;
+  const failures = new FailureCounts(atMicros);
+  const cut = due[0] ? await readRecords(bus, { ledger, acted, failures }, due[0].atMicros, signal) : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
@@ -293,6 +297,7 @@ async function readResponses(
     unanswered: unanswered.length,
     oldestUnansweredAtMs: unanswered[0] ? unanswered[0].atMicros / 1000 : null,
     unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ verdict }) => verdict.verdictId),
+    failed: failures.all,
     cut,
   };
 }
@@ -314,12 +319,13 @@ interface Records {
   ledger: Ledger;
   /** Verdicts with a record that is no dry run. */
   acted: Set<string>;
+  failures: FailureCounts;
 }
 
 /** Applies the records since a time. @returns whether the bound was reached */
 async function readRecords(
   bus: Bus,
-  { ledger, acted }: Records,
+  { ledger, acted, failures }: Records,
   sinceMicros: number,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -332,6 +338,7 @@ async function readRecords(
       const isOwn = name === 'Response' && value.responseId === responseIdOf(value, phaseGroupOf(value.phase));
       if (isOwn) {
         ledger.applyInOrder(value, { sequence, timestampMicros });
+        failures.add(value, timestampMicros);
         if (value.phase !== 'dryrun') acted.add(value.verdictId);
       }
     } catch (error) {

@@ -78,6 +78,8 @@ export const outputStatus = z.object({
   delivered: z.number().int().nonnegative(),
   refused: z.number().int().nonnegative(),
   lost: z.number().int().nonnegative(),
+  /** When the last ones were found deleted. Absent without any, and from older versions. */
+  lostAt: text('word').optional(),
   /** When SIEM stored the newest delivered event; empty before the first. */
   deliveredAt: text('word'),
   /** Why deliveries fail; absent while they succeed. */

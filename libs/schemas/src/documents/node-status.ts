@@ -22,6 +22,8 @@ export const interfaceStatus = z.object({
   packetsBeforeGuard: z.number(),
   /** Frames that passed its programs unseen since they were attached. Absent from older versions. */
   unjudgedFrames: z.number().optional(),
+  /** Of these, within the last hour. Absent in the collector's first hour, and from older versions. */
+  recentUnjudgedFrames: z.number().optional(),
   /** Why frames that pass unseen are not found: its frames are not compared. Absent: they are. */
   notCompared: text('reason').optional(),
   /** Frames that its pod received past the guard. Absent: none, as far as is known. */
@@ -144,6 +146,11 @@ export const nodeStatus = z.object({
   cni: cniStatus.optional(),
   maps: list('listed', z.object({ name: text('word'), used: z.number(), capacity: z.number() })),
   losses: z.object({ ringFull: z.number(), noCounter: z.number(), noIface: z.number() }),
+  /**
+   * Losses of the packet programs, and as `runtime-<loss>` of the runtime programs, within the last
+   * hour: those that grew. Absent in the collector's first hour, and from older versions.
+   */
+  recentLosses: record('listed', text('word'), z.number()).optional(),
   bus: z.object({
     connected: z.boolean(),
     unackedFrames: z.number(),

@@ -1,0 +1,36 @@
+import type { Response } from '@bailiff/schemas';
+import { sampleResponse } from '@bailiff/schemas/testing';
+import { expect, it } from 'vitest';
+import { FAILED_WITHIN_MS, FailureCounts } from './failed-responses.ts';
+
+const NOW = 1_800_000_000_000_000;
+const record = (action: Response['action'], phase: Response['phase'], reasonCode = '') =>
+  sampleResponse({ action, phase, reasonCode, reason: `because ${reasonCode}` });
+
+function counted(...records: readonly [Response, agoMs?: number][]) {
+  const counts = new FailureCounts(NOW);
+  for (const [one, agoMs = 1_000] of records) counts.add(one, NOW - agoMs * 1000);
+  return counts.all.map(({ action, count, reasonCode, persists }) => [action, count, reasonCode, persists]);
+}
+
+it('the API server refuses every call - persists, until one of the same action succeeds', () => {
+  const refused = record('label', 'failed', 'kube-forbidden');
+  expect(counted([refused], [refused], [record('delete', 'succeeded')])).toEqual([
+    ['label', 2, 'kube-forbidden', true],
+  ]);
+  expect(counted([refused], [record('label', 'succeeded')])).toEqual([['label', 1, 'kube-forbidden', false]]);
+});
+
+it('a pod that its tenant made unfit, and a node without an answer - is named, and no failure of the responder', () => {
+  expect(counted([record('delete', 'failed', 'not-gone')], [record('capture', 'failed', 'no-answer')])).toEqual([
+    ['delete', 1, 'not-gone', false],
+    ['capture', 1, 'no-answer', false],
+  ]);
+});
+
+it('control - older failures, and records that are none', () => {
+  expect(counted([record('label', 'failed', 'kube-forbidden'), FAILED_WITHIN_MS + 1])).toEqual([]);
+  expect(counted([record('label', 'succeeded')], [record('label', 'refused')], [record('label', 'dryrun')])).toEqual(
+    [],
+  );
+});

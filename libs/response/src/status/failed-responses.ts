@@ -1,0 +1,47 @@
+/**
+ * Responses that ended as `failed`, by action: the responder gave up, so nothing was done about
+ * their verdicts. Pure.
+ */
+import type { Response } from '@bailiff/schemas';
+
+/** Older failures are history: `bailiff responses` lists them. */
+export const FAILED_WITHIN_MS = 3_600_000;
+/**
+ * The reason is the pod: it is too large for a label, or does not end. A tenant can provoke these,
+ * and the next response works.
+ */
+const OF_THE_POD: ReadonlySet<string> = new Set(['kube-invalid', 'not-gone', 'verdict-gone']);
+
+export interface FailedResponses {
+  action: Response['action'];
+  /** Within FAILED_WITHIN_MS. */
+  count: number;
+  /** Of the newest one. */
+  reasonCode: string;
+  reason: string;
+  /** The responder itself cannot carry out this action: no later one succeeded. */
+  persists: boolean;
+}
+
+/** Collects records in the order of the stream. Bound: the number of actions. */
+export class FailureCounts {
+  readonly #sinceMicros: number;
+  readonly #failed = new Map<Response['action'], FailedResponses>();
+
+  /** @param atMicros bus time */
+  constructor(atMicros: number) {
+    this.#sinceMicros = atMicros - FAILED_WITHIN_MS * 1000;
+  }
+
+  add({ action, phase, reasonCode, reason }: Response, storedMicros: number): void {
+    const known = this.#failed.get(action);
+    if (phase === 'succeeded' && known) known.persists = false;
+    if (phase !== 'failed' || storedMicros < this.#sinceMicros) return;
+    const persists = action !== 'capture' && !OF_THE_POD.has(reasonCode);
+    this.#failed.set(action, { action, count: (known?.count ?? 0) + 1, reasonCode, reason, persists });
+  }
+
+  get all(): FailedResponses[] {
+    return [...this.#failed.values()];
+  }
+}
