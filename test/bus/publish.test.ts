@@ -278,3 +278,29 @@ test('publish once - a full stream rejects with its own code', async () => {
   await Promise.allSettled([1, 2, 3].map(write));
   await expect(write(4)).rejects.toMatchObject({ code: 'BUS_FULL' });
 });
+
+test('publish - a stream that refuses every message: the oldest one says since when, and why, until it is stored', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus);
+  const setLimit = async (max_msgs_per_subject: number) => {
+    const manager = (await nats.connect('admin')).jsm;
+    await manager.streams.update('VIOLATIONS', {
+      max_msgs_per_subject,
+      discard: DiscardPolicy.New,
+      discard_new_per_subject: max_msgs_per_subject > 0,
+    });
+  };
+  // The control: what is stored leaves nothing.
+  await setLimit(1);
+  await publisher.publish(SUBJECT, Buffer.from('first'), { msgId: 'first' });
+  expect(publisher.oldestUnacked).toBe(null);
+  const second = publisher.publish(SUBJECT, Buffer.from('second'), { msgId: 'second' });
+  await waitFor(() => publisher.resent >= 2, { what: 'two refusals' });
+  expect(publisher.oldestUnacked?.error?.message).toMatch(/maximum messages per subject exceeded/);
+  expect(publisher.oldestUnacked?.ageMs).toBeGreaterThan(100);
+  await setLimit(-1);
+  await second;
+  expect(publisher.oldestUnacked).toBe(null);
+  publisher.close();
+});

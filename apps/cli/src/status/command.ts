@@ -35,8 +35,9 @@ Examples:
 
 Exit codes: 0 every frame is judged, and what should be dropped is dropped; 10 everything works, but something
 is not enforced: a vector, policy or rule is in audit or off, a scope is disarmed, or a pod is partly covered;
-7 a node is silent or missing, a needed service does not run or makes no progress, verdicts wait for a
-response, a stream is full, or a certificate ends within three days; 3 a pod is not covered;
+7 a node is silent or missing, its violations do not reach the bus, a needed service does not run or makes no
+progress, verdicts wait for a response, responses fail, a stream is full, or a certificate ends within three days;
+3 a pod is not covered;
 6 a configuration or a pod list is refused, or unguarded nodes are not tainted as configured.
 `;
 

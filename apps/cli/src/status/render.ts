@@ -39,6 +39,7 @@ const STYLES: Record<NodeHealth, Style> = {
   partial: 'yellow',
   refused: 'red',
   uncovered: 'red',
+  unsent: 'red',
   silent: 'red',
   missing: 'red',
   unreadable: 'red',

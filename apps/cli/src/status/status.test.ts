@@ -72,6 +72,8 @@ const SERVICES: ServiceStatus = {
   },
 };
 
+const SENT = { connected: true, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 };
+const NOT_SENT = { ...SENT, unackedFrames: 1, unackedForMs: 120_000, unackedReason: 'the stream is sealed' };
 const LOST = { ringFull: 5, noCounter: 6, noIface: 7 };
 const unjudged = (unjudgedFrames: number, recentUnjudgedFrames: number) =>
   iface('web', { unjudgedFrames, recentUnjudgedFrames });
@@ -239,6 +241,8 @@ describe('report', () => {
     ['partial', status({ interfaces: [unjudged(5, 2)] }), 10, /2 frames of .* being judged in the last hour/],
     ['ok', status({ interfaces: [unjudged(5, 0)] }), 0, null],
     ['ok', status({ bus: { connected: true, unackedFrames: 60, publishedFrames: 1, resentFrames: 0 } }), 0, /behind/],
+    ['ok', status({ bus: { ...SENT, unackedFrames: 1, unackedForMs: 59_000 } }), 0, null],
+    ['unsent', status({ bus: NOT_SENT }), 7, /have not reached the bus for 2m: .* judged: "the stream is sealed"/],
     [
       'ok',
       status({ bus: { connected: false, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 } }),

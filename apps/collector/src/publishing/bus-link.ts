@@ -22,6 +22,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import {
+  clipReason,
   encodePreEncodedFrame,
   encodeViolationFrame,
   type NodeStatus,
@@ -158,11 +159,13 @@ export class BusLink {
   }
 
   get counts(): NodeStatus['bus'] {
+    const oldest = this.#publisher?.oldestUnacked;
     return {
       connected: this.#bus?.connected ?? false,
       unackedFrames: this.#publisher?.unacked ?? 0,
       publishedFrames: this.#publisher?.acked ?? 0,
       resentFrames: this.#publisher?.resent ?? 0,
+      ...(oldest ? { unackedForMs: oldest.ageMs, unackedReason: clipReason(oldest.error?.message ?? '') } : {}),
     };
   }
 

@@ -59,6 +59,9 @@ interface InFlight {
   /** Next resend by performance.now(), unless an ack or a reconnect comes first. */
   dueMs: number;
   error: BusError | null;
+  /** Time of the call, by performance.now(), and why the last attempt failed. */
+  readonly sinceMs: number;
+  lastError: BusError | null;
   resolve: (published: Published) => void;
   reject: (error: BusError) => void;
 }
@@ -94,6 +97,12 @@ export class FramePublisher {
   /** Messages without an ack. */
   get unacked(): number {
     return this.inFlight.size;
+  }
+
+  /** How long the oldest of them waits, and why its last attempt failed; null without any. */
+  get oldestUnacked(): { ageMs: number; error: BusError | null } | null {
+    const [oldest] = this.inFlight.values();
+    return oldest ? { ageMs: performance.now() - oldest.sinceMs, error: oldest.error ?? oldest.lastError } : null;
   }
 
   /** Messages that may be published now. */
@@ -145,6 +154,8 @@ export class FramePublisher {
         attempt: 0,
         dueMs: 0,
         error: null,
+        sinceMs: performance.now(),
+        lastError: null,
         resolve,
         reject,
       };
@@ -160,11 +171,9 @@ export class FramePublisher {
     if (!this.bus.connected) return;
     if (entry.attempt > 0) {
       this.resent += 1;
-      this.options.onResend?.({
-        msgId: entry.msgId,
-        attempt: entry.attempt,
-        error: entry.error ?? this.silence(entry),
-      });
+      const error = entry.error ?? this.silence(entry);
+      entry.lastError = error;
+      this.options.onResend?.({ msgId: entry.msgId, attempt: entry.attempt, error });
     }
     entry.attempt += 1;
     entry.error = null;

@@ -22,6 +22,8 @@ export type NodeHealth =
   | 'partial'
   | 'refused'
   | 'uncovered'
+  /** Its violations do not reach the bus. */
+  | 'unsent'
   | 'silent'
   | 'missing'
   | 'unreadable';
@@ -50,6 +52,9 @@ export type NodeInput = Pick<ClusterFacts, 'nodes' | 'expected' | 'disarms' | 's
 const FULL_PERCENT = 80;
 /** Half of the collector's window: it publishes slower than it produces. */
 const BEHIND_FRAMES = 32;
+/** Three times as long as acks take on the slowest disk while another node floods it. */
+const NOT_SENT_MS = 60_000;
+const NOT_SENT = 'look at the stream VIOLATIONS and the log of nats-server: docs/alerts.md, BailiffViolationsNotSent';
 
 /** @param weakened vectors that are weaker than built in */
 export function nodeReports(
@@ -247,7 +252,11 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
   }
   warnings.push(...packetLossProblems(node, status));
-  if (bus.unackedFrames > BEHIND_FRAMES)
+  const { unackedForMs = 0, unackedReason = '' } = bus;
+  if (unackedForMs > NOT_SENT_MS) {
+    const text = `its violations have not reached the bus for ${age(unackedForMs)}: they are not judged${unackedReason === '' ? '' : `: ${quoted(unackedReason)}`}`;
+    warnings.push(shout(node, text, NOT_SENT, EXIT.dependencyUnreachable));
+  } else if (bus.unackedFrames > BEHIND_FRAMES)
     warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
   if (lacksInotify(status))
     warnings.push(warn(node, NO_INOTIFY, 'see docs/operations.md#resources-that-pods-share-with-a-node'));
@@ -326,6 +335,7 @@ const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: NodeInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';
+  if (own.some(({ exitCode }) => exitCode === EXIT.dependencyUnreachable)) return 'unsent';
   if (own.some(({ exitCode }) => exitCode === EXIT.kernelLacksFeature)) return 'uncovered';
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';

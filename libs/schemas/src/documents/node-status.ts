@@ -156,6 +156,9 @@ export const nodeStatus = z.object({
     unackedFrames: z.number(),
     publishedFrames: z.number(),
     resentFrames: z.number(),
+    /** How long the oldest unacknowledged frame waits, and why. Absent without any, and from older versions. */
+    unackedForMs: z.number().optional(),
+    unackedReason: text('reason').optional(),
   }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;
