@@ -53,6 +53,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/ipam-sync/src/snapshots/omissions.ts': 'nodes of the plan',
   'apps/responder/src/scheduling/fair-turns.ts': 'tenants with due tasks',
   'apps/siem-relay/src/siem-relay.ts': 'sources',
+  'apps/siem-relay/src/outputs/shared-lookup.ts': 'names of the outputs',
   'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',
   'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',
   'libs/bus/src/config/config-log.ts': 'listeners of the process',

@@ -3,9 +3,9 @@
  * them, or a name that resolves to them, is no way in. The address that is connected to is checked:
  * a name that resolves differently the next time gains nothing.
  */
-import dns from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { DeliveryError } from './output.ts';
+import { lookupAll, respond } from './shared-lookup.ts';
 
 /** Special-purpose addresses of the IANA registries that are not globally reachable, and multicast. */
 const IPV4 = [
@@ -51,12 +51,10 @@ export function checkHost(hostname: string): void {
 
 /** `lookup` of a socket: fails with OUTPUT_ADDRESS if any address of the name is private. */
 export const guardedLookup: LookupFunction = (hostname, options, callback) => {
-  dns.lookup(hostname, { ...options, all: true }, (error, addresses) => {
+  lookupAll(hostname, options, (error, addresses) => {
     if (error) return callback(error, [], 0);
     const refused = addresses.find(({ address }) => isPrivateAddress(address));
     if (refused) return callback(refusal(hostname, refused.address), [], 0);
-    if (options.all) return callback(null, addresses, 0);
-    const [first] = addresses;
-    return callback(null, first?.address ?? '', first?.family ?? 0);
+    return respond(addresses, options, callback);
   });
 };

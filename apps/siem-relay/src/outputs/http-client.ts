@@ -11,6 +11,7 @@ import { escapeUnsafe } from '@bailiff/service';
 import { checkHost, guardedLookup } from './address-guard.ts';
 import { DeliveryError } from './output.ts';
 import { codeOfStatus, retryAfterOf } from './retry.ts';
+import { sharedLookup } from './shared-lookup.ts';
 
 const MAX_RESPONSE_BYTES = 64 * 1024;
 const MAX_SHOWN = 200;
@@ -101,7 +102,7 @@ export class HttpClient {
       headers: { 'content-length': String(body.length), 'user-agent': 'bailiff', ...headers },
       signal,
       agent: this.#agents[isTls ? 'https:' : 'http:'],
-      ...(allowPrivateAddress ? {} : { lookup: guardedLookup }),
+      lookup: allowPrivateAddress ? sharedLookup : guardedLookup,
       ...(isTls ? this.#tls() : {}),
     };
     return new Promise((resolve, reject) => {

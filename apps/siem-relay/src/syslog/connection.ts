@@ -10,6 +10,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
+import { sharedLookup } from '../outputs/shared-lookup.ts';
 
 /**
  * SYSLOG_CONNECT: no connection. SYSLOG_BROKEN: the connection broke. SYSLOG_UNCONFIRMED: the
@@ -49,12 +50,13 @@ export function parseAddress(address: string): { host: string; port: number } {
 
 /** Files are read at each connection, so that renewed ones need no restart. */
 function dial({ host, port, transport, caFile, certFile, keyFile, serverName }: Receiver): net.Socket {
-  if (transport === 'tcp') return net.connect({ host, port, noDelay: true });
+  if (transport === 'tcp') return net.connect({ host, port, noDelay: true, lookup: sharedLookup });
   const name = serverName || host;
   return tls.connect({
     host,
     port,
     noDelay: true,
+    lookup: sharedLookup,
     minVersion: 'TLSv1.2',
     ...(net.isIP(name) ? {} : { servername: name }),
     checkServerIdentity: (_, certificate) => tls.checkServerIdentity(name, certificate),
