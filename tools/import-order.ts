@@ -82,7 +82,6 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'skipped-messages.ts',
     'dead-letters.ts',
     'pods-log.ts',
-    'replay-start.ts',
     'verdict-publisher.ts',
     'metrics.ts',
   ],

@@ -1,6 +1,6 @@
 // Headers that one server of a cluster does not find and the next one does: an import rewrites the
 // headers of a request, and removes a line that hid `Nats-Trace-Dest`. The next server publishes a
-// trace of the message to that subject with the rights of the route (libs/bus/src/auth/route-rights.ts).
+// trace of the message to that subject with the rights of the route (libs/bus/src/auth/server-conf.ts).
 // Servers before 2.11 trace nothing.
 import { type Bus, ensureTopology, type Identity, permissionsFor, userOf } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';

@@ -5,7 +5,7 @@
  * Data path: VIOLATIONS → frame-consumer.ts → engine → here → verdict-publisher.ts. Verdicts of the
  * warm-up are counted, not published.
  */
-import { type Bus, consumeOrdered, type Position } from '@bailiff/bus';
+import { type Bus, consumeOrdered, getMessage, microsOf, type Position, streamInfo } from '@bailiff/bus';
 import {
   CorrelationEngine,
   type PodInventory,
@@ -14,15 +14,21 @@ import {
   type Refusal,
   type ReplayPlan,
   type RuleHistory,
+  type StreamState,
   warmUpMicros,
 } from '@bailiff/correlation';
-import type { ProjectedFrameRegistry, SchemaRegistry, Verdict } from '@bailiff/schemas';
+import {
+  decodeWithLookup,
+  type ProjectedFrameRegistry,
+  SchemaError,
+  type SchemaRegistry,
+  type Verdict,
+} from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { Logger } from 'pino';
 import { DeadLetters, readPriorRefusals } from './dead-letters.ts';
 import { FrameConsumer, type InputWatermark } from './frame-consumer.ts';
 import { IdleWatermark } from './idle-watermark.ts';
-import { readStreamState } from './replay-start.ts';
 import type { SkippedMessages } from './skipped-messages.ts';
 import type { VerdictPublisher } from './verdict-publisher.ts';
 
@@ -186,5 +192,40 @@ export class ViolationReader {
       ...{ bus, clock, priorRefusals, signal: endSignal, onWritten: onDeadLetter },
       onError: (error) => onBusError('dead letters', error),
     });
+  }
+}
+
+/**
+ * The state that the replay plan needs: the bounds of VIOLATIONS, and the frame that triggered the
+ * newest verdict. @throws BusError
+ */
+async function readStreamState(bus: Bus, registry: SchemaRegistry): Promise<StreamState> {
+  const { state } = await streamInfo(bus, 'VIOLATIONS');
+  const isEmpty = state.messages === 0;
+  return {
+    firstSequence: isEmpty ? 0 : state.first_seq,
+    firstMicros: isEmpty ? 0 : microsOf(state.first_ts),
+    lastMicros: isEmpty ? 0 : microsOf(state.last_ts),
+    lastTriggerMicros: await lastTrigger(bus, registry),
+  };
+}
+
+/**
+ * Server time of the frame that triggered the newest verdict; null if not found: replay from the
+ * beginning.
+ */
+async function lastTrigger(bus: Bus, registry: SchemaRegistry): Promise<number | null> {
+  const { state } = await streamInfo(bus, 'VERDICTS');
+  const newest = state.last_seq === 0 ? null : await getMessage(bus, 'VERDICTS', state.last_seq);
+  if (!newest || newest.injected) return null;
+  try {
+    const decoded = await decodeWithLookup(newest.data, registry);
+    const trigger = decoded.name === 'Verdict' ? decoded.value.evidence.at(-1) : undefined;
+    const frame = trigger ? await getMessage(bus, 'VIOLATIONS', trigger.streamSequence) : null;
+    // A frame younger than the verdict belongs to a stream that was recreated since.
+    return frame && frame.timestampMicros <= newest.timestampMicros ? frame.timestampMicros : null;
+  } catch (error) {
+    if (error instanceof SchemaError) return null;
+    throw error;
   }
 }

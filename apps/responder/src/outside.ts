@@ -2,19 +2,21 @@
 import {
   type Bucket,
   type Bus,
-  type BusError,
+  BusError,
+  captureSubject,
   connectService,
+  encodeToken,
   openBucket,
+  request,
   requireHorizon,
   schemaLookup,
 } from '@bailiff/bus';
 import { type KubeClient, loadKube } from '@bailiff/kube';
-import { SchemaRegistry } from '@bailiff/schemas';
+import { parseCaptureAnswer, SchemaRegistry, uidsOfStatus } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
+import type { ActionContext } from './actions/action.ts';
 import { limitsOf, type ResponderConfig } from './config.ts';
-import { goneQuarantines } from './streams/gone-quarantines.ts';
 import type { QuarantineControllerOptions } from './streams/quarantine-controller.ts';
-import { captureClient } from './tasks/capture-client.ts';
 import { FactReader } from './tasks/read-facts.ts';
 import type { TaskDeps } from './tasks/task-deps.ts';
 
@@ -46,5 +48,36 @@ export async function connectOutside(ctx: ServiceContext<ResponderConfig>): Prom
     facts: new FactReader(() => clock.monotonicMs()),
     limits: limitsOf(config, responsesMaxAgeMs),
     requestCapture: captureClient(bus),
+  };
+}
+
+/**
+ * Reads which quarantined pods of a node are gone, from the status that its collector publishes. A
+ * node reports on its own list only, so a false report ends nothing but its own quarantines.
+ * @returns UIDs; none without a valid status. @throws BusError
+ */
+function goneQuarantines(bus: Bus): (nodeName: string) => Promise<ReadonlySet<string>> {
+  const bucket = openBucket(bus, 'bailiff_nodes');
+  return async (nodeName) => {
+    try {
+      const entry = await bucket.get(encodeToken(nodeName));
+      return new Set(entry ? uidsOfStatus(entry.value.toString('utf8'), 'quarantinesGone') : []);
+    } catch (error) {
+      // Credentials of an older version may not read the status, and an injected reply has none.
+      if (error instanceof BusError && ['BUS_PERMISSION', 'BUS_MESSAGE'].includes(error.code)) return new Set();
+      throw error;
+    }
+  };
+}
+
+/** Above the collector's own time limit, below the wait of the deletion (CAPTURE_WAIT_MS). */
+const CAPTURE_REQUEST_TIMEOUT_MS = 1_500;
+
+/** Requests a capture from a node's collector: one request and one reply over the bus, in no stream. */
+function captureClient(bus: Bus): ActionContext['requestCapture'] {
+  return async (node, body) => {
+    const timeoutMs = CAPTURE_REQUEST_TIMEOUT_MS;
+    const reply = await request(bus, captureSubject(node), JSON.stringify(body), { timeoutMs });
+    return parseCaptureAnswer(reply.data);
   };
 }

@@ -2,8 +2,21 @@
  * `bailiff explain`: the violations and responses of a verdict, or the violations and verdicts of a
  * pod.
  */
-
-import { type PodSelector, readChain, readServices, restText, verdictsOfPod, violationsOfPod } from '@bailiff/insight';
+import {
+  type Chain,
+  eventJson,
+  isoMicros,
+  type PodSelector,
+  type PodViolations,
+  readChain,
+  readServices,
+  recordsOf,
+  responseJson,
+  restText,
+  verdictJson,
+  verdictsOfPod,
+  violationsOfPod,
+} from '@bailiff/insight';
 import { correlatorProblem, shortList, unansweredReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
@@ -12,7 +25,6 @@ import type { CliIo } from '../shared/io.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { problemLines } from '../status/render.ts';
-import { chainJson, summaryJson } from './json.ts';
 import { otherVerdicts, renderChain, renderSummary } from './render.ts';
 
 interface Options {
@@ -135,4 +147,39 @@ export function register(program: Command, io: CliIo): void {
       return code;
     };
   });
+}
+
+function chainJson(chain: Chain): Record<string, unknown> {
+  const { nodeName } = chain.verdict.verdict;
+  return {
+    verdict: verdictJson(chain.verdict),
+    violations: chain.evidence.map(({ evidence, violation, storedAtMicros }) =>
+      violation
+        ? eventJson({
+            sequence: evidence.streamSequence,
+            index: evidence.index,
+            storedAtMicros: storedAtMicros ?? 0,
+            nodeName,
+            refused: null,
+            kind: violation.kind,
+            violation,
+            packets: evidence.packets,
+          })
+        : { type: 'gone', sequence: evidence.streamSequence, ...evidence },
+    ),
+    responses: chain.tasks.map((task) => ({ taskId: task.taskId, records: recordsOf(task).map(responseJson) })),
+    latenciesMs: chain.latencies,
+  };
+}
+
+function summaryJson(seen: PodViolations): unknown[] {
+  return seen.tally.groups().map((group) => ({
+    ...group.key,
+    packets: group.packets,
+    violations: group.violations,
+    firstAt: isoMicros(group.firstAtMicros),
+    lastAt: isoMicros(group.lastAtMicros),
+    firstSequence: group.firstSequence,
+    lastSequence: group.lastSequence,
+  }));
 }

@@ -2,12 +2,20 @@
  * `policy apply`, `diff` and `delete`: compares files with stored policies. Writes are
  * all-or-nothing (shared/config/change.ts).
  */
-
 import type { StoredConfig } from '@bailiff/bus';
 import { readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
 import { formatConfigKey } from '@bailiff/policy';
 import { plural, policyPlaces } from '@bailiff/response';
-import { type NamedPolicy, PolicyError } from '@bailiff/runtime';
+import {
+  compileSet,
+  containersNamed,
+  mergeSelected,
+  type NamedPolicy,
+  PolicyError,
+  selects,
+  selectsPod,
+} from '@bailiff/runtime';
+import type { PodIdentity } from '@bailiff/schemas';
 import {
   type Change,
   checkChange,
@@ -23,7 +31,6 @@ import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { yamlLines } from '../shared/text/yaml.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
-import { checkMerged } from './merged.ts';
 import { keyOf, parsePolicyName } from './names.ts';
 import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
 
@@ -201,3 +208,30 @@ export async function remove(
 }
 
 export { readFiles };
+
+/** Only limits are checked, so any key will do. */
+const KEY = new Uint8Array(16);
+
+/**
+ * Checks that valid policies also compile together for the existing pods, so that an excess of
+ * rules is refused here instead of by a node later. @throws PolicyError POLICY_LIMIT
+ */
+function checkMerged(
+  policies: readonly NamedPolicy[],
+  changed: ReadonlySet<string>,
+  pods: readonly PodIdentity[],
+): void {
+  const seen = new Set<string>();
+  for (const pod of pods) {
+    const holding = policies.filter((named) => selectsPod(named, pod));
+    if (!holding.some(({ key }) => changed.has(key))) continue;
+    for (const container of [null, ...containersNamed(holding, pod)]) {
+      const mine = holding.filter((named) => selects(named, pod, container));
+      // Pods with the same policies share a set: ten thousand pods have only a few.
+      const name = mine.map(({ key }) => key).join(' ');
+      if (mine.length === 0 || seen.has(name)) continue;
+      seen.add(name);
+      compileSet(mergeSelected(mine), 1, KEY);
+    }
+  }
+}

@@ -3,16 +3,16 @@
  * backpressure by the promise it returns. Tables escape names; JSON escapes what a terminal would
  * interpret.
  */
-import { type Bus, CopyPublisher, cloudEventHeaders, type StreamMessage } from '@bailiff/bus';
+import { type Bus, CopyPublisher, cloudEventHeaders, type SiemFormat, type StreamMessage } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
-import { type EventRow, eventJson, eventRows, isoMicros } from '@bailiff/insight';
+import { type EventRow, eventJson, eventRows, isoMicros, matchesPod } from '@bailiff/insight';
 import { encodeViolationFrame } from '@bailiff/schemas';
+import { type Rendered, render, violationEvents } from '@bailiff/siem';
 import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import type { Out } from '../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
 import type { Replayed } from './replayed.ts';
-import { type SiemMapping, siemEvents } from './siem-events.ts';
 import { copySubject } from './target.ts';
 
 export interface Sink {
@@ -180,4 +180,31 @@ export function busSink(bus: Bus, prefix: string, copiesOf: Copies): Sink {
     arrived: () => arrived,
     close: () => publisher.close(),
   };
+}
+
+interface SiemMapping {
+  format: SiemFormat;
+  version: string;
+  /** Creation time of VIOLATIONS in milliseconds since 1970, a part of each uid. */
+  createdMs: number;
+}
+
+/**
+ * Violations as SIEM events, with the mapping and the uids of the siem-relay, so that a SIEM can
+ * deduplicate them. Only the product version is that of this command. Guard gaps become no events,
+ * as in the siem-relay.
+ */
+function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping): Rendered[] {
+  const { format, version, createdMs } = mapping;
+  const { frame, node, refusedWhole } = judged;
+  if (refusedWhole?.reason === 'foreign-node') return [];
+  const place = {
+    stream: 'VIOLATIONS',
+    createdMs,
+    sequence: message.sequence,
+    storedMicros: message.timestampMicros,
+  };
+  return violationEvents(frame, node, place)
+    .filter(({ value }) => !filter.pod || matchesPod(filter.pod, value.pod))
+    .map((event) => render(event, format, version));
 }

@@ -1,7 +1,6 @@
 /** Errors of reading pins and of starting, as one line with a remedy and an exit code. Pure. */
 import { BpfError, SpoofError, type SpoofErrorCode } from '@bailiff/bpf';
 import { EXIT, type ExitCode, ServiceError, type ServiceErrorCode } from '@bailiff/service';
-import { CAPABILITY, isCapable } from '../process/capabilities.ts';
 
 export interface PinProblem {
   exit: ExitCode;
@@ -100,3 +99,12 @@ function errnoOf(error: unknown): string | null {
 }
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] as string;
+
+/** Numbers of include/uapi/linux/capability.h. */
+const CAPABILITY = { sysAdmin: 21, perfmon: 38 } as const;
+
+/** By the text of /proc/<pid>/status. False only if it shows that the capability is missing. */
+function isCapable(status: string, capability: number): boolean {
+  const mask = /^CapEff:\s+([0-9a-f]+)$/m.exec(status)?.[1];
+  return mask === undefined || ((BigInt(`0x${mask}`) >> BigInt(capability)) & 1n) === 1n;
+}

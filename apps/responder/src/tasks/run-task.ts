@@ -6,7 +6,7 @@
  *   only `started` exists  → wait `takeoverMs` for its process; then check the effect; if absent, act
  *   neither                → guards, `started` record (guarded-start.ts), act
  *
- * Data path: scheduling/queues.ts → here → guarded-start.ts → actions/ → write-record.ts.
+ * Data path: scheduling/queues.ts → here → guarded-start.ts → actions/ → run.ts.
  */
 import { BusError } from '@bailiff/bus';
 import {
@@ -28,9 +28,8 @@ import { ORDER_POLL_MS } from '../scheduling/order-gate.ts';
 import { afterFailure } from './failures.ts';
 import { GuardedStart } from './guarded-start.ts';
 import { OWNER_PATIENCE_MS } from './read-facts.ts';
-import { CONTENDED_MS, done, later, ownerFieldsOf, type Run } from './run.ts';
+import { CONTENDED_MS, done, later, ownerFieldsOf, type Run, writeRecord } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
-import { writeRecord } from './write-record.ts';
 
 /** Removals in progress whose request this process keeps. */
 const MAX_IN_PROGRESS = 10_000;

@@ -13,8 +13,8 @@ import { ACTION_OF } from '../actions/index.ts';
 import { clearReleased } from '../actions/quarantine.ts';
 import type { Job, JobResult } from '../ports.ts';
 import { afterFailure } from './failures.ts';
+import { writeRecord } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
-import { writeRecord } from './write-record.ts';
 
 export class UndoRunner {
   readonly #deps: TaskDeps;

@@ -3,6 +3,7 @@ import type { Response } from '@bailiff/schemas';
 import type { Api } from '../actions/api.ts';
 import type { PlannedTask } from '../planning/planner.ts';
 import type { Job, JobResult } from '../ports.ts';
+import type { TaskDeps } from './task-deps.ts';
 
 export interface Run extends PlannedTask {
   job: Job;
@@ -28,4 +29,19 @@ export function ownerFieldsOf({
 }: Run): Pick<Response, 'ownerKind' | 'ownerName' | 'ownerUid' | 'claimedOwnerUid'> {
   const { kind: ownerKind = '', name: ownerName = '', uid: ownerUid = '' } = owner ?? {};
   return { ownerKind, ownerName, ownerUid, claimedOwnerUid };
+}
+
+/**
+ * Writes a record to RESPONSES, and applies it to the ledger before the stream delivers it. Does
+ * nothing if the stream has a record with this id. @throws BusError
+ */
+export async function writeRecord(
+  { log, ledger, clock, metrics }: Pick<TaskDeps, 'log' | 'ledger' | 'clock' | 'metrics'>,
+  response: Response,
+): Promise<void> {
+  const record = { ...response, recordedAt: clock.nowMicros() };
+  const result = await log.publish(record);
+  if (result.outcome !== 'stored') return;
+  ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
+  metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
 }

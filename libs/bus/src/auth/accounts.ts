@@ -126,7 +126,7 @@ function importsFor(role: FixedRole): Import[] {
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
  *    Overlapping exports are matched at random.
  * 4. Only OPERATORS imports requests about streams and consumers, which the server imports from its
- *    system account: behind a route it may publish there on behalf of a client (route-rights.ts),
+ *    system account: behind a route it may publish there on behalf of a client (server-conf.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
  * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
  *    a minute, or have the server read all of it into memory. siem-relay responds instead.

@@ -18,7 +18,6 @@ import {
 } from '../windows/group-window.ts';
 import { StringInterner } from '../windows/string-interner.ts';
 import { SETTLE_MICROS, SWEEP_MICROS } from '../windows/time.ts';
-import { type NodeVector, nodeViolation } from './node-violation.ts';
 import type { RuleHistory, RuleSet } from './rule-history.ts';
 import { type Cooldowns, RuleState } from './rule-state.ts';
 import { groupKeyOf, isAudited, matchedStages } from './rules.ts';
@@ -208,4 +207,26 @@ export class RuleEngine {
       if (cooldowns.size === 0 && !this.#states.some((state) => state.rule.name === name)) this.#cooldowns.delete(name);
     }
   }
+}
+
+type NodeVector = 'foreign-pod' | 'invalid-frame';
+
+/** A violation that counts against a node. */
+function nodeViolation(nowMicros: number, vector: NodeVector): ProjectedViolation {
+  return {
+    kind: 'spoof',
+    vector,
+    action: 'drop',
+    state: 'unknown',
+    counterEpoch: '',
+    cumulativePackets: 1,
+    count: 1,
+    suppressed: 0,
+    firstSeenAt: nowMicros,
+    lastSeenAt: nowMicros,
+    pod: null,
+    sample: null,
+    operation: null,
+    severity: '',
+  };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fieldNames } from './field-names.ts';
+import { fieldNames } from './schema-remedy.ts';
 
 describe('fieldNames', () => {
   it.each([

@@ -1,13 +1,12 @@
 /**
- * Carries out the adoption plan (adoption-plan.ts): loads accounts, hands subjects in force to the
+ * Carries out the adoption plan: loads accounts, hands subjects in force to the
  * enforcer, and removes sets without a user from the kernel.
  */
-import type { RuntimeMaps } from '@bailiff/bpf';
-import { type Account, fromSparse, newAccount } from '../counting/account.ts';
+import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
+import { type Account, fromSparse, newAccount, type StoredAccount } from '../counting/account.ts';
 import type { AccountStore, LoadedAccount } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import { containerKey } from '../subjects/desired.ts';
-import { planSubjectAdoption } from './adoption-plan.ts';
 import { type Enforcer, UNKNOWN_DIGEST } from './enforcer.ts';
 import type { KernelSets } from './sets.ts';
 
@@ -87,4 +86,55 @@ function adoptAccount({ acked, accounts, sets, version }: AdoptionParts, { store
   accounts.set(stored.generation, account);
   sets.adopt(stored.digest, stored.set, stored.compiledBy === version, stored.pod.namespace);
   return account;
+}
+
+interface FoundSubject {
+  /** The pod's UID; null for a container's subject. */
+  readonly podUid: string | null;
+  readonly cgroupId: bigint | null;
+  readonly value: RuntimeSubject;
+}
+
+interface SubjectAdoption {
+  /** In force; `generation` 0: it counts nothing, or its account was not found. */
+  readonly live: readonly { subject: FoundSubject; generation: number }[];
+  /** Generations of accounts of replaced or removed subjects, not read since then. */
+  readonly unread: readonly number[];
+  /** Read for the last time; the bus may not have all counts. */
+  readonly unacked: readonly number[];
+  /** Their cells are gone with the maps that contained them. */
+  readonly lost: readonly number[];
+}
+
+/**
+ * Plans what a start adopts from an earlier process, from the subjects in the kernel and the accounts
+ * on disk. Pure. @param pins identifies the maps that are pinned now
+ */
+function planSubjectAdoption(
+  subjects: readonly FoundSubject[],
+  accounts: readonly StoredAccount[],
+  pins: string,
+): SubjectAdoption {
+  const byGeneration = new Map(accounts.map((stored) => [stored.generation, stored]));
+  const live = subjects.map((subject) => {
+    const stored = byGeneration.get(subject.value.generation);
+    const isItsOwn =
+      stored !== undefined &&
+      stored.final === undefined &&
+      stored.pins === pins &&
+      stored.base === subject.value.counterBase &&
+      stored.count === subject.value.counterCount &&
+      stored.set === subject.value.set;
+    return { subject, generation: isItsOwn ? stored.generation : 0 };
+  });
+  const inForce = new Set(live.map(({ generation }) => generation));
+  const rest = accounts.filter(({ generation }) => !inForce.has(generation));
+  const generations = (which: (stored: StoredAccount) => boolean) =>
+    rest.filter(which).map(({ generation }) => generation);
+  return {
+    live,
+    unacked: generations(({ final }) => final !== undefined),
+    unread: generations(({ final, pins: of }) => final === undefined && of === pins),
+    lost: generations(({ final, pins: of }) => final === undefined && of !== pins),
+  };
 }
