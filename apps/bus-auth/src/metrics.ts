@@ -1,32 +1,18 @@
 /** Metrics of bus-auth. */
 import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
-import type { Counter, Histogram, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import { REFUSALS } from './decide.ts';
 
-/** Values read at each scrape. */
-export interface Readings {
-  inFlight: number;
-  waiting: number;
-  limitedSources: number;
-  signingKeys: number;
-}
-
-/** Values before the first login. */
-export const NO_READINGS: Readings = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0 };
+/** Values read at each scrape, as they are before the first login. */
+export const NO_READINGS = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0 };
+export type Readings = typeof NO_READINGS;
 
 /** Requests without a response; the server refuses the client after its timeout. */
 export const DROPS = ['unreadable', 'over-share', 'late', 'failed'] as const;
 
-export interface Metrics {
-  granted: Counter;
-  refused: Counter<'reason'>;
-  dropped: Counter<'reason'>;
-  loginSeconds: Histogram;
-  reviewSeconds: Histogram;
-  busErrors: Counter<'code'>;
-}
+export type Metrics = ReturnType<typeof makeMetrics>;
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+export function makeMetrics(registry: Registry, read: () => Readings) {
   const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_bus_auth_');
   family.gauge('logins_in_flight', 'TokenReviews in flight', () => readings().inFlight);

@@ -14,54 +14,34 @@ export interface VectorTotals {
   audit: number;
 }
 
-/** Values that are read at each scrape. */
-export interface Readings {
+/** Values read at each scrape, as they are before any map exists. */
+export const NO_READINGS = {
   /** Live interfaces by state. */
-  interfaces: Values;
+  interfaces: {} as Values,
   /** Interfaces and pods by coverage. */
-  coverage: Values;
-  foreignLinks: number;
-  quarantined: number;
-  /** 1 or 0 by feature. */
-  features: Values;
-  /** 1 for the current state of runtime enforcement, 0 for the others. */
-  runtimeState: Values;
-  /** Runtime policies by state. */
-  policies: Values;
-  snapshotRefused: boolean;
-  configRefused: number;
-  disarmed: boolean;
-  mapEntries: Values;
-  mapMaxEntries: Values;
-  /** By kind of loss, cumulative since the maps were created. */
-  losses: Values;
-  /** Records that the runtime programs lacked and the collector added, by kind. */
-  repaired: Values;
-  unacked: number;
-  violations: readonly Readonly<VectorTotals>[];
-  suppressed: Readonly<Record<ViolationKind, number>>;
-}
-
-/** Readings before any map exists. */
-export const NO_READINGS: Readings = {
-  interfaces: {},
-  coverage: {},
+  coverage: {} as Values,
   foreignLinks: 0,
   quarantined: 0,
-  features: {},
-  runtimeState: {},
-  policies: {},
+  /** 1 or 0 by feature. */
+  features: {} as Values,
+  /** 1 for the current state of runtime enforcement, 0 for the others. */
+  runtimeState: {} as Values,
+  /** Runtime policies by state. */
+  policies: {} as Values,
   snapshotRefused: false,
   configRefused: 0,
   disarmed: false,
-  mapEntries: {},
-  mapMaxEntries: {},
-  losses: {},
-  repaired: {},
+  mapEntries: {} as Values,
+  mapMaxEntries: {} as Values,
+  /** By kind of loss, cumulative since the maps were created. */
+  losses: {} as Values,
+  /** Records that the runtime programs lacked and the collector added, by kind. */
+  repaired: {} as Values,
   unacked: 0,
-  violations: [],
-  suppressed: { spoof: 0, lsm: 0 },
+  violations: [] as readonly Readonly<VectorTotals>[],
+  suppressed: { spoof: 0, lsm: 0 } as Readonly<Record<ViolationKind, number>>,
 };
+export type Readings = typeof NO_READINGS;
 
 export type Metrics = ReturnType<typeof makeCounters>;
 

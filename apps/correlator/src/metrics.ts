@@ -1,50 +1,9 @@
 /** Metrics of the correlator. Most values are read from their owners at each scrape. */
 import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
-import type { Counter, Histogram, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 
-/** Values read at each scrape. */
-export interface Readings {
-  frames: number;
-  unreadable: number;
-  overShare: number;
-  skipped: { messages: number; nodes: number };
-  waits: number;
-  pending: number;
-  lagSeconds: number;
-  stalledSeconds: number;
-  streamMicros: number;
-  counted: {
-    violations: number;
-    duplicates: number;
-    packets: number;
-    refused: number;
-    countersRefused: number;
-    shifted: number;
-  };
-  size: {
-    nodes: number;
-    counters: number;
-    windows: number;
-    pending: number;
-    windowsRefused: number;
-    capped: number;
-    vectorsRefused: number;
-  };
-  rules: number;
-  ruleProblems: number;
-  configRevision: number;
-  listedPods: number;
-  snapshotsRefused: number;
-  verdictsWaiting: number;
-  lettersWaiting: number;
-  lettersDropped: number;
-  lettersCut: number;
-  replayed: number;
-  streamsRecreated: number;
-}
-
-/** Values before the first frame. */
-export const NO_READINGS: Readings = {
+/** Values read at each scrape, as they are before the first frame. */
+export const NO_READINGS = {
   frames: 0,
   unreadable: 0,
   overShare: 0,
@@ -68,14 +27,9 @@ export const NO_READINGS: Readings = {
   replayed: 0,
   streamsRecreated: 0,
 };
+export type Readings = typeof NO_READINGS;
 
-export interface Metrics {
-  verdicts: Counter<'outcome' | 'level' | 'rule'>;
-  deadLetters: Counter<'reason'>;
-  busErrors: Counter<'part'>;
-  frameToVerdict: Histogram;
-  ruleRead: Histogram;
-}
+export type Metrics = ReturnType<typeof makeCounters>;
 
 export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
   addReadings(registry, read);
@@ -181,7 +135,7 @@ export function addReadings(registry: Registry, read: () => Readings): void {
 }
 
 /** Declares the counters and histograms, which the parts write. */
-export function makeCounters(registry: Registry): Metrics {
+export function makeCounters(registry: Registry) {
   const family = familyOf(registry);
   return {
     verdicts: family.counter(

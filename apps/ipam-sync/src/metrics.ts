@@ -1,38 +1,12 @@
 /** Metrics of ipam-sync. Most values are read from their owners at each scrape. */
 import type { ReflectorStats } from '@bailiff/kube';
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
-import type { Counter, Histogram, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { MirrorStats } from './mirror/mirror.ts';
 import type { WriterStats } from './snapshots/writer.ts';
 
-/** Values read at each scrape. */
-export interface Readings {
-  leader: boolean;
-  stalledSeconds: number;
-  terms: number;
-  pods: number;
-  nodes: number;
-  contestedAddresses: number;
-  refusedPrefixes: number;
-  cutPods: number;
-  omittedPods: number;
-  endedPods: number;
-  podBytes: number;
-  omittedServices: number;
-  claimingServices: number;
-  refusedLabelKeys: number;
-  configRefused: number;
-  owners: { kept: number; failed: number; refused: number };
-  snapshots: { pending: number; oversized: number };
-  writes: Readonly<WriterStats>;
-  mirror: Readonly<MirrorStats>;
-  taints: { nodes: number; problem: boolean; changes: Readonly<Record<'put' | 'removed', number>> };
-  /** By resource. */
-  informers: Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>;
-}
-
-/** Values before the first reading. */
-export const NO_READINGS: Readings = {
+/** Values read at each scrape, as they are before the first reading. */
+export const NO_READINGS = {
   leader: false,
   stalledSeconds: 0,
   terms: 0,
@@ -50,19 +24,17 @@ export const NO_READINGS: Readings = {
   configRefused: 0,
   owners: { kept: 0, failed: 0, refused: 0 },
   snapshots: { pending: 0, oversized: 0 },
-  writes: { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 },
-  mirror: { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 },
-  taints: { nodes: 0, problem: false, changes: { put: 0, removed: 0 } },
-  informers: {},
+  writes: { writes: 0, deletes: 0, conflicts: 0, failures: 0, tooLarge: 0 } as Readonly<WriterStats>,
+  mirror: { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 } as Readonly<MirrorStats>,
+  taints: { nodes: 0, problem: false, changes: { put: 0, removed: 0 } as Readonly<Record<'put' | 'removed', number>> },
+  /** By resource. */
+  informers: {} as Readonly<Record<string, Readonly<ReflectorStats> & { silentSeconds: number; synced: boolean }>>,
 };
+export type Readings = typeof NO_READINGS;
 
-export interface Metrics {
-  kubeErrors: Counter<'resource' | 'code'>;
-  busErrors: Counter<'code'>;
-  writeSeconds: Histogram;
-}
+export type Metrics = ReturnType<typeof makeMetrics>;
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+export function makeMetrics(registry: Registry, read: () => Readings) {
   const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_ipam_sync_');
   const gauge = (name: string, help: string, value: (from: Readings) => number) =>

@@ -3,26 +3,8 @@ import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
-/** Values read at each scrape. */
-export interface Readings {
-  outstanding: number;
-  deferred: number;
-  unanswered: number;
-  stalledSeconds: number;
-  redisUp: number;
-  undosOverdue: number;
-  tasks: number;
-  /** 1 for a stream that deletes messages before their age limit. */
-  trimmed: Values;
-  labelsForgotten: number;
-  refusedPolicies: number;
-  /** Disarmings in force, by scope. */
-  disarms: Values;
-  kube: { requests: number; errors: Values };
-}
-
-/** Values before the streams are read. */
-export const NO_READINGS: Readings = {
+/** Values read at each scrape, as they are before the streams are read. */
+export const NO_READINGS = {
   outstanding: 0,
   deferred: 0,
   unanswered: 0,
@@ -30,12 +12,15 @@ export const NO_READINGS: Readings = {
   redisUp: 0,
   undosOverdue: 0,
   tasks: 0,
-  trimmed: {},
+  /** 1 for a stream that deletes messages before their age limit. */
+  trimmed: {} as Values,
   labelsForgotten: 0,
   refusedPolicies: 0,
-  disarms: {},
-  kube: { requests: 0, errors: {} },
+  /** Disarmings in force, by scope. */
+  disarms: {} as Values,
+  kube: { requests: 0, errors: {} as Values },
 };
+export type Readings = typeof NO_READINGS;
 
 export type Metrics = ReturnType<typeof makeCounters>;
 

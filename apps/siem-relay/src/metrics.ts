@@ -1,6 +1,6 @@
 /** Metrics of the siem-relay. Most values are read where they are kept, when they are scraped. */
 import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
-import type { Counter, Histogram, Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 
 /** Values of one source stream, or of an output. */
 export interface ReaderReadings {
@@ -17,43 +17,26 @@ export interface OutputReadings extends ReaderReadings {
   isFailing: boolean;
 }
 
-export interface Readings {
+/** Values read at each scrape, as they are before the first reader. */
+export const NO_READINGS = {
   /** By stream. */
-  readers: Readonly<Record<string, ReaderReadings>>;
-  recreated: number;
-  repeated: number;
-  behind: boolean;
-  /** By name of the output. */
-  outputs: Readonly<Record<string, OutputReadings>>;
-  syslogConnections: number;
-  unkeptAlerts: number;
-}
-
-/** Values before the first reader. */
-export const NO_READINGS: Readings = {
-  readers: {},
+  readers: {} as Readonly<Record<string, ReaderReadings>>,
   recreated: 0,
   repeated: 0,
   behind: false,
-  outputs: {},
+  /** By name of the output. */
+  outputs: {} as Readonly<Record<string, OutputReadings>>,
   syslogConnections: 0,
   unkeptAlerts: 0,
 };
-
-export interface Metrics {
-  events: Counter<'format'>;
-  duplicates: Counter<'format'>;
-  unreadable: Counter<'stream' | 'reason'>;
-  refused: Counter;
-  omitted: Counter;
-  busErrors: Counter<'part'>;
-  published: Histogram;
-}
+export type Readings = typeof NO_READINGS;
 
 const byName = <R>(all: Readonly<Record<string, R>>, value: (from: R) => number): Record<string, number> =>
   Object.fromEntries(Object.entries(all).map(([name, of]) => [name, value(of)]));
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
+export type Metrics = ReturnType<typeof makeMetrics>;
+
+export function makeMetrics(registry: Registry, read: () => Readings) {
   const readings = oncePerScrape(read);
   const family = new MetricFamily(registry, 'bailiff_siem_relay_');
   const ofReaders = (value: (from: ReaderReadings) => number) => () =>
