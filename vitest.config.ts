@@ -67,6 +67,7 @@ const ON_NEWEST = [
   ...[
     'bus-auth',
     'bus-auth-attack',
+    'backup-restore',
     'bus-disk-full',
     'bus-routes',
     'config-follow',

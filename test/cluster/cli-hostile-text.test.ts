@@ -7,6 +7,8 @@ import { encodeToken, openBucket } from '@bailiff/bus';
 import { sampleCapture, sampleLsmViolation, samplePodIdentity } from '@bailiff/schemas/testing';
 import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ArchiveWriter } from '../../apps/cli/src/backup/archive.ts';
+import { fileOf } from '../../apps/cli/src/backup/manifest.ts';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, uid, verdictId, violationOf, WEB, World } from './cli/world.ts';
@@ -206,9 +208,29 @@ function evilStatus(node: string) {
   });
 }
 
+/** A backup with a manifest that Bailiff did not write. */
+async function hostileBackup(file: string): Promise<void> {
+  const writer = await ArchiveWriter.create(file);
+  const { bytes, sha256 } = await writer.add(fileOf('VIOLATIONS'), async () => null);
+  const at = '2026-01-01T00:00:00Z';
+  await writer.finish({
+    ...{ format: 'bailiff-backup', version: 1, bailiff: evil('version'), natsServer: evil('server') },
+    ...{ startedAt: at, finishedAt: at, absent: [evil('absent')] },
+    streams: [
+      {
+        ...{ name: 'VIOLATIONS', bytes, sha256, config: { name: 'VIOLATIONS', num_replicas: 1 } },
+        state: { messages: 0, first_seq: 0, last_seq: 0 },
+      },
+    ],
+  });
+  await writer.close();
+}
+
 /** Commands that print no data of other parties. */
 const OWN = [
   'bus setup',
+  // A number of streams and messages, and its file.
+  'backup',
   'responder rbac',
   'schemas export',
   ...['init', 'rotate', 'show', 'render', 'install', 'uninstall'].map((step) => `credentials ${step}`),
@@ -230,6 +252,7 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['timeline shop/web-0', ['vector', 'rule']],
   ['timeline shop/web-0 --json', ['vector', 'rule']],
   ['timeline shop/web-0 --html -', ['vector', 'rule']],
+  ['restore BACKUP --dry-run', ['version']],
   ['replay --since 1h --speed max', ['vector', 'pod']],
   ['replay --since 1h --speed max --format json', ['vector', 'argument']],
   ['replay --since 1h --speed max --format cef', ['vector']],
@@ -301,6 +324,8 @@ describe('hostile text - no command prints it unescaped', () => {
     file('BAD', JSON.stringify({ ...rule, [evil('field')]: evil('value') }));
     file('POLICY', policyFile('enforce'));
     files['DIR'] = path.join(world.directory, 'tree');
+    files['BACKUP'] = path.join(world.directory, 'backup.tar');
+    await hostileBackup(files['BACKUP']);
     files['EVIL'] = evil('reason');
   });
   afterAll(async () => {

@@ -3,6 +3,7 @@
  *
  * The table is complete: a command without a row fails the test.
  */
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { startNats } from '@bailiff/bus/testing';
@@ -63,6 +64,9 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'quarantine release': [0, 'shop/cart-1', ...YES],
   disarm: [0, '--namespace', 'other', '--for', '1m', ...YES],
   'bus setup': [0, '--nats-user', 'admin', '--nats-password-file', 'DIRECTORY/admin.password'],
+  backup: [0, 'DIRECTORY/UNIQUE.tar', '--nats-user', 'admin', '--nats-password-file', 'DIRECTORY/admin.password'],
+  // Its streams exist.
+  restore: [2, 'DIRECTORY/bus.tar', '--nats-user', 'admin', '--nats-password-file', 'DIRECTORY/admin.password'],
   'responder rbac': [0],
   'schemas export': [0, '--dir', 'DIRECTORY/schemas'],
 };
@@ -98,6 +102,9 @@ beforeAll(async () => {
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
   writeFileSync(path.join(world.directory, 'admin.password'), 'password-of-admin', { mode: 0o600 });
   mkdirSync(path.join(world.directory, 'tree'));
+  const admin = ['--nats-user', 'admin', '--nats-password-file', path.join(world.directory, 'admin.password')];
+  const backup = ['backup', path.join(world.directory, 'bus.tar'), '--nats-url', world.nats.url, ...admin];
+  expect(await runCli(backup)).toMatchObject({ exitCode: 0 });
   for (const mode of ['audit', 'enforce']) {
     for (const key of [SPOOF, 'spoof.namespace.other.default']) {
       expect((await world.cli(['config', 'set', key, `modes.arp-sender=${mode}`, ...YES])).exitCode).toBe(0);
@@ -131,7 +138,9 @@ clusters: [{ name: c, cluster: { server: "https://127.0.0.1:PORT", insecure-skip
 const argsOf = (command: string, port: number, timeout: string): string[] => [
   ...command.split(' '),
   ...['--nats-url', `nats://127.0.0.1:${port}`, '--nats-password-file', world.passwordFile, '--timeout', timeout],
-  ...(ON_THE_BUS[command] ?? []).slice(1).map((word) => String(word).replace('DIRECTORY', world.directory)),
+  ...(ON_THE_BUS[command] ?? [])
+    .slice(1)
+    .map((word) => String(word).replace('DIRECTORY', world.directory).replace('UNIQUE', randomUUID())),
 ];
 
 const isSuccess = (code: number) => code === 0;

@@ -7,6 +7,7 @@
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
 import { register as backtest } from './backtest/command.ts';
+import { register as backup } from './backup/command.ts';
 import { register as bus } from './bus/command.ts';
 import { register as config } from './config/command.ts';
 import { register as console } from './console/command.ts';
@@ -46,6 +47,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   quarantine,
   disarm,
   bus,
+  backup,
   responder,
   doctor,
   schemas,

@@ -10,6 +10,7 @@ export {
 } from './auth/accounts.ts';
 export * from './auth/permissions.ts';
 export * from './auth/server-conf.ts';
+export { restoreStream, type SnapshotHead, snapshotStream } from './backup/stream-snapshot.ts';
 export * from './config/config-log.ts';
 export * from './config/config-store.ts';
 export { type CertificateEnd, certificateEnds } from './connection/certificate.ts';

@@ -56,6 +56,8 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/siem-relay/src/outputs/shared-lookup.ts': 'names of the outputs',
   'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',
   'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',
+  'libs/bus/src/backup/stream-snapshot.ts':
+    'SNAPSHOT_CHUNK_BYTES each, as many as the server sends without an ack (8 MiB)',
   'libs/bus/src/config/config-log.ts': 'listeners of the process',
   'libs/bus/src/connection/connect.ts': 'listeners of the process',
   'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',

@@ -19,6 +19,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
+import { replicas } from './replicas.ts';
 import { untilTheBusIsUp } from './wait.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */
@@ -34,8 +35,6 @@ interface Options extends BusOptionValues {
 }
 
 const DAY_MS = 86_400_000;
-/** JetStream's supported replica counts. */
-const REPLICAS = [1, 3, 5];
 /** Longer than the slowest start of a cluster; a waiting command is not a service. */
 const MAX_WAIT_MS = 3_600_000;
 /** The protocol's limit is 64 bits of nanoseconds; ten years cover any retention rule. */
@@ -64,13 +63,6 @@ const unlessEmpty =
     text.trim() === '' ? '' : parse(text.trim());
 
 const given = <T>(value: OrEmpty<T> | undefined): T | undefined => (value === '' ? undefined : value);
-
-function replicas(text: string): number {
-  const number = Number(text);
-  if (!REPLICAS.includes(number))
-    throw new InvalidArgumentError('Use 1, 3 or 5: an even number tolerates no more failures than one less.');
-  return number;
-}
 
 function keepDays(text: string): number {
   const number = Number(text);

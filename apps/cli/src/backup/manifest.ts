@@ -1,0 +1,54 @@
+/** `manifest.json`, the last file of a backup: which streams it has, and the SHA-256 of each. */
+import { streamConfigs } from '@bailiff/bus';
+import { z } from 'zod';
+
+export const MANIFEST = 'manifest.json';
+export const FORMAT = 'bailiff-backup';
+/** Raised when a restore by an earlier version would go wrong. */
+export const FORMAT_VERSION = 1;
+/** Far above what 15 streams need. */
+export const MAX_MANIFEST_BYTES = 1024 * 1024;
+
+const names: ReadonlySet<string> = new Set(streamConfigs().map(({ name }) => name));
+
+const part = z.strictObject({
+  name: z.string().refine((name) => names.has(name), 'is not a stream of Bailiff'),
+  bytes: z.number().int().nonnegative(),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  /** As the server reported them; a restore hands them back. */
+  config: z.looseObject({ name: z.string(), num_replicas: z.number() }),
+  state: z.looseObject({ messages: z.number(), first_seq: z.number(), last_seq: z.number() }),
+});
+
+const manifest = z.strictObject({
+  format: z.literal(FORMAT),
+  version: z.literal(FORMAT_VERSION),
+  bailiff: z.string(),
+  natsServer: z.string(),
+  startedAt: z.iso.datetime(),
+  finishedAt: z.iso.datetime(),
+  /** In the order of the copies. */
+  streams: z.array(part).min(1).max(names.size),
+  /** Streams of Bailiff that the bus did not have. */
+  absent: z.array(z.string()),
+});
+
+export type Part = z.infer<typeof part>;
+export type Manifest = z.infer<typeof manifest>;
+
+/** @throws Error that names what is wrong */
+export function parseManifest(text: string): Manifest {
+  const document = JSON.parse(text) as { format?: unknown; version?: unknown };
+  if (document.format !== FORMAT) throw new Error('it is not a backup of Bailiff');
+  if (document.version !== FORMAT_VERSION)
+    throw new Error(`its format is version ${String(document.version)}; this command reads version ${FORMAT_VERSION}`);
+  const { success, data, error } = manifest.safeParse(document);
+  if (!success) throw new Error(`${MANIFEST} is invalid: ${z.prettifyError(error).replaceAll('\n', ' ')}`);
+  for (const { name, config } of data.streams) {
+    if (config.name !== name)
+      throw new Error(`${MANIFEST} is invalid: ${name} has the configuration of ${config.name}`);
+  }
+  return data;
+}
+
+export const fileOf = (stream: string): string => `${stream}.snapshot`;

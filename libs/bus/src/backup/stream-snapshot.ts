@@ -1,0 +1,191 @@
+/**
+ * Copies one stream out of a server and back, by JetStream's snapshot API: messages, sequences,
+ * times, and durable consumers with their positions. Needs the admin identity.
+ *
+ * The server sends a snapshot in chunks to an inbox of this connection, and waits for an ack of
+ * the chunks beyond 8 MiB. A chunk is acknowledged once `write` is done, so
+ * memory is bounded by that window. The bytes are the server's (a compressed archive of its files).
+ */
+import { pause } from '@bailiff/service/retry';
+import type { StreamConfig, StreamInfo, StreamState } from '@nats-io/jetstream';
+import type { Bus } from '../connection/connect.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
+import { type Incoming, subscribe } from '../connection/incoming.ts';
+import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
+import { apiRequest, parseResponse, request } from '../connection/request.ts';
+import { streamInfo } from '../streams/direct.ts';
+
+/** Bytes of one message of a snapshot or a restore; below `max_payload` of every server. */
+const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
+/** Chunks of a restore that wait for their ack. */
+const RESTORE_WINDOW = 16;
+/** The server checks and indexes the stream after the last chunk of a restore. */
+const RESTORE_END_MS = 600_000;
+const REPLICATED_POLL_MS = 50;
+/** Status of the last message of a snapshot; not every server sends one. */
+const END_OF_SNAPSHOT = [0, 204];
+
+/** What a restore needs beside the chunks. The state is as of the begin of the snapshot. */
+export interface SnapshotHead {
+  config: StreamConfig;
+  state: StreamState;
+}
+
+/**
+ * Hands over chunks in order, one at a time, and acknowledges each.
+ *
+ * The server names size and number of a chunk in its reply subject; since 2.15 the last chunk has
+ * none. Anything else is not from the snapshot: the subject of this subscription is on the list of
+ * the monitoring port, so a client could direct a response to it.
+ */
+class ChunkReceiver {
+  readonly #stream: string;
+  readonly #write: (chunk: Uint8Array) => Promise<void>;
+  readonly #waiting: Incoming[] = [];
+  readonly #onEnd: (error?: unknown) => void;
+  #isWriting = false;
+  #count = 0;
+  #isLast = false;
+
+  constructor(stream: string, write: (chunk: Uint8Array) => Promise<void>, onEnd: (error?: unknown) => void) {
+    this.#stream = stream;
+    this.#write = write;
+    this.#onEnd = onEnd;
+  }
+
+  take(message: Incoming): void {
+    this.#waiting.push(message);
+    if (!this.#isWriting) void this.#drain().catch(this.#onEnd);
+  }
+
+  async #drain(): Promise<void> {
+    this.#isWriting = true;
+    for (let message = this.#waiting.shift(); message; message = this.#waiting.shift()) {
+      if (message.data.length === 0) return this.#end(message);
+      this.#check(message);
+      await this.#write(message.data);
+      if (message.reply) message.respond(new Uint8Array());
+    }
+    this.#isWriting = false;
+  }
+
+  #check({ reply, data }: Incoming): void {
+    this.#count += 1;
+    const [size, number] = reply.split('.').slice(-2).map(Number);
+    const isNext =
+      reply.startsWith(`$JS.SNAPSHOT.ACK.${this.#stream}.`) && size === data.length && number === this.#count;
+    if (this.#isLast || (reply !== '' && !isNext)) throw this.#broken(`chunk ${this.#count} is not from the server`);
+    this.#isLast = reply === '';
+  }
+
+  #end({ headers }: Incoming): void {
+    const code = headers?.code ?? 0;
+    if (!END_OF_SNAPSHOT.includes(code)) this.#onEnd(this.#broken(`${code} ${headers?.description}`));
+    else if (this.#count === 0) this.#onEnd(this.#broken('it is empty'));
+    else this.#onEnd();
+  }
+
+  #broken(why: string): BusError {
+    return new BusError('BUS_MESSAGE', `the snapshot of ${this.#stream} is not usable: ${why}`);
+  }
+}
+
+/**
+ * Copies a stream out. `write` gets the chunks in order, one at a time.
+ * @throws what `write` throws; BusError BUS_NO_STREAM, BUS_TIMEOUT after `timeoutMs` without a chunk,
+ * BUS_UNREACHABLE, BUS_PERMISSION, BUS_REFUSED
+ */
+export async function snapshotStream(
+  bus: Bus,
+  stream: string,
+  write: (chunk: Uint8Array) => Promise<void>,
+): Promise<SnapshotHead> {
+  // Literal: with a wildcard alone, the server waits two seconds before the first chunk.
+  const subject = new ReplyInbox(bus.inboxPrefix).subject(randomToken());
+  let settle: (error?: unknown) => void = () => undefined;
+  const ended = new Promise<void>((resolve, reject) => {
+    settle = (error) => (error === undefined ? resolve() : reject(error));
+  });
+  // It may fail before anything waits for it.
+  ended.catch(() => undefined);
+  const late = () => settle(new BusError('BUS_TIMEOUT', `${stream}: no part of its snapshot in ${bus.timeoutMs} ms`));
+  const silence = setTimeout(late, bus.timeoutMs);
+  const receiver = new ChunkReceiver(
+    stream,
+    async (chunk) => {
+      await write(chunk);
+      silence.refresh();
+    },
+    settle,
+  );
+  const subscription = subscribe(bus, subject, (error, message) => {
+    if (error) settle(toBusError(error, subject));
+    else receiver.take(message);
+  });
+  const onStatus = ({ type }: { type: string }) => {
+    if (type !== 'disconnected' && type !== 'closed') return;
+    settle(new BusError('BUS_UNREACHABLE', `${stream}: the connection broke before the end of its snapshot`));
+  };
+  bus.statusListeners.add(onStatus);
+  try {
+    const head = await apiRequest<SnapshotHead>(bus, `$JS.API.STREAM.SNAPSHOT.${stream}`, {
+      ...{ deliver_subject: subject, chunk_size: SNAPSHOT_CHUNK_BYTES, no_consumers: false },
+    });
+    silence.refresh();
+    await ended;
+    return { config: head.config, state: head.state };
+  } finally {
+    clearTimeout(silence);
+    bus.statusListeners.delete(onStatus);
+    if (!bus.nc.isClosed()) subscription.unsubscribe();
+  }
+}
+
+/** @throws BusError for a refused chunk */
+function accepted(subject: string, response: Incoming): void {
+  if (response.data.length > 0) parseResponse(response, subject);
+}
+
+/**
+ * Creates a stream from a snapshot. It exists only after the last chunk. Resolves when each of its
+ * servers has it.
+ * @throws what `chunks` throws; BusError BUS_EXISTS if there is such a stream, BUS_TOPOLOGY if the
+ * server takes the snapshot for damaged, and what apiRequest throws
+ */
+export async function restoreStream(
+  bus: Bus,
+  head: SnapshotHead,
+  chunks: AsyncIterable<Uint8Array>,
+): Promise<StreamInfo> {
+  const { name } = head.config;
+  const { deliver_subject: subject } = await apiRequest<{ deliver_subject: string }>(
+    bus,
+    `$JS.API.STREAM.RESTORE.${name}`,
+    head,
+  );
+  const inFlight: Promise<Incoming>[] = [];
+  const oldest = async () => accepted(subject, (await inFlight.shift()) as Incoming);
+  for await (const chunk of chunks) {
+    const sent = request(bus, subject, chunk);
+    // Another chunk may fail first.
+    sent.catch(() => undefined);
+    inFlight.push(sent);
+    if (inFlight.length >= RESTORE_WINDOW) await oldest();
+  }
+  while (inFlight.length > 0) await oldest();
+  const end = await request(bus, subject, new Uint8Array(), { timeoutMs: RESTORE_END_MS });
+  parseResponse(end, `${name}: the server cannot restore it`);
+  return replicated(bus, name);
+}
+
+/** Waits until the other servers have the stream too: readers may be sent to any of them. */
+async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
+  const deadline = performance.now() + RESTORE_END_MS;
+  for (;;) {
+    const info = await streamInfo(bus, name);
+    if ((info.cluster?.replicas ?? []).every(({ current, lag }) => current && !lag)) return info;
+    if (performance.now() > deadline)
+      throw new BusError('BUS_TIMEOUT', `${name} is restored, but not on all of its servers`);
+    await pause(REPLICATED_POLL_MS);
+  }
+}
