@@ -48,6 +48,7 @@ describe('tidy', () => {
       correlation: ['schemas', 'policy', 'service/fair-counts'],
       response: ['schemas', 'policy', 'bus', 'service/exit-codes'],
       insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts'],
+      evidence: ['schemas', 'policy', 'bus', 'correlation', 'response'],
       siem: ['schemas', 'bus', 'service/printable'],
     };
     // What tests alone load may know more: here, every word that a policy has for an operation.

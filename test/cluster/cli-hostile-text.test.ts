@@ -1,9 +1,11 @@
 // Text of tenants, nodes and operators with characters that a terminal obeys or hides: no command
 // prints one of them. The test injects such text into every string that another party can choose,
 // on one bus. Then it runs all commands and checks their raw output.
+
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';
+import { type EvidenceRecord, formatRecord, incident, linesOf } from '@bailiff/evidence/testing';
 import { sampleCapture, sampleLsmViolation, samplePodIdentity } from '@bailiff/schemas/testing';
 import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -249,6 +251,10 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['responses --json', ['argument', 'local', 'path']],
   ['explain shop/web-0', ['reason', 'argument', 'subject']],
   ['explain shop/web-0 --json', ['reason', 'local']],
+  [`evidence export ${verdictId(0xeeee)} --out FILE`, []],
+  ['evidence verify BUNDLE', ['exporter']],
+  ['evidence verify BUNDLE --json', ['exporter']],
+  ['evidence verify BROKEN', ['stream']],
   ['timeline shop/web-0', ['vector', 'rule']],
   ['timeline shop/web-0 --json', ['vector', 'rule']],
   ['timeline shop/web-0 --html -', ['vector', 'rule']],
@@ -323,6 +329,14 @@ describe('hostile text - no command prints it unescaped', () => {
     file('RULE', JSON.stringify({ ...rule, description: evil('other') }));
     file('BAD', JSON.stringify({ ...rule, [evil('field')]: evil('value') }));
     file('POLICY', policyFile('enforce'));
+    const made = incident();
+    const [header = '', ...lines] = linesOf({ ...made, header: { ...made.header, exporter: evil('exporter') } });
+    file('BUNDLE', [header, ...lines, ''].join('\n'));
+    file(
+      'BROKEN',
+      [header, formatRecord({ ...(made.records[0] as EvidenceRecord), stream: evil('stream') }), ''].join('\n'),
+    );
+    files['FILE'] = path.join(world.directory, 'hostile.evidence');
     files['DIR'] = path.join(world.directory, 'tree');
     files['BACKUP'] = path.join(world.directory, 'backup.tar');
     await hostileBackup(files['BACKUP']);

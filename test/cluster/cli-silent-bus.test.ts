@@ -40,6 +40,8 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   // It is approved by then.
   'responses deny': [2, verdictId(0xbbbb), ...YES],
   explain: [0, 'shop/web-0'],
+  // The verdicts of the story were not judged from its frames.
+  'evidence export': [10, verdictId(0xaaaa), '--out', 'DIRECTORY/UNIQUE.evidence'],
   'config list': [0],
   'config get': [0, SPOOF],
   'config history': [0, SPOOF],
@@ -73,6 +75,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
 /** Commands without a bus or an end of their own, and why they end. */
 const WITHOUT: Readonly<Record<string, string>> = {
   'config validate': 'reads a file',
+  'evidence verify': 'reads a file',
   'credentials init': 'runs openssl',
   'credentials rotate': 'runs openssl',
   'credentials render': 'reads files',

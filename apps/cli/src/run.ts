@@ -15,6 +15,7 @@ import { register as credentials } from './credentials/command.ts';
 import { register as disarm } from './disarm/command.ts';
 import { register as doctor } from './doctor/command.ts';
 import { register as events } from './events/command.ts';
+import { register as evidence } from './evidence/command.ts';
 import { register as explain } from './explain/command.ts';
 import { register as lab } from './lab/command.ts';
 import { register as policy } from './policy/command.ts';
@@ -39,6 +40,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   verdicts,
   responses,
   explain,
+  evidence,
   config,
   policy,
   timeline,

@@ -20,6 +20,7 @@ export { type RuleChange, RuleHistory } from './engine/rule-history.ts';
 export { DEFAULT_VERDICTS_PER_MINUTE } from './engine/verdict-cap.ts';
 
 export * from './replay/backtest.ts';
+export { FOLD_VERSION } from './replay/fold-version.ts';
 export {
   planReplay,
   type ReplayPlan,

@@ -36,6 +36,16 @@ export class HeaderBlock {
   }
 
   /**
+   * The block as it is stored: without the lines that the server appended to a direct get or a push. Undefined if
+   * the message has no headers of its own.
+   */
+  get stored(): Uint8Array | undefined {
+    const start = this.#bytes.lastIndexOf(`${LINE_END}${SOURCE}`);
+    if (start < 0) return this.#bytes;
+    return start === VERSION.length ? undefined : Buffer.concat([this.#bytes.subarray(0, start), END]);
+  }
+
+  /**
    * Whether headers can be looked up: the block begins with the protocol version, ends with its
    * terminator, and is within MAX_HEADER_BYTES.
    */

@@ -8,7 +8,7 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
-import type { HeaderBlock, Incoming } from '../connection/incoming.ts';
+import { HeaderBlock, type Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import type { RequestOptions } from '../connection/request-mux.ts';
 import { isUnder } from '../topology/subjects.ts';
@@ -45,6 +45,16 @@ export async function streamInfo(
   const serverMicros = microsOf(info.ts ?? '');
   if (!Number.isNaN(serverMicros)) bus.serverClock.set(serverMicros);
   return info;
+}
+
+/** A message that was read earlier and kept, as its readers got it. @param headers its header block */
+export function keptMessage(
+  kept: Pick<StreamMessage, 'sequence' | 'timestampMicros' | 'subject' | 'data'>,
+  headers: Uint8Array | undefined,
+): StreamMessage {
+  const { sequence, timestampMicros, subject, data } = kept;
+  const content = contentOf({ headers: headers && new HeaderBlock(headers), data }, false);
+  return { sequence, timestampMicros, subject, pending: 0, ...content };
 }
 
 /** Newest sequence of a stream; 0 if it never held a message. @throws BusError */

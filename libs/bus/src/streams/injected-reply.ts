@@ -29,7 +29,7 @@ export function isInjectedReply({ headers, data }: Pick<Incoming, 'headers' | 'd
 const NOTHING = new Uint8Array();
 
 /** The part of a message that readers get. */
-export function contentOf(message: Incoming, appended: boolean) {
+export function contentOf(message: Pick<Incoming, 'headers' | 'data'>, appended: boolean) {
   if (isInjectedReply(message, appended)) return { headers: undefined, data: NOTHING, injected: true };
   return { headers: message.headers, data: message.data, injected: false };
 }

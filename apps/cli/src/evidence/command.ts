@@ -1,0 +1,165 @@
+/**
+ * `bailiff evidence`: exports a verdict with all that it was judged from, and verifies such a file without
+ * a bus.
+ */
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream, readFileSync, rmSync } from 'node:fs';
+import { finished } from 'node:stream/promises';
+import {
+  BundleWriter,
+  CLASSES,
+  EvidenceError,
+  parseVerifierKey,
+  type SensitiveClass,
+  verifyBundle,
+} from '@bailiff/evidence';
+import type { Command } from 'commander';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { verdictById } from '../shared/one-verdict.ts';
+import { Progress } from '../shared/progress.ts';
+import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';
+import { exportRecords, planExport } from './export.ts';
+import { linesIn, readKey } from './file.ts';
+import { exitCodeOf, renderReport, reportJson } from './render.ts';
+
+const EXPORT_EXAMPLES = `
+Examples:
+  bailiff evidence export 5f1d3c7a --key evidence.key
+  bailiff evidence export 5f1d3c7a --key evidence.key --redact argument,address --out incident.evidence
+
+The file is verified after it is written, as \`bailiff evidence verify\` does. Without --key it is not signed.
+The format: docs/evidence-format.md.
+`;
+
+const VERIFY_EXAMPLES = `
+Examples:
+  bailiff evidence verify incident.evidence --key evidence.pub
+  bailiff evidence verify incident.evidence --key evidence.pub --json | jq .checks
+
+No bus is needed. SKIP says what a check would need.
+
+Additional exit codes: 10 a check failed, 11 no check failed and some were skipped.
+`;
+
+interface ExportOptions {
+  key?: string;
+  redact?: string;
+  out?: string;
+}
+
+interface VerifyFlags {
+  key?: string;
+  logKey?: string[];
+  head?: string;
+  json?: boolean;
+}
+
+function classesIn(text: string): SensitiveClass[] {
+  const classes = text === '' ? [] : text.split(',');
+  for (const one of classes) {
+    if (!(CLASSES as readonly string[]).includes(one)) {
+      throw new CliError('CLI_USAGE', `--redact: "${one}" is none of ${CLASSES.join(', ')}`);
+    }
+  }
+  // What cannot be read may contain anything.
+  return classes.length > 0 ? [...new Set([...(classes as SensitiveClass[]), 'unreadable' as const])] : [];
+}
+
+/** Writes the bundle of a verdict. The file is removed if that fails. */
+async function exportTo(
+  session: Session,
+  file: string,
+  prefix: string,
+  { key, classes }: { key: KeyObject | null; classes: readonly SensitiveClass[] },
+): Promise<void> {
+  const { io } = session;
+  const row = await verdictById(session, prefix);
+  const plan = await planExport(session, row);
+  const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  const written = finished(out);
+  written.catch(() => undefined);
+  const progress = new Progress(io, 'frames');
+  let frames = 0;
+  try {
+    await once(out, 'open');
+    const writer = new BundleWriter(plan.header, (line) => out.write(`${line}\n`));
+    const drained = async () => {
+      if (out.writableNeedDrain) await Promise.race([once(out, 'drain'), written]);
+    };
+    const onFrame = () => progress.at(++frames, frames);
+    await exportRecords(session, row, plan, writer, { classes, drained, onFrame });
+    writer.end({ positions: plan.positions, log: null }, key);
+    out.end();
+    await written;
+  } catch (error) {
+    out.destroy();
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
+      throw new CliError('CLI_USAGE', `${file} exists`, { cause: error, remedy: 'choose another file with --out' });
+    }
+    rmSync(file, { force: true });
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
+
+async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'>, key: KeyObject | null) {
+  const logKeys = (flags.logKey ?? []).map((text) => {
+    try {
+      return parseVerifierKey(text);
+    } catch (error) {
+      if (error instanceof EvidenceError)
+        throw new CliError('CLI_USAGE', `--log-key: ${error.message}`, { cause: error });
+      throw error;
+    }
+  });
+  const knownHead = flags.head === undefined ? null : readFileSync(flags.head, 'utf8');
+  return verifyBundle(linesIn(file), { key, logKeys, knownHead });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const evidence = program
+    .command('evidence')
+    .description('evidence of a verdict that others can check: export, verify');
+  const exporting = evidence
+    .command('export')
+    .description('write one file with all that a verdict was judged from, and what was done about it')
+    .argument('<verdict>', 'id of the verdict or its first characters')
+    .option('--key <file>', 'private key (Ed25519, PEM) that signs the file')
+    .option('--redact <classes>', `leave out ${CLASSES.slice(0, 2).join(',')}: their hashes stay`, '')
+    .option('--out <file>', 'file to write (default: <verdict>.evidence)')
+    .addHelpText('after', EXPORT_EXAMPLES);
+  onBus(exporting, io, (options: ExportOptions, prefix: string) => {
+    const classes = classesIn(options.redact ?? '');
+    const key = options.key === undefined ? null : readKey(options.key, 'private');
+    const file = options.out ?? `${prefix}.evidence`;
+    return async (session) => {
+      await exportTo(session, file, prefix, { key, classes });
+      const report = await reportOf(file, {}, key && createPublicKey(key));
+      session.out.line(`Wrote ${file}`);
+      session.out.lines(renderReport(report, session.out.paint, io.nowMs()));
+      const failed = exitCodeOf(report.checks);
+      return failed === 11 ? 0 : failed;
+    };
+  });
+  const verifying = evidence
+    .command('verify')
+    .description('check a file of evidence, without a bus')
+    .argument('<file>', 'as `bailiff evidence export` writes it')
+    .option('--key <file>', 'public key of the exporter (Ed25519, PEM)')
+    .option('--log-key <key...>', 'verifier key of the log; repeat it for former keys')
+    .option('--head <file>', 'a head of the log that you kept')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', VERIFY_EXAMPLES);
+  verifying.action(async (file: string) => {
+    const flags = optionsOf<VerifyFlags>(verifying);
+    const key = flags.key === undefined ? null : readKey(flags.key, 'public');
+    const report = await reportOf(file, flags, key);
+    const out = new Out(io);
+    if (flags.json) out.json(reportJson(report));
+    else out.lines(renderReport(report, out.paint, io.nowMs()));
+    io.exitCode = exitCodeOf(report.checks);
+  });
+}

@@ -1,0 +1,235 @@
+/**
+ * Reads all that a verdict was judged from and writes it as a bundle, one record at a time.
+ *
+ * Data path: streams of the bus → records → a file. Invariants: nothing on the bus is written. The range is
+ * that of a warm-up before the frame that triggered the verdict, as a correlator needs it. For a verdict by
+ * pod or node it holds the frames of its node alone, so that a bundle shows no more than it must.
+ */
+import { randomBytes } from 'node:crypto';
+import {
+  type Bucket,
+  type Bus,
+  changeOf,
+  decodeToken,
+  filters,
+  getMessage,
+  microsOf,
+  nodeOfLetter,
+  openBucket,
+  type ReadToEndOptions,
+  readCompleteSince,
+  readToEnd,
+  SCHEMAS_BUCKET,
+  type StreamMessage,
+  schemaKey,
+  streamInfo,
+  violationNode,
+} from '@bailiff/bus';
+import { FOLD_VERSION, RuleHistory, SETTLE_MICROS, UNDECIDED_MICROS, warmUpMicros } from '@bailiff/correlation';
+import {
+  addressesInJson,
+  type BundleWriter,
+  FORMAT,
+  type Header,
+  makeRecord,
+  redact,
+  type SensitiveClass,
+  type SensitiveRange,
+  type StoredMessage,
+  sensitiveRanges,
+} from '@bailiff/evidence';
+import type { VerdictRow } from '@bailiff/insight';
+import {
+  CLUSTER_KEY,
+  CURRENT_SCHEMAS,
+  decode,
+  decodeSnapshotValue,
+  fingerprintIn,
+  RELEASED_SCHEMAS,
+  SchemaError,
+} from '@bailiff/schemas';
+import { CliError } from '../shared/errors.ts';
+import type { Session } from '../shared/session.ts';
+
+const STREAMS = ['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'] as const;
+/** Streams of Avro messages. */
+const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);
+/** Fingerprints that are remembered; a fleet writes three kinds in a few versions. */
+const MAX_SCHEMAS = 512;
+const PODS_PREFIX = '$KV.bailiff_pods.';
+/** Clocks of services may be behind the server's by this much. */
+const MARGIN_MICROS = 60_000_000;
+
+export interface Plan {
+  header: Header;
+  positions: Record<string, { first: number; last: number }>;
+}
+
+/** Determines the range of frames. @throws CliError CLI_NOT_FOUND, BusError */
+export async function planExport(session: Session, row: VerdictRow): Promise<Plan> {
+  const { bus, io } = session;
+  const { verdict, storedAtMicros } = row;
+  const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
+  const trigger = await getMessage(bus, 'VIOLATIONS', triggerSequence);
+  // Of another node, or younger than the verdict: of a stream that was recreated since.
+  const isOwn = trigger && violationNode(trigger.subject) === verdict.nodeName;
+  if (!isOwn || trigger.timestampMicros > storedAtMicros) {
+    throw new CliError('CLI_NOT_FOUND', `the frames of verdict ${verdict.verdictId} are no longer on the bus`, {
+      remedy: 'VIOLATIONS keeps its frames for seven days by default: export evidence before',
+    });
+  }
+  const at = trigger.timestampMicros;
+  const from = Math.max(0, at - (await warmUpOf(session, verdict.rule, at)));
+  const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
+  const created = Object.fromEntries([
+    // Its keys are named by their content: when the bucket was created does not matter.
+    ['KV_bailiff_schemas', 0],
+    ...infos.map((info): [string, number] => [info.config.name, microsOf(info.created)]),
+  ]);
+  const ends = infos.map(({ config, state }) => [config.name, { first: state.first_seq, last: state.last_seq }]);
+  const isOfOneNode = verdict.groupBy === 'pod' || verdict.groupBy === 'node';
+  const header: Header = {
+    ...{ format: FORMAT, verdictId: verdict.verdictId, fold: FOLD_VERSION },
+    ...{ nodes: isOfOneNode ? [verdict.nodeName] : null, from, until: at + UNDECIDED_MICROS },
+    ...{ lettersSince: await readCompleteSince(bus, 'DEAD_LETTERS'), created },
+    ...{ exportedAt: io.nowMs() * 1000, exporter: `bailiff ${io.version}, ${io.operator}` },
+  };
+  return { header, positions: Object.fromEntries(ends) };
+}
+
+/** How long before a frame the stream affects the verdicts of a rule. */
+async function warmUpOf({ bus, io }: Session, rule: string, atMicros: number): Promise<number> {
+  const history = new RuleHistory();
+  await readToEnd(bus, 'CONFIG_LOG', {
+    onMessage: (message) => {
+      const change = changeOf(message);
+      if (change) history.apply(change);
+    },
+    signal: io.signal,
+  });
+  const own = history.at(atMicros - SETTLE_MICROS).rules.find(({ name }) => name === rule);
+  return warmUpMicros(own ?? history.longestSince(atMicros));
+}
+
+export interface ExportOptions {
+  classes: readonly SensitiveClass[];
+  /** Resolves when the file has room. */
+  drained(): Promise<void>;
+  onFrame(): void;
+}
+
+/** Writes all records. @throws BusError */
+export async function exportRecords(
+  session: Session,
+  row: VerdictRow,
+  { header }: Plan,
+  writer: BundleWriter,
+  { classes, drained, onFrame }: ExportOptions,
+): Promise<void> {
+  const { bus, io } = session;
+  const { nodes, from, until, verdictId } = header;
+  const { pod } = row.verdict;
+  const saltKey = randomBytes(32);
+  const schemas = new SchemaRecords(bus, (stored) => writer.add(makeRecord(stored, [], saltKey)));
+  const write = (stream: string, message: StreamMessage, ranges: readonly SensitiveRange[], data = message.data) => {
+    const { sequence, timestampMicros: storedAtMicros, subject, headers } = message;
+    const stored = { stream, sequence, storedAtMicros, subject, headers: headers?.stored, data };
+    writer.add(redact(makeRecord(stored, ranges, saltKey), classes));
+    if (stream === 'VIOLATIONS') onFrame();
+    return drained();
+  };
+  const take = (stream: string, message: StreamMessage): Promise<void> => {
+    if (stream === 'KV_bailiff_pods') {
+      const json = decodeSnapshotValue(message.data);
+      return write(stream, message, addressesInJson(json), Buffer.from(json));
+    }
+    if (!ENCODED.has(stream)) return write(stream, message, []);
+    const fingerprint = fingerprintOf(message.data);
+    const known = schemas.textOf(fingerprint);
+    if (known !== undefined) return write(stream, message, sensitiveRanges(message.data, known));
+    return schemas.add(fingerprint).then((text) => write(stream, message, sensitiveRanges(message.data, text)));
+  };
+  const read = (stream: string, options: Partial<ReadToEndOptions>, wants: (message: StreamMessage) => boolean) =>
+    readToEnd(bus, stream, {
+      ...options,
+      onMessage: (message, stop) => {
+        if (!wants(message)) return undefined;
+        if (stream === 'VERDICTS') stop();
+        return take(stream, message);
+      },
+      signal: io.signal,
+    });
+  const isOurs = (node: string | null) => nodes === null || (node !== null && nodes.includes(node));
+  await read('CONFIG_LOG', {}, () => true);
+  await read('KV_bailiff_pods', {}, ({ subject }) => {
+    const key = subject.slice(PODS_PREFIX.length);
+    return key === CLUSTER_KEY || isOurs(decodeToken(key));
+  });
+  const letters = { start: { timeMicros: from }, filterSubjects: [filters.deadLetters({ stream: 'VIOLATIONS' })] };
+  await read('DEAD_LETTERS', { ...letters, headersOnly: true }, ({ headers }) => isOurs(nodeOfLetter(headers)));
+  await read('VERDICTS', { start: { sequence: row.sequence } }, ({ sequence }) => sequence === row.sequence);
+  const ofNodes = nodes?.map((node) => filters.violations({ node })) ?? [filters.violations()];
+  await read(
+    'VIOLATIONS',
+    { start: { timeMicros: from }, untilMicros: until, filterSubjects: ofNodes },
+    ({ subject }) => isOurs(violationNode(subject)),
+  );
+  const ofPod = filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' });
+  const since = { timeMicros: Math.max(0, row.storedAtMicros - MARGIN_MICROS) };
+  await read('RESPONSES', { start: since, filterSubjects: [ofPod] }, ({ data }) => verdictOf(data) === verdictId);
+}
+
+/** Hex of the schema of a message; empty if it has none. */
+function fingerprintOf(data: Uint8Array): string {
+  try {
+    return fingerprintIn(data);
+  } catch (error) {
+    if (!(error instanceof SchemaError)) throw error;
+    return '';
+  }
+}
+
+/** Writes each schema before the first message that needs it. */
+class SchemaRecords {
+  readonly #bucket: Bucket;
+  readonly #write: (stored: StoredMessage) => void;
+  /** Null: it is not known. Bounded by the messages of a bundle that no schema reads. */
+  readonly #texts = new Map<string, string | null>();
+
+  constructor(bus: Bus, write: (stored: StoredMessage) => void) {
+    this.#bucket = openBucket(bus, SCHEMAS_BUCKET);
+    this.#write = write;
+  }
+
+  textOf(fingerprint: string): string | null | undefined {
+    return this.#texts.get(fingerprint);
+  }
+
+  /** @throws BusError */
+  async add(fingerprint: string): Promise<string | null> {
+    const entry = fingerprint === '' ? null : await this.#bucket.get(schemaKey(fingerprint));
+    const text = entry?.value.toString('utf8') ?? BUILT_IN.get(fingerprint) ?? null;
+    if (this.#texts.size < MAX_SCHEMAS) this.#texts.set(fingerprint, text);
+    if (text !== null) {
+      const subject = `$KV.${SCHEMAS_BUCKET}.${schemaKey(fingerprint)}`;
+      const place = { stream: 'KV_bailiff_schemas', sequence: entry?.revision ?? 0, storedAtMicros: 0, subject };
+      this.#write({ ...place, headers: undefined, data: Buffer.from(text) });
+    }
+    return text;
+  }
+}
+
+const BUILT_IN = new Map<string, string>(
+  [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ fingerprint, text }) => [fingerprint, text]),
+);
+
+/** The verdict of a response; empty if it cannot be read. */
+function verdictOf(data: Uint8Array): string {
+  try {
+    const decoded = decode(data);
+    return decoded.name === 'Response' ? decoded.value.verdictId : '';
+  } catch (error) {
+    if (!(error instanceof SchemaError)) throw error;
+    return '';
+  }
+}

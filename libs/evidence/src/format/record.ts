@@ -1,0 +1,186 @@
+/**
+ * A record of a bundle: one message of the bus with its place in its stream. Pure.
+ *
+ * The bytes of a message are cut into parts. A part with an argument or an address has a salt, so that it can
+ * be redacted later: its hash stays, and its content cannot be found by trying. Equal contents have equal
+ * hashes within a bundle, because rules count distinct values. docs/evidence-format.md specifies all bytes.
+ */
+import { createHash, createHmac } from 'node:crypto';
+import * as z from 'zod';
+import { EvidenceError } from '../error.ts';
+
+/** What can be redacted. `unreadable`: a message that no schema reads, as a whole. */
+export const CLASSES = ['argument', 'address', 'unreadable'] as const;
+export type SensitiveClass = (typeof CLASSES)[number];
+
+/** Streams of a bundle, in the order of its records. A schema precedes the first message that needs it. */
+export const STREAMS: readonly string[] = [
+  ...['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'],
+];
+export const SCHEMAS = 'KV_bailiff_schemas';
+
+const SALT_BYTES = 16;
+export const base64 = z
+  .string()
+  .refine((text) => Buffer.from(text, 'base64').toString('base64') === text, 'not base64 in its canonical form');
+const hex = z.string().regex(/^[0-9a-f]{64}$/);
+const whole = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+
+const part = z.union([
+  base64,
+  z.strictObject({ class: z.enum(CLASSES), salt: base64, data: base64 }),
+  z.strictObject({ class: z.enum(CLASSES), hash: hex }),
+]);
+export type Part = z.infer<typeof part>;
+
+const recordSchema = z.strictObject({
+  stream: z.string(),
+  sequence: whole,
+  /** Microseconds since 1970. */
+  storedAt: whole,
+  subject: z.string().regex(/^[^\s]+$/),
+  /** The raw header block; absent without headers. */
+  headers: base64.optional(),
+  /** Of the bytes of the message. */
+  sha256: hex,
+  parts: z.array(part),
+  /** tlog-proof@v1; absent without a log. */
+  proof: z.string().optional(),
+});
+export type EvidenceRecord = z.infer<typeof recordSchema>;
+
+export const sha256 = (...parts: readonly (Uint8Array | string)[]): Buffer => {
+  const hash = createHash('sha256');
+  for (const one of parts) hash.update(one);
+  return hash.digest();
+};
+
+export const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
+
+/** A message before it is cut into parts. */
+export interface StoredMessage {
+  stream: string;
+  sequence: number;
+  storedAtMicros: number;
+  subject: string;
+  headers: Uint8Array | undefined;
+  data: Uint8Array;
+}
+
+/** Bytes `start` to `end` of a message can be redacted. Ranges are in order and do not overlap. */
+export interface SensitiveRange {
+  start: number;
+  end: number;
+  class: SensitiveClass;
+}
+
+/** @param saltKey random, of the bundle, and forgotten with it */
+export function makeRecord(
+  message: StoredMessage,
+  ranges: readonly SensitiveRange[],
+  saltKey: Uint8Array,
+): EvidenceRecord {
+  const { stream, sequence, storedAtMicros, subject, headers } = message;
+  const data = Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength);
+  const parts: Part[] = [];
+  let at = 0;
+  for (const { start, end, class: kind } of ranges) {
+    if (start > at) parts.push(data.subarray(at, start).toString('base64'));
+    const content = data.subarray(start, end);
+    const salt = createHmac('sha256', saltKey).update(`${kind}\n`).update(content).digest().subarray(0, SALT_BYTES);
+    parts.push({ class: kind, salt: salt.toString('base64'), data: content.toString('base64') });
+    at = end;
+  }
+  if (at < data.length) parts.push(data.subarray(at).toString('base64'));
+  return {
+    ...{ stream, sequence, storedAt: storedAtMicros, subject },
+    ...(headers ? { headers: Buffer.from(headers).toString('base64') } : {}),
+    ...{ sha256: sha256(data).toString('hex'), parts },
+  };
+}
+
+const hashOfPart = (one: Part): string => {
+  if (typeof one === 'string') return `open ${sha256(bytesOf(one)).toString('hex')}`;
+  const hash = 'hash' in one ? one.hash : sha256(bytesOf(one.salt), bytesOf(one.data)).toString('hex');
+  return `${one.class} ${hash}`;
+};
+
+/** The same record without the content of parts of these classes. Its hash does not change. */
+export function redact(record: EvidenceRecord, classes: readonly SensitiveClass[]): EvidenceRecord {
+  const parts = record.parts.map((one): Part => {
+    if (typeof one === 'string' || 'hash' in one || !classes.includes(one.class)) return one;
+    return { class: one.class, hash: hashOfPart(one).slice(one.class.length + 1) };
+  });
+  return { ...record, parts };
+}
+
+export const isRedacted = ({ parts }: EvidenceRecord): boolean =>
+  parts.some((one) => typeof one !== 'string' && 'hash' in one);
+
+/**
+ * What the log hashes for a message, and the first part of a record's hash.
+ * @param createdMicros of the stream: sequences restart if it is created again
+ */
+export function logEntry(record: Omit<EvidenceRecord, 'parts' | 'proof'>, createdMicros: number): Buffer {
+  const { stream, sequence, storedAt, subject, headers, sha256: data } = record;
+  const block = sha256(headers === undefined ? '' : bytesOf(headers)).toString('hex');
+  const lines = ['bailiff-log-entry/1', stream, createdMicros, sequence, storedAt, subject, block, data];
+  return Buffer.from(`${lines.join('\n')}\n`);
+}
+
+/** The hash that the statement of a bundle covers. */
+export function recordHash(record: EvidenceRecord, createdMicros: number): Buffer {
+  const parts = record.parts.map((one) => `${hashOfPart(one)}\n`).join('');
+  return sha256('bailiff-record/1\n', logEntry(record, createdMicros), parts);
+}
+
+/**
+ * The bytes of a record for a reader. A redacted part reads as `r:` and 12 digits of its hash. In Avro it is a
+ * string or bytes with its length before it; in JSON it is what is between two quotes.
+ */
+export function contentOf({ stream, parts }: EvidenceRecord): Buffer {
+  return Buffer.concat(
+    parts.map((one) => {
+      if (typeof one === 'string') return bytesOf(one);
+      if ('data' in one) return bytesOf(one.data);
+      const text = `r:${one.hash.slice(0, 12)}`;
+      return Buffer.from(stream === 'KV_bailiff_pods' ? text : `${String.fromCharCode(text.length * 2)}${text}`);
+    }),
+  );
+}
+
+/** Whether the parts are the bytes that `sha256` names; null if a part is redacted. */
+export function isWhole(record: EvidenceRecord): boolean | null {
+  if (isRedacted(record)) return null;
+  return sha256(contentOf(record)).toString('hex') === record.sha256;
+}
+
+/** One line, without its end. Fields have the order of the schema. */
+export const formatRecord = (record: EvidenceRecord): string => {
+  const { stream, sequence, storedAt, subject, headers, sha256: data, parts, proof } = record;
+  return JSON.stringify({ stream, sequence, storedAt, subject, headers, sha256: data, parts, proof });
+};
+
+/** @throws EvidenceError EVIDENCE_FORMAT if the line is not exactly what `formatRecord` writes */
+export function parseRecord(line: string): EvidenceRecord {
+  const record = parseLine(line, recordSchema);
+  if (formatRecord(record) !== line) throw new EvidenceError('EVIDENCE_FORMAT', 'not in the canonical form');
+  return record;
+}
+
+/** @throws EvidenceError EVIDENCE_FORMAT */
+export function parseLine<T>(line: string, schema: z.ZodType<T>): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (cause) {
+    throw new EvidenceError('EVIDENCE_FORMAT', `not JSON: ${(cause as Error).message}`, { cause });
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new EvidenceError(
+    'EVIDENCE_FORMAT',
+    `${issue?.path.join('.') || 'the line'}: ${issue?.message ?? 'not valid'}`,
+  );
+}

@@ -1,0 +1,58 @@
+/**
+ * Heads of a log (C2SP tlog-checkpoint), and proofs that a log contains an entry (C2SP tlog-proof). Pure.
+ *
+ * Both are text. A parser accepts only what the formatter writes, so one value has one form.
+ */
+import { EvidenceError } from '../error.ts';
+import { HASH_BYTES, type TreeHead } from './merkle.ts';
+
+export interface Checkpoint extends TreeHead {
+  /** Name of the log. */
+  origin: string;
+}
+
+const NUMBER = /^(0|[1-9]\d{0,14})$/;
+const PROOF_HEAD = 'c2sp.org/tlog-proof@v1';
+
+const hashIn = (text: string): Buffer | null => {
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.length === HASH_BYTES && bytes.toString('base64') === text ? bytes : null;
+};
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+
+/** The text that the log signs. */
+export const formatCheckpoint = ({ origin, size, root }: Checkpoint): string => `${origin}\n${size}\n${base64(root)}\n`;
+
+/** @throws EvidenceError EVIDENCE_FORMAT */
+export function parseCheckpoint(text: string): Checkpoint {
+  const [origin = '', size = '', encoded = '', ...rest] = text.split('\n');
+  const root = hashIn(encoded);
+  if (origin === '' || !NUMBER.test(size) || !root || rest.length !== 1 || rest[0] !== '') {
+    throw new EvidenceError('EVIDENCE_FORMAT', 'not a checkpoint: origin, size and root, a line each');
+  }
+  return { origin, size: Number(size), root };
+}
+
+export interface LogProof {
+  /** Of the entry in the log. */
+  index: number;
+  hashes: readonly Uint8Array[];
+  /** A signed note. */
+  checkpoint: string;
+}
+
+export const formatProof = ({ index, hashes, checkpoint }: LogProof): string =>
+  `${[PROOF_HEAD, `index ${index}`, ...hashes.map(base64)].join('\n')}\n\n${checkpoint}`;
+
+/** @throws EvidenceError EVIDENCE_FORMAT */
+export function parseProof(text: string): LogProof {
+  const end = text.indexOf('\n\n');
+  const [head, index = '', ...lines] = text.slice(0, Math.max(0, end)).split('\n');
+  const hashes = lines.map(hashIn);
+  const number = index.replace(/^index /, '');
+  if (head !== PROOF_HEAD || !index.startsWith('index ') || !NUMBER.test(number) || hashes.includes(null)) {
+    throw new EvidenceError('EVIDENCE_FORMAT', `not a ${PROOF_HEAD}`);
+  }
+  return { index: Number(number), hashes: hashes as Buffer[], checkpoint: text.slice(end + 2) };
+}

@@ -1,0 +1,122 @@
+/**
+ * Judges the frames of a bundle again, with the fold of the correlator. Data path: records in the order of a
+ * bundle → here → the verdict of this id, or none. Pure.
+ *
+ * Invariant: it takes the same decisions about a message as a correlator (frame-consumer.ts of the
+ * correlator): share, undecodable, too long. There is no cap of verdicts: a published one was below it.
+ * Bounds: those of the engine, MAX_LETTERS, MAX_CHANGES.
+ */
+import { changeOf, keptMessage, podListOf, refusalOf, type StreamMessage, violationNode } from '@bailiff/bus';
+import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
+import { decodeWithLookup, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
+import { EvidenceError } from '../error.ts';
+import type { Header } from '../format/bundle.ts';
+import { bytesOf, contentOf, type EvidenceRecord } from '../format/record.ts';
+
+/** DEAD_LETTERS holds no more. */
+const MAX_LETTERS = 50_000;
+/** CONFIG_LOG holds no more. */
+const MAX_CHANGES = 131_072;
+/** A fleet writes three kinds of messages in a few versions. */
+const MAX_SCHEMAS = 512;
+/** No correlator is asked for more. */
+const NO_CAP = Number.MAX_SAFE_INTEGER;
+
+export const messageOf = (record: EvidenceRecord): StreamMessage => {
+  const { sequence, storedAt, subject, headers } = record;
+  const kept = { sequence, timestampMicros: storedAt, subject, data: contentOf(record) };
+  return keptMessage(kept, headers === undefined ? undefined : bytesOf(headers));
+};
+
+/** Schemas of a bundle by fingerprint. */
+export class BundleSchemas {
+  readonly #texts = new Map<string, string>();
+  readonly lookup = async (fingerprint: string): Promise<string | null> => this.#texts.get(fingerprint) ?? null;
+
+  add({ subject, data }: Pick<StreamMessage, 'subject' | 'data'>): void {
+    if (this.#texts.size >= MAX_SCHEMAS) throw new EvidenceError('EVIDENCE_FORMAT', 'too many schemas');
+    this.#texts.set(subject.slice(subject.lastIndexOf('.fp-') + 4), Buffer.from(data).toString('utf8'));
+  }
+}
+
+export class Judge {
+  readonly #id: string;
+  readonly #frames: ProjectedFrameRegistry;
+  readonly #rules = new RuleHistory();
+  readonly #inventory = new PodInventory();
+  readonly #refusals: PriorRefusals;
+  #engine: CorrelationEngine | null = null;
+  #letters = 0;
+  #changes = 0;
+  /** Null: the frames do not give it. */
+  verdict: Verdict | null = null;
+  /** Verdicts of other ids. */
+  others = 0;
+  frames = 0;
+  undecodable = 0;
+
+  constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas) {
+    this.#id = verdictId;
+    this.#frames = new ProjectedFrameRegistry(schemas.lookup);
+    this.#refusals = new PriorRefusals(until);
+    this.#refusals.completeSinceMicros = lettersSince;
+    const { KV_bailiff_pods: lists = 0, VIOLATIONS: frames = 0 } = created;
+    // As in the correlator: a bucket younger than the violations was recreated.
+    if (lists > frames) this.#inventory.bucketCreatedAt(lists);
+  }
+
+  /** @throws EvidenceError EVIDENCE_FORMAT at a bound */
+  async take(stream: string, message: StreamMessage): Promise<void> {
+    if (stream === 'CONFIG_LOG') {
+      const change = changeOf(message);
+      if (++this.#changes > MAX_CHANGES) throw new EvidenceError('EVIDENCE_FORMAT', 'too many changes');
+      if (change) this.#rules.apply(change);
+    } else if (stream === 'KV_bailiff_pods') {
+      const list = podListOf(message);
+      if (list) this.#inventory.apply(list);
+    } else if (stream === 'DEAD_LETTERS') {
+      const refusal = refusalOf(message);
+      if (++this.#letters > MAX_LETTERS) throw new EvidenceError('EVIDENCE_FORMAT', 'too many dead letters');
+      if (refusal) this.#refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
+    } else if (stream === 'VIOLATIONS') await this.#frame(message);
+  }
+
+  async #frame({ sequence, timestampMicros, subject, data }: StreamMessage): Promise<void> {
+    this.#engine ??= this.#makeEngine();
+    const engine = this.#engine;
+    const node = violationNode(subject);
+    const position = { sequence, timestampMicros, node: node ?? '' };
+    this.frames++;
+    if (!engine.hasShare(position, data.length)) return;
+    try {
+      if (node === null) throw new SchemaError('WRONG_SCHEMA', 'the subject names no node');
+      const decoded = await decodeWithLookup(data, this.#frames, node);
+      if (decoded.name !== 'ViolationFrame') throw new SchemaError('WRONG_SCHEMA', `found a ${decoded.name}`);
+      engine.processFrame(position, decoded.value);
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+      this.undecodable++;
+      if (error.code === 'FIELD_TOO_LONG') engine.rejectFrame(position, error.message);
+      else engine.chargeUnreadable(position.node);
+    }
+  }
+
+  #makeEngine(): CorrelationEngine {
+    return new CorrelationEngine({
+      ...{ rules: this.#rules, inventory: this.#inventory, priorRefusals: this.#refusals, verdictsPerMinute: NO_CAP },
+      onVerdict: (verdict) => {
+        if (verdict.verdictId === this.#id) this.verdict ??= verdict;
+        else this.others++;
+      },
+    });
+  }
+
+  /** After the last frame: violations that wait for their pod are decided. */
+  end(): void {
+    const engine = this.#engine;
+    for (let at = engine?.nextDeadlineMicros() ?? null; at !== null && Number.isFinite(at); ) {
+      engine?.advance(at);
+      at = engine?.nextDeadlineMicros() ?? null;
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The checks of a bundle against the log: its head is signed, each message is in it, and the head continues
+ * one that the verifier kept. Pure.
+ *
+ * All proofs of a bundle have the same head, so one signature is verified. The statement names the head: a
+ * bundle whose proofs were replaced by those of an older head is found.
+ */
+import { EvidenceError } from '../error.ts';
+import type { Predicate } from '../format/bundle.ts';
+import type { EvidenceRecord } from '../format/record.ts';
+import { type Checkpoint, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
+import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
+import { openNote, type VerifierKey } from '../log/note.ts';
+import type { Checks } from './report.ts';
+
+/** Streams whose messages are in the log. */
+export const LOGGED_STREAMS: ReadonlySet<string> = new Set(['CONFIG_LOG', 'VIOLATIONS', 'VERDICTS', 'RESPONSES']);
+
+export class LogChecks {
+  readonly #checks: Checks;
+  readonly #keys: readonly VerifierKey[];
+  readonly #knownHead: string | null;
+  #note: string | null = null;
+  #head: Checkpoint | null = null;
+  #proven = 0;
+  #without = 0;
+
+  constructor(checks: Checks, keys: readonly VerifierKey[], knownHead: string | null) {
+    this.#checks = checks;
+    this.#keys = keys;
+    this.#knownHead = knownHead;
+  }
+
+  /** @param entry of the record in the log */
+  add(record: EvidenceRecord, entry: Uint8Array): void {
+    const { stream, sequence, proof } = record;
+    if (!LOGGED_STREAMS.has(stream)) {
+      if (proof !== undefined) throw new EvidenceError('EVIDENCE_FORMAT', `${stream} ${sequence} has a proof`);
+      return;
+    }
+    if (proof === undefined) {
+      this.#without++;
+      return;
+    }
+    const { index, hashes, checkpoint } = parseProof(proof);
+    if (this.#note === null) {
+      this.#note = checkpoint;
+      this.#head = parseCheckpoint(checkpoint.slice(0, checkpoint.lastIndexOf('\n\n') + 1));
+    }
+    if (checkpoint !== this.#note) {
+      this.#checks.fail('log-head', `${stream} ${sequence}: its proof has another head than the first one`);
+    } else if (!this.#head || !verifyInclusion(leafHash(entry), index, this.#head, hashes)) {
+      this.#checks.fail('inclusion', `${stream} ${sequence} is not in the log at index ${index}`);
+    } else this.#proven++;
+  }
+
+  end(stated: Predicate['log']): void {
+    if (!stated && this.#note === null) {
+      for (const name of ['log-head', 'inclusion', 'consistency'] as const)
+        this.#checks.skip(name, 'a log: this bundle has no proofs');
+      return;
+    }
+    const head = this.#head;
+    if (!stated || !head) {
+      this.#checks.fail(
+        'log-head',
+        stated ? 'the statement names a log, and no record has a proof' : 'the statement names no log',
+      );
+      return;
+    }
+    if (this.#without > 0) this.#checks.fail('inclusion', `${this.#without} records have no proof`);
+    const isStated =
+      head.origin === stated.origin &&
+      head.size === stated.size &&
+      Buffer.from(head.root).toString('base64') === stated.root;
+    if (!isStated) {
+      this.#checks.fail(
+        'log-head',
+        `the proofs are of a head of size ${head.size}, the statement names one of size ${stated.size}`,
+      );
+    }
+    this.#checkSignature(head);
+    this.#checks.pass('inclusion', `${this.#proven} messages are in the log of size ${head.size}`);
+    this.#checkKnown(head);
+  }
+
+  #checkSignature(head: Checkpoint): void {
+    const keys = this.#keys.filter(({ name }) => name === head.origin);
+    if (this.#keys.length === 0) this.#checks.skip('log-head', `the verifier key of the log ${head.origin}`);
+    else if (openNote(this.#note ?? '', keys) === null)
+      this.#checks.fail('log-head', 'no key of the log signed the head');
+    else this.#checks.pass('log-head', `${head.origin} signed the head of size ${head.size}`);
+  }
+
+  #checkKnown(head: Checkpoint): void {
+    if (this.#knownHead === null) {
+      this.#checks.skip('consistency', 'a head of the log that you kept');
+      return;
+    }
+    const text = openNote(this.#knownHead, this.#keys);
+    const known = text === null ? null : parseCheckpoint(text);
+    if (!known) this.#checks.fail('consistency', 'no key of the log signed the known head');
+    else if (known.origin !== head.origin) this.#checks.fail('consistency', `the known head is of ${known.origin}`);
+    else if (known.size !== head.size) {
+      const [from, to] = [known.size, head.size].sort((a, b) => a - b);
+      this.#checks.skip('consistency', `a proof from size ${from} to ${to} of the log`);
+    } else if (verifyConsistency(known, head, [])) this.#checks.pass('consistency', 'the known head is the same');
+    else this.#checks.fail('consistency', `the log has two heads of size ${head.size}`);
+  }
+}

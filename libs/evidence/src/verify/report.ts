@@ -1,0 +1,79 @@
+/**
+ * The result of a verification: one outcome a check, and what no check can find out. Pure.
+ *
+ * SKIP is never PASS: it says what the check would need.
+ */
+export const CHECKS = [
+  'format',
+  'signature',
+  'records',
+  'content',
+  'digest',
+  'log-head',
+  'inclusion',
+  'consistency',
+  'verdict',
+  'evidence',
+  'judged',
+  'responses',
+] as const;
+export type CheckName = (typeof CHECKS)[number];
+export type Outcome = 'PASS' | 'FAIL' | 'SKIP';
+
+export interface Check {
+  name: CheckName;
+  outcome: Outcome;
+  detail: string;
+}
+
+/** Failures of one check that are named. */
+const MAX_NAMED = 4;
+
+export class Checks {
+  readonly #failures = new Map<CheckName, string[]>();
+  readonly #others = new Map<CheckName, { outcome: 'PASS' | 'SKIP'; detail: string }>();
+  #counts = new Map<CheckName, number>();
+
+  /** A failure stays, whatever follows. */
+  fail(name: CheckName, detail: string): void {
+    const failures = this.#failures.get(name) ?? [];
+    if (failures.length < MAX_NAMED) failures.push(detail);
+    this.#failures.set(name, failures);
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+  }
+  pass(name: CheckName, detail: string): void {
+    this.#others.set(name, { outcome: 'PASS', detail });
+  }
+  skip(name: CheckName, needs: string): void {
+    this.#others.set(name, { outcome: 'SKIP', detail: `needs ${needs}` });
+  }
+  failed(name: CheckName): boolean {
+    return this.#failures.has(name);
+  }
+
+  /** In the order of CHECKS. A check that was not reached is skipped. */
+  list(): Check[] {
+    return CHECKS.map((name) => {
+      const failures = this.#failures.get(name);
+      if (failures) {
+        const more = (this.#counts.get(name) ?? 0) - failures.length;
+        return { name, outcome: 'FAIL', detail: failures.join('; ') + (more > 0 ? `; and ${more} more` : '') };
+      }
+      const other = this.#others.get(name);
+      return { name, ...(other ?? { outcome: 'SKIP', detail: 'needs a bundle that can be read up to here' }) };
+    });
+  }
+}
+
+/** What a verification cannot find out, for people who rely on it. */
+export const LIMITS = [
+  'A node reports its own violations. These checks show what the bus stored and how it was judged, not that the node reported what its kernel saw.',
+  'Who controls a node can report packets that were never sent, or report none, for pods of that node alone.',
+  'The times are those of the bus. The bus, or who administers it, can have stored other messages before they were hashed into a log.',
+  'Without a log, the exporter vouches for the bytes: who has its key can sign other frames.',
+  'Pod lists are those at the time of the export, with the refusals of that time. They are signed by the exporter and are in no log.',
+  'The bundle contains the responses that the exporter read. It does not prove that there were no others.',
+] as const;
+/** The same, of a redacted bundle. */
+export const REDACTED_LIMIT =
+  'Redacted content is bound by hashes that the exporter signed. Only who has the content and its salt can show that it is in the logged message.';

@@ -1,0 +1,133 @@
+import { FOLD_VERSION } from '@bailiff/correlation';
+import { describe, expect, it } from 'vitest';
+import { CLASSES, parseRecord, redact } from '../format/record.ts';
+import { verifierKey } from '../log/note.ts';
+import { bundleOf, forge, MANIPULATIONS } from '../manipulations.ts';
+import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN } from '../testing.ts';
+import { type VerifyOptions, verifyBundle } from './verify.ts';
+
+const LOG_KEY = verifierKey(ORIGIN, LOG.privateKey);
+const trusted: VerifyOptions = { key: EXPORTER.publicKey, logKeys: [LOG_KEY], knownHead: null };
+const outcomes = async (lines: readonly string[], options: Partial<VerifyOptions> = {}) => {
+  const { checks } = await verifyBundle(lines, { ...trusted, ...options });
+  return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
+};
+const failed = (all: Record<string, string>) => Object.keys(all).filter((name) => all[name] === 'FAIL');
+const ALL_PASS = {
+  ...{ format: 'PASS', signature: 'PASS', records: 'PASS', content: 'PASS', digest: 'PASS', 'log-head': 'PASS' },
+  ...{ inclusion: 'PASS', consistency: 'PASS', verdict: 'PASS', evidence: 'PASS', judged: 'PASS', responses: 'PASS' },
+};
+/** Bundles and manipulations of each kind. More by the environment, for a long run. */
+const HONEST = Number(process.env['BAILIFF_EVIDENCE_HONEST'] ?? 30);
+const FORGED = Number(process.env['BAILIFF_EVIDENCE_FORGED'] ?? 15);
+const seedOf = Number(process.env['BAILIFF_SEED'] ?? 1);
+
+describe('verify - an honest bundle', () => {
+  const bundle = bundleOf(1);
+  it('every check passes with the keys and the head that it needs', async () => {
+    expect(await outcomes(bundle.lines, { knownHead: bundle.log.head() })).toEqual(ALL_PASS);
+  });
+
+  it('SKIP - without a key, a log or a head the check says what it needs, and does not pass', async () => {
+    const { checks } = await verifyBundle(linesOf(incident(1)), { key: null, logKeys: [], knownHead: null });
+    expect(checks.filter(({ outcome }) => outcome !== 'PASS')).toEqual([
+      { name: 'signature', outcome: 'SKIP', detail: "needs the exporter's public key" },
+      ...['log-head', 'inclusion', 'consistency'].map((name) => ({
+        ...{ name, outcome: 'SKIP', detail: 'needs a log: this bundle has no proofs' },
+      })),
+    ]);
+    expect(await outcomes(bundle.lines, { logKeys: [] })).toMatchObject({ 'log-head': 'SKIP', inclusion: 'PASS' });
+    expect(await outcomes(linesOf(incident(1), null, null))).toMatchObject({ signature: 'SKIP', digest: 'PASS' });
+  });
+
+  it('consistency - another head of the same size fails; one of another size is skipped', async () => {
+    const forked = new MemoryLog();
+    while (forked.size < bundle.log.size) forked.append(Buffer.from('other'));
+    expect(await outcomes(bundle.lines, { knownHead: forked.head() })).toMatchObject({ consistency: 'FAIL' });
+    expect(await outcomes(bundle.lines, { knownHead: bundle.log.head(3) })).toMatchObject({ consistency: 'SKIP' });
+    const foreign = bundle.log.head(bundle.log.size, keyOf(5).privateKey);
+    expect(await outcomes(bundle.lines, { knownHead: foreign })).toMatchObject({ consistency: 'FAIL' });
+  });
+
+  it('rotation - a head of a former key stays valid beside a new one', async () => {
+    const logKeys = [verifierKey(ORIGIN, keyOf(7).privateKey), LOG_KEY];
+    expect(await outcomes(bundle.lines, { logKeys })).toMatchObject({ 'log-head': 'PASS' });
+    expect(await outcomes(bundle.lines, { logKeys: logKeys.slice(0, 1) })).toMatchObject({ 'log-head': 'FAIL' });
+  });
+
+  it('another fold - honestly exported, it is not judged again, and nothing else fails', async () => {
+    const { log, header, ...rest } = bundle;
+    const lines = linesOf({ ...rest, header: { ...header, fold: FOLD_VERSION + 1 } }, log.stated());
+    expect(failed(await outcomes(lines))).toEqual([]);
+    expect(await outcomes(lines)).toMatchObject({ judged: 'SKIP' });
+  });
+
+  it('judged - frames that do not give the verdict fail, also if the exporter signed them', async () => {
+    const { log, ...rest } = bundle;
+    const records = bundle.records.filter(({ stream, sequence }) => stream !== 'VIOLATIONS' || sequence > 90);
+    expect(await outcomes(linesOf({ ...rest, records }, log.stated()))).toMatchObject({
+      ...{ digest: 'PASS', signature: 'PASS', evidence: 'FAIL', judged: 'FAIL' },
+    });
+  });
+
+  it('redacted - its signature, its digest and its verdict are the same, and its addresses are gone', async () => {
+    const lines = bundle.lines.map((line, index) =>
+      index === 0 || index === bundle.lines.length - 1 ? line : JSON.stringify(redact(parseRecord(line), CLASSES)),
+    );
+    const text = (of: readonly string[]) =>
+      of.flatMap((line) =>
+        (line.match(/"[A-Za-z0-9+/=]{4,}"/g) ?? []).map((word) => Buffer.from(word, 'base64').toString('latin1')),
+      );
+    expect(text(bundle.lines).join()).toContain('10.0.0.3');
+    expect(text(lines).join()).not.toContain('10.0.0.3');
+    expect(failed(await outcomes(lines))).toEqual([]);
+    expect(await outcomes(lines)).toMatchObject({
+      digest: 'PASS',
+      signature: 'PASS',
+      judged: 'PASS',
+      inclusion: 'PASS',
+    });
+    expect((await verifyBundle(lines, trusted)).limits.at(-1)).toMatch(/Redacted content/);
+  });
+
+  it.each([
+    ['nothing', []],
+    ['an empty line', ['']],
+    ['not JSON', ['{']],
+    ['a list', ['[]']],
+    ['a header alone', [bundle.lines[0] as string]],
+    ['a statement alone', [bundle.lines.at(-1) as string]],
+    ['deep JSON', ['['.repeat(100_000)]],
+    ['a second statement', [...bundle.lines, bundle.lines.at(-1) as string]],
+  ])('a file with %s is a report with a failure', async (_name, lines) => {
+    expect(failed(await outcomes(lines))).toContain('format');
+  });
+});
+
+describe('verify - many bundles', () => {
+  it(`${HONEST} honest bundles - no check fails`, async () => {
+    for (let seed = 0; seed < HONEST; seed++) {
+      const own = logged(incident(seedOf * 100_000 + seed));
+      const result = await outcomes(linesOf(own, own.log.stated()), { knownHead: own.log.head() });
+      expect({ seed, result }).toEqual({ seed, result: ALL_PASS });
+    }
+  });
+
+  it.each(MANIPULATIONS)(`%s - found and named, ${FORGED} of ${FORGED}`, async (kind) => {
+    let random = seedOf + MANIPULATIONS.indexOf(kind);
+    const pick = (most: number) => {
+      random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0;
+      return Math.floor((random / 2 ** 32) * most);
+    };
+    let bundle = bundleOf(seedOf);
+    for (let run = 0; run < FORGED; run++) {
+      if (run % 25 === 0) bundle = bundleOf(seedOf * 1_000 + run);
+      const { lines, found } = forge(kind, bundle, pick);
+      expect(lines).not.toEqual(bundle.lines);
+      const result = failed(await outcomes(lines));
+      expect({ run, result, isNamed: result.some((name) => (found as readonly string[]).includes(name)) }).toEqual({
+        ...{ run, result, isNamed: true },
+      });
+    }
+  });
+});

@@ -1,0 +1,270 @@
+/**
+ * Verifies a bundle, offline: line by line, in the memory of one record and of the fold. Pure, except for
+ * the lines that it reads.
+ *
+ * Data path: lines of a file → structure → hashes and proofs → fold → report. Invariants: a check passes
+ * only after it was made for every record; what cannot be checked is skipped and says what it needs. A file
+ * that is not a bundle is a report with failures, not an error.
+ */
+import type { KeyObject } from 'node:crypto';
+import { type StreamMessage, violationNode } from '@bailiff/bus';
+import { FOLD_VERSION } from '@bailiff/correlation';
+import {
+  decodeWithLookup,
+  type MessageName,
+  type Messages,
+  type Response,
+  SchemaError,
+  SchemaRegistry,
+  type Verdict,
+} from '@bailiff/schemas';
+import { EvidenceError } from '../error.ts';
+import {
+  BundleDigest,
+  type Header,
+  headerSchema,
+  isEnvelope,
+  PAYLOAD_TYPE,
+  parseEnvelope,
+  type Statement,
+  subjectName,
+} from '../format/bundle.ts';
+import { type Envelope, isSignedBy } from '../format/envelope.ts';
+import {
+  type EvidenceRecord,
+  isRedacted,
+  isWhole,
+  logEntry,
+  parseLine,
+  parseRecord,
+  SCHEMAS,
+  STREAMS,
+} from '../format/record.ts';
+import type { VerifierKey } from '../log/note.ts';
+import { BundleSchemas, Judge, messageOf } from './judge.ts';
+import { LogChecks } from './log-checks.ts';
+import { type Check, type CheckName, Checks, LIMITS, REDACTED_LIMIT } from './report.ts';
+
+export interface VerifyOptions {
+  /** Public key of the exporter; null: not known. */
+  key: KeyObject | null;
+  /** Keys of the log, also former ones. */
+  logKeys: readonly VerifierKey[];
+  /** A signed head of the log that the verifier kept; null: none. */
+  knownHead: string | null;
+}
+
+export interface Report {
+  header: Header | null;
+  /** As published; null if the bundle has none. */
+  verdict: Verdict | null;
+  /** In the order of the stream. */
+  responses: Response[];
+  checks: Check[];
+  limits: string[];
+}
+
+/** Records of one verdict: an action has a few. */
+const MAX_RESPONSES = 10_000;
+
+class Verification {
+  readonly #o: VerifyOptions;
+  readonly #checks = new Checks();
+  readonly #schemas = new BundleSchemas();
+  readonly #registry = new SchemaRegistry(this.#schemas.lookup);
+  readonly #log: LogChecks;
+  readonly #records = new Map<string, number>();
+  /** Frames that the verdict names and that were not read yet. */
+  #missing = new Set<number>();
+  readonly #wanted: Verdict[] = [];
+  readonly #responses: Response[] = [];
+  #header: Header | null = null;
+  #digest: BundleDigest | null = null;
+  #judge: Judge | null = null;
+  #statement: { envelope: Envelope; statement: Statement } | null = null;
+  #stream = 0;
+  #sequence = 0;
+  #line = 0;
+  #redacted = 0;
+  /** The structure is broken: later lines are not read. */
+  #isBroken = false;
+
+  constructor(options: VerifyOptions) {
+    this.#o = options;
+    this.#log = new LogChecks(this.#checks, options.logKeys, options.knownHead);
+  }
+
+  /** @returns whether to go on */
+  async take(line: string): Promise<boolean> {
+    this.#line++;
+    try {
+      if (this.#statement) throw new EvidenceError('EVIDENCE_FORMAT', 'follows the statement');
+      if (!this.#header) this.#takeHeader(line);
+      else if (isEnvelope(line)) this.#statement = parseEnvelope(line);
+      else await this.#takeRecord(parseRecord(line), this.#header);
+    } catch (error) {
+      if (!(error instanceof EvidenceError)) throw error;
+      this.#checks.fail('format', `line ${this.#line}: ${error.message}`);
+      this.#isBroken = true;
+    }
+    return !this.#isBroken;
+  }
+
+  #takeHeader(line: string): void {
+    const header = parseLine(line, headerSchema);
+    this.#header = header;
+    this.#digest = new BundleDigest(header, line);
+    if (header.fold === FOLD_VERSION) this.#judge = new Judge(header, this.#schemas);
+  }
+
+  async #takeRecord(record: EvidenceRecord, header: Header): Promise<void> {
+    this.#checkPlace(record, header);
+    if (this.#isBroken) return;
+    const { stream, sequence } = record;
+    this.#digest?.add(record);
+    this.#records.set(stream, (this.#records.get(stream) ?? 0) + 1);
+    if (isRedacted(record)) this.#redacted++;
+    if (isWhole(record) === false) {
+      this.#checks.fail('content', `${stream} ${sequence}: its bytes do not have the hash of the record`);
+    }
+    this.#log.add(record, logEntry(record, this.#digest?.createdOf(stream) ?? 0));
+    const message = messageOf(record);
+    if (stream === SCHEMAS) this.#schemas.add(message);
+    else if (stream === 'VERDICTS') {
+      await this.#decode(message, 'Verdict', 'verdict', this.#wanted);
+      this.#missing = new Set(this.#wanted[0]?.evidence.map(({ streamSequence }) => streamSequence));
+    } else if (stream === 'RESPONSES') await this.#decode(message, 'Response', 'responses', this.#responses);
+    else await this.#judge?.take(stream, message);
+  }
+
+  #checkPlace(record: EvidenceRecord, header: Header): void {
+    const { stream, sequence } = record;
+    const wrong = this.#placeProblem(record, header);
+    if (wrong !== null) {
+      this.#checks.fail('records', `line ${this.#line}, ${stream} ${sequence}: ${wrong}`);
+      this.#isBroken = true;
+    }
+    if (stream === SCHEMAS) return;
+    this.#stream = Math.max(0, STREAMS.indexOf(stream));
+    this.#sequence = sequence;
+    if (stream === 'VIOLATIONS') this.#missing.delete(sequence);
+  }
+
+  /** Streams in their order, sequences increasing, and nothing that the header does not announce. */
+  #placeProblem({ stream, sequence, storedAt, subject }: EvidenceRecord, header: Header): string | null {
+    if (!Object.hasOwn(header.created, stream)) return 'the header does not say when its stream was created';
+    if (stream === SCHEMAS) return null;
+    const index = STREAMS.indexOf(stream);
+    if (index < 0) return 'a bundle has no records of this stream';
+    if (index < this.#stream) return 'it is out of order: its stream is before that of the record before it';
+    if (index === this.#stream && sequence <= this.#sequence) {
+      return 'it is out of order: its sequence is not above the one before it';
+    }
+    if (stream !== 'VIOLATIONS') return null;
+    if (storedAt < header.from || storedAt > header.until) return 'it is not in the range of the header';
+    const node = violationNode(subject) ?? '';
+    return header.nodes && !header.nodes.includes(node) ? `the header does not name its node ${node}` : null;
+  }
+
+  async #decode<N extends MessageName>(message: StreamMessage, name: N, check: CheckName, into: Messages[N][]) {
+    const place = `sequence ${message.sequence}`;
+    try {
+      const decoded = await decodeWithLookup(message.data, this.#registry, name);
+      if (decoded.name !== name) this.#checks.fail(check, `${place} is a ${decoded.name}`);
+      else if (into.length >= MAX_RESPONSES) throw new EvidenceError('EVIDENCE_FORMAT', 'too many records');
+      else into.push(decoded.value as Messages[N]);
+    } catch (error) {
+      if (!(error instanceof SchemaError)) throw error;
+      this.#checks.fail(check, `${place} cannot be decoded: ${error.message}`);
+    }
+  }
+
+  end(): Report {
+    const [header, statement] = [this.#header, this.#statement];
+    const verdict = this.#wanted[0] ?? null;
+    if (!header) this.#checks.fail('format', 'the file is empty');
+    else if (!statement && !this.#isBroken)
+      this.#checks.fail('format', 'the file ends before its statement: it was cut off');
+    if (header && statement && !this.#isBroken) {
+      this.#checks.pass('format', `${header.format}, ${this.#line} lines`);
+      this.#checkStatement(header, statement);
+      this.#checkContent();
+      this.#log.end(statement.statement.predicate.log);
+      this.#checkVerdict(header, verdict);
+      this.#checkJudged(header, verdict);
+    }
+    const limits = [...LIMITS, ...(this.#redacted > 0 ? [REDACTED_LIMIT] : [])];
+    return { header, verdict, responses: this.#responses, checks: this.#checks.list(), limits };
+  }
+
+  #checkStatement(header: Header, { envelope, statement }: { envelope: Envelope; statement: Statement }): void {
+    const { key } = this.#o;
+    if (envelope.payloadType !== PAYLOAD_TYPE) this.#checks.fail('format', `the payload is ${envelope.payloadType}`);
+    if (!key) this.#checks.skip('signature', "the exporter's public key");
+    else if (envelope.signatures.length === 0)
+      this.#checks.skip('signature', 'a signed statement: it was exported without a key');
+    else if (isSignedBy(envelope, key)) this.#checks.pass('signature', 'the exporter signed the statement');
+    else this.#checks.fail('signature', 'this key did not sign the statement');
+    const { subject, predicate } = statement;
+    for (const stream of new Set([...Object.keys(predicate.records), ...this.#records.keys()])) {
+      const [counted, stated] = [
+        this.#records.get(stream) ?? 0,
+        Object.hasOwn(predicate.records, stream) ? predicate.records[stream] : 0,
+      ];
+      if (counted !== stated)
+        this.#checks.fail('records', `${stream} has ${counted} records, the statement says ${stated}`);
+    }
+    this.#checks.pass('records', [...this.#records].map(([stream, count]) => `${stream} ${count}`).join(', '));
+    const [about] = subject;
+    if (about?.name !== subjectName(header.verdictId))
+      this.#checks.fail('digest', `the statement is about ${about?.name}`);
+    if (about?.digest.sha256 !== this.#digest?.end()) {
+      this.#checks.fail('digest', 'the header or the records are not those of the statement');
+    }
+    this.#checks.pass('digest', 'header and records are those of the statement');
+  }
+
+  #checkContent(): void {
+    const redacted = this.#redacted > 0 ? `; ${this.#redacted} are redacted and bound by the digest alone` : '';
+    this.#checks.pass('content', `the bytes of every record have its hash${redacted}`);
+  }
+
+  #checkVerdict({ verdictId }: Header, verdict: Verdict | null): void {
+    if (!verdict || this.#wanted.length !== 1) this.#checks.fail('verdict', 'the bundle does not have one verdict');
+    else if (verdict.verdictId !== verdictId)
+      this.#checks.fail('verdict', `the verdict is ${verdict.verdictId}, not ${verdictId}`);
+    else this.#checks.pass('verdict', `${verdict.rule}, ${verdict.level}: ${verdict.reason}`);
+    if (this.#missing.size > 0) {
+      this.#checks.fail('evidence', `frames that the verdict names are missing: ${[...this.#missing].join(', ')}`);
+    }
+    if (verdict)
+      this.#checks.pass('evidence', `all ${verdict?.evidence.length ?? 0} pieces are in frames of the bundle`);
+    const foreign = this.#responses.filter((response) => response.verdictId !== verdictId);
+    if (foreign.length > 0) this.#checks.fail('responses', `${foreign.length} are to other verdicts`);
+    const count = this.#responses.length;
+    this.#checks.pass('responses', count === 0 ? 'the bundle has none' : `${count} records, all to this verdict`);
+  }
+
+  #checkJudged({ fold }: Header, verdict: Verdict | null): void {
+    const judge = this.#judge;
+    if (!judge) this.#checks.skip('judged', `fold ${fold}: this verifier has fold ${FOLD_VERSION}`);
+    if (!judge || !verdict) return;
+    judge.end();
+    const own = judge.verdict;
+    const from = `${judge.frames} frames`;
+    if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
+    else if (own.level !== verdict.level || own.rule !== verdict.rule) {
+      this.#checks.fail('judged', `${from} give ${own.rule}, ${own.level}, not ${verdict.rule}, ${verdict.level}`);
+    } else this.#checks.pass('judged', `${from} give the same verdict id and level`);
+  }
+}
+
+/** @param lines without their ends */
+export async function verifyBundle(
+  lines: AsyncIterable<string> | Iterable<string>,
+  options: VerifyOptions,
+): Promise<Report> {
+  const verification = new Verification(options);
+  for await (const line of lines) if (!(await verification.take(line))) break;
+  return verification.end();
+}

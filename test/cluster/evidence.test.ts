@@ -1,0 +1,158 @@
+// Evidence of verdicts of a real correlator: exported under the rights of the cli, and verified without a
+// bus to the same id and level.
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { publishOnce, responseSubject } from '@bailiff/bus';
+import { makeViolation, operationSample, packetSample, podRef } from '@bailiff/correlation/testing';
+import { keyOf } from '@bailiff/evidence/testing';
+import { encodeResponse, type PodRef, type Verdict } from '@bailiff/schemas';
+import { sampleResponse } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+
+const owner = { ownerKind: 'ReplicaSet', ownerName: 'web', ownerUid: 'rs-1' };
+const web = podRef('web', owner);
+const web2 = podRef('web-2', owner);
+const neighbour = podRef('neighbour');
+const far = podRef('far');
+const ADDRESS = '192.0.2.77';
+const SECRET = '--password=hunter2';
+
+let rig: CorrelatorRig;
+beforeAll(async () => {
+  rig = await CorrelatorRig.start();
+  writeFileSync(path.join(rig.directory, 'cli.password'), 'password-of-cli', { mode: 0o600 });
+  for (const [name, seed] of [
+    ['exporter', 1],
+    ['other', 9],
+  ] as const) {
+    const { privateKey, publicKey } = keyOf(seed);
+    writeFileSync(path.join(rig.directory, `${name}.key`), privateKey.export({ format: 'pem', type: 'pkcs8' }));
+    writeFileSync(path.join(rig.directory, `${name}.pub`), publicKey.export({ format: 'pem', type: 'spki' }));
+  }
+  await rig.list(NODE_A, [web, neighbour]);
+  await rig.list(NODE_B, [far, web2]);
+  await rig.rule('by-owner', {
+    ...{ type: 'event_count', level: 'critical', timespan: '60s', condition: { gte: 30 }, 'group-by': 'owner' },
+    selection: { vectors: ['arp-sender'] },
+  });
+  await rig.correlator();
+  await rig.settle();
+}, 60_000);
+afterAll(() => rig?.[Symbol.asyncDispose]());
+
+const file = (name: string) => path.join(rig.directory, name);
+const withBus = () => ({ BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') });
+const exported = (verdict: Verdict, name: string, ...more: string[]) =>
+  runCli(['evidence', 'export', verdict.verdictId.slice(0, 12), '--out', file(name), ...more], { env: withBus() });
+/** Without a bus. */
+const verified = async (name: string, ...more: string[]) => {
+  const run = await runCli(['evidence', 'verify', file(name), '--key', file('exporter.pub'), '--json', ...more], {});
+  const { checks } = JSON.parse(run.stdout) as { checks: { name: string; outcome: string; detail: string }[] };
+  return { exitCode: run.exitCode, of: Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome])), checks };
+};
+/** The bytes of all messages of a bundle, as text. */
+const contentsOf = (name: string) =>
+  (readFileSync(file(name), 'utf8').match(/"[A-Za-z0-9+/=]+"/g) ?? [])
+    .map((word) => Buffer.from(word, 'base64').toString('latin1'))
+    .join('');
+const WITHOUT_LOG = {
+  ...{ format: 'PASS', signature: 'PASS', records: 'PASS', content: 'PASS', digest: 'PASS' },
+  ...{ 'log-head': 'SKIP', inclusion: 'SKIP', consistency: 'SKIP' },
+  ...{ verdict: 'PASS', evidence: 'PASS', judged: 'PASS', responses: 'PASS' },
+};
+
+async function attack(pod: PodRef, node: typeof NODE_A | typeof NODE_B, packets: number): Promise<Verdict> {
+  const before = rig.verdicts.length;
+  const sample = packetSample({ claimedAddress: ADDRESS, observedAt: Date.now() * 1000 });
+  await rig.spoof(node, pod, packets - 1, { sample });
+  await rig.spoof(node, pod, 1, { sample });
+  await rig.verdictCount(before + 1);
+  return rig.verdicts[before] as Verdict;
+}
+
+describe('evidence - of a verdict by pod', () => {
+  let verdict: Verdict;
+  beforeAll(async () => {
+    await rig.spoof(NODE_A, neighbour, 3);
+    await rig.spoof(NODE_B, far, 3);
+    const operation = operationSample({ operation: 'execute', arguments: ['tool', SECRET] });
+    await rig.spoof(NODE_A, neighbour, 1, makeViolation({ kind: 'lsm', pod: neighbour, sample: null, operation }));
+    verdict = await attack(web, NODE_A, 10);
+    const response = sampleResponse({
+      ...{ verdictId: verdict.verdictId, responseId: 'r'.repeat(32), recordedAt: Date.now() * 1000 },
+      ...{ podUid: web.uid, podNamespace: web.namespace, podName: web.name, phase: 'succeeded', action: 'delete' },
+    });
+    await publishOnce(await rig.bus('responder'), responseSubject(response), encodeResponse(response), {
+      msgId: response.responseId,
+    });
+  });
+
+  it('export, then verify without a bus - the same verdict id and level, and what the responder did', async () => {
+    const run = await exported(verdict, 'one', '--key', file('exporter.key'));
+    expect([run.exitCode, run.stderr]).toEqual([0, '']);
+    expect(run.stdout).toMatch(/PASS {2}judged .*give the same verdict id and level/);
+    expect(run.stdout).toMatch(/What the responder then did\n.*delete succeeded/);
+    expect(await verified('one')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
+    // Only the frames of its node.
+    expect(readFileSync(file('one'), 'utf8')).not.toContain('node-b');
+  });
+
+  it('signature - with another key it fails; without one it is skipped', async () => {
+    const other = await verified('one', '--key', file('other.pub'));
+    expect(other).toMatchObject({ exitCode: 10, of: { ...WITHOUT_LOG, signature: 'FAIL' } });
+    const { stdout, exitCode } = await runCli(['evidence', 'verify', file('one')], {});
+    expect([exitCode, stdout]).toEqual([
+      11,
+      expect.stringContaining("SKIP  signature    needs the exporter's public key"),
+    ]);
+    expect(stdout).toContain('No check failed, but not all were made: 8 passed, 0 failed, 4 skipped');
+  });
+
+  it('a file that was changed, or is none - fails, with exit code 10', async () => {
+    const text = readFileSync(file('one'), 'utf8');
+    writeFileSync(file('changed'), text.replace(/"exporter":"/, '"exporter":"x'));
+    expect(await verified('changed')).toMatchObject({ exitCode: 10, of: { digest: 'FAIL', judged: 'PASS' } });
+    writeFileSync(file('none'), 'x'.repeat(9 * 1024 * 1024));
+    expect(await verified('none')).toMatchObject({ exitCode: 10, of: { format: 'FAIL', judged: 'SKIP' } });
+  });
+
+  it('redacted - arguments and addresses are gone, and it is judged to the same verdict', async () => {
+    expect(contentsOf('one')).toContain(ADDRESS);
+    expect(contentsOf('one')).toContain(SECRET);
+    const run = await exported(verdict, 'redacted', '--key', file('exporter.key'), '--redact', 'argument,address');
+    expect([run.exitCode, run.stderr]).toEqual([0, '']);
+    expect(contentsOf('redacted')).not.toContain(ADDRESS);
+    expect(contentsOf('redacted')).not.toContain(SECRET);
+    expect(await verified('redacted')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
+  });
+
+  it('usage - an existing file is kept; other errors leave none', async () => {
+    const again = await exported(verdict, 'one');
+    expect([again.exitCode, again.stderr]).toEqual([2, expect.stringContaining('exists')]);
+    expect(await verified('one')).toMatchObject({ of: WITHOUT_LOG });
+    const wrong = await exported(verdict, 'two', '--redact', 'names');
+    expect([wrong.exitCode, wrong.stderr]).toEqual([
+      2,
+      expect.stringContaining('"names" is none of argument, address'),
+    ]);
+    const gone = await exported({ ...verdict, verdictId: 'f'.repeat(32) }, 'two');
+    expect([gone.exitCode, gone.stderr]).toEqual([2, expect.stringContaining('no verdict id')]);
+    expect(() => readFileSync(file('two'))).toThrow(/ENOENT/);
+  });
+});
+
+describe('evidence - of a verdict that several nodes caused', () => {
+  it('by owner, under a rule of the operator - the frames of all nodes, and the same verdict', async () => {
+    await rig.spoof(NODE_A, web, 15, { vector: 'arp-sender' });
+    await rig.spoof(NODE_B, web2, 15, { vector: 'arp-sender' });
+    const byOwner = () => rig.verdicts.find(({ rule }) => rule === 'by-owner');
+    const verdict = await waitFor(byOwner, { what: 'the verdict', state: () => rig.verdicts.map(({ rule }) => rule) });
+    const run = await exported(verdict, 'owner', '--key', file('exporter.key'));
+    expect([run.exitCode, run.stderr]).toEqual([0, '']);
+    expect(await verified('owner')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
+    expect(readFileSync(file('owner'), 'utf8')).toContain('node-b');
+  });
+});
