@@ -24,6 +24,12 @@ import { exportRecords, planExport } from './export.ts';
 import { linesIn, readKey } from './file.ts';
 import { exitCodeOf, renderReport, reportJson } from './render.ts';
 
+const EXAMPLES = `
+Examples:
+  bailiff evidence export 5f1d3c7a --key evidence.key
+  bailiff evidence verify incident.evidence --key evidence.pub
+`;
+
 const EXPORT_EXAMPLES = `
 Examples:
   bailiff evidence export 5f1d3c7a --key evidence.key
@@ -122,7 +128,8 @@ async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'
 export function register(program: Command, io: CliIo): void {
   const evidence = program
     .command('evidence')
-    .description('evidence of a verdict that others can check: export, verify');
+    .description('evidence of a verdict that others can check: export, verify')
+    .addHelpText('after', EXAMPLES);
   const exporting = evidence
     .command('export')
     .description('write one file with all that a verdict was judged from, and what was done about it')
