@@ -65,8 +65,7 @@ test('control: with the right to ask for the state of a stream, a node holds up 
 
 test.each([
   ['the state of a stream, which is refused', STATE, ''],
-  ['the list of keys', `$JS.API.DIRECT.GET.${latestStream('bailiff_config')}`, '{"seq":1}'],
-  ['the configuration', '$JS.API.DIRECT.GET.KV_bailiff_config', '{"seq":1}'],
+  ['the configuration', `$JS.API.DIRECT.GET.${latestStream('bailiff_config')}`, '{"seq":1}'],
 ])(
   'a node that asks without pause for %s does not hold up the requests of others',
   async (_, subject, body) => {
@@ -82,11 +81,11 @@ test.each([
   60_000,
 );
 
-test('a node may send direct gets, its frames and its status, and nothing else', () => {
+test('a node may send direct gets of copies, its frames and its status, and nothing else', () => {
   for (const role of NODE_ROLES) {
     for (const subject of permissionsFor({ role, node: 'node-a' }).publish.allow)
       expect(subject).toMatch(
-        /^(\$JS\.API\.DIRECT\.GET\.|bailiff\.v1\.violations\.\d+\.node-a\.|\$KV\.bailiff_nodes\.node-a$)/,
+        /^(\$JS\.API\.DIRECT\.GET\.LATEST_|bailiff\.v1\.violations\.\d+\.node-a\.|\$KV\.bailiff_nodes\.node-a$)/,
       );
     expect(oneAccountPermissionsFor({ role, node: 'node-a' })).toEqual(permissionsFor({ role, node: 'node-a' }));
   }

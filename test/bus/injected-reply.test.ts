@@ -21,7 +21,13 @@ const FRAMES_OF_VICTIM = 'bailiff.v1.violations.7.node-b.spoof';
 let nats: TestNats;
 
 beforeAll(async () => {
-  nats = await startNats({ users: inOneAccount(testUsers(['node-a', 'node-b'])) });
+  // A node that may read its own words, which the server then delivers for it.
+  const users = inOneAccount(testUsers(['node-a', 'node-b'])).map((user) => {
+    const { publish, ...rest } = user.permissions;
+    const allow = [...publish.allow, '$JS.API.DIRECT.GET.>'];
+    return user.user === 'collector-node-a' ? { ...user, permissions: { ...rest, publish: { allow } } } : user;
+  });
+  nats = await startNats({ users });
   await ensureTopology(await nats.connect('admin'));
 });
 afterAll(async () => {

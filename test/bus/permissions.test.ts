@@ -15,6 +15,7 @@ import { startNats, testCallout, testUsers } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
+import { BucketCopy } from '../../libs/bus/src/kv/bucket-copy.ts';
 import { connectCollector, startBus, text, underWay } from '../support/bus.ts';
 import { EVERYBODY, LINES, NODE_USERS, NODES, tryAll, tryIt, UNCLAIMED } from './subject-table.ts';
 
@@ -46,14 +47,18 @@ test('permissions - a stolen node credential publishes for its own node and read
   await pods.put('node-b', 'of b');
   const thief = await nats.connect('collector-node-a');
   const mine = openBucket(thief, 'bailiff_pods');
-  expect((await mine.get('node-a'))?.value.toString()).toBe('of a');
-  await expect(mine.get('node-b')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  const copy = new BucketCopy(thief, 'bailiff_pods');
+  await waitFor(async () => (await copy.newest('node-a'))?.entry.value.toString() === 'of a');
+  await expect(copy.newest('node-b')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  await expect(copy.next(1)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  await expect(mine.get('node-a')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   await expect(mine.put('node-a', 'forged')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   await expect(mine.next(1)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   await expect(mine.keys()).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   const config = openBucket(thief, 'bailiff_config');
   await expect(config.put('spoof.cluster._.default', '{}')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
-  expect(await config.get('spoof.cluster._.default')).toBeNull();
+  await expect(config.get('spoof.cluster._.default')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+  expect(await new BucketCopy(thief, 'bailiff_config').next(1)).toBeNull();
   const publish = (node: string) =>
     apiRequest(thief, violationSubject(node, 'spoof'), Buffer.from('x')).then(
       () => 'stored',

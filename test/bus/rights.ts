@@ -200,13 +200,16 @@ function ownSubjects(identity: Identity): (subject: string) => boolean {
   };
 }
 
+/** Messages that the copies of buckets then have. */
+const COPIES = { CONFIG_LOG: 1, LATEST_bailiff_config: 1, LATEST_bailiff_pods: 2, LATEST_bailiff_quarantine: 1 };
+
 /** Stores a message under each victim's subject, as the admin; resolves when the copies in other streams are there too. */
 export async function seed(admin: Bus): Promise<void> {
   for (const subject of [...VICTIMS, '$KV.bailiff_nodes.node-a', 'bailiff.v1.siem.ecs.detection-finding.shop']) {
     await admin.js.publish(subject, `true content of ${subject}`);
   }
-  for (const copy of ['CONFIG_LOG', 'LATEST_bailiff_config'])
-    await waitFor(async () => (await admin.jsm.streams.info(copy)).state.messages === 1);
+  for (const [copy, messages] of Object.entries(COPIES))
+    await waitFor(async () => (await admin.jsm.streams.info(copy)).state.messages === messages, { what: copy });
 }
 
 /**

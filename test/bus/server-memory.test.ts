@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { RawNats } from '../support/raw-nats.ts';
 
 const MIB = 1024 ** 2;
-const STATUS = '$KV.bailiff_nodes.node-a';
+const LIST = '$KV.bailiff_pods.node-a';
 const VALUE_BYTES = MIB / 2;
 const READS = 120;
 const FAILED_LOGINS = 100;
@@ -38,16 +38,18 @@ async function openSocket(port: number, first: string): Promise<Socket> {
   return socket;
 }
 
-/** Requests the largest status of a node many times, and reads nothing. @returns unsent bytes, and whether the server closed the connection */
+/** Requests the largest pod list of a node many times, and reads nothing. @returns unsent bytes, and whether the server closed the connection */
 async function readNothing(options: StartNatsOptions) {
   await using server = await start(options);
   const { nats, monitored } = server;
-  await using node = await rawUser(nats, 'collector-node-a');
-  await node.store({ subject: STATUS, body: Buffer.alloc(VALUE_BYTES, 'x') });
+  await using writer = await rawUser(nats, 'ipam-sync');
+  await writer.store({ subject: LIST, body: Buffer.alloc(VALUE_BYTES, 'x') });
+  const { jsm } = await nats.connect('admin');
+  await waitFor(async () => (await jsm.streams.info('LATEST_bailiff_pods')).state.messages === 1);
   const login = { headers: true, user: 'collector-node-a', pass: 'password-of-collector-node-a', name: 'slow' };
   const socket = await openSocket(nats.port, `CONNECT ${JSON.stringify(login)}\r\nSUB _INBOX_collector_node-a.x 1\r\n`);
   socket.pause();
-  socket.write(`PUB $JS.API.DIRECT.GET.KV_bailiff_nodes.${STATUS} _INBOX_collector_node-a.x 0\r\n\r\n`.repeat(READS));
+  socket.write(`PUB $JS.API.DIRECT.GET.LATEST_bailiff_pods.${LIST} _INBOX_collector_node-a.x 0\r\n\r\n`.repeat(READS));
   let result = { pending: 0, isClosed: false };
   await waitFor(
     async () => {

@@ -1,5 +1,4 @@
 import {
-  Bucket,
   BucketReader,
   type Bus,
   ensureTopology,
@@ -11,14 +10,18 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
+import { BucketCopy } from '../../libs/bus/src/kv/bucket-copy.ts';
 import { connectCollector, startBus, text } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
-/** Waits until the list of keys of the configuration has a revision. */
-async function listed(nats: TestNats, revision: number): Promise<void> {
+/** Only pushes and the reads of a test. */
+const NO_REREADS = { rereadMs: 3_600_000, firstRereadMs: 3_600_000 };
+
+/** Waits until the copy that nodes read has a revision of a key. */
+async function copied(nats: TestNats, bucket: string, key: string, revision: number): Promise<void> {
   const admin = await nats.connect('admin');
-  const copied = async () => (await admin.jsm.streams.info('LATEST_bailiff_config')).state.last_seq;
-  await waitFor(async () => (await copied()) === revision, { what: 'the list of keys', state: copied });
+  const newest = async () => (await new BucketCopy(admin, bucket).newest(key))?.entry.revision;
+  await waitFor(async () => (await newest()) === revision, { what: `the copy of ${bucket}`, state: newest });
   await admin.close();
 }
 
@@ -51,10 +54,11 @@ test('snapshot - delivers the current value, then each change by push, without a
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
   const entries: KvEntry[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => entries.length === 1);
   await writer.put('node-b', 'of another node');
@@ -71,6 +75,30 @@ test('snapshot - delivers the current value, then each change by push, without a
   reader.close();
   await writer.put('node-a', '4');
   expect(entries).toHaveLength(3);
+});
+
+test('snapshot - a bus of an earlier version without copies, which is then set up', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete('LATEST_bailiff_pods');
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  for (const value of ['1', '2']) await writer.put('node-a', value);
+  const story: string[] = [];
+  // The rights of then.
+  const reader = new SnapshotReader({ reads: admin, pushes: admin }, 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(text(entry)),
+    onRecreated: () => story.push('restart'),
+    rereadMs: 20,
+  });
+  await waitFor(() => story.length === 1, { what: 'the value' });
+  await ensureTopology(admin);
+  await copied(nats, 'bailiff_pods', 'node-a', 2);
+  const { rereads } = reader;
+  await waitFor(() => reader.rereads > rereads + 1, { what: 'a read of the copy' });
+  await writer.put('node-a', '3');
+  await waitFor(() => story.length === 2, { what: 'the next value' });
+  expect(story).toEqual(['2', '3']);
+  reader.close();
 });
 
 test('snapshot - a missing key is reported once, and its value when it appears', async () => {
@@ -95,12 +123,13 @@ test('snapshot - the re-read recovers lost pushes, and the next push shows the g
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
   const entries: KvEntry[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const quiet = pushless(await pushes, (value) => ['2', '3', '5'].includes(value));
   const reader = new SnapshotReader({ reads: bus, pushes: quiet }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => entries.length === 1);
   for (const value of ['2', '3', '4']) await writer.put('node-a', value);
@@ -111,6 +140,7 @@ test('snapshot - the re-read recovers lost pushes, and the next push shows the g
   // Control: once the server has sent everything, only a read reveals the value.
   await bus.nc.flush();
   expect(reported(entries)).toEqual(['1', '4']);
+  await copied(nats, 'bailiff_pods', 'node-a', 5);
   reader.reread();
   await waitFor(() => entries.length === 3, { what: 'the re-read', state: () => reported(entries) });
   expect(reported(entries)).toEqual(['1', '4', '5']);
@@ -137,13 +167,14 @@ test('snapshot - the timer reads by itself', async () => {
 test('snapshot - changes made while the bus was unavailable arrive when it is back; until then the last value stays in force', async () => {
   await using nats = await startBus();
   await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', '1');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
   const entries: KvEntry[] = [];
   const errors: unknown[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const reader = new SnapshotReader({ reads: bus, pushes }, 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => entries.push(entry),
     onError: (error) => errors.push(error),
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => entries.length === 1);
   await nats.kill();
@@ -163,6 +194,7 @@ test('snapshot - a callback that throws is reported and does not end the connect
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
   const errors: unknown[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const reader = new SnapshotReader({ reads: bus, pushes }, 'bailiff_pods', 'node-a', {
@@ -186,7 +218,7 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
   await writer.put('disarm.cluster._.all', 'd');
   await writer.put('spoof.namespace.a.default', 'x');
   await writer.delete('spoof.namespace.a.default');
-  await listed(nats, 6);
+  await copied(nats, 'bailiff_config', 'spoof.namespace.a.default', 6);
   const entries: KvEntry[] = [];
   let synced = 0;
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
@@ -196,7 +228,7 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
     onSynced: () => {
       synced += 1;
     },
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => synced === 1);
   const seen = () => entries.map((entry) => `${entry.key}=${entry.deleted ? 'deleted' : text(entry)}`);
@@ -206,7 +238,7 @@ test('bucket reader - delivers all keys, then changes, tombstones and lost pushe
   await waitFor(() => entries.length === 3, { what: 'the push', state: seen });
   await writer.put('spoof.namespace.b.default', 'new');
   await writer.delete('spoof.cluster._.default');
-  await bus.nc.flush();
+  await copied(nats, 'bailiff_config', 'spoof.cluster._.default', 10);
   expect(entries).toHaveLength(3);
   reader.reread();
   await waitFor(() => entries.length === 5, { what: 'the re-read', state: seen });
@@ -240,6 +272,7 @@ test('snapshot - a recreated stream is read from its beginning, by push, althoug
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
+  await copied(nats, 'bailiff_pods', 'node-a', 3);
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(`${text(entry)} at ${entry.revision}`),
@@ -264,11 +297,12 @@ test('snapshot - a push of a new stream is recognised by its predecessor, also w
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', 'old');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
     onRecreated: () => story.push('restart'),
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => story.length === 1);
   // Control: a gap within one stream is not a new stream.
@@ -287,6 +321,7 @@ test('snapshot - a stream recreated while the bus was unavailable, its pushes lo
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   for (const value of ['1', '2', '3']) await writer.put('node-a', value);
+  await copied(nats, 'bailiff_pods', 'node-a', 3);
   const story: string[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const quiet = pushless(await pushes, () => true);
@@ -316,8 +351,11 @@ test('snapshot - a single response from a lagging replica is not accepted as a n
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
   await writer.put('node-a', '1');
-  const behind = await writer.newest('node-a');
+  const copy = new BucketCopy(await nats.connect('collector-node-a'), 'bailiff_pods');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
+  const behind = await copy.newest('node-a');
   await writer.put('node-a', '2');
+  await copied(nats, 'bailiff_pods', 'node-a', 2);
   const story: string[] = [];
   const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
     onSnapshot: (entry) => story.push(text(entry)),
@@ -325,9 +363,9 @@ test('snapshot - a single response from a lagging replica is not accepted as a n
     rereadMs: 20,
   });
   await waitFor(() => story.length === 1);
-  const current = await writer.newest('node-a');
+  const current = await copy.newest('node-a');
   let answers = 0;
-  const newest = vi.spyOn(Bucket.prototype, 'newest').mockImplementation(async () => {
+  const newest = vi.spyOn(BucketCopy.prototype, 'newest').mockImplementation(async () => {
     answers += 1;
     return answers % MAX_DOUBTS === 0 ? current : behind;
   });
@@ -346,7 +384,7 @@ test('bucket reader - a recreated stream is delivered completely, with deletions
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
   for (const value of ['1', '2', '3']) await writer.put('spoof.cluster._.default', value);
   await writer.put('spoof.namespace.a.default', 'gone later');
-  await listed(nats, 4);
+  await copied(nats, 'bailiff_config', 'spoof.namespace.a.default', 4);
   const story: string[] = [];
   const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
   const quiet = pushless(await pushes, (value) => value.startsWith('lost'));
@@ -354,12 +392,13 @@ test('bucket reader - a recreated stream is delivered completely, with deletions
     onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),
     onSynced: () => story.push('synced'),
     onRecreated: () => story.push('restart'),
-    rereadMs: 3_600_000,
+    ...NO_REREADS,
   });
   await waitFor(() => story.includes('synced'));
   await emptyBucket(nats, 'bailiff_config');
   await writer.put('spoof.cluster._.default', 'lost');
   await writer.put('spoof.namespace.b.default', 'lost too');
+  await copied(nats, 'bailiff_config', 'spoof.namespace.b.default', 2);
   reader.reread();
   await waitFor(() => story.filter((line) => line === 'synced').length === 2, { what: 'the new', state: () => story });
   const restart = story.indexOf('restart');
@@ -392,6 +431,7 @@ test('bucket reader - subjects that are no keys, wildcards included, do not stop
     what: 'the control: they are stored',
     state: count,
   });
+  await copied(nats, 'bailiff_config', 'spoof.cluster._.default', 1);
   const story: string[] = [];
   const reader = new BucketReader(await connectCollector(nats, 'node-a'), 'bailiff_config', 'spoof.>', {
     onEntry: (entry) => story.push(`${entry.key}=${text(entry)}`),

@@ -144,7 +144,7 @@ test('topology - replicas stay at three when the option is omitted', async () =>
 }, 120_000);
 
 test('topology - servers without enough space reject it with a remedy', async () => {
-  await using nats = await startNats({ jetstream: { maxFileBytes: 10 * 1024 * MIB } });
+  await using nats = await startNats({ jetstream: { maxFileBytes: 11 * 1024 * MIB } });
   const admin = await nats.connect('admin');
   await ensureTopology(admin);
   await expect(ensureTopology(admin, { violationsMaxBytes: 8 * 1024 * MIB })).rejects.toMatchObject({

@@ -66,7 +66,7 @@ class BusRecorder {
         },
         signal: this.#end.signal,
       });
-    // Nodes read only the keys of a list, and the bucket has its values.
+    // The bucket has what its copy has.
     const names = streamConfigs().flatMap(({ name }) => (name.startsWith('LATEST_') ? [] : [name]));
     this.#reading = Promise.all(names.map(read));
   }

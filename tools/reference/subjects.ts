@@ -164,7 +164,7 @@ export function rightsOf(identity: Identity): Rights {
     });
   const consumed = [...found(/^\$JS\.API\.DIRECT\.GET\.(\w+)$/), ...found(/^BUS\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/)];
   const whole = new Set(consumed.filter((name) => name.startsWith('KV_')).map((name) => name.slice(3)));
-  const byKey = found(/^\$JS\.API\.DIRECT\.GET\.KV_\w+\.\$KV\.(\w+)\.(.+)$/).filter(
+  const byKey = found(/^\$JS\.API\.DIRECT\.GET\.(?:KV|LATEST)_\w+\.\$KV\.(\w+)\.(.+)$/).filter(
     (text) => !whole.has(text.split(' ')[0] ?? ''),
   );
   return {
@@ -207,7 +207,7 @@ creates: no stream stores them. Payloads are [Avro](schemas.md) but for \`siem\`
       section(
         'Permissions',
         `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`reader\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
-reads buckets by their keys. Each identity also receives responses under an inbox prefix of its own.`,
+reads keys of the copies \`LATEST_<bucket>\`. Each identity also receives responses under an inbox prefix of its own.`,
         table(
           ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],
           roles.map(rightsRow),

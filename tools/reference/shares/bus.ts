@@ -1,4 +1,5 @@
 /** Streams, buckets and consumers: one row for each, complete by test. Their limits stand in streams.md. */
+import { LATEST_STREAMS } from '@bailiff/bus';
 import { OPEN, type Share } from './share.ts';
 
 type Row = Pick<Share, 'filledBy' | 'share' | 'counter' | 'tests'>;
@@ -32,12 +33,18 @@ export const STREAMS: Readonly<Record<string, Row>> = {
     counter: '',
     tests: ['test/bus/config-full.test.ts'],
   },
-  LATEST_bailiff_config: {
-    filledBy: 'a copy of `bailiff_config`',
-    share: 'each key: its newest revision. The stream has room for all that the bucket can hold',
-    counter: '',
-    tests: ['test/bus/bucket-reader.test.ts'],
-  },
+  ...Object.fromEntries(
+    LATEST_STREAMS.map((stream) => [
+      stream,
+      {
+        filledBy: `a copy of \`${stream.slice('LATEST_'.length)}\`, for nodes`,
+        share:
+          'each key: its newest revision. The stream has room for all that the bucket can hold. **Open:** direct gets of one node credential delay those of others while they last; pushes arrive',
+        counter: '',
+        tests: ['test/bus/bucket-reader.test.ts', 'test/bus/node-reads.test.ts'],
+      },
+    ]),
+  ),
   DEAD_LETTERS: {
     filledBy: 'the correlator, for refused messages of a node; the responder, for unreadable verdicts and records',
     share:

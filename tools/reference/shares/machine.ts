@@ -64,11 +64,12 @@ export const IN_NATS: readonly Share[] = [
     what: 'direct gets',
     file: 'libs/bus/src/auth/permissions.ts',
     limits: [],
-    filledBy: 'nodes, in `bailiff_config` and its list; `cli` and the core, in all streams. Readers ask siem-relay',
-    share: `${OPEN}none. nats-server from 2.11 on compares each filter of a request with each subject of the stream, which stores nothing meanwhile. One request of a node with 150,000 filters held up writes of 100 keys of configuration for 1.6 s, and twelve with 250,000 for more than 20 s; verdicts took 0.3 s. A response may be as long as the stream, and is kept in memory until it is sent`,
-    whenFull: 'never: writes of the configuration, and reads by other nodes, wait',
+    filledBy:
+      'nodes, in the copies `LATEST_<bucket>`; `cli` and the core, in all streams. Readers ask siem-relay, one message a request',
+    share: `none. While the server serves them, writes to the stream wait: it sends all responses first, and from 2.11 on compares each filter of a request with each subject. So nodes read copies that no identity writes: beside a flood of four connections, a write of a bucket took 15 to 20 ms. ${OPEN}reads by other nodes wait meanwhile, for minutes beside requests with 250,000 filters; pushes arrive, and nodes enforce what they have. Responses that wait are kept in memory: 2.4 GB after a minute of twelve connections on 2.10.27`,
+    whenFull: 'never: reads by other nodes wait',
     counter: '',
-    tests: ['test/bus/read-responder.test.ts'],
+    tests: ['test/bus/node-reads.test.ts', 'test/bus/read-responder.test.ts'],
   },
   {
     what: 'closed connections that the monitoring port lists',

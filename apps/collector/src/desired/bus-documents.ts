@@ -31,8 +31,8 @@ export interface DocumentOptions {
   /** The bucket of these documents was recreated: revisions begin again. */
   onRestart(what: BusDocument['what']): void;
   /**
-   * Every key of the kind was published; `keys` are those with a value, null when the bucket was
-   * recreated since.
+   * Every key of the kind that the bus showed was published. `keys`: those with a value, once it is
+   * certain that there are no others; null before, and when the bucket was recreated since.
    */
   onConfigSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void;
   onError(part: string, error: Error): void;
@@ -69,18 +69,16 @@ export class BusDocuments {
 
   #followConfig(kind: ConfigKind): BucketReader {
     const keys = new Set<string>();
-    let synced = false;
     let recreated = false;
     return new BucketReader(this.#buses, 'bailiff_config', `${kind}.>`, {
       onEntry: (entry) => {
-        if (!synced && !entry.deleted) keys.add(entry.key);
+        if (entry.deleted) keys.delete(entry.key);
+        else keys.add(entry.key);
         if (kind === 'spoof') this.spoofRevision = Math.max(this.spoofRevision, entry.revision);
         this.#publish('config', entry);
       },
-      onSynced: () => {
-        synced = true;
-        this.#o.onConfigSynced(kind, recreated ? null : keys);
-      },
+      onSynced: () => this.#o.onConfigSynced(kind, null),
+      onComplete: () => this.#o.onConfigSynced(kind, recreated ? null : keys),
       onRecreated: () => {
         recreated = true;
         if (kind === 'spoof') this.spoofRevision = 0;
@@ -92,7 +90,8 @@ export class BusDocuments {
 
   #publish(what: BusDocument['what'], entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>): void {
     const { key, deleted, value, timestampMicros } = entry;
-    const storedMicros = timestampMicros < this.#sinceMicros ? 0 : timestampMicros;
+    // A read of the copy has no time.
+    const storedMicros = timestampMicros >= this.#sinceMicros ? timestampMicros : 0;
     this.#o.onDocument({ what, key, json: deleted ? null : decodeSnapshotValue(value) }, storedMicros);
   }
 

@@ -135,8 +135,8 @@ export class ConfigReceiver {
 
   /**
    * The bus sent every key of a kind: other keys were deleted while this process was not connected.
-   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as
-   *   deleted
+   * @param keys keys that have a value; null: others may have one too, or the bucket was recreated,
+   *   so nothing counts as deleted
    */
   configSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void {
     if (kind === 'runtime') {

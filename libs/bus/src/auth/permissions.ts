@@ -4,7 +4,7 @@
  * server-conf.ts writes them into nats.conf, bus-auth grants them to collectors, and accounts.ts
  * derives the imports of each account from them. An identity publishes only where its work needs
  * it, a collector only under its own node. A node sends nothing that passes the server's queue of
- * API requests, which all clients share: only direct gets. No identity subscribes to the inbox of
+ * API requests, which all clients share: only direct gets, of streams that no identity writes. No identity subscribes to the inbox of
  * another. The server checks the subject of a publish but not its reply subject; accounts.ts confines that.
  */
 import {
@@ -27,7 +27,7 @@ import {
   STATE_QUEUE,
   violationSubject,
 } from '../topology/subjects.ts';
-import { latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
+import { LATEST_STREAMS, latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
   /** An empty list allows only responses. */
@@ -55,6 +55,8 @@ const STATE_RESPONSE_MS = 10_000;
 const kv = (bucket: string, key: string) => `$KV.${bucket}.${key}`;
 /** Newest value of a key. */
 const kvGet = (bucket: string, key: string) => `$JS.API.DIRECT.GET.KV_${bucket}.${kv(bucket, key)}`;
+/** The same in the copy that nodes read. */
+const copyGet = (bucket: string, key: string) => `${direct(latestStream(bucket))}.${kv(bucket, key)}`;
 /** Any message of a stream by sequence, and the next one under a filter. */
 const direct = (stream: string) => `$JS.API.DIRECT.GET.${stream}`;
 const info = (stream: string) => `$JS.API.STREAM.INFO.${stream}`;
@@ -91,13 +93,11 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
           violationSubject(node, 'spoof'),
           violationSubject(node, 'lsm'),
           kv('bailiff_nodes', token),
-          kvGet('bailiff_nodes', token),
-          kvGet('bailiff_pods', token),
-          kvGet('bailiff_pods', '_cluster'),
-          kvGet('bailiff_quarantine', token),
+          // Only copies: while the server serves direct gets of a stream, writes to it wait.
+          copyGet('bailiff_pods', token),
+          copyGet('bailiff_pods', '_cluster'),
+          copyGet('bailiff_quarantine', token),
           // Every node reads the configuration; it holds no secrets.
-          kvGet('bailiff_config', '>'),
-          direct('KV_bailiff_config'),
           direct(latestStream('bailiff_config')),
         ],
       },
@@ -198,7 +198,7 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
       `${direct('RESPONSES')}.${ROOT}.responses.>`,
       // doctor checks that every stream and bucket exists.
-      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', latestStream('bailiff_config')].map(importedInfo),
+      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', ...LATEST_STREAMS].map(importedInfo),
       schemas,
     ],
   },

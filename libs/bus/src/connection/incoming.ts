@@ -72,6 +72,15 @@ export class HeaderBlock {
     return this.#lines.slice(start + line.length, end).trim();
   }
 
+  /** Last value of a header that the server appends; empty as in `get`. */
+  last(name: string): string {
+    const line = `${LINE_END}${name}:`;
+    const start = this.#lines?.lastIndexOf(line) ?? -1;
+    if (this.#lines === null || start < 0) return '';
+    const end = this.#lines.indexOf(LINE_END, start + line.length);
+    return this.#lines.slice(start + line.length, end).trim();
+  }
+
   has(name: string): boolean {
     return this.occurrences(name) > 0;
   }

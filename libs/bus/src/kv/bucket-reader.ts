@@ -1,40 +1,26 @@
 /**
- * Follows all keys of a bucket under a filter by direct gets alone: every collector follows
- * bailiff_config with it. Other requests about a stream pass a queue of the server that all clients
- * share, so a node must not send them (permissions.ts).
+ * Follows all keys of a bucket under a filter: every collector follows bailiff_config with it.
  *
- * The first read lists the keys by a copy of the bucket (`LATEST_<bucket>`), because a walk of the
- * bucket reads all revisions of each key. Values come from the bucket. What the copy does not list
- * yet, or does not list at all, comes from a walk. Later reads walk on from the cursor.
+ * Reads walk the copy of the bucket (bucket-copy.ts) by direct gets, the first one from its
+ * beginning, later ones on from the cursor. The copy may lag behind the pushes; a read delivers only
+ * what is newer.
  *
- * Recreated streams: a message that was received is checked at its revision. If it has more than
- * the bucket's history of successors, other received messages are checked. If all are gone, the
- * bucket counts as recreated and is delivered again.
+ * Recreated buckets: `bailiff bus setup` then renews the copy. The first message of a copy only
+ * moves forward. If it moved back or changed, or if it lies before the cursor and is younger, the
+ * copy is another one, and all is delivered again. Otherwise the walk from the cursor misses
+ * nothing.
  */
 
-import { BusError, toBusError } from '../connection/errors.ts';
-import { getNextMessage } from '../streams/direct.ts';
-import { latestStream } from '../topology/topology.ts';
-import { entryOf, isKey, type KvEntry } from './bucket.ts';
-import {
-  type Delivered,
-  type FollowerBuses,
-  type FollowerOptions,
-  MAX_KEYS,
-  SnapshotFollower,
-} from './snapshot-follower.ts';
+import { BusError } from '../connection/errors.ts';
+import { isKey, type KvEntry } from './bucket.ts';
+import type { Place } from './bucket-copy.ts';
+import { type FollowerBuses, type FollowerOptions, MAX_KEYS, SnapshotFollower } from './snapshot-follower.ts';
 
-/** Received messages that a check looks for, if the first ones are gone. */
-const MAX_ANCHORS = 16;
+/** Clocks of the servers of a cluster differ by less. */
+const CLOCK_SKEW_MICROS = 10_000_000;
 
 /** Before the first message. */
-const NOTHING: Delivered = { revision: 0, timestampMicros: 0 };
-
-/** Revision in the bucket, by the header that the server adds to a copy; 0 if it is not readable. */
-const copiedRevision = (copy: KvEntry): number =>
-  Number(/^\S+ (\d+) /.exec(copy.header('Nats-Stream-Source'))?.[1] ?? 0);
-
-type Life = 'same' | 'other' | 'unknown';
+const NOTHING: Place = { revision: 0, timestampMicros: 0 };
 
 export interface BucketReaderOptions extends FollowerOptions {
   /** Receives each newer value of each key, tombstones included (`deleted`). */
@@ -44,16 +30,24 @@ export interface BucketReaderOptions extends FollowerOptions {
    * stream lacks are not delivered.
    */
   onSynced?: () => void;
+  /**
+   * Called once per start, when the copy was read for so long that it lacks nothing that the bucket
+   * holds: a key that was not delivered does not exist.
+   */
+  onComplete?: () => void;
 }
 
 /** Follows all keys of a small bucket under a filter. Starts at once; the caller closes it. */
 export class BucketReader extends SnapshotFollower {
   private readonly filter: string;
   private readonly bucketOptions: BucketReaderOptions;
-  private readonly delivered = new Map<string, Delivered>();
-  /** Everything up to this message was read; null before the first read. */
-  private cursor: Delivered | null = null;
+  private readonly delivered = new Map<string, Place>();
+  /** The copy was read up to this message; null before the first read. */
+  private cursor: Place | null = null;
+  /** First message of the copy at that read. */
+  private first: Place = NOTHING;
   private synced = false;
+  private complete = false;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: BucketReaderOptions) {
     super(buses, bucket, filter, options);
@@ -63,91 +57,47 @@ export class BucketReader extends SnapshotFollower {
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
+    const first = (await this.copy.next(1))?.place ?? NOTHING;
     if (this.cursor !== null) {
-      const life = await this.lifeOf(this.cursor);
+      const life = await this.lifeOf(this.cursor, first);
       if (life === 'unknown' && this.mayBeBehind()) return 'doubtful';
       if (life !== 'same') this.startOver();
     }
-    if (this.cursor === null) {
-      const listed = await this.readLatest();
-      if (listed === null && this.mayBeBehind()) return 'doubtful';
-      this.cursor = listed ?? NOTHING;
-    }
-    await this.readOn(this.cursor);
-    if (this.synced || this.closed) return 'certain';
+    await this.readOn(this.cursor ?? NOTHING);
+    if (this.closed) return 'certain';
+    this.cursor ??= NOTHING;
+    this.first = first;
+    if (!this.synced) this.bucketOptions.onSynced?.();
     this.synced = true;
-    this.bucketOptions.onSynced?.();
+    // A copy that was just created is empty until the server has filled it.
+    if (this.complete || !this.isSettled || first === NOTHING) return 'certain';
+    this.complete = true;
+    this.bucketOptions.onComplete?.();
     return 'certain';
   }
 
-  /** Whether the bucket is the stream of what was read, and of what was pushed since. */
-  private async lifeOf(cursor: Delivered): Promise<Life> {
-    const received = [...this.delivered.values()].sort((a, b) => b.revision - a.revision);
-    const pushed = received.slice(0, 1).filter(({ revision }) => revision > cursor.revision);
-    const older = received.filter(({ revision }) => revision < cursor.revision);
-    const life = await this.find(pushed);
-    return life === 'same' ? this.find([cursor, ...older]) : life;
+  /** Whether the copy is the one in which the cursor was read. Unknown: the responding server may lag. */
+  private async lifeOf(cursor: Place, first: Place): Promise<'same' | 'other' | 'unknown'> {
+    if (cursor.revision === 0) return 'same';
+    // The last message of a copy stays until there is another one.
+    if ((await this.copy.next(cursor.revision)) === null) return 'unknown';
+    if (first.revision < this.first.revision) return 'other';
+    if (first.revision === this.first.revision)
+      return first.timestampMicros === this.first.timestampMicros ? 'same' : 'other';
+    const isYounger = first.timestampMicros > cursor.timestampMicros + CLOCK_SKEW_MICROS;
+    return first.revision <= cursor.revision && isYounger ? 'other' : 'same';
   }
 
-  /** Looks for one of these messages in the bucket. Unknown: the responding server may lag. */
-  private async find(messages: readonly Delivered[]): Promise<Life> {
-    const anchors = messages.filter(({ revision }) => revision > 0).slice(0, MAX_ANCHORS);
-    for (const { revision, timestampMicros } of anchors) {
-      const found = await this.bucket.next(revision);
-      if (found === null) return 'unknown';
-      if (found.revision === revision) return found.timestampMicros === timestampMicros ? 'same' : 'other';
-    }
-    return anchors.length === 0 ? 'same' : 'other';
-  }
-
-  /** Delivers what the bucket holds behind a message. */
-  private async readOn(from: Delivered): Promise<void> {
+  /** Delivers what the copy holds behind a message. */
+  private async readOn(from: Place): Promise<void> {
     for (let at = from.revision; !this.closed; ) {
-      const entry: KvEntry | null = await this.bucket.next(at + 1, this.filter);
-      if (!entry) return;
-      this.accept(entry);
-      at = entry.revision;
-      this.cursor = { revision: at, timestampMicros: entry.timestampMicros };
-    }
-  }
-
-  /**
-   * Delivers the newest entry of each listed key, from the bucket. @returns the last message that was
-   * listed; null if the bucket lacks one: the list is of another life of the bucket, or the
-   * responding server lags
-   */
-  private async readLatest(): Promise<Delivered | null> {
-    let last = NOTHING;
-    for (let at = 1; !this.closed; ) {
-      const listed = await this.nextListed(at);
-      if (!listed) break;
-      at = listed.revision + 1;
-      const { key } = listed;
-      if (!isKey(key)) {
-        this.report(new BusError('BUS_MESSAGE', `${this.bucket.name}: ignored ${key}: it is not a valid key`));
-        continue;
-      }
-      const revision = copiedRevision(listed);
-      const entry = await this.bucket.newest(key);
-      if (entry === null || entry.revision < revision) return null;
-      this.accept(entry);
-      if (entry.revision === revision) last = { revision, timestampMicros: entry.timestampMicros };
-    }
-    return last;
-  }
-
-  /** Its revision is the sequence in the list. */
-  private async nextListed(sequence: number): Promise<KvEntry | null> {
-    const prefix = `$KV.${this.bucket.name}.`;
-    const stream = latestStream(this.bucket.name);
-    try {
-      const message = await getNextMessage(this.bus, stream, sequence, prefix + this.filter);
-      return message && entryOf(message, prefix);
-    } catch (error) {
-      // The bus is of an earlier version: it has no list, or does not let a node read it.
-      const { code } = toBusError(error, stream);
-      if (code === 'BUS_NO_STREAM' || code === 'BUS_PERMISSION') return null;
-      throw error;
+      const found = await this.copy.next(at + 1, this.filter);
+      if (found === null) return;
+      const { entry, place } = found;
+      if (isKey(entry.key)) this.accept(entry);
+      else this.report(new BusError('BUS_MESSAGE', `${this.name}: ignored ${entry.key}: it is not a valid key`));
+      at = place.revision;
+      this.cursor = place;
     }
   }
 
@@ -156,7 +106,7 @@ export class BucketReader extends SnapshotFollower {
     this.accept(entry);
     this.reread();
   }
-  protected override deliveredOf(key: string): Delivered | null {
+  protected override deliveredOf(key: string): Place | null {
     return this.delivered.get(key) ?? null;
   }
   protected override revisionOf(key: string): number | null {
@@ -171,6 +121,7 @@ export class BucketReader extends SnapshotFollower {
     this.delivered.clear();
     this.cursor = null;
     this.synced = false;
+    this.complete = false;
   }
   protected override deliver(entry: KvEntry): void {
     this.bucketOptions.onEntry(entry);

@@ -28,7 +28,7 @@ export interface KvEntry {
   value: Buffer;
   /** Sequence in the bucket's stream, shared by all keys. */
   revision: number;
-  /** When the server stored the entry. */
+  /** When the server stored the entry; NaN: not known, in a copy. */
   timestampMicros: number;
   /** A tombstone: the key was deleted and the value is empty. */
   deleted: boolean;

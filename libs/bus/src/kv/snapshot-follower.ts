@@ -1,10 +1,11 @@
 /**
  * Base of the readers in snapshot.ts and bucket-reader.ts: pushes announce changes at once, and
- * direct gets confirm them. A consumer for each of thousands of nodes would overload the cluster.
+ * direct gets of a copy of the bucket (bucket-copy.ts) confirm them. A consumer for each of thousands
+ * of nodes would overload the cluster.
  *
  * The next push, a reconnect or the re-read corrects a lost push. While the bus is unavailable, the
- * last value stays in force. It also stays while a response is older, because a replica may lag: an
- * older response counts from the MAX_DOUBTS-th time in a row.
+ * last value stays in force. It also stays while a response is older, because a copy or a replica may
+ * lag. That a copy is another one counts from the MAX_DOUBTS-th time in a row.
  *
  * A reader delivers an entry only if its revision is above the last delivered one of its key,
  * within one lineage: the life of one stream. A stream that was recreated or restored from an older
@@ -18,11 +19,12 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { sourcedMessage } from '../streams/direct.ts';
 import { pushSubject } from '../topology/subjects.ts';
-import { type Bucket, entryOf, injectedReplyError, isKey, type KvEntry, openBucket } from './bucket.ts';
+import { entryOf, injectedReplyError, isKey, type KvEntry } from './bucket.ts';
+import { BucketCopy, type Place } from './bucket-copy.ts';
 
 /** Maximum age of a value if every push was lost and the connection never broke. */
 const DEFAULT_REREAD_MS = 30_000;
-/** Wait after a failed read. A reconnect reads at once. */
+/** Wait after a failed read, and after the first one of a connection. A reconnect reads at once. */
 const RETRY_MS = 1_000;
 
 /**
@@ -36,17 +38,16 @@ export const MAX_DOUBTS = 5;
  */
 export const MAX_KEYS = 10_000;
 
-/** Position of the last delivered entry of a key. */
-export interface Delivered {
-  revision: number;
-  timestampMicros: number;
-}
-
 export interface FollowerOptions {
   rereadMs?: number;
   /**
+   * Age of the connection at the second read; then it doubles up to `rereadMs`. The copy may lack
+   * what was stored just before the first one.
+   */
+  firstRereadMs?: number;
+  /**
    * The stream was recreated. Called before anything of it is delivered: revisions restart, and so
-   * do revisions inside the values. Delivered values stay in force until they are delivered again.
+   * do revisions inside the values. Place values stay in force until they are delivered again.
    */
   onRecreated?: () => void;
   /** A read or a callback failed. The reader continues. */
@@ -67,9 +68,12 @@ export abstract class SnapshotFollower {
   protected readonly bus: Bus;
   private readonly buses: FollowerBuses;
   private pushes: Bus | null = null;
-  protected readonly bucket: Bucket;
+  protected readonly name: string;
+  protected readonly copy: BucketCopy;
   private readonly options: FollowerOptions;
   private readonly rereadMs: number;
+  /** Wait after the next certain read. */
+  private nextReadMs: number;
   /** Wait before a failed or doubtful read is repeated. */
   protected readonly retryMs: number;
   private readonly pushFilter: string;
@@ -95,11 +99,22 @@ export abstract class SnapshotFollower {
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
     this.buses = buses;
     this.bus = buses.reads;
-    this.bucket = openBucket(buses.reads, bucket);
+    this.name = bucket;
+    this.copy = new BucketCopy(buses.reads, bucket);
     this.options = options;
     this.rereadMs = options.rereadMs ?? DEFAULT_REREAD_MS;
     this.retryMs = Math.min(RETRY_MS, this.rereadMs);
+    this.nextReadMs = this.firstRereadMs;
     this.pushFilter = pushSubject(bucket, filter);
+  }
+
+  private get firstRereadMs(): number {
+    return Math.min(this.options.firstRereadMs ?? RETRY_MS, this.rereadMs);
+  }
+
+  /** The connection has been read for about as long as `rereadMs`. */
+  protected get isSettled(): boolean {
+    return this.nextReadMs >= this.rereadMs;
   }
 
   protected begin(): void {
@@ -117,6 +132,12 @@ export abstract class SnapshotFollower {
     this.pushes = bus;
     bus.statusListeners.add(this.statusListener);
     this.subscribe();
+    this.readOften();
+  }
+
+  /** Reads now, and soon again. */
+  private readOften(): void {
+    this.nextReadMs = this.firstRereadMs;
     this.reread();
   }
 
@@ -140,18 +161,16 @@ export abstract class SnapshotFollower {
   private onStatus(status: BusStatus): void {
     if (status.type === 'connected') {
       this.subscribe();
-      this.reread();
+      this.readOften();
     } else if (status.type === 'closed') this.close();
   }
 
   private onPush(push: Incoming): void {
-    const prefix = `$KV.${this.bucket.name}.`;
-    const message = sourcedMessage(push, `KV_${this.bucket.name}`);
-    if (!message || push.subject !== pushSubject(this.bucket.name, message.subject.slice(prefix.length))) {
+    const prefix = `$KV.${this.name}.`;
+    const message = sourcedMessage(push, `KV_${this.name}`);
+    if (!message || push.subject !== pushSubject(this.name, message.subject.slice(prefix.length))) {
       this.refused += 1;
-      this.report(
-        new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is not a push of ${this.bucket.name}`),
-      );
+      this.report(new BusError('BUS_MESSAGE', `${push.subject}: refused a message that is not a push of ${this.name}`));
       return;
     }
     const entry = entryOf(message, prefix);
@@ -162,8 +181,8 @@ export abstract class SnapshotFollower {
     if (delivered && isOtherLineage(delivered, entry, previous)) this.onOtherLineage(entry);
     else this.accept(entry);
     // A lower revision with a later time: the clock moved, or the stream was recreated. A read
-    // decides.
-    if (delivered && entry.revision < delivered.revision && entry.timestampMicros > delivered.timestampMicros)
+    // decides, also where the time is not known.
+    if (delivered && entry.revision < delivered.revision && !(entry.timestampMicros <= delivered.timestampMicros))
       this.reread();
   }
 
@@ -182,7 +201,7 @@ export abstract class SnapshotFollower {
     this.restarts += 1;
     this.doubts = 0;
     this.reset();
-    reportRecreated(this.bus, `KV_${this.bucket.name}`);
+    reportRecreated(this.bus, `KV_${this.name}`);
     try {
       this.options.onRecreated?.();
     } catch (error) {
@@ -195,11 +214,11 @@ export abstract class SnapshotFollower {
     if (this.closed || !isKey(entry.key) || entry.revision <= (this.deliveredOf(entry.key)?.revision ?? 0)) return;
     if (entry.injected) {
       this.refused += 1;
-      this.report(injectedReplyError(this.bucket.name, entry.key));
+      this.report(injectedReplyError(this.name, entry.key));
       return;
     }
     if (!this.recordDelivery(entry)) {
-      this.report(new BusError('BUS_FULL', `${this.bucket.name}/${entry.key}: more than ${MAX_KEYS} keys`));
+      this.report(new BusError('BUS_FULL', `${this.name}/${entry.key}: more than ${MAX_KEYS} keys`));
       return;
     }
     try {
@@ -228,7 +247,8 @@ export abstract class SnapshotFollower {
         }
         this.doubts = 0;
         this.confirmedAtMs = performance.now();
-        this.schedule(this.rereadMs * (0.8 + Math.random() * 0.4));
+        this.schedule(this.nextReadMs * (0.8 + Math.random() * 0.4));
+        this.nextReadMs = Math.min(2 * this.nextReadMs, this.rereadMs);
       },
       (error: unknown) => {
         this.report(error);
@@ -263,8 +283,8 @@ export abstract class SnapshotFollower {
   protected abstract read(): Promise<'certain' | 'doubtful'>;
   /** A push that can only come from another lineage. */
   protected abstract onOtherLineage(entry: KvEntry): void;
-  protected abstract deliveredOf(key: string): Delivered | null;
-  /** Delivered revision of a key; 0 if the key is known not to exist; null if unknown. */
+  protected abstract deliveredOf(key: string): Place | null;
+  /** Place revision of a key; 0 if the key is known not to exist; null if unknown. */
   protected abstract revisionOf(key: string): number | null;
   protected abstract reset(): void;
   /** False if there is no room for another key. */
@@ -277,7 +297,7 @@ export abstract class SnapshotFollower {
  * has another time, or the predecessor of a higher revision is below the delivered one. An
  * unreadable time (NaN) indicates nothing.
  */
-export function isOtherLineage(delivered: Delivered, entry: Delivered, previous?: number): boolean {
+export function isOtherLineage(delivered: Place, entry: Place, previous?: number): boolean {
   if (entry.revision === delivered.revision) return Math.abs(entry.timestampMicros - delivered.timestampMicros) > 0;
   return entry.revision > delivered.revision && previous !== undefined && previous < delivered.revision;
 }

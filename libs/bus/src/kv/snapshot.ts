@@ -4,13 +4,8 @@
  */
 
 import type { KvEntry } from './bucket.ts';
-import {
-  type Delivered,
-  type FollowerBuses,
-  type FollowerOptions,
-  isOtherLineage,
-  SnapshotFollower,
-} from './snapshot-follower.ts';
+import type { CopiedEntry, Place } from './bucket-copy.ts';
+import { type FollowerBuses, type FollowerOptions, SnapshotFollower } from './snapshot-follower.ts';
 
 export interface SnapshotOptions extends FollowerOptions {
   /** Receives each newer value, tombstones included (`deleted`). */
@@ -24,7 +19,9 @@ export class SnapshotReader extends SnapshotFollower {
   private readonly key: string;
   private readonly snapshotOptions: SnapshotOptions;
   private missing = false;
-  private delivered: Delivered | null = null;
+  private delivered: Place | null = null;
+  /** The last entry that was read, with its place in the copy. */
+  private lastRead: CopiedEntry | null = null;
 
   constructor(buses: FollowerBuses, bucket: string, key: string, options: SnapshotOptions) {
     super(buses, bucket, key, options);
@@ -39,30 +36,40 @@ export class SnapshotReader extends SnapshotFollower {
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
-    const entry = await this.bucket.newest(this.key);
+    const found = await this.copy.newest(this.key);
     if (this.closed) return 'certain';
-    if (entry?.injected) {
-      this.accept(entry);
-      return 'certain';
+    const life = this.lifeOf(found);
+    if (life === 'unknown' && this.mayBeBehind()) return 'doubtful';
+    if (life !== 'same') this.startOver();
+    this.lastRead = found;
+    if (found) {
+      this.accept(found.entry);
+      // The copy lags behind a push.
+      return found.entry.revision < this.revision ? 'doubtful' : 'certain';
     }
-    if (this.delivered && (entry === null || entry.revision < this.delivered.revision)) {
-      if (this.mayBeBehind()) return 'doubtful';
-      this.startOver();
-    }
-    if (entry && this.delivered && isOtherLineage(this.delivered, entry)) this.startOver();
-    if (entry) this.accept(entry);
-    else if (!this.missing) {
-      this.missing = true;
-      this.snapshotOptions.onMissing?.();
-    }
+    if (this.delivered) return 'doubtful';
+    if (!this.missing) this.snapshotOptions.onMissing?.();
+    this.missing = true;
     return 'certain';
   }
+
+  /** Whether the copy is the one of the last read. Unknown: the responding server may lag. */
+  private lifeOf(found: CopiedEntry | null): 'same' | 'other' | 'unknown' {
+    const last = this.lastRead;
+    if (last === null || (found && found.stream !== last.stream)) return 'same';
+    const place = found?.place ?? { revision: 0, timestampMicros: 0 };
+    if (place.revision < last.place.revision) return 'unknown';
+    if (place.revision === last.place.revision)
+      return place.timestampMicros === last.place.timestampMicros ? 'same' : 'other';
+    return (found?.entry.revision ?? 0) >= last.entry.revision ? 'same' : 'other';
+  }
+
   /** A push comes from the leader, so no replica lag is involved. */
   protected override onOtherLineage(entry: KvEntry): void {
     this.startOver();
     this.accept(entry);
   }
-  protected override deliveredOf(): Delivered | null {
+  protected override deliveredOf(): Place | null {
     return this.delivered;
   }
   protected override revisionOf(): number | null {
@@ -75,6 +82,7 @@ export class SnapshotReader extends SnapshotFollower {
   }
   protected override reset(): void {
     this.delivered = null;
+    this.lastRead = null;
   }
   protected override deliver(entry: KvEntry): void {
     this.snapshotOptions.onSnapshot(entry);

@@ -16,9 +16,8 @@ import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
 import { microsOf, streamInfo } from '../streams/direct.ts';
 import {
-  BUCKETS,
   consumerConfigs,
-  latestStream,
+  LATEST_STREAMS,
   requiredHorizonMs,
   streamConfigs,
   TIMESPAN_METADATA,
@@ -34,7 +33,7 @@ import {
   replicasText,
 } from '../topology/topology-plan.ts';
 
-const isList = (name: string) => BUCKETS.some(({ bucket }) => latestStream(bucket) === name);
+const isCopy = (name: string) => LATEST_STREAMS.includes(name);
 
 /** Existing streams by name. */
 type Found = Map<string, StreamInfo>;
@@ -85,15 +84,15 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
 }
 
 /**
- * Deletes the list of keys of an earlier life of its bucket: the server would copy only what is
+ * Deletes a copy of an earlier life of its bucket: the server would copy only what is
  * beyond the last revision that was copied. @returns whether it did
  */
-async function dropOutdatedList(bus: Bus, name: string, bucket: string): Promise<boolean> {
+async function dropOutdatedCopy(bus: Bus, name: string, bucket: string): Promise<boolean> {
   // In this order: a message that is stored in between is in the bucket.
-  const list = await streamInfo(bus, name);
+  const copy = await streamInfo(bus, name);
   const origin = await streamInfo(bus, bucket);
-  const isYounger = microsOf(list.created) >= microsOf(origin.created);
-  if (isYounger && list.state.last_seq <= origin.state.last_seq) return false;
+  const isYounger = microsOf(copy.created) >= microsOf(origin.created);
+  if (isYounger && copy.state.last_seq <= origin.state.last_seq) return false;
   await apiRequest(bus, `$JS.API.STREAM.DELETE.${name}`);
   return true;
 }
@@ -173,8 +172,8 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
   const report: TopologyReport = { options: plan.options, created: [], changed: [], losses };
   for (const config of plan.streams) {
     let before = found.get(config.name) ?? null;
-    const [source] = isList(config.name) ? (config.sources ?? []) : [];
-    if (before && source && (await dropOutdatedList(bus, config.name, source.name))) before = null;
+    const [source] = isCopy(config.name) ? (config.sources ?? []) : [];
+    if (before && source && (await dropOutdatedCopy(bus, config.name, source.name))) before = null;
     if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
   }
   // Created again: the server treats an identical configuration as no change, and the position

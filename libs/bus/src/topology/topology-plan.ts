@@ -111,7 +111,7 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
   // Copies have room for the whole bucket, also if an operator raised its limit.
   for (const copy of streams) {
     const bucket = streams.find(({ name }) => name === copy.sources?.[0]?.name);
-    const wanted = copyMaxBytes(bucket?.max_bytes ?? 0);
+    const wanted = copyMaxBytes(bucket?.name.slice('KV_'.length) ?? '', bucket?.max_bytes ?? 0);
     if (bucket && orNone(copy.max_bytes) < wanted) copy.max_bytes = wanted;
   }
   const refused = !options.shrink && losses.some(({ follows }) => !follows);

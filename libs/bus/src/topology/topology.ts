@@ -112,10 +112,13 @@ const COPY_OVERHEAD_BYTES = 256;
 /**
  * Room for a copy of everything that a bucket can hold. A copy deletes its oldest messages when it
  * is full, so one key's changes would delete the values of other keys. With this size it is never
- * full: a copy repeats the subject in a header, and is at most twice as long.
+ * full: a copy repeats the subject in a header, and is at most twice as long. The lists of nodes are
+ * far longer than their subjects.
  */
-export const copyMaxBytes = (bucketMaxBytes: number): number =>
-  2 * bucketMaxBytes + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES;
+export const copyMaxBytes = (bucket: string, bucketMaxBytes: number): number =>
+  bucket === 'bailiff_config'
+    ? 2 * bucketMaxBytes + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES
+    : 1.125 * bucketMaxBytes;
 
 /** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
@@ -144,8 +147,8 @@ export interface BucketLimits {
   /** Pushed to `bailiff.v1.push.<bucket>.<key>` on each change. */
   push: boolean;
   /**
-   * A copy, `LATEST_<bucket>`, keeps only the newest revision of each key. Nodes list the keys by it
-   * (kv/bucket-reader.ts).
+   * A copy, `LATEST_<bucket>`, keeps only the newest revision of each key. Nodes read it instead of
+   * the bucket, so that none of their requests holds up a write (kv/bucket-copy.ts).
    */
   latest: boolean;
   /** Only the first value of a key is accepted. */
@@ -184,8 +187,8 @@ const PUT_HEADERS_BYTES = 4096;
 export const BUCKETS: readonly BucketLimits[] = [
   // 2,000 nodes with a full snapshot of 512 KiB each. An ordinary one (110 pods) is about 100 kB;
   // one of 500 pods is 100 kB compressed.
-  bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true }),
-  bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true }),
+  bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true, latest: true }),
+  bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true, latest: true }),
   bucket('config', 'what operators tune', CONFIG_MAX_BYTES, MIB / 4, {
     ...{ push: true, latest: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
   }),
@@ -279,6 +282,9 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
 
 /** Name of the stream with the newest revision of each key of a bucket. */
 export const latestStream = (bucket: string): string => `LATEST_${bucket}`;
+export const LATEST_STREAMS: readonly string[] = BUCKETS.filter(({ latest }) => latest).map(({ bucket }) =>
+  latestStream(bucket),
+);
 
 /** All streams in order of creation: copies after their bucket. */
 export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
@@ -297,7 +303,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
         // Not a mirror: the server makes a mirror respond to direct gets of its bucket.
         sources: [{ name: `KV_${bucket}` }],
         max_msgs_per_subject: 1,
-        max_bytes: copyMaxBytes(maxBytes),
+        max_bytes: copyMaxBytes(bucket, maxBytes),
       }),
     ),
     make({
@@ -335,7 +341,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
         },
       ],
       max_msgs_per_subject: CONFIG_HISTORY,
-      max_bytes: copyMaxBytes(CONFIG_MAX_BYTES),
+      max_bytes: copyMaxBytes('bailiff_config', CONFIG_MAX_BYTES),
     }),
     make({
       name: 'DEAD_LETTERS',

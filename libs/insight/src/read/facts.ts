@@ -5,6 +5,7 @@ import {
   CONFIG_BUCKET,
   certificateEnds,
   isJetStreamOff,
+  LATEST_STREAMS,
   nodeOfLetter,
   openBucket,
   parseSubject,
@@ -32,7 +33,7 @@ import { readStreams } from './streams.ts';
 export const SHOWN_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'] as const;
 const STREAMS: readonly string[] = [
   ...SHOWN_STREAMS,
-  ...['CONFIG_LOG', 'SIEM', 'LATEST_bailiff_config'],
+  ...['CONFIG_LOG', 'SIEM', ...LATEST_STREAMS],
   ...BUCKETS.map(({ bucket }) => `KV_${bucket}`),
 ];
 
