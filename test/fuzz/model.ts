@@ -395,12 +395,33 @@ function isForRouters(world: World, packet: Packet): boolean {
   return (target & 0xffn) === 0n && !isClaim(world, target, 6);
 }
 
+/** A router's offer of a prefix in which the pod would make itself an address that is not its own. */
+function offersForeignPrefix(world: World, packet: Packet): boolean {
+  if (packet.kind !== 'ipv6' || icmpType(packet) !== 134) return false;
+  const message = packet.transport!;
+  for (let [at, count] = [16, 0]; at < message.length; count++) {
+    if (count === 16 || !message.canRead(at, 4)) return true;
+    const length = message.number(at + 1, 1) * 8;
+    if (length === 0) return false;
+    if (message.number(at, 1) === 3 && (message.number(at + 3, 1) & 0x40) !== 0 && length >= 32) {
+      if (!message.canRead(at + 16, 8)) return true;
+      const address =
+        (message.big(at + 16, 8) << 64n) | (world.mac === null ? 0n : linkLocalOf(world.mac) & ((1n << 64n) - 1n));
+      if (address !== world.ipv6 && grantOf(world, address, 6)?.neighbour !== true) return true;
+    }
+    at += length;
+  }
+  return false;
+}
+
 /** Whether the answer to a packet to the pod would be dropped. */
 export function provokes(world: World, packet: Packet, modes: VectorModes): boolean {
   if (world.orphaned) return false;
   if (packet.kind === 'arp') return packet.isForLoopback && modes['arp-sender'] === 'enforce';
   if (packet.source === undefined) return false;
   if (modes['nd-target'] === 'enforce' && isForRouters(world, packet)) return true;
+  const isJudged = [modes['nd-target'], modes['ipv6-source']].includes('enforce');
+  if (isJudged && offersForeignPrefix(world, packet)) return true;
   return answerFaults(world, packet, modes).some((vector) => modes[vector] === 'enforce');
 }
 

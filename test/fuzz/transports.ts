@@ -158,6 +158,15 @@ const nd = fc
     const body = type === 133 ? Buffer.concat([Buffer.alloc(4), rest]) : frames.ndBody(target, rest);
     return frames.icmpv6(type, body, undefined, code);
   });
+const prefixOption = fc
+  .tuple(oneOf([3, 3, 3, 24]), mostly(4, fc.nat(5)), oneOf([0x40, 0xc0, 0x80]), oneOf(IPV6S))
+  .map(([type, length, flags, prefix]) =>
+    Buffer.concat([Buffer.from([type, length, 64, flags]), Buffer.alloc(12), frames.ipv6Bytes(prefix)]),
+  );
+const raOption = fc.oneof(prefixOption, fc.constant(Buffer.from([5, 1, 0, 0, 0, 0, 5, 220])));
+const advertisement = fc
+  .oneof(fc.array(raOption, { maxLength: 3 }), fc.array(raOption, { minLength: 10, maxLength: 20 }))
+  .map((options) => frames.icmpv6(134, Buffer.concat([Buffer.alloc(12), ...options])));
 const icmpv6 = fc
   .tuple(oneOf([1, 128, 129, 130, 131, 132, 138, 141, 142, 143, 151, 153, 154]), bytes(24, 4))
   .map(([type, body]) => frames.icmpv6(type, body));
@@ -199,6 +208,6 @@ export const transport4 = fc.oneof(
 export const transport6 = fc.oneof(
   ...[as(PROTOCOL.tcp, tcp), as(PROTOCOL.udp, udp), as(PROTOCOL.udp, dhcpDatagram), otherTransport],
   ...[as(PROTOCOL.icmpv6, nd), as(PROTOCOL.icmpv6, nd), as(PROTOCOL.icmpv6, icmpv6)],
-  as(PROTOCOL.icmpv6, error6),
+  ...[as(PROTOCOL.icmpv6, error6), as(PROTOCOL.icmpv6, advertisement)],
   as(PROTOCOL.vrrp, vrrp(IPV6S, OWN.ipv6)),
 );

@@ -1,6 +1,6 @@
 // Packets to a pod that would make its own software violate a rule. A neighbour, or a client outside of
 // the cluster, needs no right of the pod for that, and a response would be against the pod.
-import { type AddressGrant, type IfaceRecord, VECTORS, type Vector } from '@bailiff/bpf';
+import { type AddressGrant, type IfaceRecord, parseAddress, VECTORS, type Vector } from '@bailiff/bpf';
 import {
   arp,
   destinationOptions,
@@ -80,6 +80,23 @@ const solicitation = (target: string, to: string = solicitedNode(target)) => {
 /** The anycast address of the routers of the subnet. */
 const ROUTERS = 'fd77::';
 
+/** Of a router of the link, for all its hosts or the pod alone, after this many options that say nothing. */
+const advertisement = (prefix: string, { flags = AUTONOMOUS, before = 0, to = 'ff02::1' } = {}): Buffer => {
+  const ends = { source: ATTACKER.linkLocal, destination: to };
+  const head = Buffer.from([64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+  const option = Buffer.concat([
+    Buffer.from([3, 4, 64, flags, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0]),
+    parseAddress(prefix),
+  ]);
+  const padding = Array.from({ length: before }, () => Buffer.from([200, 1, 0, 0, 0, 0, 0, 0]));
+  const message = icmpv6(134, Buffer.concat([head, ...padding, option]), ends);
+  const destination = to === RECEIVER.ipv6 ? RECEIVER.mac : '33:33:00:00:00:01';
+  const packet = ipv6({ ...ends, next: PROTOCOL.icmpv6, hopLimit: 255 }, message);
+  return ethernet({ source: ATTACKER.mac, destination, type: ETHERTYPE.ipv6 }, packet);
+};
+const AUTONOMOUS = 0x40;
+const PREFIX = '2001:db8::';
+
 /** Asks for an error in its first option, and has another header behind them. */
 const optional = (bytes: number) =>
   packet6(PROTOCOL.destinationOptions, () => {
@@ -152,7 +169,8 @@ describe('provocation, with real stacks', () => {
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.all.accept_source_route=1',
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0',
       // A pod that routes sets this itself.
-      'sysctl -qw net.ipv6.conf.all.forwarding=1',
+      // It accepts routers nevertheless, as a pod does that does not route.
+      'sysctl -qw net.ipv6.conf.all.forwarding=1 net.ipv6.conf.eth0.accept_ra=2',
       'sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0',
       'ip link add other0 type bridge',
       'ip link set other0 up',
@@ -182,6 +200,28 @@ describe('provocation, with real stacks', () => {
     expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES });
     const [sample] = await guarded.samples();
     expect(sample).toMatchObject({ vector: 'provocation', action: 'drop', egress: true, claimedMac: ATTACKER.mac });
+  });
+
+  it.each([
+    ['all hosts', 'ff02::1', 1],
+    ['the pod alone', RECEIVER.ipv6, 5],
+  ])('router advertisements to %s - the pod asks for no address in their prefixes', async (_, to, first) => {
+    const frames = Array.from({ length: TIMES }, (_, at) => advertisement(`2001:db8:${first + at}::`, { to }));
+    const addresses = () => commandIn(node.pods.receiver.netns, 'ip', '-6', 'addr', 'show', 'dev', 'eth0');
+    {
+      await using guarded = await node.guard(node.pods.receiver);
+      for (const frame of frames) await node.send(frame);
+      await guarded.counted({ 'provocation drop': TIMES });
+      await node.fence();
+      expect([await addresses(), await guarded.counts()]).toEqual([
+        expect.not.stringContaining('2001:db8:'),
+        { 'provocation drop': TIMES },
+      ]);
+    }
+    await using open = await node.guard(node.pods.receiver, { modes: allModes('enforce', { provocation: 'off' }) });
+    for (const frame of frames) await node.send(frame);
+    await open.counted({ 'nd-target drop': TIMES });
+    await commandIn(node.pods.receiver.netns, 'ip', '-6', 'addr', 'flush', 'dev', 'eth0', 'to', '2001:db8::/32');
   });
 });
 
@@ -269,6 +309,25 @@ const PASSING: readonly Passing[] = [
     record: { hasMore: true },
     grants: [{ cidr: ROUTERS, neighbour: true }],
   },
+  { name: 'a router that offers no prefix for addresses', frame: advertisement(PREFIX, { flags: 0x80 }) },
+  { name: 'as many options of a router as are read', frame: advertisement(PREFIX, { flags: 0x80, before: 15 }) },
+  {
+    name: 'a prefix in which the pod may announce addresses',
+    frame: advertisement(PREFIX, { before: 8 }),
+    record: { hasMore: true },
+    grants: [{ cidr: `${PREFIX}/64`, neighbour: true }],
+  },
+  {
+    name: 'a prefix in which the pod has the address of its MAC',
+    frame: advertisement(PREFIX, { to: RECEIVER.ipv6 }),
+    record: { ipv6: '2001:db8::ff:fe00:770b', hasMore: true },
+    grants: [{ cidr: RECEIVER.ipv6, neighbour: true }],
+  },
+  {
+    name: 'a prefix, to a pod that may have any address',
+    frame: advertisement(PREFIX),
+    record: only({ 'nd-target': 'audit', 'ipv6-source': 'audit' }),
+  },
 ];
 
 describe('provocation', () => {
@@ -291,6 +350,8 @@ describe('provocation', () => {
   });
 
   const frames = [from4(TUNNEL_PORT), from4(TUNNEL_PORT, { moreFragments: true }), transit, ping6('fe80::99')];
+  frames.push(advertisement(PREFIX, { before: 15 }), advertisement(PREFIX, { flags: 0, before: 16 }));
+  frames.push(advertisement(PREFIX, { to: RECEIVER.ipv6 }));
   it.each(frames)(
     'frame %# - is dropped, audited or passed as its mode says, and quarantine comes first',
     async (frame) => {

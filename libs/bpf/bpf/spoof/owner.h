@@ -99,6 +99,18 @@ static __always_inline bool is_inline_ipv6(const struct iface *iface, const unio
 	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] && address->halves[1] == own[1];
 }
 
+/* The EUI-64 of the MAC of the record, in network order; 0: it has none. */
+static __always_inline __u64 interface_id(const struct iface *iface)
+{
+	const __u8 *mac = iface->mac;
+	union {
+		__u8 bytes[8];
+		__u64 whole;
+	} id = { .bytes = { mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5] } };
+
+	return iface->flags & IFACE_HAS_MAC ? id.whole : 0;
+}
+
 /* fe80::/64 with the EUI-64 of a MAC of the pod (RFC 4291, appendix A). */
 static __always_inline bool is_mac_link_local(const struct iface *iface, __u32 ifindex, const union address *address)
 {

@@ -22,6 +22,13 @@
 #define LOOPBACK_NETWORK	127	/* first byte of 127/8 */
 /* Of an extension header in the quote, at most. */
 #define QUOTED_BYTES	(sizeof(struct extension) + sizeof(union address))
+#define RA_BYTES	16	/* of an RA, before its options */
+#define MAX_RA_OPTIONS	16	/* that are read; a router sends about ten */
+#define ND_OPT_PREFIX	3
+#define PREFIX_UNITS	4	/* minimal length of that option */
+#define PREFIX_AT	16	/* in it; its first half counts */
+#define PREFIX_BYTES	8
+#define PREFIX_AUTONOMOUS	0x40
 
 /* Whether UDP may be answered to its source port, which is the first of the two. */
 static __always_inline bool is_plain_answer(const __be16 *ports, const void *data_end, bool ipv4)
@@ -43,12 +50,17 @@ static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, cons
 	return is_plain_answer((const __be16 *)(header + 1), data_end, true);
 }
 
+static __always_inline bool is_plain_icmpv6_to_pod(const __u8 *type, const void *data_end)
+{
+	return (const void *)(type + 1) <= data_end && *type != NDISC_NEIGHBOUR_SOLICITATION && *type != NDISC_ROUTER_ADVERTISEMENT;
+}
+
 static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, const struct ipv6hdr *header, const void *data_end)
 {
 	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
 		return false;
 	if (header->nexthdr == IPPROTO_ICMPV6)
-		return (const void *)(header + 1) + 1 <= data_end && *(const __u8 *)(header + 1) != NDISC_NEIGHBOUR_SOLICITATION;
+		return is_plain_icmpv6_to_pod((const __u8 *)(header + 1), data_end);
 	if (header->nexthdr != IPPROTO_UDP)
 		return !is_extension(header->nexthdr);
 	return is_plain_answer((const __be16 *)(header + 1), data_end, false);
@@ -215,6 +227,41 @@ static __always_inline bool is_ns_for_routers(struct __sk_buff *skb, const struc
 	       packet->target.bytes[15] == 0 && !may_claim_ipv6(iface, skb->ifindex, &packet->target);
 }
 
+/* Start of an option of ND. */
+struct prefix_option {
+	__u8 type, length;	/* length in units of 8 bytes */
+	__u8 prefix_length, flags;
+};
+
+/*
+ * Whether an RA offers a prefix in which the pod may not claim the address that its kernel makes of the prefix
+ * and the MAC (RFC 4862). The kernel asks for that address by an NS, and sends from it.
+ */
+__noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+{
+	struct prefix_option option;
+	union address address;
+	__u32 at;
+
+	if (!iface || !packet)
+		return false;
+	address.halves[1] = interface_id(iface);
+	at = packet->transport + RA_BYTES;
+	for (int i = 0; i < MAX_RA_OPTIONS && at < packet->end; i++) {
+		if (!load_bytes(skb, packet, at, &option, sizeof(option)))
+			return true;
+		/* The receiver discards the message. */
+		if (option.length == 0)
+			return false;
+		if (option.type == ND_OPT_PREFIX && option.flags & PREFIX_AUTONOMOUS && option.length >= PREFIX_UNITS &&
+		    (!load_bytes(skb, packet, at + PREFIX_AT, &address, PREFIX_BYTES) ||
+		     (!is_inline_ipv6(iface, &address) && !is_granted(iface, skb->ifindex, &address, false, ADDRESS_NEIGHBOUR))))
+			return true;
+		at = hide_bounds(packet, at + option.length * 8);
+	}
+	return at < packet->end;
+}
+
 /* Whether the answer to a parsed packet to the pod would be dropped. */
 __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
 {
@@ -227,6 +274,10 @@ __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, 
 	if (!packet->has_addresses)
 		return false;
 	if (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE && is_ns_for_routers(skb, iface, packet))
+		return true;
+	if (packet->ether_type == bpf_htons(ETH_P_IPV6) && is_icmpv6(packet, NDISC_ROUTER_ADVERTISEMENT) &&
+	    (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE || iface->modes[VECTOR_IPV6_SOURCE] == MODE_ENFORCE) &&
+	    offers_foreign_prefix(skb, iface, packet))
 		return true;
 	of_packet = packet->violations;
 	packet->violations = 0;
