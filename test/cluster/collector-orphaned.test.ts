@@ -90,6 +90,13 @@ describe('an interface that outlives its pod', () => {
       state: () => [...cni.node.ledger.epochs.values()],
     });
 
+  it('the cgroup of pods - known with the first pod, so that sockets of pods are no probes', async () => {
+    const known = () => cni.node.metric('bailiff_collector_feature_available{feature="probe-sockets"}');
+    await waitFor(known, { what: 'control: not known', until: (value) => value === 0 });
+    await started();
+    await waitFor(known, { what: 'the cgroup of pods', until: (value) => value === 1 });
+  });
+
   it('without the bus’s list - everything that it sends is dropped, counted and named; nothing of other pods', async () => {
     const { node } = cni;
     const former = await started();

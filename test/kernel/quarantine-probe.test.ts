@@ -1,17 +1,25 @@
-// Probes of a quarantined pod, with real stacks: the node's own connections pass, packets with the
-// same addresses from elsewhere do not.
+// Probes of a quarantined pod, with real stacks: connections of the node's own processes pass; those of pods on
+// the host's network, and packets with the same addresses from elsewhere, do not.
+import { mkdirSync, rmdirSync, statSync } from 'node:fs';
+import path from 'node:path';
 import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
+import { cgroup2Mount } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launch, type RunningProcess } from '../support/process.ts';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn, LineProcess } from './harness/processes.ts';
 
-/** Echoes TCP and UDP on one port of both families; prints the port, then each reset. */
+/** Echoes TCP and UDP on one port of both families; prints the port, then each reset. Sends to its clients on SIGUSR2. */
 const SERVER = `
 const net = require('node:net'), dgram = require('node:dgram');
-const server = net.createServer((socket) => socket.on('error', (error) => console.log(error.code)).pipe(socket));
+const sockets = new Set();
+process.on('SIGUSR2', () => sockets.forEach((socket) => socket.write('from the pod')));
+const server = net.createServer((socket) => {
+  sockets.add(socket.on('error', (error) => console.log(error.code)));
+  socket.on('close', () => sockets.delete(socket)).pipe(socket);
+});
 server.listen(0, '::', () => {
   const { port } = server.address();
   const udp = dgram.createSocket('udp6', (data, from) => udp.send(data, from.port, from.address));
@@ -51,6 +59,8 @@ const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
 /** A second probe port, without a server. */
 const CLIENT_PORT = 30_082;
+/** Runs a program in a cgroup. */
+const ENTER = ['sh', '-ec', 'echo 0 > "$0/cgroup.procs"; exec "$@"'];
 const FAMILIES = [
   ['IPv4', ATTACKER.ipv4],
   ['IPv6', ATTACKER.ipv6],
@@ -60,11 +70,21 @@ describe('probes under quarantine', () => {
   let node: TestNode;
   let server: RunningProcess;
   let port: number;
+  /** Of all pods, of a container of one of them, and of a process of the node. */
+  const top = path.join(cgroup2Mount(), `bailiff-probes-${process.pid}`);
+  const cgroups = {
+    pods: path.join(top, 'pods'),
+    container: path.join(top, 'pods/a/b'),
+    kubelet: path.join(top, 'node'),
+  };
+  const removedLast = [top, cgroups.kubelet, cgroups.pods, path.dirname(cgroups.container), cgroups.container];
   const printed = () => server.stdout().split('\n').slice(0, -1);
 
   beforeAll(async () => {
+    for (const dir of Object.values(cgroups)) mkdirSync(dir, { recursive: true });
     node = await TestNode.start({ stacks: true });
     await node.open();
+    await setPodsCgroup(cgroups.pods);
     await node.agent.call('object.maps.nodeAddresses.replace', [
       { address: NODE.ipv4, thisNode: true },
       { address: NODE.ipv6, thisNode: true },
@@ -92,8 +112,12 @@ table ip ports {
   afterAll(async () => {
     await server?.kill();
     await node?.[Symbol.asyncDispose]();
+    for (const dir of removedLast.toReversed()) rmdirSync(dir);
   });
 
+  /** @param dir null: not known */
+  const setPodsCgroup = (dir: string | null) =>
+    node.agent.call('object.maps.setPodsCgroup', dir === null ? 0n : statSync(dir, { bigint: true }).ino);
   async function quarantined(generations = 0): Promise<Guarded> {
     const guarded = await node.guard(node.pods.attacker, { quarantineUntilNs: FOREVER_NS });
     const key = { ...guarded.key, generation: guarded.key.generation + generations };
@@ -107,10 +131,13 @@ table ip ports {
   /** Dropped packets of the probes; real stacks send others, such as MLD reports. */
   const cut = async (guarded: Guarded, of = port) =>
     (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(of));
-  const startProbe = (netns: string, script: string, ...args: unknown[]) => {
+  /** @param from a namespace, and a cgroup unless the process stays in that of the test */
+  const startProbe = (from: string | readonly [string, string], script: string, ...args: unknown[]) => {
     const answers: string[] = [];
-    const words = [`--net=/run/netns/${netns}`, process.execPath, '-e', script, ...args.map(String)];
-    const probe = new LineProcess('nsenter', words, (line) => answers.push(line));
+    const [netns, cgroup] = typeof from === 'string' ? [from] : from;
+    const run = ['nsenter', `--net=/run/netns/${netns}`, process.execPath, '-e', script, ...args.map(String)];
+    const [file, ...words] = cgroup === undefined ? run : [...ENTER, cgroup, ...run];
+    const probe = new LineProcess(file as string, words, (line) => answers.push(line));
     return { answers, [Symbol.asyncDispose]: () => probe.close() };
   };
   /** Waits for the reply, however late. */
@@ -169,6 +196,48 @@ table ip ports {
       });
       expect(dropped[0]).toMatchObject({ vector: 'quarantine-ingress', sourcePort: CLIENT_PORT });
       expect(client.stdout()).not.toContain('within');
+    },
+  );
+
+  describe.each([
+    ['tcp', TCP_PROBE],
+    ['udp', UDP_PROBE],
+  ])('%s of a pod on the host’s network', (_, script) => {
+    it.each(FAMILIES)('is no probe (%s)', async (_, address) => {
+      await using guarded = await quarantined();
+      const probe = [[node.netns, cgroups.container], script, address, port] as const;
+      await setPodsCgroup(null);
+      expect(await answerTo(...probe), 'control: where the cgroup of pods is not known').toBe('probe');
+      await setPodsCgroup(cgroups.pods);
+      expect(await answerTo([node.netns, cgroups.kubelet], script, address, port), 'of the node').toBe('probe');
+      expect(await cut(guarded)).toEqual([]);
+      await isCut(guarded, ...probe);
+    });
+  });
+
+  it.each(FAMILIES)(
+    'tcp - a connection of a pod on the host’s network from before does not outlast (%s)',
+    async (_, address) => {
+      const dir = cgroups.container;
+      const words = [...ENTER.slice(1), dir, 'nsenter', `--net=/run/netns/${node.netns}`, 'python3', '-c', CLIENT];
+      const args = [address.includes(':') ? '::' : '0.0.0.0', address, String(port), '0'];
+      await using client = launch('sh', [...words, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+      await client.printed('connected');
+      client.child.stdin!.write('before\n');
+      await client.printed('answer before');
+      await using guarded = await quarantined();
+      server.child.kill('SIGUSR2');
+      client.child.stdin!.write('within\n');
+      const vectors = new Set<string>();
+      const dropped = async () => {
+        for (const { vector } of await cut(guarded)) vectors.add(vector);
+        return [...vectors].sort().join();
+      };
+      await waitFor(dropped, {
+        what: 'dropped segments of both directions',
+        until: (found) => found === 'quarantine-egress,quarantine-ingress',
+      });
+      expect(client.stdout()).not.toMatch(/within|from the pod/);
     },
   );
 

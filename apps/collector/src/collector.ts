@@ -158,7 +158,7 @@ export class Collector {
       setInterval(() => this.#resync(), RESYNC_MS),
       every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
-      every(PLACES_MS, 'node maps', () => network.applyOwnNetworks()),
+      every(PLACES_MS, 'node maps', () => network.applyOwn()),
       every(PLACES_MS, 'binding', () => network.checkPods()),
       every(PLACES_MS, 'guard', () => network.checkForeignLinks()),
       setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),

@@ -131,7 +131,7 @@ export class NetworkEngine {
     });
     this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problemsOf(problems, 'counts') });
     this.#nodeMaps = new NodeMaps({
-      ...{ maps, desired, areNew: !object.reused, ownNetworks },
+      ...{ maps, desired, areNew: !object.reused, ownNetworks, cgroupRoot: config.cgroupRoot },
       onProblem: ({ map, error }) => problems.report('node maps', map, error.message, error),
     });
     this.#reconciler = new Reconciler({
@@ -217,8 +217,8 @@ export class NetworkEngine {
     this.#reconciler.applyAll([...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface)));
   }
 
-  applyOwnNetworks(): void {
-    this.#nodeMaps.applyOwnNetworks();
+  applyOwn(): void {
+    this.#nodeMaps.applyOwn();
   }
 
   /** Compares with the links of the node, to find changes whose events were lost. */

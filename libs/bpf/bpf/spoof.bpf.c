@@ -21,7 +21,8 @@
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
  * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
- * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, report.h, quarantine.h, provocation.h, pod-end.h.
+ * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, report.h, node-socket.h, quarantine.h, provocation.h,
+ * pod-end.h.
  * rules.md specifies all checks.
  */
 #include <stdbool.h>

@@ -59,6 +59,7 @@ export const PACKET_MAPS: Readonly<Record<string, MapShare>> = {
     whenFull: 'never: the list is shorter',
   },
   tunnel_ports: { size: 1024, ...CONSTANT },
+  pods_cgroup: { size: 1, ...CONSTANT },
   allowed_cidrs: {
     ...{ size: 1024, filledBy: 'the configuration `quarantine`', share: 'none: pods add no entry' },
     whenFull: 'the configuration is not applied; status reports it',

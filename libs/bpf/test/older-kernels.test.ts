@@ -1,8 +1,11 @@
 // Checks the objects for limits of kernels that this machine does not run: the verifier's work, and
 // the stack of a call chain. Both were too much for Linux 6.1 once, while newer kernels accepted
-// them. The proof is npm run vm -- --kernel debian-12; this test fails earlier.
+// them. It also refuses what newer ones do after a cast, and the collector then loads the object without
+// offload. The proof is npm run vm -- --kernel debian-12; this test fails earlier.
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
 import { withoutOffload } from '../src/spoof/offload.ts';
@@ -71,8 +74,8 @@ function framesOf(object: string): Map<string, Frame> {
   return frames;
 }
 
-function findObjdump(): string {
-  const found = ['llvm-objdump-19', 'llvm-objdump'].find((name) => {
+function findTool(names: readonly string[], missing: string): string {
+  const found = names.find((name) => {
     try {
       execFileSync(name, ['--version'], { stdio: 'ignore' });
       return true;
@@ -80,9 +83,39 @@ function findObjdump(): string {
       return false;
     }
   });
-  if (found === undefined)
-    throw new Error('llvm-objdump is not installed (Debian: llvm-19), which brings llvm-strip as well');
+  if (found === undefined) throw new Error(missing);
   return found;
+}
+
+const findObjdump = (): string =>
+  findTool(
+    ['llvm-objdump-19', 'llvm-objdump'],
+    'llvm-objdump is not installed (Debian: llvm-19), which brings llvm-strip as well',
+  );
+
+/** The packet programs as Linux below 6.2 sees them: it has no casts to the kernel's structs. */
+function withoutCasts(): Buffer {
+  const clang = findTool(['clang-19', 'clang'], 'clang is not installed (Debian: clang-19)');
+  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-older-'));
+  try {
+    const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
+    const flags = [
+      '-target',
+      'bpf',
+      '-mcpu=v3',
+      '-O2',
+      '-g',
+      '-std=gnu17',
+      '-idirafter',
+      include,
+      '-DHAS_KERNEL_CTX=0',
+    ];
+    const object = path.join(dir, 'spoof.bpf.o');
+    execFileSync(clang, [...flags, '-c', path.join(import.meta.dirname, '../bpf/spoof.bpf.c'), '-o', object]);
+    return readFileSync(object);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 }
 
 /** Stack of the deepest call chain from each program, and the chain. */
@@ -114,9 +147,12 @@ describe('older kernels', () => {
     expect(all.filter(({ bytes }) => bytes > STACK_BYTES)).toEqual([]);
   });
 
-  it('verifier - processes the packet programs within the limit', (context) => {
+  it.for([
+    ['', () => readFileSync(spoofObjectPath())],
+    [' without casts', withoutCasts],
+  ] as const)('verifier - processes the packet programs%s within the limit', ([, image], context) => {
     if (process.getuid?.() !== 0) context.skip('needs root: programs are loaded');
-    using object = BpfObject.open(readFileSync(spoofObjectPath()), 'spoof');
+    using object = BpfObject.open(image(), 'spoof');
     object.setMapAutocreate('.bss', false);
     object.load();
     for (const { name } of object.programs()) {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { listPodCgroups, oldestProcess, podUidOf } from './pod-cgroups.ts';
+import { listPodCgroups, oldestProcess, podsCgroupId, podUidOf } from './pod-cgroups.ts';
 
 const uid = '0b6f5c1e-1111-4000-8000-0123456789ab';
 
@@ -39,6 +39,24 @@ describe('pod cgroups', () => {
           .sort(),
       ).toEqual([uid, other].sort());
       expect(listPodCgroups(path.join(root, 'nothing'))).toEqual([]);
+    } finally {
+      rmSync(root, { recursive: true, force: true });
+    }
+  });
+
+  it('the cgroup of all pods - the oldest with pods, below the root or the root itself; only of cgroup v2', () => {
+    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    try {
+      const made = ['kubepods', 'kubepods.slice', 'kubelet-kubepods.slice', 'system.slice'];
+      for (const dir of made) mkdirSync(path.join(root, dir), { recursive: true });
+      for (const dir of made.slice(1))
+        mkdirSync(path.join(root, dir, 'kubepods-burstable.slice', `pod${uid}`), { recursive: true });
+      const ageOf = (dir: string) => BigInt(5 + made.indexOf(path.basename(dir)));
+      expect(podsCgroupId(root, ageOf)).toBe(0n);
+      for (const dir of ['', made[1] as string]) writeFileSync(path.join(root, dir, 'cgroup.controllers'), '');
+      expect(podsCgroupId(root, ageOf)).toBe(6n);
+      expect(podsCgroupId(path.join(root, 'kubepods.slice'), ageOf)).toBe(6n);
+      expect(podsCgroupId('')).toBe(0n);
     } finally {
       rmSync(root, { recursive: true, force: true });
     }

@@ -4,7 +4,7 @@
  *
  * The oldest process by start time is the sandbox: a pod can start processes, but never older ones.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 export interface PodCgroup {
@@ -61,6 +61,21 @@ export function listPodCgroups(root: string, ageOf = numberOf): PodCgroup[] {
   };
   visit(root, 0);
   return [...found.values()];
+}
+
+/**
+ * Id of the cgroup with the cgroups of all pods, which is `root` or directly below it: the oldest one that has pods.
+ * 0n: none, or the root is not of cgroup v2, whose cgroups alone sockets have.
+ */
+export function podsCgroupId(root: string, ageOf = numberOf): bigint {
+  if (root === '' || !existsSync(path.join(root, 'cgroup.controllers'))) return 0n;
+  const isPods = (dir: string): boolean => KUBEPODS.test(path.basename(dir));
+  const parents = isPods(root) ? [root] : subfolders(root).map((entry) => path.join(root, entry));
+  const ids = parents
+    .filter((dir) => isPods(dir) && listPodCgroups(dir).length > 0)
+    .map((dir) => ageOf(dir))
+    .filter((id) => id > 0n);
+  return ids.reduce((oldest, id) => (oldest === 0n || id < oldest ? id : oldest), 0n);
 }
 
 function subfolders(dir: string): string[] {

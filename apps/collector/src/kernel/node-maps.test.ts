@@ -16,6 +16,7 @@ function makeNodeMaps(options: {
     return { addresses, links: [], local };
   };
   let own = ownOf(options.own ?? []);
+  let podsCgroup = 0n;
   let networks = options.networks ?? [];
   let held = options.held ?? [];
   let services = options.services ?? [];
@@ -47,6 +48,7 @@ function makeNodeMaps(options: {
       entries: () => networks,
     },
     setSettings: () => note('settings'),
+    setPodsCgroup: (id) => note(`pods cgroup ${id}`),
     tunnelPorts: {
       replace: (items) => {
         const changed = note('tunnel ports');
@@ -75,6 +77,11 @@ function makeNodeMaps(options: {
   const nodeMaps = new NodeMaps({
     ...{ maps, desired, areNew: options.areNew },
     ownNetworks: () => own,
+    cgroupRoot: '',
+    findPodsCgroup: () => {
+      if (podsCgroup < 0n) throw new Error('too many open files');
+      return podsCgroup;
+    },
     onProblem: ({ map, error }) => problems.push(`${map}: ${error.message}`),
   });
   const nodes = [
@@ -87,6 +94,9 @@ function makeNodeMaps(options: {
     held: () => Object.fromEntries(held.map(({ address, thisNode }) => [address, thisNode ? 'this' : 'other'])),
     setOwn: (addresses: string[]) => {
       own = ownOf(addresses);
+    },
+    setPodsCgroup: (id: bigint) => {
+      podsCgroup = id;
     },
     receiveCluster: (revision = 1, tunnelServices: { address: string; port: number }[] = []) =>
       desired.receiveCluster(JSON.stringify({ revision, nodes, tunnelServices })),
@@ -119,13 +129,13 @@ it('own addresses - written only when they change', () => {
   const made = makeNodeMaps({ areNew: true, own: ['10.244.0.1'] });
   made.nodeMaps.apply();
   made.writes.length = 0;
-  made.nodeMaps.applyOwnNetworks();
+  made.nodeMaps.applyOwn();
   expect(made.writes).toEqual([]);
   made.setOwn(['10.244.0.1', 'fd00:10:244::1']);
-  made.nodeMaps.applyOwnNetworks();
+  made.nodeMaps.applyOwn();
   expect(made.held()).toEqual({ '10.244.0.1': 'this', 'fd00:10:244::1': 'this' });
   made.setOwn([]);
-  made.nodeMaps.applyOwnNetworks();
+  made.nodeMaps.applyOwn();
   expect(made.held()).toEqual({});
   expect(made.writes).toEqual(['node addresses', 'networks', 'node addresses', 'networks']);
 });
@@ -212,4 +222,15 @@ it('failed write - reported; the other maps are written', () => {
   made.nodeMaps.apply();
   expect(made.problems).toEqual(['node addresses: node addresses is full', 'tunnel ports: tunnel ports is full']);
   expect(made.writes).toEqual(['networks', 'settings', 'quarantine allow']);
+});
+
+it('cgroup of pods - written when it is found or changes, and kept while none is found', () => {
+  const made = makeNodeMaps({ areNew: false });
+  const written = () => made.writes.filter((write) => write.startsWith('pods cgroup'));
+  for (const id of [0n, 7n, 7n, 0n, -1n, 8n]) {
+    made.setPodsCgroup(id);
+    made.nodeMaps.applyOwn();
+  }
+  expect(written()).toEqual(['pods cgroup 7', 'pods cgroup 8']);
+  expect(made.problems).toEqual(['pods cgroup: too many open files']);
 });

@@ -1,6 +1,6 @@
 /**
- * Reconciles the node-wide kernel maps: settings, node addresses, networks and ports of tunnels, and
- * the networks that a quarantine allows.
+ * Reconciles the node-wide kernel maps: settings, node addresses, networks and ports of tunnels, the
+ * networks that a quarantine allows, and the cgroup of pods, whose processes send no probes.
  *
  * A part that was not received yet keeps the entries of an earlier process. In new maps it gets the
  * built-in defaults.
@@ -8,21 +8,28 @@
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { SpoofCluster } from '@bailiff/policy';
 import type { DesiredState } from '../desired/desired-state.ts';
+import { podsCgroupId } from '../identity/pod-cgroups.ts';
 import { networksOf, singleAddresses, tunnelServicesOf } from './networks.ts';
 import type { OwnNetworks } from './own-networks.ts';
 
 export interface NodeMapsOptions {
   maps: Pick<
     SpoofMaps,
-    'nodeAddresses' | 'networks' | 'setSettings' | 'tunnelPorts' | 'tunnelServices' | 'allowedCidrs'
+    'nodeAddresses' | 'networks' | 'setSettings' | 'tunnelPorts' | 'tunnelServices' | 'allowedCidrs' | 'setPodsCgroup'
   >;
   desired: DesiredState;
   /** Whether no earlier process wrote these maps. */
   areNew: boolean;
   ownNetworks: () => OwnNetworks;
+  /** As the binder has it. */
+  cgroupRoot: string;
+  /** 0n: not known. Default podsCgroupId. */
+  findPodsCgroup?: (root: string) => bigint;
   /** A map could not be written; the others are. */
   onProblem: (problem: { map: string; error: Error }) => void;
 }
+
+const PODS_CGROUP = 'pods cgroup';
 
 export class NodeMaps {
   readonly #o: NodeMapsOptions;
@@ -38,16 +45,29 @@ export class NodeMaps {
   }
 
   apply(): void {
+    if (!this.#madeFrom.has(PODS_CGROUP)) this.#writePodsCgroup();
     this.#readOwn();
     this.#writeAddresses();
     if (this.#isKnown('spoof')) this.#writeConfigured();
   }
 
   /**
-   * Writes the node's own addresses if they changed: no document reports changes of its interfaces.
+   * Writes what no document reports, if it changed: addresses of the node's interfaces, and the cgroup of pods.
    */
-  applyOwnNetworks(): void {
+  applyOwn(): void {
+    this.#writePodsCgroup();
     if (this.#readOwn()) this.#writeAddresses();
+  }
+
+  /** A cgroup that is not found keeps the last one in force: while no pod runs, nothing is compared with it. */
+  #writePodsCgroup(): void {
+    const { cgroupRoot, findPodsCgroup = podsCgroupId, maps, onProblem } = this.#o;
+    try {
+      const id = findPodsCgroup(cgroupRoot);
+      if (id !== 0n) this.#write(PODS_CGROUP, [id], () => maps.setPodsCgroup(id));
+    } catch (error) {
+      onProblem({ map: PODS_CGROUP, error: error as Error });
+    }
   }
 
   /** @returns whether they changed */

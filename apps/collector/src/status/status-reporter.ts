@@ -51,6 +51,14 @@ function podEndFeature({ ctx, object }: Pick<StatusParts, 'ctx' | 'object'>): Pr
   return { ...object.podEnd, available: false, hint };
 }
 
+/** Without it, a quarantined pod still serves pods on the node's network at its probe ports. */
+function probeSocketsFeature({ maps, offload }: SpoofObject): Probe {
+  const available = maps.podsCgroup() !== 0n && offload.available;
+  const hint =
+    "probe ports of a quarantined pod stay open to pods on the host's network: boot the node with cgroup v2, or set cgroupRoot to the cgroup v2 tree of the kubelet";
+  return { feature: 'probe-sockets', available, errnoName: null, hint: available ? null : hint };
+}
+
 export class StatusReporter {
   readonly #parts: StatusParts;
   readonly #startedAtMs: number;
@@ -105,7 +113,7 @@ export class StatusReporter {
       version: ctx.version,
       startedAtMs: this.#startedAtMs,
       hook: ctx.config.observeOnly ? 'none' : object.mode,
-      probes: [...this.#probes, inotifyProbe(network.recordsUnwatched)],
+      probes: [...this.#probes, inotifyProbe(network.recordsUnwatched), probeSocketsFeature(object)],
       registry,
       podEnds: this.#podEnds(),
       nowMs: performance.now(),

@@ -139,6 +139,14 @@ struct {
 	__type(value, __u32);
 } probe_ports SEC(".maps");
 
+/* Id of the cgroup that contains the cgroups of all pods; 0: not known. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} pods_cgroup SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LOSS_COUNT);

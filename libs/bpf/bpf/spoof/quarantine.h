@@ -12,6 +12,7 @@
 
 #include "checks.h"
 #include "maps.h"
+#include "node-socket.h"
 #include "owner.h"
 #include "packet.h"
 #include "report.h"
@@ -118,64 +119,6 @@ __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *
 		return TCX_NEXT;
 	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
 	return apply_modes(skb, sender, &packet, 0);
-}
-
-/* A flow between the pod and a node. */
-struct flow {
-	const union address *pod, *node;
-	__be16 pod_port, node_port;
-};
-
-enum held { HELD_NONE, HELD_LISTENING, HELD_FLOW };
-
-static __always_inline enum held find_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
-{
-	struct bpf_sock *socket;
-	enum held held;
-
-	socket = protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0) :
-					   bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
-	if (!socket)
-		return HELD_NONE;
-	held = protocol == IPPROTO_TCP && socket->state == BPF_TCP_LISTEN ? HELD_LISTENING : HELD_FLOW;
-	bpf_sk_release(socket);
-	return held;
-}
-
-/*
- * Whether this node has a socket for the flow that it opened itself, as the kubelet does for its probes.
- * Addresses and ports alone do not distinguish a probe from a masqueraded node port, which would keep a
- * quarantined pod in service or give it a way out. Nor is a connection a probe that the pod opened to a
- * server of the node, from its probe port and before the quarantine: it would lead through a proxy there.
- */
-static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
-{
-	struct bpf_sock_tuple tuple = {};
-	__u32 size;
-
-	if (ipv4) {
-		size = sizeof(tuple.ipv4);
-		tuple.ipv4.saddr = flow->pod->words[3];
-		tuple.ipv4.daddr = flow->node->words[3];
-		tuple.ipv4.sport = flow->pod_port;
-		tuple.ipv4.dport = flow->node_port;
-	} else {
-		size = sizeof(tuple.ipv6);
-		__builtin_memcpy(tuple.ipv6.saddr, flow->pod, sizeof(tuple.ipv6.saddr));
-		__builtin_memcpy(tuple.ipv6.daddr, flow->node, sizeof(tuple.ipv6.daddr));
-		tuple.ipv6.sport = flow->pod_port;
-		tuple.ipv6.dport = flow->node_port;
-	}
-	if (find_socket(skb, &tuple, size, protocol) != HELD_FLOW)
-		return false;
-	if (protocol != IPPROTO_TCP)
-		return true;
-	/* No flow is from port 0, so this finds a server of the node's port alone. */
-	if (ipv4)
-		tuple.ipv4.sport = 0;
-	else
-		tuple.ipv6.sport = 0;
-	return find_socket(skb, &tuple, size, protocol) != HELD_LISTENING;
 }
 
 static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,

@@ -44,6 +44,28 @@ struct skb_shared_info {
 	unsigned int gso_type;
 };
 
+struct kernfs_node {
+	__u64 id;	/* of a cgroup, as user space knows it */
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup;	/* of cgroup v2 */
+};
+
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
 #pragma clang attribute pop
 
 extern void *bpf_cast_to_kern_ctx(void *context) __ksym __weak;
@@ -53,7 +75,9 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
  * The kernel's structs and their fields. Since Linux 6.2 a field is a plain load; before, a helper copies
  * it. The verifier removes the other branch.
  */
+#ifndef HAS_KERNEL_CTX	/* a test builds an object without */
 #define HAS_KERNEL_CTX	bpf_ksym_exists(bpf_cast_to_kern_ctx)
+#endif
 
 static __always_inline const struct sk_buff *kernel_skb(struct __sk_buff *skb)
 {

@@ -151,6 +151,9 @@ export interface SpoofMaps {
   readonly meta: MetaTable;
   settings(): Settings;
   setSettings(settings: Settings): void;
+  /** Id of the cgroup that contains the cgroups of all pods; 0n: not known. */
+  podsCgroup(): bigint;
+  setPodsCgroup(id: bigint): void;
   /**
    * skbs that entered spoof_ingress on this slot since the maps were created. A reused slot
    * continues its count, so note the value when you create the record.

@@ -64,7 +64,7 @@ export const MAP_NAMES = [
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 /** Maps that pins of an older collector may lack. */
-export const LATER_MAP_NAMES = ['cards', 'networks', 'tunnel_services'] as const;
+export const LATER_MAP_NAMES = ['cards', 'networks', 'tunnel_services', 'pods_cgroup'] as const;
 export type LaterMapName = (typeof LATER_MAP_NAMES)[number];
 export type RawMaps = Readonly<Record<MapName, BpfMap> & Record<LaterMapName, BpfMap | null>>;
 
@@ -317,6 +317,13 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
     meta: metaTable(raw.meta),
     settings: () => decodeSettings(raw.settings.get(ZERO)!),
     setSettings: (settings: Settings) => raw.settings.set(ZERO, encodeSettings(settings)),
+    podsCgroup: () => raw.pods_cgroup?.get(ZERO)?.readBigUInt64LE() ?? 0n,
+    setPodsCgroup: (id) => {
+      assert(raw.pods_cgroup !== null, 'only a loaded object writes maps, and it has all of them');
+      const value = Buffer.alloc(8);
+      value.writeBigUInt64LE(id);
+      raw.pods_cgroup.set(ZERO, value);
+    },
     seen: (slot) => sumOfCpus(raw.seen, slot),
     losses: () =>
       Object.fromEntries(LOSSES.map((loss, index) => [loss, sumOfCpus(raw.losses, index)])) as Record<Loss, bigint>,
