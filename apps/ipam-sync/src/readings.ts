@@ -77,11 +77,17 @@ export function readingsOf(sync: Sources, stalledSeconds: number): Readings {
   };
 }
 
+/**
+ * A watch that is silent for `inactivityMs` is opened again, and a server responds to that within
+ * seconds. So data that is older by a third is not current: new pods are in no list.
+ */
+const SILENT = 4 / 3;
+
 /** Registers the readiness checks. */
 export function addChecks({ health, config }: ServiceContext<IpamSyncConfig>, sync: Sources): void {
   const fresh = (informer: Informer) => () => {
     if (!informer.synced) return 'not listed yet';
-    return informer.silentMs < 2 * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
+    return informer.silentMs < SILENT * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
   };
   health.ready('pods', fresh(sync.pods));
   health.ready('nodes', fresh(sync.nodes));

@@ -258,6 +258,22 @@ describe('report', () => {
     else expect(said).toBe('');
   });
 
+  it('siem-relay - one that has not run for longer than its status is kept is named; one that never ran is not', () => {
+    const of = (messages: number, agoMs: number, siemRelay: ServiceStatus['siemRelay'] = null) => {
+      const info = {
+        config: { name: 'KV_bailiff_siem' },
+        state: { messages, last_ts: iso(agoMs), first_ts: iso(agoMs) },
+      };
+      const streams = new Map([['KV_bailiff_siem', { ...info, ts: iso(0) }]]) as unknown as ClusterFacts['streams'];
+      const { problems, exitCode } = report({ a: status() }, { streams, services: { ...SERVICES, siemRelay } });
+      expect(exitCode).toBe(0);
+      return problems.map(({ node, text }) => `${node}: ${text}`);
+    };
+    expect(of(3, 50_000)).toEqual([expect.stringMatching(/^siem-relay: 0 running .* 50s old: .* no events$/)]);
+    expect(of(3, 50_000, { ...HEALTH, outputs: [] })).toEqual([]);
+    expect(of(0, 50_000)).toEqual([]);
+  });
+
   it('missing - a node of the cluster without a collector is shouted', () => {
     const seen = report({ a: status() }, { expected: ['a', 'b'] });
     expect(seen.nodes.map(({ node, health }) => [node, health])).toEqual([

@@ -41,6 +41,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...nodes.problems,
     ...streamProblems(facts),
     ...(services ? serviceProblems(services) : unreadServices(facts)),
+    ...relayProblems(facts),
     ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
@@ -67,6 +68,19 @@ function unreadServices({ streams }: ClusterFacts): Problem[] {
   if ([...streams.values()].includes(null)) return [];
   const text = 'their status could not be read: it is not known whether violations are judged and answered';
   return [shout('services', text, 'repeat it with a longer --timeout', EXIT.dependencyUnreachable, 'services')];
+}
+
+/** SIEM keeps events for this long, so a relay that was removed on purpose is named no longer. */
+const RELAY_KNOWN_MS = 7 * 86_400_000;
+
+/** The status of an instance is kept for an hour, and its positions for good: no relay runs any more. */
+function relayProblems({ services, streams, nowMs }: ClusterFacts): Problem[] {
+  const info = streams.get('KV_bailiff_siem');
+  if (services?.siemRelay !== null || !info || info.state.messages === 0) return [];
+  const movedMs = nowMs - Date.parse(info.state.last_ts);
+  if (!(movedMs < RELAY_KNOWN_MS)) return [];
+  const text = `0 running for more than an hour, its last position is ${age(movedMs)} old: the SIEM receives no events`;
+  return [warn('siem-relay', text, 'start it, or see its log; this ends 7d after its last position', 'services')];
 }
 
 const NO_NODE_LIST = warn(
