@@ -68,14 +68,14 @@ export interface IfaceTable {
   rebuildFastPathCache(): void;
 }
 
-/** Addresses beyond the two inline ones, and allowed prefixes. */
-export interface AddressTable {
+/** Entries of all interfaces; those of one are replaced together. */
+export interface OwnedTable<T> {
   /**
-   * Replaces the grants of this interface: adds new ones first, then removes old ones.
+   * Replaces the entries of this interface: adds new ones first, then removes old ones.
    * @returns the number of changed entries
    */
-  replace(key: IfaceKey, grants: readonly AddressGrant[]): number;
-  entries(): (IfaceKey & AddressGrant)[];
+  replace(key: IfaceKey, items: readonly T[]): number;
+  entries(): (IfaceKey & T)[];
 }
 
 /**
@@ -117,12 +117,6 @@ export interface TunnelPort {
   readonly kind: TunnelKind;
 }
 
-/** Ports on which this node may still probe a quarantined pod. */
-export interface ProbePortTable {
-  replace(key: IfaceKey, probes: readonly ProbePort[]): number;
-  entries(): (IfaceKey & ProbePort)[];
-}
-
 /** Persistent allocators of numbers that are never reused. */
 export interface MetaTable {
   read(): Meta;
@@ -139,7 +133,8 @@ export interface MetaTable {
 
 export interface SpoofMaps {
   readonly ifaces: IfaceTable;
-  readonly addresses: AddressTable;
+  /** Addresses beyond the two inline ones, and allowed prefixes. */
+  readonly addresses: OwnedTable<AddressGrant>;
   readonly counters: CounterTable;
   readonly nodeAddresses: ReplaceableSet<NodeAddress>;
   readonly networks: ReplaceableSet<Network>;
@@ -147,7 +142,8 @@ export interface SpoofMaps {
   readonly tunnelServices: ReplaceableSet<TunnelService>;
   /** CIDRs that quarantined pods may exchange packets with. */
   readonly allowedCidrs: ReplaceableSet<string>;
-  readonly probePorts: ProbePortTable;
+  /** Ports on which this node may still probe a quarantined pod. */
+  readonly probePorts: OwnedTable<ProbePort>;
   readonly meta: MetaTable;
   settings(): Settings;
   setSettings(settings: Settings): void;

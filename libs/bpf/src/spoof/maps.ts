@@ -14,12 +14,11 @@ import { EntryCount } from '../core/entry-count.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32 } from '../core/integers.ts';
 import {
-  type AddressTable,
   type CounterTable,
   type IfaceTable,
   type MetaTable,
   type NodeAddress,
-  type ProbePortTable,
+  type OwnedTable,
   type ReplaceableSet,
   SpoofError,
   type SpoofMaps,
@@ -48,10 +47,8 @@ import {
   encodeTunnelService,
   type IfaceKey,
   type IfaceRecord,
-  type Network,
   type ProbePort,
   type Settings,
-  type TunnelService,
 } from './encode.ts';
 import { type FastPathCache, fastPathCache } from './fast-path-cache.ts';
 import { CountersLayout, TunnelPortsLayout } from './layout.gen.ts';
@@ -112,15 +109,6 @@ function replaceEntries(map: BpfMap, wanted: readonly Entry[], isMine: (key: Buf
   return changed;
 }
 
-const isOf =
-  <T extends IfaceKey>(wanted: IfaceKey, decode: (key: Buffer) => T) =>
-  (key: Buffer): boolean => {
-    const found = decode(key);
-    return found.ifindex === wanted.ifindex && found.generation === wanted.generation;
-  };
-
-const decodeAddressKey = (key: Buffer): IfaceKey => decodeAddressGrant(key, ZERO);
-
 function sumOfCpus(map: BpfMap, index: number): bigint {
   const block = map.get(encodeU32(index));
   return block === null ? 0n : map.perCpu(block).reduce((sum, value) => sum + value.readBigUInt64LE(0), 0n);
@@ -176,46 +164,35 @@ function ifaceTable(map: BpfMap, cache: FastPathCache | null): IfaceTable {
   };
 }
 
-function addressTable(map: BpfMap): AddressTable {
+/** Entries of all interfaces; those of one are replaced together. */
+function ownedTable<T>(
+  map: BpfMap,
+  encode: (key: IfaceKey, item: T) => Entry,
+  decode: (key: Buffer, value: Buffer) => IfaceKey & T,
+): OwnedTable<T> {
+  const isOf = (wanted: IfaceKey) => (key: Buffer) => {
+    const found = decode(key, ZERO);
+    return found.ifindex === wanted.ifindex && found.generation === wanted.generation;
+  };
   return {
-    replace: (key: IfaceKey, grants: readonly AddressGrant[]) =>
+    replace: (key, items) =>
       replaceEntries(
         map,
-        grants.map((grant) => encodeAddressGrant(key, grant)),
-        isOf(key, decodeAddressKey),
+        items.map((item) => encode(key, item)),
+        isOf(key),
       ),
-    entries: () => map.entries().map(([key, value]) => decodeAddressGrant(key, value)),
+    entries: () => map.entries().map(([key, value]) => decode(key, value)),
   };
 }
 
-function probePortTable(map: BpfMap): ProbePortTable {
-  return {
-    replace: (key: IfaceKey, probes: readonly ProbePort[]) =>
-      replaceEntries(
-        map,
-        probes.map((probe) => ({ key: encodeProbeKey(key, probe), value: encodeU32(1) })),
-        isOf(key, decodeProbeKey),
-      ),
-    entries: () => map.entries().map(([key]) => decodeProbeKey(key)),
-  };
-}
-
-function nodeAddressSet(map: BpfMap): ReplaceableSet<NodeAddress> {
-  return {
-    replace: (items) =>
-      replaceEntries(
-        map,
-        items.map(({ address, thisNode }) => ({
-          key: parseAddress(address),
-          value: encodeU32(thisNode ? NODE_THIS : NODE_OTHER),
-        })),
-      ),
-    entries: () =>
-      map
-        .entries()
-        .map(([key, value]) => ({ address: formatAddress(key), thisNode: value.readUInt32LE(0) === NODE_THIS })),
-  };
-}
+const encodeNodeAddress = ({ address, thisNode }: NodeAddress): Entry => ({
+  key: parseAddress(address),
+  value: encodeU32(thisNode ? NODE_THIS : NODE_OTHER),
+});
+const decodeNodeAddress = (key: Buffer, value: Buffer): NodeAddress => ({
+  address: formatAddress(key),
+  thisNode: value.readUInt32LE(0) === NODE_THIS,
+});
 
 const TUNNEL_FIELDS = { vxlan: TunnelPortsLayout.vxlan, geneve: TunnelPortsLayout.geneve } as const;
 
@@ -266,13 +243,6 @@ function entrySet<T>(
   };
 }
 
-function allowedCidrSet(map: BpfMap): ReplaceableSet<string> {
-  return {
-    replace: (items) => replaceEntries(map, items.map(encodeAllowedCidr)),
-    entries: () => map.entries().map(([key]) => decodeCidrKey(key)),
-  };
-}
-
 function metaTable(map: BpfMap): MetaTable {
   const read = () => decodeMeta(map.get(ZERO)!);
   return {
@@ -306,14 +276,18 @@ export function spoofMaps(raw: RawMaps): SpoofMaps {
   });
   return {
     ifaces: ifaceTable(raw.ifaces, raw.cards && fastPathCache(raw.cards)),
-    addresses: addressTable(raw.addresses),
+    addresses: ownedTable<AddressGrant>(raw.addresses, encodeAddressGrant, decodeAddressGrant),
     counters: counterTable(raw.counters),
-    nodeAddresses: nodeAddressSet(raw.node_addresses),
-    networks: entrySet<Network>(raw.networks, encodeNetwork, decodeNetwork),
+    nodeAddresses: entrySet(raw.node_addresses, encodeNodeAddress, decodeNodeAddress),
+    networks: entrySet(raw.networks, encodeNetwork, decodeNetwork),
     tunnelPorts: tunnelPortSet(raw.tunnel_ports),
-    tunnelServices: entrySet<TunnelService>(raw.tunnel_services, encodeTunnelService, decodeTunnelService),
-    allowedCidrs: allowedCidrSet(raw.allowed_cidrs),
-    probePorts: probePortTable(raw.probe_ports),
+    tunnelServices: entrySet(raw.tunnel_services, encodeTunnelService, decodeTunnelService),
+    allowedCidrs: entrySet(raw.allowed_cidrs, encodeAllowedCidr, decodeCidrKey),
+    probePorts: ownedTable<ProbePort>(
+      raw.probe_ports,
+      (key, probe) => ({ key: encodeProbeKey(key, probe), value: encodeU32(1) }),
+      decodeProbeKey,
+    ),
     meta: metaTable(raw.meta),
     settings: () => decodeSettings(raw.settings.get(ZERO)!),
     setSettings: (settings: Settings) => raw.settings.set(ZERO, encodeSettings(settings)),
