@@ -16,25 +16,18 @@ export interface PodRefWithUid {
 interface CallOptions {
   signal?: AbortSignal;
   timeoutMs?: number;
-  /** Validate on the server without changing anything. */
-  dryRun?: boolean;
 }
 
 const podPath = (pod: { namespace: string; name: string }) =>
   apiPath`/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
-const dryRunQuery = (options: CallOptions) => ({ dryRun: options.dryRun ? 'All' : undefined });
 const timing = ({ signal, timeoutMs }: CallOptions) => ({
   ...(signal ? { signal } : {}),
   ...(timeoutMs === undefined ? {} : { timeoutMs }),
 });
 
 /** Reads a pod; null if it does not exist. */
-export async function getPod(
-  client: KubeApi,
-  pod: { namespace: string; name: string },
-  options: CallOptions = {},
-): Promise<Pod | null> {
-  return nullOn('KUBE_NOT_FOUND', client.request<Pod>({ path: podPath(pod), ...timing(options) }));
+export async function getPod(client: KubeApi, pod: { namespace: string; name: string }): Promise<Pod | null> {
+  return nullOn('KUBE_NOT_FOUND', client.request<Pod>({ path: podPath(pod) }));
 }
 
 const METADATA_TYPE = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
@@ -46,12 +39,8 @@ const METADATA_TYPE = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v
 export async function getPodMetadata(
   client: KubeApi,
   pod: { namespace: string; name: string },
-  options: CallOptions = {},
 ): Promise<Pick<Pod, 'metadata'> | null> {
-  return nullOn(
-    'KUBE_NOT_FOUND',
-    client.request<Pod>({ path: podPath(pod), accept: METADATA_TYPE, ...timing(options) }),
-  );
+  return nullOn('KUBE_NOT_FOUND', client.request<Pod>({ path: podPath(pod), accept: METADATA_TYPE }));
 }
 
 /**
@@ -67,15 +56,12 @@ export async function patchPod(
     annotations?: Record<string, string | null>;
     resourceVersion?: string;
   },
-  options: CallOptions = {},
 ): Promise<Pod> {
   try {
     return await client.request<Pod>({
       verb: 'PATCH',
       path: podPath(pod),
-      query: dryRunQuery(options),
       body: { metadata: { uid: pod.uid, ...change } },
-      ...timing(options),
     });
   } catch (error) {
     throw asUidConflict(error, pod);
@@ -90,16 +76,13 @@ export async function patchPod(
 export async function deletePod(
   client: KubeApi,
   pod: PodRefWithUid & { resourceVersion?: string; gracePeriodSeconds?: number },
-  options: CallOptions = {},
 ): Promise<boolean> {
   const { uid, resourceVersion, gracePeriodSeconds } = pod;
   return doneOrGone(
     client.request({
       verb: 'DELETE',
       path: podPath(pod),
-      query: dryRunQuery(options),
       body: deleteOptions({ uid, resourceVersion, gracePeriodSeconds }),
-      ...timing(options),
     }),
   );
 }
@@ -113,7 +96,6 @@ export async function deletePod(
 export async function evictPod(
   client: KubeApi,
   pod: PodRefWithUid & { gracePeriodSeconds?: number },
-  options: CallOptions = {},
 ): Promise<boolean> {
   const { namespace, name, uid, gracePeriodSeconds } = pod;
   return doneOrGone(
@@ -124,15 +106,11 @@ export async function evictPod(
         apiVersion: 'policy/v1',
         kind: 'Eviction',
         metadata: { name, namespace },
-        deleteOptions: {
-          ...deleteOptions({ uid, gracePeriodSeconds }),
-          ...(options.dryRun ? { dryRun: ['All'] } : {}),
-        },
+        deleteOptions: deleteOptions({ uid, gracePeriodSeconds }),
       },
       // With the UID as precondition, a second eviction of the same pod has no further effect.
       idempotent: true,
       retryTooManyRequests: false,
-      ...timing(options),
     }),
   );
 }
@@ -152,7 +130,6 @@ export async function replaceTaints(
   return client.request<Node>({
     verb: 'PATCH',
     path: apiPath`/api/v1/nodes/${name}`,
-    query: dryRunQuery(options),
     body: { metadata: { uid, resourceVersion }, spec: { taints: taints.length > 0 ? taints : null } },
     ...timing(options),
   });
@@ -200,13 +177,12 @@ export interface PodEvent {
 }
 
 /** Creates an Event on a pod. @returns false if it already exists */
-export async function createEvent(client: KubeApi, event: PodEvent, options: CallOptions = {}): Promise<boolean> {
+export async function createEvent(client: KubeApi, event: PodEvent): Promise<boolean> {
   const time = new Date(event.timeMs).toISOString();
   try {
     await client.request({
       verb: 'POST',
       path: apiPath`/api/v1/namespaces/${event.pod.namespace}/events`,
-      query: dryRunQuery(options),
       body: {
         apiVersion: 'v1',
         kind: 'Event',
@@ -221,7 +197,6 @@ export async function createEvent(client: KubeApi, event: PodEvent, options: Cal
         count: 1,
       },
       idempotent: true,
-      ...timing(options),
     });
     return true;
   } catch (error) {
@@ -233,9 +208,9 @@ export async function createEvent(client: KubeApi, event: PodEvent, options: Cal
 const policyPath = (namespace: string) => apiPath`/apis/networking.k8s.io/v1/namespaces/${namespace}/networkpolicies`;
 
 /** Reads a network policy; null if it does not exist. */
-export function getNetworkPolicy(client: KubeApi, namespace: string, name: string, options: CallOptions = {}) {
+export function getNetworkPolicy(client: KubeApi, namespace: string, name: string) {
   const path = policyPath(namespace) + apiPath`/${name}`;
-  return nullOn('KUBE_NOT_FOUND', client.request<KubeObject & { spec?: unknown }>({ path, ...timing(options) }));
+  return nullOn('KUBE_NOT_FOUND', client.request<KubeObject & { spec?: unknown }>({ path }));
 }
 
 /**
@@ -245,15 +220,12 @@ export function getNetworkPolicy(client: KubeApi, namespace: string, name: strin
 export function createNetworkPolicy(
   client: KubeApi,
   policy: { metadata: { namespace: string; name: string } & Record<string, unknown>; spec: unknown },
-  options: CallOptions = {},
 ): Promise<KubeObject> {
   return client.request<KubeObject>({
     verb: 'POST',
     path: policyPath(policy.metadata.namespace),
-    query: dryRunQuery(options),
     body: { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', ...policy },
     idempotent: true,
-    ...timing(options),
   });
 }
 
@@ -261,27 +233,19 @@ export function createNetworkPolicy(
 export function deleteNetworkPolicy(
   client: KubeApi,
   policy: { namespace: string; name: string; uid?: string },
-  options: CallOptions = {},
 ): Promise<boolean> {
   return doneOrGone(
     client.request({
       verb: 'DELETE',
       path: policyPath(policy.namespace) + apiPath`/${policy.name}`,
-      query: dryRunQuery(options),
       ...(policy.uid === undefined ? {} : { body: deleteOptions({ uid: policy.uid }) }),
-      ...timing(options),
     }),
   );
 }
 
 /** Reads an object of any kind by path; null if it does not exist. */
-export function getObject<T = KubeObject>(
-  client: KubeApi,
-  path: string,
-  options: CallOptions & { accept?: string } = {},
-): Promise<T | null> {
-  const accept = options.accept === undefined ? {} : { accept: options.accept };
-  return nullOn('KUBE_NOT_FOUND', client.request<T>({ path, ...accept, ...timing(options) }));
+export function getObject<T = KubeObject>(client: KubeApi, path: string, options: CallOptions = {}): Promise<T | null> {
+  return nullOn('KUBE_NOT_FOUND', client.request<T>({ path, ...timing(options) }));
 }
 
 function deleteOptions(from: {
