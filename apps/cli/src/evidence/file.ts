@@ -14,14 +14,25 @@ export async function* linesIn(file: string): AsyncGenerator<string> {
   for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      yield Buffer.concat([...left, chunk.subarray(start, end)]).toString('utf8');
+      yield textOf(Buffer.concat([...left, chunk.subarray(start, end)]));
       [left, length, start] = [[], 0, end + 1];
     }
     left.push(chunk.subarray(start));
     length += chunk.length - start;
     if (length > MAX_LINE_BYTES) break;
   }
-  if (length > 0) yield Buffer.concat(left).toString('utf8');
+  if (length > 0) yield textOf(Buffer.concat(left));
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of a line; empty, which no line is, if it is not UTF-8. */
+function textOf(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return '';
+  }
 }
 
 /** An Ed25519 key in PEM. @throws CliError CLI_USAGE; errors of the file */

@@ -7,7 +7,7 @@
  * that is not a bundle is a report with failures, not an error.
  */
 import type { KeyObject } from 'node:crypto';
-import { type StreamMessage, violationNode } from '@bailiff/bus';
+import { encodeToken, type StreamMessage } from '@bailiff/bus';
 import { FOLD_VERSION } from '@bailiff/correlation';
 import {
   decodeWithLookup,
@@ -162,8 +162,11 @@ class Verification {
     }
     if (stream !== 'VIOLATIONS') return null;
     if (storedAt < header.from || storedAt > header.until) return 'it is not in the range of the header';
-    const node = violationNode(subject) ?? '';
-    return header.nodes && !header.nodes.includes(node) ? `the header does not name its node ${node}` : null;
+    const words = subject.split('.');
+    const node = words.length === 6 ? (words[4] ?? '') : '';
+    return header.nodes && !header.nodes.map(encodeToken).includes(node)
+      ? `the header does not name its node ${node}`
+      : null;
   }
 
   async #decode<N extends MessageName>(message: StreamMessage, name: N, check: CheckName, into: Messages[N][]) {

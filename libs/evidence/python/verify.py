@@ -1,0 +1,640 @@
+#!/usr/bin/env python3
+"""Verifies a file of evidence of Bailiff: a second implementation of docs/evidence-format.md.
+
+It uses the standard library alone and shares no code with the first one. It does not judge frames again, so
+`judged` is always skipped. Usage: verify.py FILE [--key PUBLIC.pem] [--log-key KEY]... [--head FILE]
+"""
+import argparse
+import base64
+import hashlib
+import json
+import re
+import sys
+
+CHECKS = ["format", "signature", "records", "content", "digest", "log-head", "inclusion", "consistency",
+          "verdict", "evidence", "judged", "responses"]
+STREAMS = ["CONFIG_LOG", "KV_bailiff_pods", "DEAD_LETTERS", "VERDICTS", "VIOLATIONS", "RESPONSES"]
+LOGGED = {"CONFIG_LOG", "VIOLATIONS", "VERDICTS", "RESPONSES"}
+SCHEMAS = "KV_bailiff_schemas"
+MAX_LINE = 8 * 1024 * 1024
+
+
+class Invalid(Exception):
+    """A line is not valid."""
+
+
+class Broken(Exception):
+    """A record breaks a rule of records."""
+
+
+# --- Ed25519 (RFC 8032, section 5.1) -----------------------------------------------------------------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+
+
+def add(a, b):
+    u, v = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = v - u, d - c, d + c, v + u
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def multiply(scalar, point):
+    result = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            result = add(result, point)
+        point = add(point, point)
+        scalar >>= 1
+    return result
+
+
+def point_of(data):
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (2**255 - 1)
+    if y >= P:
+        return None
+    x2 = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(x2, (P + 3) // 8, P)
+    if (x * x - x2) % P:
+        x = x * ROOT % P
+    if (x * x - x2) % P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+BASE = point_of((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+
+def is_signed(public, message, signature):
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    a, r, s = point_of(public), point_of(signature[:32]), int.from_bytes(signature[32:], "little")
+    if a is None or r is None or s >= L:
+        return False
+    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
+    left, right = multiply(s, BASE), add(r, multiply(h, a))
+    return not ((left[0] * right[2] - right[0] * left[2]) % P or (left[1] * right[2] - right[1] * left[2]) % P)
+
+
+# --- lines -------------------------------------------------------------------------------------------------
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def decoded(text):
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Invalid("not base64") from error
+    if base64.b64encode(data).decode() != text:
+        raise Invalid("base64 is not canonical")
+    return data
+
+
+def no_constant(name):
+    raise Invalid(f"{name} is not JSON")
+
+
+def parse(text):
+    try:
+        return json.loads(text, parse_constant=no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("not JSON") from error
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def need(condition, why):
+    if not condition:
+        raise Invalid(why)
+
+
+def whole(value):
+    return type(value) is int and 0 <= value < 2**53
+
+
+def matches(pattern, value):
+    return isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+def fields(value, names, optional=()):
+    need(isinstance(value, dict), "not an object")
+    need(set(names) <= set(value) <= set(names) | set(optional), "it lacks a field, or has another one")
+    return value
+
+
+HEX = "[0-9a-f]{64}"
+
+
+def parse_header(line):
+    header = fields(parse(line), ["format", "verdictId", "fold", "nodes", "from", "until", "lettersSince", "created",
+                                  "exportedAt", "exporter"])
+    need(header["format"] == "bailiff-evidence/1", "another format")
+    need(matches("[0-9a-f]{32}", header["verdictId"]), "verdictId")
+    need(all(whole(header[name]) for name in ("fold", "from", "until", "lettersSince", "exportedAt")), "a number")
+    nodes, created = header["nodes"], header["created"]
+    need(nodes is None or isinstance(nodes, list) and all(isinstance(one, str) for one in nodes), "nodes")
+    need(isinstance(created, dict) and all(whole(one) for one in created.values()), "created")
+    need(isinstance(header["exporter"], str), "exporter")
+    return header
+
+
+def parse_part(part):
+    if isinstance(part, str):
+        decoded(part)
+        return
+    need(isinstance(part, dict), "a part")
+    need(part.get("class") in ("argument", "address", "unreadable"), "class")
+    if "hash" in part:
+        need(matches(HEX, fields(part, ["class", "hash"])["hash"]), "hash")
+        return
+    fields(part, ["class", "salt", "data"])
+    need(isinstance(part["salt"], str) and isinstance(part["data"], str), "a part")
+    decoded(part["salt"]), decoded(part["data"])
+
+
+RECORD = ["stream", "sequence", "storedAt", "subject", "headers", "sha256", "parts", "proof"]
+
+
+def parse_record(line):
+    record = fields(parse(line), [name for name in RECORD if name not in ("headers", "proof")], ("headers", "proof"))
+    need(isinstance(record["stream"], str), "stream")
+    need(whole(record["sequence"]) and whole(record["storedAt"]), "a number")
+    need(matches(r"\S+", record["subject"]) and matches(HEX, record["sha256"]), "subject or sha256")
+    if "headers" in record:
+        need(isinstance(record["headers"], str), "headers")
+        decoded(record["headers"])
+    need(isinstance(record["parts"], list) and isinstance(record.get("proof", ""), str), "parts or proof")
+    for part in record["parts"]:
+        parse_part(part)
+    parts = [one if isinstance(one, str) else {name: one[name] for name in ("class", "salt", "data", "hash") if name in one}
+             for one in record["parts"]]
+    ordered = {name: parts if name == "parts" else record[name] for name in RECORD if name in record}
+    need(compact(ordered) == line, "not in the single form")
+    return record
+
+
+def parse_envelope(line):
+    envelope = fields(parse(line), ["payloadType", "payload", "signatures"])
+    need(isinstance(envelope["payloadType"], str) and isinstance(envelope["payload"], str), "envelope")
+    need(isinstance(envelope["signatures"], list) and len(envelope["signatures"]) <= 16, "signatures")
+    for one in envelope["signatures"]:
+        fields(one, ["keyid", "sig"])
+        need(isinstance(one["keyid"], str) and isinstance(one["sig"], str), "a signature")
+        decoded(one["sig"])
+    signatures = [{"keyid": one["keyid"], "sig": one["sig"]} for one in envelope["signatures"]]
+    ordered = {"payloadType": envelope["payloadType"], "payload": envelope["payload"], "signatures": signatures}
+    need(compact(ordered) == line, "not in the single form")
+    payload = decoded(envelope["payload"])
+    try:
+        statement = fields(parse(payload.decode()), ["_type", "subject", "predicateType", "predicate"])
+    except UnicodeDecodeError as error:
+        raise Invalid("the payload is not text") from error
+    need(statement["_type"] == "https://in-toto.io/Statement/v1", "_type")
+    need(statement["predicateType"] == "https://bailiff.dev/evidence/v1", "predicateType")
+    subject, predicate = statement["subject"], fields(statement["predicate"], ["records", "positions", "log"])
+    need(isinstance(subject, list) and len(subject) == 1, "subject")
+    need(isinstance(fields(subject[0], ["name", "digest"])["name"], str), "name")
+    need(matches(HEX, fields(subject[0]["digest"], ["sha256"])["sha256"]), "digest")
+    need(isinstance(predicate["records"], dict) and all(map(whole, predicate["records"].values())), "records")
+    need(isinstance(predicate["positions"], dict), "positions")
+    for one in predicate["positions"].values():
+        need(all(whole(one[name]) for name in fields(one, ["first", "last"])), "positions")
+    log = predicate["log"]
+    if log is not None:
+        fields(log, ["origin", "size", "root"])
+        need(isinstance(log["origin"], str) and whole(log["size"]) and isinstance(log["root"], str), "log")
+    return envelope, payload, statement
+
+
+# --- hashes of records -------------------------------------------------------------------------------------
+
+def hash_of(part):
+    if isinstance(part, str):
+        return "open " + sha256(decoded(part)).hex()
+    if "hash" in part:
+        return f"{part['class']} {part['hash']}"
+    return f"{part['class']} {sha256(decoded(part['salt']) + decoded(part['data'])).hex()}"
+
+
+def entry_of(record, created):
+    block = sha256(decoded(record["headers"]) if "headers" in record else b"").hex()
+    lines = ["bailiff-log-entry/1", record["stream"], created, record["sequence"], record["storedAt"],
+             record["subject"], block, record["sha256"]]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def record_hash(record, created):
+    parts = "".join(f"{hash_of(part)}\n" for part in record["parts"]).encode()
+    return sha256(b"bailiff-record/1\n" + entry_of(record, created) + parts)
+
+
+def content_of(record):
+    content = b""
+    for part in record["parts"]:
+        if isinstance(part, str):
+            content += decoded(part)
+        elif "data" in part:
+            content += decoded(part["data"])
+        else:
+            text = f"r:{part['hash'][:12]}".encode()
+            content += text if record["stream"] == "KV_bailiff_pods" else bytes([28]) + text
+    return content
+
+
+def is_redacted(record):
+    return any(not isinstance(part, str) and "hash" in part for part in record["parts"])
+
+
+# --- Avro --------------------------------------------------------------------------------------------------
+
+class Reader:
+    def __init__(self, data, schema):
+        self.data, self.at, self.named = data, 10, {}
+        self.define(schema)
+
+    def define(self, schema):
+        if isinstance(schema, list):
+            for one in schema:
+                self.define(one)
+        elif isinstance(schema, dict):
+            if "name" in schema and isinstance(schema.get("type"), str):
+                self.named[schema["name"].split(".")[-1]] = schema
+            for name in ("fields", "type", "items", "values"):
+                self.define(schema.get(name))
+
+    def take(self, count):
+        if count < 0 or self.at + count > len(self.data):
+            raise ValueError("cut off")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def long(self):
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return (value >> 1) ^ -(value & 1)
+            shift += 7
+            if shift > 63:
+                raise ValueError("a number is too long")
+
+    def items(self, schema):
+        values = []
+        while count := self.long():
+            if count < 0:
+                count = -count
+                self.long()
+            values += [self.value(schema) for _ in range(count)]
+        return values
+
+    def value(self, schema):
+        if isinstance(schema, list):
+            branch = self.long()
+            if not 0 <= branch < len(schema):
+                raise ValueError("a union has no such branch")
+            return self.value(schema[branch])
+        kind = schema["type"] if isinstance(schema, dict) else schema
+        if not isinstance(kind, str):
+            return self.value(kind)
+        if kind == "record":
+            return {field["name"]: self.value(field["type"]) for field in schema["fields"]}
+        if kind == "array":
+            return self.items(schema["items"])
+        if kind in ("int", "long", "enum"):
+            return self.long()
+        if kind == "string":
+            return self.take(self.long()).decode()
+        if kind == "bytes":
+            return self.take(self.long())
+        if kind in ("null", "boolean", "float", "double"):
+            return self.take({"null": 0, "boolean": 1, "float": 4, "double": 8}[kind])
+        return self.value(self.named[kind.split(".")[-1]])
+
+
+def decode(data, schemas, name):
+    """The value of a message; None if it is not one of this name."""
+    try:
+        schema = parse(schemas[data[2:10][::-1].hex()]) if data[:2] == b"\xc3\x01" else None
+        if schema is None or schema["name"].split(".")[-1] != name:
+            return None
+        reader = Reader(data, schema)
+        value = reader.value(schema)
+        return value if reader.at == len(data) else None
+    except (KeyError, ValueError, TypeError, Invalid):
+        return None
+
+
+# --- log ---------------------------------------------------------------------------------------------------
+
+NUMBER = "(0|[1-9][0-9]{0,14})"
+
+
+def hash_in(text):
+    data = decoded(text)
+    need(len(data) == 32, "a hash does not have 32 bytes")
+    return data
+
+
+def parse_checkpoint(text):
+    lines = text.split("\n")
+    need(len(lines) == 4 and lines[0] and lines[3] == "" and matches(NUMBER, lines[1]), "not a checkpoint")
+    return {"origin": lines[0], "size": int(lines[1]), "root": hash_in(lines[2])}
+
+
+def parse_proof(text):
+    head, found, note = text.partition("\n\n")
+    lines = head.split("\n")
+    need(found and lines[0] == "c2sp.org/tlog-proof@v1" and len(lines) > 1, "not a proof")
+    need(lines[1].startswith("index ") and matches(NUMBER, lines[1][6:]), "not a proof")
+    return int(lines[1][6:]), [hash_in(line) for line in lines[2:]], note
+
+
+def node(left, right):
+    return sha256(b"\x01" + left + right)
+
+
+def root_by(leaf, index, size, proof):
+    """The root that an inclusion proof gives (RFC 9162, section 2.1.3.2)."""
+    if index >= size:
+        return None
+    low, high, value = index, size - 1, leaf
+    for sibling in proof:
+        if high == 0:
+            return None
+        if low & 1 or low == high:
+            value = node(sibling, value)
+            while not low & 1 and low:
+                low, high = low >> 1, high >> 1
+        else:
+            value = node(value, sibling)
+        low, high = low >> 1, high >> 1
+    return value if high == 0 else None
+
+
+def parse_log_key(text):
+    name, _, rest = text.strip().partition("+")
+    identity, _, key = rest.partition("+")
+    data = base64.b64decode(key)
+    if len(data) != 33 or data[0] != 1 or sha256(f"{name}\n".encode() + data)[:4].hex() != identity:
+        raise SystemExit("not a verifier key of Ed25519")
+    return name, data[1:]
+
+
+def open_note(note, keys):
+    """The text of a note that one of the keys signed; None if none did."""
+    text, found, signatures = note.rpartition("\n\n")
+    text += "\n"
+    lines = signatures[:-1].split("\n")
+    if not found or not signatures.endswith("\n") or len(lines) > 16:
+        return None
+    for line in lines:
+        match = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
+        if not match:
+            return None
+        try:
+            data = decoded(match[2])
+        except Invalid:
+            data = b""
+        for name, key in keys:
+            if name == match[1] and data[:4] == sha256(f"{name}\n".encode() + b"\x01" + key)[:4]:
+                return text if is_signed(key, text.encode(), data[4:]) else None
+    return None
+
+
+# --- verification ------------------------------------------------------------------------------------------
+
+class Verifier:
+    def __init__(self, key=None, log_keys=(), head=None):
+        self.key, self.log_keys, self.known = key, list(log_keys), head
+        self.failed, self.other = {}, {}
+        self.header = self.envelope = self.note = self.log_head = None
+        self.digest, self.counts, self.schemas = hashlib.sha256(), {}, {}
+        self.stream, self.sequence, self.missing = 0, -1, set()
+        self.verdicts, self.responses, self.without = [], [], 0
+
+    def fail(self, name, detail):
+        self.failed.setdefault(name, detail)
+
+    def decide(self, name, outcome, detail=""):
+        self.other[name] = (outcome, detail)
+
+    def verify(self, lines):
+        number, complete = 0, False
+        try:
+            for number, line in enumerate(lines, 1):
+                self.take(line)
+            need(number > 0, "the file is empty")
+            need(self.envelope, "the file ends before its envelope")
+            complete = True
+        except Invalid as error:
+            self.fail("format", f"line {number}: {error}")
+        except Broken as error:
+            self.fail("records", f"line {number}: {error}")
+        if complete:
+            self.conclude()
+        skipped = ("SKIP", "needs a file that can be read up to here")
+        return [(name, "FAIL", self.failed[name]) if name in self.failed else (name, *self.other.get(name, skipped))
+                for name in CHECKS]
+
+    def take(self, line):
+        need(len(line) <= MAX_LINE, "the line is too long")
+        need(self.envelope is None, "it follows the envelope")
+        if self.header is None:
+            self.header = parse_header(line)
+            self.digest.update(sha256(line.encode()))
+        elif line.startswith('{"payloadType":'):
+            self.envelope = parse_envelope(line)
+        else:
+            self.take_record(parse_record(line))
+
+    def take_record(self, record):
+        self.check_place(record)
+        stream = record["stream"]
+        created, content = self.header["created"][stream], content_of(record)
+        self.digest.update(record_hash(record, created))
+        self.counts[stream] = self.counts.get(stream, 0) + 1
+        if not is_redacted(record) and sha256(content).hex() != record["sha256"]:
+            self.fail("content", f"{stream} {record['sequence']}")
+        self.check_proof(record, entry_of(record, created))
+        if stream == SCHEMAS:
+            self.schemas[record["subject"].rpartition(".fp-")[2]] = content.decode(errors="replace")
+        elif stream == "VERDICTS":
+            verdict = decode(content, self.schemas, "Verdict")
+            if verdict is None:
+                self.fail("verdict", "it cannot be decoded")
+            else:
+                self.verdicts.append(verdict)
+                self.missing = {piece["streamSequence"] for piece in self.verdicts[0]["evidence"]}
+        elif stream == "RESPONSES":
+            response = decode(content, self.schemas, "Response")
+            if response is None:
+                self.fail("responses", f"{record['sequence']} cannot be decoded")
+            else:
+                self.responses.append(response)
+
+    def check_place(self, record):
+        stream, sequence = record["stream"], record["sequence"]
+        if stream not in self.header["created"]:
+            raise Broken("the header does not name its stream")
+        if stream == SCHEMAS:
+            return
+        if stream not in STREAMS or STREAMS.index(stream) < self.stream:
+            raise Broken("its stream is out of order")
+        if STREAMS.index(stream) == self.stream and sequence <= self.sequence:
+            raise Broken("its sequence is out of order")
+        self.stream, self.sequence = STREAMS.index(stream), sequence
+        if stream != "VIOLATIONS":
+            return
+        if not self.header["from"] <= record["storedAt"] <= self.header["until"]:
+            raise Broken("it is out of range")
+        words, nodes = record["subject"].split("."), self.header["nodes"]
+        name = words[4] if len(words) == 6 else ""
+        if nodes is not None and name not in [one.replace(".", "_") for one in nodes]:
+            raise Broken("it is of another node")
+        self.missing.discard(sequence)
+
+    def check_proof(self, record, entry):
+        if record["stream"] not in LOGGED:
+            need("proof" not in record, "a record of this stream has no proof")
+            return
+        if "proof" not in record:
+            self.without += 1
+            return
+        index, hashes, note = parse_proof(record["proof"])
+        if self.note is None:
+            self.note, self.log_head = note, parse_checkpoint(note.rpartition("\n\n")[0] + "\n")
+        if note != self.note:
+            self.fail("log-head", "the proofs have different heads")
+        elif root_by(sha256(b"\x00" + entry), index, self.log_head["size"], hashes) != self.log_head["root"]:
+            self.fail("inclusion", f"{record['stream']} {record['sequence']}")
+
+    def conclude(self):
+        envelope, payload, statement = self.envelope
+        predicate, subject = statement["predicate"], statement["subject"][0]
+        if envelope["payloadType"] != "application/vnd.in-toto+json":
+            self.fail("format", "another payloadType")
+        self.decide("format", "PASS")
+        self.check_signature(envelope, payload)
+        if {**predicate["records"], **self.counts} != {**self.counts, **predicate["records"]}:
+            self.fail("records", "the numbers of records differ")
+        if any(count and not self.counts.get(stream) for stream, count in predicate["records"].items()):
+            self.fail("records", "a stream has no records")
+        if any(stream not in predicate["records"] for stream in self.counts):
+            self.fail("records", "the statement lacks a stream")
+        self.decide("records", "PASS")
+        self.decide("content", "PASS")
+        name = f"bailiff-verdict-{self.header['verdictId']}"
+        if subject["name"] != name or subject["digest"]["sha256"] != self.digest.hexdigest():
+            self.fail("digest", "name or digest differ")
+        self.decide("digest", "PASS")
+        self.check_log(predicate["log"])
+        identity = self.header["verdictId"]
+        if len(self.verdicts) != 1 or self.verdicts[0]["verdictId"] != identity:
+            self.fail("verdict", "not one verdict of this id")
+        self.decide("verdict", "PASS")
+        if self.missing:
+            self.fail("evidence", f"frames are missing: {sorted(self.missing)}")
+        if self.verdicts:
+            self.decide("evidence", "PASS")
+        if any(response["verdictId"] != identity for response in self.responses):
+            self.fail("responses", "one is to another verdict")
+        self.decide("responses", "PASS")
+        self.decide("judged", "SKIP", "needs the engine of Bailiff")
+
+    def check_signature(self, envelope, payload):
+        if self.key is None:
+            return self.decide("signature", "SKIP", "needs the exporter's public key")
+        if not envelope["signatures"]:
+            return self.decide("signature", "SKIP", "needs a signed statement")
+        kind = envelope["payloadType"].encode()
+        message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+        keyid = sha256(self.key).hex()
+        if any(one["keyid"] == keyid and is_signed(self.key[-32:], message, decoded(one["sig"]))
+               for one in envelope["signatures"]):
+            return self.decide("signature", "PASS")
+        return self.fail("signature", "this key did not sign the statement")
+
+    def check_log(self, stated):
+        head = self.log_head
+        if stated is None and self.note is None:
+            for name in ("log-head", "inclusion", "consistency"):
+                self.decide(name, "SKIP", "needs a log")
+            return
+        if stated is None or head is None:
+            self.fail("log-head", "proofs without a log in the statement, or the reverse")
+            return
+        if self.without:
+            self.fail("inclusion", f"{self.without} records have no proof")
+        self.decide("inclusion", "PASS")
+        if stated != {**head, "root": base64.b64encode(head["root"]).decode()}:
+            self.fail("log-head", "the head is not that of the statement")
+        if not self.log_keys:
+            self.decide("log-head", "SKIP", "needs the verifier key of the log")
+        elif open_note(self.note, [key for key in self.log_keys if key[0] == head["origin"]]) is None:
+            self.fail("log-head", "no key of the log signed the head")
+        self.other.setdefault("log-head", ("PASS", ""))
+        self.check_known(head)
+
+    def check_known(self, head):
+        if self.known is None:
+            return self.decide("consistency", "SKIP", "needs a head of the log that you kept")
+        text = open_note(self.known, self.log_keys)
+        known = parse_checkpoint(text) if text is not None else None
+        if known is None or known["origin"] != head["origin"]:
+            return self.fail("consistency", "the known head is not of this log")
+        if known["size"] != head["size"]:
+            return self.decide("consistency", "SKIP", "needs a proof between the two sizes")
+        if known["root"] != head["root"]:
+            return self.fail("consistency", "the log has two heads of this size")
+        return self.decide("consistency", "PASS")
+
+
+def lines_in(path):
+    with open(path, "rb") as file:
+        for line in iter(lambda: file.readline(MAX_LINE + 2), b""):
+            try:
+                yield line.removesuffix(b"\n").decode()
+            except UnicodeDecodeError as error:
+                raise Invalid("not UTF-8") from error
+
+
+def public_key(path):
+    """DER of the SubjectPublicKeyInfo in a PEM file."""
+    with open(path, encoding="ascii") as file:
+        der = base64.b64decode("".join(line.strip() for line in file if "-----" not in line))
+    if len(der) != 44 or not der.startswith(bytes.fromhex("302a300506032b6570032100")):
+        raise SystemExit(f"{path} is not a public Ed25519 key in PEM")
+    return der
+
+
+def main():
+    parser = argparse.ArgumentParser(description="verifies a file of evidence of Bailiff")
+    parser.add_argument("file", help="as `bailiff evidence export` writes it")
+    parser.add_argument("--key", help="public key of the exporter (Ed25519, PEM)")
+    parser.add_argument("--log-key", action="append", default=[], help="verifier key of the log")
+    parser.add_argument("--head", help="a head of the log that you kept")
+    flags = parser.parse_args()
+    known = None
+    if flags.head:
+        with open(flags.head, encoding="utf-8") as file:
+            known = file.read()
+    verifier = Verifier(public_key(flags.key) if flags.key else None, map(parse_log_key, flags.log_key), known)
+    outcomes = verifier.verify(lines_in(flags.file))
+    for name, outcome, detail in outcomes:
+        print(f"{outcome}  {name:12} {ascii(detail)[1:-1]}".rstrip())
+    sys.exit(10 if any(one[1] == "FAIL" for one in outcomes) else 11)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+// The verifier in Python, which was written from docs/evidence-format.md alone, gives the same outcomes as
+// this library for the same files.
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, it } from 'vitest';
+import { CLASSES, parseRecord, redact } from './format/record.ts';
+import { formatVerifierKey, verifierKey } from './log/note.ts';
+import { bundleOf, forge, MANIPULATIONS } from './manipulations.ts';
+import { EXPORTER, incident, keyOf, LOG, linesOf, MemoryLog, ORIGIN } from './testing.ts';
+import { verifyBundle } from './verify/verify.ts';
+
+const run = promisify(execFile);
+const PROGRAM = new URL('../python/verify.py', import.meta.url).pathname;
+const VECTOR = new URL('../vectors/honest.evidence', import.meta.url).pathname;
+const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-evidence-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const pemOf = (seed: number) => path.join(directory, `${seed}.pub`);
+for (const seed of [1, 9]) writeFileSync(pemOf(seed), keyOf(seed).publicKey.export({ format: 'pem', type: 'spki' }));
+const LOG_KEY = verifierKey(ORIGIN, LOG.privateKey);
+const bundle = bundleOf(1);
+
+interface Vector {
+  name: string;
+  lines: readonly string[];
+  /** Seed of the exporter's key; null: none is known. */
+  key?: number | null;
+  hasLogKey?: boolean;
+  head?: string;
+}
+
+const redactedLines = bundle.lines.map((line, index) =>
+  index === 0 || index === bundle.lines.length - 1 ? line : JSON.stringify(redact(parseRecord(line), CLASSES)),
+);
+const forked = new MemoryLog();
+while (forked.size < bundle.log.size) forked.append(Buffer.from('other'));
+
+function vectors(): Vector[] {
+  const all: Vector[] = [
+    { name: 'honest', lines: bundle.lines },
+    { name: 'honest, a known head', lines: bundle.lines, head: bundle.log.head() },
+    { name: 'an older known head', lines: bundle.lines, head: bundle.log.head(3) },
+    { name: 'another log', lines: bundle.lines, head: forked.head() },
+    { name: 'a known head of another key', lines: bundle.lines, head: bundle.log.head(3, keyOf(4).privateKey) },
+    { name: 'no key', lines: bundle.lines, key: null },
+    { name: 'another key', lines: bundle.lines, key: 9 },
+    { name: 'no key of the log', lines: bundle.lines, hasLogKey: false },
+    { name: 'no log', lines: linesOf(incident(2)) },
+    { name: 'not signed', lines: linesOf(incident(2), null, null) },
+    { name: 'redacted', lines: redactedLines },
+    { name: 'empty', lines: [] },
+    { name: 'an empty line', lines: [''] },
+    { name: 'deep', lines: ['['.repeat(50_000)] },
+    { name: 'a header alone', lines: bundle.lines.slice(0, 1) },
+    { name: 'two statements', lines: [...bundle.lines, bundle.lines.at(-1) as string] },
+  ];
+  let random = 7;
+  const pick = (most: number) => {
+    random = (Math.imul(random, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((random / 2 ** 32) * most);
+  };
+  for (const kind of MANIPULATIONS) {
+    for (let n = 0; n < 2; n++) all.push({ name: `${kind} ${n}`, lines: forge(kind, bundle, pick).lines });
+  }
+  return all;
+}
+
+async function inPython({ lines, key = 1, hasLogKey = true, head }: Vector, number: number) {
+  const file = path.join(directory, `${number}.evidence`);
+  writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
+  const known = path.join(directory, `${number}.head`);
+  if (head !== undefined) writeFileSync(known, head);
+  const args = [
+    ...[PROGRAM, file, ...(key === null ? [] : ['--key', pemOf(key)])],
+    ...(hasLogKey ? ['--log-key', formatVerifierKey(LOG_KEY)] : []),
+    ...(head === undefined ? [] : ['--head', known]),
+  ];
+  const { stdout } = await run('/usr/bin/python3', args).catch((error: { stdout: string; stderr: string }) => {
+    if (error.stderr !== '') throw new Error(error.stderr);
+    return error;
+  });
+  return Object.fromEntries(
+    stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/ +/, 2).reverse() as [string, string]),
+  );
+}
+
+async function here({ lines, key = 1, hasLogKey = true, head }: Vector) {
+  const publicKey = key === null ? null : keyOf(key).publicKey;
+  const options = { key: publicKey, logKeys: hasLogKey ? [LOG_KEY] : [], knownHead: head ?? null };
+  const { checks } = await verifyBundle(lines, options);
+  return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
+}
+
+describe('the second verifier', () => {
+  it('agrees about every vector, except that it does not judge again', async () => {
+    const all = vectors();
+    expect(all.length).toBeGreaterThan(55);
+    const disagreed: unknown[] = [];
+    const left = all.map((vector, number) => ({ vector, number }));
+    const work = async () => {
+      for (let one = left.shift(); one; one = left.shift()) {
+        const [first, second] = [await here(one.vector), await inPython(one.vector, one.number)];
+        const expected = { ...first, judged: 'SKIP' };
+        if (JSON.stringify(expected) !== JSON.stringify(second)) disagreed.push([one.vector.name, expected, second]);
+      }
+    };
+    await Promise.all([work(), work(), work()]);
+    expect(disagreed).toEqual([]);
+  });
+});
+
+describe('a file of this format', () => {
+  it('stays valid, and is judged to the same verdict, as long as format and fold have their versions', async () => {
+    const lines = readFileSync(VECTOR, 'utf8').trimEnd().split('\n');
+    const options = { key: EXPORTER.publicKey, logKeys: [LOG_KEY], knownHead: null };
+    const { checks } = await verifyBundle(lines, options);
+    expect(checks.filter(({ outcome }) => outcome !== 'PASS').map(({ name }) => name)).toEqual(['consistency']);
+  });
+});
