@@ -10,6 +10,11 @@
 export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   'apps/cli/src': [
     '.',
+    'version',
+    'completion',
+    'support-bundle',
+    'logs',
+    'top',
     'console',
     'timeline',
     'explain',
@@ -42,6 +47,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'rows',
     'session.ts',
     'bus',
+    'output.ts',
     'document.ts',
     'confirm.ts',
     'progress.ts',

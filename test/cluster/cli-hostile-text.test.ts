@@ -237,6 +237,10 @@ const OWN = [
   'schemas export',
   ...['init', 'rotate', 'show', 'render', 'install', 'uninstall'].map((step) => `credentials ${step}`),
   'lab',
+  'completion',
+  '__complete',
+  // test/cluster/cli-kubectl.test.ts
+  'logs',
   // It prints a link alone. test/cluster/console.test.ts looks at its pages.
   'console',
 ];
@@ -247,6 +251,14 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['events --limit 50 --json', ['vector', 'argument', 'tag', 'container']],
   ['verdicts', ['rule']],
   ['verdicts --json', ['reason', 'subject']],
+  ['verdicts -o yaml', ['reason', 'subject']],
+  ['verdicts -o name', []],
+  ['verdicts -o jsonpath={.items[*].rule}', ['rule']],
+  ['top pods', []],
+  ['top nodes', []],
+  ['top rules', ['rule']],
+  ['version', []],
+  ['support-bundle --out SUPPORT', []],
   ['responses', ['reason']],
   ['responses --json', ['argument', 'local', 'path']],
   ['explain shop/web-0', ['reason', 'argument', 'subject']],
@@ -297,6 +309,7 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['policy learn --pod shop/web-0 --for 1s', []],
   ['quarantine list', ['pod', 'reason']],
   ['quarantine list --json', ['pod', 'reason']],
+  ['quarantine list -o name', ['pod']],
   ['quarantine release shop/cart-1 --yes', []],
   ['disarm --node node-a --for 10m --reason EVIL --yes', []],
   ['doctor', ['key', 'problem', 'remedy']],
@@ -340,6 +353,7 @@ describe('hostile text - no command prints it unescaped', () => {
     files['DIR'] = path.join(world.directory, 'tree');
     files['BACKUP'] = path.join(world.directory, 'backup.tar');
     await hostileBackup(files['BACKUP']);
+    files['SUPPORT'] = path.join(world.directory, 'bundle.tar.gz');
     files['EVIL'] = evil('reason');
   });
   afterAll(async () => {

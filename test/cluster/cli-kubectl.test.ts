@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -75,6 +75,7 @@ const harness = () =>
       token: `token-${user}`,
       ...(allow ? { allow } : {}),
     })),
+    logOfPod: ({ name }) => `{"msg":"log of ${name}"}\n{"msg":"refused","password":"hunter22"}\n`,
     portOfPod: (_pod, port) => ({ host: '127.0.0.1', port: refuses ? 1 : port === 4222 ? nats.port : port }),
   });
 
@@ -228,6 +229,45 @@ it('port-forward - carries megabytes both ways, through a reader that pauses', a
   }
   expect(Buffer.concat(received).equals(sent)).toBe(true);
   echo.close();
+});
+
+describe('operations', () => {
+  it('logs - of every container, with its pod; a part that does not exist is named', async () => {
+    const line = 'bailiff-nats-0 nats: {"msg":"log of bailiff-nats-0"}';
+    const { exitCode, stdout, stderr } = await as('alice', 'logs');
+    expect([exitCode, stdout.split('\n')[0], stderr]).toEqual([0, line, '']);
+    expect((await as('alice', 'logs', 'nats', '--since', '10m')).stdout).toContain(line);
+    expect((await as('alice', 'logs', 'oracle')).stderr).toMatch(/no pods of oracle/);
+    expect(await as('stranger', 'logs')).toMatchObject({ exitCode: 4, stderr: expect.stringMatching(/is forbidden/) });
+  });
+
+  it('support-bundle - one file of its owner, with everything but secrets; never over another file', async () => {
+    const bundle = file('bundle.tar.gz');
+    const { exitCode, stdout } = await as('alice', 'support-bundle', '--out', bundle);
+    expect([exitCode, stdout]).toEqual([0, `${bundle}\n`]);
+    expect(statSync(bundle).mode & 0o777).toBe(0o600);
+    const { stdout: names } = await promisify(execFile)('tar', ['tzf', bundle]);
+    const parts = ['version.json', 'status.json', 'config.json', 'pods.json', 'logs/bailiff-nats-0-nats.log'];
+    expect(names.trim().split('\n')).toEqual(parts);
+    const { stdout: all } = await promisify(execFile)('tar', ['xzOf', bundle]);
+    expect(all).toContain('log of bailiff-nats-0');
+    // The control is in the log itself.
+    expect(all).not.toMatch(/hunter22|password-of-cli/);
+    expect(await as('alice', 'support-bundle', '--out', bundle)).toMatchObject({ exitCode: 2 });
+  });
+
+  it('version - client and cluster', async () => {
+    const { stdout } = await as('alice', 'version', '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({ client: '1.2.3', cluster: [{ part: 'nats-server' }], skew: [] });
+    expect(await runCli(['version', '--client', '-o', 'name'])).toMatchObject({ exitCode: 0 });
+  });
+
+  it('status --wait - ends when everything works, or after its time', async () => {
+    const startMs = performance.now();
+    // No service runs.
+    expect(await as('alice', 'status', '--wait', '1s')).toMatchObject({ exitCode: 7 });
+    expect(performance.now() - startMs).toBeGreaterThan(1_000);
+  });
 });
 
 describe('the package', () => {

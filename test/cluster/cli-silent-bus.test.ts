@@ -61,6 +61,10 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'policy rollback': [0, 'seen', ...YES],
   'policy explain': [0, 'shop/web-0'],
   timeline: [0, 'shop/web-0'],
+  top: [0, 'rules', '--since', 'all'],
+  version: [0],
+  // A bus that hangs is in the file; a second run finds the file.
+  'support-bundle': [0, '--out', 'DIRECTORY/bundle-UNIQUE.tar.gz'],
   replay: [0, '--since', 'all', '--speed', 'max'],
   'quarantine list': [0],
   'quarantine release': [0, 'shop/cart-1', ...YES],
@@ -83,6 +87,9 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'credentials install': 'asks the API server: below',
   'credentials uninstall': 'asks the API server: below',
   console: 'runs until a signal: console.test.ts takes its bus away',
+  completion: 'prints a text',
+  __complete: 'prints a text',
+  logs: 'asks the API server: cli-kubectl.test.ts',
   lab: 'hands over the terminal to another program',
 };
 
@@ -138,6 +145,7 @@ users: [{ name: u, user: { token: t } }]
 clusters: [{ name: c, cluster: { server: "https://127.0.0.1:PORT", insecure-skip-tls-verify: true } }]
 `;
 
+/** Names of files that a command must create. */
 const argsOf = (command: string, port: number, timeout: string): string[] => [
   ...command.split(' '),
   ...['--nats-url', `nats://127.0.0.1:${port}`, '--nats-password-file', world.passwordFile, '--timeout', timeout],

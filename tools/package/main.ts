@@ -28,7 +28,7 @@ function stage(directory: string): void {
   copyFileSync(path.join(ROOT, 'LICENSE'), path.join(directory, 'LICENSE'));
   copyFileSync(path.join(ROOT, 'apps/cli/README.md'), path.join(directory, 'README.md'));
   const description = 'Bailiff on a Kubernetes cluster: the bailiff command and the kubectl plugin';
-  const bin = { bailiff: 'bin/bailiff.mjs', 'kubectl-bailiff': 'bin/kubectl-bailiff.mjs' };
+  const { bin } = readJson('apps/cli/package.json') as { bin: Record<string, string> };
   const manifest = { name: '@bailiff/cli', version, license, description, type: 'module', bin, engines };
   writeFileSync(path.join(directory, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }

@@ -50,7 +50,7 @@ describe('command line', () => {
     [[], 2],
     [['evens'], 2],
     [['events', '--nope'], 2],
-    [['events', 'extra'], 2],
+    [['events', 'one', 'two'], 2],
     [['events', '--since', 'x'], 2],
     [['events', '--limit', '0'], 2],
     [['events', '--kind', 'x'], 2],

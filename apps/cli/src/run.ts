@@ -9,6 +9,7 @@ import { Command, CommanderError } from 'commander';
 import { register as backtest } from './backtest/command.ts';
 import { register as backup } from './backup/command.ts';
 import { register as bus } from './bus/command.ts';
+import { register as completion } from './completion/command.ts';
 import { register as config } from './config/command.ts';
 import { register as console } from './console/command.ts';
 import { register as credentials } from './credentials/command.ts';
@@ -18,6 +19,7 @@ import { register as events } from './events/command.ts';
 import { register as evidence } from './evidence/command.ts';
 import { register as explain } from './explain/command.ts';
 import { register as lab } from './lab/command.ts';
+import { register as logs } from './logs/command.ts';
 import { register as policy } from './policy/command.ts';
 import { register as quarantine } from './quarantine/command.ts';
 import { register as replay } from './replay/command.ts';
@@ -30,8 +32,11 @@ import { withBusOptions } from './shared/session.ts';
 import { fitHelp } from './shared/text/fit.ts';
 import { terminalSafe } from './shared/text/terminal.ts';
 import { register as status } from './status/command.ts';
+import { register as supportBundle } from './support-bundle/command.ts';
 import { register as timeline } from './timeline/command.ts';
+import { register as top } from './top/command.ts';
 import { register as verdicts } from './verdicts/command.ts';
+import { register as version } from './version/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -39,6 +44,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   events,
   verdicts,
   responses,
+  top,
   explain,
   evidence,
   config,
@@ -55,6 +61,10 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   schemas,
   credentials,
   lab,
+  logs,
+  supportBundle,
+  version,
+  completion,
 ];
 
 /** Exit code that shells use for a program ended by SIGINT. */

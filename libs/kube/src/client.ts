@@ -29,6 +29,8 @@ export interface RequestOptions {
   /** Type of the body. Default of a PATCH: `application/merge-patch+json`. */
   contentType?: string;
   accept?: string;
+  /** `text`: the body as it is. Default: JSON. */
+  as?: 'text';
   /** Timeout of one attempt. Default 15 s. */
   timeoutMs?: number;
   /** A larger response is KUBE_TOO_LARGE. Default 128 MiB. */
@@ -174,7 +176,8 @@ export class KubeClient implements KubeApi {
     return this.#authenticated(async (credentials) => {
       const answer = await exchange(credentials, plan);
       if (answer.status < 200 || answer.status > 299) throw refusal(answer, what);
-      return parse(answer.body.toString('utf8'), what);
+      const text = answer.body.toString('utf8');
+      return options.as === 'text' ? text : parse(text, what);
     });
   }
 

@@ -47,6 +47,9 @@ export interface Container {
 export interface ContainerStatus {
   name: string;
   containerID?: string;
+  restartCount?: number;
+  ready?: boolean;
+  image?: string;
 }
 export interface Pod extends KubeObject {
   spec?: {

@@ -31,10 +31,10 @@ const VERDICT_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
   { title: 'LEVEL' },
   { title: 'ABOUT', min: 14, cut: 'within' },
-  { title: 'RULE', min: 10 },
+  { title: 'RULE' },
   { title: 'SEEN/NEEDED', align: 'right' },
   { title: 'ID', spare: true },
-  { title: 'NODE', min: 8, spare: true },
+  { title: 'NODE', spare: true },
 ];
 
 const verdictCells = (verdict: TrialVerdict): Cell[] => [
@@ -52,7 +52,7 @@ const MOVED_COLUMNS: readonly Column[] = [
   { title: 'WOULD BE' },
   { title: 'LEVEL' },
   { title: 'ABOUT', min: 14, cut: 'within' },
-  { title: 'RULE', min: 10 },
+  { title: 'RULE' },
   { title: 'SEEN/NEEDED', align: 'right', spare: true },
   { title: 'ID', spare: true },
 ];
@@ -67,7 +67,7 @@ function movedCells({ before, after }: Pair): Cell[] {
 
 const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14, cut: 'within' },
+  { title: 'POD' },
   { title: 'ACTION' },
   { title: 'OUTCOME' },
   { title: 'BY POLICY', min: 8 },

@@ -71,7 +71,7 @@ const targetOf = (pod: PlacedPod): Target => ({
 });
 
 const COLUMNS: readonly Column[] = [
-  { title: 'SETTING', min: 18, cut: 'within' },
+  { title: 'SETTING' },
   { title: 'VALUE', min: 10 },
   { title: 'FROM', min: 14, cut: 'within' },
   { title: 'REV', align: 'right' },

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { type BusOptionValues, kubeconfigOf, Out, onBus } from '../shared/session.ts';
+import { type BusOptionValues, kubeconfigOf, onBus, outOf } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
 import { canary } from './canary.ts';
 import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
@@ -94,7 +94,7 @@ export function register(program: Command, io: CliIo): void {
     const groups = options.preflight
       ? [await machineGroup(options.cniResultsDir, options)]
       : await examine(io, command, options, partsOf(options.only));
-    const out = new Out(io);
+    const out = await outOf(io, command);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });
     else out.lines([...groups.flatMap((group) => [...groupLines(group, out.table), '']), verdictLine(groups)]);

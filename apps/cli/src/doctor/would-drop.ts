@@ -29,14 +29,14 @@ export interface Audited {
 type Group = TallyGroup<Audited>;
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14, cut: 'within' },
+  { title: 'POD' },
   { title: 'VECTOR' },
   { title: 'PACKETS', align: 'right' },
   { title: 'LAST (UTC)' },
   { title: 'NEWEST CLAIM', min: 12, spare: true },
   { title: 'SENT TO', min: 12, spare: true },
   { title: 'OWNER', min: 10, spare: true },
-  { title: 'NODE', min: 8, spare: true },
+  { title: 'NODE', spare: true },
 ];
 /** --json has up to MAX_GROUPS. */
 const MAX_ROWS = 50;

@@ -6,7 +6,14 @@ import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import {
+  type Listing,
+  type ListOptions,
+  parseListOptions,
+  runListing,
+  withListOptions,
+  withPod,
+} from '../shared/listing.ts';
 import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { InterfacePods } from './interface-pods.ts';
@@ -90,6 +97,7 @@ async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('events'))
     .description('violations: packets and operations that were denied or audited')
+    .argument('[pod]', 'as --pod')
     .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
@@ -97,7 +105,8 @@ export function register(program: Command, io: CliIo): void {
     .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>; with --kind lsm also <policy>')
     .option('--action <action>', 'drop or audit')
     .addHelpText('after', EXAMPLES);
-  onBus(command, io, (options: Options) => {
+  onBus(command, io, (given: Options, pod: string | undefined) => {
+    const options = withPod(given, pod);
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
     return (session) => runListing(session, eventListing(session, filter, request.sinceMs), request);

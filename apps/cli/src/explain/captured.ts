@@ -18,7 +18,7 @@ export const PROCESS_COLUMNS: readonly Column[] = [
   { title: 'PID', align: 'right' },
   { title: 'UID', align: 'right' },
   { title: 'STARTED (UTC)' },
-  { title: 'CONTAINER', min: 6, cut: 'within' },
+  { title: 'CONTAINER' },
   { title: 'PROCESS', min: 20 },
   { title: 'EXECUTABLE', min: 10, spare: true },
 ];

@@ -141,7 +141,7 @@ export const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'ACTION' },
   { title: 'PHASE' },
   { title: 'WHY', min: 14 },
-  { title: 'POLICY', min: 8, spare: true },
+  { title: 'POLICY', spare: true },
 ];
 
 /** Why a verdict has no responses. */
@@ -229,7 +229,7 @@ export function renderChain(chain: Chain, options: ChainOptions): string[] {
 }
 
 export const SUMMARY_COLUMNS: readonly Column[] = [
-  { title: 'VECTOR', min: 14, cut: 'within' },
+  { title: 'VECTOR' },
   { title: 'ACTION' },
   { title: 'COUNT', align: 'right' },
   { title: 'FIRST (UTC)' },

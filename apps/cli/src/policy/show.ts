@@ -14,7 +14,7 @@ import { parsePolicyName, shortName } from './names.ts';
 import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POLICY', min: 16, cut: 'within' },
+  { title: 'POLICY' },
   { title: 'MODE' },
   { title: 'SEVERITY' },
   { title: 'RULES', align: 'right' },

@@ -39,7 +39,7 @@ const STYLES: Record<PlaceState, Style> = {
 };
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POLICY', min: 16, cut: 'within' },
+  { title: 'POLICY' },
   { title: 'MODE' },
   { title: 'REVISION', align: 'right' },
   { title: 'IN FORCE' },
@@ -78,7 +78,7 @@ function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
 }
 
 const NODE_COLUMNS: readonly Column[] = [
-  { title: 'NODE', min: 14, cut: 'within' },
+  { title: 'NODE' },
   { title: 'STATE' },
   { title: 'REVISION', align: 'right' },
   { title: 'PODS, CONTAINERS', align: 'right' },

@@ -72,8 +72,8 @@ export async function readQuarantined({ bus, out }: Session): Promise<Quarantine
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14, cut: 'within' },
-  { title: 'NODE', min: 10 },
+  { title: 'POD' },
+  { title: 'NODE' },
   { title: 'UNTIL (UTC)' },
   { title: 'LEFT', align: 'right' },
   { title: 'VERDICT' },

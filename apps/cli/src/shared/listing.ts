@@ -11,6 +11,7 @@ import { type ReadResult, readNewest } from '@bailiff/bus';
 import { age } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parseWhen, wholeNumber } from './arguments.ts';
+import { CliError } from './errors.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
 
@@ -28,9 +29,14 @@ export interface Listing<Row> {
 
 export interface ListOptions {
   since?: string;
+  until?: string;
   limit?: string;
   follow?: boolean;
+  watch?: boolean;
   json?: boolean;
+  output?: string;
+  namespace?: string;
+  allNamespaces?: boolean;
 }
 
 export const DEFAULT_SINCE = '1h';
@@ -45,18 +51,30 @@ export const MAX_LIMIT = 50_000;
 export function withListOptions(command: Command): Command {
   return command
     .option('--since <when>', `how far back: 10m, 2h, 7d, an ISO time, or "all" (default: ${DEFAULT_SINCE})`)
+    .option('--until <when>', 'end of the range (default: now)')
     .option(
       '--limit <n>',
       `show the newest n rows (default: ${DEFAULT_LIMIT}; with --follow ${FOLLOW_LIMIT}; with --json all)`,
     )
     .option('-f, --follow', 'print new rows as they arrive, until Ctrl-C')
+    .option('-w, --watch', 'as --follow')
+    .option('-A, --all-namespaces', 'of all namespaces, which is the default')
     .option('--json', 'one JSON object per line, with all fields');
+}
+
+/** The pod as an argument, which is shorter than --pod. @throws CliError CLI_USAGE */
+export function withPod<O extends { pod?: string }>(options: O, pod: string | undefined): O {
+  if (pod === undefined) return options;
+  if (options.pod === undefined) return { ...options, pod };
+  throw new CliError('CLI_USAGE', 'the pod is given twice: as an argument, and with --pod');
 }
 
 export interface ListRequest {
   /** As given on the command line. */
   since: string;
   sinceMs: number;
+  /** Infinity: no end. */
+  untilMs: number;
   /** Null = all. */
   limit: number | null;
   follow: boolean;
@@ -65,14 +83,20 @@ export interface ListRequest {
 
 /** Validates the options before connecting. @throws CliError CLI_USAGE */
 export function parseListOptions(options: ListOptions, nowMs: number): ListRequest {
-  const since = options.since ?? DEFAULT_SINCE;
-  const { follow = false, json = false } = options;
-  return { since, sinceMs: parseWhen(since, nowMs, '--since'), limit: limitOf(options), follow, json };
+  const { since = DEFAULT_SINCE, until, json = false } = options;
+  const follow = options.follow || options.watch || false;
+  if (until !== undefined && follow) throw new CliError('CLI_USAGE', '--until and --follow exclude each other');
+  const untilMs = until === undefined ? Number.POSITIVE_INFINITY : parseWhen(until, nowMs, '--until');
+  if (options.allNamespaces && options.namespace !== undefined) {
+    throw new CliError('CLI_USAGE', '--all-namespaces and --namespace exclude each other');
+  }
+  const sinceMs = parseWhen(since, nowMs, '--since');
+  return { since, sinceMs, untilMs, limit: limitOf({ ...options, follow }), follow, json };
 }
 
 export async function runListing<Row>(session: Session, listing: Listing<Row>, request: ListRequest): Promise<number> {
   const { io, bus, out, decoder } = session;
-  const { since, sinceMs, limit, follow } = request;
+  const { since, sinceMs, untilMs, limit, follow } = request;
   io.endWithReader();
   const printer = new Printer(session, listing, request.json, limit);
   const stopReporting = follow ? reportOutages(session) : () => undefined;
@@ -80,6 +104,7 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
   try {
     result = await readNewest(bus, listing.stream, {
       sinceMs,
+      ...(Number.isFinite(untilMs) ? { untilMicros: untilMs * 1000 + 999 } : {}),
       ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
       onMessage: (message) => printer.message(message),
       ...(follow ? { onFollow: () => printer.caughtUp() } : {}),
@@ -105,7 +130,8 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
 
 function limitOf(options: ListOptions): number | null {
   if (options.limit !== undefined) return wholeNumber(options.limit, '--limit', 1, MAX_LIMIT);
-  if (options.json) return null;
+  // A list is one document, so it has a bound.
+  if (options.json) return options.output === undefined ? null : MAX_LIMIT;
   return options.follow ? FOLLOW_LIMIT : DEFAULT_LIMIT;
 }
 
@@ -177,6 +203,7 @@ class Printer<Row> {
     this.#live = true;
     if (!this.#json) this.#head(rows);
     for (const row of rows) this.#print(row);
+    if (this.#json) this.#session.out.finish();
   }
 
   /** Chooses column widths from the first rows; later rows keep them. */

@@ -21,10 +21,17 @@ import { onAbort } from '@bailiff/service/retry';
 import { type Command, Option } from 'commander';
 import { parseName, parseSpan } from './arguments.ts';
 import { type BusFlags, type Connection, contextPath, resolveConnection } from './bus/connection.ts';
-import { DEFAULT_NAMESPACE, findInstallation } from './bus/installation.ts';
+import {
+  type ClusterChoice,
+  DEFAULT_NAMESPACE,
+  findInstallation,
+  type Installation,
+  type Wanted,
+} from './bus/installation.ts';
 import { LABS_DIR, runningLabs } from './bus/labs.ts';
 import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
+import { type Format, formatOf, OUTPUT_HELP, TABLE } from './output.ts';
 import { safeJson } from './text/clean.ts';
 import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
@@ -46,14 +53,19 @@ const INTERRUPT_MS = 2_000;
 export class Out {
   readonly io: CliIo;
   readonly paint: Paint;
-  constructor(io: CliIo) {
+  readonly format: Format;
+  /** Lines of a format for objects: one list, printed by `finish`. */
+  #items: unknown[] | null = [];
+
+  constructor(io: CliIo, format: Format = TABLE) {
     this.io = io;
+    this.format = format;
     this.paint = painterFor(io);
   }
 
   /** Options for tables. */
   get table(): TableOptions {
-    return { width: this.io.stdout.columns, paint: this.paint };
+    return { width: this.format.isWide ? 0 : this.io.stdout.columns, paint: this.paint };
   }
 
   /** One line; line breaks in the text are replaced. */
@@ -65,14 +77,24 @@ export class Out {
     if (texts.length > 0) this.io.stdout.write(`${texts.map(oneLine).join('\n')}\n`);
   }
 
-  /** One JSON document. */
+  /** One document: JSON, or as --output says. A list is `{items}` there. */
   json(value: unknown): void {
-    this.io.stdout.write(`${safeJson(value, 2)}\n`);
+    const { print } = this.format;
+    this.#items = null;
+    const document = print && Array.isArray(value) ? { items: value } : value;
+    this.io.stdout.write(print ? print(document) : `${safeJson(document, 2)}\n`);
   }
 
-  /** One JSON line. */
+  /** One JSON line, or an item of the list that --output prints at the end. */
   jsonLine(value: unknown): void {
-    this.io.stdout.write(`${safeJson(value)}\n`);
+    if (!this.format.print) this.io.stdout.write(`${safeJson(value)}\n`);
+    else if (this.#items) this.#items.push(value);
+    else this.io.stdout.write(this.format.print(value));
+  }
+
+  /** Prints the list. Lines that follow are documents of their own. */
+  finish(): void {
+    if (this.format.print && this.#items) this.json({ items: this.#items });
   }
 
   /** One line per argument; line breaks within an argument are replaced. */
@@ -136,15 +158,11 @@ function readContext(io: CliIo): { path: string; text: string } | null {
   }
 }
 
-/**
- * The connection that options, environment, context file, labs and kubeconfig name. Of a cluster, the
- * installation is found. @throws CliError; KubeError
- */
-export async function connectionOf(io: CliIo, command: Command): Promise<Connection> {
+/** What the flags and the environment select. A cluster is not looked at yet. @throws CliError */
+function choose(io: CliIo, command: Command): Connection {
   const { lab, context, kubeconfig, ...flags } = optionsOf<BusOptionValues>(command);
-  const timeoutMs = busTimeoutOf(flags);
   const namespace = bailiffNamespaceOf(command);
-  const connection = resolveConnection({
+  return resolveConnection({
     flags,
     env: io.env,
     lab,
@@ -158,15 +176,38 @@ export async function connectionOf(io: CliIo, command: Command): Promise<Connect
     hasKubeconfig: kubeconfigOf(undefined, io) !== null,
     asPlugin: io.asPlugin,
   });
-  if (!connection.cluster) return connection;
-  const { natsUser, natsPasswordFile, natsCaFile } = connection;
-  // The library would look at the process's own environment and home.
-  const file = connection.cluster.kubeconfig || kubeconfigOf(undefined, io) || '';
-  const installation = await findInstallation(
-    { ...connection.cluster, kubeconfig: file.includes(path.delimiter) ? '' : file },
-    { user: natsPasswordFile === '' ? natsUser : null, ca: natsCaFile === '', timeoutMs, signal: io.signal },
-  );
+}
+
+function installationOf(
+  io: CliIo,
+  command: Command,
+  choice: ClusterChoice,
+  login: Pick<Wanted, 'user' | 'ca'>,
+): Promise<Installation> {
+  const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
+  // The library would look at the process's own environment and home. It reads lists of files itself.
+  const file = choice.kubeconfig || kubeconfigOf(undefined, io) || '';
+  const kubeconfig = file.includes(path.delimiter) ? '' : file;
+  return findInstallation({ ...choice, kubeconfig }, { ...login, timeoutMs, signal: io.signal });
+}
+
+/**
+ * The connection that options, environment, context file, labs and kubeconfig name. Of a cluster, the
+ * installation is found. @throws CliError; KubeError
+ */
+export async function connectionOf(io: CliIo, command: Command): Promise<Connection> {
+  const connection = choose(io, command);
+  const { cluster, natsUser, natsPasswordFile, natsCaFile } = connection;
+  if (!cluster) return connection;
+  const login = { user: natsPasswordFile === '' ? natsUser : null, ca: natsCaFile === '' };
+  const installation = await installationOf(io, command, cluster, login);
   return { ...connection, natsUrl: installation.natsUrl, installation };
+}
+
+/** The cluster alone, for commands that do not use the bus; null if none is selected. */
+export async function clusterOf(io: CliIo, command: Command): Promise<Installation | null> {
+  const { cluster } = choose(io, command);
+  return cluster ? installationOf(io, command, cluster, { user: null, ca: false }) : null;
 }
 
 /** The given kubeconfig, or the one that kubectl would use; null without one. */
@@ -289,17 +330,40 @@ export async function withSession(
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
   const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
+  const out = await outOf(io, command);
   const connection = await connectionOf(io, command);
-  const out = new Out(io);
   if (connection.note) out.note(connection.note);
-  return withBus(io, connection, timeoutMs, (bus) =>
-    work(sessionOn(io, connection, bus, out)).catch((error: unknown) => {
+  return withBus(io, connection, timeoutMs, async (bus) => {
+    try {
+      const exitCode = await work(sessionOn(io, connection, bus, out));
+      out.finish();
+      return exitCode;
+    } catch (error) {
       throw explainJetStreamOff(bus, error);
-    }),
-  );
+    }
+  });
+}
+
+/** The output of a command, by its --output. @throws CliError CLI_USAGE */
+export async function outOf(io: CliIo, command: Command): Promise<Out> {
+  return new Out(io, await formatOf(optionsOf<{ output?: string }>(command).output));
 }
 
 type Work = (session: Session) => Promise<number>;
+
+/** Every command with --json has the other formats, too. */
+function withOutput(command: Command): void {
+  if (command.options.some(({ long }) => long === '--json')) {
+    command.option('-o, --output <format>', OUTPUT_HELP);
+  }
+}
+
+/** A format for objects asks for the objects that --json prints. */
+async function readingOptions<O>(command: Command): Promise<O> {
+  const options = optionsOf<O & { output?: string }>(command);
+  const { print } = await formatOf(options.output);
+  return print ? { ...options, json: true } : options;
+}
 
 /**
  * Adds the bus options and the action of a command. The result of the work is the exit code.
@@ -311,9 +375,10 @@ export function onBus<O, A extends unknown[]>(
   io: CliIo,
   read: (options: O, ...args: A) => Work | number | Promise<Work | number>,
 ): void {
+  withOutput(command);
   withBusOptions(command).action(async (...args: unknown[]) => {
     // Commander appends the options and the command.
-    const work = await read(optionsOf<O>(command), ...(args.slice(0, -2) as A));
+    const work = await read(await readingOptions<O>(command), ...(args.slice(0, -2) as A));
     io.exitCode = typeof work === 'number' ? work : await withSession(io, command, work);
   });
 }

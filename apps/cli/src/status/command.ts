@@ -11,12 +11,16 @@ import {
   weigh,
 } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
+import { pause } from '@bailiff/service/retry';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { poll } from '../shared/poll.ts';
+import { Progress } from '../shared/progress.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
+import { CLEAR_SCREEN } from '../shared/text/terminal.ts';
 import {
   nodeDetails,
   nodeTable,
@@ -31,6 +35,7 @@ const HELP = `
 Examples:
   bailiff status                     the whole cluster
   bailiff status --node node-3       one node in detail: interfaces, kernel features, maps
+  bailiff status --wait 5m           after an installation or upgrade: until everything works
   bailiff status --json | jq '.problems'
 
 Exit codes: 0 every frame is judged, and what should be dropped is dropped; 10 everything works, but something
@@ -40,6 +45,11 @@ progress, verdicts wait for a response, responses fail, a stream is full, or a c
 3 a pod is not covered;
 6 a configuration or a pod list is refused, or unguarded nodes are not tainted as configured.
 `;
+
+/** Everything works, but something is in audit or off. */
+const NOT_ENFORCED = 10;
+const POLL_MS = 1_000;
+const WATCH_MS = 2_000;
 
 /** Nodes named in an error. */
 const MAX_NODES = 12;
@@ -87,17 +97,73 @@ function ofNode(report: ClusterReport, node: string): ClusterReport {
   return { ...report, ok: exitCode === EXIT.ok, exitCode, nodes, problems };
 }
 
-async function show(session: Session, options: { node?: string; json?: boolean }, staleMs: number): Promise<number> {
-  const { out } = session;
-  const { node } = options;
+interface Options {
+  node?: string;
+  staleAfter: string;
+  wait?: string;
+  watch?: boolean;
+  json?: boolean;
+}
+
+interface Reading {
+  facts: ClusterFacts;
+  report: ClusterReport;
+}
+
+async function read(session: Session, node: string | undefined, staleMs: number): Promise<Reading> {
   const facts = await readFacts(session, staleMs);
   const cluster = judge(facts);
-  const report = node === undefined ? cluster : ofNode(cluster, node);
+  return { facts, report: node === undefined ? cluster : ofNode(cluster, node) };
+}
+
+/** What is in audit or off by choice would never end a wait. */
+const works = ({ exitCode }: Pick<ClusterReport, 'exitCode'>) => exitCode === EXIT.ok || exitCode === NOT_ENFORCED;
+
+/** Reads until everything works, or the time has passed. The newest problem shows on a terminal. */
+async function readWithin(session: Session, options: Options, staleMs: number): Promise<Reading> {
+  const { io } = session;
+  const { node, wait } = options;
+  if (wait === undefined) return read(session, node, staleMs);
+  const progress = new Progress(io, 'seconds');
+  const startMs = io.nowMs();
+  const withinMs = parseSpan(wait, '--wait');
+  try {
+    return await poll(
+      io,
+      { withinMs, everyMs: POLL_MS },
+      async () => {
+        const reading = await read(session, node, staleMs);
+        const [problem] = reading.report.problems;
+        const seconds = Math.round((io.nowMs() - startMs) / 1000);
+        progress.often(seconds, Math.round(withinMs / 1000), `waiting: ${problem?.text ?? 'all works'}`);
+        return reading;
+      },
+      ({ report }) => works(report),
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+async function show(session: Session, options: Options, staleMs: number): Promise<number> {
+  const reading = await readWithin(session, options, staleMs);
+  print(session, options, reading);
+  if (!options.watch) return reading.report.exitCode;
+  for (;;) {
+    await pause(WATCH_MS, session.signal);
+    session.signal.throwIfAborted();
+    if (session.io.stdout.isTty && !options.json) session.io.stdout.write(CLEAR_SCREEN);
+    print(session, options, await read(session, options.node, staleMs));
+  }
+}
+
+function print(session: Session, options: Options, { facts, report }: Reading): void {
+  const { out } = session;
+  const { node } = options;
   if (options.json) {
     const { disarms, services, instances, deadLetters, certificates } = facts;
     out.json({ ...report, disarms, services, instances, streams: streamsOf(facts), deadLetters, certificates });
   } else printText(session, facts, report, node);
-  return report.exitCode;
 }
 
 export function register(program: Command, io: CliIo): void {
@@ -106,9 +172,12 @@ export function register(program: Command, io: CliIo): void {
     .description('what is guarded and enforced, what does not work, and the state of all services')
     .option('--node <node>', 'one node, with all details')
     .option('--stale-after <duration>', 'a node without a status for this long is silent', `${STALE_NODE_MS / 1000}s`)
+    .option('--wait <duration>', 'wait until everything works (exit code 0 or 10), at most this long')
+    .option('-w, --watch', 'print it again every two seconds, until Ctrl-C')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
-  onBus(command, io, (options: { node?: string; staleAfter: string; json?: boolean }) => {
+  onBus(command, io, (options: Options) => {
+    if (options.wait !== undefined) parseSpan(options.wait, '--wait');
     if (options.node !== undefined) parseName(options.node, '--node');
     const staleMs = parseSpan(options.staleAfter, '--stale-after');
     return (session) => show(session, options, staleMs);

@@ -46,7 +46,7 @@ const STYLES: Record<NodeHealth, Style> = {
 };
 
 export const NODE_COLUMNS: readonly Column[] = [
-  { title: 'NODE', min: 14, cut: 'within' },
+  { title: 'NODE' },
   { title: 'STATE' },
   { title: 'GUARDED', align: 'right' },
   { title: 'HOOK' },
@@ -160,7 +160,7 @@ export function summaryLine({ nodes: all }: Pick<ClusterReport, 'nodes'>): strin
 }
 
 const INTERFACE_COLUMNS: readonly Column[] = [
-  { title: 'POD', min: 14, cut: 'within' },
+  { title: 'POD' },
   { title: 'INTERFACE' },
   { title: 'COVERAGE' },
   { title: 'STATE' },

@@ -5,7 +5,14 @@ import { LEVELS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../shared/listing.ts';
+import {
+  type Listing,
+  type ListOptions,
+  parseListOptions,
+  runListing,
+  withListOptions,
+  withPod,
+} from '../shared/listing.ts';
 import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 
@@ -53,13 +60,15 @@ function listingOf({ decoder }: Session, filter: VerdictFilter): Listing<Verdict
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('verdicts'))
     .description('verdicts: violations that met a correlation rule')
+    .argument('[pod]', 'as --pod')
     .option('--pod <pod>', 'namespace/name, name or uid of a pod')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--node <node>', 'one node')
     .option('--rule <rule>', 'one correlation rule')
     .option('--level <level>', `lowest level: ${LEVELS.join(', ')}`)
     .addHelpText('after', EXAMPLES);
-  onBus(command, io, (options: Options) => {
+  onBus(command, io, (given: Options, pod: string | undefined) => {
+    const options = withPod(given, pod);
     const filter = filterOf(options);
     const request = parseListOptions(options, io.nowMs());
     return (session) => runListing(session, listingOf(session, filter), request);

@@ -168,7 +168,7 @@ class Reading {
   }
 }
 
-export interface ReadNewestOptions extends Omit<ReadToEndOptions, 'start' | 'untilMicros'> {
+export interface ReadNewestOptions extends Omit<ReadToEndOptions, 'start'> {
   /** Server time, milliseconds; 0 = everything. */
   sinceMs: number;
 }

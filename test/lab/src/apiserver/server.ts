@@ -17,7 +17,7 @@ import { keepBudgets } from './controllers/budgets.ts';
 import { GarbageCollector } from './controllers/garbage.ts';
 import { ResourceHandler } from './http/handler.ts';
 import { HttpLayer } from './http/http.ts';
-import { atPodAddress, type PortOfPod, portForwards } from './http/port-forward.ts';
+import { atPodAddress, type PortOfPod, portForwards, type StreamOfPod } from './http/port-forward.ts';
 import { admitCustom, crdStorage, resourcesOf } from './kinds/crds.ts';
 import { Registry } from './kinds/registry.ts';
 import { Faults } from './request/faults.ts';
@@ -54,6 +54,10 @@ export interface ApiServerOptions {
   onRequest?: (record: RequestRecord) => void;
   /** Where `pods/portforward` connects. Default: the pod's address. */
   portOfPod?: PortOfPod;
+  /** Instead: a container runtime serves it. */
+  streamOfPod?: StreamOfPod;
+  /** Text of `pods/log`. Default: none. */
+  logOfPod?: (pod: { namespace: string; name: string }) => string;
 }
 
 export interface ApiServer {
@@ -126,12 +130,18 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     restoreTokens: (user) => tokens.restore(user),
   });
   const handler = new ResourceHandler(operations, nowMs, accounts);
-  const http = new HttpLayer({ handler, registry, tokens, faults, watches, log });
+  const http = new HttpLayer({
+    ...{ handler, registry, tokens, faults, watches, log },
+    logOfPod: options.logOfPod ?? (() => ''),
+  });
   const { key, cert } = certificates;
   // As long as on a real server. With Node's five seconds, a slow client in an emulated machine
   // would use a connection while it is being closed.
   const server = createServer({ key, cert, keepAliveTimeout: keepAliveMs }, http.onRequest);
-  server.on('upgrade', portForwards({ tokens, store, portOfPod: options.portOfPod ?? atPodAddress }));
+  server.on(
+    'upgrade',
+    portForwards({ tokens, store, portOfPod: options.portOfPod ?? atPodAddress, streamOfPod: options.streamOfPod }),
+  );
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
     sockets.add(socket);

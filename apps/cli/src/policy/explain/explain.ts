@@ -63,7 +63,7 @@ export const ACTION_STYLE: Readonly<Record<RuleAction, Style>> = {
 };
 
 const POLICY_COLUMNS: readonly Column[] = [
-  { title: 'POLICY', min: 16, cut: 'within' },
+  { title: 'POLICY' },
   { title: 'MODE' },
   { title: 'SEVERITY' },
   { title: 'REVISION', align: 'right' },
@@ -151,7 +151,7 @@ function postureLines(set: PolicySet, { out }: Session): string[] {
 
 const RULE_COLUMNS: readonly Column[] = [
   { title: 'ACTION' },
-  { title: 'POLICY/RULE', min: 18, cut: 'within' },
+  { title: 'POLICY/RULE' },
   { title: 'WHAT', min: 24 },
   { title: 'BY PROGRAMS', min: 6, spare: true },
 ];

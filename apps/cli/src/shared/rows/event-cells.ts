@@ -23,14 +23,14 @@ export function eventColumns(kind: EventKind | undefined): readonly Column[] {
   const [count, claim, destination] = TITLES[kind === undefined ? 'both' : kind === 'lsm' ? 'lsm' : 'spoof'];
   return [
     { title: 'TIME (UTC)' },
-    { title: 'POD', min: 14, cut: 'within' },
-    { title: kind === 'lsm' ? 'POLICY/RULE' : 'VECTOR', min: 14, cut: 'within' },
+    { title: 'POD' },
+    { title: kind === 'lsm' ? 'POLICY/RULE' : 'VECTOR' },
     { title: 'ACTION' },
     { title: count, align: 'right' },
     { title: claim, min: 12 },
     // The program is essential for an operation; the destination of a forged packet is not.
     { title: destination, min: 12, spare: kind !== 'lsm' },
-    { title: 'NODE', min: 10, spare: true },
+    { title: 'NODE', spare: true },
     { title: 'SEQ', align: 'right', spare: true },
   ];
 }

@@ -19,7 +19,7 @@ export const phaseStyle = (phase: Response['phase']): Style => STYLES[phase];
 
 export const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
-  { title: 'POD', min: 14, cut: 'within' },
+  { title: 'POD' },
   { title: 'ACTION' },
   { title: 'PHASE' },
   { title: 'ID' },

@@ -17,12 +17,12 @@ export const levelCell = (level: Level): Cell => ({ text: level, style: STYLES[l
 export const VERDICT_COLUMNS: readonly Column[] = [
   { title: 'TIME (UTC)' },
   { title: 'LEVEL' },
-  { title: 'POD', min: 14, cut: 'within' },
-  { title: 'RULE', min: 10 },
-  { title: 'SEEN/NEEDED', align: 'right' },
+  { title: 'POD' },
+  { title: 'RULE' },
+  { title: 'SEEN/NEEDED', align: 'right', spare: true },
   { title: 'ID' },
   { title: 'VECTORS', min: 11, spare: true },
-  { title: 'NODE', min: 10, spare: true },
+  { title: 'NODE', spare: true },
   { title: 'SEQ', align: 'right', spare: true },
 ];
 

@@ -13,12 +13,16 @@ import { clean } from './clean.ts';
 
 /** Precedes the code of a style; the sink replaces both by an escape sequence. */
 const MARK = `\u001b<${randomBytes(8).toString('hex')}`;
-const MARKED = new RegExp(`${MARK}((?:\\d+;)*\\d+m|K)`, 'g');
+const MARKED = new RegExp(`${MARK}((?:\\d+;)*\\d+m|K|T|J)`, 'g');
 
 /** A style by its SGR codes: `31`, `1;32`; `0` resets. */
 export const styleMark = (codes: string): string => `${MARK}${codes}m`;
 /** Returns to the start of the line and clears it. */
 export const CLEAR_LINE = `${MARK}K`;
+/** Clears the screen. */
+export const CLEAR_SCREEN = `${MARK}J`;
+/** A tab of the user's own, which foreign text cannot contain. */
+export const TAB = `${MARK}T`;
 
 /** Applies `safe` to the text between styles, and `style` to the styles. */
 function eachPart(text: string, safe: (part: string) => string, style: (code: string) => string): string {
@@ -32,7 +36,8 @@ function eachPart(text: string, safe: (part: string) => string, style: (code: st
 /** Makes text one line; style marks stay. */
 export const oneLine = (text: string): string => eachPart(text, clean, (code) => `${MARK}${code}`);
 
-const sequenceOf = (code: string): string => (code === 'K' ? '\r\u001b[K' : `\u001b[${code}`);
+const SEQUENCES: Readonly<Record<string, string>> = { K: '\r\u001b[K', T: '\t', J: '\u001b[H\u001b[J' };
+const sequenceOf = (code: string): string => SEQUENCES[code] ?? `\u001b[${code}`;
 
 function sink(output: Output): Output {
   const keepLines = (part: string) => escapeUnsafe(part, '\n');

@@ -40,6 +40,8 @@ export interface HttpParts {
   faults: Faults;
   watches: Watches;
   log: RequestLog;
+  /** Text of `pods/log`. */
+  logOfPod: (request: ResourceRequest) => string;
 }
 
 /** The connection closes without a response. */
@@ -84,7 +86,11 @@ export class HttpLayer {
   }
 
   async #resource(exchange: Exchange, request: ResourceRequest, user: TokenUser): Promise<void> {
-    const { handler, faults } = this.#parts;
+    const { handler, faults, logOfPod } = this.#parts;
+    if (request.resource === 'pods' && request.subresource === 'log') {
+      if (!mayDo(user, request)) throw forbidden(user, request);
+      return this.#send(exchange, 200, logOfPod(request));
+    }
     const def = handler.definition(request);
     if (!mayDo(user, request)) throw forbidden(user, request);
     const body = await readJson(exchange.req);

@@ -3,7 +3,7 @@
  * channel, 0 for data and 1 for errors, and the first message of each has the port's number. As on a
  * real server, a WebSocket is a GET, and needs the verb `create` too (Kubernetes 1.35).
  */
-import type { IncomingMessage } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
@@ -30,21 +30,26 @@ export const atPodAddress: PortOfPod = ({ status }, port) => ({
   port,
 });
 
+/** URL of a runtime's streaming server for a port of a pod, as a kubelet gets it. */
+export type StreamOfPod = (pod: KubeObject, port: number) => Promise<URL>;
+
 interface Parts {
   tokens: Tokens;
   store: Store;
   portOfPod: PortOfPod;
+  /** In place of `portOfPod`: the upgrade is passed on, as the API server and the kubelet do. */
+  streamOfPod?: StreamOfPod | undefined;
 }
 
 /** Listener for the server's 'upgrade' event. */
-export function portForwards({ tokens, store, portOfPod }: Parts) {
+export function portForwards({ tokens, store, portOfPod, streamOfPod }: Parts) {
   const sockets = new WebSocketServer({
     noServer: true,
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has(PROTOCOL) ? PROTOCOL : false),
   });
 
-  const targetOf = (request: IncomingMessage): { at: Target; port: number } => {
+  const targetOf = (request: IncomingMessage): { pod: KubeObject; port: number } => {
     const info = parseRequest(request.method ?? 'GET', request.url ?? '/');
     const user = tokens.identify(request.headers.authorization);
     if (info?.kind !== 'resource' || info.resource !== 'pods' || info.subresource !== 'portforward') {
@@ -55,14 +60,18 @@ export function portForwards({ tokens, store, portOfPod }: Parts) {
     }
     const pod = store.get('pods', keyOf(info.namespace, info.name));
     if (pod === undefined) throw notFound({ kind: 'Pod', plural: 'pods', group: '' }, info.name);
-    const port = Number(info.query.get('ports'));
-    return { at: portOfPod(pod, port), port };
+    return { pod, port: Number(info.query.get('ports')) };
   };
 
   return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     try {
-      const { at, port } = targetOf(request);
-      sockets.handleUpgrade(request, socket, head, (client) => join(client, at, port));
+      const { pod, port } = targetOf(request);
+      if (streamOfPod) {
+        streamOfPod(pod, port).then(
+          (url) => passOn(request, socket, head, url),
+          () => socket.destroy(),
+        );
+      } else sockets.handleUpgrade(request, socket, head, (client) => join(client, portOfPod(pod, port), port));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const body = JSON.stringify(error.toStatus());
@@ -71,6 +80,32 @@ export function portForwards({ tokens, store, portOfPod }: Parts) {
       );
     }
   };
+}
+
+/** The upgrade as it is, and then bytes. */
+function passOn(
+  { headers: { authorization: _own, ...headers } }: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  url: URL,
+) {
+  const upstream = httpRequest(url, { headers: { ...headers, host: url.host } });
+  const end = () => {
+    socket.destroy();
+    upstream.destroy();
+  };
+  socket.on('error', end).on('close', end);
+  upstream.on('error', end);
+  upstream.on('response', end);
+  upstream.on('upgrade', (response, peer, begun) => {
+    const lines = Object.entries(response.headers).map(([name, value]) => `${name}: ${String(value)}`);
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join('\r\n')}\r\n\r\n`);
+    socket.write(begun);
+    peer.write(head);
+    peer.on('error', end).on('close', end);
+    peer.pipe(socket).pipe(peer);
+  });
+  upstream.end();
 }
 
 function join(client: WebSocket, { host, port: targetPort }: Target, port: number): void {

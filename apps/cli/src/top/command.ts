@@ -1,0 +1,127 @@
+/** `bailiff top`: which pods, nodes and rules have most of the violations of a time. */
+import { filters, readNewest } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
+import { eventRows, NodeFrames } from '@bailiff/insight';
+import { age, podName } from '@bailiff/response';
+import type { Command } from 'commander';
+import { oneOf, parseName, parseWhen, wholeNumber } from '../shared/arguments.ts';
+import type { CliIo } from '../shared/io.ts';
+import { onBus, type Session } from '../shared/session.ts';
+import { type Column, table } from '../shared/text/table.ts';
+import { type Ranked, Ranking } from './ranking.ts';
+
+const WHAT = ['pods', 'nodes', 'rules'] as const;
+type What = (typeof WHAT)[number];
+
+const HELP = `
+Examples:
+  bailiff top pods                   packets and operations that were denied or audited, by pod
+  bailiff top nodes --since 1d
+  bailiff top rules                  verdicts, by correlation rule
+
+Refused claims of nodes do not count.
+`;
+
+interface Request {
+  what: What;
+  namespace: string | null;
+  sinceMs: number;
+  limit: number;
+  json: boolean;
+}
+
+const MOST = 1_000;
+
+async function violationsBy(session: Session, request: Request, ranking: Ranking): Promise<boolean> {
+  const { what, namespace, sinceMs } = request;
+  const hulls = new CounterHulls();
+  const frames = new NodeFrames(session, sinceMs);
+  const { cut } = await readNewest(session.bus, 'VIOLATIONS', {
+    sinceMs,
+    filterSubjects: [filters.violations({})],
+    signal: session.signal,
+    onMessage: (message) =>
+      frames.read(message, (frame) => {
+        for (const row of eventRows(frame, message, namespace === null ? {} : { namespace }, hulls)) {
+          if (row.kind === 'gap' || row.refused) continue;
+          const { pod, lastSeenAt } = row.violation;
+          ranking.add(what === 'nodes' ? row.nodeName : podName(pod), row.packets, lastSeenAt);
+        }
+        return undefined;
+      }),
+  });
+  return cut;
+}
+
+async function verdictsBy({ bus, decoder, signal }: Session, request: Request, ranking: Ranking): Promise<boolean> {
+  const { namespace, sinceMs } = request;
+  const { cut } = await readNewest(bus, 'VERDICTS', {
+    sinceMs,
+    filterSubjects: [filters.verdicts(namespace === null ? {} : { namespace })],
+    signal,
+    onMessage: (message) =>
+      decoder.read(message, 'Verdict', ({ rule, pod, triggeredAt }) => {
+        if (namespace === null || pod?.namespace === namespace) ranking.add(rule, 1, triggeredAt);
+      }),
+  });
+  return cut;
+}
+
+const COLUMNS: Readonly<Record<What, readonly Column[]>> = {
+  pods: [{ title: 'POD' }, { title: 'PACKETS, OPERATIONS', align: 'right' }, { title: 'NEWEST', align: 'right' }],
+  nodes: [{ title: 'NODE' }, { title: 'PACKETS, OPERATIONS', align: 'right' }, { title: 'NEWEST', align: 'right' }],
+  rules: [{ title: 'RULE' }, { title: 'VERDICTS', align: 'right' }, { title: 'NEWEST', align: 'right' }],
+};
+
+async function top(session: Session, request: Request, since: string): Promise<number> {
+  const { out, io, decoder } = session;
+  const { what, limit, json } = request;
+  const ranking = new Ranking();
+  const cut = await (what === 'rules' ? verdictsBy : violationsBy)(session, request, ranking);
+  decoder.reportUndecodable(out);
+  if (cut) out.note(`older ones since ${since} were not read: there are too many. Narrow the range with --since`);
+  if (ranking.omitted > 0)
+    out.note(`${ranking.omitted} more are not in the list, which has at most ${ranking.most} names`);
+  const rows = ranking.top(limit);
+  if (json) out.json({ since, items: rows.map(({ name, count, newestMicros }) => ({ name, count, newestMicros })) });
+  else if (rows.length === 0) out.note(`nothing since ${since}`);
+  else
+    out.lines(
+      table(
+        COLUMNS[what],
+        rows.map((row) => cellsOf(row, io.nowMs())),
+        out.table,
+      ),
+    );
+  return 0;
+}
+
+const cellsOf = ({ name, count, newestMicros }: Ranked, nowMs: number) => [
+  name,
+  count.toLocaleString('en-US'),
+  `${age(nowMs - newestMicros / 1000)} ago`,
+];
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('top')
+    .description('pods, nodes or rules with most violations or verdicts')
+    .argument('<what>', WHAT.join(', '))
+    .option('--since <when>', 'how far back: 10m, 2h, 7d, an ISO time, or "all"', '1h')
+    .option('--limit <n>', 'how many', '10')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('-A, --all-namespaces', 'of all namespaces, which is the default')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  onBus(command, io, (options: { since: string; limit: string; namespace?: string; json?: boolean }, what: string) => {
+    const { since, namespace, json = false } = options;
+    const request: Request = {
+      what: oneOf(what, WHAT, 'top'),
+      namespace: namespace === undefined ? null : parseName(namespace, '--namespace'),
+      sinceMs: parseWhen(since, io.nowMs(), '--since'),
+      limit: wholeNumber(options.limit, '--limit', 1, MOST),
+      json,
+    };
+    return (session) => top(session, request, since);
+  });
+}

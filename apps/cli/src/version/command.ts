@@ -1,0 +1,72 @@
+/** `bailiff version`: of the client, and of each part that runs in the cluster. */
+import { readInstances, readNodes } from '@bailiff/insight';
+import { plural } from '@bailiff/response';
+import type { Command } from 'commander';
+import type { CliIo } from '../shared/io.ts';
+import { onBus, outOf, type Session } from '../shared/session.ts';
+import { table } from '../shared/text/table.ts';
+import { type PartVersion, skewOf } from './skew.ts';
+
+const HELP = `
+Examples:
+  bailiff version                    client and cluster
+  bailiff version --client           without the cluster
+  bailiff version -o json | jq '.skew'
+
+Exit codes: 0 also with a skew; 7 the bus of the cluster is unreachable.
+`;
+
+async function versionsOf(session: Session): Promise<PartVersion[]> {
+  const [instances, nodes] = await Promise.all([readInstances(session.bus), readNodes(session)]);
+  const counts = new Map<string, PartVersion>();
+  const add = (part: string, version: string) => {
+    const key = `${part} ${version}`;
+    const found = counts.get(key) ?? { part, version, instances: 0 };
+    counts.set(key, { ...found, instances: found.instances + 1 });
+  };
+  for (const { service, version } of instances) add(service, version);
+  for (const status of nodes.values()) if (typeof status === 'object') add('collector', status.collectorVersion);
+  return [...counts.values()].sort((a, b) => (a.part < b.part ? -1 : 1));
+}
+
+async function show(session: Session, json: boolean): Promise<number> {
+  const { io, out, bus } = session;
+  const parts = await versionsOf(session);
+  const server = { part: 'nats-server', version: bus.nc.info?.version ?? 'unknown', instances: 1 };
+  const skew = skewOf(io.version, parts);
+  if (json) {
+    out.json({ client: io.version, cluster: [...parts, server], skew });
+    return 0;
+  }
+  const rows = [{ part: 'client', version: io.version, instances: 1 }, ...parts, server];
+  const columns = [{ title: 'PART' }, { title: 'VERSION' }, { title: 'INSTANCES', align: 'right' as const }];
+  out.lines(
+    table(
+      columns,
+      rows.map(({ part, version, instances }) => [part, version, String(instances)]),
+      out.table,
+    ),
+  );
+  if (skew.length > 0) {
+    const texts = skew.map(({ part, version, instances }) => `${part} ${version} (${plural(instances, 'instance')})`);
+    out.note(`version skew: the client is ${io.version}, and these differ: ${texts.join(', ')}`);
+    out.note('use the client of the cluster; during an upgrade, docs/operations.md has the order');
+  }
+  return 0;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('version')
+    .description('version of the client and of each part of the cluster, and whether they differ')
+    .option('--client', 'only the client, without the cluster')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  onBus(command, io, async ({ client, json = false }: { client?: boolean; json?: boolean }) => {
+    if (!client) return (session) => show(session, json);
+    const out = await outOf(io, command);
+    if (json) out.json({ client: io.version });
+    else out.line(`client ${io.version}`);
+    return 0;
+  });
+}
