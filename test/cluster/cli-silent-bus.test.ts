@@ -145,7 +145,6 @@ users: [{ name: u, user: { token: t } }]
 clusters: [{ name: c, cluster: { server: "https://127.0.0.1:PORT", insecure-skip-tls-verify: true } }]
 `;
 
-/** Names of files that a command must create. */
 const argsOf = (command: string, port: number, timeout: string): string[] => [
   ...command.split(' '),
   ...['--nats-url', `nats://127.0.0.1:${port}`, '--nats-password-file', world.passwordFile, '--timeout', timeout],
