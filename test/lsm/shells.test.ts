@@ -1,6 +1,6 @@
 // A shell by every name in common images. Without a policy each runs; under the ready-made policy
 // no-shell none does, whether /bin is a link to /usr/bin or a separate folder. A program beside
-// them runs both times. The merged layout is this machine's own, with its shells. Programs of the
+// them runs both times. Nor can the pod make another name for one. The merged layout is this machine's own, with its shells. Programs of the
 // other layouts are stand-ins, because the policy compares only names.
 import { linkSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -44,7 +44,8 @@ describe('/bin is a link to /usr/bin', () => {
     // The loader itself runs; it exits with an error of its own if it cannot map the shell.
     const refused = words[0] === LOADER ? /: exit \d+$/ : /: EPERM$/;
     expect(await printed()).toEqual([expect.stringMatching(refused), landed[1]]);
-    expect(stage.pod.counts()).toEqual({ shell: 1 });
+    // The loader opens the shell to read it.
+    expect(stage.pod.counts()).toEqual({ [words[0] === LOADER ? 'shell-copy' : 'shell']: 1 });
   });
 });
 
@@ -86,7 +87,10 @@ const IMAGES: readonly Image[] = [
   },
   {
     name: 'shells at other places',
-    programs: ['/usr/local/bin/bash', '/usr/local/bin/sh', '/sbin/busybox', '/tmp/tools/busybox'],
+    programs: [
+      ...['/usr/local/bin/bash', '/usr/local/bin/sh', '/sbin/busybox', '/tmp/tools/busybox', '/opt/conda/bin/bash'],
+      ...['/usr/lib/klibc/bin/sh', '/usr/lib/klibc/bin/mksh', '/usr/lib/x86_64-linux-musl/bin/mksh'],
+    ],
   },
   {
     name: 'shells of distributions, by both spellings',
@@ -127,4 +131,39 @@ describe('/bin is a separate folder', () => {
     expect(await container.acts(...attempt)).toEqual(outcome('EPERM'));
     expect(pod.counts()).toEqual({ [rule]: names.length });
   });
+});
+
+/** Ways to another name for a shell. The last act runs it. */
+const NAMES: Readonly<Record<string, readonly string[]>> = {
+  'a copy': ['copy', '/bin/bash', '/tmp/x', 'run', '/tmp/x', ','],
+  'a copy in memory': ['memfd', '/bin/bash'],
+  'a hard link': ['link', '/bin/bash', '/tmp/x', 'run', '/tmp/x', ','],
+  'a move': ['rename', '/bin/bash', '/tmp/x', 'run', '/tmp/x', ','],
+  'a bind mount': ['mkdir', '/tmp/x', 'unshare-mnt', 'bind', '/bin', '/tmp/x', 'run', '/tmp/x/bash', ','],
+  'a bind mount in a user namespace': [
+    ...['mkdir', '/tmp/x', 'unshare-user', 'bind', '/bin', '/tmp/x', 'run', '/tmp/x/bash', ','],
+  ],
+  'a copy of a tool that starts a shell': ['copy', '/usr/bin/socat', '/tmp/x', 'run', '/tmp/x', ','],
+};
+
+describe('another name for a shell', () => {
+  it.each(Object.entries(NAMES))(
+    '%s - runs without the policy and not with it; another program is copied',
+    async (_name, words) => {
+      const pod = rig.pod();
+      const beside = ['copy', '/bin/server', '/tmp/server', 'run', '/tmp/server', ','];
+      const attempt = async () => {
+        const container = pod.container();
+        for (const name of ['/bin/bash', '/bin/server', '/usr/bin/socat']) container.install(acts(), name);
+        const ended = await container.acts(...beside, ...words);
+        return { beside: ended.slice(0, 2), last: ended.at(-1) };
+      };
+      const copied = ['copy /tmp/server: ok', 'run /tmp/server: ok'];
+      expect(await attempt()).toEqual({ beside: copied, last: expect.stringMatching(/: ok$/) });
+      pod.put(readySet('no-shell'));
+      expect(await attempt()).toEqual({ beside: copied, last: expect.not.stringMatching(/: ok$/) });
+      const { 'shell-copy': shells = 0, 'tool-copy': tools = 0 } = pod.counts();
+      expect(shells + tools).toBeGreaterThan(0);
+    },
+  );
 });

@@ -90,4 +90,4 @@ export const KERNEL_VALUES = ['ptrace', 'traceme', ...AFTER_TRACEME] as const;
 export const KERNEL_OPERATIONS = ['ptrace', ...AFTER_TRACEME] as const;
 
 /** Values of the operation `drift` (enum drift_value). */
-export const DRIFT_VALUES = ['layer', 'volume'] as const;
+export const DRIFT_VALUES = ['layer', 'volume', 'memory'] as const;

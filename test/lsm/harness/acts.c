@@ -299,6 +299,7 @@ int main(int argc, char **argv)
 		else if (!strcmp(act, "rbind")) report(act, argv[i + 2], mount(argv[i + 1], argv[i + 2], NULL, MS_BIND | MS_REC, NULL) ? errno : 0), i += 2;
 		else if (!strcmp(act, "read-only")) report(act, next, mount(NULL, argv[++i], NULL, MS_REMOUNT | MS_RDONLY, NULL) ? errno : 0);
 		else if (!strcmp(act, "rename")) report(act, argv[i + 2], rename(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
+		else if (!strcmp(act, "link")) report(act, argv[i + 2], link(argv[i + 1], argv[i + 2]) ? errno : 0), i += 2;
 		else if (!strcmp(act, "unshare-mnt")) report(act, "", unshare(CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "unshare-user")) report(act, "", unshare(CLONE_NEWUSER | CLONE_NEWNS) ? errno : 0);
 		else if (!strcmp(act, "double-fork")) double_fork();

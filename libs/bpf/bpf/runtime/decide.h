@@ -251,6 +251,8 @@ __noinline int rt_match_value(const struct identity *identity, struct matches *m
 		if (op != OP_SOCKET)
 			break;
 	}
+	if (op == OP_DRIFT && value == DRIFT_MEMORY)
+		rt_collect_value(identity, matches, op, DRIFT_LAYER);
 	return 0;
 }
 

@@ -12,6 +12,8 @@
  * (arming.h): of an overlay, what has no upper dentry; of another file system, what is below that
  * root, if the file system is read-only as a whole. Memory is none, nor is anything that was mounted
  * in a user namespace. An overlay that a container mounts is not its root.
+ * Drift in memory has no file on a mount of the host: tmpfs, memfd, deleted files, and what the pod
+ * mounted in a user namespace (an overlay on a tmpfs, FUSE). A root that is itself a tmpfs is a layer.
  * The program of an exec was decided already, so the kernel's mappings of it during that exec are
  * not. Later mappings are decided, because a process can change its own file (PR_SET_MM_EXE_FILE).
  * Anonymous memory has no file, even where the kernel keeps one for it: shared memory, huge pages,
@@ -35,7 +37,7 @@
 #define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
 #define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
 
-enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME };
+enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME, FROM_MEMORY };
 
 static __always_inline bool is_deleted(struct dentry *dentry)
 {
@@ -86,7 +88,9 @@ static __noinline enum origin origin_of(struct dentry *dentry, const struct iden
 	bool with_root = LOAD(super_block, sb, s_dev) == identity->root_device;
 	struct dentry *root = (void *)identity->root_dentry;
 
-	if (is_memory(magic) || is_deleted(dentry) || (magic == OVERLAYFS_MAGIC && !with_root))
+	if (is_deleted(dentry) || (!with_root && (is_memory(magic) || !is_mounted_by_host(sb))))
+		return FROM_MEMORY;
+	if (is_memory(magic) || (magic == OVERLAYFS_MAGIC && !with_root))
 		return FROM_LAYER;
 	if (!with_root || (LOAD(super_block, sb, s_root) != root && !is_below(dentry, root)))
 		return FROM_VOLUME;
@@ -95,6 +99,13 @@ static __noinline enum origin origin_of(struct dentry *dentry, const struct iden
 	if (magic == OVERLAYFS_MAGIC)
 		return has_upper(LOAD(dentry, dentry, d_inode)) ? FROM_LAYER : FROM_IMAGE;
 	return LOAD(super_block, sb, s_flags) & SB_RDONLY ? FROM_IMAGE : FROM_LAYER;
+}
+
+static __always_inline enum drift_value drift_of(enum origin origin)
+{
+	if (origin == FROM_MEMORY)
+		return DRIFT_MEMORY;
+	return origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
 }
 
 static __always_inline int decide_origin(struct policy_ctx *policy, struct event *event)
@@ -106,7 +117,7 @@ static __always_inline int decide_origin(struct policy_ctx *policy, struct event
 	origin = origin_of(event->dentry, &policy->identity);
 	if (origin == FROM_IMAGE || (origin == FROM_VOLUME && policy->head->drift_volumes))
 		return 0;
-	event->value = origin == FROM_VOLUME ? DRIFT_VOLUME : DRIFT_LAYER;
+	event->value = drift_of(origin);
 	return decide_event(policy, OP_DRIFT, event);
 }
 

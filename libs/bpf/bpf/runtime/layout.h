@@ -90,8 +90,9 @@ enum kernel_value {
 
 /* Values of OP_DRIFT: location of a file that no image layer has. */
 enum drift_value {
-	DRIFT_LAYER,		/* upper layer of the overlay, tmpfs, memfd, deleted */
+	DRIFT_LAYER,		/* upper layer of the overlay */
 	DRIFT_VOLUME,		/* any other mount */
+	DRIFT_MEMORY,		/* tmpfs, memfd, deleted; rules of DRIFT_LAYER apply too */
 	DRIFT_VALUES,
 };
 

@@ -68,7 +68,8 @@ export const KernelValueValues = {
 export const DriftValueValues = {
   DRIFT_LAYER: 0,
   DRIFT_VOLUME: 1,
-  DRIFT_VALUES: 2,
+  DRIFT_MEMORY: 2,
+  DRIFT_VALUES: 3,
 } as const;
 
 export const RuleActionValues = {

@@ -151,7 +151,12 @@ export const driftMatch = z.strictObject({
     .boolean()
     .default(false)
     .describe("true: files on mounts that are neither the container's root nor tmpfs are not drift"),
+  onlyMemory: z
+    .boolean()
+    .optional()
+    .describe('true: only files in memory (tmpfs, memfd), deleted files, and mounts of a user namespace are drift'),
 });
+export type DriftMatch = z.infer<typeof driftMatch>;
 
 const mapped = new BlockList();
 mapped.addSubnet('::ffff:0:0', 96, 'ipv6');

@@ -213,6 +213,8 @@ export class EncodedMaps {
     }
     if (operation.kind === 'address') return this.#onAddress(operation, task);
     if (operation.kind !== 'value') return [];
+    if (operation.op === 'drift' && operation.value === 2n)
+      return [...this.#onValue(op, 2n, task), ...this.#onValue(op, 0n, task)];
     if (operation.op !== 'socket') return this.#onValue(op, operation.value, task);
     const hits: Hit[] = [];
     for (let mask = 0; mask < 8; mask++) {

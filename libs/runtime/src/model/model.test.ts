@@ -85,6 +85,10 @@ describe('matches of a rule', () => {
     ['drift on a volume', { drift: {} }, onValue('drift', 1), true],
     ['drift on a volume that is allowed', { drift: { allowVolumes: true } }, onValue('drift', 1), false],
     ['drift in the layer', { drift: { allowVolumes: true } }, onValue('drift', 0), true],
+    ['drift in memory', { drift: { allowVolumes: true } }, onValue('drift', 2), true],
+    ['drift in memory alone', { drift: { onlyMemory: true } }, onValue('drift', 2), true],
+    ['drift in the layer, beside memory alone', { drift: { onlyMemory: true } }, onValue('drift', 0), false],
+    ['drift on a volume, beside memory alone', { drift: { onlyMemory: true } }, onValue('drift', 1), false],
   ])('%s', (_name, match, operation, denied) => {
     expect(outcome(block(match), operation)).toBe(denied ? 'block' : 'pass');
   });

@@ -165,6 +165,14 @@ export function socketKeys(value: bigint): bigint[] {
   );
 }
 
+const DRIFT_KEYS: readonly (readonly bigint[])[] = [[0n], [1n], [2n, 0n]];
+
+/** Values whose rules apply. A file in memory is drift of a layer too. */
+function valueKeys({ op, value }: Operation & { kind: 'value' }): readonly bigint[] {
+  if (op === 'socket') return socketKeys(value);
+  return op === 'drift' ? (DRIFT_KEYS[Number(value)] ?? []) : [value];
+}
+
 function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
   switch (operation.kind) {
     case 'path':
@@ -175,9 +183,7 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
       return match.kind === 'address' && addressMatches(match, operation);
     case 'value': {
       if (match.kind !== 'value' || match.op !== operation.op) return false;
-      return operation.op === 'socket'
-        ? socketKeys(operation.value).includes(match.value)
-        : match.value === operation.value;
+      return valueKeys(operation).includes(match.value);
     }
     case 'unresolved':
       return false;

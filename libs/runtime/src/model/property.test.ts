@@ -59,7 +59,7 @@ const kinds = fc.oneof(
       .tuple(where, maybe(fc.boolean()), maybe(some(['execute', 'map'] as const)))
       .map(([w, anonymous, operations]) => ({ ...w, anonymous, operations })),
   }),
-  fc.record({ drift: fc.record({ allowVolumes: fc.boolean() }) }),
+  fc.record({ drift: fc.record({ allowVolumes: fc.boolean(), onlyMemory: fc.boolean() }) }),
   fc.record({
     network: fc.record({
       operations: maybe(some(['connect', 'send', 'bind', 'listen'] as const)),

@@ -8,6 +8,7 @@
 
 import assert from 'node:assert/strict';
 import {
+  type DriftMatch,
   type ExecuteMatch,
   type FileMatch,
   kindOf,
@@ -147,6 +148,12 @@ function unixMatches(match: UnixMatch, field: string, allows: boolean): Match[] 
   ];
 }
 
+/** The kernel applies rules about `layer` to files in memory too. */
+function driftValues({ allowVolumes, onlyMemory }: DriftMatch): readonly string[] {
+  if (onlyMemory === true) return ['memory'];
+  return allowVolumes ? ['layer'] : ['layer', 'volume'];
+}
+
 function values(op: OperationName, names: readonly string[], all: readonly string[], field: string): Match[] {
   return names.map((name): Match => {
     const value = all.indexOf(name);
@@ -166,7 +173,7 @@ export function expandRule(rule: RuntimeRule, index: number): Match[] {
   const allows = rule.action === 'allow';
   if (rule.file) return whereMatches(rule.file, fileOperations(rule.file, allows), field);
   if (rule.execute) return executeMatches(rule.execute, field);
-  if (rule.drift) return values('drift', rule.drift.allowVolumes ? ['layer'] : DRIFT_VALUES, DRIFT_VALUES, field);
+  if (rule.drift) return values('drift', driftValues(rule.drift), DRIFT_VALUES, field);
   if (rule.network)
     return [...addressMatches(rule.network, field), ...(allows ? impliedSockets(rule.network, field) : [])];
   if (rule.socket) return socketMatches(rule.socket, field);

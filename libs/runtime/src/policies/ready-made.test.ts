@@ -21,7 +21,7 @@ const load = (file: string) => loadPolicyFile(readFileSync(path.join(folder, fil
 const capability = (name: (typeof CAPABILITIES)[number]) => onValue('capability', CAPABILITIES.indexOf(name));
 const kernel = (name: (typeof KERNEL_VALUES)[number]) => onValue('kernel', KERNEL_VALUES.indexOf(name));
 const mount = (name: (typeof MOUNT_VALUES)[number]) => onValue('mount', MOUNT_VALUES.indexOf(name));
-const [LAYER, VOLUME] = [onValue('drift', 0), onValue('drift', 1)];
+const [LAYER, VOLUME, MEMORY] = [onValue('drift', 0), onValue('drift', 1), onValue('drift', 2)];
 const [UNIX, INET, INET6, NETLINK, PACKET, ALG, XDP] = [1, 2, 10, 16, 17, 38, 44];
 const [STREAM, DGRAM, RAW, SEQPACKET] = [1, 2, 3, 5];
 const TOKEN = '/run/secrets/kubernetes.io/serviceaccount/..2026_11_24/token';
@@ -61,14 +61,16 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
   'immutable-image': [
     ['immutable-image/drift', LAYER],
     ['immutable-image/drift', VOLUME],
+    ['immutable-image/drift', MEMORY],
     [null, onPath('execute', '/usr/bin/python3.12')],
     [null, onPath('write', '/tmp/x')],
   ],
   'no-fileless-exec': [
-    ['no-fileless-exec/memory', onPath('execute', 'memfd:x')],
-    ['no-fileless-exec/memory', onPath('map-execute', 'memfd:lib')],
-    ['no-fileless-exec/shared-memory', onPath('execute', '/dev/shm/a/b')],
-    ['no-fileless-exec/shared-memory', onPath('execute', '/dev/tool')],
+    ['no-fileless-exec/memory', MEMORY],
+    ['no-fileless-exec/detached', onPath('execute', 'memfd:x')],
+    ['no-fileless-exec/detached', onPath('map-execute', 'memfd:lib')],
+    [null, LAYER],
+    [null, VOLUME],
     [null, onPath('execute', '/usr/bin/id')],
     [null, onPath('map-execute', '/usr/lib/libc.so.6')],
     [null, onPath('write', '/dev/shm/a')],
@@ -83,14 +85,21 @@ const CASES: Readonly<Record<string, readonly Row[]>> = {
     ['no-shell/shell', onPath('execute', '/usr/bin/bash')],
     ['no-shell/shell', onPath('execute', '/bin/busybox')],
     ['no-shell/shell', onPath('execute', '/opt/tools/busybox')],
-    [null, onPath('execute', '/opt/tools/bash')],
+    ['no-shell/shell', onPath('execute', '/opt/tools/bash')],
+    ['no-shell/shell', onPath('execute', '/usr/lib/arm-linux-musl/bin/mksh')],
     ['no-shell/shell', onPath('map-execute', '/usr/bin/bash')],
-    [null, onPath('rename', '/usr/bin/bash')],
+    ['no-shell/shell-copy', onPath('rename', '/usr/bin/bash')],
+    ['no-shell/shell-copy', onPath('rename', '/usr/bin')],
+    [null, onPath('rename', '/usr/bin/node')],
     ['no-shell/shell-by-another-way', onPath('execute', '/usr/bin/nc.traditional')],
-    [null, { kind: 'path', op: 'link', path: '/usr/bin/dash', oldName: true }],
+    ['no-shell/shell-copy', { kind: 'path', op: 'link', path: '/usr/bin/dash', oldName: true }],
     [null, onPath('execute', '/usr/bin/node')],
     [null, onPath('execute', '/usr/bin/bashful')],
-    [null, onPath('read', '/usr/bin/bash')],
+    ['no-shell/shell-copy', onPath('read', '/usr/bin/bash')],
+    ['no-shell/tool-copy', onPath('read', '/usr/bin/socat')],
+    ['no-shell/shell-copy', mount('bind')],
+    [null, mount('new')],
+    [null, onPath('read', '/usr/bin/node')],
     [null, { kind: 'path', op: 'link', path: '/usr/bin/node', oldName: true }],
   ],
   'metadata-guard': [
