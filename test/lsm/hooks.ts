@@ -75,6 +75,9 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
       kernel('only tasks of the same pod may be slowed, limited and marked', "index === 0 ? 'ok' : 'EPERM'"),
     ]),
   ),
+  file_fcntl: kernel("'pages', 'owner']", "['owner,self', 'ok', 'ok']"),
+  file_ioctl: kernel("[`owner-ioctl,${process.pid}`, 'ok', 'EPERM']", "['rtnetlink,own', 'ok', 'ok']"),
+  file_ioctl_compat: kernel("[`owner-compat,${process.pid}`, 'ok', 'EPERM']", "['rtnetlink,own', 'ok', 'ok']"),
   userns_create: kernel("['userns', 'ok', 'EPERM']"),
   bpf: kernel("['bpf', 'ok', 'EPERM']", 'without a policy each is done'),
   kernel_load_data: kernel("['module', 'ENOEXEC', 'EPERM']"),
@@ -142,7 +145,7 @@ export const HOOKS_WITHOUT_PROGRAM: readonly (readonly [hooks: string, why: stri
     'the open or connection was judged; received descriptors go to file_receive',
   ],
   ['inode_* with a path_* beside it', 'no mount is given, so there is no path'],
-  ['file_ioctl, file_fcntl, file_lock, key_alloc, key_permission', 'no rule covers them'],
+  ['file_lock, key_alloc, key_permission', 'no rule covers them'],
   [
     'inode_getattr, inode_readlink, inode_getxattr, inode_listxattr, inode_setattr, inode_file_getattr, inode_file_setattr, path_notify',
     'metadata, times and flags: see [not judged](#not-judged)',

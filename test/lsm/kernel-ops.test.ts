@@ -79,7 +79,7 @@ describe('capabilities', () => {
 describe('kernel', () => {
   const OPERATIONS = ['ptrace', 'user-namespace', 'bpf', 'module', 'kexec', 'perf-event', 'signal'] as const;
   const EACH: Rules = OPERATIONS.map((name) => ({ name, action: 'block', kernel: { operations: [name] } }));
-  const CHANGES = ['limit', 'renice', 'ionice', 'batch', 'pin', 'pages'];
+  const CHANGES = ['limit', 'renice', 'ionice', 'batch', 'pin', 'pages', 'owner'];
   const sleeper = async (of: Container): Promise<Running> => {
     const running = of.start(['/bin/acts', 'map-plain', '/bin/acts', 'wait']);
     await running.line('map-plain /bin/acts: ok');
@@ -124,7 +124,7 @@ describe('kernel', () => {
     await expectRows(free, 'net-ops', rows, 'free');
   });
 
-  it('foreign-netns - a request about an interface that names another network namespace by its id is refused', async () => {
+  it('foreign-netns - a request about an interface that names another network namespace by its id, or by a process of the host, is refused', async () => {
     const FREE: readonly Row[] = [
       ['rtnetlink,own', 'ok', 'ok'],
       ['rtnetlink,link-id', 'ok', 'EPERM'],
@@ -132,11 +132,13 @@ describe('kernel', () => {
       ['rtnetlink,behind-many', 'EINVAL', 'EPERM'],
       ['rtnetlink,second', 'EINVAL', 'EPERM'],
       ['rtnetlink,too-many', 'ok', 'EPERM'],
+      ['rtnetlink,by-pid', 'ESRCH', 'EPERM'],
+      ['rtnetlink,peer-pid', 'ESRCH', 'EPERM'],
     ];
     await expectRows(container, 'kernel-ops', FREE, 'free');
     pod.apply({ rules: [{ name: 'netns', action: 'block', kernel: { operations: ['foreign-netns'] } }] });
     await expectRows(container, 'kernel-ops', FREE, 'guarded');
-    expect(pod.counts()).toEqual({ netns: 5 });
+    expect(pod.counts()).toEqual({ netns: 7 });
   });
 
   it('one - a rule about one of them leaves the others alone', async () => {
@@ -183,6 +185,12 @@ describe('kernel', () => {
           ...([row, 'ok', index === 0 ? 'ok' : 'EPERM'] as const),
         ]),
       ),
+      ['owner,self', 'ok', 'ok'],
+      // The kernel reads the process from memory that the program can change.
+      [`owner-ex,${process.pid}`, 'ok', 'EPERM'],
+      [`owner-ioctl,${process.pid}`, 'ok', 'EPERM'],
+      [`owner-compat,${process.pid}`, 'ok', 'EPERM'],
+      [`owner,-${process.pid}`, 'ok', 'EPERM'],
       ...['cgroup.kill', 'cgroup.freeze', 'cgroup.procs'].flatMap((file): Row[] => [
         [`write,${files(container)}/${file}`, 'ok', 'ok'],
         [`write,${files(neighbour)}/${file}`, 'ok', 'EPERM'],
@@ -195,7 +203,7 @@ describe('kernel', () => {
     await expectRows(container, 'kernel-ops', rows, 'free');
     pod.apply({ rules: [{ name: 'signal', action: 'block', kernel: { operations: ['signal'] } }] });
     await expectRows(container, 'kernel-ops', rows, 'guarded');
-    expect(pod.counts()).toEqual({ signal: 2 * (CHANGES.length + 1) + 5 });
+    expect(pod.counts()).toEqual({ signal: 2 * (CHANGES.length + 1) + 9 });
   });
 
   it("other tasks - a process of the host that was moved into the pod's cgroup stays one of the host", async () => {

@@ -306,6 +306,16 @@ const ESCAPES: readonly Scenario[] = [
     'other-tasks',
   ),
   escaping(
+    'a process of the host stopped by the signal of a file',
+    async (stage) => {
+      const victim = spawn('sleep', ['600']);
+      onTestFinished(() => void victim.kill('SIGKILL'));
+      await stage.ops('owner', `${victim.pid}`);
+      return () => victim.signalCode !== null;
+    },
+    'other-tasks',
+  ),
+  escaping(
     'core_pattern',
     (stage) => {
       const crash = "dash -c 'kill -SEGV $$' || true";

@@ -112,6 +112,11 @@ const JUDGED: readonly Row[] = [
     '`syscalls.test.ts › tasks`',
   ],
   ['sched_setattr sched_setparam', 'task_setscheduler', '`syscalls.test.ts › tasks` (sched_setscheduler)'],
+  [
+    'fcntl ioctl',
+    'file_fcntl, file_ioctl: the process that gets the signals of the file; otherwise the open was judged',
+    '`kernel-ops.test.ts › only tasks of the same pod may be slowed, limited and marked`',
+  ],
   ['kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal', 'task_kill', '`syscalls.test.ts › tasks`'],
   [
     'perf_event_open',
@@ -188,7 +193,7 @@ const NOT_JUDGED: readonly Row[] = [
     `
       mq_timedsend mq_timedreceive mq_notify mq_getsetattr read write readv writev preadv pwritev preadv2
       pwritev2 getdents lseek io_submit copy_file_range sendfile splice tee vmsplice readahead fadvise64
-      sync_file_range fsync fdatasync syncfs cachestat flock ioctl fcntl close close_range dup dup2 dup3
+      sync_file_range fsync fdatasync syncfs cachestat flock close close_range dup dup2 dup3
       IORING_OP_READ IORING_OP_WRITE IORING_OP_READV IORING_OP_WRITEV IORING_OP_READ_FIXED IORING_OP_WRITE_FIXED
       IORING_OP_READV_FIXED IORING_OP_WRITEV_FIXED IORING_OP_READ_MULTISHOT IORING_OP_SPLICE IORING_OP_TEE
       IORING_OP_FALLOCATE IORING_OP_FADVISE IORING_OP_FSYNC IORING_OP_SYNC_FILE_RANGE IORING_OP_CLOSE

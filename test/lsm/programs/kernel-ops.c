@@ -18,24 +18,30 @@
  * module			init_module of an invalid module: ENOEXEC if the kernel reads it; finit,<path>
  * rtnetlink,<what>		a request about an interface, which has no effect: `own` of this namespace; `link-id` and
  *				`target-id` of one with an id that does not exist: EINVAL; `behind-many`: after 100
- *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok
+ *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok;
+ *				`by-pid`, `peer-pid`: of the process 2^31-1, directly and for the peer of a veth: ESRCH
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
+ * owner,<pid>			the process gets the signals of a socket, by F_SETOWN; owner-ex,<pid>: F_SETOWN_EX;
+ *				owner-ioctl,<pid>: FIOSETOWN; owner-compat,<pid>: by a 32-bit call; owner,self: the own process
  * limit,<pid>  renice,<pid>  ionice,<pid>  batch,<pid>  pin,<pid>	prlimit, setpriority, ioprio_set,
  *				sched_setscheduler, sched_setaffinity, each to a value without effect; pages,<pid>: move_pages
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -203,9 +209,40 @@ static size_t add_request(char *to, int type, int attribute, int times)
 		one->rta_len = RTA_LENGTH(sizeof(int));
 		/* The others are about a port of a bridge, and ignored. */
 		one->rta_type = i == times - 1 ? attribute : IFLA_PROTINFO;
-		*(int *)RTA_DATA(one) = 77;
+		*(int *)RTA_DATA(one) = attribute == IFLA_NET_NS_PID ? INT_MAX : 77;
 		header->nlmsg_len += one->rta_len;
 	}
+	return header->nlmsg_len;
+}
+
+static void add_attribute(struct nlmsghdr *header, int type, const void *data, size_t bytes)
+{
+	struct rtattr *one = (void *)((char *)header + NLMSG_ALIGN(header->nlmsg_len));
+
+	one->rta_type = type;
+	one->rta_len = RTA_LENGTH(bytes);
+	memcpy(RTA_DATA(one), data, bytes);
+	header->nlmsg_len = NLMSG_ALIGN(header->nlmsg_len) + RTA_ALIGN(one->rta_len);
+}
+
+/* A new veth whose peer is in the network namespace of a process that does not exist. */
+static size_t add_peer(char *to)
+{
+	struct nlmsghdr *header = (void *)to;
+	struct ifinfomsg link = {};
+	struct { struct rtattr data, peer; struct ifinfomsg link; struct rtattr pid; int number; } nested = {
+		.data = { sizeof(nested), 2 }, .peer = { sizeof(nested) - sizeof(nested.data), 1 },
+		.pid = { RTA_LENGTH(sizeof(int)), IFLA_NET_NS_PID }, .number = INT_MAX,
+	};
+	struct { struct rtattr kind; char name[8]; typeof(nested) nested; } info = {
+		.kind = { RTA_LENGTH(5), 1 }, .name = "veth", .nested = nested,
+	};
+
+	*header = (struct nlmsghdr){ .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL };
+	header->nlmsg_len = NLMSG_LENGTH(sizeof(link));
+	memcpy(NLMSG_DATA(header), &link, sizeof(link));
+	add_attribute(header, IFLA_ADDRESS, "\2\0\0\0\0\1", 6);
+	add_attribute(header, IFLA_LINKINFO, &info, sizeof(info));
 	return header->nlmsg_len;
 }
 
@@ -221,6 +258,10 @@ static int request_link(const char *what)
 		length += add_request(request + length, RTM_SETLINK, 0, 0);
 	if (is(what, "link-id"))
 		length += add_request(request + length, RTM_NEWLINK, IFLA_LINK_NETNSID, 1);
+	else if (is(what, "peer-pid"))
+		length += add_peer(request);
+	else if (is(what, "by-pid"))
+		length += add_request(request, RTM_SETLINK, IFLA_NET_NS_PID, 1);
 	else if (!is(what, "own"))
 		length += add_request(request + length, RTM_DELLINK, IFLA_TARGET_NETNSID, is(what, "behind-many") ? 100 : 1);
 	if (send(fd, request, length, 0) < 0)
@@ -230,6 +271,32 @@ static int request_link(const char *what)
 			if (one->nlmsg_type == NLMSG_ERROR && (errno = -((struct nlmsgerr *)NLMSG_DATA(one))->error))
 				return -1;
 	return 0;
+}
+
+/* ioctl of a 32-bit program, where there is one. */
+static int ioctl_compat(int fd, unsigned command, pid_t pid)
+{
+#ifdef __x86_64__
+	pid_t *low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	int result;
+
+	*low = pid;
+	asm volatile("int $0x80" : "=a"(result) : "a"(54), "b"(fd), "c"(command), "d"((unsigned)(unsigned long)low) : "memory");
+	errno = -result;
+	return result < 0 ? -1 : 0;
+#else
+	return ioctl(fd, command, &pid);
+#endif
+}
+
+static int own_signals(const char *what, pid_t pid)
+{
+	struct f_owner_ex owner = { F_OWNER_PID, pid };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (is(what, "owner-ex")) return fcntl(fd, F_SETOWN_EX, &owner);
+	if (is(what, "owner-compat")) return ioctl_compat(fd, FIOSETOWN, pid);
+	return is(what, "owner-ioctl") ? ioctl(fd, FIOSETOWN, &pid) : fcntl(fd, F_SETOWN, pid);
 }
 
 static int change_task(const char *what, pid_t pid)
@@ -272,6 +339,8 @@ static int run(const char *what)
 	if (is(what, "rtnetlink")) return request_link(words[1]);
 	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
 	if (is(what, "pidfd-kill")) return signal_by_descriptor();
+	if (is(what, "owner") && is(words[1], "self")) return own_signals(what, getpid());
+	if (strncmp(what, "owner", 5) == 0) return own_signals(what, atoi(words[1]));
 	if (is(what, "limit") || is(what, "renice") || is(what, "ionice") || is(what, "batch") || is(what, "pin") || is(what, "pages"))
 		return change_task(what, atoi(words[1]));
 	_exit(2);

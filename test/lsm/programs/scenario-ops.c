@@ -10,6 +10,7 @@
 // memfd <program> [word…]	copies a program to memory and runs it; mapped <program>: maps it executable from there
 // tmpfile <program>		the same from a file that never had a name, on /dev/shm
 // pool <address> <port>	sends the first message of miners to a mining pool
+// owner <pid>			makes the process the owner of a socket that sends SIGKILL, and writes to it
 // bpf				loads a program that watches every fork of the host
 // alg				a socket of the kernel's crypto with the template of CVE-2026-31431
 // forge <from> <to> <port>	sends a UDP packet with a made-up source address through a raw socket; prints its cookie first
@@ -155,6 +156,18 @@ static int pool(const char *address, const char *port)
 
 	must(connect(fd, (void *)&to, sizeof to), "connect");
 	must(write(fd, login, sizeof login - 1), "login");
+	return landed();
+}
+
+static int signal_owner(pid_t pid)
+{
+	int ends[2];
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), "socketpair");
+	must(fcntl(ends[0], F_SETOWN, pid), "owner");
+	must(fcntl(ends[0], F_SETSIG, SIGKILL), "signal");
+	must(fcntl(ends[0], F_SETFL, O_ASYNC), "async");
+	must(write(ends[1], "x", 1), "write");
 	return landed();
 }
 
@@ -320,6 +333,7 @@ int main(int argc, char **argv)
 	if (is(words[0], "tmpfile")) return run_tmpfile(words + 1);
 	if (is(words[0], "mapped")) return map_memory(words[1]);
 	if (is(words[0], "pool")) return pool(words[1], words[2]);
+	if (is(words[0], "owner")) return signal_owner(atoi(words[1]));
 	if (is(words[0], "bpf")) return load_bpf();
 	if (is(words[0], "alg")) return use_alg();
 	if (is(words[0], "forge")) return forge(words[1], words[2], words[3]);

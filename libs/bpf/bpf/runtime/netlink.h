@@ -3,7 +3,8 @@
  * Requests of rtnetlink that reach into another network namespace by its id. The pod's end of a veth
  * pair gives the node's namespace an id in the pod's own. Without a user namespace, CAP_NET_ADMIN
  * holds in every namespace that has an id: a pod creates a macvlan over an interface of the node,
- * which no guard sees, or deletes the interfaces of other pods.
+ * which no guard sees, or deletes the interfaces of other pods. A pod that sees the host's processes
+ * (hostPID) reaches the same by a PID, for which the kernel checks no other right.
  *
  * Place in the data path: kernel → netlink_send → decide_value (OP_KERNEL). The hook gets the message
  * as the kernel will parse it, already copied. The steps follow netlink_rcv_skb() and
@@ -22,15 +23,21 @@
 #include "endpoint.h"
 #include "identity.h"
 #include "kernel.h"
+#include "other-tasks.h"
 
 #define REQUEST_STEPS		1024	/* messages and attributes; ip(8) sends some twenty */
 #define NETLINK_ROUTE		0
 #define RTM_NEWLINK		16
 #define RTM_SETLINK		19
+#define IFLA_LINKINFO		18
+#define IFLA_NET_NS_PID		19
 #define IFLA_LINK_NETNSID	37
 #define IFLA_TARGET_NETNSID	46
 #define NLA_TYPE_MASK		0x3fff
 #define IFINFO_BYTES		16
+/* In IFLA_LINKINFO, the interface at the other end (veth, vxcan, netkit): IFINFO_BYTES, then attributes. */
+#define IFLA_INFO_DATA		2
+#define INFO_PEER		1
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -57,8 +64,10 @@ struct nlattr {
 struct request {
 	const unsigned char *data;
 	__u32 at, end;		/* of what was read, and of all messages */
-	__u32 attributes;	/* end of the message whose attributes are read; 0: a header follows */
+	__u32 ends[4];		/* of the message, and of the attributes in which the current one is; 0: a header follows */
+	__u32 depth;		/* of `ends` */
 	__u32 found;
+	__u32 pids;		/* a PID counts as an id */
 };
 
 static __always_inline __u32 aligned(__u32 length)
@@ -77,7 +86,7 @@ static __always_inline long read_message(struct request *request)
 		return 1;
 	/* RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK */
 	if (header.nlmsg_type >= RTM_NEWLINK && header.nlmsg_type <= RTM_SETLINK && header.nlmsg_len > sizeof(header) + IFINFO_BYTES) {
-		request->attributes = request->at + header.nlmsg_len;
+		request->ends[0] = request->at + header.nlmsg_len;
 		request->at += sizeof(header) + IFINFO_BYTES;
 		return 0;
 	}
@@ -85,27 +94,67 @@ static __always_inline long read_message(struct request *request)
 	return request->at >= request->end;
 }
 
+/* Whether attributes are in it, and how many bytes before them. Negative: none. */
+static __always_inline int bytes_before_nested(__u32 depth, __u16 type)
+{
+	switch (depth) {
+	case 0:
+		return type == IFLA_LINKINFO ? 0 : -1;
+	case 1:
+		return type == IFLA_INFO_DATA ? 0 : -1;
+	case 2:
+		return type == INFO_PEER ? IFINFO_BYTES : -1;
+	default:
+		return -1;
+	}
+}
+
+/* Leaves the innermost attribute, or the message. Returns 1 at the end of all messages. */
+static __always_inline long leave_attribute(struct request *request, __u32 depth)
+{
+	request->at = aligned(request->ends[depth]);
+	if (depth) {
+		request->depth = depth - 1;
+		return 0;
+	}
+	request->ends[0] = 0;
+	return request->at >= request->end;
+}
+
+static __always_inline bool is_of_netns(const struct request *request, __u32 depth, __u16 type)
+{
+	if (type == IFLA_NET_NS_PID)
+		return request->pids && (!depth || depth == 3);
+	return !depth && (type == IFLA_LINK_NETNSID || type == IFLA_TARGET_NETNSID);
+}
+
 /* Reads one message header or one attribute. */
 static long request_step(__u32 index, void *context)
 {
 	struct request *request = context;
 	struct nlattr attribute = {};
-	__u32 left;
+	__u32 left, depth = request->depth & 3;
+	int before;
 
 	(void)index;
-	if (!request->attributes)
+	if (!request->ends[0])
 		return read_message(request);
-	left = request->attributes - request->at;
+	left = request->ends[depth] - request->at;
 	if ((__s32)left < (__s32)sizeof(attribute) ||
 	    bpf_probe_read_kernel(&attribute, sizeof(attribute), request->data + request->at) ||
-	    attribute.nla_len < sizeof(attribute) || attribute.nla_len > left) {
-		request->at = aligned(request->attributes);
-		request->attributes = 0;
-		return request->at >= request->end;
-	}
+	    attribute.nla_len < sizeof(attribute) || attribute.nla_len > left)
+		return leave_attribute(request, depth);
 	attribute.nla_type &= NLA_TYPE_MASK;
+	before = bytes_before_nested(depth, attribute.nla_type);
+	if (before >= 0 && attribute.nla_len >= sizeof(attribute) + before) {
+		depth = (depth + 1) & 3;
+		request->ends[depth] = request->at + attribute.nla_len;
+		request->depth = depth;
+		request->at += sizeof(attribute) + before;
+		return 0;
+	}
 	request->at += aligned(attribute.nla_len);
-	request->found = attribute.nla_type == IFLA_LINK_NETNSID || attribute.nla_type == IFLA_TARGET_NETNSID;
+	request->found = is_of_netns(request, depth, attribute.nla_type);
 	return request->found;
 }
 
@@ -129,6 +178,7 @@ int BPF_PROG(handle_netlink_send, struct sock *sk, struct sk_buff *skb)
 	bpf_probe_read_kernel(&request, sizeof(request), NULL);
 	request.data = skb->data;
 	request.end = skb->len;
+	request.pids = sees_host_pids();
 	if (!names_netns(&request))
 		return 0;
 	if (decide_value(&policy, OP_KERNEL, KERNEL_FOREIGN_NETNS))

@@ -7,6 +7,8 @@
  * task_setrlimit			the same: a limit of CPU time makes the kernel send SIGKILL
  * task_setnice, task_setioprio,
  * task_setscheduler, task_movememory	the same
+ * file_fcntl, file_ioctl,
+ * file_ioctl_compat			the same: the process that gets the signals of a file
  * file_open for writing		the same, of /proc/<pid>/… and of the files of a cgroup: oom_score_adj,
  * 					cgroup.procs, cgroup.kill, cgroup.freeze, memory.high
  *
@@ -202,6 +204,89 @@ SEC("lsm/task_movememory")
 int BPF_PROG(handle_task_movememory, struct task_struct *target)
 {
 	if (decide_change(target))
+		return -EPERM;
+	return 0;
+}
+
+/* ---- signals of a file ---- */
+
+#define F_SETOWN	8
+#define F_SETOWN_EX	15
+#define FIOSETOWN	0x8901
+#define SIOCSPGRP	0x8902
+
+/* Since 6.2. */
+extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
+extern void bpf_task_release(struct task_struct *task) __ksym __weak;
+
+/* Whether the numbers that the task uses are those of the host: it can name a process outside its pod. */
+static __always_inline bool sees_host_pids(void)
+{
+	const struct task_struct___ids *task = (void *)bpf_get_current_task_btf();
+
+	return !BPF_CORE_READ(task, thread_pid, level);
+}
+
+/* Decides about processes that are not known here. */
+static __noinline int decide_unknown_owner(void)
+{
+	struct policy_ctx policy;
+
+	return sees_host_pids() && identify(&policy, OP_KERNEL) && refused(decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL));
+}
+
+/*
+ * A file sends SIGIO, or by F_SETSIG any signal, to its owner. The kernel sends it from any context,
+ * so the decision is made when the owner is set. A process group is not looked up.
+ */
+static __noinline int decide_owner(int pid)
+{
+	const struct task_struct *current = bpf_get_current_task_btf();
+	struct task_struct *owner;
+	int decision;
+
+	if (!pid || pid == current->pid || pid == current->tgid || !sees_host_pids())
+		return 0;
+	if (pid < 0 || !bpf_ksym_exists(bpf_task_from_pid))
+		return refused(decide_unknown_owner());
+	owner = bpf_task_from_pid(pid);
+	if (!owner)
+		return 0;
+	decision = decide_change(owner);
+	bpf_task_release(owner);
+	return refused(decision);
+}
+
+/* F_SETOWN_EX reads its process from the memory of the task, which can change it meanwhile. */
+SEC("lsm/file_fcntl")
+int BPF_PROG(handle_file_fcntl, struct file *file, unsigned int command, unsigned long argument)
+{
+	if (command == F_SETOWN && decide_owner(argument))
+		return -EPERM;
+	if (command == F_SETOWN_EX && refused(decide_unknown_owner()))
+		return -EPERM;
+	return 0;
+}
+
+/* Of sockets; likewise. */
+static __always_inline bool sets_owner(unsigned int command)
+{
+	return command == FIOSETOWN || command == SIOCSPGRP;
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(handle_file_ioctl, struct file *file, unsigned int command)
+{
+	if (sets_owner(command) && refused(decide_unknown_owner()))
+		return -EPERM;
+	return 0;
+}
+
+/* Of 32-bit programs. Since 6.8; before, they reach file_ioctl. */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(handle_file_ioctl_compat, struct file *file, unsigned int command)
+{
+	if (sets_owner(command) && refused(decide_unknown_owner()))
 		return -EPERM;
 	return 0;
 }
