@@ -3,9 +3,10 @@
  * policies with different numbers of rules and under the ready-made policies. With MachinePlan.countInstructions, nanoseconds are instructions.
  *
  * Two containers have the same image: one outside any pod, one in a pod whose policy is replaced. Whole
- * operations are timed without the kernel's accounting of programs; hooks are read from it. A hook's
- * cost is that of its cheapest round: an interrupt adds about ten thousand instructions to the
- * interrupted program, and an allocator that fetches pages adds hundreds, in most rounds of some runs.
+ * operations are CPU time of the program that does them, without the kernel's accounting of programs;
+ * hooks are read from it. A hook's cost is that of its cheapest round: an interrupt adds about ten
+ * thousand instructions to the interrupted program, and an allocator that fetches pages adds hundreds,
+ * in most rounds of some runs.
  */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
