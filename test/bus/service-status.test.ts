@@ -5,6 +5,7 @@ import {
   type Bus,
   consumeOrdered,
   FramePublisher,
+  InstanceReporter,
   openBucket,
   publishOnce,
   responseSubject,
@@ -12,6 +13,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
+import { readInstances } from '@bailiff/insight';
 import { POLICY_SETTLE_MICROS, readServiceStatus, responseIdOf } from '@bailiff/response';
 import {
   encodeResponse,
@@ -111,6 +113,38 @@ test('service status - a verdict with a matching policy is pending until each of
   await steps(asleep, 'succeeded');
   const ended = (await readServiceStatus(cli, [], { graceMs: 0 })).responder;
   expect(ended).toMatchObject({ due: 2, unanswered: 0, dryRuns: 1 });
+});
+
+test('service status - a clock that is set back by an hour: the instance runs, and is unready for as long as before', async () => {
+  await using nats = await startBus();
+  let stepMs = 0;
+  const reporter = new InstanceReporter({
+    ...{ bus: await nats.connect('correlator'), service: 'correlator', version: '0', configRevision: () => 0 },
+    nowMs: () => Date.now() + stepMs,
+    refused: () => [],
+    ready: async () => ({ ok: false, checks: { streams: 'not read yet' } }),
+    onError: (error) => expect.unreachable(error.message),
+  });
+  const cli = await nats.connect('cli');
+  const stored = async () => (await readInstances(cli))[0];
+  const lags = (one: InstanceStatus | undefined) =>
+    Date.parse(one?.updatedAt ?? '') - Date.parse(one?.ready?.since ?? '');
+  const running = async () => (await readServiceStatus(cli, await readInstances(cli))).correlator.running;
+  await waitFor(stored, { what: 'the first status' });
+  expect(await running()).toBe(1);
+  stepMs = -3_600_000;
+  const before = await stored();
+  reporter.report();
+  const after = await waitFor(async () => {
+    const one = await stored();
+    return one && one.updatedAt !== before?.updatedAt && one;
+  });
+  expect(await running()).toBe(1);
+  // All times of a status are by one clock.
+  expect(Math.abs(Date.parse(after.startedAt) - Date.parse(before?.startedAt ?? ''))).toBeLessThan(10_000);
+  expect(lags(after)).toBeGreaterThanOrEqual(0);
+  expect(lags(after)).toBeLessThan(60_000);
+  await reporter.close();
 });
 
 test('service status - steps that the responder gave up are answered, and named as failed until one succeeds', async () => {

@@ -64,10 +64,11 @@ export class InstanceReporter {
   readonly #o: InstanceReporterOptions;
   readonly #bucket: Bucket;
   readonly #instance = instanceName();
-  readonly #startedAt: string;
+  readonly #startedMs = performance.now();
   readonly #progress: readonly ProgressWatch[];
   readonly #timers: NodeJS.Timeout[];
-  #ready = { ok: false, since: '', reason: '' };
+  /** `sinceMs`: NaN before the first reading. */
+  #ready = { ok: false, sinceMs: Number.NaN, reason: '' };
   #checking = false;
   #inFlight: Promise<void> | null = null;
   #again = false;
@@ -77,7 +78,6 @@ export class InstanceReporter {
   constructor(options: InstanceReporterOptions) {
     this.#o = options;
     this.#bucket = openBucket(options.bus, SERVICES_BUCKET);
-    this.#startedAt = new Date(options.nowMs()).toISOString();
     this.key = `${options.service}.${this.#instance}`;
     this.#progress = (options.progress ?? []).map((source) => new ProgressWatch(options.bus, source));
     this.#timers = [
@@ -120,10 +120,19 @@ export class InstanceReporter {
   async #readReadiness(): Promise<InstanceStatus['ready']> {
     const { ok, checks } = await this.#o.ready();
     const failed = Object.entries(checks).filter(([, text]) => text !== 'ok');
-    const since = this.#ready.since !== '' && ok === this.#ready.ok ? this.#ready.since : this.#now();
+    const before = this.#ready;
+    const sinceMs = ok === before.ok && !Number.isNaN(before.sinceMs) ? before.sinceMs : performance.now();
     const reason = clipReason(failed.map(([name, text]) => `${name}: ${text}`).join('; '));
-    this.#ready = { ok, since, reason };
-    return this.#ready;
+    this.#ready = { ok, sinceMs, reason };
+    return { ok, since: this.#at(sinceMs), reason };
+  }
+
+  /**
+   * A time of performance.now(), by the clock of this moment: the clock may have been set since, and
+   * readers compare all times of a status.
+   */
+  #at(monotonicMs: number): string {
+    return new Date(this.#o.nowMs() - (performance.now() - monotonicMs)).toISOString();
   }
 
   #now(): string {
@@ -155,7 +164,7 @@ export class InstanceReporter {
       service,
       instance: this.#instance,
       version,
-      startedAt: this.#startedAt,
+      startedAt: this.#at(this.#startedMs),
       updatedAt: this.#now(),
       configRevision: configRevision(),
       configRefused: fitRefused(refused()),

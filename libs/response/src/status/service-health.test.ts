@@ -33,7 +33,12 @@ describe('instances', () => {
     ['silent for long beside a newer one - dropped', [one('a', 400), one('b', 1)], [['b'], []]],
     ['silent for a short time beside a newer one - kept', [one('a', 200), one('b', 1)], [['b'], ['a']]],
     ['the only one, silent for long - kept', [one('a', 3_000)], [[], ['a']]],
-    ['restarted container - only the new one', [one('a', 5), one('a', 1, { startedAt: ago(4) })], [['a'], []]],
+    [
+      'restarted container - only the new one',
+      [one('a', 5, { instance: 'a-11111111' }), one('a', 1, { startedAt: ago(4) })],
+      [['a'], []],
+    ],
+    ['its clock was set back after its start - running', [one('a', 1, { startedAt: ago(-3_600) })], [['a'], []]],
     ['two on a host, one hangs - silent', [one('a', 40), one('a', 1)], [['a'], ['a']]],
   ])('%s', (_name, instances, expected) => {
     expect(names(...instances)).toEqual(expected);

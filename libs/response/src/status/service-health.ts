@@ -69,7 +69,12 @@ export function instancesOf(service: string, instances: readonly InstanceStatus[
   const known = instances.filter((one) => one.service === service);
   // A process on the same host that started after the last status is a restarted container.
   const isReplaced = (one: InstanceStatus) =>
-    known.some((other) => hostOf(other) === hostOf(one) && Date.parse(other.startedAt) > updatedAtMs(one));
+    known.some(
+      (other) =>
+        other.instance !== one.instance &&
+        hostOf(other) === hostOf(one) &&
+        Date.parse(other.startedAt) > updatedAtMs(one),
+    );
   const living = known.filter((one) => one.stoppedAt === undefined && !isReplaced(one));
   const running = living.filter((one) => atMs - updatedAtMs(one) <= SILENT_MS);
   const newestMs = Math.max(...known.map(updatedAtMs));
