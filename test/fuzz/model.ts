@@ -360,7 +360,9 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
   const family = packet.kind === 'ipv4' ? 4 : 6;
   const udp = packet.protocol === UDP ? packet.transport : undefined;
   const isToGroup = isGroupAddress(from, packet.kind);
-  const isOffer = family === 4 && udp?.number(2, 2) === 68;
+  const isReset = isToGroup && packet.protocol === TCP && packet.transport !== undefined;
+  const isReserved = family === 4 && (from & 0xf0000000n) === 0xf0000000n && (from & 0xffffffffn) !== 0xffffffffn;
+  const isOffer = family === 4 && udp?.number(0, 2) === 67 && udp.number(2, 2) === 68 && !isLoopback(from);
   const mac = packet.destinationMac!;
   // A host may answer a datagram to a subnet, which ends in ones, from an address of its own.
   const isToSubnet = isGroup(mac) && family === 4 && udp !== undefined && (from & 3n) === 3n && !isLoopback(from);
@@ -371,7 +373,9 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
     if (family === 4) faults.push('source-route');
     else if (packet.routed) faults.push('redirect');
   }
-  if (!isToGroup && (isGroup(mac) || isOwnMac(world, mac)) && !isOffer && !isToSubnet) {
+  const isAnswered = isToGroup ? isReset || isReserved : !isOffer && !isToSubnet;
+  if (family === 6 && isMapped(packet.source!)) faults.push('ipv6-source');
+  if (isAnswered && (isGroup(mac) || isOwnMac(world, mac))) {
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');
     } else if (!isSource(world, from, family)) {

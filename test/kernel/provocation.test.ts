@@ -17,6 +17,7 @@ import {
   PROTOCOL,
   routingHeader,
   solicitedNode,
+  TCP_FLAGS,
   tcp,
   udp,
 } from '@bailiff/lab/frames';
@@ -126,6 +127,18 @@ const manyHeaders = (count: number) =>
     return Buffer.concat([...headers, udp(4000, 9, undefined, ends)]);
   });
 
+/** Of no connection, so the server resets it. */
+const acknowledgement = (to: string) => {
+  const fields = { source: 4000, destination: ECHO_PORT, flags: TCP_FLAGS.ack };
+  return packet6(PROTOCOL.tcp, (ends) => tcp(fields, undefined, ends), to);
+};
+/** A socket of both families answers it over IPv4. */
+const fromMapped = (port: number) => {
+  const ends = { source: `::ffff:${ATTACKER.ipv4}`, destination: RECEIVER.ipv6 };
+  const packet = ipv6({ ...ends, next: PROTOCOL.udp }, udp(port, ECHO_PORT, Buffer.from('ping'), ends));
+  return ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, packet);
+};
+
 /** Of the receiver, what it sends for an answer, and the nearest frame with an answer that passes. */
 const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer])[] = [
   ['UDP from a tunnel port', 'tunnel', from4(TUNNEL_PORT)],
@@ -146,6 +159,14 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['a ping of loopback to a group', 'ipv4-source', ping4('127.0.0.3', GROUP_MAC)],
   ['a ping of another interface in a broadcast', 'ipv4-source', ping4(OTHER.ipv4, BROADCAST_MAC)],
   ['a ping of an IPv6 address of another interface to a group', 'ipv6-source', ping6(OTHER.ipv6, GROUP_MAC6)],
+  ["UDP to a DHCP client's port of loopback", 'ipv4-source', packet4(udp(4000, 68), { destination: '127.0.0.1' })],
+  [
+    "UDP to a DHCP client's port of another interface",
+    'ipv4-source',
+    packet4(udp(4000, 68), { destination: OTHER.ipv4 }),
+  ],
+  ['TCP to a group, at the port of a server', 'ipv6-source', acknowledgement('ff02::1')],
+  ['UDP from a mapped address', 'dhcp-server', fromMapped(68)],
   ['a source route', 'source-route', sourceRouted],
   ['a route that ends elsewhere', 'redirect', segments('fd77::99')],
   ['headers that end too late in an error about them', 'malformed', optional(440)],
@@ -293,6 +314,8 @@ const PASSING: readonly Passing[] = [
   { name: 'an address that the pod may send from', frame: transit, record: { hasMore: true }, grants: ELSEWHERE },
   { name: 'a pod that may send from any address', frame: transit, record: only({ 'ipv4-source': 'audit' }) },
   { name: "a copy of a neighbour's traffic", frame: packet4(null, { destination: NODE.ipv4 }, UNKNOWN_MAC) },
+  { name: 'UDP to a group of IPv6', frame: from6(40_000, 'ff02::1') },
+  { name: 'TCP to the pod', frame: acknowledgement(RECEIVER.ipv6) },
   { name: 'a group', frame: packet4(null, { destination: '224.0.0.251' }, GROUP_MAC) },
   { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },
   { name: 'headers of which all are read in an error about them', frame: optional(380) },
@@ -351,7 +374,7 @@ describe('provocation', () => {
 
   const frames = [from4(TUNNEL_PORT), from4(TUNNEL_PORT, { moreFragments: true }), transit, ping6('fe80::99')];
   frames.push(advertisement(PREFIX, { before: 15 }), advertisement(PREFIX, { flags: 0, before: 16 }));
-  frames.push(advertisement(PREFIX, { to: RECEIVER.ipv6 }));
+  frames.push(advertisement(PREFIX, { to: RECEIVER.ipv6 }), packet4(null, { destination: '240.0.0.1' }));
   it.each(frames)(
     'frame %# - is dropped, audited or passed as its mode says, and quarantine comes first',
     async (frame) => {

@@ -59,6 +59,9 @@ static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, cons
 {
 	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
 		return false;
+	/* ::/64 has the mapped addresses. */
+	if (!((const union address *)&header->saddr)->halves[0])
+		return false;
 	if (header->nexthdr == IPPROTO_ICMPV6)
 		return is_plain_icmpv6_to_pod((const __u8 *)(header + 1), data_end);
 	if (header->nexthdr != IPPROTO_UDP)
@@ -126,20 +129,36 @@ static __always_inline bool is_taken(struct __sk_buff *skb, const struct iface *
 	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && (mac[0] & 1 || may_use_mac(iface, skb->ifindex, mac));
 }
 
+/* 240/4 except the broadcast address: no group, and an error of a host about a packet to it names it. */
+static __always_inline bool is_reserved(const union address *address)
+{
+	return address->bytes[12] >= 240 && address->words[3] != 0xffffffff;
+}
+
 /*
  * Whether the pod answers from the address that the packet was sent to, which is the source of the answer
- * already. It answers a group, or a broadcast, from an address of its own, and a DHCP server sends to the
- * address that it offers, which is not the pod's yet.
+ * already. It answers a group, or a broadcast, from an address of its own; but Linux resets TCP to a group of IPv6
+ * from the group. A DHCP server sends to the address that it offers, which is not the pod's yet.
  */
 static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct iface *iface,
 					     const struct packet *packet, bool ipv4, bool udp)
 {
-	if (is_group(&packet->source, ipv4) || !is_taken(skb, iface))
+	if (!is_taken(skb, iface))
 		return false;
+	if (is_group(&packet->source, ipv4))
+		return (packet->protocol == IPPROTO_TCP && packet->transport) || (ipv4 && is_reserved(&packet->source));
 	if (!ipv4 || !udp)
 		return true;
-	return packet->source_port != bpf_htons(PORT_DHCP_CLIENT) &&
-	       !(is_to_group_mac(skb) && may_be_broadcast(&packet->source));
+	if (packet->source_port == bpf_htons(PORT_DHCP_CLIENT) && packet->destination_port == bpf_htons(PORT_DHCP_SERVER) &&
+	    packet->source.bytes[12] != LOOPBACK_NETWORK)
+		return false;
+	return !(is_to_group_mac(skb) && may_be_broadcast(&packet->source));
+}
+
+/* ::ffff:0:0/96. A socket of both families answers it by IPv4. */
+static __always_inline bool is_mapped(const union address *address)
+{
+	return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
 static __always_inline void check_answering_address(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
@@ -195,6 +214,8 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	udp = packet->protocol == IPPROTO_UDP && packet->transport;
 	if (is_answered_from(skb, iface, packet, ipv4, udp))
 		check_answering_address(skb, iface, packet, ipv4);
+	if (!ipv4 && is_mapped(&packet->destination))
+		add_violation(packet, VECTOR_IPV6_SOURCE);
 	if (!udp)
 		return 0;
 	check_dhcp_answer(packet, ipv4);
