@@ -45,9 +45,9 @@ async function plainServer(port = 0) {
   };
 }
 
-async function makeCertificates(): Promise<void> {
+async function makeCertificates(name = 'localhost'): Promise<void> {
   const authority = await makeAuthority();
-  const certificate = await makeServer(authority, ['localhost']);
+  const certificate = await makeServer(authority, [name]);
   writeFileSync(tls.caFile, authority.certificate);
   writeFileSync(tls.certFile, certificate.certificate);
   writeFileSync(tls.keyFile, certificate.key, { mode: 0o600 });
@@ -83,6 +83,19 @@ test('a first attempt sends no password to a server without TLS', async () => {
   // The control: without the scheme the password is sent.
   await (await connectBus(optionsFor(`nats://${at}`))).close();
   expect(server.received()).toContain(PASSWORD);
+});
+
+test('a server whose certificate is for another name is refused', async () => {
+  await makeCertificates('nats.other.example');
+  await using other = await startNats({ tls });
+  for (const host of ['localhost', '127.0.0.1']) {
+    const connecting = connectBus(optionsFor(`tls://${host}:${other.port}`, tls.caFile));
+    await expect(connecting, host).rejects.toThrow('does not match certificate');
+  }
+  // The control: the same with the right name.
+  await makeCertificates();
+  await using right = await startNats({ tls });
+  await (await connectBus(optionsFor(`tls://localhost:${right.port}`, tls.caFile))).close();
 });
 
 test('the command line sends no password to a server without TLS', async () => {

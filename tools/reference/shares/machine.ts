@@ -66,7 +66,7 @@ export const IN_NATS: readonly Share[] = [
     limits: [],
     filledBy:
       'nodes, in the copies `LATEST_<bucket>`; `cli` and the core, in all streams. Readers ask siem-relay, one message a request',
-    share: `none. While the server serves them, writes to the stream wait: it sends all responses first, and from 2.11 on compares each filter of a request with each subject. So nodes read copies that no identity writes: beside a flood of four connections, a write of a bucket took 15 to 20 ms. ${OPEN}reads by other nodes wait meanwhile, for minutes beside requests with 250,000 filters; pushes arrive, and nodes enforce what they have. Responses that wait are kept in memory: 2.4 GB after a minute of twelve connections on 2.10.27`,
+    share: `none. While the server serves them, writes to the stream wait: it sends all responses first, and from 2.11 on compares each filter of a request with each subject. So nodes read copies that no identity writes: beside a flood of four connections, a write of a bucket took 15 to 20 ms. ${OPEN}reads by other nodes wait meanwhile, for minutes beside requests with 250,000 filters; pushes arrive, and nodes enforce what they have. Responses that wait are kept in memory: 0.8 GB after 8 s of twelve connections that read a list of 100 kB (2.15.1), 2.4 GB after a minute of small values (2.10.27)`,
     whenFull: 'never: reads by other nodes wait',
     counter: '',
     tests: ['test/bus/node-reads.test.ts', 'test/bus/read-responder.test.ts'],
