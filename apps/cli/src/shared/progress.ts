@@ -5,6 +5,7 @@
 
 import { span } from '@bailiff/response';
 import type { CliIo } from './io.ts';
+import { shorten } from './text/clean.ts';
 import { CLEAR_LINE } from './text/terminal.ts';
 
 /** Update interval. */
@@ -54,12 +55,32 @@ export class Progress {
     if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + EVERY_MS;
     this.#shown = true;
-    this.#io.stderr.write(`${CLEAR_LINE}${text}`);
+    // A line that wraps could not be cleared.
+    this.#io.stderr.write(`${CLEAR_LINE}${shorten(text, this.#io.stderr.columns - 1)}`);
   }
 
   /** Clears the line. */
   end(): void {
     if (this.#shown) this.#io.stderr.write(CLEAR_LINE);
     this.#shown = false;
+  }
+}
+
+/** A step that takes longer is named on a terminal. */
+const NAMED_AFTER_MS = 2_000;
+
+/** Runs a step without numbers, such as connecting. */
+export async function named<T>({ stderr }: Pick<CliIo, 'stderr'>, text: string, step: () => Promise<T>): Promise<T> {
+  if (!stderr.isTty) return step();
+  let shown = false;
+  const timer = setTimeout(() => {
+    shown = true;
+    stderr.write(`${CLEAR_LINE}${shorten(text, stderr.columns - 1)}`);
+  }, NAMED_AFTER_MS);
+  try {
+    return await step();
+  } finally {
+    clearTimeout(timer);
+    if (shown) stderr.write(CLEAR_LINE);
   }
 }

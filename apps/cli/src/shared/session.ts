@@ -32,6 +32,7 @@ import { LABS_DIR, runningLabs } from './bus/labs.ts';
 import { CliError } from './errors.ts';
 import type { CliIo } from './io.ts';
 import { type Format, formatOf, OUTPUT_HELP, TABLE } from './output.ts';
+import { named } from './progress.ts';
 import { safeJson } from './text/clean.ts';
 import { type Paint, painterFor } from './text/paint.ts';
 import type { TableOptions } from './text/table.ts';
@@ -200,7 +201,9 @@ export async function connectionOf(io: CliIo, command: Command): Promise<Connect
   const { cluster, natsUser, natsPasswordFile, natsCaFile } = connection;
   if (!cluster) return connection;
   const login = { user: natsPasswordFile === '' ? natsUser : null, ca: natsCaFile === '' };
-  const installation = await installationOf(io, command, cluster, login);
+  const installation = await named(io, 'looking for Bailiff in the cluster', () =>
+    installationOf(io, command, cluster, login),
+  );
   return { ...connection, natsUrl: installation.natsUrl, installation };
 }
 
@@ -288,7 +291,7 @@ export async function withBus<T>(
     timer = setTimeout(() => void bus?.close(), INTERRUPT_MS);
   });
   try {
-    bus = await openBus(io, connection, timeoutMs);
+    bus = await named(io, 'connecting to the bus', () => openBus(io, connection, timeoutMs));
     return await work(bus);
   } finally {
     clearTimeout(timer);

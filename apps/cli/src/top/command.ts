@@ -31,6 +31,8 @@ interface Request {
 }
 
 const MOST = 1_000;
+/** Of interfaces whose pod is unknown. */
+const NO_POD = '(no pod)';
 
 async function violationsBy(session: Session, request: Request, ranking: Ranking): Promise<boolean> {
   const { what, namespace, sinceMs } = request;
@@ -45,7 +47,7 @@ async function violationsBy(session: Session, request: Request, ranking: Ranking
         for (const row of eventRows(frame, message, namespace === null ? {} : { namespace }, hulls)) {
           if (row.kind === 'gap' || row.refused) continue;
           const { pod, lastSeenAt } = row.violation;
-          ranking.add(what === 'nodes' ? row.nodeName : podName(pod), row.packets, lastSeenAt);
+          ranking.add(what === 'nodes' ? row.nodeName : pod ? podName(pod) : NO_POD, row.packets, lastSeenAt);
         }
         return undefined;
       }),
