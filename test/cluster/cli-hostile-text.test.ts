@@ -235,6 +235,8 @@ const OWN = [
   'backup',
   'responder rbac',
   'schemas export',
+  // It prints its own key and a number.
+  'evidence log',
   ...['init', 'rotate', 'show', 'render', 'install', 'uninstall'].map((step) => `credentials ${step}`),
   'lab',
   'completion',

@@ -80,6 +80,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
 const WITHOUT: Readonly<Record<string, string>> = {
   'config validate': 'reads a file',
   'evidence verify': 'reads a file',
+  'evidence log': 'runs until a signal: evidence.test.ts',
   'credentials init': 'runs openssl',
   'credentials rotate': 'runs openssl',
   'credentials render': 'reads files',

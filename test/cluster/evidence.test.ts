@@ -1,14 +1,16 @@
 // Evidence of verdicts of a real correlator: exported under the rights of the cli, and verified without a
 // bus to the same id and level.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { publishOnce, responseSubject } from '@bailiff/bus';
 import { makeViolation, operationSample, packetSample, podRef } from '@bailiff/correlation/testing';
-import { keyOf } from '@bailiff/evidence/testing';
+import { checkpointIn } from '@bailiff/evidence';
+import { consistencyProof, keyOf, verifyConsistency } from '@bailiff/evidence/testing';
 import { encodeResponse, type PodRef, type Verdict } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LogReader } from '../../apps/cli/src/evidence/log-files.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
@@ -141,6 +143,80 @@ describe('evidence - of a verdict by pod', () => {
     const gone = await exported({ ...verdict, verdictId: 'f'.repeat(32) }, 'two');
     expect([gone.exitCode, gone.stderr]).toEqual([2, expect.stringContaining('no verdict id')]);
     expect(() => readFileSync(file('two'))).toThrow(/ENOENT/);
+  });
+});
+
+describe('evidence - with a log', () => {
+  const logArgs = (key: string) => [
+    ...['evidence', 'log', '--dir', file('log'), '--key', file(`${key}.key`), '--origin', 'bailiff.test/log'],
+  ];
+  /** Keeps a log while `work` runs. @returns the verifier key that it prints */
+  async function logging(key: string, work: () => Promise<void>): Promise<string> {
+    const end = new AbortController();
+    const running = runCli(logArgs(key), { env: withBus(), signal: end.signal });
+    try {
+      await work();
+    } finally {
+      end.abort();
+    }
+    const { stdout, exitCode, stderr } = await running;
+    expect([exitCode, stderr]).toEqual([0, expect.stringMatching(/^log bailiff.test\/log, \d+ messages/)]);
+    return stdout.trim();
+  }
+  const exportedWithLog = (verdict: Verdict, name: string) =>
+    waitFor(
+      async () => {
+        const run = await exported(verdict, name, '--key', file('exporter.key'), '--log', file('log'));
+        return run.exitCode === 0 ? run : null;
+      },
+      { what: 'an export with proofs' },
+    );
+  const sizeOf = () => Number(readFileSync(path.join(file('log'), 'checkpoint'), 'utf8').split('\n')[1]);
+
+  it('every message is proven; the kept head stays consistent; a restart and a new key continue the log', async () => {
+    const verdict = rig.verdicts[0] as Verdict;
+    const first = await logging('other', () => exportedWithLog(verdict, 'logged').then(() => undefined));
+    const head = file('head');
+    writeFileSync(head, readFileSync(path.join(file('log'), 'checkpoint')));
+    const proven = { ...WITHOUT_LOG, 'log-head': 'PASS', inclusion: 'PASS' };
+    expect(await verified('logged', '--log-key', first)).toMatchObject({ exitCode: 11, of: proven });
+    // The head that the bundle has.
+    const note = (
+      JSON.parse(`"${/"proof":"((?:[^"\\]|\\.)*)"/.exec(readFileSync(file('logged'), 'utf8'))?.[1]}"`) as string
+    )
+      .split('\n\n')
+      .slice(1)
+      .join('\n\n');
+    writeFileSync(file('own-head'), note);
+    expect(await verified('logged', '--log-key', first, '--head', file('own-head'))).toMatchObject({
+      ...{ exitCode: 0, of: { ...proven, consistency: 'PASS' } },
+    });
+    const before = sizeOf();
+    // Cut within a write: what no head covers is written again.
+    for (const name of ['hashes-0', ...readdirSync(file('log')).filter((one) => one.startsWith('index-VERDICTS'))]) {
+      appendFileSync(path.join(file('log'), name), Buffer.alloc(16, 255));
+    }
+    const later = await attack(far, NODE_B, 10);
+    const second = await logging('exporter', () => exportedWithLog(later, 'later').then(() => undefined));
+    expect(sizeOf()).toBeGreaterThan(before);
+    expect(await verified('later', '--log-key', second)).toMatchObject({ of: proven });
+    // The former key signed the former heads alone.
+    expect(await verified('later', '--log-key', first)).toMatchObject({ exitCode: 10, of: { 'log-head': 'FAIL' } });
+    expect(await verified('logged', '--log-key', second, first)).toMatchObject({ of: proven });
+    // The restarted log begins with the former one.
+    const [older, newer] = [checkpointIn(readFileSync(head, 'utf8')), new LogReader(file('log'))];
+    const proof = consistencyProof(older.size, newer.size, newer.at);
+    expect(verifyConsistency(older, checkpointIn(newer.note), proof)).toBe(true);
+    newer.close();
+  });
+
+  it('a message that is not in the log - no file, and a reason', async () => {
+    const verdict = await attack(neighbour, NODE_A, 10);
+    const { exitCode, stderr } = await exported(verdict, 'absent', '--log', file('log'));
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/the log does not contain V/)]);
+    expect(existsSync(file('absent'))).toBe(false);
+    const none = await exported(verdict, 'absent', '--log', file('no-log'));
+    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining('has no log')]);
   });
 });
 

@@ -2,6 +2,7 @@ export { EvidenceError } from './error.ts';
 export { BundleWriter, FORMAT, type Header, MAX_LINE_BYTES } from './format/bundle.ts';
 export {
   CLASSES,
+  leafOf,
   makeRecord,
   redact,
   type SensitiveClass,
@@ -9,6 +10,9 @@ export {
   type StoredMessage,
 } from './format/record.ts';
 export { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
-export { parseVerifierKey } from './log/note.ts';
+export { checkpointIn, formatProof, signHead } from './log/checkpoint.ts';
+export { HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';
+export { formatVerifierKey, parseVerifierKey, verifierKey } from './log/note.ts';
+export { LOGGED_STREAMS } from './verify/log-checks.ts';
 export type { Check } from './verify/report.ts';
 export { type Report, verifyBundle } from './verify/verify.ts';

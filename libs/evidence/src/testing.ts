@@ -18,12 +18,11 @@ import { sampleResponse } from '@bailiff/schemas/testing';
 import { BundleWriter, FORMAT, type Header, type Predicate } from './format/bundle.ts';
 import { type EvidenceRecord, formatRecord, logEntry, makeRecord, type StoredMessage } from './format/record.ts';
 import { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
-import { formatCheckpoint, formatProof } from './log/checkpoint.ts';
-import { inclusionProof, leafHash, nodeHash, rootOf } from './log/merkle.ts';
-import { signNote } from './log/note.ts';
+import { formatProof, signHead } from './log/checkpoint.ts';
+import { consistencyProof, inclusionProof, leafHash, nodeHash, rootOf, verifyConsistency } from './log/merkle.ts';
 import { LOGGED_STREAMS } from './verify/log-checks.ts';
 
-export { type EvidenceRecord, formatRecord };
+export { consistencyProof, type EvidenceRecord, formatRecord, verifyConsistency };
 
 export const ORIGIN = 'bailiff.example/log';
 
@@ -61,7 +60,7 @@ export class MemoryLog {
   readonly at = (level: number, index: number): Uint8Array => this.#levels[level]?.[index] as Buffer;
 
   head(size = this.size, key = LOG.privateKey, origin = ORIGIN): string {
-    return signNote(formatCheckpoint({ origin, size, root: rootOf(size, this.at) }), origin, key);
+    return signHead({ origin, size }, this.at, key);
   }
 
   proof(index: number, size = this.size, key = LOG.privateKey): string {

@@ -9,9 +9,12 @@ import { finished } from 'node:stream/promises';
 import {
   BundleWriter,
   CLASSES,
+  checkpointIn,
   EvidenceError,
+  formatVerifierKey,
   parseVerifierKey,
   type SensitiveClass,
+  verifierKey,
   verifyBundle,
 } from '@bailiff/evidence';
 import type { Command } from 'commander';
@@ -22,11 +25,13 @@ import { Progress } from '../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';
 import { exportRecords, planExport } from './export.ts';
 import { linesIn, readKey } from './file.ts';
+import { keepLog } from './log.ts';
+import { LogReader, LogWriter } from './log-files.ts';
 import { exitCodeOf, renderReport, reportJson } from './render.ts';
 
 const EXAMPLES = `
 Examples:
-  bailiff evidence export 5f1d3c7a --key evidence.key
+  bailiff evidence export 5f1d3c7a --key evidence.key --out incident.evidence
   bailiff evidence verify incident.evidence --key evidence.pub
 `;
 
@@ -49,8 +54,17 @@ No bus is needed. SKIP says what a check would need.
 Additional exit codes: 10 a check failed, 11 no check failed and some were skipped.
 `;
 
+const LOG_EXAMPLES = `
+Examples:
+  bailiff evidence log --dir /var/lib/bailiff-log --key log.key --origin bailiff.example.com/cluster-1
+
+It prints the verifier key of the log, for \`bailiff evidence verify --log-key\`, and runs until a signal. The newest
+head is the file checkpoint: keep copies elsewhere, for \`bailiff evidence verify --head\`.
+`;
+
 interface ExportOptions {
   key?: string;
+  log?: string;
   redact?: string;
   out?: string;
 }
@@ -78,7 +92,7 @@ async function exportTo(
   session: Session,
   file: string,
   prefix: string,
-  { key, classes }: { key: KeyObject | null; classes: readonly SensitiveClass[] },
+  { key, classes, log }: { key: KeyObject | null; classes: readonly SensitiveClass[]; log: LogReader | null },
 ): Promise<void> {
   const { io } = session;
   const row = await verdictById(session, prefix);
@@ -95,8 +109,8 @@ async function exportTo(
       if (out.writableNeedDrain) await Promise.race([once(out, 'drain'), written]);
     };
     const onFrame = () => progress.at(++frames, frames);
-    await exportRecords(session, row, plan, writer, { classes, drained, onFrame });
-    writer.end({ positions: plan.positions, log: null }, key);
+    await exportRecords(session, row, plan, writer, { classes, log, drained, onFrame });
+    writer.end({ positions: plan.positions, log: log && statedHead(log) }, key);
     out.end();
     await written;
   } catch (error) {
@@ -125,10 +139,41 @@ async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'
   return verifyBundle(linesIn(file), { key, logKeys, knownHead });
 }
 
+function registerLog(evidence: Command, io: CliIo): void {
+  const logging = evidence
+    .command('log')
+    .description('keep a log on disk: hashes of all messages, in a tree whose head is signed')
+    .requiredOption('--dir <directory>', 'directory of the log; one process writes to it')
+    .requiredOption('--key <file>', 'private key (Ed25519, PEM) that signs the heads')
+    .requiredOption('--origin <name>', 'name of the log, such as bailiff.example.com/cluster-1')
+    .addHelpText('after', LOG_EXAMPLES);
+  onBus(logging, io, (options: { dir: string; key: string; origin: string }) => {
+    const { origin, dir } = options;
+    const key = readKey(options.key, 'private');
+    if (!/^[^\s+]{1,253}$/.test(origin)) throw new CliError('CLI_USAGE', '--origin: a name without spaces and +');
+    return async (session) => {
+      session.out.line(formatVerifierKey(verifierKey(origin, key)));
+      const log = new LogWriter(dir);
+      try {
+        await keepLog(session, log, { origin, key });
+      } finally {
+        log.close();
+      }
+      return 0;
+    };
+  });
+}
+
+/** The head of a log, as a statement names it. */
+function statedHead({ note }: LogReader) {
+  const { origin, size, root } = checkpointIn(note);
+  return { origin, size, root: Buffer.from(root).toString('base64') };
+}
+
 export function register(program: Command, io: CliIo): void {
   const evidence = program
     .command('evidence')
-    .description('evidence of a verdict that others can check: export, verify')
+    .description('evidence of a verdict that others can check: export, verify, and a log')
     .addHelpText('after', EXAMPLES);
   const exporting = evidence
     .command('export')
@@ -136,6 +181,7 @@ export function register(program: Command, io: CliIo): void {
     .argument('<verdict>', 'id of the verdict or its first characters')
     .option('--key <file>', 'private key (Ed25519, PEM) that signs the file')
     .option('--redact <classes>', `leave out ${CLASSES.slice(0, 2).join(',')}: their hashes stay`, '')
+    .option('--log <directory>', 'the log of `bailiff evidence log`, for proofs')
     .option('--out <file>', 'file to write (default: <verdict>.evidence)')
     .addHelpText('after', EXPORT_EXAMPLES);
   onBus(exporting, io, (options: ExportOptions, prefix: string) => {
@@ -143,7 +189,13 @@ export function register(program: Command, io: CliIo): void {
     const key = options.key === undefined ? null : readKey(options.key, 'private');
     const file = options.out ?? `${prefix}.evidence`;
     return async (session) => {
-      await exportTo(session, file, prefix, { key, classes });
+      const log = options.log === undefined ? null : new LogReader(options.log);
+      if (log && log.size === 0) throw new CliError('CLI_STATE', `${options.log} has no log`);
+      try {
+        await exportTo(session, file, prefix, { key, classes, log });
+      } finally {
+        log?.close();
+      }
       const report = await reportOf(file, {}, key && createPublicKey(key));
       session.out.line(`Wrote ${file}`);
       session.out.lines(renderReport(report, session.out.paint, io.nowMs()));
@@ -151,6 +203,7 @@ export function register(program: Command, io: CliIo): void {
       return failed === 11 ? 0 : failed;
     };
   });
+  registerLog(evidence, io);
   const verifying = evidence
     .command('verify')
     .description('check a file of evidence, without a bus')

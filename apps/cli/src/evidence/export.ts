@@ -30,7 +30,10 @@ import {
   addressesInJson,
   type BundleWriter,
   FORMAT,
+  formatProof,
   type Header,
+  inclusionProof,
+  LOGGED_STREAMS,
   makeRecord,
   redact,
   type SensitiveClass,
@@ -50,6 +53,7 @@ import {
 } from '@bailiff/schemas';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
+import type { LogReader } from './log-files.ts';
 
 const STREAMS = ['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'] as const;
 /** Streams of Avro messages. */
@@ -113,6 +117,8 @@ async function warmUpOf({ bus, io }: Session, rule: string, atMicros: number): P
 
 export interface ExportOptions {
   classes: readonly SensitiveClass[];
+  /** Null: without proofs. */
+  log: LogReader | null;
   /** Resolves when the file has room. */
   drained(): Promise<void>;
   onFrame(): void;
@@ -124,7 +130,7 @@ export async function exportRecords(
   row: VerdictRow,
   { header }: Plan,
   writer: BundleWriter,
-  { classes, drained, onFrame }: ExportOptions,
+  { classes, log, drained, onFrame }: ExportOptions,
 ): Promise<void> {
   const { bus, io } = session;
   const { nodes, from, until, verdictId } = header;
@@ -134,7 +140,9 @@ export async function exportRecords(
   const write = (stream: string, message: StreamMessage, ranges: readonly SensitiveRange[], data = message.data) => {
     const { sequence, timestampMicros: storedAtMicros, subject, headers } = message;
     const stored = { stream, sequence, storedAtMicros, subject, headers: headers?.stored, data };
-    writer.add(redact(makeRecord(stored, ranges, saltKey), classes));
+    const record = redact(makeRecord(stored, ranges, saltKey), classes);
+    const proof = log && LOGGED_STREAMS.has(stream) ? proofOf(log, stored, header) : null;
+    writer.add(proof === null ? record : { ...record, proof });
     if (stream === 'VIOLATIONS') onFrame();
     return drained();
   };
@@ -177,6 +185,17 @@ export async function exportRecords(
   const ofPod = filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' });
   const since = { timeMicros: Math.max(0, row.storedAtMicros - MARGIN_MICROS) };
   await read('RESPONSES', { start: since, filterSubjects: [ofPod] }, ({ data }) => verdictOf(data) === verdictId);
+}
+
+/** @throws CliError CLI_STATE if the log does not contain the message */
+function proofOf(log: LogReader, { stream, sequence }: StoredMessage, { created }: Header): string {
+  const index = log.find(stream, created[stream] ?? 0, sequence);
+  if (index === null) {
+    throw new CliError('CLI_STATE', `the log does not contain ${stream} ${sequence}`, {
+      remedy: 'a head covers a message a few seconds after it was stored: repeat the command. Or export without --log',
+    });
+  }
+  return formatProof({ index, hashes: inclusionProof(index, log.size, log.at), checkpoint: log.note });
 }
 
 /** Hex of the schema of a message; empty if it has none. */

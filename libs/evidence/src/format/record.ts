@@ -8,6 +8,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import * as z from 'zod';
 import { EvidenceError } from '../error.ts';
+import { leafHash } from '../log/merkle.ts';
 
 /** What can be redacted. `unreadable`: a message that no schema reads, as a whole. */
 export const CLASSES = ['argument', 'address', 'unreadable'] as const;
@@ -126,6 +127,17 @@ export function logEntry(record: Omit<EvidenceRecord, 'parts' | 'proof'>, create
   const block = sha256(headers === undefined ? '' : bytesOf(headers)).toString('hex');
   const lines = ['bailiff-log-entry/1', stream, createdMicros, sequence, storedAt, subject, block, data];
   return Buffer.from(`${lines.join('\n')}\n`);
+}
+
+/** The leaf of a message in the log. */
+export function leafOf(
+  place: Pick<EvidenceRecord, 'stream' | 'sequence' | 'storedAt' | 'subject'>,
+  headers: Uint8Array | undefined,
+  data: Uint8Array,
+  createdMicros: number,
+): Buffer {
+  const block = headers ? { headers: Buffer.from(headers).toString('base64') } : {};
+  return leafHash(logEntry({ ...place, ...block, sha256: sha256(data).toString('hex') }, createdMicros));
 }
 
 /** The hash that the statement of a bundle covers. */

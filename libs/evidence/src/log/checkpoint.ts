@@ -3,8 +3,10 @@
  *
  * Both are text. A parser accepts only what the formatter writes, so one value has one form.
  */
+import type { KeyObject } from 'node:crypto';
 import { EvidenceError } from '../error.ts';
-import { HASH_BYTES, type TreeHead } from './merkle.ts';
+import { HASH_BYTES, type NodeReader, rootOf, type TreeHead } from './merkle.ts';
+import { signNote } from './note.ts';
 
 export interface Checkpoint extends TreeHead {
   /** Name of the log. */
@@ -32,6 +34,18 @@ export function parseCheckpoint(text: string): Checkpoint {
     throw new EvidenceError('EVIDENCE_FORMAT', 'not a checkpoint: origin, size and root, a line each');
   }
   return { origin, size: Number(size), root };
+}
+
+/** The head in a signed note, without a check of its signatures. @throws EvidenceError EVIDENCE_FORMAT */
+export const checkpointIn = (note: string): Checkpoint => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1));
+
+/** The signed head of a size. */
+export function signHead(
+  { origin, size }: Pick<Checkpoint, 'origin' | 'size'>,
+  at: NodeReader,
+  key: KeyObject,
+): string {
+  return signNote(formatCheckpoint({ origin, size, root: rootOf(size, at) }), origin, key);
 }
 
 export interface LogProof {

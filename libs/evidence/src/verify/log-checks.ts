@@ -8,7 +8,7 @@
 import { EvidenceError } from '../error.ts';
 import type { Predicate } from '../format/bundle.ts';
 import type { EvidenceRecord } from '../format/record.ts';
-import { type Checkpoint, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
+import { type Checkpoint, checkpointIn, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import { openNote, type VerifierKey } from '../log/note.ts';
 import type { Checks } from './report.ts';
@@ -45,7 +45,7 @@ export class LogChecks {
     const { index, hashes, checkpoint } = parseProof(proof);
     if (this.#note === null) {
       this.#note = checkpoint;
-      this.#head = parseCheckpoint(checkpoint.slice(0, checkpoint.lastIndexOf('\n\n') + 1));
+      this.#head = checkpointIn(checkpoint);
     }
     if (checkpoint !== this.#note) {
       this.#checks.fail('log-head', `${stream} ${sequence}: its proof has another head than the first one`);
