@@ -7,9 +7,16 @@
  * did. Copied back, a stream comes before its readers act on it: pods before violations (no node is
  * accused of pods that its list lacks), responses before verdicts (nothing is done twice).
  */
-import { streamConfigs } from '@bailiff/bus';
+import { latestStream, streamConfigs } from '@bailiff/bus';
+
+const all = streamConfigs().map(({ name }) => name);
+/** Copies that the server makes of a bucket. */
+const LATEST = all.filter((name) => name.startsWith(latestStream('')));
 
 const COPY_FIRST = [
+  // A copy that lacks the newest revisions continues; one that is ahead of its bucket does not.
+  ...LATEST,
+  'CONFIG_LOG',
   // A position that is too old repeats events, which have the same ids.
   'KV_bailiff_siem',
   'VERDICTS',
@@ -19,23 +26,10 @@ const COPY_FIRST = [
   'RESPONSES',
   'SIEM',
   'DEAD_LETTERS',
-  // A copy that lacks the newest revisions continues; one that is ahead of its bucket does not.
-  'CONFIG_LOG',
-  'LATEST_bailiff_config',
 ];
 
 /** The others first: what the streams below refer to. A copy comes after its bucket. */
-const RESTORE_LAST = [
-  'LATEST_bailiff_config',
-  'CONFIG_LOG',
-  'DEAD_LETTERS',
-  'SIEM',
-  'RESPONSES',
-  'VERDICTS',
-  'VIOLATIONS',
-];
-
-const all = streamConfigs().map(({ name }) => name);
+const RESTORE_LAST = [...LATEST, 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM', 'RESPONSES', 'VERDICTS', 'VIOLATIONS'];
 
 export const COPY_ORDER: readonly string[] = [...COPY_FIRST, ...all.filter((name) => !COPY_FIRST.includes(name))];
 export const RESTORE_ORDER: readonly string[] = [

@@ -63,18 +63,21 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
   for (const { name } of [...found].reverse()) await session.bus.jsm.streams.delete(name);
 }
 
-/** Replicas that the servers can hold: a single one refuses more. */
-const replicasFor = ({ bus }: Session, manifest: Manifest, wanted: number | undefined): number =>
-  wanted ?? (bus.nc.info?.cluster ? Math.max(...manifest.streams.map(({ config }) => config.num_replicas)) : 1);
+/** @throws CliError CLI_USAGE for more than a single server can hold */
+function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | undefined): number {
+  if (bus.nc.info?.cluster) return wanted ?? Math.max(...manifest.streams.map(({ config }) => config.num_replicas));
+  if ((wanted ?? 1) === 1) return 1;
+  throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
+}
 
 /** @returns exit code. @throws CliError, what restoreStream and ensureTopology throw */
 export async function restore(session: Session, path: string, options: RestoreOptions): Promise<number> {
   const { bus, out, io } = session;
   await using archive = await ArchiveReader.open(path);
   await archive.verify();
+  const replicas = replicasFor(session, archive.manifest, options.replicas);
   await makeRoom(session, options);
   const parts = new Map(archive.manifest.streams.map((part) => [part.name, part]));
-  const replicas = replicasFor(session, archive.manifest, options.replicas);
   for (const name of RESTORE_ORDER) {
     const part = parts.get(name);
     if (!part) continue;
