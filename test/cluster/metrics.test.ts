@@ -243,14 +243,15 @@ describe('a pod that is attacked, deleted and replaced', () => {
     await waitFor(async () => (await prometheus.valueOf(increase)) > 0, { what: increase });
   });
 
-  it('alerts - only the disarming fires', async () => {
+  it('alerts - the verdict of level high and the disarming fire, and no other', async () => {
+    const expected = ['BailiffDisarmed', 'BailiffHighVerdict'];
     const firing = async () =>
-      (await prometheus.query('ALERTS{alertstate="firing"}')).map(({ metric }) => metric['alertname']);
-    const names = await waitFor(() => firing().then((all) => all.includes('BailiffDisarmed') && all), {
-      what: 'BailiffDisarmed',
+      (await prometheus.query('ALERTS{alertstate="firing"}')).map(({ metric }) => metric['alertname'] as string).sort();
+    const names = await waitFor(() => firing().then((all) => expected.every((one) => all.includes(one)) && all), {
+      what: expected.join(', '),
       state: () => prometheus.query('ALERTS'),
     });
-    expect(names).toEqual(['BailiffDisarmed']);
+    expect([...new Set(names)]).toEqual(expected);
   });
 
   describe.each(Object.keys(CHILDREN))('scrape of %s', (app) => {
