@@ -11,7 +11,7 @@ export {
 } from './format/record.ts';
 export { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
 export { checkpointIn, formatProof, signHead } from './log/checkpoint.ts';
-export { HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';
+export { consistencyProof, HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';
 export { formatVerifierKey, parseVerifierKey, verifierKey } from './log/note.ts';
 export { LOGGED_STREAMS } from './verify/log-checks.ts';
 export type { Check } from './verify/report.ts';

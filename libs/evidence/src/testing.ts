@@ -19,10 +19,10 @@ import { BundleWriter, FORMAT, type Header, type Predicate } from './format/bund
 import { type EvidenceRecord, formatRecord, logEntry, makeRecord, type StoredMessage } from './format/record.ts';
 import { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
 import { formatProof, signHead } from './log/checkpoint.ts';
-import { consistencyProof, inclusionProof, leafHash, nodeHash, rootOf, verifyConsistency } from './log/merkle.ts';
+import { inclusionProof, leafHash, nodeHash, rootOf } from './log/merkle.ts';
 import { LOGGED_STREAMS } from './verify/log-checks.ts';
 
-export { consistencyProof, type EvidenceRecord, formatRecord, verifyConsistency };
+export { type EvidenceRecord, formatRecord };
 
 export const ORIGIN = 'bailiff.example/log';
 

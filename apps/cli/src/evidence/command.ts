@@ -10,6 +10,7 @@ import {
   BundleWriter,
   CLASSES,
   checkpointIn,
+  consistencyProof,
   EvidenceError,
   formatVerifierKey,
   parseVerifierKey,
@@ -73,6 +74,7 @@ interface VerifyFlags {
   key?: string;
   logKey?: string[];
   head?: string;
+  log?: string;
   json?: boolean;
 }
 
@@ -125,7 +127,7 @@ async function exportTo(
   }
 }
 
-async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'>, key: KeyObject | null) {
+async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head' | 'log'>, key: KeyObject | null) {
   const logKeys = (flags.logKey ?? []).map((text) => {
     try {
       return parseVerifierKey(text);
@@ -136,7 +138,14 @@ async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'
     }
   });
   const knownHead = flags.head === undefined ? null : readFileSync(flags.head, 'utf8');
-  return verifyBundle(linesIn(file), { key, logKeys, knownHead });
+  const log = flags.log === undefined ? null : new LogReader(flags.log);
+  const proofBetween = (older: number, newer: number) =>
+    log && newer <= log.size ? consistencyProof(older, newer, log.at) : [];
+  try {
+    return await verifyBundle(linesIn(file), { key, logKeys, knownHead, ...(log ? { proofBetween } : {}) });
+  } finally {
+    log?.close();
+  }
 }
 
 function registerLog(evidence: Command, io: CliIo): void {
@@ -211,6 +220,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--key <file>', 'public key of the exporter (Ed25519, PEM)')
     .option('--log-key <key...>', 'verifier key of the log; repeat it for former keys')
     .option('--head <file>', 'a head of the log that you kept')
+    .option('--log <directory>', 'a copy of the log, which proves that its heads continue each other')
     .option('--json', 'one JSON document')
     .addHelpText('after', VERIFY_EXAMPLES);
   verifying.action(async (file: string) => {

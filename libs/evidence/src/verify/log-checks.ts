@@ -16,19 +16,29 @@ import type { Checks } from './report.ts';
 /** Streams whose messages are in the log. */
 export const LOGGED_STREAMS: ReadonlySet<string> = new Set(['CONFIG_LOG', 'VIOLATIONS', 'VERDICTS', 'RESPONSES']);
 
+export type ProofBetween = (olderSize: number, newerSize: number) => readonly Uint8Array[];
+
+interface LogTrust {
+  logKeys: readonly VerifierKey[];
+  knownHead: string | null;
+  proofBetween?: ProofBetween;
+}
+
 export class LogChecks {
   readonly #checks: Checks;
   readonly #keys: readonly VerifierKey[];
   readonly #knownHead: string | null;
+  readonly #proofBetween: ProofBetween | null;
   #note: string | null = null;
   #head: Checkpoint | null = null;
   #proven = 0;
   #without = 0;
 
-  constructor(checks: Checks, keys: readonly VerifierKey[], knownHead: string | null) {
+  constructor(checks: Checks, { logKeys, knownHead, proofBetween }: LogTrust) {
     this.#checks = checks;
-    this.#keys = keys;
+    this.#keys = logKeys;
     this.#knownHead = knownHead;
+    this.#proofBetween = proofBetween ?? null;
   }
 
   /** @param entry of the record in the log */
@@ -101,10 +111,19 @@ export class LogChecks {
     const known = text === null ? null : parseCheckpoint(text);
     if (!known) this.#checks.fail('consistency', 'no key of the log signed the known head');
     else if (known.origin !== head.origin) this.#checks.fail('consistency', `the known head is of ${known.origin}`);
-    else if (known.size !== head.size) {
-      const [from, to] = [known.size, head.size].sort((a, b) => a - b);
-      this.#checks.skip('consistency', `a proof from size ${from} to ${to} of the log`);
-    } else if (verifyConsistency(known, head, [])) this.#checks.pass('consistency', 'the known head is the same');
-    else this.#checks.fail('consistency', `the log has two heads of size ${head.size}`);
+    else this.#checkContinues(...(known.size <= head.size ? ([known, head] as const) : ([head, known] as const)));
+  }
+
+  #checkContinues(older: Checkpoint, newer: Checkpoint): void {
+    const isSame = older.size === newer.size;
+    if (!isSame && !this.#proofBetween) {
+      this.#checks.skip('consistency', `a copy of the log, for a proof from size ${older.size} to ${newer.size}`);
+      return;
+    }
+    const proof = isSame ? [] : (this.#proofBetween?.(older.size, newer.size) ?? []);
+    if (verifyConsistency(older, newer, proof)) {
+      this.#checks.pass('consistency', `the head of size ${newer.size} continues the one of size ${older.size}`);
+    } else if (isSame) this.#checks.fail('consistency', `the log has two heads of size ${newer.size}`);
+    else this.#checks.fail('consistency', `no proof shows that size ${newer.size} continues size ${older.size}`);
   }
 }

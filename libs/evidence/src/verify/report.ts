@@ -32,7 +32,7 @@ const MAX_NAMED = 4;
 export class Checks {
   readonly #failures = new Map<CheckName, string[]>();
   readonly #others = new Map<CheckName, { outcome: 'PASS' | 'SKIP'; detail: string }>();
-  #counts = new Map<CheckName, number>();
+  readonly #counts = new Map<CheckName, number>();
 
   /** A failure stays, whatever follows. */
   fail(name: CheckName, detail: string): void {
@@ -46,9 +46,6 @@ export class Checks {
   }
   skip(name: CheckName, needs: string): void {
     this.#others.set(name, { outcome: 'SKIP', detail: `needs ${needs}` });
-  }
-  failed(name: CheckName): boolean {
-    return this.#failures.has(name);
   }
 
   /** In the order of CHECKS. A check that was not reached is skipped. */
@@ -68,12 +65,12 @@ export class Checks {
 /** What a verification cannot find out, for people who rely on it. */
 export const LIMITS = [
   'A node reports its own violations. These checks show what the bus stored and how it was judged, not that the node reported what its kernel saw.',
-  'Who controls a node can report packets that were never sent, or report none, for pods of that node alone.',
-  'The times are those of the bus. The bus, or who administers it, can have stored other messages before they were hashed into a log.',
-  'Without a log, the exporter vouches for the bytes: who has its key can sign other frames.',
+  'An attacker who controls a node can report packets that were never sent, or report none, for pods of that node alone.',
+  'The times are those of the bus. The bus, or its administrator, can have stored other messages before they were hashed into a log.',
+  'Without a log, the exporter vouches for the bytes: its key can sign other frames.',
   'Pod lists are those at the time of the export, with the refusals of that time. They are signed by the exporter and are in no log.',
   'The bundle contains the responses that the exporter read. It does not prove that there were no others.',
 ] as const;
 /** The same, of a redacted bundle. */
 export const REDACTED_LIMIT =
-  'Redacted content is bound by hashes that the exporter signed. Only who has the content and its salt can show that it is in the logged message.';
+  'Redacted content is bound by hashes that the exporter signed. Only a person with the content and its salt can show that it is in the logged message.';

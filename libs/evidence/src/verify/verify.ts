@@ -42,7 +42,7 @@ import {
 } from '../format/record.ts';
 import type { VerifierKey } from '../log/note.ts';
 import { BundleSchemas, Judge, messageOf } from './judge.ts';
-import { LogChecks } from './log-checks.ts';
+import { LogChecks, type ProofBetween } from './log-checks.ts';
 import { type Check, type CheckName, Checks, LIMITS, REDACTED_LIMIT } from './report.ts';
 
 export interface VerifyOptions {
@@ -52,6 +52,8 @@ export interface VerifyOptions {
   logKeys: readonly VerifierKey[];
   /** A signed head of the log that the verifier kept; null: none. */
   knownHead: string | null;
+  /** Consistency proof between two sizes, from a copy of the log, which is not trusted. Absent: there is none. */
+  proofBetween?: ProofBetween;
 }
 
 export interface Report {
@@ -91,7 +93,7 @@ class Verification {
 
   constructor(options: VerifyOptions) {
     this.#o = options;
-    this.#log = new LogChecks(this.#checks, options.logKeys, options.knownHead);
+    this.#log = new LogChecks(this.#checks, options);
   }
 
   /** @returns whether to go on */
