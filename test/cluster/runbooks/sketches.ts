@@ -20,6 +20,15 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector --timeout 30m': CONTROLLERS,
   'kubectl kustomize': 'named for what it lacks',
   'kubectl debug': 'named for what it leaves',
+  'kubectl bailiff': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
+  'kubectl bailiff status': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
+  'kubectl -n bailiff-system create rolebinding alice-bailiff --role bailiff-operator --user alice':
+    'kubectl sends protobuf, which the API stand-in does not read',
+  'bailiff status --node': 'named for its option',
+  'bailiff status --wait 5m': 'waits until all is well, and no service runs here',
+  'bailiff logs correlator --since 10m': KUBELET,
+  'bailiff logs collector --previous': KUBELET,
+  'npx tsx tools/package/main.ts --out dist-cli': 'builds a package',
   '[ $? -eq 10 ]': 'of the shell',
   'kubectl -n bailiff-system debug node/$NODE -i --profile=sysadmin --image=$IMAGE -- node /app/main.mjs detach --all --bpf-dir /host/sys/fs/bpf/bailiff --state-dir /host/var/lib/bailiff': `${ELSEWHERE}test/kernel/break-glass.test.ts`,
   'ctr -n k8s.io run --rm --privileged --net-host --mount type=bind,src=/,dst=/host,options=rbind:rw $IMAGE bailiff-detach node /app/main.mjs detach --all --bpf-dir /host/sys/fs/bpf/bailiff --state-dir /host/var/lib/bailiff':
