@@ -109,6 +109,7 @@ describe('bailiff', () => {
       /^(config (set|rollback|import)|disarm|policy rollback|quarantine release|restore)/.test(here) &&
       !words.includes('--yes') &&
       !words.includes('--dry-run');
+    if (here === 'support-bundle') words.push('--out', path.join(directory, 'support.tar.gz'));
     return [
       ...withoutBus(words),
       ...(yes ? ['--yes'] : []),
