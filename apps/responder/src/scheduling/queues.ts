@@ -138,6 +138,7 @@ export class Queues {
       return;
     }
     this.#lastError = null;
+    this.#refusal = null;
     onRedisReady();
   }
 
@@ -153,7 +154,8 @@ export class Queues {
       await this.#add(jobs);
       this.#refusal = null;
     } catch (error) {
-      this.#refusal = { error: error as Error, atMs: performance.now() };
+      // Without a connection, nothing was refused: all open tasks are added once it is ready.
+      if (this.#adder.status === 'ready') this.#refusal = { error: error as Error, atMs: performance.now() };
       throw error;
     }
   }
