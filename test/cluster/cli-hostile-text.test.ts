@@ -263,6 +263,8 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['support-bundle --out SUPPORT', []],
   ['responses', ['reason']],
   ['responses --json', ['argument', 'local', 'path']],
+  ['why shop/web-0', ['reason', 'subject']],
+  ['why shop/web-0 --json', ['reason']],
   ['explain shop/web-0', ['reason', 'argument', 'subject']],
   ['explain shop/web-0 --json', ['reason', 'local']],
   [`evidence export ${verdictId(0xeeee)} --out FILE`, []],

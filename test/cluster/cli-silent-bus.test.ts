@@ -61,6 +61,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'policy rollback': [0, 'seen', ...YES],
   'policy explain': [0, 'shop/web-0'],
   timeline: [0, 'shop/web-0'],
+  why: [0, 'shop/web-0'],
   top: [0, 'rules', '--since', 'all'],
   version: [0],
   // A bus that hangs is in the file; a second run finds the file.

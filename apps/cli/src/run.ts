@@ -37,6 +37,7 @@ import { register as timeline } from './timeline/command.ts';
 import { register as top } from './top/command.ts';
 import { register as verdicts } from './verdicts/command.ts';
 import { register as version } from './version/command.ts';
+import { register as why } from './why/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -45,6 +46,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   verdicts,
   responses,
   top,
+  why,
   explain,
   evidence,
   config,
