@@ -39,7 +39,7 @@ const numbers = (count: number, from = 1) => Array.from({ length: count }, (_, n
 
 /** Waits until the copy has a revision of a key. */
 async function copied(admin: Bus, key: string, revision: number): Promise<void> {
-  const newest = async () => (await new BucketCopy(admin, 'bailiff_config').newest(key))?.entry.revision;
+  const newest = async () => (await new BucketCopy(admin, 'bailiff_config').newest(key)).found?.entry.revision;
   await waitFor(async () => (await newest()) === revision, { what: 'the copy', state: newest });
 }
 

@@ -48,7 +48,7 @@ test('permissions - a stolen node credential publishes for its own node and read
   const thief = await nats.connect('collector-node-a');
   const mine = openBucket(thief, 'bailiff_pods');
   const copy = new BucketCopy(thief, 'bailiff_pods');
-  await waitFor(async () => (await copy.newest('node-a'))?.entry.value.toString() === 'of a');
+  await waitFor(async () => (await copy.newest('node-a')).found?.entry.value.toString() === 'of a');
   await expect(copy.newest('node-b')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   await expect(copy.next(1)).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
   await expect(mine.get('node-a')).rejects.toMatchObject({ code: 'BUS_PERMISSION' });

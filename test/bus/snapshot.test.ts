@@ -20,7 +20,7 @@ const NO_REREADS = { rereadMs: 3_600_000, firstRereadMs: 3_600_000 };
 /** Waits until the copy that nodes read has a revision of a key. */
 async function copied(nats: TestNats, bucket: string, key: string, revision: number): Promise<void> {
   const admin = await nats.connect('admin');
-  const newest = async () => (await new BucketCopy(admin, bucket).newest(key))?.entry.revision;
+  const newest = async () => (await new BucketCopy(admin, bucket).newest(key)).found?.entry.revision;
   await waitFor(async () => (await newest()) === revision, { what: `the copy of ${bucket}`, state: newest });
   await admin.close();
 }
@@ -96,7 +96,7 @@ test('snapshot - a bus of an earlier version without copies, which is then set u
   const { rereads } = reader;
   await waitFor(() => reader.rereads > rereads + 1, { what: 'a read of the copy' });
   await writer.put('node-a', '3');
-  await waitFor(() => story.length === 2, { what: 'the next value' });
+  await waitFor(() => story.length === 2, { what: 'the next value', state: () => story });
   expect(story).toEqual(['2', '3']);
   reader.close();
 });

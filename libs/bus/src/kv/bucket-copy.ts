@@ -43,16 +43,17 @@ export class BucketCopy {
     this.#prefix = `$KV.${bucket}.`;
   }
 
-  /** Newest entry of a key, tombstones included. @throws BusError */
-  async newest(key: string): Promise<CopiedEntry | null> {
+  /** Newest entry of a key, tombstones included, and the stream that was read. @throws BusError */
+  async newest(key: string): Promise<{ found: CopiedEntry | null; stream: string }> {
     try {
       const message = await getLastMessage(this.#bus, this.#stream, this.#prefix + key);
-      return message && this.#copied(message);
+      return { found: message && this.#copied(message), stream: this.#stream };
     } catch (error) {
       const { code } = toBusError(error, this.#stream);
       if (code !== 'BUS_NO_STREAM' && code !== 'BUS_PERMISSION') throw error;
       const entry = await this.#bucket.newest(key);
-      return entry && { entry, place: entry, stream: `KV_${this.#bucket.name}` };
+      const stream = `KV_${this.#bucket.name}`;
+      return { found: entry && { entry, place: entry, stream }, stream };
     }
   }
 

@@ -36,8 +36,10 @@ export class SnapshotReader extends SnapshotFollower {
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
-    const found = await this.copy.newest(this.key);
+    const { found, stream } = await this.copy.newest(this.key);
     if (this.closed) return 'certain';
+    // A copy that was just created is empty until the server has read its bucket.
+    if (!found && this.lastRead && this.lastRead.stream !== stream) return 'doubtful';
     const life = this.lifeOf(found);
     if (life === 'unknown' && this.mayBeBehind()) return 'doubtful';
     if (life !== 'same') this.startOver();
