@@ -3,8 +3,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { streamConfigs } from '@bailiff/bus';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
+import { bytesIn } from '../../apps/cli/src/shared/arguments.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { CHART, helm, helmProgram, NO_HELM, template } from '../../tools/helm.ts';
 import { generated, valueRows } from '../../tools/manifests.ts';
@@ -34,6 +36,18 @@ describe('values', () => {
       });
     expect(leaves(values, schema)).toEqual([]);
     expect(valueRows(schema, values).filter(([, value]) => value === '')).toEqual([]);
+  });
+
+  it('the limits of all streams fit where a profile bounds what a server stores', () => {
+    const bounded = PROFILES.map((name) => parse(readFileSync(path.join(CHART, 'profiles', `${name}.yaml`), 'utf8')))
+      .filter((profile) => profile.nats?.storage?.maxFileStore !== undefined)
+      .map(({ nats, bus }) => ({
+        room: bytesIn(nats.storage.maxFileStore),
+        used: streamConfigs({ violationsMaxBytes: bytesIn(bus.keepBytes) }),
+      }));
+    expect(bounded).not.toEqual([]);
+    for (const { room, used } of bounded)
+      expect(used.reduce((sum, stream) => sum + (stream.max_bytes ?? 0), 0)).toBeLessThan(room);
   });
 });
 
