@@ -112,6 +112,18 @@ describe('kubectl bailiff', () => {
     expect(JSON.parse(status.stdout)).toMatchObject({ certificates: [{ what: 'server certificate' }, {}] });
   });
 
+  it('--nats-user admin - a cluster administrator backs up the bus without a password file', async () => {
+    const { api } = kube.server;
+    const data = { password: Buffer.from('password-of-admin\n').toString('base64') };
+    api.create('secrets', { metadata: { namespace: NAMESPACE, name: 'bailiff-bus-admin' }, data });
+    const backUp = (user: string, archive: string) => as(user, 'backup', file(archive), '--nats-user', 'admin');
+    expect(await backUp('admin', 'bus.tar')).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(await runCli(['restore', file('bus.tar'), '--dry-run'])).toMatchObject({ exitCode: 0 });
+    // The control: the Role of operators does not include the Secret.
+    const refused = await backUp('alice', 'alice.tar');
+    expect([refused.exitCode, refused.stderr]).toEqual([4, expect.stringContaining('bailiff-bus-admin')]);
+  });
+
   it('nothing listens on this machine for it, and nothing is stored', async () => {
     const home = mkdtempSync(file('home-'));
     const listeners = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPServerWrap').length;

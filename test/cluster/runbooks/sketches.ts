@@ -22,6 +22,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl debug': 'named for what it leaves',
   'kubectl bailiff': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
   'kubectl bailiff status': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
+  'kubectl bailiff backup bus.tar --nats-user admin': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
   'kubectl -n bailiff-system create rolebinding alice-bailiff --role bailiff-operator --user alice':
     'kubectl sends protobuf, which the API stand-in does not read',
   'bailiff status --node': 'named for its option',
