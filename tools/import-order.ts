@@ -57,6 +57,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'config-keys',
     'text',
     'io.ts',
+    'tar.ts',
   ],
   'apps/collector/src': [
     'main.ts',

@@ -20,7 +20,7 @@ import { podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { BLOCK_BYTES } from '../../apps/cli/src/backup/tar.ts';
+import { BLOCK_BYTES } from '../../apps/cli/src/shared/tar.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll, startBus, startThree } from '../support/bus.ts';
 import { SmallDisk } from '../support/small-disk.ts';

@@ -7,10 +7,10 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CliError } from '../shared/errors.ts';
+import { BLOCK_BYTES, headerOf, paddingOf, parseHeader } from '../shared/tar.ts';
 import { fileOf, MANIFEST, MAX_MANIFEST_BYTES, type Manifest, type Part, parseManifest } from './manifest.ts';
-import { BLOCK_BYTES, headerOf, paddingOf, parseHeader } from './tar.ts';
 
-/** Of one read. A restore sends each piece as one message, so it is below `max_payload`. */
+/** Size of one read. A restore sends each piece as one message, so it is below `max_payload`. */
 const PIECE_BYTES = 128 * 1024;
 /** Tar ends with two blocks of zeros. */
 const END_BYTES = 2 * BLOCK_BYTES;
@@ -88,7 +88,7 @@ export class ArchiveReader implements AsyncDisposable {
     this.manifest = manifest;
   }
 
-  /** Reads headers and manifest. @throws CliError CLI_USAGE for a file that is no whole backup */
+  /** Reads headers and manifest. @throws CliError CLI_USAGE if the file is not a complete backup */
   static async open(path: string): Promise<ArchiveReader> {
     const file = await open(path, 'r');
     const refuse = (why: string, cause?: unknown): never => {
@@ -115,7 +115,7 @@ export class ArchiveReader implements AsyncDisposable {
     }
   }
 
-  /** The snapshot of a stream. @throws CliError CLI_USAGE if the file is shorter than it says */
+  /** The snapshot of a stream. @throws CliError CLI_USAGE if its size differs from the manifest */
   async *pieces({ name, bytes }: Part): AsyncGenerator<Uint8Array> {
     const entry = this.#entries.get(fileOf(name));
     if (entry?.bytes !== bytes) throw damaged(name);
@@ -128,7 +128,7 @@ export class ArchiveReader implements AsyncDisposable {
     }
   }
 
-  /** @throws CliError CLI_USAGE if a snapshot is not what the manifest says */
+  /** @throws CliError CLI_USAGE if the SHA-256 of a snapshot differs from the manifest */
   async verify(): Promise<void> {
     for (const part of this.manifest.streams) {
       const hash = createHash('sha256');
@@ -154,7 +154,7 @@ async function entriesOf(file: FileHandle): Promise<Map<string, Entry>> {
   for (let at = 0; at + BLOCK_BYTES <= size; ) {
     await file.read(block, 0, BLOCK_BYTES, at);
     const header = parseHeader(block);
-    // The end, or a backup that was interrupted: the manifest is then missing.
+    // The end of the file. In an interrupted backup, the manifest is missing.
     if (!header) break;
     at += BLOCK_BYTES;
     entries.set(header.name, { at, bytes: header.bytes });

@@ -1,5 +1,5 @@
 /**
- * Header blocks of a tar file (POSIX ustar), so that any tar can list and extract a backup. Pure.
+ * Header blocks of tar files (POSIX ustar), which any tar can list and extract. Pure.
  *
  * A file of 8 GiB or more has its size in base 256, as GNU tar writes it.
  */
