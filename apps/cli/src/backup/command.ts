@@ -11,9 +11,10 @@ Examples:
   bailiff backup bus.tar --nats-user admin --nats-password-file admin.password
   bailiff restore bus.tar --dry-run     verify it
 
-Streams, buckets, and positions of SIEM connectors, while everything runs. One tar file with a snapshot
-per stream and a manifest with their SHA-256. It has everything that is on the bus: keep it safe. It has no
-credentials: keep credentials.json too. Needs the admin user of the bus.
+Writes one tar file with a snapshot per stream and a manifest with their SHA-256: streams, buckets, and
+positions of SIEM connectors. Services and collectors may run. Keep the file safe, because it has all data
+of the bus. It has no credentials: keep credentials.json too. Needs the admin user of the bus: with the
+kubeconfig of a cluster administrator, --nats-user admin is enough.
 `;
 
 const RESTORE_HELP = `

@@ -4,9 +4,9 @@ import { z } from 'zod';
 
 export const MANIFEST = 'manifest.json';
 export const FORMAT = 'bailiff-backup';
-/** Raised when a restore by an earlier version would go wrong. */
+/** Increment it with a change that an earlier version cannot restore. */
 export const FORMAT_VERSION = 1;
-/** Far above what 15 streams need. */
+/** Far above the size of a manifest of all streams. */
 export const MAX_MANIFEST_BYTES = 1024 * 1024;
 
 const names: ReadonlySet<string> = new Set(streamConfigs().map(({ name }) => name));
@@ -15,7 +15,7 @@ const part = z.strictObject({
   name: z.string().refine((name) => names.has(name), 'is not a stream of Bailiff'),
   bytes: z.number().int().nonnegative(),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  /** As the server reported them; a restore hands them back. */
+  /** As the server reported them. A restore sends them to the server again. */
   config: z.looseObject({ name: z.string(), num_replicas: z.number() }),
   state: z.looseObject({ messages: z.number(), first_seq: z.number(), last_seq: z.number() }),
 });

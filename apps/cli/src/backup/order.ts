@@ -1,23 +1,23 @@
 /**
- * In which order streams are copied out and back. Pure.
+ * Order in which streams are backed up and restored. Pure.
  *
- * A running bus is not copied at one moment, so the copies are ordered: what was derived comes
- * before what it was derived from. A correlator that starts on a restored bus then publishes a
- * missing verdict again under the same id, and a responder finds the record of everything that it
- * did. Copied back, a stream comes before its readers act on it: pods before violations (no node is
- * accused of pods that its list lacks), responses before verdicts (nothing is done twice).
+ * The streams of a running bus are copied one after the other. A derived stream is copied before its
+ * source, so a correlator on a restored bus publishes a missing verdict again under the same id, and
+ * a responder finds a record of each of its actions. A restore creates a stream before the streams
+ * whose readers need it: pods before violations (otherwise the reports of nodes on their pods are
+ * refused), responses before verdicts (otherwise actions are repeated).
  */
 import { latestStream, streamConfigs } from '@bailiff/bus';
 
 const all = streamConfigs().map(({ name }) => name);
-/** Copies that the server makes of a bucket. */
+/** Copies that the server makes of buckets, for nodes. */
 const LATEST = all.filter((name) => name.startsWith(latestStream('')));
 
 const COPY_FIRST = [
-  // A copy that lacks the newest revisions continues; one that is ahead of its bucket does not.
+  // The server completes a copy that lacks revisions, but not one that is ahead of its bucket.
   ...LATEST,
   'CONFIG_LOG',
-  // A position that is too old repeats events, which have the same ids.
+  // An old position only repeats events, with the same ids.
   'KV_bailiff_siem',
   'VERDICTS',
   'VIOLATIONS',
@@ -28,7 +28,7 @@ const COPY_FIRST = [
   'DEAD_LETTERS',
 ];
 
-/** The others first: what the streams below refer to. A copy comes after its bucket. */
+/** Other streams come first, because these refer to them. A copy comes after its bucket. */
 const RESTORE_LAST = [...LATEST, 'CONFIG_LOG', 'DEAD_LETTERS', 'SIEM', 'RESPONSES', 'VERDICTS', 'VIOLATIONS'];
 
 export const COPY_ORDER: readonly string[] = [...COPY_FIRST, ...all.filter((name) => !COPY_FIRST.includes(name))];

@@ -1,8 +1,9 @@
 /**
  * `bailiff restore`: creates the streams of a backup on a bus that has none.
  *
- * The whole file is verified first: nats-server would find a damaged snapshot in the middle, when
- * other streams are restored or replaced already. A stream that exists is never changed; `--replace` deletes all of Bailiff's first.
+ * The whole file is verified first. Otherwise nats-server would reject a damaged snapshot after other
+ * streams were restored or replaced. A stream that exists is never changed; `--replace` first deletes
+ * all streams of Bailiff.
  */
 import { ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
 import { plural } from '@bailiff/response';
@@ -55,11 +56,11 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
   const what = `${plural(found.length, 'stream')}${filled.length > 0 ? `, with messages in ${filled.join(', ')}` : ', all empty'}`;
   if (!replace) {
     throw new CliError('CLI_STATE', `the bus has ${what}: a backup is restored only where none exist`, {
-      remedy: 'pass --replace to delete them first. What they hold is then lost: back it up before',
+      remedy: 'pass --replace to delete them first. Their messages are then lost: back them up before',
     });
   }
   await confirm(session.io, `Delete ${what}?`, yes);
-  // Copies before their bucket, violations before what correlators derive from them.
+  // Reversed: a copy before its bucket, violations before the verdicts that correlators derive from them.
   for (const { name } of [...found].reverse()) await session.bus.jsm.streams.delete(name);
 }
 

@@ -51,7 +51,7 @@ export function register(program: Command, io: CliIo): void {
     .action((shell: string) => io.stdout.write(SCRIPTS[oneOf(shell, SHELLS, 'shell')].replaceAll('\t', '  ')));
   program
     .command('__complete', { hidden: true })
-    .description('candidates for the last word, which the scripts of `completion` ask for')
+    .description('print candidates for the last word, for the scripts of `completion`')
     .argument('[words...]', 'the words after the name of the program')
     .addHelpText('after', '\nExample:\n  bailiff __complete -- verdicts --lev\n')
     .action((words: string[]) => {

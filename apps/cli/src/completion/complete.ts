@@ -13,7 +13,7 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--since': ['10m', '1h', '1d', '7d', 'all'],
 };
 
-/** @param words those after the program's name; the last one is being typed, and may be empty */
+/** @param words words after the program's name; the last one is the word at the cursor, and may be empty */
 export function complete(program: Command, words: readonly string[]): string[] {
   const typed = words.at(-1) ?? '';
   let command = program;

@@ -50,7 +50,7 @@ Examples:
   bailiff evidence verify incident.evidence --key evidence.pub
   bailiff evidence verify incident.evidence --key evidence.pub --json | jq .checks
 
-No bus is needed. SKIP says what a check would need.
+The command needs no bus. SKIP names the input that a check lacks.
 
 Additional exit codes: 10 a check failed, 11 no check failed and some were skipped.
 `;
@@ -85,7 +85,7 @@ function classesIn(text: string): SensitiveClass[] {
       throw new CliError('CLI_USAGE', `--redact: "${one}" is none of ${CLASSES.join(', ')}`);
     }
   }
-  // What cannot be read may contain anything.
+  // A message that no schema reads may contain any of them.
   return classes.length > 0 ? [...new Set([...(classes as SensitiveClass[]), 'unreadable' as const])] : [];
 }
 
@@ -159,7 +159,11 @@ function registerLog(evidence: Command, io: CliIo): void {
   onBus(logging, io, (options: { dir: string; key: string; origin: string }) => {
     const { origin, dir } = options;
     const key = readKey(options.key, 'private');
-    if (!/^[^\s+]{1,253}$/.test(origin)) throw new CliError('CLI_USAGE', '--origin: a name without spaces and +');
+    if (!/^[^\s+]{1,253}$/.test(origin))
+      throw new CliError(
+        'CLI_USAGE',
+        `--origin: "${origin}" is not a name of at most 253 characters without spaces and +`,
+      );
     return async (session) => {
       session.out.line(formatVerifierKey(verifierKey(origin, key)));
       const log = new LogWriter(dir);
@@ -182,11 +186,11 @@ function statedHead({ note }: LogReader) {
 export function register(program: Command, io: CliIo): void {
   const evidence = program
     .command('evidence')
-    .description('evidence of a verdict that others can check: export, verify, and a log')
+    .description('evidence of a verdict that others can check: export and verify files, keep a log')
     .addHelpText('after', EXAMPLES);
   const exporting = evidence
     .command('export')
-    .description('write one file with all that a verdict was judged from, and what was done about it')
+    .description('write one file with a verdict, all messages that it was judged from, and its responses')
     .argument('<verdict>', 'id of the verdict or its first characters')
     .option('--key <file>', 'private key (Ed25519, PEM) that signs the file')
     .option('--redact <classes>', `leave out ${CLASSES.slice(0, 2).join(',')}: their hashes stay`, '')
@@ -199,7 +203,10 @@ export function register(program: Command, io: CliIo): void {
     const file = options.out ?? `${prefix}.evidence`;
     return async (session) => {
       const log = options.log === undefined ? null : new LogReader(options.log);
-      if (log && log.size === 0) throw new CliError('CLI_STATE', `${options.log} has no log`);
+      if (log && log.size === 0)
+        throw new CliError('CLI_STATE', `${options.log} has no log with a head`, {
+          remedy: 'name the directory of `bailiff evidence log`, which writes its first head at its start',
+        });
       try {
         await exportTo(session, file, prefix, { key, classes, log });
       } finally {

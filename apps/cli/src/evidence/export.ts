@@ -1,9 +1,9 @@
 /**
  * Reads all that a verdict was judged from and writes it as a bundle, one record at a time.
  *
- * Data path: streams of the bus → records → a file. Invariants: nothing on the bus is written. The range is
- * that of a warm-up before the frame that triggered the verdict, as a correlator needs it. For a verdict by
- * pod or node it holds the frames of its node alone, so that a bundle shows no more than it must.
+ * Data path: streams of the bus → records → a file. Invariants: it writes nothing to the bus. The range
+ * begins one warm-up of a correlator before the frame that triggered the verdict. For a verdict by pod or
+ * node it has only the frames of that node, so that a bundle discloses no more than necessary.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -58,10 +58,10 @@ import type { LogReader } from './log-files.ts';
 const STREAMS = ['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'] as const;
 /** Streams of Avro messages. */
 const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);
-/** Fingerprints that are remembered; a fleet writes three kinds in a few versions. */
+/** Limit of remembered fingerprints. A fleet writes three types of messages, in a few versions. */
 const MAX_SCHEMAS = 512;
 const PODS_PREFIX = '$KV.bailiff_pods.';
-/** Clocks of services may be behind the server's by this much. */
+/** Largest difference between the clocks of services and servers. */
 const MARGIN_MICROS = 60_000_000;
 
 export interface Plan {
@@ -75,18 +75,18 @@ export async function planExport(session: Session, row: VerdictRow): Promise<Pla
   const { verdict, storedAtMicros } = row;
   const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
   const trigger = await getMessage(bus, 'VIOLATIONS', triggerSequence);
-  // Of another node, or younger than the verdict: of a stream that was recreated since.
+  // A frame of another node, or one younger than the verdict, is of a stream that was recreated since.
   const isOwn = trigger && violationNode(trigger.subject) === verdict.nodeName;
   if (!isOwn || trigger.timestampMicros > storedAtMicros) {
     throw new CliError('CLI_NOT_FOUND', `the frames of verdict ${verdict.verdictId} are no longer on the bus`, {
-      remedy: 'VIOLATIONS keeps its frames for seven days by default: export evidence before',
+      remedy: 'export evidence earlier: by default VIOLATIONS keeps frames for seven days',
     });
   }
   const at = trigger.timestampMicros;
   const from = Math.max(0, at - (await warmUpOf(session, verdict.rule, at)));
   const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
   const created = Object.fromEntries([
-    // Its keys are named by their content: when the bucket was created does not matter.
+    // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
     ['KV_bailiff_schemas', 0],
     ...infos.map((info): [string, number] => [info.config.name, microsOf(info.created)]),
   ]);

@@ -1,6 +1,6 @@
 /**
- * Files of evidence and keys. A bundle is read line by line, so its size does not matter. Bound:
- * MAX_LINE_BYTES a line; a longer one ends the read as a line that is cut there.
+ * Reads files of evidence and keys. A bundle is read line by line, in constant memory. Limit:
+ * MAX_LINE_BYTES per line. A longer line is cut there and ends the read.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ export async function* linesIn(file: string): AsyncGenerator<string> {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of a line; empty, which no line is, if it is not UTF-8. */
+/** The text of a line; empty if it is not UTF-8. No valid line is empty. */
 function textOf(bytes: Buffer): string {
   try {
     return utf8.decode(bytes);

@@ -4,8 +4,8 @@
  * `hashes-<n>` has the hashes of all complete subtrees of 256^n leaves, 32 bytes each: tile m of level n
  * (C2SP tlog-tiles) is the m-th 8 KiB of it. `index-<stream>-<created>` has a sequence and the index of its
  * leaf, 8 bytes each, both increasing. Files only grow. Invariant: hashes and index are on disk before the
- * head that covers them, so that what follows the head is cut off at a start and written again.
- * Bound: 48 bytes a message on disk; in memory what was added since the last head, at most MAX_ADDED.
+ * head that covers them. A start cuts off the entries after the newest head and adds them again.
+ * Limits: 48 bytes per message on disk; in memory the messages since the last head, at most MAX_ADDED.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -29,7 +29,7 @@ import { CliError } from '../shared/errors.ts';
 const TILE_LEVELS = 8;
 const TILE_HASHES = 2 ** TILE_LEVELS;
 const PLACE_BYTES = 16;
-/** Added messages for which a head is written at once: 3 MB. */
+/** After this many added messages, a head is written at once: 3 MB. */
 export const MAX_ADDED = 65_536;
 const HEAD = 'checkpoint';
 
@@ -189,7 +189,7 @@ export class LogWriter extends LogReader {
   }
 
   /**
-   * Stores what was added, and its head. @param sign makes the signed head of the new size
+   * Stores the added messages and their head. @param sign makes the signed head of the new size
    * @throws CliError CLI_STATE; errors of the file system, after which this object must not be used
    */
   flush(sign: (size: number) => string): void {

@@ -2,8 +2,8 @@
  * `bailiff evidence log`: hashes the messages of four streams into a log on disk, and signs its heads.
  *
  * Data path: CONFIG_LOG, VIOLATIONS, VERDICTS, RESPONSES → here → a directory → `evidence export --log`.
- * Invariants: each message is one leaf, in the order of its stream. After a restart it continues behind its
- * newest head. A message is covered by a head HEAD_EVERY_MS after it was read at the latest.
+ * Invariants: each message is one leaf, in the order of its stream. A restart continues after the newest
+ * head. At most HEAD_EVERY_MS after a message was read, a head covers it.
  */
 import type { KeyObject } from 'node:crypto';
 import { consumeOrdered, microsOf, type StreamMessage, streamInfo } from '@bailiff/bus';

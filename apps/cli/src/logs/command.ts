@@ -1,4 +1,4 @@
-/** `bailiff logs`: the logs of all parts of Bailiff in a cluster, by the user's rights there. */
+/** `bailiff logs`: the logs of all parts of Bailiff in a cluster, read with the rights of the user. */
 import { KubeError } from '@bailiff/kube';
 import type { Command } from 'commander';
 import { parseSpan, wholeNumber } from '../shared/arguments.ts';
@@ -65,7 +65,7 @@ export function register(program: Command, io: CliIo): void {
                 .map((line) => `${from}: ${line}`),
             );
           } catch (error) {
-            // A container that does not run, or never ran before: the others have logs.
+            // This container does not run, or has no previous run. Others have logs.
             if (!(error instanceof KubeError) || error.code !== 'KUBE_INVALID') throw error;
             out.note(`${from}: ${error.message}`);
           }

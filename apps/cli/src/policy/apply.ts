@@ -209,7 +209,7 @@ export async function remove(
 
 export { readFiles };
 
-/** Only limits are checked, so any key will do. */
+/** Only limits are checked, so the key does not matter. */
 const KEY = new Uint8Array(16);
 
 /**

@@ -130,7 +130,7 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
 
 function limitOf(options: ListOptions): number | null {
   if (options.limit !== undefined) return wholeNumber(options.limit, '--limit', 1, MAX_LIMIT);
-  // A list is one document, so it has a bound.
+  // --output prints one document from memory, so the number of items has a limit.
   if (options.json) return options.output === undefined ? null : MAX_LIMIT;
   return options.follow ? FOLLOW_LIMIT : DEFAULT_LIMIT;
 }

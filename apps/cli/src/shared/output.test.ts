@@ -30,7 +30,7 @@ describe('output', () => {
     expect(parse((await print('yaml', { ...LIST, none: undefined })) ?? '')).toEqual(LIST);
   });
 
-  it('names - by what identifies an object', async () => {
+  it('names - use the field that identifies an object', async () => {
     const pod = { podUid: 'u', podNamespace: 'shop', podName: 'cart-1', verdictId: 'aa' };
     expect(await print('name', [{ responseId: 'cc', verdictId: 'aa', podUid: 'u' }, pod])).toBe(
       'response/cc\npod/shop/cart-1\n',
@@ -39,7 +39,7 @@ describe('output', () => {
     expect(await print('name', {})).toBe('-\n');
   });
 
-  it("text of others - begins no line, also in a user's template", async () => {
+  it("foreign text - cannot begin a line, also in a user's template", async () => {
     const evil = { items: [{ key: 'a\nverdict/b', rule: 'a\n\u001b[31mb' }] };
     expect(await print('name', evil)).toBe('config/a verdict/b\n');
     expect(await print('jsonpath={.items[0].rule}', evil)).toBe('a \\u001b[31mb');

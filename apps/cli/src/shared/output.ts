@@ -1,8 +1,8 @@
 /**
- * `-o, --output`: one set of formats for every command that has --json. A command hands over its
- * objects, and this file prints them as the user asked. Pure, except for the yaml package's loading.
+ * `-o, --output`: one set of formats for every command that has --json. A command passes its objects,
+ * and this file prints them in the selected format. Pure, except that it loads the package yaml.
  *
- * `wide` is the table without limits. Lists become `{"items": […]}`, as kubectl prints them; --json keeps
+ * `wide` is the table without a limit of width. Lists become `{"items": […]}`, as kubectl prints them; --json keeps
  * one object a line.
  */
 import { JSONPath } from 'jsonpath-plus';
@@ -42,13 +42,13 @@ async function printerOf(text: string): Promise<(document: unknown) => string> {
   }
   if (text === 'yaml') {
     const { documentText } = await import('./text/yaml.ts');
-    // JSON drops what is undefined, and YAML would print it.
+    // JSON drops undefined fields, and YAML would print them.
     return (document) => documentText(JSON.parse(JSON.stringify(document)));
   }
-  throw new CliError('CLI_USAGE', `--output: "${text}" is no format`, { remedy: `use ${OUTPUT_HELP}` });
+  throw new CliError('CLI_USAGE', `--output: "${text}" is not a format`, { remedy: `use ${OUTPUT_HELP}` });
 }
 
-/** The objects of a document; a document that is no list is the only one. */
+/** The objects of a list. Another document is its only object. */
 function itemsOf(document: unknown): unknown[] {
   if (Array.isArray(document)) return document;
   const { items, nodes } = (document ?? {}) as { items?: unknown; nodes?: unknown };
@@ -56,7 +56,7 @@ function itemsOf(document: unknown): unknown[] {
   return Array.isArray(list) ? list : [document];
 }
 
-/** What identifies an object, and its kind; the first field that it has. */
+/** Fields that identify an object, and its kind. The first existing field counts. */
 const NAMES: readonly (readonly [field: string, kind: string])[] = [
   ['responseId', 'response'],
   ['podUid', 'pod'],
@@ -99,7 +99,7 @@ function parts(template: string): Part[] {
       stack.push(body);
     } else if (/^"[^"]*"$/.test(inner)) top.push(inner.slice(1, -1).replaceAll('\\n', '\n').replaceAll('\\t', TAB));
     else if (inner !== '' && /^[$@.[]/.test(inner)) top.push({ path: pathOf(inner) });
-    else throw wrong(`"${token}" is no path, which begins with a dot`);
+    else throw wrong(`"${token}" is not a path: a path begins with a dot`);
   }
   if (stack.length > 1) throw wrong('{range} has no {end}');
   return stack[0] as Part[];
@@ -122,7 +122,7 @@ function evaluate(template: readonly Part[], json: unknown): string {
     .join('');
 }
 
-// Filters may compare, and cannot run code.
+// `safe`: filters can compare values, but cannot run code.
 function select(path: string, json: unknown): unknown[] {
   try {
     return JSONPath<unknown[]>({ path, json: json as object, wrap: true, eval: 'safe' }) ?? [];
@@ -131,5 +131,5 @@ function select(path: string, json: unknown): unknown[] {
   }
 }
 
-/** One line: text of others cannot begin another row. */
+/** One line, so that foreign text cannot begin another row. */
 const textOf = (value: unknown) => clean(typeof value === 'object' && value !== null ? safeJson(value) : String(value));

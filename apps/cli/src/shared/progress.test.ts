@@ -11,7 +11,7 @@ it('a line is never wider than the terminal, so that it can be cleared', () => {
   expect(stderr()).toContain('1 of 60 seconds · …');
 });
 
-it('a quick step prints nothing, and its result and error are passed on', async () => {
+it('named - prints nothing for a quick step, and returns its result or throws its error', async () => {
   const { io, stderr } = captureCli({ terminal: 80 });
   expect(await named(io, 'connecting', async () => 7)).toBe(7);
   await expect(named(io, 'connecting', () => Promise.reject(new Error('refused')))).rejects.toThrow('refused');

@@ -55,7 +55,7 @@ export class Progress {
     if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + EVERY_MS;
     this.#shown = true;
-    // A line that wraps could not be cleared.
+    // CLEAR_LINE clears one line, so the text must not wrap.
     this.#io.stderr.write(`${CLEAR_LINE}${shorten(text, this.#io.stderr.columns - 1)}`);
   }
 

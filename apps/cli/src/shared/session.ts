@@ -55,7 +55,7 @@ export class Out {
   readonly io: CliIo;
   readonly paint: Paint;
   readonly format: Format;
-  /** Lines of a format for objects: one list, printed by `finish`. */
+  /** Objects of jsonLine() for --output, which `finish` prints as one list. Null: a document was printed. */
   #items: unknown[] | null = [];
 
   constructor(io: CliIo, format: Format = TABLE) {
@@ -93,7 +93,7 @@ export class Out {
     else this.io.stdout.write(this.format.print(value));
   }
 
-  /** Prints the list. Lines that follow are documents of their own. */
+  /** Prints the list. Each later object is a document of its own. */
   finish(): void {
     if (this.format.print && this.#items) this.json({ items: this.#items });
   }
@@ -104,7 +104,7 @@ export class Out {
   }
 }
 
-/** Of Bailiff itself, in commands that have no pods to select. */
+/** `-n` selects the namespace of Bailiff in commands that have no other --namespace. */
 const OWN_NAMESPACE = new Option('-n, --namespace <namespace>', 'as --bailiff-namespace');
 
 /** Options that select the bus; every command that connects to it has them. */
@@ -159,7 +159,7 @@ function readContext(io: CliIo): { path: string; text: string } | null {
   }
 }
 
-/** What the flags and the environment select. A cluster is not looked at yet. @throws CliError */
+/** The bus that flags and environment select, without a request to a cluster. @throws CliError */
 function choose(io: CliIo, command: Command): Connection {
   const { lab, context, kubeconfig, ...flags } = optionsOf<BusOptionValues>(command);
   const namespace = bailiffNamespaceOf(command);
@@ -186,7 +186,7 @@ function installationOf(
   login: Pick<Wanted, 'user' | 'ca'>,
 ): Promise<Installation> {
   const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
-  // The library would look at the process's own environment and home. It reads lists of files itself.
+  // The library would read the environment and home of this process. Only it can read a list of files.
   const file = choice.kubeconfig || kubeconfigOf(undefined, io) || '';
   const kubeconfig = file.includes(path.delimiter) ? '' : file;
   return findInstallation({ ...choice, kubeconfig }, { ...login, timeoutMs, signal: io.signal });
@@ -354,14 +354,14 @@ export async function outOf(io: CliIo, command: Command): Promise<Out> {
 
 type Work = (session: Session) => Promise<number>;
 
-/** Every command with --json has the other formats, too. */
+/** Commands with --json also have the other formats. */
 function withOutput(command: Command): void {
   if (command.options.some(({ long }) => long === '--json')) {
     command.option('-o, --output <format>', OUTPUT_HELP);
   }
 }
 
-/** A format for objects asks for the objects that --json prints. */
+/** Other formats print the same objects as --json. */
 async function readingOptions<O>(command: Command): Promise<O> {
   const options = optionsOf<O & { output?: string }>(command);
   const { print } = await formatOf(options.output);

@@ -116,10 +116,10 @@ async function read(session: Session, node: string | undefined, staleMs: number)
   return { facts, report: node === undefined ? cluster : ofNode(cluster, node) };
 }
 
-/** What is in audit or off by choice would never end a wait. */
+/** --wait accepts NOT_ENFORCED: a mode that an operator chose does not change by waiting. */
 const works = ({ exitCode }: Pick<ClusterReport, 'exitCode'>) => exitCode === EXIT.ok || exitCode === NOT_ENFORCED;
 
-/** Reads until everything works, or the time has passed. The newest problem shows on a terminal. */
+/** Reads until everything works, or until --wait has passed. A terminal shows the first problem. */
 async function readWithin(session: Session, options: Options, staleMs: number): Promise<Reading> {
   const { io } = session;
   const { node, wait } = options;

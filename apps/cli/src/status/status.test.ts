@@ -258,7 +258,7 @@ describe('report', () => {
     else expect(said).toBe('');
   });
 
-  it('siem-relay - one that has not run for longer than its status is kept is named; one that never ran is not', () => {
+  it('siem-relay - one that stopped more than an hour ago is reported; one that never ran is not', () => {
     const of = (messages: number, agoMs: number, siemRelay: ServiceStatus['siemRelay'] = null) => {
       const info = {
         config: { name: 'KV_bailiff_siem' },

@@ -1,7 +1,7 @@
 /**
- * `bailiff support-bundle`: one file for a report of a problem: versions, status, configuration, and in
- * a cluster the pods and logs of Bailiff. Secrets are never read, and what looks like one is removed.
- * A part that cannot be read is named in the file instead.
+ * `bailiff support-bundle`: one file for a bug report: versions, status, configuration, and in a cluster
+ * the pods and logs of Bailiff. It reads no Secret, and removes text that looks like one (redact.ts). For
+ * a part that cannot be read, the file has the error.
  */
 import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
@@ -20,7 +20,7 @@ import { tar } from './archive.ts';
 import { redact } from './redact.ts';
 
 const LOG_LINES = 2_000;
-/** Of a file in the archive, without its folder. */
+/** Longest name of a file in the archive, without its folder. */
 const NAME_BYTES = 90;
 
 const HELP = `
@@ -35,7 +35,7 @@ contains no Secret; tokens, keys and passwords in logs are removed by their form
 Exit codes: 0 complete; 7 written, but a part could not be read.
 `;
 
-/** What a report needs of a pod, without its environment. */
+/** The fields of a pod that a report needs. The environment may have secrets. */
 const podState = ({ metadata, spec, status }: Pod) => ({
   name: metadata.name,
   node: spec?.nodeName,
@@ -121,7 +121,7 @@ async function write(session: Session, file: string): Promise<number> {
   const { files, isComplete } = await collect(session);
   const nowMs = session.io.nowMs();
   try {
-    // Never over another file, and readable by its owner only.
+    // Never overwrites a file. Only its owner can read it.
     writeFileSync(file, gzipSync(tar(files, nowMs)), { mode: 0o600, flag: 'wx' });
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
@@ -134,7 +134,7 @@ async function write(session: Session, file: string): Promise<number> {
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('support-bundle')
-    .description('one redacted file for a report of a problem: versions, status, configuration, pods and logs')
+    .description('one redacted file for a bug report: versions, status, configuration, pods and logs')
     .option('--out <file>', 'the file; it must not exist')
     .addHelpText('after', HELP);
   onBus(command, io, ({ out }: { out?: string }) => {

@@ -1,6 +1,6 @@
 /**
- * Removes secrets from text that leaves the cluster. Pure. The bundle reads no Secret; this is for
- * what a log or a configuration may repeat.
+ * Removes secrets from text that leaves the cluster. Pure. The bundle reads no Secret, but a log or a
+ * configuration may contain one.
  */
 
 const REDACTED = '[redacted]';

@@ -1,4 +1,4 @@
-/** `bailiff top`: which pods, nodes and rules have most of the violations of a time. */
+/** `bailiff top`: the pods, nodes or rules with the most violations or verdicts in a period. */
 import { filters, readNewest } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
 import { eventRows, NodeFrames } from '@bailiff/insight';
@@ -31,7 +31,7 @@ interface Request {
 }
 
 const MOST = 1_000;
-/** Of interfaces whose pod is unknown. */
+/** Violations of interfaces whose pod is unknown. */
 const NO_POD = '(no pod)';
 
 async function violationsBy(session: Session, request: Request, ranking: Ranking): Promise<boolean> {
@@ -81,7 +81,8 @@ async function top(session: Session, request: Request, since: string): Promise<n
   const ranking = new Ranking();
   const cut = await (what === 'rules' ? verdictsBy : violationsBy)(session, request, ranking);
   decoder.reportUndecodable(out);
-  if (cut) out.note(`older ones since ${since} were not read: there are too many. Narrow the range with --since`);
+  if (cut)
+    out.note(`the oldest ones since ${since} were not read, because there are too many: narrow the range with --since`);
   if (ranking.omitted > 0)
     out.note(`${ranking.omitted} more are not in the list, which has at most ${ranking.most} names`);
   const rows = ranking.top(limit);
@@ -107,7 +108,7 @@ const cellsOf = ({ name, count, newestMicros }: Ranked, nowMs: number) => [
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('top')
-    .description('pods, nodes or rules with most violations or verdicts')
+    .description('pods, nodes or rules with the most violations or verdicts')
     .argument('<what>', WHAT.join(', '))
     .option('--since <when>', 'how far back: 10m, 2h, 7d, an ISO time, or "all"', '1h')
     .option('--limit <n>', 'how many', '10')

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Ranking } from './ranking.ts';
 
-it('ranking - adds up, the most first, and counts what has no room', () => {
+it('ranking - sums counts, orders by the highest, and counts names beyond the limit', () => {
   const ranking = new Ranking(2);
   for (const [name, count, at] of [
     ['a', 1, 10],

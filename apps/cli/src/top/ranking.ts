@@ -1,6 +1,6 @@
-/** Counts by name, with a bound on the names. Pure. */
+/** Counts by name, with a limit of names. Pure. */
 
-/** Most names; others count as omitted. */
+/** Limit of names; additions under other names count as omitted. */
 const MOST_NAMES = 20_000;
 
 export interface Ranked {
@@ -28,7 +28,7 @@ export class Ranking {
     this.#counts.set(name, { name, count: (found?.count ?? 0) + count, newestMicros });
   }
 
-  /** The most first; equal ones by name. */
+  /** Highest counts first; equal counts by name. */
   top(limit: number): Ranked[] {
     return [...this.#counts.values()]
       .filter(({ count }) => count > 0)

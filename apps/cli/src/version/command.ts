@@ -1,4 +1,4 @@
-/** `bailiff version`: of the client, and of each part that runs in the cluster. */
+/** `bailiff version`: versions of the client and of each part that runs in the cluster. */
 import { readInstances, readNodes } from '@bailiff/insight';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
@@ -58,7 +58,7 @@ async function show(session: Session, json: boolean): Promise<number> {
 export function register(program: Command, io: CliIo): void {
   const command = program
     .command('version')
-    .description('version of the client and of each part of the cluster, and whether they differ')
+    .description('versions of the client and of each part in the cluster, and whether they differ')
     .option('--client', 'only the client, without the cluster')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);

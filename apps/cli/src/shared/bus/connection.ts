@@ -192,7 +192,7 @@ function sourceOf({ flags, context, env }: ConnectionSources, lab: RunningLab | 
   return env[envNameOf('natsUrl')] ? envNameOf('natsUrl') : (context?.path ?? '');
 }
 
-/** What was chosen without a flag. kubectl's cluster needs no note for its plugin. */
+/** Names a bus that no flag selected. A kubectl plugin always uses kubectl's cluster, so it prints no note. */
 function noteOf(
   { cluster: flags, asPlugin }: ConnectionSources,
   implied: ReturnType<typeof defaultLab> | null,

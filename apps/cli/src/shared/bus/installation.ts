@@ -21,12 +21,12 @@ import {
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../errors.ts';
 
-/** Names of the chart. There is one Bailiff in a cluster. */
+/** Names that the chart uses. A cluster has one Bailiff. */
 export const DEFAULT_NAMESPACE = 'bailiff-system';
 const BUS = 'bailiff-nats';
 const OURS = 'app.kubernetes.io/part-of=bailiff';
 const OPERATOR_ROLE = 'bailiff-operator';
-/** Where the CA is: the chart's own, or beside the certificate that cert-manager issued. */
+/** Secrets with the CA: that of the chart, or the certificate that cert-manager issued. */
 const CA_SECRETS = ['bailiff-bus-ca', 'bailiff-nats-tls'] as const;
 
 export interface ClusterChoice {

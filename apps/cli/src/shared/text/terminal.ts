@@ -21,7 +21,7 @@ export const styleMark = (codes: string): string => `${MARK}${codes}m`;
 export const CLEAR_LINE = `${MARK}K`;
 /** Clears the screen. */
 export const CLEAR_SCREEN = `${MARK}J`;
-/** A tab of the user's own, which foreign text cannot contain. */
+/** Placeholder of a tab in a user's template. Foreign text cannot contain it. */
 export const TAB = `${MARK}T`;
 
 /** Applies `safe` to the text between styles, and `style` to the styles. */
