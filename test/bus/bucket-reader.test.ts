@@ -98,7 +98,7 @@ test('bucket reader - a bucket that was recreated with more revisions than befor
   reader.close();
 });
 
-test('bucket reader - that all keys changed is no recreated bucket', async () => {
+test('bucket reader - changes of all keys do not count as a recreated bucket', async () => {
   await using nats = await startBus();
   await write(nats, KEY, ['0']);
   await write(nats, OTHER, ['a']);
@@ -127,7 +127,7 @@ test('bucket reader - that a copy lacks a key proves nothing until it was read f
   reader.close();
 });
 
-test('bucket reader - a header of a writer cannot stand for the revision in the bucket', async () => {
+test('bucket reader - a header of a writer cannot replace the revision in the bucket', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   const headers = { 'Nats-Stream-Source': `KV_bailiff_config ${Number.MAX_SAFE_INTEGER} > >` };

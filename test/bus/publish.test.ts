@@ -279,7 +279,7 @@ test('publish once - a full stream rejects with its own code', async () => {
   await expect(write(4)).rejects.toMatchObject({ code: 'BUS_FULL' });
 });
 
-test('publish - a stream that refuses every message: the oldest one says since when, and why, until it is stored', async () => {
+test('publish - a stream that refuses every message: the age and error of the oldest one are known until it is stored', async () => {
   await using nats = await startBus();
   const bus = await nats.connect('collector-node-a');
   const publisher = new FramePublisher(bus);

@@ -241,8 +241,8 @@ const CONSUMER_VERBS = ['CREATE', 'DELETE', 'DURABLE', 'INFO', 'LEADER', 'LIST',
  * client that hides it: an import rewrites the headers of a request, and the next server then finds
  * one that the first did not. That server has only the rights of the route.
  *
- * A route has one list for two purposes: such destinations, and the subscriptions that servers tell
- * each other. So the list cannot contain a subject that a server subscribes to, such as
+ * A route has one list for two purposes: such destinations, and the subscriptions that servers
+ * exchange. So the list cannot contain a subject that a server subscribes to, such as
  * `bailiff.v1.verdicts.>`. `bailiff.v1.verdicts.*.>` does not match that text, and matches every
  * subject of a verdict. docs/threat-model.md names what stays open.
  */

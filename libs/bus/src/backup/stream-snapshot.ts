@@ -1,10 +1,10 @@
 /**
- * Copies one stream out of a server and back, by JetStream's snapshot API: messages, sequences,
+ * Saves and restores one stream by JetStream's snapshot API: messages, sequences,
  * times, and durable consumers with their positions. Needs the admin identity.
  *
- * The server sends a snapshot in chunks to an inbox of this connection, and waits for an ack of
- * the chunks beyond 8 MiB. A chunk is acknowledged once `write` is done, so
- * memory is bounded by that window. The bytes are the server's (a compressed archive of its files).
+ * The server sends a snapshot in chunks to an inbox of this connection. It waits for acks while 8 MiB
+ * are not acknowledged. A chunk is acknowledged after `write`, so this window bounds the memory. The
+ * bytes are a compressed archive of the server's files.
  */
 import { pause } from '@bailiff/service/retry';
 import type { StreamConfig, StreamInfo, StreamState } from '@nats-io/jetstream';
@@ -25,18 +25,18 @@ const REPLICATED_POLL_MS = 50;
 /** Status of the last message of a snapshot; not every server sends one. */
 const END_OF_SNAPSHOT = [0, 204];
 
-/** What a restore needs beside the chunks. The state is as of the begin of the snapshot. */
+/** A restore needs it in addition to the chunks. The state is that at the start of the snapshot. */
 export interface SnapshotHead {
   config: StreamConfig;
   state: StreamState;
 }
 
 /**
- * Hands over chunks in order, one at a time, and acknowledges each.
+ * Passes chunks to `write` in order, one at a time, and acknowledges each.
  *
- * The server names size and number of a chunk in its reply subject; since 2.15 the last chunk has
- * none. Anything else is not from the snapshot: the subject of this subscription is on the list of
- * the monitoring port, so a client could direct a response to it.
+ * The reply subject of a chunk contains its size and number; since 2.15 the last chunk has none. Any
+ * other message is not from the server. The monitoring port lists the subject of this subscription,
+ * so a client could direct a response to it.
  */
 class ChunkReceiver {
   readonly #stream: string;
@@ -91,7 +91,7 @@ class ChunkReceiver {
 }
 
 /**
- * Copies a stream out. `write` gets the chunks in order, one at a time.
+ * Saves a stream. Calls `write` with the chunks in order, one at a time.
  * @throws what `write` throws; BusError BUS_NO_STREAM, BUS_TIMEOUT after `timeoutMs` without a chunk,
  * BUS_UNREACHABLE, BUS_PERMISSION, BUS_REFUSED
  */
@@ -100,13 +100,13 @@ export async function snapshotStream(
   stream: string,
   write: (chunk: Uint8Array) => Promise<void>,
 ): Promise<SnapshotHead> {
-  // Literal: with a wildcard alone, the server waits two seconds before the first chunk.
+  // A literal subject: if only a wildcard matches, the server waits two seconds before the first chunk.
   const subject = new ReplyInbox(bus.inboxPrefix).subject(randomToken());
   let settle: (error?: unknown) => void = () => undefined;
   const ended = new Promise<void>((resolve, reject) => {
     settle = (error) => (error === undefined ? resolve() : reject(error));
   });
-  // It may fail before anything waits for it.
+  // It may reject before `await ended`.
   ended.catch(() => undefined);
   const late = () => settle(new BusError('BUS_TIMEOUT', `${stream}: no part of its snapshot in ${bus.timeoutMs} ms`));
   const silence = setTimeout(late, bus.timeoutMs);
@@ -150,7 +150,7 @@ function accepted(subject: string, response: Incoming): void {
  * Creates a stream from a snapshot. It exists only after the last chunk. Resolves when each of its
  * servers has it.
  * @throws what `chunks` throws; BusError BUS_EXISTS if there is such a stream, BUS_TOPOLOGY if the
- * server takes the snapshot for damaged, and what apiRequest throws
+ * server rejects the snapshot as damaged, and what apiRequest throws
  */
 export async function restoreStream(
   bus: Bus,
@@ -167,7 +167,7 @@ export async function restoreStream(
   const oldest = async () => accepted(subject, (await inFlight.shift()) as Incoming);
   for await (const chunk of chunks) {
     const sent = request(bus, subject, chunk);
-    // Another chunk may fail first.
+    // An earlier chunk may fail before this one is awaited.
     sent.catch(() => undefined);
     inFlight.push(sent);
     if (inFlight.length >= RESTORE_WINDOW) await oldest();
@@ -178,7 +178,7 @@ export async function restoreStream(
   return replicated(bus, name);
 }
 
-/** Waits until the other servers have the stream too: readers may be sent to any of them. */
+/** Waits until all servers of the stream have it, because each of them serves readers. */
 async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
   const deadline = performance.now() + RESTORE_END_MS;
   for (;;) {

@@ -59,7 +59,7 @@ export class Transport extends NodeTransport {
     if (this.#dial) {
       const stream = await this.#dial();
       this.#tcp = stream;
-      // The client reads and writes it, and puts TLS on it: nothing else of a socket.
+      // The client only reads, writes and wraps it in TLS, which every Duplex allows.
       return stream as Socket;
     }
     const socket = createConnection(port, hostname);
@@ -118,7 +118,7 @@ export function connectClient(options: TransportOptions): Promise<NatsConnection
     return Promise.reject(errors.InvalidArgumentError.format('servers', 'are websockets, which are not supported'));
   }
   setTransportFactory({ factory: () => new Transport(), dnsResolveFn: resolveHost });
-  // Behind a dialled stream, the servers' own addresses mean nothing.
+  // A dialled stream always leads to the same Service: the addresses that servers advertise are not used.
   const own = options.dial ? { resolve: false, ignoreClusterUpdates: true } : {};
   return NatsConnectionImpl.connect({ ...options, ...own });
 }

@@ -5,10 +5,10 @@
  * beginning, later ones on from the cursor. The copy may lag behind the pushes; a read delivers only
  * what is newer.
  *
- * Recreated buckets: `bailiff bus setup` then renews the copy. The first message of a copy only
- * moves forward. If it moved back or changed, or if it lies before the cursor and is younger, the
- * copy is another one, and all is delivered again. Otherwise the walk from the cursor misses
- * nothing.
+ * Recreated buckets: `bailiff bus setup` then renews the copy. The sequence of the first message of
+ * a copy never decreases. If it decreased, if that message changed, or if it is before the cursor
+ * and younger, the copy was recreated, and the reader delivers all entries again. Otherwise the walk
+ * from the cursor misses no entry.
  */
 
 import { BusError } from '../connection/errors.ts';
@@ -31,8 +31,8 @@ export interface BucketReaderOptions extends FollowerOptions {
    */
   onSynced?: () => void;
   /**
-   * Called once per start, when the copy was read for so long that it lacks nothing that the bucket
-   * holds: a key that was not delivered does not exist.
+   * Called once per start, after enough reads that the copy has every key of the bucket: a key that
+   * was not delivered does not exist.
    */
   onComplete?: () => void;
 }
@@ -76,10 +76,10 @@ export class BucketReader extends SnapshotFollower {
     return 'certain';
   }
 
-  /** Whether the copy is the one in which the cursor was read. Unknown: the responding server may lag. */
+  /** Whether the copy was recreated since the cursor was read. Unknown: the responding server may lag. */
   private async lifeOf(cursor: Place, first: Place): Promise<'same' | 'other' | 'unknown'> {
     if (cursor.revision === 0) return 'same';
-    // The last message of a copy stays until there is another one.
+    // The last message of a copy is removed only after a newer one.
     if ((await this.copy.next(cursor.revision)) === null) return 'unknown';
     if (first.revision < this.first.revision) return 'other';
     if (first.revision === this.first.revision)
@@ -88,7 +88,7 @@ export class BucketReader extends SnapshotFollower {
     return first.revision <= cursor.revision && isYounger ? 'other' : 'same';
   }
 
-  /** Delivers what the copy holds behind a message. */
+  /** Delivers the entries of the copy after a message. */
   private async readOn(from: Place): Promise<void> {
     for (let at = from.revision; !this.closed; ) {
       const found = await this.copy.next(at + 1, this.filter);

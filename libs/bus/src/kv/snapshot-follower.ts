@@ -5,7 +5,7 @@
  *
  * The next push, a reconnect or the re-read corrects a lost push. While the bus is unavailable, the
  * last value stays in force. It also stays while a response is older, because a copy or a replica may
- * lag. That a copy is another one counts from the MAX_DOUBTS-th time in a row.
+ * lag. After MAX_DOUBTS older responses in a row, the copy counts as recreated.
  *
  * A reader delivers an entry only if its revision is above the last delivered one of its key,
  * within one lineage: the life of one stream. A stream that was recreated or restored from an older
@@ -41,13 +41,13 @@ export const MAX_KEYS = 10_000;
 export interface FollowerOptions {
   rereadMs?: number;
   /**
-   * Age of the connection at the second read; then it doubles up to `rereadMs`. The copy may lack
-   * what was stored just before the first one.
+   * Wait between the first and the second read of a connection. Later waits double up to `rereadMs`.
+   * At the first read, the copy may lack the newest messages of the bucket.
    */
   firstRereadMs?: number;
   /**
    * The stream was recreated. Called before anything of it is delivered: revisions restart, and so
-   * do revisions inside the values. Place values stay in force until they are delivered again.
+   * do revisions inside the values. Known values stay in force until they are delivered again.
    */
   onRecreated?: () => void;
   /** A read or a callback failed. The reader continues. */
@@ -284,7 +284,7 @@ export abstract class SnapshotFollower {
   /** A push that can only come from another lineage. */
   protected abstract onOtherLineage(entry: KvEntry): void;
   protected abstract deliveredOf(key: string): Place | null;
-  /** Place revision of a key; 0 if the key is known not to exist; null if unknown. */
+  /** Known revision of a key; 0 if the key is known not to exist; null if unknown. */
   protected abstract revisionOf(key: string): number | null;
   protected abstract reset(): void;
   /** False if there is no room for another key. */

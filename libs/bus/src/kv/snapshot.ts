@@ -55,7 +55,7 @@ export class SnapshotReader extends SnapshotFollower {
     return 'certain';
   }
 
-  /** Whether the copy is the one of the last read. Unknown: the responding server may lag. */
+  /** Whether the copy was recreated since the last read. Unknown: the responding server may lag. */
   private lifeOf(found: CopiedEntry | null): 'same' | 'other' | 'unknown' {
     const last = this.lastRead;
     if (last === null || (found && found.stream !== last.stream)) return 'same';

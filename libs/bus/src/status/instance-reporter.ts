@@ -128,8 +128,8 @@ export class InstanceReporter {
   }
 
   /**
-   * A time of performance.now(), by the clock of this moment: the clock may have been set since, and
-   * readers compare all times of a status.
+   * Converts a time of performance.now() by the current clock. Readers compare the times of a status
+   * with each other, and the clock may have been set since an earlier one was read.
    */
   #at(monotonicMs: number): string {
     return new Date(this.#o.nowMs() - (performance.now() - monotonicMs)).toISOString();
