@@ -191,7 +191,7 @@ describe('kubectl bailiff', () => {
     expect(await run('--context', 'three')).toMatchObject({ exitCode: 6, stderr: expect.stringMatching(/three/) });
   });
 
-  it('no ready server, and a pod that refuses - say so', async () => {
+  it('no ready server, and a pod that refuses the connection - are errors with the reason', async () => {
     const pod = { namespace: NAMESPACE, name: 'bailiff-nats-0' };
     reportPod(kube.server.api, pod, podRuns(false));
     expect(await as('alice', 'config', 'list')).toMatchObject({

@@ -90,7 +90,7 @@ describe('an interface that outlives its pod', () => {
       state: () => [...cni.node.ledger.epochs.values()],
     });
 
-  it('the cgroup of pods - known with the first pod, so that sockets of pods are no probes', async () => {
+  it('the cgroup of pods - is written with the first pod, so that sockets of pods do not count as probes', async () => {
     const known = () => cni.node.metric('bailiff_collector_feature_available{feature="probe-sockets"}');
     await waitFor(known, { what: 'control: not known', until: (value) => value === 0 });
     await started();

@@ -111,7 +111,7 @@ describe('evidence - of a verdict by pod', () => {
     expect(stdout).toContain('No check failed, but not all were made: 8 passed, 0 failed, 4 skipped');
   });
 
-  it('a file that was changed, or is none - fails, with exit code 10', async () => {
+  it('a changed file, and one that is not evidence - fail with exit code 10', async () => {
     const text = readFileSync(file('one'), 'utf8');
     writeFileSync(file('changed'), text.replace(/"exporter":"/, '"exporter":"x'));
     expect(await verified('changed')).toMatchObject({ exitCode: 10, of: { digest: 'FAIL', judged: 'PASS' } });

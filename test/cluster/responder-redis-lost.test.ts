@@ -118,7 +118,7 @@ it('queues - a Redis that became a replica is left for the one that new connecti
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);
 
-it('queues - a Redis that is full is connected and refuses jobs: that is named until it accepts one', async () => {
+it('queues - a full Redis is connected, and its refusal is reported until it accepts a job', async () => {
   const redis = await startRedis();
   cleanUps.push(() => redis[Symbol.asyncDispose]());
   const relay = await startRelay(pathOf(redis));

@@ -62,7 +62,7 @@ async function deliveryMs(threads: string, address: string): Promise<number> {
   return performance.now() - beganMs;
 }
 
-it('names that hang - delay no output with a good name; the control: with few threads they do', async () => {
+it('look-ups that hang - delay no other output; control: with few threads they do', async () => {
   expect(Number(THREADS_OF_IMAGE)).toBeGreaterThan(2 * 10);
   const [few, image] = await Promise.all([
     deliveryMs(THREADS_OF_NODE, '127.83.53.1'),

@@ -3,7 +3,7 @@ import { addChecks } from './readings.ts';
 
 type Check = () => true | string;
 
-/** The check `pods` of an ipam-sync that heard from the API server so long ago. */
+/** The check `pods` of an ipam-sync that received the last data of the API server so long ago. */
 function podsCheck(silentMs: number): true | string {
   const checks = new Map<string, Check>();
   const ctx = {
@@ -16,7 +16,7 @@ function podsCheck(silentMs: number): true | string {
   return checks.get('pods')?.() ?? 'no check';
 }
 
-it('an API server that sends nothing, while the lease is renewed - the lists are not current after two minutes', () => {
+it('an API server that sends no data while the lease is renewed - the lists are stale after two minutes', () => {
   expect(podsCheck(119_000)).toBe(true);
   expect(podsCheck(121_000)).toMatch(/^silent for 121000 ms/);
 });

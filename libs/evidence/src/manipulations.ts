@@ -1,6 +1,6 @@
 /**
- * Manipulations of a bundle, for tests: each by the kind of forgery, and the checks that may find it. A
- * forger changes lines of the file. Where it signs again, it has a key, but not the exporter's or the log's.
+ * Manipulations of a bundle for tests: a forgery of each kind, and the checks of which one must fail. A
+ * forger changes lines of the file, and may sign again with a key that is not the exporter's or the log's.
  */
 import type { Header } from './format/bundle.ts';
 import { type EvidenceRecord, formatRecord, parseRecord } from './format/record.ts';
@@ -32,7 +32,7 @@ const flipBit = (text: string, bit: number): string => {
   bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7));
   return bytes.toString('base64');
 };
-/** A whole bundle again, as a forger with a key of its own makes it. */
+/** A bundle that a forger signs with another key. */
 const signedAgain = ({ log, ...bundle }: Bundle, part: Partial<Incident>) =>
   linesOf({ ...bundle, ...part }, log.stated(), keyOf(66).privateKey);
 

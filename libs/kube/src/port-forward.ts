@@ -1,6 +1,6 @@
 /**
- * A byte stream to a port of a pod through the API server (`pods/portforward`, WebSocket). No port of
- * this machine listens.
+ * A byte stream to a port of a pod through the API server (`pods/portforward`, WebSocket), without a
+ * listener on this machine.
  *
  * Each message begins with its channel: 0 for data, 1 for the kubelet's errors. The first message of
  * a channel has the port's number. Both directions have backpressure.

@@ -56,7 +56,7 @@ static int connect_once(void)
 
 /*
  * CPU time of this process and of the children that it waited for. Wall time has that of the test
- * runner too: it shares the CPU, and its garbage collector runs on after it has written a policy.
+ * runner too: both share the CPU, and its garbage collector still runs after it has written a policy.
  */
 static long long now(void)
 {

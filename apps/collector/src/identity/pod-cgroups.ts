@@ -64,8 +64,8 @@ export function listPodCgroups(root: string, ageOf = numberOf): PodCgroup[] {
 }
 
 /**
- * Id of the cgroup with the cgroups of all pods, which is `root` or directly below it: the oldest one that has pods.
- * 0n: none, or the root is not of cgroup v2, whose cgroups alone sockets have.
+ * Id of the cgroup that contains the cgroups of all pods: `root` or a child of it. If several contain
+ * pods, the oldest one. 0n: none, or `root` is not cgroup v2 (a socket has no cgroup of v1).
  */
 export function podsCgroupId(root: string, ageOf = numberOf): bigint {
   if (root === '' || !existsSync(path.join(root, 'cgroup.controllers'))) return 0n;

@@ -1,6 +1,6 @@
 /**
  * Reconciles the node-wide kernel maps: settings, node addresses, networks and ports of tunnels, the
- * networks that a quarantine allows, and the cgroup of pods, whose processes send no probes.
+ * networks that a quarantine allows, and the cgroup of pods, whose sockets do not count as probes.
  *
  * A part that was not received yet keeps the entries of an earlier process. In new maps it gets the
  * built-in defaults.
@@ -21,7 +21,7 @@ export interface NodeMapsOptions {
   /** Whether no earlier process wrote these maps. */
   areNew: boolean;
   ownNetworks: () => OwnNetworks;
-  /** As the binder has it. */
+  /** The cgroup root of the binder. */
   cgroupRoot: string;
   /** 0n: not known. Default podsCgroupId. */
   findPodsCgroup?: (root: string) => bigint;
@@ -52,14 +52,15 @@ export class NodeMaps {
   }
 
   /**
-   * Writes what no document reports, if it changed: addresses of the node's interfaces, and the cgroup of pods.
+   * Writes the entries that are in no document, if they changed: addresses of the node's interfaces,
+   * and the cgroup of pods.
    */
   applyOwn(): void {
     this.#writePodsCgroup();
     if (this.#readOwn()) this.#writeAddresses();
   }
 
-  /** A cgroup that is not found keeps the last one in force: while no pod runs, nothing is compared with it. */
+  /** If no cgroup is found, the last one stays in force: without pods, no socket is compared with it. */
   #writePodsCgroup(): void {
     const { cgroupRoot, findPodsCgroup = podsCgroupId, maps, onProblem } = this.#o;
     try {

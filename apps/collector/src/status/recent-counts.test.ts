@@ -10,11 +10,11 @@ function observe(recent: RecentCounts, counts: Record<string, number>, fromMs: n
   return last;
 }
 
-it('the first hour - what happened before it is not known', () => {
+it('the first hour - is null, because earlier growth is not known', () => {
   expect(observe(new RecentCounts(), { 'ring-full': 7 }, 0, RECENT_MS - TICK)).toBe(null);
 });
 
-it('a loss - is reported for an hour, and no more when its cause has ended', () => {
+it('a loss - is reported until an hour after it ended', () => {
   const recent = new RecentCounts();
   expect(observe(recent, { 'ring-full': 7 }, 0, RECENT_MS)).toEqual({});
   expect(observe(recent, { 'ring-full': 9 }, RECENT_MS + TICK, 0)).toEqual({ 'ring-full': 2 });
@@ -22,20 +22,20 @@ it('a loss - is reported for an hour, and no more when its cause has ended', () 
   expect(observe(recent, { 'ring-full': 9 }, 2 * RECENT_MS, 400_000)).toEqual({});
 });
 
-it('control - a loss that goes on is reported all the time', () => {
+it('control - a loss that continues is always reported', () => {
   const recent = new RecentCounts();
   observe(recent, {}, 0, RECENT_MS);
   for (let n = 1; n < 2_000; n += 1)
     expect(recent.observe({ 'no-cell': n }, RECENT_MS + n * TICK)?.['no-cell']).toBeGreaterThan(0);
 });
 
-it('an interface that appears within the hour - all of its count is recent', () => {
+it('an interface that appears within the hour - its whole count is recent', () => {
   const recent = new RecentCounts();
   observe(recent, {}, 0, RECENT_MS);
   expect(recent.observe({ 'unjudged/5': 3 }, RECENT_MS + TICK)).toEqual({ 'unjudged/5': 3 });
 });
 
-it('programs that were loaded again - their count is what happened since', () => {
+it('reloaded programs - their whole count is recent', () => {
   const recent = new RecentCounts();
   observe(recent, { orphan: 9 }, 0, RECENT_MS);
   expect(recent.observe({ orphan: 2 }, RECENT_MS + TICK)).toEqual({ orphan: 2 });

@@ -1,6 +1,6 @@
 /**
- * What counters of the kernel grew by within the last hour, for the node's status: a warning about a
- * loss ends after its cause has ended, while the counter never shrinks. Pure.
+ * Growth of kernel counters within the last hour, for the node's status. Counters never shrink, but a
+ * warning about a loss must end after its cause. Pure.
  */
 
 /** Growth is reported for this long, and for up to a step more. */

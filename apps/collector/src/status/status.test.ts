@@ -85,7 +85,7 @@ describe('status', () => {
     expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
   });
 
-  it('what grew within the last hour - is named beside the totals, of each interface and of the node', () => {
+  it('growth of the last hour - is in the status beside the totals, per interface and per node', () => {
     const registry = new Registry(8);
     registry.add({ ...guarded(7, 0), occurrences: { 'unjudged/programmed': 5 } });
     const known = status(registry, undefined, [], { 'ring-full': 2, 'unjudged/7': 3 });
@@ -98,7 +98,7 @@ describe('status', () => {
     expect(unjudgedCounts(registry)).toEqual({ 'unjudged/7': 5 });
   });
 
-  it('more interfaces than fit - a guarded one with unjudged frames is not among those that are left out', () => {
+  it('more interfaces than fit - a guarded one with unjudged frames is never omitted', () => {
     const registry = new Registry(4_096);
     const name = 'é'.repeat(120);
     for (let n = 1; n <= 2_000; n += 1) registry.add({ ...guarded(n, n), link: { ...link(n), name: `${n}${name}` } });

@@ -22,7 +22,7 @@ import { RedisConnector } from './redis-connector.ts';
 const ADD_CHUNK = 500;
 /** Timeout of adding jobs; the next scan adds them again. */
 const COMMAND_TIMEOUT_MS = 2_000;
-/** A refusal of jobs is reported for this long; a scan, once a minute, adds them again. */
+/** A refusal of jobs is reported for this long. The scan, once a minute, adds the jobs again. */
 const REFUSAL_MS = 180_000;
 /**
  * A connection without a due reply for this long is closed and opened again: TCP retries for a
@@ -142,7 +142,7 @@ export class Queues {
     onRedisReady();
   }
 
-  /** Why Redis, although connected, accepts no jobs; empty if it does, as far as is known. */
+  /** Why Redis refused the newest jobs although it is connected; empty if it did not. */
   get refusal(): string {
     if (this.#refusal && performance.now() - this.#refusal.atMs > REFUSAL_MS) this.#refusal = null;
     return this.#refusal?.error.message ?? '';

@@ -7,7 +7,7 @@ afterEach(() => void vi.restoreAllMocks());
 const look = (hostname: string, options: dns.LookupOptions) =>
   new Promise<unknown>((resolve) => sharedLookup(hostname, options, (error, found) => resolve(error?.code ?? found)));
 
-it('attempts during a look-up - share it; the next one after its end is a new one', async () => {
+it('attempts during a look-up - share it; a later attempt starts another one', async () => {
   const lookup = vi.spyOn(dns, 'lookup');
   const found = await Promise.all([look('localhost', { all: true }), look('localhost', { all: true })]);
   expect(lookup).toHaveBeenCalledTimes(1);
@@ -17,14 +17,14 @@ it('attempts during a look-up - share it; the next one after its end is a new on
   expect(lookup).toHaveBeenCalledTimes(2);
 });
 
-it('other names and families - are looked up by themselves; one address is given if one is asked for', async () => {
+it('other names and families - have look-ups of their own; a caller without `all` receives one address', async () => {
   const lookup = vi.spyOn(dns, 'lookup');
   const found = await Promise.all([look('localhost', { family: 4 }), look('127.0.0.1', {}), look('127.0.0.2', {})]);
   expect(lookup).toHaveBeenCalledTimes(3);
   expect(found).toEqual(['127.0.0.1', '127.0.0.1', '127.0.0.2']);
 });
 
-it('a failure - is that of each attempt', async () => {
+it('a failed look-up - fails every attempt that shares it', async () => {
   const names = ['a b', 'a b'];
   expect(await Promise.all(names.map((name) => look(name, {})))).toEqual(['ENOTFOUND', 'ENOTFOUND']);
 });

@@ -1,8 +1,8 @@
 /**
- * Look-ups of the names of receivers. A look-up takes a thread of the process until it ends, a minute
- * if no name server responds, also when the attempt that needed it has given up. So attempts share the
- * look-up of a name that is under way: a name takes one thread, however often it is tried. The image
- * sets the number of threads (UV_THREADPOOL_SIZE), half of which may look up names: more than outputs.
+ * Looks up the names of receivers. A look-up blocks a thread of the process until it ends, even if its
+ * attempt has given up: a minute if no name server responds. Attempts therefore share the running
+ * look-up of a name, so a name blocks one thread at a time. Half of the threads may look up names
+ * (UV_THREADPOOL_SIZE); the image sets more than there are outputs.
  */
 import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
@@ -27,7 +27,7 @@ export function lookupAll(hostname: string, { family, hints }: dns.LookupOptions
   });
 }
 
-/** Responds as a socket expects it. */
+/** Calls back with one address or all, as the options of a socket's look-up ask. */
 export const respond = (
   addresses: readonly dns.LookupAddress[],
   { all }: dns.LookupOptions,

@@ -219,7 +219,7 @@ int BPF_PROG(handle_task_movememory, struct task_struct *target)
 extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
 extern void bpf_task_release(struct task_struct *task) __ksym __weak;
 
-/* Whether the numbers that the task uses are those of the host: it can name a process outside its pod. */
+/* Whether the task is in the host's PID namespace, so that it can name a process outside its pod. */
 static __always_inline bool sees_host_pids(void)
 {
 	const struct task_struct___ids *task = (void *)bpf_get_current_task_btf();
@@ -227,7 +227,7 @@ static __always_inline bool sees_host_pids(void)
 	return !BPF_CORE_READ(task, thread_pid, level);
 }
 
-/* Decides about processes that are not known here. */
+/* Decides about an owner that this hook cannot identify. */
 static __noinline int decide_unknown_owner(void)
 {
 	struct policy_ctx policy;
@@ -268,7 +268,7 @@ int BPF_PROG(handle_file_fcntl, struct file *file, unsigned int command, unsigne
 	return 0;
 }
 
-/* Of sockets; likewise. */
+/* Commands of sockets. They too read the process from the memory of the task. */
 static __always_inline bool sets_owner(unsigned int command)
 {
 	return command == FIOSETOWN || command == SIOCSPGRP;

@@ -4,7 +4,7 @@
  * finds the socket of the flow. Its cgroup distinguishes a process of the node from one of a pod on the host's network.
  *
  * The cgroup is that of the process that created the socket. A node without cgroup v2 has all sockets in
- * the root; then, without the id of the pods' cgroup, and in an object WITHOUT_OFFLOAD, no socket is a pod's.
+ * the root. There, without the id of the pods' cgroup, and in an object WITHOUT_OFFLOAD, no socket counts as a pod's.
  */
 #ifndef BAILIFF_NODE_SOCKET_H
 #define BAILIFF_NODE_SOCKET_H
@@ -13,7 +13,7 @@
 #include "packet.h"
 #include "skb.h"
 
-/* Of a socket's cgroup. One below counts as a pod's: a container may nest its own. */
+/* Deepest cgroup that is compared. A deeper one counts as a pod's, because a container can nest cgroups. */
 #define MAX_CGROUP_DEPTH	16
 
 /* A flow between the pod and a node. */
@@ -43,7 +43,7 @@ static __always_inline const struct sock *kernel_socket(const struct bpf_sock *s
 	return address;
 }
 
-/* Whether a process in the cgroups of pods created the socket, which is no request and not in TIME_WAIT. */
+/* Whether a process in the cgroups of pods created the socket, for which has_cgroup() is true. */
 static __always_inline bool is_of_pods(const struct bpf_sock *socket)
 {
 	__u32 first = 0;
@@ -85,7 +85,7 @@ static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb, struc
 					 bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 }
 
-/* Whether the socket of the flow is one of the node's own processes, and no server's. */
+/* Whether the flow has a socket of the node's own processes that does not listen. */
 static __always_inline bool has_own_flow(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
 {
 	struct bpf_sock *socket = find_socket(skb, tuple, size, protocol);

@@ -59,7 +59,7 @@ static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, cons
 {
 	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
 		return false;
-	/* ::/64 has the mapped addresses. */
+	/* ::/64 contains the mapped addresses. */
 	if (!((const union address *)&header->saddr)->halves[0])
 		return false;
 	if (header->nexthdr == IPPROTO_ICMPV6)
@@ -129,7 +129,7 @@ static __always_inline bool is_taken(struct __sk_buff *skb, const struct iface *
 	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && (mac[0] & 1 || may_use_mac(iface, skb->ifindex, mac));
 }
 
-/* 240/4 except the broadcast address: no group, and an error of a host about a packet to it names it. */
+/* 240/4 except the broadcast address. It is no group: a host that reports an error about such a packet names this address. */
 static __always_inline bool is_reserved(const union address *address)
 {
 	return address->bytes[12] >= 240 && address->words[3] != 0xffffffff;
@@ -155,7 +155,7 @@ static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct
 	return !(is_to_group_mac(skb) && may_be_broadcast(&packet->source));
 }
 
-/* ::ffff:0:0/96. A socket of both families answers it by IPv4. */
+/* ::ffff:0:0/96. A dual-stack socket answers such a packet over IPv4. */
 static __always_inline bool is_mapped(const union address *address)
 {
 	return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);

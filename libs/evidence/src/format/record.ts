@@ -2,8 +2,9 @@
  * A record of a bundle: one message of the bus with its place in its stream. Pure.
  *
  * The bytes of a message are cut into parts. A part with an argument or an address has a salt, so that it can
- * be redacted later: its hash stays, and its content cannot be found by trying. Equal contents have equal
- * hashes within a bundle, because rules count distinct values. docs/evidence-format.md specifies all bytes.
+ * be redacted later: its hash stays, and guesses of its content cannot be compared with the hash. Equal
+ * contents have equal hashes within a bundle, because rules count distinct values.
+ * docs/evidence-format.md specifies all bytes.
  */
 import { createHash, createHmac } from 'node:crypto';
 import * as z from 'zod';
@@ -75,7 +76,7 @@ export interface SensitiveRange {
   class: SensitiveClass;
 }
 
-/** @param saltKey random, of the bundle, and forgotten with it */
+/** @param saltKey random key of the bundle, which is not stored */
 export function makeRecord(
   message: StoredMessage,
   ranges: readonly SensitiveRange[],
@@ -106,7 +107,7 @@ const hashOfPart = (one: Part): string => {
   return `${one.class} ${hash}`;
 };
 
-/** The same record without the content of parts of these classes. Its hash does not change. */
+/** The record without the content of parts of these classes. Its hash does not change. */
 export function redact(record: EvidenceRecord, classes: readonly SensitiveClass[]): EvidenceRecord {
   const parts = record.parts.map((one): Part => {
     if (typeof one === 'string' || 'hash' in one || !classes.includes(one.class)) return one;

@@ -2,9 +2,9 @@
  * Judges the frames of a bundle again, with the fold of the correlator. Data path: records in the order of a
  * bundle → here → the verdict of this id, or none. Pure.
  *
- * Invariant: it takes the same decisions about a message as a correlator (frame-consumer.ts of the
- * correlator): share, undecodable, too long. There is no cap of verdicts: a published one was below it.
- * Bounds: those of the engine, MAX_LETTERS, MAX_CHANGES.
+ * Invariant: it skips the same messages as a correlator (frame-consumer.ts): beyond the share of their
+ * node, undecodable, too long. It has no cap of verdicts, because a published verdict was below the cap.
+ * Limits: those of the engine, MAX_LETTERS, MAX_CHANGES.
  */
 import { changeOf, keptMessage, podListOf, refusalOf, type StreamMessage, violationNode } from '@bailiff/bus';
 import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
@@ -13,13 +13,13 @@ import { EvidenceError } from '../error.ts';
 import type { Header } from '../format/bundle.ts';
 import { bytesOf, contentOf, type EvidenceRecord } from '../format/record.ts';
 
-/** DEAD_LETTERS holds no more. */
+/** Limit of messages in DEAD_LETTERS. */
 const MAX_LETTERS = 50_000;
-/** CONFIG_LOG holds no more. */
+/** Limit of messages in CONFIG_LOG. */
 const MAX_CHANGES = 131_072;
-/** A fleet writes three kinds of messages in a few versions. */
+/** Far above need: a fleet writes three types of messages, in a few versions. */
 const MAX_SCHEMAS = 512;
-/** No correlator is asked for more. */
+/** Verdicts per minute: no limit. */
 const NO_CAP = Number.MAX_SAFE_INTEGER;
 
 export const messageOf = (record: EvidenceRecord): StreamMessage => {
@@ -48,7 +48,7 @@ export class Judge {
   #engine: CorrelationEngine | null = null;
   #letters = 0;
   #changes = 0;
-  /** Null: the frames do not give it. */
+  /** Null if the frames do not result in the verdict of the header. */
   verdict: Verdict | null = null;
   /** Verdicts of other ids. */
   others = 0;

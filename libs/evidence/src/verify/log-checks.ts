@@ -2,8 +2,8 @@
  * The checks of a bundle against the log: its head is signed, each message is in it, and the head continues
  * one that the verifier kept. Pure.
  *
- * All proofs of a bundle have the same head, so one signature is verified. The statement names the head: a
- * bundle whose proofs were replaced by those of an older head is found.
+ * All proofs of a bundle have the same head, so one signature is verified. The statement names the head, so
+ * proofs that were replaced by those of an older head fail.
  */
 import { EvidenceError } from '../error.ts';
 import type { Predicate } from '../format/bundle.ts';

@@ -1,7 +1,7 @@
 /**
- * The result of a verification: one outcome a check, and what no check can find out. Pure.
+ * The result of a verification: one outcome per check, and the limits of all checks. Pure.
  *
- * SKIP is never PASS: it says what the check would need.
+ * SKIP does not count as PASS. Its detail names the input that the check lacks.
  */
 export const CHECKS = [
   'format',
@@ -26,7 +26,7 @@ export interface Check {
   detail: string;
 }
 
-/** Failures of one check that are named. */
+/** Limit of failures of one check that are listed. */
 const MAX_NAMED = 4;
 
 export class Checks {
@@ -34,7 +34,7 @@ export class Checks {
   readonly #others = new Map<CheckName, { outcome: 'PASS' | 'SKIP'; detail: string }>();
   readonly #counts = new Map<CheckName, number>();
 
-  /** A failure stays, whatever follows. */
+  /** A check that failed once stays failed. */
   fail(name: CheckName, detail: string): void {
     const failures = this.#failures.get(name) ?? [];
     if (failures.length < MAX_NAMED) failures.push(detail);
@@ -48,7 +48,7 @@ export class Checks {
     this.#others.set(name, { outcome: 'SKIP', detail: `needs ${needs}` });
   }
 
-  /** In the order of CHECKS. A check that was not reached is skipped. */
+  /** Results in the order of CHECKS. A check without a result is skipped. */
   list(): Check[] {
     return CHECKS.map((name) => {
       const failures = this.#failures.get(name);
@@ -62,7 +62,7 @@ export class Checks {
   }
 }
 
-/** What a verification cannot find out, for people who rely on it. */
+/** Limits of a verification, for people who rely on it. */
 export const LIMITS = [
   'A node reports its own violations. These checks show what the bus stored and how it was judged, not that the node reported what its kernel saw.',
   'An attacker who controls a node can report packets that were never sent, or report none, for pods of that node alone.',
@@ -71,6 +71,6 @@ export const LIMITS = [
   'Pod lists are those at the time of the export, with the refusals of that time. They are signed by the exporter and are in no log.',
   'The bundle contains the responses that the exporter read. It does not prove that there were no others.',
 ] as const;
-/** The same, of a redacted bundle. */
+/** A further limit of a redacted bundle. */
 export const REDACTED_LIMIT =
   'Redacted content is bound by hashes that the exporter signed. Only a person with the content and its salt can show that it is in the logged message.';

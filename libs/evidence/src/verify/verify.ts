@@ -3,8 +3,8 @@
  * the lines that it reads.
  *
  * Data path: lines of a file → structure → hashes and proofs → fold → report. Invariants: a check passes
- * only after it was made for every record; what cannot be checked is skipped and says what it needs. A file
- * that is not a bundle is a report with failures, not an error.
+ * only if every record passes it; a check that lacks an input is skipped. A file that is not a bundle
+ * results in a report with failures, not in an error.
  */
 import type { KeyObject } from 'node:crypto';
 import { encodeToken, type StreamMessage } from '@bailiff/bus';

@@ -95,7 +95,7 @@ describe('runtime policies and disarms', () => {
     expect(lines({ 'runtime.cluster._.strict': { mode: 'enforce', rules } })).toEqual([]);
   });
 
-  it('disabled rules - are named, no success, and control: enabled ones are not', () => {
+  it('disabled rules - are reported and change the exit code; control: enabled rules do not', () => {
     const rule = { type: 'event_count', level: 'high', timespan: '60s', condition: { gte: 10 } };
     const off = { 'correlation.cluster._.repeated-spoofing': { ...rule, enabled: false } };
     expect(lines(off)).toEqual([
@@ -105,7 +105,7 @@ describe('runtime policies and disarms', () => {
     expect(lines({ 'correlation.cluster._.repeated-spoofing': rule })).toEqual([]);
   });
 
-  it('disabled response policies - are named; like dry runs, they are no failure', () => {
+  it('disabled response policies - are reported without an exit code, like dry runs', () => {
     const steps = { match: {}, steps: [{ action: 'label' }] };
     const off = { 'response.cluster._.a': { ...steps, enabled: false }, 'response.cluster._.b': steps };
     expect(lines(off)).toEqual(['1 response policy: a off (enabled: false): it responds to no verdict']);

@@ -70,10 +70,10 @@ function unreadServices({ streams }: ClusterFacts): Problem[] {
   return [shout('services', text, 'repeat it with a longer --timeout', EXIT.dependencyUnreachable, 'services')];
 }
 
-/** SIEM keeps events for this long, so a relay that was removed on purpose is named no longer. */
+/** Age limit of SIEM. An operator who removed the relay on purpose has no warning after it. */
 const RELAY_KNOWN_MS = 7 * 86_400_000;
 
-/** The status of an instance is kept for an hour, and its positions for good: no relay runs any more. */
+/** No relay runs: the bus keeps the status of an instance for an hour, and its positions for good. */
 function relayProblems({ services, streams, nowMs }: ClusterFacts): Problem[] {
   const info = streams.get('KV_bailiff_siem');
   if (services?.siemRelay !== null || !info || info.state.messages === 0) return [];

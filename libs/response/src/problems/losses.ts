@@ -1,12 +1,12 @@
 /**
- * What the kernel programs of a node could not record. Their counters never shrink, so a warning is
- * about the last hour, and ends. Pure.
+ * Problems for records that the kernel programs of a node lost. The counters never shrink, so a
+ * warning covers the last hour and then ends. Pure.
  */
 import type { NodeStatus } from '@bailiff/schemas';
 import { plural } from '../status/text.ts';
 import { notEnforced, type Problem, warn } from './problem.ts';
 
-/** Of the last hour; the total where the status does not say. */
+/** The loss of the last hour, or the total if the status has no recent losses. */
 export const recentLoss = ({ recentLosses }: NodeStatus, name: string, total: number): number =>
   recentLosses ? (recentLosses[name] ?? 0) : total;
 

@@ -128,7 +128,7 @@ describe('services', () => {
     expect(texts(status({ siemRelay: well, outputs: [{ name: 'otlp', ...fine, failing: recent }] }))).toEqual([]);
   });
 
-  it('responses that failed - are no success while none succeeds; one of a pod alone is a warning', () => {
+  it('failed responses - exit with 7 while none succeeds; a failure that concerns one pod is a warning', () => {
     const failed = (persists: boolean) => [
       { action: 'label' as const, count: 3, reasonCode: 'kube-forbidden', reason: 'given up after 3 tries', persists },
     ];

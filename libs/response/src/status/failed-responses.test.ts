@@ -21,14 +21,14 @@ it('the API server refuses every call - persists, until one of the same action s
   expect(counted([refused], [record('label', 'succeeded')])).toEqual([['label', 1, 'kube-forbidden', false]]);
 });
 
-it('a pod that its tenant made unfit, and a node without an answer - is named, and no failure of the responder', () => {
+it('a reason that concerns one pod, and a capture without a reply - are reported, but do not persist', () => {
   expect(counted([record('delete', 'failed', 'not-gone')], [record('capture', 'failed', 'no-answer')])).toEqual([
     ['delete', 1, 'not-gone', false],
     ['capture', 1, 'no-answer', false],
   ]);
 });
 
-it('control - older failures, and records that are none', () => {
+it('control - older failures and other phases are not counted', () => {
   expect(counted([record('label', 'failed', 'kube-forbidden'), FAILED_WITHIN_MS + 1])).toEqual([]);
   expect(counted([record('label', 'succeeded')], [record('label', 'refused')], [record('label', 'dryrun')])).toEqual(
     [],

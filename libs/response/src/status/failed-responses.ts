@@ -7,8 +7,8 @@ import type { Response } from '@bailiff/schemas';
 /** Older failures are history: `bailiff responses` lists them. */
 export const FAILED_WITHIN_MS = 3_600_000;
 /**
- * The reason is the pod: it is too large for a label, or does not end. A tenant can provoke these,
- * and the next response works.
+ * Reasons that concern one pod, for example one that does not end. A tenant can cause them, and they
+ * do not affect other responses.
  */
 const OF_THE_POD: ReadonlySet<string> = new Set(['kube-invalid', 'not-gone', 'verdict-gone']);
 
