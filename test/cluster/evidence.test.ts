@@ -115,6 +115,10 @@ describe('evidence - of a verdict by pod', () => {
     const text = readFileSync(file('one'), 'utf8');
     writeFileSync(file('changed'), text.replace(/"exporter":"/, '"exporter":"x'));
     expect(await verified('changed')).toMatchObject({ exitCode: 10, of: { digest: 'FAIL', judged: 'PASS' } });
+    for (const [form, changed] of Object.entries({ 'without-end': text.slice(0, -1), 'an-empty-line': `${text}\n` })) {
+      writeFileSync(file(form), changed);
+      expect(await verified(form)).toMatchObject({ exitCode: 10, of: { format: 'FAIL', digest: 'SKIP' } });
+    }
     writeFileSync(file('none'), 'x'.repeat(9 * 1024 * 1024));
     expect(await verified('none')).toMatchObject({ exitCode: 10, of: { format: 'FAIL', judged: 'SKIP' } });
   });
@@ -209,6 +213,8 @@ describe('evidence - with a log', () => {
     expect(await checked('later', head)).toMatchObject({ exitCode: 0, ...proven2 });
     expect(await checked('logged', path.join(file('log'), 'checkpoint'))).toMatchObject({ exitCode: 0, ...proven2 });
     expect(await verified('later', ...keys, '--head', head)).toMatchObject({ of: { consistency: 'SKIP' } });
+    // No copy of the log, and so no proof.
+    expect(await checked('later', head, 'no-copy')).toMatchObject({ exitCode: 11, of: { consistency: 'SKIP' } });
     // A log that was rewritten cannot prove it.
     cpSync(file('log'), file('rewritten'), { recursive: true });
     const hashes = readFileSync(path.join(file('log'), 'hashes-0'));

@@ -17,6 +17,7 @@ STREAMS = ["CONFIG_LOG", "KV_bailiff_pods", "DEAD_LETTERS", "VERDICTS", "VIOLATI
 LOGGED = {"CONFIG_LOG", "VIOLATIONS", "VERDICTS", "RESPONSES"}
 SCHEMAS = "KV_bailiff_schemas"
 MAX_LINE = 8 * 1024 * 1024
+MOST_RECORDS = {SCHEMAS: 512, "CONFIG_LOG": 131_072, "DEAD_LETTERS": 50_000, "VERDICTS": 10_000, "RESPONSES": 10_000}
 
 
 class Invalid(Exception):
@@ -135,16 +136,32 @@ def fields(value, names, optional=()):
 HEX = "[0-9a-f]{64}"
 
 
+NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
+
+
+def streams(value, is_valid):
+    need(isinstance(value, dict) and all(one == SCHEMAS or one in STREAMS for one in value), "a stream")
+    need(all(map(is_valid, value.values())), "of a stream")
+    return value
+
+
+def ordered(value, names):
+    return {name: value[name] for name in names if name in value}
+
+
+HEADER = ["format", "verdictId", "fold", "nodes", "from", "until", "lettersSince", "created", "exportedAt", "exporter"]
+
+
 def parse_header(line):
-    header = fields(parse(line), ["format", "verdictId", "fold", "nodes", "from", "until", "lettersSince", "created",
-                                  "exportedAt", "exporter"])
+    header = fields(parse(line), HEADER)
     need(header["format"] == "bailiff-evidence/1", "another format")
     need(matches("[0-9a-f]{32}", header["verdictId"]), "verdictId")
     need(all(whole(header[name]) for name in ("fold", "from", "until", "lettersSince", "exportedAt")), "a number")
-    nodes, created = header["nodes"], header["created"]
-    need(nodes is None or isinstance(nodes, list) and all(isinstance(one, str) for one in nodes), "nodes")
-    need(isinstance(created, dict) and all(whole(one) for one in created.values()), "created")
+    nodes = header["nodes"]
+    need(nodes is None or isinstance(nodes, list) and all(matches(NAME, one) for one in nodes), "nodes")
+    streams(header["created"], whole)
     need(isinstance(header["exporter"], str), "exporter")
+    need(compact(ordered(header, HEADER)) == line, "not in the single form")
     return header
 
 
@@ -159,7 +176,8 @@ def parse_part(part):
         return
     fields(part, ["class", "salt", "data"])
     need(isinstance(part["salt"], str) and isinstance(part["data"], str), "a part")
-    decoded(part["salt"]), decoded(part["data"])
+    need(len(decoded(part["salt"])) == 16, "a salt does not have 16 bytes")
+    decoded(part["data"])
 
 
 RECORD = ["stream", "sequence", "storedAt", "subject", "headers", "sha256", "parts", "proof"]
@@ -169,18 +187,25 @@ def parse_record(line):
     record = fields(parse(line), [name for name in RECORD if name not in ("headers", "proof")], ("headers", "proof"))
     need(isinstance(record["stream"], str), "stream")
     need(whole(record["sequence"]) and whole(record["storedAt"]), "a number")
-    need(matches(r"\S+", record["subject"]) and matches(HEX, record["sha256"]), "subject or sha256")
+    need(matches("[!-~]+", record["subject"]) and matches(HEX, record["sha256"]), "subject or sha256")
     if "headers" in record:
         need(isinstance(record["headers"], str), "headers")
         decoded(record["headers"])
     need(isinstance(record["parts"], list) and isinstance(record.get("proof", ""), str), "parts or proof")
     for part in record["parts"]:
         parse_part(part)
-    parts = [one if isinstance(one, str) else {name: one[name] for name in ("class", "salt", "data", "hash") if name in one}
-             for one in record["parts"]]
-    ordered = {name: parts if name == "parts" else record[name] for name in RECORD if name in record}
-    need(compact(ordered) == line, "not in the single form")
+    parts = [one if isinstance(one, str) else ordered(one, ("class", "salt", "data", "hash")) for one in record["parts"]]
+    need(compact(ordered({**record, "parts": parts}, RECORD)) == line, "not in the single form")
     return record
+
+
+STATEMENT = ["_type", "subject", "predicateType", "predicate"]
+POSITION = ["first", "last"]
+LOG = ["origin", "size", "root"]
+
+
+def is_position(value):
+    return all(whole(one) for one in fields(value, POSITION).values())
 
 
 def parse_envelope(line):
@@ -191,12 +216,13 @@ def parse_envelope(line):
         fields(one, ["keyid", "sig"])
         need(isinstance(one["keyid"], str) and isinstance(one["sig"], str), "a signature")
         decoded(one["sig"])
-    signatures = [{"keyid": one["keyid"], "sig": one["sig"]} for one in envelope["signatures"]]
-    ordered = {"payloadType": envelope["payloadType"], "payload": envelope["payload"], "signatures": signatures}
-    need(compact(ordered) == line, "not in the single form")
+    signatures = [ordered(one, ("keyid", "sig")) for one in envelope["signatures"]]
+    single = ordered({**envelope, "signatures": signatures}, ("payloadType", "payload", "signatures"))
+    need(compact(single) == line, "not in the single form")
     payload = decoded(envelope["payload"])
     try:
-        statement = fields(parse(payload.decode()), ["_type", "subject", "predicateType", "predicate"])
+        text = payload.decode()
+        statement = fields(parse(text), STATEMENT)
     except UnicodeDecodeError as error:
         raise Invalid("the payload is not text") from error
     need(statement["_type"] == "https://in-toto.io/Statement/v1", "_type")
@@ -205,14 +231,17 @@ def parse_envelope(line):
     need(isinstance(subject, list) and len(subject) == 1, "subject")
     need(isinstance(fields(subject[0], ["name", "digest"])["name"], str), "name")
     need(matches(HEX, fields(subject[0]["digest"], ["sha256"])["sha256"]), "digest")
-    need(isinstance(predicate["records"], dict) and all(map(whole, predicate["records"].values())), "records")
-    need(isinstance(predicate["positions"], dict), "positions")
-    for one in predicate["positions"].values():
-        need(all(whole(one[name]) for name in fields(one, ["first", "last"])), "positions")
+    records, positions = streams(predicate["records"], whole), streams(predicate["positions"], is_position)
     log = predicate["log"]
     if log is not None:
-        fields(log, ["origin", "size", "root"])
+        fields(log, LOG)
         need(isinstance(log["origin"], str) and whole(log["size"]) and isinstance(log["root"], str), "log")
+    single = ordered({**statement, "subject": [ordered(subject[0], ("name", "digest"))], "predicate": {
+        "records": records,
+        "positions": {stream: ordered(one, POSITION) for stream, one in positions.items()},
+        "log": log and ordered(log, LOG),
+    }}, STATEMENT)
+    need(compact(single) == text, "the payload is not in the single form")
     return envelope, payload, statement
 
 
@@ -257,9 +286,55 @@ def is_redacted(record):
 
 # --- Avro --------------------------------------------------------------------------------------------------
 
+PRIMITIVES = {"null", "boolean", "int", "long", "float", "double", "bytes", "string"}
+
+
+def full_name(name, namespace):
+    return name if "." in name or not namespace else f"{namespace}.{name}"
+
+
+def canonical(schema, namespace=""):
+    """Parsing Canonical Form (Avro's specification)."""
+    if isinstance(schema, str):
+        return compact(schema if schema in PRIMITIVES else full_name(schema, namespace))
+    if isinstance(schema, list):
+        return f"[{','.join(canonical(one, namespace) for one in schema)}]"
+    kind = schema["type"]
+    if kind in ("record", "enum", "fixed"):
+        own = schema.get("namespace")
+        name = full_name(schema["name"], own if isinstance(own, str) else namespace)
+        head = f'{{"name":{compact(name)},"type":"{kind}"'
+        if kind == "enum":
+            return f'{head},"symbols":{compact(schema["symbols"])}}}'
+        if kind == "fixed":
+            return f'{head},"size":{int(schema["size"])}}}'
+        listed = ",".join(f'{{"name":{compact(one["name"])},"type":{canonical(one["type"], name.rpartition(".")[0])}}}'
+                          for one in schema["fields"])
+        return f'{head},"fields":[{listed}]}}'
+    if kind == "array":
+        return f'{{"type":"array","items":{canonical(schema["items"], namespace)}}}'
+    if kind == "map":
+        return f'{{"type":"map","values":{canonical(schema["values"], namespace)}}}'
+    return canonical(kind, namespace)
+
+
+EMPTY = 0xc15d213aa4d7a795
+TABLE = list(range(256))
+for _ in range(8):
+    TABLE = [one >> 1 ^ (EMPTY if one & 1 else 0) for one in TABLE]
+
+
+def fingerprint(schema):
+    """CRC-64-AVRO, hex."""
+    value = EMPTY
+    for byte in canonical(schema).encode():
+        value = value >> 8 ^ TABLE[(value ^ byte) & 255]
+    return f"{value:016x}"
+
+
 class Reader:
     def __init__(self, data, schema):
-        self.data, self.at, self.named = data, 10, {}
+        self.data, self.at, self.named, self.left = data, 10, {}, 2_000_000
         self.define(schema)
 
     def define(self, schema):
@@ -295,10 +370,15 @@ class Reader:
             if count < 0:
                 count = -count
                 self.long()
+            if count > len(self.data):
+                raise ValueError("cut off")
             values += [self.value(schema) for _ in range(count)]
         return values
 
     def value(self, schema):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("too many values")
         if isinstance(schema, list):
             branch = self.long()
             if not 0 <= branch < len(schema):
@@ -325,13 +405,16 @@ class Reader:
 def decode(data, schemas, name):
     """The value of a message; None if it is not one of this name."""
     try:
-        schema = parse(schemas[data[2:10][::-1].hex()]) if data[:2] == b"\xc3\x01" else None
+        schema = schemas[data[2:10][::-1].hex()] if data[:2] == b"\xc3\x01" else None
         if schema is None or schema["name"].split(".")[-1] != name:
             return None
         reader = Reader(data, schema)
         value = reader.value(schema)
-        return value if reader.at == len(data) else None
-    except (KeyError, ValueError, TypeError, Invalid):
+        is_read = reader.at == len(data) and isinstance(value["verdictId"], str)
+        if name == "Verdict":
+            is_read = is_read and all(type(one["streamSequence"]) is int for one in value["evidence"])
+        return value if is_read else None
+    except (AttributeError, IndexError, KeyError, ValueError, TypeError, RecursionError, Invalid):
         return None
 
 
@@ -399,13 +482,13 @@ def open_note(note, keys):
     if not found or not signatures.endswith("\n") or len(lines) > 16:
         return None
     for line in lines:
-        match = re.fullmatch(r"— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})", line)
+        match = re.fullmatch("— ([!-*,-~]+) ([A-Za-z0-9+/]+={0,2})", line)
         if not match:
             return None
         try:
             data = decoded(match[2])
         except Invalid:
-            data = b""
+            return None
         for name, key in keys:
             if name == match[1] and data[:4] == sha256(f"{name}\n".encode() + b"\x01" + key)[:4]:
                 return text if is_signed(key, text.encode(), data[4:]) else None
@@ -418,7 +501,7 @@ class Verifier:
     def __init__(self, key=None, log_keys=(), head=None):
         self.key, self.log_keys, self.known = key, list(log_keys), head
         self.failed, self.other = {}, {}
-        self.header = self.envelope = self.note = self.log_head = None
+        self.header = self.nodes = self.envelope = self.note = self.log_head = None
         self.digest, self.counts, self.schemas = hashlib.sha256(), {}, {}
         self.stream, self.sequence, self.missing = 0, -1, set()
         self.verdicts, self.responses, self.without = [], [], 0
@@ -448,10 +531,11 @@ class Verifier:
                 for name in CHECKS]
 
     def take(self, line):
-        need(len(line) <= MAX_LINE, "the line is too long")
         need(self.envelope is None, "it follows the envelope")
         if self.header is None:
             self.header = parse_header(line)
+            nodes = self.header["nodes"]
+            self.nodes = None if nodes is None else {one.replace(".", "_") for one in nodes}
             self.digest.update(sha256(line.encode()))
         elif line.startswith('{"payloadType":'):
             self.envelope = parse_envelope(line)
@@ -468,7 +552,7 @@ class Verifier:
             self.fail("content", f"{stream} {record['sequence']}")
         self.check_proof(record, entry_of(record, created))
         if stream == SCHEMAS:
-            self.schemas[record["subject"].rpartition(".fp-")[2]] = content.decode(errors="replace")
+            self.add_schema(record["subject"].rpartition(".fp-")[2], content.decode(errors="replace"))
         elif stream == "VERDICTS":
             verdict = decode(content, self.schemas, "Verdict")
             if verdict is None:
@@ -483,12 +567,26 @@ class Verifier:
             else:
                 self.responses.append(response)
 
+    def add_schema(self, identity, text):
+        try:
+            schema = parse(text) if len(text) <= 65_536 else None
+            is_known = schema is not None and fingerprint(schema) == identity
+        except (AttributeError, KeyError, ValueError, TypeError, RecursionError, Invalid):
+            is_known = False
+        if not is_known:
+            raise Broken("a schema does not have the fingerprint of its subject")
+        self.schemas[identity] = schema
+
     def check_place(self, record):
         stream, sequence = record["stream"], record["sequence"]
         if stream not in self.header["created"]:
             raise Broken("the header does not name its stream")
+        if self.counts.get(stream, 0) >= MOST_RECORDS.get(stream, 2**53):
+            raise Broken("its stream has too many records")
         if stream == SCHEMAS:
             return
+        if sequence == 0:
+            raise Broken("no message has the sequence 0")
         if stream not in STREAMS or STREAMS.index(stream) < self.stream:
             raise Broken("its stream is out of order")
         if STREAMS.index(stream) == self.stream and sequence <= self.sequence:
@@ -498,9 +596,9 @@ class Verifier:
             return
         if not self.header["from"] <= record["storedAt"] <= self.header["until"]:
             raise Broken("it is out of range")
-        words, nodes = record["subject"].split("."), self.header["nodes"]
+        words = record["subject"].split(".")
         name = words[4] if len(words) == 6 else ""
-        if nodes is not None and name not in [one.replace(".", "_") for one in nodes]:
+        if self.nodes is not None and name not in self.nodes:
             raise Broken("it is of another node")
         self.missing.discard(sequence)
 
@@ -590,7 +688,10 @@ class Verifier:
         if self.known is None:
             return self.decide("consistency", "SKIP", "needs a head of the log that you kept")
         text = open_note(self.known, self.log_keys)
-        known = parse_checkpoint(text) if text is not None else None
+        try:
+            known = parse_checkpoint(text) if text is not None else None
+        except Invalid:
+            known = None
         if known is None or known["origin"] != head["origin"]:
             return self.fail("consistency", "the known head is not of this log")
         if known["size"] != head["size"]:
@@ -602,7 +703,8 @@ class Verifier:
 
 def lines_in(path):
     with open(path, "rb") as file:
-        for line in iter(lambda: file.readline(MAX_LINE + 2), b""):
+        for line in iter(lambda: file.readline(MAX_LINE + 1), b""):
+            need(line.endswith(b"\n"), "the line is too long, or has no end")
             try:
                 yield line.removesuffix(b"\n").decode()
             except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ export {
   type SensitiveRange,
   type StoredMessage,
 } from './format/record.ts';
+export { hasFingerprint } from './format/schema-text.ts';
 export { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
 export { checkpointIn, formatProof, signHead } from './log/checkpoint.ts';
 export { consistencyProof, HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';

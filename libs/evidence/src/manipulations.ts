@@ -173,7 +173,7 @@ const KINDS: Readonly<Record<string, (bundle: Bundle, pick: Pick) => Forgery>> =
       );
       return { ...record, parts };
     });
-    return { lines, found: ['digest'] };
+    return { lines, found: ['digest', 'records'] };
   },
   'a redacted class renamed': (bundle, pick) => {
     const at = recordAt(bundle, pick, ({ parts }) => parts.some((part) => typeof part !== 'string'));

@@ -21,7 +21,13 @@ export {
   MAX_TEXT,
   TEXT_LIMITS,
 } from './codec/limits.ts';
-export { type MessageName, type Messages, type SchemaLookup, SchemaRegistry } from './codec/registry.ts';
+export {
+  MAX_SCHEMA_BYTES,
+  type MessageName,
+  type Messages,
+  type SchemaLookup,
+  SchemaRegistry,
+} from './codec/registry.ts';
 
 export * from './documents/capture.ts';
 export * from './documents/instance-status.ts';

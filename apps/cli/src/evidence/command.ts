@@ -140,7 +140,7 @@ async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'
   const knownHead = flags.head === undefined ? null : readFileSync(flags.head, 'utf8');
   const log = flags.log === undefined ? null : new LogReader(flags.log);
   const proofBetween = (older: number, newer: number) =>
-    log && newer <= log.size ? consistencyProof(older, newer, log.at) : [];
+    log && newer <= log.size ? consistencyProof(older, newer, log.at) : null;
   try {
     return await verifyBundle(linesIn(file), { key, logKeys, knownHead, ...(log ? { proofBetween } : {}) });
   } finally {

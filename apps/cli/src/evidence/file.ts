@@ -1,6 +1,6 @@
 /**
- * Reads files of evidence and keys. A bundle is read line by line, in constant memory. Limit:
- * MAX_LINE_BYTES per line. A longer line is cut there and ends the read.
+ * Files of evidence and keys. A bundle is read line by line, so its size does not matter. Bound:
+ * MAX_LINE_BYTES a line. One that is longer, or has no end, is read as an empty line, which is not valid.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { createReadStream, readFileSync } from 'node:fs';
@@ -14,24 +14,29 @@ export async function* linesIn(file: string): AsyncGenerator<string> {
   for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
     let start = 0;
     for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
-      yield textOf(Buffer.concat([...left, chunk.subarray(start, end)]));
+      const isTooLong = length + end - start > MAX_LINE_BYTES;
+      yield isTooLong ? NO_LINE : textOf(Buffer.concat([...left, chunk.subarray(start, end)]));
       [left, length, start] = [[], 0, end + 1];
     }
     left.push(chunk.subarray(start));
     length += chunk.length - start;
     if (length > MAX_LINE_BYTES) break;
   }
-  if (length > 0) yield textOf(Buffer.concat(left));
+  // Too long, or without its end.
+  if (length > 0) yield NO_LINE;
 }
+
+/** Valid nowhere in a bundle. */
+const NO_LINE = '';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of a line; empty if it is not UTF-8. No valid line is empty. */
+/** The text of a line; NO_LINE if it is not UTF-8. */
 function textOf(bytes: Buffer): string {
   try {
     return utf8.decode(bytes);
   } catch {
-    return '';
+    return NO_LINE;
   }
 }
 

@@ -3,10 +3,20 @@
  * each. Pure. The writer needs the memory of one record, whatever the number of frames.
  */
 import { createHash, type KeyObject } from 'node:crypto';
+import { isName } from '@bailiff/bus';
 import * as z from 'zod';
 import { EvidenceError } from '../error.ts';
 import { type Envelope, seal } from './envelope.ts';
-import { base64, type EvidenceRecord, formatRecord, parseLine, recordHash, sha256 } from './record.ts';
+import {
+  base64,
+  type EvidenceRecord,
+  formatRecord,
+  parseLine,
+  recordHash,
+  SCHEMAS,
+  STREAMS,
+  sha256,
+} from './record.ts';
 
 export const FORMAT = 'bailiff-evidence/1';
 export const PAYLOAD_TYPE = 'application/vnd.in-toto+json';
@@ -16,21 +26,22 @@ export const PREDICATE_TYPE = 'https://bailiff.dev/evidence/v1';
 export const MAX_LINE_BYTES = 8 * 1024 * 1024;
 
 const whole = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
+const stream = z.string().refine((name) => name === SCHEMAS || STREAMS.includes(name), 'no stream of a bundle');
 
-export const headerSchema = z.strictObject({
+const headerSchema = z.strictObject({
   format: z.literal(FORMAT),
   verdictId: z.string().regex(/^[0-9a-f]{32}$/),
   /** Version of the fold that judged: FOLD_VERSION of libs/correlation. */
   fold: whole,
   /** Nodes whose frames, pod lists and dead letters are included; null: all. */
-  nodes: z.array(z.string()).nullable(),
+  nodes: z.array(z.string().refine(isName, 'not a name')).nullable(),
   /** Frames that the bus stored in this range, microseconds. */
   from: whole,
   until: whole,
   /** Dead letters of older frames may have been deleted. */
   lettersSince: whole,
   /** When each stream was created, microseconds. */
-  created: z.record(z.string(), whole),
+  created: z.record(stream, whole),
   exportedAt: whole,
   exporter: z.string(),
 });
@@ -45,9 +56,9 @@ const statementSchema = z.strictObject({
   predicateType: z.literal(PREDICATE_TYPE),
   predicate: z.strictObject({
     /** Records by stream. */
-    records: z.record(z.string(), whole),
+    records: z.record(stream, whole),
     /** Sequences of the streams at the time of the export. */
-    positions: z.record(z.string(), positionSchema),
+    positions: z.record(stream, positionSchema),
     /** Head of the log whose proofs the records have; null: there is no log. */
     log: z.strictObject({ origin: z.string(), size: whole, root: z.string() }).nullable(),
   }),
@@ -123,9 +134,18 @@ const formatEnvelope = ({ payloadType, payload, signatures }: Envelope): string 
 export const isEnvelope = (line: string): boolean => line.startsWith('{"payloadType":');
 
 /** @throws EvidenceError EVIDENCE_FORMAT if the line is not exactly what a writer makes */
+export const parseHeader = (line: string): Header => parseLine(line, headerSchema, (header) => JSON.stringify(header));
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** @throws EvidenceError EVIDENCE_FORMAT if the line, or its payload, is not exactly what a writer makes */
 export function parseEnvelope(line: string): { envelope: Envelope; statement: Statement } {
-  const envelope = parseLine(line, envelopeSchema);
-  if (formatEnvelope(envelope) !== line) throw new EvidenceError('EVIDENCE_FORMAT', 'not in the canonical form');
-  const payload = Buffer.from(envelope.payload, 'base64');
-  return { envelope, statement: parseLine(payload.toString('utf8'), statementSchema) };
+  const envelope = parseLine(line, envelopeSchema, formatEnvelope);
+  let text: string;
+  try {
+    text = utf8.decode(Buffer.from(envelope.payload, 'base64'));
+  } catch (cause) {
+    throw new EvidenceError('EVIDENCE_FORMAT', 'the payload is not UTF-8', { cause });
+  }
+  return { envelope, statement: parseLine(text, statementSchema, (statement) => JSON.stringify(statement)) };
 }

@@ -20,17 +20,25 @@ export const STREAMS: readonly string[] = [
   ...['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'],
 ];
 export const SCHEMAS = 'KV_bailiff_schemas';
+/** Most records of a stream: what the bus keeps of it, or more than one verdict has. */
+export const MOST_RECORDS: Readonly<Record<string, number>> = {
+  ...{ [SCHEMAS]: 512, CONFIG_LOG: 131_072, DEAD_LETTERS: 50_000, VERDICTS: 10_000, RESPONSES: 10_000 },
+};
+
+export const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
 
 const SALT_BYTES = 16;
 export const base64 = z
   .string()
   .refine((text) => Buffer.from(text, 'base64').toString('base64') === text, 'not base64 in its canonical form');
+/** Of one length: otherwise bytes could be moved between a salt and its content, and the hash would be the same. */
+const salt = base64.refine((text) => bytesOf(text).length === SALT_BYTES, `not ${SALT_BYTES} bytes`);
 const hex = z.string().regex(/^[0-9a-f]{64}$/);
 const whole = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 
 const part = z.union([
   base64,
-  z.strictObject({ class: z.enum(CLASSES), salt: base64, data: base64 }),
+  z.strictObject({ class: z.enum(CLASSES), salt, data: base64 }),
   z.strictObject({ class: z.enum(CLASSES), hash: hex }),
 ]);
 export type Part = z.infer<typeof part>;
@@ -40,7 +48,7 @@ const recordSchema = z.strictObject({
   sequence: whole,
   /** Microseconds since 1970. */
   storedAt: whole,
-  subject: z.string().regex(/^[^\s]+$/),
+  subject: z.string().regex(/^[!-~]+$/),
   /** The raw header block; absent without headers. */
   headers: base64.optional(),
   /** Of the bytes of the message. */
@@ -56,8 +64,6 @@ export const sha256 = (...parts: readonly (Uint8Array | string)[]): Buffer => {
   for (const one of parts) hash.update(one);
   return hash.digest();
 };
-
-export const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
 
 /** A message before it is cut into parts. */
 export interface StoredMessage {
@@ -175,14 +181,21 @@ export const formatRecord = (record: EvidenceRecord): string => {
 };
 
 /** @throws EvidenceError EVIDENCE_FORMAT if the line is not exactly what `formatRecord` writes */
-export function parseRecord(line: string): EvidenceRecord {
-  const record = parseLine(line, recordSchema);
-  if (formatRecord(record) !== line) throw new EvidenceError('EVIDENCE_FORMAT', 'not in the canonical form');
-  return record;
+export const parseRecord = (line: string): EvidenceRecord => parseLine(line, recordSchema, formatRecord);
+
+/** An escape of half a surrogate pair, which has no UTF-8. `JSON.stringify` writes it, other encoders do not. */
+const HALF_PAIR = /(?:^|[^\\])(?:\\\\)*\\ud/;
+
+/** @throws EvidenceError EVIDENCE_FORMAT if the line is not exactly what `format` writes of its value */
+export function parseLine<T>(line: string, schema: z.ZodType<T>, format: (value: T) => string): T {
+  const value = parseJson(line, schema);
+  if (format(value) !== line || HALF_PAIR.test(line)) {
+    throw new EvidenceError('EVIDENCE_FORMAT', 'not in the canonical form');
+  }
+  return value;
 }
 
-/** @throws EvidenceError EVIDENCE_FORMAT */
-export function parseLine<T>(line: string, schema: z.ZodType<T>): T {
+function parseJson<T>(line: string, schema: z.ZodType<T>): T {
   let value: unknown;
   try {
     value = JSON.parse(line);

@@ -12,7 +12,7 @@ const KEY_ID_BYTES = 4;
 const SIGNATURE_BYTES = 64;
 /** A log and its witnesses. */
 const MAX_SIGNATURES = 16;
-const LINE = /^— ([^\s+]+) ([A-Za-z0-9+/]+={0,2})$/;
+const LINE = /^— ([!-*,-~]+) ([A-Za-z0-9+/]+={0,2})$/;
 
 /** A public key with the name of its owner. */
 export interface VerifierKey {
@@ -71,11 +71,11 @@ export function openNote(note: string, keys: readonly VerifierKey[]): string | n
     const [, name, encoded = ''] = LINE.exec(line) ?? [];
     if (name === undefined) return null;
     const bytes = Buffer.from(encoded, 'base64');
+    if (bytes.toString('base64') !== encoded) return null;
     const key = keys.find((one) => one.name === name && one.id.equals(bytes.subarray(0, KEY_ID_BYTES)));
     if (!key) continue;
     const signature = bytes.subarray(KEY_ID_BYTES);
-    const isCanonical = bytes.toString('base64') === encoded && signature.length === SIGNATURE_BYTES;
-    return isCanonical && verify(null, Buffer.from(text), key.key, signature) ? text : null;
+    return signature.length === SIGNATURE_BYTES && verify(null, Buffer.from(text), key.key, signature) ? text : null;
   }
   return null;
 }

@@ -2,24 +2,18 @@
  * Judges the frames of a bundle again, with the fold of the correlator. Data path: records in the order of a
  * bundle → here → the verdict of this id, or none. Pure.
  *
- * Invariant: it skips the same messages as a correlator (frame-consumer.ts): beyond the share of their
- * node, undecodable, too long. It has no cap of verdicts, because a published verdict was below the cap.
- * Limits: those of the engine, MAX_LETTERS, MAX_CHANGES.
+ * Invariant: it takes the same decisions about a message as a correlator (frame-consumer.ts of the
+ * correlator): share, undecodable, too long. There is no cap of verdicts: a published one was below it.
+ * Bounds: those of the engine, and MOST_RECORDS, which the caller checks.
  */
 import { changeOf, keptMessage, podListOf, refusalOf, type StreamMessage, violationNode } from '@bailiff/bus';
 import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
-import { decodeWithLookup, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
-import { EvidenceError } from '../error.ts';
+import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
 import type { Header } from '../format/bundle.ts';
 import { bytesOf, contentOf, type EvidenceRecord } from '../format/record.ts';
+import { hasFingerprint } from '../format/schema-text.ts';
 
-/** Limit of messages in DEAD_LETTERS. */
-const MAX_LETTERS = 50_000;
-/** Limit of messages in CONFIG_LOG. */
-const MAX_CHANGES = 131_072;
-/** Far above need: a fleet writes three types of messages, in a few versions. */
-const MAX_SCHEMAS = 512;
-/** Verdicts per minute: no limit. */
+/** No correlator is asked for more. */
 const NO_CAP = Number.MAX_SAFE_INTEGER;
 
 export const messageOf = (record: EvidenceRecord): StreamMessage => {
@@ -33,9 +27,18 @@ export class BundleSchemas {
   readonly #texts = new Map<string, string>();
   readonly lookup = async (fingerprint: string): Promise<string | null> => this.#texts.get(fingerprint) ?? null;
 
-  add({ subject, data }: Pick<StreamMessage, 'subject' | 'data'>): void {
-    if (this.#texts.size >= MAX_SCHEMAS) throw new EvidenceError('EVIDENCE_FORMAT', 'too many schemas');
-    this.#texts.set(subject.slice(subject.lastIndexOf('.fp-') + 4), Buffer.from(data).toString('utf8'));
+  /** False: the text is no schema with the fingerprint of the subject, and would read messages as others. */
+  add({ subject, data }: Pick<StreamMessage, 'subject' | 'data'>): boolean {
+    const fingerprint = subject.slice(subject.lastIndexOf('.fp-') + 4);
+    const text = Buffer.from(data).toString('utf8');
+    if (!hasFingerprint(text, fingerprint)) return false;
+    this.#texts.set(fingerprint, text);
+    return true;
+  }
+
+  /** Whether the bundle has the schema of a message. @throws SchemaError NOT_SINGLE_OBJECT */
+  isOf(data: Uint8Array): boolean {
+    return this.#texts.has(fingerprintIn(data));
   }
 }
 
@@ -46,9 +49,7 @@ export class Judge {
   readonly #inventory = new PodInventory();
   readonly #refusals: PriorRefusals;
   #engine: CorrelationEngine | null = null;
-  #letters = 0;
-  #changes = 0;
-  /** Null if the frames do not result in the verdict of the header. */
+  /** Null: the frames do not give it. */
   verdict: Verdict | null = null;
   /** Verdicts of other ids. */
   others = 0;
@@ -65,18 +66,15 @@ export class Judge {
     if (lists > frames) this.#inventory.bucketCreatedAt(lists);
   }
 
-  /** @throws EvidenceError EVIDENCE_FORMAT at a bound */
   async take(stream: string, message: StreamMessage): Promise<void> {
     if (stream === 'CONFIG_LOG') {
       const change = changeOf(message);
-      if (++this.#changes > MAX_CHANGES) throw new EvidenceError('EVIDENCE_FORMAT', 'too many changes');
       if (change) this.#rules.apply(change);
     } else if (stream === 'KV_bailiff_pods') {
       const list = podListOf(message);
       if (list) this.#inventory.apply(list);
     } else if (stream === 'DEAD_LETTERS') {
       const refusal = refusalOf(message);
-      if (++this.#letters > MAX_LETTERS) throw new EvidenceError('EVIDENCE_FORMAT', 'too many dead letters');
       if (refusal) this.#refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
     } else if (stream === 'VIOLATIONS') await this.#frame(message);
   }

@@ -16,7 +16,8 @@ import type { Checks } from './report.ts';
 /** Streams whose messages are in the log. */
 export const LOGGED_STREAMS: ReadonlySet<string> = new Set(['CONFIG_LOG', 'VIOLATIONS', 'VERDICTS', 'RESPONSES']);
 
-export type ProofBetween = (olderSize: number, newerSize: number) => readonly Uint8Array[];
+/** Null: the copy does not reach to the newer size. */
+export type ProofBetween = (olderSize: number, newerSize: number) => readonly Uint8Array[] | null;
 
 interface LogTrust {
   logKeys: readonly VerifierKey[];
@@ -107,20 +108,30 @@ export class LogChecks {
       this.#checks.skip('consistency', 'a head of the log that you kept');
       return;
     }
-    const text = openNote(this.#knownHead, this.#keys);
-    const known = text === null ? null : parseCheckpoint(text);
+    const known = this.#known(this.#knownHead);
     if (!known) this.#checks.fail('consistency', 'no key of the log signed the known head');
     else if (known.origin !== head.origin) this.#checks.fail('consistency', `the known head is of ${known.origin}`);
     else this.#checkContinues(...(known.size <= head.size ? ([known, head] as const) : ([head, known] as const)));
   }
 
+  /** The known head; null if no key of the log signed one. */
+  #known(note: string): Checkpoint | null {
+    const text = openNote(note, this.#keys);
+    try {
+      return text === null ? null : parseCheckpoint(text);
+    } catch (error) {
+      if (error instanceof EvidenceError) return null;
+      throw error;
+    }
+  }
+
   #checkContinues(older: Checkpoint, newer: Checkpoint): void {
     const isSame = older.size === newer.size;
-    if (!isSame && !this.#proofBetween) {
+    const proof = isSame ? [] : (this.#proofBetween?.(older.size, newer.size) ?? null);
+    if (proof === null) {
       this.#checks.skip('consistency', `a copy of the log, for a proof from size ${older.size} to ${newer.size}`);
       return;
     }
-    const proof = isSame ? [] : (this.#proofBetween?.(older.size, newer.size) ?? []);
     if (verifyConsistency(older, newer, proof)) {
       this.#checks.pass('consistency', `the head of size ${newer.size} continues the one of size ${older.size}`);
     } else if (isSame) this.#checks.fail('consistency', `the log has two heads of size ${newer.size}`);

@@ -73,4 +73,4 @@ export const LIMITS = [
 ] as const;
 /** A further limit of a redacted bundle. */
 export const REDACTED_LIMIT =
-  'Redacted content is bound by hashes that the exporter signed. Only a person with the content and its salt can show that it is in the logged message.';
+  'A message with redacted content is bound by hashes that the exporter signed, with all of its content. Only a person with the redacted content and its salt can show that it is the logged message.';

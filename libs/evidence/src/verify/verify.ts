@@ -22,10 +22,10 @@ import { EvidenceError } from '../error.ts';
 import {
   BundleDigest,
   type Header,
-  headerSchema,
   isEnvelope,
   PAYLOAD_TYPE,
   parseEnvelope,
+  parseHeader,
   type Statement,
   subjectName,
 } from '../format/bundle.ts';
@@ -35,7 +35,7 @@ import {
   isRedacted,
   isWhole,
   logEntry,
-  parseLine,
+  MOST_RECORDS,
   parseRecord,
   SCHEMAS,
   STREAMS,
@@ -66,9 +66,6 @@ export interface Report {
   limits: string[];
 }
 
-/** Records of one verdict: an action has a few. */
-const MAX_RESPONSES = 10_000;
-
 class Verification {
   readonly #o: VerifyOptions;
   readonly #checks = new Checks();
@@ -83,6 +80,8 @@ class Verification {
   #header: Header | null = null;
   #digest: BundleDigest | null = null;
   #judge: Judge | null = null;
+  /** Nodes of the header as subjects name them; null: all. */
+  #nodes: ReadonlySet<string> | null = null;
   #statement: { envelope: Envelope; statement: Statement } | null = null;
   #stream = 0;
   #sequence = 0;
@@ -113,8 +112,9 @@ class Verification {
   }
 
   #takeHeader(line: string): void {
-    const header = parseLine(line, headerSchema);
+    const header = parseHeader(line);
     this.#header = header;
+    this.#nodes = header.nodes && new Set(header.nodes.map(encodeToken));
     this.#digest = new BundleDigest(header, line);
     if (header.fold === FOLD_VERSION) this.#judge = new Judge(header, this.#schemas);
   }
@@ -131,8 +131,9 @@ class Verification {
     }
     this.#log.add(record, logEntry(record, this.#digest?.createdOf(stream) ?? 0));
     const message = messageOf(record);
-    if (stream === SCHEMAS) this.#schemas.add(message);
-    else if (stream === 'VERDICTS') {
+    if (stream === SCHEMAS) {
+      if (!this.#schemas.add(message)) this.#breakAt(record, 'it does not have the fingerprint of its subject');
+    } else if (stream === 'VERDICTS') {
       await this.#decode(message, 'Verdict', 'verdict', this.#wanted);
       this.#missing = new Set(this.#wanted[0]?.evidence.map(({ streamSequence }) => streamSequence));
     } else if (stream === 'RESPONSES') await this.#decode(message, 'Response', 'responses', this.#responses);
@@ -142,23 +143,29 @@ class Verification {
   #checkPlace(record: EvidenceRecord, header: Header): void {
     const { stream, sequence } = record;
     const wrong = this.#placeProblem(record, header);
-    if (wrong !== null) {
-      this.#checks.fail('records', `line ${this.#line}, ${stream} ${sequence}: ${wrong}`);
-      this.#isBroken = true;
-    }
+    if (wrong !== null) this.#breakAt(record, wrong);
     if (stream === SCHEMAS) return;
     this.#stream = Math.max(0, STREAMS.indexOf(stream));
     this.#sequence = sequence;
     if (stream === 'VIOLATIONS') this.#missing.delete(sequence);
   }
 
+  #breakAt({ stream, sequence }: EvidenceRecord, wrong: string): void {
+    this.#checks.fail('records', `line ${this.#line}, ${stream} ${sequence}: ${wrong}`);
+    this.#isBroken = true;
+  }
+
   /** Streams in their order, sequences increasing, and nothing that the header does not announce. */
   #placeProblem({ stream, sequence, storedAt, subject }: EvidenceRecord, header: Header): string | null {
     if (!Object.hasOwn(header.created, stream)) return 'the header does not say when its stream was created';
+    if ((this.#records.get(stream) ?? 0) >= (MOST_RECORDS[stream] ?? Number.POSITIVE_INFINITY)) {
+      return 'its stream has too many records';
+    }
     if (stream === SCHEMAS) return null;
     const index = STREAMS.indexOf(stream);
     if (index < 0) return 'a bundle has no records of this stream';
     if (index < this.#stream) return 'it is out of order: its stream is before that of the record before it';
+    if (sequence === 0) return 'no message has the sequence 0';
     if (index === this.#stream && sequence <= this.#sequence) {
       return 'it is out of order: its sequence is not above the one before it';
     }
@@ -166,17 +173,18 @@ class Verification {
     if (storedAt < header.from || storedAt > header.until) return 'it is not in the range of the header';
     const words = subject.split('.');
     const node = words.length === 6 ? (words[4] ?? '') : '';
-    return header.nodes && !header.nodes.map(encodeToken).includes(node)
-      ? `the header does not name its node ${node}`
-      : null;
+    return this.#nodes && !this.#nodes.has(node) ? `the header does not name its node ${node}` : null;
   }
 
   async #decode<N extends MessageName>(message: StreamMessage, name: N, check: CheckName, into: Messages[N][]) {
     const place = `sequence ${message.sequence}`;
     try {
+      if (!this.#schemas.isOf(message.data)) {
+        this.#checks.fail(check, `${place} cannot be decoded: its schema is not in the bundle`);
+        return;
+      }
       const decoded = await decodeWithLookup(message.data, this.#registry, name);
       if (decoded.name !== name) this.#checks.fail(check, `${place} is a ${decoded.name}`);
-      else if (into.length >= MAX_RESPONSES) throw new EvidenceError('EVIDENCE_FORMAT', 'too many records');
       else into.push(decoded.value as Messages[N]);
     } catch (error) {
       if (!(error instanceof SchemaError)) throw error;

@@ -1,0 +1,147 @@
+/**
+ * Other forms of an honest bundle, for tests. The exporter signed each, so that nothing but the rule in
+ * question finds it. Each was accepted by a verifier, or judged differently by two, or ended one.
+ */
+import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from './format/bundle.ts';
+import { seal } from './format/envelope.ts';
+import { type EvidenceRecord, recordHash, sha256 } from './format/record.ts';
+import { EXPORTER, type incident } from './testing.ts';
+import type { CheckName } from './verify/report.ts';
+
+export interface Variant {
+  name: string;
+  lines: string[];
+  /** This check fails; null: an honest form. */
+  found: CheckName | null;
+}
+
+type Change = (text: string) => string;
+const same: Change = (text) => text;
+/** In place of the first occurrence, which must exist. */
+const put =
+  (from: string, to: string): Change =>
+  (text) => {
+    if (!text.includes(from)) throw new Error(`no ${from}`);
+    return text.replace(from, () => to);
+  };
+
+/** Lines of header and records with a statement about them. @param payload changes its text, in Latin-1 */
+export function sealed(lines: readonly string[], payload: Change = same): string[] {
+  const [head = '', ...texts] = lines;
+  const header = JSON.parse(head) as Header;
+  const digest = new BundleDigest(header, head);
+  const counts: Record<string, number> = {};
+  for (const record of texts.map((text) => JSON.parse(text) as EvidenceRecord)) {
+    digest.add(record);
+    counts[record.stream] = (counts[record.stream] ?? 0) + 1;
+  }
+  const statement = {
+    ...{ _type: 'https://in-toto.io/Statement/v1', predicateType: PREDICATE_TYPE },
+    subject: [{ name: subjectName(header.verdictId), digest: { sha256: digest.end() } }],
+    predicate: { records: counts, positions: { VIOLATIONS: { first: 1, last: 9 } }, log: null },
+  };
+  const { _type, subject, predicateType, predicate } = statement;
+  const text = payload(JSON.stringify({ _type, subject, predicateType, predicate }));
+  return [...lines, JSON.stringify(seal(PAYLOAD_TYPE, Buffer.from(text, 'latin1'), EXPORTER.privateKey))];
+}
+
+/** Moves the first byte of a content to its salt, in a record of which another part is redacted. */
+export function movedSalt(record: EvidenceRecord): EvidenceRecord {
+  let isMoved = false;
+  const parts = record.parts.map((part) => {
+    if (typeof part === 'string' || !('data' in part) || isMoved) return part;
+    isMoved = true;
+    const [salt, data] = [part.salt, part.data].map((text) => Buffer.from(text, 'base64')) as [Buffer, Buffer];
+    const longer = Buffer.concat([salt, data.subarray(0, 1)]).toString('base64');
+    return { ...part, salt: longer, data: data.subarray(1).toString('base64') };
+  });
+  const moved = { ...record, parts };
+  if (!isMoved || !recordHash(moved, 0).equals(recordHash(record, 0))) throw new Error('the hash shows it');
+  return moved;
+}
+
+/** @param own its lines are those of the bundle without the statement */
+export function variantsOf({ records }: ReturnType<typeof incident>, own: readonly string[]): Variant[] {
+  const header = (name: string, change: Change, found: CheckName = 'format'): Variant => ({
+    ...{ name: `header: ${name}`, found, lines: sealed([change(own[0] as string), ...own.slice(1)]) },
+  });
+  const payload = (name: string, change: Change): Variant => ({
+    ...{ name: `payload: ${name}`, found: 'format', lines: sealed(own, change) },
+  });
+  const line = (name: string, stream: string, change: Change, found: CheckName = 'format'): Variant => {
+    const at = 1 + records.findIndex((record) => record.stream === stream);
+    return { name: `${stream}: ${name}`, found, lines: sealed(own.map((text, n) => (n === at ? change(text) : text))) };
+  };
+  const schemaAt =
+    1 +
+    records.findIndex(({ stream, parts }) => {
+      const text = Buffer.from(String(parts[0]), 'base64').toString();
+      return stream === 'KV_bailiff_schemas' && text.includes('"name":"Verdict"');
+    });
+  const schemaWith = (name: string, text: (old: string) => string): Variant => {
+    const record = records[schemaAt - 1] as EvidenceRecord;
+    const bytes = Buffer.from(text(Buffer.from(String(record.parts[0]), 'base64').toString()));
+    const changed = { ...record, sha256: sha256(bytes).toString('hex'), parts: [bytes.toString('base64')] };
+    const lines = own.map((old, at) => (at === schemaAt ? JSON.stringify(changed) : old));
+    return { name: `schema: ${name}`, found: 'records', lines: sealed(lines) };
+  };
+  const configuration = (sequence: number): string =>
+    JSON.stringify({
+      ...{ stream: 'CONFIG_LOG', sequence, storedAt: 1, subject: 'bailiff.v1.config.x' },
+      ...{ sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', parts: [] },
+    });
+  const withConfiguration = (sequence: number, found: CheckName | null): Variant => ({
+    name: `CONFIG_LOG: sequence ${sequence}`,
+    lines: sealed([own[0] as string, configuration(sequence), ...own.slice(1)]),
+    found,
+  });
+  const zero = '"lettersSince":0';
+  return [
+    { name: 'honest', lines: sealed(own), found: null },
+    header('a space', put('{"format"', '{ "format"')),
+    header('a carriage return', (text) => `${text}\r`),
+    ...['0.0', '-0', '0e9'].map((number) => header(`the number ${number}`, put(zero, `"lettersSince":${number}`))),
+    header('a field twice', put(zero, `"lettersSince":1,${zero}`)),
+    header('another order', (text) => {
+      const { format, ...rest } = JSON.parse(text) as Header;
+      return JSON.stringify({ ...rest, format });
+    }),
+    header('half a surrogate pair', put('"exporter":"', '"exporter":"\\ud800')),
+    header('an escape without need', put(FORMAT, FORMAT.replace('b', '\\u0062'))),
+    header('a stream __proto__', put('"created":{', '"created":{"__proto__":1,')),
+    header('a field __proto__', put('{"format"', '{"__proto__":1,"format"')),
+    header('a stream without records', put('"created":{', '"created":{"1":1,')),
+    ...['A B', '', '../x', 'node_a'].map((node) => header(`the node "${node}"`, put('"node-a"', JSON.stringify(node)))),
+    header('another node', put('"node-a"', '"node-b"'), 'records'),
+    payload('a space', put('{"_type"', '{ "_type"')),
+    payload('a line break', (text) => `${text}\n`),
+    payload('the number 1.0', put('"first":1', '"first":1.0')),
+    payload('a field twice', put('"log":null', '"log":null,"log":null')),
+    payload('not UTF-8', put('"log":null', '"log":{"origin":"\xff","size":1,"root":""}')),
+    payload('a stream __proto__', put('"records":{', '"records":{"__proto__":7,')),
+    payload('an unknown stream', put('"records":{', '"records":{"OTHER":0,')),
+    ...['\ufeff', '\u0085', '\u00e4', '\u2028', '\\u0001', '\\ud800'].map((text) =>
+      line(`a subject with ${JSON.stringify(text)}`, 'VIOLATIONS', put('.violations.', `.viol${text}ations.`)),
+    ),
+    line('a salt of another length', 'VIOLATIONS', (text) =>
+      JSON.stringify(movedSalt(JSON.parse(text) as EvidenceRecord)),
+    ),
+    withConfiguration(1, null),
+    withConfiguration(0, 'records'),
+    schemaWith('two fields changed their places', (text) =>
+      text.replace('"verdictId"', '"x"').replace('"rule"', '"verdictId"').replace('"x"', '"rule"'),
+    ),
+    schemaWith(
+      'a record in itself',
+      () => '{"type":"record","name":"Verdict","fields":[{"name":"a","type":"Verdict"}]}',
+    ),
+    schemaWith('a record without fields', () => '{"type":"record","name":"Verdict"}'),
+    schemaWith('nested deep', () => '['.repeat(60_000)),
+    schemaWith('no JSON', () => '{'),
+    {
+      name: 'schema: left out',
+      lines: sealed(own.filter((_, at) => at !== schemaAt)),
+      found: 'verdict',
+    },
+  ];
+}
