@@ -13,6 +13,7 @@ import {
   decodeToken,
   filters,
   getMessage,
+  isName,
   microsOf,
   nodeOfLetter,
   openBucket,
@@ -32,6 +33,7 @@ import {
   FORMAT,
   formatProof,
   type Header,
+  hasFingerprint,
   inclusionProof,
   LOGGED_STREAMS,
   makeRecord,
@@ -60,6 +62,8 @@ const STREAMS = ['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'V
 const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);
 /** Limit of remembered fingerprints. A fleet writes three types of messages, in a few versions. */
 const MAX_SCHEMAS = 512;
+/** Schemas of other versions that are written: a bundle with more of them is not valid. */
+const MAX_FOREIGN = 256;
 const PODS_PREFIX = '$KV.bailiff_pods.';
 /** Largest difference between the clocks of services and servers. */
 const MARGIN_MICROS = 60_000_000;
@@ -182,7 +186,10 @@ export async function exportRecords(
     { start: { timeMicros: from }, untilMicros: until, filterSubjects: ofNodes },
     ({ subject }) => isOurs(violationNode(subject)),
   );
-  const ofPod = filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' });
+  // A verdict's subject has names alone; its body can have other text, which no filter can be made of.
+  const [namespace, name] = [pod?.namespace ?? '', pod?.name ?? ''];
+  const isNamed = [namespace, name].every((one) => one === '' || isName(one));
+  const ofPod = filters.responses(isNamed ? { namespace, pod: name } : {});
   const since = { timeMicros: Math.max(0, row.storedAtMicros - MARGIN_MICROS) };
   await read('RESPONSES', { start: since, filterSubjects: [ofPod] }, ({ data }) => verdictOf(data) === verdictId);
 }
@@ -214,6 +221,7 @@ class SchemaRecords {
   readonly #write: (stored: StoredMessage) => void;
   /** Null: it is not known. Bounded by the messages of a bundle that no schema reads. */
   readonly #texts = new Map<string, string | null>();
+  #foreign = 0;
 
   constructor(bus: Bus, write: (stored: StoredMessage) => void) {
     this.#bucket = openBucket(bus, SCHEMAS_BUCKET);
@@ -226,15 +234,26 @@ class SchemaRecords {
 
   /** @throws BusError */
   async add(fingerprint: string): Promise<string | null> {
-    const entry = fingerprint === '' ? null : await this.#bucket.get(schemaKey(fingerprint));
-    const text = entry?.value.toString('utf8') ?? BUILT_IN.get(fingerprint) ?? null;
+    const known = BUILT_IN.get(fingerprint);
+    const { text, sequence } = known === undefined ? await this.#stored(fingerprint) : { text: known, sequence: 0 };
     if (this.#texts.size < MAX_SCHEMAS) this.#texts.set(fingerprint, text);
     if (text !== null) {
       const subject = `$KV.${SCHEMAS_BUCKET}.${schemaKey(fingerprint)}`;
-      const place = { stream: 'KV_bailiff_schemas', sequence: entry?.revision ?? 0, storedAtMicros: 0, subject };
+      const place = { stream: 'KV_bailiff_schemas', sequence, storedAtMicros: 0, subject };
       this.#write({ ...place, headers: undefined, data: Buffer.from(text) });
     }
     return text;
+  }
+
+  /** A schema of the bucket. Collectors write there: another text would hide what must be redacted. */
+  async #stored(fingerprint: string): Promise<{ text: string | null; sequence: number }> {
+    const none = { text: null, sequence: 0 };
+    if (fingerprint === '' || this.#foreign >= MAX_FOREIGN) return none;
+    const entry = await this.#bucket.get(schemaKey(fingerprint));
+    const text = entry?.value.toString('utf8') ?? '';
+    if (!entry || !hasFingerprint(text, fingerprint)) return none;
+    this.#foreign++;
+    return { text, sequence: entry.revision };
   }
 }
 

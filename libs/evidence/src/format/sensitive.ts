@@ -3,7 +3,7 @@
  * sockets. Pure. Avro is read by its schema without decoding it, so every version of a message is covered.
  *
  * A range holds a whole string or byte string with its length, so that a reader can decode what replaces it.
- * Bounds: the message, and the depth of its schema.
+ * Bounds: MAX_DEPTH, and MAX_VALUES values, because a schema can be recursive and items can have no bytes.
  */
 import { EvidenceError } from '../error.ts';
 import type { SensitiveClass, SensitiveRange } from './record.ts';
@@ -23,6 +23,11 @@ const FIELDS: Readonly<Record<string, Readonly<Record<string, SensitiveClass>>>>
 /** Marker and fingerprint before the body of a single-object message. */
 const SINGLE_OBJECT_HEAD = 10;
 
+/** Values of a message; one of 1 MiB has fewer, except with a hostile schema. */
+const MAX_VALUES = 2_000_000;
+/** Of values in each other. */
+const MAX_DEPTH = 64;
+
 type Schema = string | Schema[] | { type: Schema | string; [key: string]: unknown };
 
 class Walk {
@@ -30,6 +35,8 @@ class Walk {
   readonly #named = new Map<string, Schema>();
   readonly ranges: SensitiveRange[] = [];
   at = SINGLE_OBJECT_HEAD;
+  #values = 0;
+  #depth = 0;
 
   constructor(bytes: Buffer) {
     this.#bytes = bytes;
@@ -53,6 +60,15 @@ class Walk {
 
   /** @param kind of strings in this value; null: none of them is redacted */
   value(schema: Schema, kind: SensitiveClass | null): void {
+    if (++this.#values > MAX_VALUES || this.#depth >= MAX_DEPTH) {
+      throw new EvidenceError('EVIDENCE_FORMAT', 'too many values, or too deep');
+    }
+    this.#depth++;
+    this.#any(schema, kind);
+    this.#depth--;
+  }
+
+  #any(schema: Schema, kind: SensitiveClass | null): void {
     if (typeof schema === 'string') this.#plain(schema, kind);
     else if (Array.isArray(schema)) {
       const branch = schema[this.#long()];
@@ -123,9 +139,9 @@ export function sensitiveRanges(message: Uint8Array, schema: string | null): Sen
     const parsed = JSON.parse(schema) as Schema;
     walk.define(parsed);
     walk.value(parsed, null);
-  } catch (error) {
-    if (error instanceof EvidenceError) return whole;
-    throw error;
+  } catch {
+    // Also if the text is no schema: any client that writes messages can store one.
+    return whole;
   }
   return walk.at === message.length ? walk.ranges : whole;
 }
