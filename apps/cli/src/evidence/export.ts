@@ -13,7 +13,6 @@ import {
   decodeToken,
   filters,
   getMessage,
-  isName,
   microsOf,
   nodeOfLetter,
   openBucket,
@@ -186,10 +185,7 @@ export async function exportRecords(
     { start: { timeMicros: from }, untilMicros: until, filterSubjects: ofNodes },
     ({ subject }) => isOurs(violationNode(subject)),
   );
-  // A verdict's subject has names alone; its body can have other text, which no filter can be made of.
-  const [namespace, name] = [pod?.namespace ?? '', pod?.name ?? ''];
-  const isNamed = [namespace, name].every((one) => one === '' || isName(one));
-  const ofPod = filters.responses(isNamed ? { namespace, pod: name } : {});
+  const ofPod = filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' });
   const since = { timeMicros: Math.max(0, row.storedAtMicros - MARGIN_MICROS) };
   await read('RESPONSES', { start: since, filterSubjects: [ofPod] }, ({ data }) => verdictOf(data) === verdictId);
 }

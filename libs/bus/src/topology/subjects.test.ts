@@ -134,6 +134,23 @@ test.each([
   expect(isUnder(filter, verdictSubject(verdict))).toBe(expected);
 });
 
+test.each(['A B', 'a_b', '../x', '-', '*', '>', 'x\u001b[31m'])(
+  'subjects - a filter for %j, which is no name, matches nothing',
+  (text) => {
+    const verdict = { verdictId: 'v', level: 'high', pod: null };
+    const all = [violationSubject('n', 'spoof'), verdictSubject(verdict), responseSubject(response)];
+    const any = [filters.violations(), filters.verdicts(), filters.responses()];
+    const of = [
+      filters.violations({ node: text }),
+      filters.verdicts({ pod: text }),
+      filters.responses({ namespace: text }),
+    ];
+    const matched = (by: readonly string[]) => all.map((subject, index) => isUnder(by[index] as string, subject));
+    expect([matched(any), matched(of)]).toEqual([Array(3).fill(true), Array(3).fill(false)]);
+    expect(of.every((filter) => /^[a-z0-9.*_-]+$/.test(filter) && filter.split('.').length > 5)).toBe(true);
+  },
+);
+
 test('subjects - filters for responses and dead letters', () => {
   expect(isUnder(filters.responses({ action: 'delete', namespace: 'default' }), responseSubject(response))).toBe(true);
   expect(isUnder(filters.responses({ action: 'evict' }), responseSubject(response))).toBe(false);

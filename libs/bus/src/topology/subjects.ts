@@ -138,12 +138,15 @@ export function pushSubject(bucket: string, key: string): string {
   return `${ROOT}.push.${bucket}.${key}`;
 }
 
-/** Subject filters. A field that is not set matches everything. */
+/**
+ * Subject filters. A field that is not set matches everything. A text that is no Kubernetes name, as the body
+ * of a message can have, matches nothing.
+ */
 export const filters = {
-  violations: (by: { node?: string; kind?: ViolationKindToken } = {}): string =>
-    by.node === undefined
-      ? `${ROOT}.violations.*.*.${by.kind ?? '*'}`
-      : `${ROOT}.violations.${partitionOf(by.node)}.${encodeToken(by.node)}.${by.kind ?? '*'}`,
+  violations: ({ node, kind }: { node?: string; kind?: ViolationKindToken } = {}): string => {
+    const partition = node !== undefined && isName(node) ? partitionOf(node) : '*';
+    return `${ROOT}.violations.${partition}.${tokenOrAny(node)}.${kind ?? '*'}`;
+  },
   verdicts: (by: { level?: string; namespace?: string; pod?: string } = {}): string =>
     [ROOT, 'verdicts', by.level ?? '*', tokenOrAny(by.namespace), tokenOrAny(by.pod), '*'].join('.'),
   responses: (by: { action?: string; namespace?: string; pod?: string } = {}): string =>
@@ -154,7 +157,13 @@ export const filters = {
     [ROOT, 'siem', by.format ?? '*', by.className ?? '*', tokenOrAny(by.namespace)].join('.'),
 };
 
-const tokenOrAny = (name: string | undefined): string => (name === undefined ? '*' : encodeToken(name));
+/** A token that encodes no name. */
+const NO_NAME = '-';
+
+function tokenOrAny(name: string | undefined): string {
+  if (name === undefined) return '*';
+  return name === '' || isName(name) ? encodeToken(name) : NO_NAME;
+}
 
 export type ParsedSubject =
   | { what: 'violations'; partition: number; node: string; kind: ViolationKindToken }
