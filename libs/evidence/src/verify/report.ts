@@ -69,6 +69,7 @@ export const LIMITS = [
   'The times are those of the bus. The bus, or its administrator, can have stored other messages before they were hashed into a log.',
   'Without a log, the exporter vouches for the bytes: its key can sign other frames.',
   'Pod lists are those at the time of the export, with the refusals of that time. They are signed by the exporter and are in no log.',
+  'The exporter chose the records. Nothing shows that no frame, dead letter or change of the configuration was left out.',
   'The bundle contains the responses that the exporter read. It does not prove that there were no others.',
 ] as const;
 /** A further limit of a redacted bundle. */
