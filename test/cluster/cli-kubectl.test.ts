@@ -68,6 +68,7 @@ function install(server: KubeHarness['server'], namespace: string, ca: string, p
   reportPod(api, { namespace, name }, podRuns());
 }
 
+let authority: string;
 const harness = () =>
   startKube({
     tokens: Object.entries(USERS).map(([user, allow]) => ({
@@ -80,16 +81,17 @@ const harness = () =>
   });
 
 beforeAll(async () => {
-  const authority = await makeAuthority();
-  const server = await makeServer(authority, [`bailiff-nats.${NAMESPACE}.svc`, 'localhost']);
-  writeFileSync(tls.caFile, authority.certificate);
+  const made = await makeAuthority();
+  authority = made.certificate;
+  const server = await makeServer(made, [`bailiff-nats.${NAMESPACE}.svc`, 'bailiff-nats.tenant.svc', 'localhost']);
+  writeFileSync(tls.caFile, authority);
   writeFileSync(tls.certFile, server.certificate);
   writeFileSync(tls.keyFile, server.key, { mode: 0o600 });
   nats = await startNats({ tls, users: testUsers(['node-a']) });
   await ensureTopology(await nats.connect('admin', { tls: { caFile: tls.caFile } }));
   kube = await harness();
-  install(kube.server, NAMESPACE, authority.certificate, 'password-of-cli');
-  install(kube.server, 'elsewhere', authority.certificate, 'password-of-cli');
+  install(kube.server, NAMESPACE, authority, 'password-of-cli');
+  install(kube.server, 'elsewhere', authority, 'password-of-cli');
 });
 afterAll(async () => {
   await kube?.[Symbol.asyncDispose]();
@@ -147,6 +149,23 @@ describe('kubectl bailiff', () => {
       '',
       expect.stringMatching(/bailiff-nats\.elsewhere\.svc.* not in the cert/),
     ]);
+  });
+
+  it('what a tenant names like Bailiff in its own namespace - is not used, and gets no login', async () => {
+    await using other = await harness();
+    install(other.server, 'tenant', authority, 'password-of-cli');
+    const login = file('login');
+    writeFileSync(login, 'password-of-cli', { mode: 0o600 });
+    const list = (...args: string[]) =>
+      runCli(['config', 'list', ...args], { env: { KUBECONFIG: other.server.kubeconfigPath('admin') } });
+    for (const args of [[], ['--nats-password-file', login]]) {
+      expect(await list('--kubeconfig', other.server.kubeconfigPath('admin'), ...args)).toMatchObject({
+        exitCode: 7,
+        stderr: expect.stringMatching(/namespace bailiff-system has no Service/),
+      });
+    }
+    // The control: the copy works as Bailiff does, for those who name it.
+    expect(await list('--bailiff-namespace', 'tenant')).toMatchObject({ exitCode: 0 });
   });
 
   it('during a rotation, the older of two passwords works too; a wrong one is named', async () => {

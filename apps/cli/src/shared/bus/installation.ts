@@ -21,7 +21,7 @@ import {
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../errors.ts';
 
-/** Names that the chart uses. A cluster has one Bailiff. */
+/** Names of the chart. Only administrators of this namespace write what is trusted below. */
 export const DEFAULT_NAMESPACE = 'bailiff-system';
 const BUS = 'bailiff-nats';
 const OURS = 'app.kubernetes.io/part-of=bailiff';
@@ -34,7 +34,7 @@ export interface ClusterChoice {
   kubeconfig: string;
   /** Empty: the current one. */
   context: string;
-  /** Null: the default one, or the only one that has a bus. */
+  /** Null: the default one. */
   namespace: string | null;
 }
 
@@ -92,24 +92,13 @@ class Finder {
     return this.client.request<T>({ path, query, timeoutMs, signal, attempts: 1 });
   }
 
-  /** The Service of the bus and its namespace. @throws CliError CLI_NOT_FOUND */
-  async service(named: string | null): Promise<{ namespace: string; service: Service | null }> {
-    const namespace = named ?? DEFAULT_NAMESPACE;
-    const service = await nullOn(
-      'KUBE_NOT_FOUND',
-      this.get<Service>(apiPath`/api/v1/namespaces/${namespace}/services/${BUS}`),
-    );
-    if (service || named !== null) return { namespace, service };
-    const query = { labelSelector: OURS, fieldSelector: `metadata.name=${BUS}` };
-    // Without the right to list, the default namespace is the only candidate.
-    const all = await nullOn('KUBE_FORBIDDEN', this.get<KubeList<Service>>('/api/v1/services', query));
-    const [found, ...more] = all?.items ?? [];
-    if (!found) return { namespace, service: null };
-    const names = [found, ...more].map(({ metadata }) => metadata.namespace ?? '');
-    if (more.length === 0) return { namespace: names[0] as string, service: found };
-    throw new CliError('CLI_CONTEXT', `several namespaces have a bus of Bailiff: ${names.join(', ')}`, {
-      remedy: 'select one with --bailiff-namespace',
-    });
+  /**
+   * The Service of the bus; null for a bus outside the cluster. Other namespaces are never searched:
+   * tenants create Services and labels in theirs, and would get the login and choose the answers.
+   */
+  service(namespace: string): Promise<Service | null> {
+    const path = apiPath`/api/v1/namespaces/${namespace}/services/${BUS}`;
+    return nullOn('KUBE_NOT_FOUND', this.get<Service>(path));
   }
 
   /** The address of a bus outside the cluster. @throws CliError CLI_NOT_FOUND */
@@ -182,12 +171,10 @@ export async function findInstallation(choice: ClusterChoice, wanted: Wanted): P
     userAgent: 'bailiff-cli',
   });
   const finder = new Finder(client, wanted);
-  let namespace = choice.namespace ?? DEFAULT_NAMESPACE;
+  const namespace = choice.namespace ?? DEFAULT_NAMESPACE;
   let failure: unknown = null;
   try {
-    const found = await finder.service(choice.namespace);
-    const { service } = found;
-    namespace = found.namespace;
+    const service = await finder.service(namespace);
     const external = service ? null : await finder.externalUrl(namespace);
     const { user } = wanted;
     const [password, ca] = await Promise.all([
