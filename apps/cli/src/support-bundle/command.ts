@@ -17,7 +17,7 @@ import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { safeJson } from '../shared/text/clean.ts';
 import { tar } from './archive.ts';
-import { redact } from './redact.ts';
+import { redact, redactValue } from './redact.ts';
 
 const LOG_LINES = 2_000;
 /** Longest name of a file in the archive, without its folder. */
@@ -30,12 +30,16 @@ Examples:
   tar xzOf report.tar.gz status.json | less       look at it before you send it
 
 It contains names of nodes, namespaces and pods, the configuration with its authors and reasons, and logs. It
-contains no Secret; tokens, keys and passwords in logs are removed by their form.
+contains no Secret. Tokens, keys and passwords in logs and configuration are removed by the name of their
+field and by their form; a password in a sentence is not found.
 
 Exit codes: 0 complete; 7 written, but a part could not be read.
 `;
 
-/** The fields of a pod that a report needs. The environment may have secrets. */
+/** As JSON has it. */
+const plain = (content: unknown): unknown => JSON.parse(JSON.stringify(content));
+
+/** What a report needs of a pod, without its environment. */
 const podState = ({ metadata, spec, status }: Pod) => ({
   name: metadata.name,
   node: spec?.nodeName,
@@ -69,7 +73,8 @@ class Bundle {
       content = { error: message };
       this.isComplete = false;
     }
-    this.files.set(name, redact(typeof content === 'string' ? content : `${safeJson(content, 2)}\n`));
+    const isText = typeof content === 'string';
+    this.files.set(name, isText ? redact(content as string) : `${safeJson(redactValue(plain(content)), 2)}\n`);
   }
 }
 
