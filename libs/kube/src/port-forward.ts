@@ -86,18 +86,22 @@ export function forwardPort(
   onRefused: (answer: Answer) => Error,
 ): Promise<Duplex> {
   const address = `wss://${server.host}${server.pathname === '/' ? '' : server.pathname}${target}`;
-  const options = { handshakeTimeout: timeoutMs, perMessageDeflate: false, followRedirects: false } as const;
+  const options = { perMessageDeflate: false, followRedirects: false } as const;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) throw new KubeError('KUBE_ABORTED', `${what}: aborted`);
     const socket = new WebSocket(address, [PROTOCOL], { agent, headers, ...options });
-    const forget = onAbort(signal, () => {
-      reject(new KubeError('KUBE_ABORTED', `${what}: aborted`));
-      socket.terminate();
-    });
     const fail = (error: Error) => {
       forget();
       reject(error);
       socket.terminate();
+    };
+    // Of the whole handshake: the timeout of `ws` begins again with each byte.
+    const late = () => fail(new KubeError('KUBE_TIMEOUT', `${what}: no response within ${timeoutMs} ms`));
+    const timer = setTimeout(late, timeoutMs);
+    const stay = onAbort(signal, () => fail(new KubeError('KUBE_ABORTED', `${what}: aborted`)));
+    const forget = () => {
+      clearTimeout(timer);
+      stay();
     };
     socket.on('error', (cause) => fail(unreachable(what, cause)));
     socket.on('unexpected-response', (_, response) => {

@@ -11,7 +11,6 @@ declare module 'ws' {
       options: {
         agent: Agent;
         headers: Record<string, string>;
-        handshakeTimeout: number;
         perMessageDeflate: false;
         followRedirects: false;
       },
