@@ -48,6 +48,8 @@ let kube: KubeHarness;
 let nats: TestNats;
 /** Nothing listens in the pod. */
 let refuses = false;
+/** Set: the pod accepts connections here, and sends nothing. */
+let silentPort: number | null = null;
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 /** What the chart creates, in a namespace. */
@@ -77,7 +79,10 @@ const harness = () =>
       ...(allow ? { allow } : {}),
     })),
     logOfPod: ({ name }) => `{"msg":"log of ${name}"}\n{"msg":"refused","password":"hunter22"}\n`,
-    portOfPod: (_pod, port) => ({ host: '127.0.0.1', port: refuses ? 1 : port === 4222 ? nats.port : port }),
+    portOfPod: (_pod, port) => ({
+      host: '127.0.0.1',
+      port: refuses ? 1 : (silentPort ?? (port === 4222 ? nats.port : port)),
+    }),
   });
 
 beforeAll(async () => {
@@ -229,6 +234,25 @@ describe('kubectl bailiff', () => {
     expect(await as('alice', 'config', 'list')).toMatchObject({ exitCode: 0 });
   });
 
+  it('a pod that is silent, and an API server that is - end the command after --timeout', async () => {
+    const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    silentPort = (silent.address() as AddressInfo).port;
+    const list = () =>
+      runCli(['config', 'list', '--timeout', '500ms'], {
+        asPlugin: true,
+        env: { KUBECONFIG: kube.server.kubeconfigPath('alice') },
+      });
+    const startMs = performance.now();
+    expect(await list()).toMatchObject({ exitCode: 7, stderr: expect.stringMatching(/timeout|within|respond/i) });
+    silentPort = null;
+    silent.close();
+    const held = kube.server.faults.inject({ resource: 'services', hold: true });
+    expect(await list()).toMatchObject({ exitCode: 7, stderr: expect.stringMatching(/no response within 500 ms/) });
+    held.release();
+    expect(performance.now() - startMs).toBeLessThan(10_000);
+  });
+
   it.each([
     ['no-login', /secrets "bailiff-bus-cli" is forbidden: User "no-login" cannot get/],
     ['no-forward', /pods "bailiff-nats-0" is forbidden: User "no-forward" cannot get resource "pods\/portforward"/],
@@ -270,6 +294,32 @@ describe('operations', () => {
     expect((await as('alice', 'logs', 'nats', '--since', '10m')).stdout).toContain(line);
     expect((await as('alice', 'logs', 'oracle')).stderr).toMatch(/no pods of oracle/);
     expect(await as('stranger', 'logs')).toMatchObject({ exitCode: 4, stderr: expect.stringMatching(/is forbidden/) });
+  });
+
+  it('logs - a node that is down, or slower than --timeout, does not hide the other logs', async () => {
+    const labels = { 'app.kubernetes.io/part-of': 'bailiff' };
+    const lost = { namespace: NAMESPACE, name: 'bailiff-lost' };
+    const spec = {
+      nodeName: 'node-2',
+      initContainers: [{ name: 'init', image: 'i' }],
+      containers: [{ name: 'main', image: 'i' }],
+    };
+    kube.server.api.create('pods', { metadata: { ...lost, labels }, spec });
+    const log = { resource: 'pods', subresource: 'log', name: lost.name };
+    const message = 'Get "https://10.0.0.9:10250/containerLogs": dial tcp 10.0.0.9:10250: connect: connection refused';
+    kube.server.faults.inject({ ...log, status: 500, message });
+    const held = kube.server.faults.inject({ ...log, hold: true });
+    const run = () =>
+      runCli(['logs', '--timeout', '1s'], { asPlugin: true, env: { KUBECONFIG: kube.server.kubeconfigPath('alice') } });
+    const { exitCode, stdout, stderr } = await run();
+    held.release();
+    expect([exitCode, stdout]).toEqual([7, expect.stringContaining('log of bailiff-nats-0')]);
+    expect(stderr).toMatch(
+      /bailiff-lost init: .*connection refused\nbailiff-lost main: .*no response within 1000 ms\n/,
+    );
+    // The control: the same pod without faults.
+    expect(await run()).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('bailiff-lost init: {') });
+    kube.server.api.delete('pods', lost, { gracePeriodSeconds: 0 });
   });
 
   it('support-bundle - one file of its owner, with everything but secrets; never over another file', async () => {

@@ -10,15 +10,21 @@ export interface Cluster {
   client: KubeClient;
   namespace: string;
   signal: AbortSignal;
+  /** Of one request. */
+  timeoutMs: number;
 }
 
 /** @param part value of the component label; null: all */
-export async function ownPods({ client, namespace, signal }: Cluster, part: string | null): Promise<Pod[]> {
+export async function ownPods({ client, namespace, ...how }: Cluster, part: string | null): Promise<Pod[]> {
   const labelSelector = part === null ? OURS : `${OURS},${COMPONENT}=${part}`;
   const path = apiPath`/api/v1/namespaces/${namespace}/pods`;
-  const { items } = await client.request<KubeList<Pod>>({ path, query: { labelSelector }, signal, attempts: 1 });
+  const { items } = await client.request<KubeList<Pod>>({ path, query: { labelSelector }, ...how, attempts: 1 });
   return (items ?? []).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
 }
+
+/** Init containers too: they end before the others start. */
+export const containersOf = ({ spec }: Pod): string[] =>
+  [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].map(({ name }) => name);
 
 export interface LogRange {
   tail: number;
@@ -28,7 +34,7 @@ export interface LogRange {
 
 /** The end of a container's log. @throws KubeError */
 export function logOf(
-  { client, namespace, signal }: Cluster,
+  { client, namespace, ...how }: Cluster,
   pod: string,
   container: string,
   { tail, sinceMs, previous }: LogRange,
@@ -44,7 +50,7 @@ export function logOf(
     },
     maxBodyBytes: 2 * MAX_LOG_BYTES,
     as: 'text',
-    signal,
+    ...how,
     attempts: 1,
   });
 }

@@ -11,7 +11,7 @@ import type { Pod } from '@bailiff/kube';
 import { judge, STALE_NODE_MS } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
-import { logOf, ownPods } from '../logs/pods.ts';
+import { containersOf, logOf, ownPods } from '../logs/pods.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
@@ -104,14 +104,14 @@ async function collect(session: Session): Promise<Bundle> {
   );
   const { installation } = connection;
   if (!installation) return bundle;
-  const cluster = { ...installation, signal: io.signal };
+  const cluster = { ...installation, signal: io.signal, timeoutMs: bus.timeoutMs };
   let pods: Pod[] = [];
   await bundle.add('pods.json', async () => {
     pods = await ownPods(cluster, null);
     return pods.map(podState);
   });
   for (const pod of pods) {
-    for (const { name: container } of pod.spec?.containers ?? []) {
+    for (const container of containersOf(pod)) {
       const { name } = pod.metadata;
       const range = { tail: LOG_LINES, sinceMs: null, previous: false };
       await bundle.add(`logs/${`${name}-${container}.log`.slice(-NAME_BYTES)}`, () =>

@@ -89,6 +89,8 @@ export class HttpLayer {
     const { handler, faults, logOfPod } = this.#parts;
     if (request.resource === 'pods' && request.subresource === 'log') {
       if (!mayDo(user, request)) throw forbidden(user, request);
+      const fault = faults.take(request, user.user);
+      if (fault !== undefined) await spoil(exchange, fault);
       return this.#send(exchange, 200, logOfPod(request));
     }
     const def = handler.definition(request);
