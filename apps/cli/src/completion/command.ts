@@ -9,19 +9,21 @@ type Shell = (typeof SHELLS)[number];
 
 const BASH = `_bailiff() {
   local IFS=$'\\n'
+  # Bash passes --flag=value as three words.
   COMPREPLY=($(bailiff __complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
   [[ \${COMPREPLY[0]} == *= ]] && compopt -o nospace
 }
 complete -o default -F _bailiff bailiff
 `;
 
+// zsh runs the file at the first completion: the function it defines completes that one too.
 const ZSH = `#compdef bailiff
 _bailiff() {
   local -a candidates
   candidates=(\${(f)"$(bailiff __complete -- "\${(@)words[2,CURRENT]}" 2>/dev/null)"})
   if (( \${#candidates} )); then compadd -- $candidates; else _files; fi
 }
-compdef _bailiff bailiff
+if [[ \${funcstack[1]} == _bailiff ]]; then _bailiff "$@"; else compdef _bailiff bailiff; fi
 `;
 
 const FISH = `function __bailiff_complete

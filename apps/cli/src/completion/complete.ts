@@ -13,17 +13,26 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   '--since': ['10m', '1h', '1d', '7d', 'all'],
 };
 
-/** @param words words after the program's name; the last one is the word at the cursor, and may be empty */
+/**
+ * @param words those after the program's name; the last one is being typed, and may be empty. Of
+ *   --flag=value, bash makes three words, and other shells one
+ */
 export function complete(program: Command, words: readonly string[]): string[] {
   const typed = words.at(-1) ?? '';
   let command = program;
   let awaits: string | null = null;
   for (const word of words.slice(0, -1)) {
+    if (awaits !== null && word === '=') continue;
     if (awaits !== null) awaits = null;
     else if (word.startsWith('-')) awaits = flagWithValue(command, word);
     else command = command.commands.find((one) => one.name() === word) ?? command;
   }
-  if (awaits !== null) return startingWith(VALUES[awaits] ?? [], typed);
+  if (awaits !== null) return startingWith(VALUES[awaits] ?? [], typed === '=' ? '' : typed);
+  const [, flag, value] = /^(--[\w-]+)=(.*)$/.exec(typed) ?? [];
+  if (flag !== undefined && value !== undefined) {
+    const values = VALUES[flagWithValue(command, flag) ?? ''] ?? [];
+    return startingWith(values, value).map((one) => `${flag}=${one}`);
+  }
   if (typed.startsWith('-')) return startingWith(flagsOf(command), typed);
   return startingWith(
     command.commands.map((one) => one.name()).filter((name) => !name.startsWith('__')),
