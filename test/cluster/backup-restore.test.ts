@@ -286,6 +286,12 @@ describe('the file', () => {
     writeFileSync(file('short.tar'), readFileSync(file('whole.tar')).subarray(0, size / 2));
     const short = await cli(nats, 'admin', 'restore', file('short.tar'), '--replace', '--yes');
     expect(short).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('has no manifest.json') });
+    const login = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', file('admin')];
+    const asked = await runCli(['restore', file('whole.tar'), '--replace', ...login], { answers: ['n'] });
+    expect(asked).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringMatching(/of the bus 127\.0\.0\.1:\d+ \(selected by --nats-url\)\?/),
+    });
     // The control: nats-server finds the damage in the middle of a restore, when the others are deleted.
     const source = await nats.connect('admin');
     const chunks: Buffer[] = [];

@@ -72,6 +72,9 @@ export class ArchiveWriter {
   }
 }
 
+/** Four times what a backup has. A hostile file has millions of empty ones. */
+const MAX_ENTRIES = 64;
+
 interface Entry {
   at: number;
   bytes: number;
@@ -92,11 +95,13 @@ export class ArchiveReader implements AsyncDisposable {
   static async open(path: string): Promise<ArchiveReader> {
     const file = await open(path, 'r');
     const refuse = (why: string, cause?: unknown): never => {
-      const remedy = 'use another backup: this one is incomplete or damaged';
+      const remedy = 'use another backup: this one cannot be restored';
       throw new CliError('CLI_USAGE', `${path}: ${why}`, { cause, remedy });
     };
     try {
+      if (!(await file.stat()).isFile()) return refuse('it is not a regular file');
       const entries = await entriesOf(file);
+      if (entries === null) return refuse('it has other files than a backup has');
       const entry = entries.get(MANIFEST);
       if (!entry) return refuse(`it has no ${MANIFEST}`);
       if (entry.bytes > MAX_MANIFEST_BYTES) return refuse(`${MANIFEST} is too large`);
@@ -147,7 +152,8 @@ const damaged = (stream: string) =>
     remedy: 'use another backup; nothing was restored from this one',
   });
 
-async function entriesOf(file: FileHandle): Promise<Map<string, Entry>> {
+/** Null if they are too many, or two have one name: other tools could read the other one. */
+async function entriesOf(file: FileHandle): Promise<Map<string, Entry> | null> {
   const entries = new Map<string, Entry>();
   const { size } = await file.stat();
   const block = Buffer.alloc(BLOCK_BYTES);
@@ -157,6 +163,7 @@ async function entriesOf(file: FileHandle): Promise<Map<string, Entry>> {
     // The end of the file. In an interrupted backup, the manifest is missing.
     if (!header) break;
     at += BLOCK_BYTES;
+    if (entries.has(header.name) || entries.size >= MAX_ENTRIES) return null;
     entries.set(header.name, { at, bytes: header.bytes });
     at += header.bytes + paddingOf(header.bytes);
   }

@@ -36,12 +36,22 @@ const manifest = z.strictObject({
 export type Part = z.infer<typeof part>;
 export type Manifest = z.infer<typeof manifest>;
 
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${MANIFEST} is not JSON`, { cause });
+  }
+}
+
 /** @throws Error that names what is wrong */
 export function parseManifest(text: string): Manifest {
-  const document = JSON.parse(text) as { format?: unknown; version?: unknown };
-  if (document.format !== FORMAT) throw new Error('it is not a backup of Bailiff');
+  const document = parseJson(text) as { format?: unknown; version?: unknown } | null;
+  if (document?.format !== FORMAT) throw new Error('it is not a backup of Bailiff');
   if (document.version !== FORMAT_VERSION)
-    throw new Error(`its format is version ${String(document.version)}; this command reads version ${FORMAT_VERSION}`);
+    throw new Error(
+      `its format is version ${String(document.version)}; this command reads version ${FORMAT_VERSION}, so use that of the Bailiff that made it`,
+    );
   const { success, data, error } = manifest.safeParse(document);
   if (!success) throw new Error(`${MANIFEST} is invalid: ${z.prettifyError(error).replaceAll('\n', ' ')}`);
   for (const { name, config } of data.streams) {

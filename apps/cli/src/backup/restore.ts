@@ -59,8 +59,10 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
       remedy: 'pass --replace to delete them first. Their messages are then lost: back them up before',
     });
   }
-  await confirm(session.io, `Delete ${what}?`, yes);
-  // Reversed: a copy before its bucket, violations before the verdicts that correlators derive from them.
+  const { bus, connection, io } = session;
+  const where = `of the bus ${bus.nc.getServer()} (selected by ${connection.source})`;
+  await confirm(io, `Delete ${what}, ${where}?`, yes);
+  // Copies before their bucket, violations before what correlators derive from them.
   for (const { name } of [...found].reverse()) await session.bus.jsm.streams.delete(name);
 }
 
