@@ -15,6 +15,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'support-bundle',
     'logs',
     'top',
+    'why',
     'console',
     'timeline',
     'explain',

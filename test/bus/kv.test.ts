@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import {
   type Bus,
   ensureTopology,
@@ -24,6 +25,25 @@ test('kv - a value is put, read, overwritten, deleted and created again', async 
   expect(await bucket.get('node-a')).toBeNull();
   expect(await bucket.newest('node-a')).toMatchObject({ revision: tombstone, deleted: true });
   expect(await bucket.create('node-a', 'three')).toBeGreaterThan(tombstone);
+});
+
+test('kv - a read of all keys misses none, while each is written again and again', async () => {
+  await using nats = await startBus();
+  const bucket = openBucket(await nats.connect('admin'), 'bailiff_nodes');
+  const keys = ['node-a', 'node-b', 'node-c'];
+  let reading = true;
+  const writers = keys.map(async (key) => {
+    for (let n = 0; reading; n += 1) {
+      await bucket.put(key, String(n));
+      await setTimeout(2);
+    }
+  });
+  await waitFor(async () => (await bucket.keys()).length === keys.length, { what: 'the first values' });
+  const reads: string[][] = [];
+  for (let n = 0; n < 30; n += 1) reads.push((await bucket.entries()).map(({ key }) => key).sort());
+  reading = false;
+  await Promise.all(writers);
+  expect(reads).toEqual(Array.from({ length: 30 }, () => keys));
 });
 
 test('kv - of two writers with the same revision one is rejected, for a put, a create and a delete', async () => {

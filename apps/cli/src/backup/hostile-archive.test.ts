@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { headerOf, paddingOf } from '../shared/tar.ts';
 import { runCli } from '../testing.ts';
-import { headerOf, paddingOf } from './tar.ts';
 
 let directory: string;
 beforeAll(() => {

@@ -22,6 +22,8 @@ const OPERATION = 'KV-Operation';
 const MSG_ID = 'Nats-Msg-Id';
 /** 0.1 + 0.2 + 0.4 s: more than a replica of a healthy cluster lags behind. */
 const MAX_REREADS = 3;
+/** Keys read behind the end of a read of all. With more, they are written faster than they are read. */
+const MAX_KEYS_BEHIND = 10_000;
 
 export interface KvEntry {
   key: string;
@@ -218,7 +220,8 @@ export class Bucket {
     // A stored subject with wildcards makes nats-server 2.10 deliver other messages twice.
     const keys = new Set<string>();
     await this.readAll('last-per-subject', filter, true, (entry) => {
-      if (!entry.deleted && !entry.injected) keys.add(entry.key);
+      if (entry.deleted || entry.injected) keys.delete(entry.key);
+      else keys.add(entry.key);
     });
     return [...keys].sort();
   }
@@ -230,7 +233,8 @@ export class Bucket {
   async entries(filter = '>', options: { injected?: boolean } = {}): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
     await this.readAll('last-per-subject', filter, false, (entry) => {
-      if (!entry.deleted && (options.injected || !entry.injected)) entries.set(entry.key, entry);
+      if (entry.deleted || (entry.injected && !options.injected)) entries.delete(entry.key);
+      else entries.set(entry.key, entry);
     });
     return [...entries.values()];
   }
@@ -250,16 +254,26 @@ export class Bucket {
     headersOnly: boolean,
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
+    let newest = 0;
+    const take = (entry: KvEntry) => {
+      newest = Math.max(newest, entry.revision);
+      if (isKey(entry.key)) onEntry(entry);
+    };
     await readToEnd(this.bus, this.stream, {
       start,
       filterSubjects: [this.prefix + filter],
       headersOnly,
       silenceMs: this.bus.timeoutMs,
-      onMessage: (message) => {
-        const entry = entryOf(message, this.prefix);
-        if (isKey(entry.key)) onEntry(entry);
-      },
+      onMessage: (message) => take(entryOf(message, this.prefix)),
     });
+    if (start === 'all') return;
+    // A key that was written again meanwhile lies behind the end, and the server's count of what
+    // remains may lag.
+    for (let step = 0; step < MAX_KEYS_BEHIND; step += 1) {
+      const entry = await this.next(newest + 1, filter);
+      if (!entry) return;
+      take(entry);
+    }
   }
 
   /**

@@ -1,5 +1,6 @@
 /**
- * Reads a stream to its end: what it holds when the read begins.
+ * Reads a stream to its end: what it holds when the read begins. Of the newest messages of each
+ * subject, those that replace others meanwhile are read too.
  *
  * Invariants: messages arrive in stream order, each once, none missing. Reading affects no other
  * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
@@ -62,6 +63,8 @@ class Reading {
   readonly #options: ReadToEndOptions;
   readonly #lastSequence: number;
   readonly #start: StartAt;
+  /** Only the newest message of each subject is read. */
+  readonly #isLatest: boolean;
   readonly #fromMicros: number;
   readonly #silenceMs: number;
   readonly #over = new AbortController();
@@ -78,6 +81,7 @@ class Reading {
     this.#options = options;
     this.#lastSequence = lastSequence;
     const { start = 'all' } = options;
+    this.#isLatest = start === 'last-per-subject';
     const isTimed = typeof start === 'object' && 'timeMicros' in start;
     this.#fromMicros = isTimed ? start.timeMicros : 0;
     this.#start = isTimed ? { timeMs: Math.floor(start.timeMicros / 1000) } : start;
@@ -117,7 +121,8 @@ class Reading {
       this.#deadline?.refresh();
       if (this.#isFirst && message.pending >= maxMessages) return this.#finish('too-many');
       this.#isFirst = false;
-      if (message.sequence > this.#lastSequence) this.#reachEnd();
+      // The newest value of a key may be younger than the read: the one that it replaced is gone.
+      if (message.sequence > this.#lastSequence && !this.#isLatest) this.#reachEnd();
       else if (message.timestampMicros > untilMicros) this.#finish('end');
       if (this.#ended !== null) return;
     }
@@ -137,8 +142,9 @@ class Reading {
     this.#afterMessage(message);
   }
 
-  #afterMessage({ sequence }: StreamMessage): void {
-    if (sequence >= this.#lastSequence && !this.#isFollowing) this.#reachEnd();
+  #afterMessage({ sequence, pending }: StreamMessage): void {
+    const isLast = this.#isLatest ? pending === 0 : sequence >= this.#lastSequence;
+    if (isLast && !this.#isFollowing) this.#reachEnd();
   }
 
   #reachEnd(): void {
