@@ -46,6 +46,14 @@ describe('conservation of frames', () => {
     expect(state.base).toBe(800);
   });
 
+  it('limit - frames that are judged and not received hide as many of the same reading, and no later ones', () => {
+    const state = newConservation(0);
+    conserve(state, at(100, 100), BACKLOG);
+    for (let i = 0; i < 3; i++) expect(conserve(state, at(120, 140), BACKLOG)).toBe(0);
+    conserve(state, at(140, 140), BACKLOG);
+    expect(conserve(state, at(140, 140), BACKLOG)).toBe(20);
+  });
+
   it('property - never more than were unjudged, and all of them after a pause', () => {
     const step = fc.record({
       passed: fc.nat(BUSY_FRAMES * 3),

@@ -12,6 +12,8 @@
  *   wait in the kernel's backlog while the interface is busy.
  *
  * Invariant: never more than were unjudged. What a busy interface hides is found when it pauses.
+ * Limit: a frame that is judged and not received hides an unjudged one of the same reading. netkit has
+ * such frames: behind the guard, other programs redirect or drop them, or the receive queue is full.
  */
 
 /** One reading of the counters, in this order. */
