@@ -76,7 +76,7 @@ describe('why', () => {
     );
     expect(text).toContain('Label was done; quarantine was done (until 13:00:00.000); ');
     expect(text).toContain('evict was not done, a guard refused it: the budget of 3 disruptions in 10m is used up; ');
-    expect(text).toMatch(/delete was not done: its policy is a dry run\.$/);
+    expect(text).toMatch(/delete would have been done, but the policy is a dry run\.$/);
     const id = sampleVerdict().verdictId.slice(0, 10);
     expect(nextCommands(facts({ chain }))).toEqual([
       `bailiff explain ${id}`,

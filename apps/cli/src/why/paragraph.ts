@@ -76,8 +76,6 @@ function outcomeText({ response }: ResponseRow, nowMs: number): string {
   switch (phase) {
     case 'succeeded':
       return `${action} was done${why === '' ? '' : ` (${why})`}`;
-    case 'dryrun':
-      return `${action} was not done: its policy is a dry run`;
     case 'refused':
       return `${action} was not done, a guard refused it: ${why}`;
     case 'failed':
@@ -95,7 +93,11 @@ function responsesText({ chain, nowMs, unanswered }: WhyFacts): string {
   if (!chain) return '';
   const outcomes = chain.tasks.map(newestOf).filter((row) => row !== null);
   if (outcomes.length === 0) return `Nothing was done: ${whyNone(chain, unanswered)}.`;
-  const text = outcomes.map((row) => outcomeText(row, nowMs)).join('; ');
+  const isDry = ({ response }: ResponseRow) => response.phase === 'dryrun';
+  const dry = outcomes.filter(isDry).map(({ response }) => response.action);
+  const texts = outcomes.filter((row) => !isDry(row)).map((row) => outcomeText(row, nowMs));
+  if (dry.length > 0) texts.push(`${dry.join(', ')} would have been done, but the policy is a dry run`);
+  const text = texts.join('; ');
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
