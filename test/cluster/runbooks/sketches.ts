@@ -42,6 +42,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'ss -tn sport = :9464': NODE,
   'find /proc/[0-9]*/fd -lname anon_inode:inotify 2>/dev/null | cut -d/ -f3 | sort | uniq -c | sort -n': NODE,
   'nsenter -t PID -n ip -d link': NODE,
+  'nsenter -t PID -n bpftool net': NODE,
   'bpftool net show': NODE,
   'chronyc tracking': NODE,
   'rmmod ifb': NODE,
