@@ -172,7 +172,7 @@ export async function exportRecords(
     });
   const isOurs = (node: string | null) => nodes === null || (node !== null && nodes.includes(node));
   await read('CONFIG_LOG', {}, () => true);
-  await read('KV_bailiff_pods', {}, ({ subject }) => {
+  await read('KV_bailiff_pods', { start: 'last-per-subject' }, ({ subject }) => {
     const key = subject.slice(PODS_PREFIX.length);
     return key === CLUSTER_KEY || isOurs(decodeToken(key));
   });

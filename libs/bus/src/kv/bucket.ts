@@ -22,8 +22,6 @@ const OPERATION = 'KV-Operation';
 const MSG_ID = 'Nats-Msg-Id';
 /** 0.1 + 0.2 + 0.4 s: more than a replica of a healthy cluster lags behind. */
 const MAX_REREADS = 3;
-/** Keys read behind the end of a read of all. With more, they are written faster than they are read. */
-const MAX_KEYS_BEHIND = 10_000;
 
 export interface KvEntry {
   key: string;
@@ -254,26 +252,16 @@ export class Bucket {
     headersOnly: boolean,
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
-    let newest = 0;
-    const take = (entry: KvEntry) => {
-      newest = Math.max(newest, entry.revision);
-      if (isKey(entry.key)) onEntry(entry);
-    };
     await readToEnd(this.bus, this.stream, {
       start,
       filterSubjects: [this.prefix + filter],
       headersOnly,
       silenceMs: this.bus.timeoutMs,
-      onMessage: (message) => take(entryOf(message, this.prefix)),
+      onMessage: (message) => {
+        const entry = entryOf(message, this.prefix);
+        if (isKey(entry.key)) onEntry(entry);
+      },
     });
-    if (start === 'all') return;
-    // A key that was written again meanwhile lies behind the end, and the server's count of what
-    // remains may lag.
-    for (let step = 0; step < MAX_KEYS_BEHIND; step += 1) {
-      const entry = await this.next(newest + 1, filter);
-      if (!entry) return;
-      take(entry);
-    }
   }
 
   /**

@@ -9,12 +9,18 @@
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
-import { type StreamMessage, streamInfo } from './direct.ts';
+import { getNextMessage, type StreamMessage, streamInfo } from './direct.ts';
 import { consumeOrdered } from './ordered.ts';
 import type { StartAt } from './ordered-options.ts';
 
 /** Half a minute of reading for frames of violations, and 2.5 GB if every frame were full. */
 export const MAX_MESSAGES = 100_000;
+
+/**
+ * Subjects that are read behind the end of a read of the newest messages. With more, they are written
+ * faster than they are read.
+ */
+const MAX_BEHIND = 10_000;
 
 type StreamState = Awaited<ReturnType<typeof streamInfo>>['state'];
 
@@ -71,6 +77,8 @@ class Reading {
   #deadline: NodeJS.Timeout | undefined;
   #silent: BusError | null = null;
   #ended: ReadEnd | null = null;
+  /** The newest sequence that was passed on. */
+  #newest = 0;
   #isFirst = true;
   #isBusy = false;
   #isFollowing = false;
@@ -108,9 +116,29 @@ class Reading {
       clearTimeout(this.#deadline);
     }
     if (this.#silent) throw this.#silent;
+    if (this.#ended === 'end' && this.#isLatest) return this.#readBehind();
     if (this.#ended) return this.#ended;
     if (this.#options.onFollow) return 'aborted';
     throw signal?.reason as Error;
+  }
+
+  /**
+   * A subject that is written again meanwhile lies behind the end, because the stream has no longer
+   * the message that the server would deliver, and its count of what remains may lag.
+   */
+  async #readBehind(): Promise<ReadEnd> {
+    const { filterSubjects: [filter = '>'] = [], onMessage, signal } = this.#options;
+    let end: ReadEnd = 'end';
+    for (let step = 0; step < MAX_BEHIND && end === 'end'; step += 1) {
+      const message = await getNextMessage(this.#bus, this.#stream, this.#newest + 1, filter);
+      signal?.throwIfAborted();
+      if (!message) break;
+      this.#newest = message.sequence;
+      await onMessage(message, () => {
+        end = 'stopped';
+      });
+    }
+    return end;
   }
 
   #onMessage(message: StreamMessage): void | Promise<void> {
@@ -127,6 +155,7 @@ class Reading {
       if (this.#ended !== null) return;
     }
     if (message.timestampMicros < this.#fromMicros) return this.#afterMessage(message);
+    this.#newest = message.sequence;
     const done = this.#options.onMessage(message, () => this.#finish('stopped'));
     if (done instanceof Promise) return this.#whenDone(message, done);
     this.#afterMessage(message);

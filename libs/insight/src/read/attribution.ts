@@ -18,6 +18,8 @@ export async function readInventory(
   // As in the correlator: a bucket younger than the violations was recreated.
   if (microsOf(lists.created) > microsOf(violations.created)) inventory.bucketCreatedAt(microsOf(lists.created));
   await readToEnd(bus, PODS_STREAM, {
+    // A list that is replaced meanwhile is read in its new form.
+    start: 'last-per-subject',
     onMessage: (message) => {
       const list = podListOf(message);
       if (list && inventory.apply(list) === null) onList(list.node, list.json);
