@@ -289,6 +289,7 @@ s.sendto(b'${one}', ('${GROUP}', 7001)); s.sendto(b'${two}', ('${RECEIVER.ipv4}'
   it('queries that say they are later fragments - the bridge reads no offset', async () => {
     const later = (group: string, destination: string) => igmpQuery(group, destination, 64);
     const hasGroup = async () => (await groups(node.pods.receiver)).includes(GROUP);
+    await waitFor(async () => (await hasGroup()) && (await hears()), { what: 'the member to be known' });
     {
       await using guarded = await node.guard(node.pods.attacker);
       await send([later('0.0.0.0', '224.0.0.1'), later(GROUP, '239.9.9.9')]);
@@ -298,10 +299,13 @@ s.sendto(b'${one}', ('${GROUP}', 7001)); s.sendto(b'${two}', ('${RECEIVER.ipv4}'
     await send([later('0.0.0.0', '224.0.0.1')]);
     const forgets = async () => {
       await send([later(GROUP, '239.9.9.9')]);
-      return hasGroup();
+      return (await hasGroup()) || (await hears());
     };
-    await waitFor(forgets, { what: 'control: the bridge forgets the member', until: (known) => !known });
-    expect(await hears(), 'control: the member is cut off').toBe(false);
+    // The general query makes it report again, and a report that was on its way is forgotten with the next try.
+    await waitFor(forgets, {
+      what: 'control: the bridge forgets the member, which is cut off',
+      until: (known) => !known,
+    });
   });
 
   it.each([
