@@ -4,8 +4,9 @@
  *
  * Invariants: messages arrive in stream order, each once, none missing. Reading affects no other
  * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
- * memory, and a silence: a server that delivers nothing for `silenceMs`, and does not report the
- * end, is an error. While onMessage is pending (a pager at the end of a pipe), nothing is silence.
+ * memory, and the subjects if only the newest message of each is read; and a silence: a server that
+ * delivers nothing for `silenceMs`, and does not report the end, is an error. While onMessage is
+ * pending (a pager at the end of a pipe), nothing is silence.
  */
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
@@ -16,11 +17,8 @@ import type { StartAt } from './ordered-options.ts';
 /** Half a minute of reading for frames of violations, and 2.5 GB if every frame were full. */
 export const MAX_MESSAGES = 100_000;
 
-/**
- * Subjects that are read behind the end of a read of the newest messages. With more, they are written
- * faster than they are read.
- */
-const MAX_BEHIND = 10_000;
+/** Messages that are read behind the end of a read of the newest ones, one by one. */
+const MAX_BEHIND = 1_000;
 
 type StreamState = Awaited<ReturnType<typeof streamInfo>>['state'];
 
@@ -53,14 +51,9 @@ export async function readToEnd(bus: Bus, stream: string, options: ReadToEndOpti
   return readState(bus, stream, options, (await streamInfo(bus, stream)).state);
 }
 
-async function readState(
-  bus: Bus,
-  stream: string,
-  options: ReadToEndOptions,
-  { messages, last_seq: lastSequence }: StreamState,
-): Promise<ReadEnd> {
-  if (messages === 0 && !options.onFollow) return 'end';
-  return new Reading(bus, stream, options, lastSequence).run();
+async function readState(bus: Bus, stream: string, options: ReadToEndOptions, state: StreamState): Promise<ReadEnd> {
+  if (state.messages === 0 && !options.onFollow) return 'end';
+  return new Reading(bus, stream, options, state).run();
 }
 
 class Reading {
@@ -69,8 +62,10 @@ class Reading {
   readonly #options: ReadToEndOptions;
   readonly #lastSequence: number;
   readonly #start: StartAt;
-  /** Only the newest message of each subject is read. */
-  readonly #isLatest: boolean;
+  /** Subjects that were passed on, if only the newest message of each is read; else null. */
+  readonly #subjects: Set<string> | null;
+  /** Subjects of the whole stream when the read began. */
+  readonly #subjectCount: number;
   readonly #fromMicros: number;
   readonly #silenceMs: number;
   readonly #over = new AbortController();
@@ -83,13 +78,14 @@ class Reading {
   #isBusy = false;
   #isFollowing = false;
 
-  constructor(bus: Bus, stream: string, options: ReadToEndOptions, lastSequence: number) {
+  constructor(bus: Bus, stream: string, options: ReadToEndOptions, state: StreamState) {
     this.#bus = bus;
     this.#stream = stream;
     this.#options = options;
-    this.#lastSequence = lastSequence;
+    this.#lastSequence = state.last_seq;
+    this.#subjectCount = state.num_subjects ?? Number.POSITIVE_INFINITY;
     const { start = 'all' } = options;
-    this.#isLatest = start === 'last-per-subject';
+    this.#subjects = start === 'last-per-subject' ? new Set() : null;
     const isTimed = typeof start === 'object' && 'timeMicros' in start;
     this.#fromMicros = isTimed ? start.timeMicros : 0;
     this.#start = isTimed ? { timeMs: Math.floor(start.timeMicros / 1000) } : start;
@@ -116,7 +112,7 @@ class Reading {
       clearTimeout(this.#deadline);
     }
     if (this.#silent) throw this.#silent;
-    if (this.#ended === 'end' && this.#isLatest) return this.#readBehind();
+    if (this.#ended === 'end' && this.#subjects) return this.#readBehind(this.#subjects);
     if (this.#ended) return this.#ended;
     if (this.#options.onFollow) return 'aborted';
     throw signal?.reason as Error;
@@ -124,16 +120,17 @@ class Reading {
 
   /**
    * A subject that is written again meanwhile lies behind the end, because the stream has no longer
-   * the message that the server would deliver, and its count of what remains may lag.
+   * the message that the server would deliver, and its count of what remains may lag. Ends when each
+   * subject was read: whoever writes one without pause does not prolong it.
    */
-  async #readBehind(): Promise<ReadEnd> {
+  async #readBehind(subjects: Set<string>): Promise<ReadEnd> {
     const { filterSubjects: [filter = '>'] = [], onMessage, signal } = this.#options;
     let end: ReadEnd = 'end';
-    for (let step = 0; step < MAX_BEHIND && end === 'end'; step += 1) {
+    for (let step = 0; step < MAX_BEHIND && end === 'end' && subjects.size < this.#subjectCount; step += 1) {
       const message = await getNextMessage(this.#bus, this.#stream, this.#newest + 1, filter);
       signal?.throwIfAborted();
       if (!message) break;
-      this.#newest = message.sequence;
+      this.#passed(message);
       await onMessage(message, () => {
         end = 'stopped';
       });
@@ -150,15 +147,20 @@ class Reading {
       if (this.#isFirst && message.pending >= maxMessages) return this.#finish('too-many');
       this.#isFirst = false;
       // The newest value of a key may be younger than the read: the one that it replaced is gone.
-      if (message.sequence > this.#lastSequence && !this.#isLatest) this.#reachEnd();
+      if (message.sequence > this.#lastSequence && !this.#subjects) this.#reachEnd();
       else if (message.timestampMicros > untilMicros) this.#finish('end');
       if (this.#ended !== null) return;
     }
     if (message.timestampMicros < this.#fromMicros) return this.#afterMessage(message);
-    this.#newest = message.sequence;
+    this.#passed(message);
     const done = this.#options.onMessage(message, () => this.#finish('stopped'));
     if (done instanceof Promise) return this.#whenDone(message, done);
     this.#afterMessage(message);
+  }
+
+  #passed({ sequence, subject }: StreamMessage): void {
+    this.#newest = sequence;
+    this.#subjects?.add(subject);
   }
 
   async #whenDone(message: StreamMessage, work: Promise<void>): Promise<void> {
@@ -172,7 +174,7 @@ class Reading {
   }
 
   #afterMessage({ sequence, pending }: StreamMessage): void {
-    const isLast = this.#isLatest ? pending === 0 : sequence >= this.#lastSequence;
+    const isLast = this.#subjects ? pending === 0 : sequence >= this.#lastSequence;
     if (isLast && !this.#isFollowing) this.#reachEnd();
   }
 
