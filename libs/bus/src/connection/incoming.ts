@@ -65,17 +65,17 @@ export class HeaderBlock {
 
   /** First value of a header; empty if it is absent or the block is not readable. */
   get(name: string): string {
-    const line = `${LINE_END}${name}:`;
-    const start = this.#lines?.indexOf(line) ?? -1;
-    if (this.#lines === null || start < 0) return '';
-    const end = this.#lines.indexOf(LINE_END, start + line.length);
-    return this.#lines.slice(start + line.length, end).trim();
+    return this.#value(name, 'indexOf');
   }
 
   /** Last value of a header that the server appends; empty as in `get`. */
   last(name: string): string {
+    return this.#value(name, 'lastIndexOf');
+  }
+
+  #value(name: string, find: 'indexOf' | 'lastIndexOf'): string {
     const line = `${LINE_END}${name}:`;
-    const start = this.#lines?.lastIndexOf(line) ?? -1;
+    const start = this.#lines?.[find](line) ?? -1;
     if (this.#lines === null || start < 0) return '';
     const end = this.#lines.indexOf(LINE_END, start + line.length);
     return this.#lines.slice(start + line.length, end).trim();
