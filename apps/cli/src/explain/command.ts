@@ -14,17 +14,15 @@ import {
   responseJson,
   restText,
   verdictJson,
-  verdictsOfPod,
-  violationsOfPod,
 } from '@bailiff/insight';
-import { correlatorProblem, shortList, unansweredReason } from '@bailiff/response';
+import { correlatorProblem, unansweredReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
-import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { problemLines } from '../status/render.ts';
+import { noteLimits, readPod } from './read-pod.ts';
 import { otherVerdicts, renderChain, renderSummary } from './render.ts';
 
 interface Options {
@@ -39,8 +37,6 @@ const DEFAULT_SINCE = '1d';
 const MAX_CHAINS = 50;
 /** Groups of violations shown. */
 const MAX_GROUPS_SHOWN = 50;
-/** Uids named in one line. */
-const MAX_NAMED = 8;
 
 const EXAMPLES = `
 Examples:
@@ -65,21 +61,10 @@ async function explainVerdict(session: Session, prefix: string, json: boolean): 
 
 async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<number> {
   const { out, io } = session;
-  const sinceMs = parseWhen(since, io.nowMs(), '--since');
-  const services = await readServices(session);
-  const [seen, verdicts] = await Promise.all([
-    violationsOfPod(session, pod, sinceMs),
-    verdictsOfPod(session, pod, sinceMs),
-  ]);
+  const { services, seen, verdicts } = await readPod(session, pod, since);
   const shown = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
   const chains = [];
   for (const verdict of shown) chains.push(await readChain(session, verdict));
-  for (const line of seen.refused.lines()) out.note(line);
-  if (seen.tally.groups().length === 0 && verdicts.length === 0) {
-    throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
-      remedy: 'check the name, extend the range with --since, or see `bailiff status`',
-    });
-  }
   if (options.json) {
     out.json({
       pod: seen.pod ?? verdicts[0]?.verdict.pod ?? null,
@@ -93,8 +78,7 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
   }
   const render = { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) };
   const outage = services && correlatorProblem(services);
-  if (seen.uids.size > 1) out.note(`"${pod.text}" selects several pods: ${shortList([...seen.uids], MAX_NAMED)}`);
-  if (seen.cut) out.note('only the newest violations were read: there are too many');
+  noteLimits(session, pod, seen);
   const groups = seen.tally.groups();
   if (groups.length > 0) {
     out.line(out.paint(`Violations since ${since}`, 'bold'));

@@ -1,9 +1,9 @@
 /** `bailiff why`: a pod's case in one paragraph, and the next three commands. */
-import { readChain, readServices, verdictsOfPod, violationsOfPod } from '@bailiff/insight';
-import { correlatorProblem, shortList, unansweredReason } from '@bailiff/response';
+import { readChain } from '@bailiff/insight';
+import { correlatorProblem, unansweredReason } from '@bailiff/response';
 import type { Command } from 'commander';
+import { noteLimits, readPod } from '../explain/read-pod.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
-import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
@@ -17,9 +17,6 @@ Examples:
 Only counts and records of the bus are used. \`bailiff explain\` shows the evidence itself.
 `;
 
-/** Uids named in one line. */
-const MAX_NAMED = 8;
-
 interface Options {
   namespace?: string;
   since: string;
@@ -27,26 +24,13 @@ interface Options {
 }
 
 async function factsOf(session: Session, what: string, { since, namespace }: Options): Promise<WhyFacts> {
-  const { io, out } = session;
   const pod = parsePod(what, 'pod', namespace);
-  const sinceMs = parseWhen(since, io.nowMs(), '--since');
-  const [services, seen, verdicts] = await Promise.all([
-    readServices(session),
-    violationsOfPod(session, pod, sinceMs),
-    verdictsOfPod(session, pod, sinceMs),
-  ]);
-  for (const line of seen.refused.lines()) out.note(line);
-  const groups = seen.tally.groups();
+  const { services, seen, verdicts } = await readPod(session, pod, since);
+  noteLimits(session, pod, seen);
   const [newest] = verdicts;
-  if (groups.length === 0 && !newest) {
-    throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
-      remedy: 'check the name, extend the range with --since, or see `bailiff status`',
-    });
-  }
-  if (seen.uids.size > 1) out.note(`"${pod.text}" selects several pods: ${shortList([...seen.uids], MAX_NAMED)}`);
-  if (seen.cut) out.note('only the newest violations were read: there are too many');
   return {
-    ...{ pod: pod.text, since, nowMs: io.nowMs(), groups, earlierVerdicts: Math.max(0, verdicts.length - 1) },
+    ...{ pod: pod.text, since, nowMs: session.io.nowMs() },
+    ...{ groups: seen.tally.groups(), earlierVerdicts: Math.max(0, verdicts.length - 1) },
     chain: newest ? await readChain(session, newest) : null,
     outage: (services && correlatorProblem(services)?.text) ?? '',
     unanswered: unansweredReason(services),
