@@ -5,8 +5,10 @@ export {
   leafOf,
   makeRecord,
   redact,
+  SCHEMAS,
   type SensitiveClass,
   type SensitiveRange,
+  STREAMS,
   type StoredMessage,
 } from './format/record.ts';
 export { hasFingerprint } from './format/schema-text.ts';

@@ -37,8 +37,10 @@ import {
   LOGGED_STREAMS,
   makeRecord,
   redact,
+  SCHEMAS,
   type SensitiveClass,
   type SensitiveRange,
+  STREAMS,
   type StoredMessage,
   sensitiveRanges,
 } from '@bailiff/evidence';
@@ -56,7 +58,6 @@ import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import type { LogReader } from './log-files.ts';
 
-const STREAMS = ['CONFIG_LOG', 'KV_bailiff_pods', 'DEAD_LETTERS', 'VERDICTS', 'VIOLATIONS', 'RESPONSES'] as const;
 /** Streams of Avro messages. */
 const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);
 /** Limit of remembered fingerprints. A fleet writes three types of messages, in a few versions. */
@@ -90,7 +91,7 @@ export async function planExport(session: Session, row: VerdictRow): Promise<Pla
   const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
   const created = Object.fromEntries([
     // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
-    ['KV_bailiff_schemas', 0],
+    [SCHEMAS, 0],
     ...infos.map((info): [string, number] => [info.config.name, microsOf(info.created)]),
   ]);
   const ends = infos.map(({ config, state }) => [config.name, { first: state.first_seq, last: state.last_seq }]);
@@ -235,7 +236,7 @@ class SchemaRecords {
     if (this.#texts.size < MAX_SCHEMAS) this.#texts.set(fingerprint, text);
     if (text !== null) {
       const subject = `$KV.${SCHEMAS_BUCKET}.${schemaKey(fingerprint)}`;
-      const place = { stream: 'KV_bailiff_schemas', sequence, storedAtMicros: 0, subject };
+      const place = { stream: SCHEMAS, sequence, storedAtMicros: 0, subject };
       this.#write({ ...place, headers: undefined, data: Buffer.from(text) });
     }
     return text;

@@ -124,13 +124,19 @@ export class LogReader {
   protected cutPlaces(name: string): void {
     let places = this.#places(name);
     while (places > 0 && this.#placeAt(name, places - 1).index >= this.size) places--;
-    ftruncateSync(this.file(name), places * PLACE_BYTES);
+    truncate(this.file(name), places * PLACE_BYTES);
   }
 
   close(): void {
     for (const file of this.#files.values()) closeSync(file);
     this.#files.clear();
   }
+}
+
+/** On disk before the next head, which may cover the number of an entry that was cut off. */
+function truncate(file: number, length: number): void {
+  ftruncateSync(file, length);
+  fdatasyncSync(file);
 }
 
 const indexName = (stream: string, createdMicros: number): string => `index-${stream}-${createdMicros}`;
@@ -148,7 +154,7 @@ export class LogWriter extends LogReader {
       const length = Math.floor(this.size / TILE_HASHES ** level) * HASH_BYTES;
       const file = this.#begin(`hashes-${level}`);
       if (fstatSync(file).size < length) this.read(`hashes-${level}`, 0, length);
-      ftruncateSync(file, length);
+      truncate(file, length);
     }
     for (const name of readdirSync(directory)) if (name.startsWith('index-')) this.cutPlaces(name);
   }
@@ -185,6 +191,7 @@ export class LogWriter extends LogReader {
       });
     }
     writeSync(file, Buffer.concat(this.#added.get(name) ?? []));
+    fdatasyncSync(file);
     this.#added.delete(name);
   }
 
@@ -205,7 +212,6 @@ export class LogWriter extends LogReader {
     }
     const places = [...this.#added.keys()];
     for (const name of places) this.#write(name, null);
-    for (const name of readdirSync(this.directory)) if (name !== HEAD) fdatasyncSync(this.#begin(name));
     this.size = size;
     this.#open = 0;
     this.note = sign(size);
