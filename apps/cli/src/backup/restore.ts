@@ -63,7 +63,7 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
   const where = `of the bus ${bus.nc.getServer()} (selected by ${connection.source})`;
   await confirm(io, `Delete ${what}, ${where}?`, yes);
   // Copies before their bucket, violations before what correlators derive from them.
-  for (const { name } of [...found].reverse()) await session.bus.jsm.streams.delete(name);
+  for (const { name } of [...found].reverse()) await bus.jsm.streams.delete(name);
 }
 
 /** @throws CliError CLI_USAGE for more than a single server can hold */

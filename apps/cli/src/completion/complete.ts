@@ -1,15 +1,17 @@
 /** Candidates for the word at the cursor, from the commands and flags that commander knows. Pure. */
 
-import { LEVELS, VECTORS } from '@bailiff/policy';
+import { EVENT_KINDS } from '@bailiff/insight';
+import { LEVELS, PACKET_ACTIONS, VECTORS } from '@bailiff/policy';
 import type { Command } from 'commander';
+import { FORMATS } from '../shared/output.ts';
 
 /** Values of flags that are the same in every command. */
 const VALUES: Readonly<Record<string, readonly string[]>> = {
-  '--output': ['json', 'jsonpath=', 'name', 'table', 'wide', 'yaml'],
+  '--output': FORMATS,
   '--level': LEVELS,
   '--vector': VECTORS,
-  '--action': ['audit', 'drop'],
-  '--kind': ['gap', 'lsm', 'spoof'],
+  '--action': PACKET_ACTIONS,
+  '--kind': EVENT_KINDS,
   '--since': ['10m', '1h', '1d', '7d', 'all'],
 };
 

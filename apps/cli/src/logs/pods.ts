@@ -1,7 +1,7 @@
 /** Bailiff's own pods in a cluster, and their logs. */
 import { apiPath, type KubeClient, type KubeList, type Pod } from '@bailiff/kube';
+import { OURS } from '../shared/bus/installation.ts';
 
-const OURS = 'app.kubernetes.io/part-of=bailiff';
 const COMPONENT = 'app.kubernetes.io/component';
 /** Of one container. */
 export const MAX_LOG_BYTES = 8 * 1024 * 1024;

@@ -20,6 +20,8 @@ export interface Format {
 }
 
 export const TABLE: Format = { isWide: false, print: null };
+/** Values of --output, or how they begin. */
+export const FORMATS: readonly string[] = [...WORDS, PREFIX];
 export const OUTPUT_HELP = `${WORDS.join(', ')} or ${PREFIX}<template>`;
 
 /** @throws CliError CLI_USAGE */

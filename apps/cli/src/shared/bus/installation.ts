@@ -24,7 +24,8 @@ import { CliError } from '../errors.ts';
 /** Names of the chart. Only administrators of this namespace write what is trusted below. */
 export const DEFAULT_NAMESPACE = 'bailiff-system';
 const BUS = 'bailiff-nats';
-const OURS = 'app.kubernetes.io/part-of=bailiff';
+/** Label of all objects of Bailiff. */
+export const OURS = 'app.kubernetes.io/part-of=bailiff';
 const OPERATOR_ROLE = 'bailiff-operator';
 /** Secrets with the CA: that of the chart, or the certificate that cert-manager issued. */
 const CA_SECRETS = ['bailiff-bus-ca', 'bailiff-nats-tls'] as const;
