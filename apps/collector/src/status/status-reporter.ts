@@ -77,7 +77,7 @@ export class StatusReporter {
     const { registry, runtime, bus } = this.#parts;
     const losses = this.#losses();
     const repaired = runtime.repaired();
-    return readingsOf(this.#status(), { states: countByState(registry), losses, repaired, totals: bus.totals });
+    return readingsOf(this.#status(losses), { states: countByState(registry), losses, repaired, totals: bus.totals });
   }
 
   /** Cumulative. */
@@ -87,7 +87,7 @@ export class StatusReporter {
 
   /** Publishes the status. */
   report(): void {
-    this.#parts.bus.putStatus(this.#status());
+    this.#parts.bus.putStatus(this.#status(this.#losses()));
   }
 
   #podEnds(): Set<number> | null {
@@ -105,7 +105,8 @@ export class StatusReporter {
     return unlisted.slice(0, MAX_UNLISTED);
   }
 
-  #status(): NodeStatus {
+  /** @param losses as #losses */
+  #status(losses: Record<string, number>): NodeStatus {
     const { ctx, bootId, object, registry, network, desired, receiver, runtime, cni, bus, moment } = this.#parts;
     return nodeStatus({
       nodeName: ctx.config.nodeName,
@@ -127,7 +128,7 @@ export class StatusReporter {
       moment: moment(),
       bus: bus.counts,
       spoofRevision: receiver.spoofRevision,
-      recent: this.#recent.observe({ ...this.#losses(), ...unjudgedCounts(registry) }, ctx.clock.monotonicMs()),
+      recent: this.#recent.observe({ ...losses, ...unjudgedCounts(registry) }, ctx.clock.monotonicMs()),
     });
   }
 }

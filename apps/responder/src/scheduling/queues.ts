@@ -144,8 +144,8 @@ export class Queues {
 
   /** Why Redis refused the newest jobs although it is connected; empty if it did not. */
   get refusal(): string {
-    if (this.#refusal && performance.now() - this.#refusal.atMs > REFUSAL_MS) this.#refusal = null;
-    return this.#refusal?.error.message ?? '';
+    const refusal = this.#refusal;
+    return refusal && performance.now() - refusal.atMs <= REFUSAL_MS ? refusal.error.message : '';
   }
 
   /** Adds jobs; existing ones do not change. Rejects if Redis does not accept them in time. */
