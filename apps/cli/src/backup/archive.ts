@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CliError } from '../shared/errors.ts';
+import { createFile } from '../shared/new-file.ts';
 import { BLOCK_BYTES, headerOf, paddingOf, parseHeader } from '../shared/tar.ts';
 import { fileOf, MANIFEST, MAX_MANIFEST_BYTES, type Manifest, type Part, parseManifest } from './manifest.ts';
 
@@ -25,12 +26,7 @@ export class ArchiveWriter {
 
   /** @throws CliError CLI_USAGE if the file exists */
   static async create(path: string): Promise<ArchiveWriter> {
-    try {
-      return new ArchiveWriter(await open(path, 'wx', 0o600));
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
-      throw new CliError('CLI_USAGE', `${path} exists`, { cause, remedy: 'name another file, or delete it' });
-    }
+    return new ArchiveWriter(await createFile(path));
   }
 
   /** Adds one file. `fill` calls `write` for each piece, in order. */

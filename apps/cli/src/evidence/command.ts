@@ -4,7 +4,7 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import {
   BundleWriter,
@@ -21,6 +21,7 @@ import {
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { createFile } from '../shared/new-file.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { Progress } from '../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';
@@ -99,13 +100,12 @@ async function exportTo(
   const { io } = session;
   const row = await verdictById(session, prefix);
   const plan = await planExport(session, row);
-  const out = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+  const out = (await createFile(file)).createWriteStream();
   const written = finished(out);
   written.catch(() => undefined);
   const progress = new Progress(io, 'frames');
   let frames = 0;
   try {
-    await once(out, 'open');
     const writer = new BundleWriter(plan.header, (line) => out.write(`${line}\n`));
     const drained = async () => {
       if (out.writableNeedDrain) await Promise.race([once(out, 'drain'), written]);
@@ -117,9 +117,6 @@ async function exportTo(
     await written;
   } catch (error) {
     out.destroy();
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') {
-      throw new CliError('CLI_USAGE', `${file} exists`, { cause: error, remedy: 'choose another file with --out' });
-    }
     rmSync(file, { force: true });
     throw error;
   } finally {

@@ -3,7 +3,6 @@
  * the pods and logs of Bailiff. It reads no Secret, and removes text that looks like one (redact.ts). For
  * a part that cannot be read, the file has the error.
  */
-import { writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { openBucket, storedConfig } from '@bailiff/bus';
 import { readFacts } from '@bailiff/insight';
@@ -12,8 +11,8 @@ import { judge, STALE_NODE_MS } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { containersOf, logOf, ownPods } from '../logs/pods.ts';
-import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { createFile } from '../shared/new-file.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { safeJson } from '../shared/text/clean.ts';
 import { tar } from './archive.ts';
@@ -124,14 +123,8 @@ async function collect(session: Session): Promise<Bundle> {
 
 async function write(session: Session, file: string): Promise<number> {
   const { files, isComplete } = await collect(session);
-  const nowMs = session.io.nowMs();
-  try {
-    // Never overwrites a file. Only its owner can read it.
-    writeFileSync(file, gzipSync(tar(files, nowMs)), { mode: 0o600, flag: 'wx' });
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
-    throw new CliError('CLI_STATE', `${file} exists`, { cause, remedy: 'name another file with --out' });
-  }
+  const out = await createFile(file);
+  await out.writeFile(gzipSync(tar(files, session.io.nowMs()))).finally(() => out.close());
   session.out.line(file);
   return isComplete ? EXIT.ok : EXIT.dependencyUnreachable;
 }
