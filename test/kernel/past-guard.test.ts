@@ -4,7 +4,7 @@ import { release } from 'node:os';
 import type { LinkRecord } from '@bailiff/bpf';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { framesPastGuard } from '../../apps/collector/src/interfaces/past-guard.ts';
+import { framesPastGuard } from '../../apps/collector/src/packets/subjects/past-guard.ts';
 import { datagram } from './harness/ipv4.ts';
 import { ATTACKER, TestNode } from './harness/node.ts';
 import { foreignObject } from './harness/processes.ts';

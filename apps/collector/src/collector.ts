@@ -18,14 +18,14 @@ import { ConfigReceiver } from './desired/config-receiver.ts';
 import { DesiredState } from './desired/desired-state.ts';
 import { DocumentCache } from './desired/document-cache.ts';
 import { addReadings, makeCounters } from './metrics.ts';
-import { NetworkEngine } from './network-engine.ts';
 import { DetachWatch } from './offline/detach-watch.ts';
+import { createRuntime } from './operations/create-runtime.ts';
+import { NetworkEngine } from './packets/engine.ts';
 import { readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
 import { Signal } from './process/signal.ts';
 import { BusLink } from './publishing/bus-link.ts';
 import { frameSequences } from './publishing/frame-sequence.ts';
-import { createRuntime } from './runtime/create-runtime.ts';
 import { StatusReporter } from './status/status-reporter.ts';
 
 /** Interval of comparing all state with the kernel: events can be lost. */

@@ -12,10 +12,10 @@ import { describe, expect, it } from 'vitest';
 import { compose } from './capture/compose.ts';
 import { podRefOf } from './desired/desired-state.ts';
 import type { Binding } from './identity/identity.ts';
+import { toOperationSample } from './operations/publishing/operation.ts';
+import { fitPolicies } from './operations/subjects/policy-status.ts';
+import { userspaceViolation } from './packets/publishing/violations.ts';
 import { FrameBuilder } from './publishing/frame-builder.ts';
-import { userspaceViolation } from './publishing/violations.ts';
-import { toOperationSample } from './runtime/publishing/operation.ts';
-import { fitPolicies } from './runtime/subjects/policy-status.ts';
 import { fitInterfaces } from './status/status-limits.ts';
 
 /** 256 bytes that are not UTF-8, as decoded from the ring buffer. */

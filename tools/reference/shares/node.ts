@@ -9,7 +9,7 @@ const OUTAGE = 'interfaces with violations that disappear while the bus is unava
 export const ON_A_NODE: readonly Share[] = [
   {
     what: 'guarded interfaces',
-    file: `${C}/interfaces/registry.ts`,
+    file: `${C}/packets/subjects/registry.ts`,
     limits: ['collector.maxInterfaces', 'FIRST_INTERFACES'],
     filledBy: 'the runtime, for interfaces of pods; Multus, for as many networks as a pod asks for',
     share:
@@ -17,27 +17,30 @@ export const ON_A_NODE: readonly Share[] = [
     whenFull:
       'further interfaces have no guard and wait. Under `closed`, a call of the CNI plugin for one fails; `unknown: enforce` drops what it sends',
     counter: '`bailiff_collector_coverage`; status names each, with the remedy',
-    tests: ['apps/collector/src/interfaces/guard.test.ts', 'test/cluster/collector-multus.test.ts'],
+    tests: ['apps/collector/src/packets/subjects/guard.test.ts', 'test/cluster/collector-multus.test.ts'],
   },
   {
     what: 'counts of interfaces that are gone, on disk',
-    file: `${C}/counting/counter-store.ts`,
+    file: `${C}/packets/counting/counter-store.ts`,
     limits: ['MAX_ARCHIVED'],
     filledBy: OUTAGE,
     share: 'the namespace with most of them loses its oldest',
     whenFull: 'these counts are never published; a live interface always has counters',
     counter: '`bailiff_collector_counts_forgotten_total`',
-    tests: ['apps/collector/src/interfaces/guard.test.ts', 'apps/collector/src/counting/counter-store.test.ts'],
+    tests: [
+      'apps/collector/src/packets/subjects/guard.test.ts',
+      'apps/collector/src/packets/counting/counter-store.test.ts',
+    ],
   },
   {
     what: 'accounts of runtime policies, on disk',
-    file: `${C}/runtime/counting/account-store.ts`,
+    file: `${C}/operations/counting/account-store.ts`,
     limits: ['MAX_ACCOUNTS'],
     filledBy: 'subjects of policies: pods and containers, also those that are gone while the bus is unavailable',
     share: 'a namespace gets a further one only while more are free than it has: always enough for its live subjects',
     whenFull: 'a further account is not durable; it is enforced and counted, but not after a restart',
     counter: PROBLEMS,
-    tests: ['apps/collector/src/runtime/counting/account-store.test.ts'],
+    tests: ['apps/collector/src/operations/counting/account-store.test.ts'],
   },
   {
     what: 'frames in flight, and violations of a frame',
@@ -63,13 +66,13 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'distinct operations of a cell between two flushes',
-    file: `${C}/runtime/publishing/sample-dedup.ts`,
+    file: `${C}/operations/publishing/sample-dedup.ts`,
     limits: ['MAX_DISTINCT'],
     filledBy: 'operations of one subject against one rule',
     share: 'each subject and rule',
     whenFull: 'a further operation replaces the newest and adds its count',
     counter: '`bailiff_collector_suppressed_total`',
-    tests: ['apps/collector/src/runtime/publishing/sample-dedup.test.ts'],
+    tests: ['apps/collector/src/operations/publishing/sample-dedup.test.ts'],
   },
   {
     what: 'CNI records',
@@ -84,7 +87,7 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'records whose interface is gone',
-    file: `${C}/identity/binder.ts`,
+    file: `${C}/packets/subjects/binder.ts`,
     limits: ['MAX_USED'],
     filledBy: 'interfaces that were removed',
     share: 'none',
@@ -104,7 +107,7 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'names of containers',
-    file: `${C}/runtime/subjects/container-names.ts`,
+    file: `${C}/operations/subjects/container-names.ts`,
     limits: ['MAX_NAMES'],
     filledBy: 'samples of operations in unknown cgroups',
     share: 'a pod is searched once a second',
@@ -145,7 +148,7 @@ export const ON_A_NODE: readonly Share[] = [
   {
     what: 'interfaces and subjects in the status of a node',
     file: `${C}/status/status-limits.ts`,
-    limits: ['MAX_INTERFACES_BYTES', `${C}/runtime/subjects/policy-status.ts#MAX_REFUSED_SUBJECTS`],
+    limits: ['MAX_INTERFACES_BYTES', `${C}/operations/subjects/policy-status.ts#MAX_REFUSED_SUBJECTS`],
     filledBy: 'pods of the node',
     share:
       'none: problems are listed first. Many problems of one pod can hide those of another from the list, not from the counts',
@@ -175,7 +178,7 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'policy sets',
-    file: `${C}/runtime/subjects/policies.ts`,
+    file: `${C}/operations/subjects/policies.ts`,
     limits: [
       'MAX_POLICIES',
       `the maps \`rt_sets\`, \`rt_paths\`, \`rt_addresses\`, \`rt_values\` and \`rt_sources\` (${KERNEL_MAPS})`,
@@ -187,36 +190,36 @@ export const ON_A_NODE: readonly Share[] = [
     whenFull: 'a further policy is refused; a pod that needs a further set keeps its former one, or has none',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [
-      'apps/collector/src/runtime/kernel/set-shares.test.ts',
-      'apps/collector/src/runtime/kernel/sets-memory.test.ts',
-      'apps/collector/src/runtime/kernel/capacity.test.ts',
+      'apps/collector/src/operations/kernel/set-shares.test.ts',
+      'apps/collector/src/operations/kernel/sets-memory.test.ts',
+      'apps/collector/src/operations/kernel/capacity.test.ts',
     ],
   },
   {
     what: 'time to bring changed labels into force',
-    file: `${C}/runtime/kernel/change-rates.ts`,
+    file: `${C}/operations/kernel/change-rates.ts`,
     limits: ['CHANGES_PER_SECOND', 'CHANGES_AT_ONCE', 'STEADY_MS'],
     filledBy: 'tenants, by labels of their pods: each change compiles and writes a set, about 5 ms',
     share: 'each namespace. New pods, pods that had the same set for STEADY_MS, and changes of policies do not wait',
     whenFull: 'a pod that changes again keeps its former set until its turn',
     counter: '',
-    tests: ['apps/collector/src/runtime/kernel/set-shares.test.ts'],
+    tests: ['apps/collector/src/operations/kernel/set-shares.test.ts'],
   },
   {
     what: 'subjects of policies, and cells of their counters',
-    file: `${C}/runtime/kernel/counter-cells.ts`,
+    file: `${C}/operations/kernel/counter-cells.ts`,
     limits: [
       `the maps \`rt_containers\`, \`rt_buckets\` and \`rt_counters\` (${KERNEL_MAPS})`,
-      `${C}/runtime/kernel/container-shares.ts#CONTAINER_SUBJECTS`,
-      `${C}/runtime/kernel/container-shares.ts#CONTAINER_CELLS`,
+      `${C}/operations/kernel/container-shares.ts#CONTAINER_SUBJECTS`,
+      `${C}/operations/kernel/container-shares.ts#CONTAINER_CELLS`,
     ],
     filledBy: 'pods that a policy selects, and up to 64 containers of each that a policy names',
     share: `containers use three quarters of the subjects and half of the cells, of which a namespace gets more only while more is free than it has. The rest is for whole pods: as many as the kubelet starts. A tenant uses up only its own share. It gains nothing by that: it chooses the names of its containers, so a policy that names some binds only those that it wants to be bound`,
     whenFull: 'a further container is refused, and judged by the policies of its whole pod',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [
-      'apps/collector/src/runtime/kernel/container-shares.test.ts',
-      'apps/collector/src/runtime/kernel/counter-cells.test.ts',
+      'apps/collector/src/operations/kernel/container-shares.test.ts',
+      'apps/collector/src/operations/kernel/counter-cells.test.ts',
     ],
   },
   {
@@ -242,23 +245,23 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'link events of netlink',
-    file: `${C}/interfaces/guard.ts`,
+    file: `${C}/packets/subjects/guard.ts`,
     limits: ['socket buffer of the kernel'],
     filledBy: 'changes of interfaces in the namespace of the node',
     share: 'none. A pod changes only its own end, which causes few events',
     whenFull: 'all links are dumped again',
     counter: '`bailiff_collector_netlink_overruns_total`',
-    tests: ['apps/collector/src/interfaces/guard.test.ts'],
+    tests: ['apps/collector/src/packets/subjects/guard.test.ts'],
   },
   {
     what: 'links of namespaces of pods, of one look',
-    file: `${C}/interfaces/foreign-links.ts`,
+    file: `${C}/packets/subjects/foreign-links.ts`,
     limits: ['MAX_LINKS', 'MAX_LINKS_PER_LOOK'],
     filledBy: 'links that pods make in their namespaces',
     share: 'a quarter of a look for each namespace, in turn',
     whenFull: 'the next look goes on. Of a namespace, the links behind the first ones are not compared; status says so',
     counter: '`bailiff_collector_coverage`',
-    tests: [`${C}/interfaces/foreign-links.test.ts`],
+    tests: [`${C}/packets/subjects/foreign-links.test.ts`],
   },
   {
     what: 'requests of the CNI plugin',

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { normalPodUid } from '@bailiff/bpf';
 import { type CaptureAnswer, type CaptureRequest, MAX_CAPTURE_PROCESSES, type PodIdentity } from '@bailiff/schemas';
 import { processesIn } from '../identity/pod-cgroups.ts';
-import { cgroupProblem, isContainerDir, podCgroupDirs } from '../runtime/subjects/cgroups.ts';
+import { cgroupProblem, isContainerDir, podCgroupDirs } from '../operations/subjects/cgroups.ts';
 import { compose } from './compose.ts';
 import { type ProcessFacts, readProcess, readSome } from './proc.ts';
 import { NET_FILES, type NetSocket, parseSockets } from './sockets.ts';

@@ -7,8 +7,8 @@
  */
 import { dumpLinks, getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';
-import { type GuardedInterface, keyOf } from '../interfaces/guarded-interface.ts';
-import type { OtherInterface, Registry } from '../interfaces/registry.ts';
+import { type GuardedInterface, keyOf } from '../packets/subjects/guarded-interface.ts';
+import type { OtherInterface, Registry } from '../packets/subjects/registry.ts';
 import { isShortage } from '../process/shortage.ts';
 import { type CniRequest, type PodLink, readRequest } from './request.ts';
 

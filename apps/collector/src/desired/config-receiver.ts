@@ -4,7 +4,7 @@
  * documents before it guards anything, so neither a restart nor an unavailable bus enforces
  * defaults.
  *
- * Data path: bus-documents.ts → here → desired-state.ts → network-engine.ts, runtime/supervisor.ts.
+ * Data path: bus-documents.ts → here → desired-state.ts → packets/engine.ts, operations/engine.ts.
  */
 import { encodeToken, type FollowerBuses } from '@bailiff/bus';
 import type { Binding } from '../identity/identity.ts';

@@ -4,7 +4,7 @@
  * and the exit code is still 0.
  */
 import { EXIT } from '@bailiff/service';
-import { loadRuntime } from '../runtime/kernel/loader.ts';
+import { loadRuntime } from '../operations/kernel/loader.ts';
 import { readFlags } from './command-line.ts';
 
 export function loadCommand(argv: string[]): number {

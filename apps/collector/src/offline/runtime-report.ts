@@ -11,7 +11,7 @@ import {
   type RuntimeMaps,
   type RuntimeSubject,
 } from '@bailiff/bpf';
-import { AccountStore, type LoadedAccount } from '../runtime/counting/account-store.ts';
+import { AccountStore, type LoadedAccount } from '../operations/counting/account-store.ts';
 
 export interface RuntimeRow {
   /**

@@ -1,12 +1,11 @@
 import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bpf';
 import { encodePreEncodedFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { CELL_NAMES, cellOf, isBeforeGuard } from '../counting/epochs.ts';
-import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
-import { Registry } from '../interfaces/registry.ts';
-import { MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
-import { InterfaceFlusher } from './interface-flusher.ts';
-import { blankViolation } from './violations.ts';
+import { CELL_NAMES, cellOf, isBeforeGuard } from '../packets/counting/cells.ts';
+import { InterfaceFlusher } from '../packets/publishing/interface-flusher.ts';
+import { type GuardedInterface, newInterface } from '../packets/subjects/guarded-interface.ts';
+import { Registry } from '../packets/subjects/registry.ts';
+import { blankViolation, MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
 
 const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };
 const binding = {

@@ -1,6 +1,6 @@
 /**
  * Decides when the counters of sources are read and published. A source is an interface, or an
- * account: the counts of a pod or container under one policy set (runtime/counting/account.ts).
+ * account: the counts of a pod or container under one policy set (operations/counting/account.ts).
  * One flush is one forward pass: due source → adapter → frame writer → bus.
  *
  * The first violation of a source is published at once, later ones at growing intervals, up to
@@ -8,7 +8,7 @@
  * read, and the growth stays exact in the kernel's counters. Likewise for a source that has used its
  * share of what the node may publish.
  */
-import type { CounterLedger } from '../counting/counter-ledger.ts';
+import type { CounterLedger } from './counter-ledger.ts';
 import type { Unacked } from './frame-builder.ts';
 import { type FrameOptions, FrameWriter } from './frame-writer.ts';
 

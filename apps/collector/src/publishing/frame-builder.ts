@@ -8,9 +8,39 @@
 import assert from 'node:assert/strict';
 import { type GuardGap, LIST_LIMITS, type PreEncodedViolation, type Violation } from '@bailiff/schemas';
 import type { FramePart } from './source-shares.ts';
-import { blankViolation } from './violations.ts';
 
 export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
+
+/** Fields that only violations of runtime policies use. */
+export const NO_POLICY = { operation: null, policy: '', policyRevision: 0, severity: '', tags: [], message: '' };
+
+/** A violation object that is filled again for each frame. */
+export function blankViolation(): PreEncodedViolation {
+  return {
+    kind: 'spoof',
+    vector: 'ipv4-source',
+    action: 'drop',
+    state: 'unknown',
+    counterEpoch: '',
+    cumulativePackets: 0,
+    cumulativeSkbs: 0,
+    cumulativeBytes: 0,
+    count: 0,
+    suppressed: 0,
+    firstSeenAt: 0,
+    lastSeenAt: 0,
+    final: false,
+    interfaceName: '',
+    ifindex: 0,
+    generation: 0,
+    pod: null,
+    sample: null,
+    detail: '',
+    ...NO_POLICY,
+    encodedCounter: null,
+    encodedOwner: null,
+  };
+}
 
 /** What one frame contains of one source. */
 export interface Unacked<S> {

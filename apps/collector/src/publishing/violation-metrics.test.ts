@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { blankViolation } from './frame-builder.ts';
 import { MAX_VECTORS, ViolationTotals } from './violation-metrics.ts';
-import { blankViolation } from './violations.ts';
 
 const sampled = { sample: {} as never, count: 1 };
 const violation = (more: object) => ({ ...blankViolation(), cumulativePackets: 1, ...more });

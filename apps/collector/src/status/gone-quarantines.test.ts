@@ -2,8 +2,8 @@ import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { Binding } from '../identity/identity.ts';
-import { type GuardedInterface, newInterface } from '../interfaces/guarded-interface.ts';
-import { Registry } from '../interfaces/registry.ts';
+import { type GuardedInterface, newInterface } from '../packets/subjects/guarded-interface.ts';
+import { Registry } from '../packets/subjects/registry.ts';
 import { GONE_AFTER_MS, GoneQuarantines, MAX_GONE_LISTED } from './gone-quarantines.ts';
 
 const binding = (podUid: string) => ({ podUid, mac: '' }) as Binding;

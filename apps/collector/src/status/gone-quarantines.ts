@@ -8,7 +8,7 @@
  * or incomplete, or while it is not known which pod an interface belongs to.
  */
 import type { DesiredState } from '../desired/desired-state.ts';
-import type { Registry } from '../interfaces/registry.ts';
+import type { Registry } from '../packets/subjects/registry.ts';
 
 /**
  * Longer than a kubelet waits for a pod sandbox (4 minutes): a kubelet that has not heard of the

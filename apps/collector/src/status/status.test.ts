@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { CniRecord } from '../identity/cni-record.ts';
 import type { Binding } from '../identity/identity.ts';
-import { type GuardedInterface, type KernelEntries, newInterface } from '../interfaces/guarded-interface.ts';
-import { Registry } from '../interfaces/registry.ts';
+import { type GuardedInterface, type KernelEntries, newInterface } from '../packets/subjects/guarded-interface.ts';
+import { Registry } from '../packets/subjects/registry.ts';
 import { coverageOf, nodeStatus, unjudgedCounts } from './status.ts';
 
 const maps = {

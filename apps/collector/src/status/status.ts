@@ -11,13 +11,13 @@ import {
   type NodeStatus,
   type RuntimeStatus,
 } from '@bailiff/schemas';
-import { unjudgedOf } from '../counting/conservation.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
 import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
-import { foreignReason } from '../interfaces/foreign-links.ts';
-import type { GuardedInterface } from '../interfaces/guarded-interface.ts';
-import type { Registry } from '../interfaces/registry.ts';
+import { unjudgedOf } from '../packets/counting/conservation.ts';
+import { foreignReason } from '../packets/subjects/foreign-links.ts';
+import type { GuardedInterface } from '../packets/subjects/guarded-interface.ts';
+import type { Registry } from '../packets/subjects/registry.ts';
 import { fitInterfaces } from './status-limits.ts';
 
 export interface StatusInput {

@@ -1,0 +1,398 @@
+/**
+ * The network engine guards the interfaces of the node: it finds them, binds them to their pods,
+ * writes their identities into the kernel and publishes the kernel's counts. It is the counterpart
+ * of the runtime engine.
+ *
+ * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
+ * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
+ */
+import path from 'node:path';
+import {
+  dumpLinks,
+  firstLinks,
+  getLink,
+  getNsid,
+  LinkMonitor,
+  type LinkRecord,
+  PlaceWatch,
+  type SpoofObject,
+  type SpoofSample,
+} from '@bailiff/bpf';
+import type { SocketProcess } from '@bailiff/schemas';
+import type { ServiceContext } from '@bailiff/service';
+import type { CollectorConfig } from '../config.ts';
+import type { ApplyLatency } from '../desired/apply-latency.ts';
+import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import type { CniRecord } from '../identity/cni-record.ts';
+import { CniRecords } from '../identity/cni-records.ts';
+import { RECORD_SLACK_MS } from '../identity/identity.ts';
+import { NEVER_SEEN } from '../identity/pod-life.ts';
+import type { Metrics } from '../metrics.ts';
+import { bootWallMicros } from '../process/boot.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
+import type { Signal } from '../process/signal.ts';
+import type { FrameSink } from '../publishing/frame-writer.ts';
+import { AckedMap } from './counting/acked-cells.ts';
+import { CounterStore } from './counting/counter-store.ts';
+import { NodeMaps } from './kernel/node-maps.ts';
+import { ownNetworks } from './kernel/own-networks.ts';
+import { Reconciler } from './kernel/reconciler.ts';
+import { InterfaceFlusher } from './publishing/interface-flusher.ts';
+import { UnjudgedFrames } from './publishing/unjudged.ts';
+import { Binder, type BindResult } from './subjects/binder.ts';
+import { BindingStore } from './subjects/binding-store.ts';
+import { ForeignLinks, foreignReason } from './subjects/foreign-links.ts';
+import { forgetGeneration } from './subjects/forget.ts';
+import { Guard, type GuardOptions } from './subjects/guard.ts';
+import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './subjects/guarded-interface.ts';
+import { excludeUnguarded, forgottenCounts, hasNothingToPublish } from './subjects/interface-counts.ts';
+import { Orphans } from './subjects/orphans.ts';
+import { PastGuard } from './subjects/past-guard.ts';
+import { Registry } from './subjects/registry.ts';
+import { StallDetector } from './subjects/stall-detector.ts';
+
+export interface NetworkEngineOptions {
+  ctx: ServiceContext<CollectorConfig>;
+  bootId: string;
+  object: SpoofObject;
+  desired: DesiredState;
+  metrics: Metrics;
+  latency: ApplyLatency;
+  problems: ProblemLog;
+  sink: FrameSink;
+  nextSequence(): number;
+  moment(): Moment;
+  /** Knows the process that created the socket of a packet. */
+  runtime: { processOf(sample: SpoofSample): SocketProcess | null };
+  /** Knows why programs are not attached. */
+  detach: { whyNotAttach(): string };
+  /** Emitted when an interface was bound or is gone. */
+  bindingsChanged: Signal;
+}
+
+export class NetworkEngine {
+  readonly #o: NetworkEngineOptions;
+  readonly registry: Registry;
+  readonly #acked: AckedMap;
+  readonly #counters: CounterStore;
+  readonly #store: BindingStore;
+  readonly #stores: Pick<GuardOptions, 'registry' | 'store' | 'counters' | 'onProblem'>;
+  readonly #flusher: InterfaceFlusher;
+  readonly #unjudged: UnjudgedFrames;
+  readonly #pastGuard: PastGuard;
+  readonly #nodeMaps: NodeMaps;
+  readonly #reconciler: Reconciler;
+  readonly #cni: CniRecords;
+  readonly #binder: Binder<GuardedInterface>;
+  readonly #stalls = new StallDetector();
+  readonly #guard: Guard;
+  readonly #orphans: Orphans;
+  readonly #foreignLinks: ForeignLinks;
+  #monitor: LinkMonitor | null = null;
+
+  constructor(options: NetworkEngineOptions) {
+    this.#o = options;
+    const { ctx, bootId, desired, detach, metrics, moment, object, problems, runtime } = options;
+    const { config } = ctx;
+    const { maps } = object;
+    const onFileProblem = ({ file, reason }: Record<'file' | 'reason', string>) =>
+      problems.report('state', file, reason);
+    const nowMs = () => performance.now();
+    this.registry = new Registry(maps.maxInterfaces);
+    this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
+    this.#counters = new CounterStore({
+      ...{ dir: path.join(config.stateDir, bootId), counters: maps.counters, acked: this.#acked },
+      onProblem: onFileProblem,
+    });
+    this.#store = new BindingStore(config.stateDir, bootId, { onProblem: onFileProblem });
+    const { registry } = this;
+    this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problemsOf(problems, 'guard') };
+    this.#flusher = new InterfaceFlusher({
+      ...{ nodeName: config.nodeName, bootId, version: ctx.version, registry, counters: this.#counters },
+      ...{ sink: options.sink, nextSequence: options.nextSequence },
+      processOf: (sample) => runtime.processOf(sample),
+      clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs, bootWallMicros },
+      ...{ flushIntervalMs: config.flushIntervalMs, unknownGraceMs: config.unknownGraceMs },
+      onSettled: (iface) => forgetGeneration(this.#stores, iface),
+      onAcked: (iface) => this.#writeAcked(iface),
+      onUnguardedReported: (iface) => this.#store.save(storedOf(iface)),
+      onError: (error) => problems.report('publish', '', error.message, error),
+    });
+    this.#unjudged = new UnjudgedFrames({
+      ...{ bootId, registry, maps, counters: this.#counters, store: this.#store },
+      nowMicros: () => ctx.clock.nowMs() * 1000,
+      onFound: (iface, frames) => {
+        metrics.unjudged.inc(frames);
+        problems.report('guard', iface.link.name, `${frames} frames of its pod passed without being judged`);
+        this.#flusher.touch(iface);
+      },
+      onProblem: problemsOf(problems, 'counts'),
+    });
+    this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problemsOf(problems, 'counts') });
+    this.#nodeMaps = new NodeMaps({
+      ...{ maps, desired, areNew: !object.reused, ownNetworks, cgroupRoot: config.cgroupRoot },
+      onProblem: ({ map, error }) => problems.report('node maps', map, error.message, error),
+    });
+    this.#reconciler = new Reconciler({
+      ...{ bootId, maps, desired, store: this.#store, moment, live: () => registry.allLive() },
+      linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
+      linkAddresses: () => ownNetworks().addresses,
+      onFound: (iface) => this.#flusher.touch(iface),
+      onApplied: () => metrics.identityChanges.inc(),
+      onProblem: problemsOf(problems, 'apply'),
+    });
+    this.#cni = new CniRecords(config.cniResultsDir, {
+      onRecord: (record) => problems.attempt('binding', () => this.#recordAppeared(record)),
+      onProblem: ({ file, reason }) => problems.report('cni', file, reason),
+    });
+    this.#binder = new Binder({
+      cniRecords: () => this.#cni.byFile.values(),
+      ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => desired.addressesOf(uid) },
+      onBound: (iface) => this.#bound(iface),
+      wallMs: () => Date.now(),
+      onProblem: problemsOf(problems, 'binding'),
+    });
+    this.#orphans = new Orphans({
+      ...{ registry, store: this.#store, cgroupRoot: config.cgroupRoot },
+      hasRecord: (file) => this.#cni.byFile.has(file),
+      list: (podUid) => desired.listSays(podUid),
+      onChanged: (changed) => this.#orphansChanged(changed),
+      onProblem: problemsOf(problems, 'binding'),
+    });
+    this.#foreignLinks = new ForeignLinks({
+      ...{ registry, cniRecords: () => this.cniRecords(), ownNsid: () => getNsid({ pid: process.pid }) },
+      readLinks: (targetNsid, atMost) => firstLinks(atMost, { targetNsid }),
+      nameOf: (ifindex) => getLink(ifindex)?.name,
+      onChanged: (changed) => this.#foreignLinksChanged(changed),
+      onProblem: problemsOf(problems, 'guard'),
+    });
+    this.#guard = new Guard({
+      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs },
+      whyNotAttach: () => detach.whyNotAttach(),
+      exclude: new RegExp(config.excludeInterfaces),
+      announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),
+      events: {
+        appeared: (iface) => this.#appeared(iface),
+        changed: (iface) => this.#changed(iface),
+        guarded: (afterMs) => metrics.guardSeconds.observe(afterMs / 1000),
+        gone: (iface) => this.#gone(iface),
+        forgotten: (iface) => this.#forgotten(iface),
+      },
+    });
+  }
+
+  /** Adopts and guards interfaces. Needs no bus. @returns adopted interfaces */
+  start(): number {
+    const { metrics, problems } = this.#o;
+    this.#nodeMaps.apply();
+    this.#monitor = new LinkMonitor({
+      onLinks: (links) => this.#guard.update(links),
+      onOverrun: () => {
+        metrics.netlinkOverruns.inc();
+        problems.attempt('guard', () => this.#guard.resync());
+      },
+    });
+    this.#cni.start();
+    const { adopted, unreadable } = this.#guard.start();
+    if (this.#acked.recreated !== '') problems.report('counts', '', this.#acked.recreated);
+    for (const { file, reason } of unreadable) problems.report('state', file, reason);
+    return adopted;
+  }
+
+  takeSamples(samples: readonly SpoofSample[]): void {
+    this.#flusher.takeSamples(samples);
+  }
+
+  /** Reads every counter, to find growth whose samples were lost, and frames past the guard. */
+  sweep(): void {
+    this.#unjudged.check();
+    this.#pastGuard.check();
+    this.#flusher.sweep();
+  }
+
+  /** Brings the desired state into the kernel. */
+  apply(): void {
+    this.#nodeMaps.apply();
+    this.#reconciler.applyAll([...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface)));
+  }
+
+  applyOwn(): void {
+    this.#nodeMaps.applyOwn();
+  }
+
+  /** Compares with the links of the node, to find changes whose events were lost. */
+  resync(): void {
+    this.#guard.resync();
+  }
+
+  /**
+   * Guards the host side of an interface and binds it by the record of a CNI call, as its netlink
+   * event and its cache file do without the plugin. A repeated call changes nothing.
+   */
+  applyCniCall(record: CniRecord, link: LinkRecord): void {
+    this.#guard.update([link]);
+    this.#cni.apply(record);
+    const iface = this.registry.live(link.ifindex);
+    if (iface?.binding?.podUid !== record.podUid || iface.binding.fromCall) return;
+    iface.binding = { ...iface.binding, fromCall: true };
+    this.#store.save(storedOf(iface));
+    this.#reconciler.apply(iface);
+  }
+
+  /** Finds interfaces whose pods have ended. */
+  checkPods(): void {
+    this.#orphans.check();
+  }
+
+  /** Pods of which the node has an interface or a cgroup. */
+  presentPods(): Set<string> {
+    const present = new Set(this.#orphans.cgroupPods);
+    for (const { binding, orphaned } of this.registry.allLive()) if (binding && !orphaned) present.add(binding.podUid);
+    return present;
+  }
+
+  /** Finds links of pods beside their guards. */
+  checkForeignLinks(): void {
+    this.#foreignLinks.check();
+  }
+
+  cniRecords(): Iterable<CniRecord> {
+    return this.#cni.byFile.values();
+  }
+
+  /** Why new CNI records are found by polling; empty: inotify reports them. */
+  get recordsUnwatched(): string {
+    return this.#cni.unwatched;
+  }
+
+  checkCniRecords(): void {
+    this.#cni.check();
+  }
+
+  /** Restores programs that were displaced or removed. @param ifChanged only if a chain changed */
+  checkPlaces(ifChanged = false): void {
+    const restored = ifChanged ? this.#guard.checkChangedPlaces() : this.#guard.checkPlaces();
+    if (restored > 0) this.#o.metrics.placesRestored.inc(restored);
+  }
+
+  /** Pins maps and programs again; `checkPlaces` then attaches the programs. */
+  repin(): void {
+    this.#o.object.repin();
+    this.#acked.repin();
+  }
+
+  /** Ends the inputs: no interface appears, changes or is bound afterwards. */
+  closeInputs(): void {
+    for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder, this.#guard, this.#orphans])
+      part?.close();
+  }
+
+  /** Publishes the last counts. Programs stay attached and pinned. */
+  stop(timeoutMs: number): Promise<{ unacked: number }> {
+    return this.#flusher.stop(timeoutMs);
+  }
+
+  close(): void {
+    this.#acked.close();
+  }
+
+  #appeared(iface: GuardedInterface): BindResult {
+    const result = this.#bindFromCni(iface);
+    if (result === 'replaced') return result;
+    this.#reconciler.apply(iface);
+    if (!iface.binding) this.#binder.bindOrRetry(iface);
+    return result;
+  }
+
+  #changed(iface: GuardedInterface): void {
+    if (!iface.binding) this.#bindFromCni(iface);
+    this.#reconciler.apply(iface);
+  }
+
+  #bindFromCni(iface: GuardedInterface): BindResult {
+    const result = this.#binder.bindFromCni(iface);
+    if (result === 'replaced') {
+      const reason = `a newer CNI record does not name pod ${iface.binding?.podUid}: a new generation begins`;
+      this.#o.problems.report('binding', iface.link.name, reason);
+    }
+    return result;
+  }
+
+  #recordAppeared(record: CniRecord): void {
+    const named = [...this.registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
+    let bound = 0;
+    for (const iface of named) {
+      const result = this.#bindFromCni(iface);
+      if (result === 'replaced') this.#guard.renew(iface);
+      if (result === 'bound') bound += 1;
+    }
+    if (bound > 0) this.#o.latency.recordApplied(record.writtenAtMs);
+    this.#orphans.noteSoon();
+  }
+
+  /** Writes the binding into the kernel and to disk, and counts the packets before it. */
+  #bound(iface: GuardedInterface): void {
+    const { metrics, problems } = this.#o;
+    iface.orphaned = false;
+    iface.podSeen = NEVER_SEEN;
+    this.#orphans.noteSoon();
+    if (iface.eventAtMs !== null) metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
+    this.#reconciler.bound(iface);
+    this.#store.save(storedOf(iface));
+    problems.attempt('counts', () => {
+      excludeUnguarded(this.#counters, iface);
+      this.#counters.writeAcked(keyOf(iface), iface.ledger.acked());
+    });
+    this.#guard.bound(iface);
+    this.#flusher.touch(iface);
+    this.#o.bindingsChanged.emit();
+  }
+
+  /** Addresses and MACs of interfaces whose pods have ended are free for others. */
+  #orphansChanged(changed: readonly GuardedInterface[]): void {
+    for (const iface of changed) {
+      const reason = iface.orphaned
+        ? `it outlives ${formerPodOf(iface)}: everything that it sends violates orphaned`
+        : `${formerPodOf(iface)} is alive: it is no longer orphaned`;
+      this.#o.problems.report('binding', iface.link.name, reason);
+    }
+    this.apply();
+    this.#o.bindingsChanged.emit();
+  }
+
+  #foreignLinksChanged(changed: readonly GuardedInterface[]): void {
+    for (const { foreignLinks, link } of changed)
+      if (foreignLinks.length > 0) this.#o.problems.report('guard', link.name, foreignReason(foreignLinks));
+  }
+
+  /** A generation without counts to publish is forgotten at once; the others wait for the bus. */
+  #gone(iface: GuardedInterface): void {
+    this.#binder.removed(iface);
+    if (hasNothingToPublish(this.#counters, iface)) forgetGeneration(this.#stores, iface);
+    else this.#flusher.touch(iface);
+    this.#o.bindingsChanged.emit();
+  }
+
+  #forgotten(iface: GuardedInterface): void {
+    const { packets, reason } = forgottenCounts(this.#counters, iface);
+    this.#o.metrics.countsForgotten.inc(packets);
+    this.#o.problems.report('counts', iface.link.name, reason);
+  }
+
+  #writeAcked(iface: GuardedInterface): void {
+    // An acknowledgement may arrive after the generation was forgotten: it must not be stored again.
+    if (this.registry.byGeneration(iface.generation) !== iface) return;
+    this.#o.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
+  }
+}
+
+interface InterfaceProblem {
+  interfaceName: string;
+  reason: string;
+  error?: unknown;
+}
+
+const problemsOf =
+  (problems: ProblemLog, part: string) =>
+  ({ interfaceName, reason, error }: InterfaceProblem): void =>
+    problems.report(part, interfaceName, reason, error);

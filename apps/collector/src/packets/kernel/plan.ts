@@ -1,0 +1,152 @@
+/**
+ * Plans the map writes that bring the entries of one interface to the desired ones. Pure.
+ *
+ * The order of the steps never drops a valid address: new grants are written before the record that
+ * no longer has them inline, and old grants are removed after it.
+ */
+import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
+import type { Identity } from '../../identity/identity.ts';
+import type { KernelEntries } from '../subjects/guarded-interface.ts';
+import { grantsOf } from './grants.ts';
+
+export type MapStep =
+  | { step: 'grants'; grants: AddressGrant[] }
+  | { step: 'probe-ports'; probePorts: ProbePort[] }
+  | { step: 'record'; record: KernelEntries['record'] };
+
+/** Limit of probe ports per pod. */
+export const MAX_PROBE_PORTS = 32;
+
+export interface DesiredInput {
+  identity: Identity;
+  /** Addresses of other interfaces of the node, which no granted prefix lets the pod announce. */
+  takenAddresses: readonly string[];
+  modes: VectorModes;
+  /** null: the node-wide setting. */
+  sampling: IfaceRecord['sampling'];
+  quarantineUntilNs: bigint;
+  auditUntilNs: bigint;
+  orphaned: boolean;
+  probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
+}
+
+/**
+ * Splits an identity into inline addresses and grants, which the kernel looks up.
+ * @returns `omitted`: grants and ports beyond the limits
+ */
+export function desiredEntries(input: DesiredInput): { entries: KernelEntries; omitted: number } {
+  const { identity } = input;
+  const v4 = identity.addresses.filter((a) => !a.includes(':'));
+  const v6 = identity.addresses.filter((a) => a.includes(':'));
+  const { grants, omitted } = grantsOf(identity, input.takenAddresses);
+  const ports = new Map(
+    input.probePorts.map((p) => [
+      `${p.protocol}/${p.port}`,
+      { port: p.port, protocol: p.protocol === 'TCP' ? 'tcp' : 'udp' } as ProbePort,
+    ]),
+  );
+  return {
+    entries: {
+      record: {
+        state: identity.state,
+        mac: identity.mac === '' ? null : identity.mac,
+        ipv4: v4[0] ?? null,
+        ipv6: v6[0] ?? null,
+        hasMore: grants.length > 0,
+        modes: input.modes,
+        sampling: input.sampling,
+        quarantineUntilNs: input.quarantineUntilNs,
+        auditUntilNs: input.auditUntilNs,
+        orphaned: input.orphaned,
+      },
+      grants,
+      probePorts: [...ports.values()].slice(0, MAX_PROBE_PORTS),
+    },
+    omitted: omitted + Math.max(0, ports.size - MAX_PROBE_PORTS),
+  };
+}
+
+const NS_PER_SECOND = 1_000_000_000n;
+/**
+ * Each pass computes the ends of quarantine and disarm from wall time: a drift below a second is no
+ * change.
+ */
+function sameEnd(a: bigint, b: bigint): boolean {
+  if (a === 0n || b === 0n) return a === b;
+  return (a > b ? a - b : b - a) < NS_PER_SECOND;
+}
+
+function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boolean {
+  return (
+    a.state === b.state &&
+    a.mac === b.mac &&
+    a.ipv4 === b.ipv4 &&
+    a.ipv6 === b.ipv6 &&
+    a.hasMore === b.hasMore &&
+    Object.entries(a.modes).every(([vector, mode]) => b.modes[vector as keyof VectorModes] === mode) &&
+    a.sampling?.burst === b.sampling?.burst &&
+    a.sampling?.perSecond === b.sampling?.perSecond &&
+    sameEnd(a.quarantineUntilNs, b.quarantineUntilNs) &&
+    sameEnd(a.auditUntilNs, b.auditUntilNs) &&
+    (a.orphaned ?? false) === (b.orphaned ?? false)
+  );
+}
+
+export const keyOfGrant = ({ cidr, neighbour, source = true, tunnel = false }: AddressGrant): string =>
+  `${cidr} ${neighbour} ${source} ${tunnel}`;
+const keyOfPort = (port: ProbePort): string => `${port.protocol}/${port.port}`;
+const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string): boolean => {
+  const keys = new Set(a.map(key));
+  return a.length === b.length && b.every((item) => keys.has(key(item)));
+};
+
+/** @param current null: the entries in the kernel are unknown, so everything is written */
+export function planInterface(current: KernelEntries | null, desired: KernelEntries): MapStep[] {
+  const steps: MapStep[] = [];
+  const before = current?.grants ?? [];
+  const writeRecord = current === null || !sameRecord(current.record, desired.record);
+  const grantsDiffer = current === null || !sameSet(before, desired.grants, keyOfGrant);
+  if (current === null || !sameSet(current.probePorts, desired.probePorts, keyOfPort))
+    steps.push({ step: 'probe-ports', probePorts: desired.probePorts });
+  if (grantsDiffer && writeRecord) {
+    // The union while the record changes: an address that moves between record and grants is never
+    // missing.
+    const union = new Map([...before, ...desired.grants].map((g) => [g.cidr, g]));
+    steps.push({ step: 'grants', grants: [...union.values()] });
+  }
+  if (writeRecord) steps.push({ step: 'record', record: desired.record });
+  if (grantsDiffer) steps.push({ step: 'grants', grants: desired.grants });
+  return steps;
+}
+
+/**
+ * Keeps the kernel's values for parts of the desired state that were not received yet: modes and
+ * ends, and an identity that only an earlier process knew. That is a programmed identity while no
+ * snapshot is known, and any identity while the interface is unbound.
+ */
+export function keepUnknown(
+  desired: KernelEntries,
+  current: KernelEntries | null,
+  known: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
+): KernelEntries {
+  if (current === null) return desired;
+  const was = current.record;
+  const keepsIdentity = known.bound ? !known.pods && was.state === 'programmed' : was.state !== 'unknown';
+  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity ? was : desired.record;
+  return {
+    record: {
+      state,
+      mac,
+      ipv4,
+      ipv6,
+      hasMore,
+      modes: known.spoof ? desired.record.modes : was.modes,
+      sampling: known.spoof ? desired.record.sampling : was.sampling,
+      quarantineUntilNs: known.quarantine && known.bound ? desired.record.quarantineUntilNs : was.quarantineUntilNs,
+      auditUntilNs: known.disarm ? desired.record.auditUntilNs : was.auditUntilNs,
+      orphaned: desired.record.orphaned ?? false,
+    },
+    grants: keepsIdentity ? current.grants : desired.grants,
+    probePorts: keepsIdentity ? current.probePorts : desired.probePorts,
+  };
+}

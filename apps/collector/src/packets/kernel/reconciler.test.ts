@@ -1,0 +1,269 @@
+import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { DesiredState } from '../../desired/desired-state.ts';
+import type { Binding } from '../../identity/identity.ts';
+import type { BindingStore, StoredInterface } from '../subjects/binding-store.ts';
+import { type GuardedInterface, newInterface } from '../subjects/guarded-interface.ts';
+import { Reconciler } from './reconciler.ts';
+
+const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
+const binding: Binding = {
+  ...{ source: 'cni', podUid: 'a', podNamespace: 'shop', podName: 'web', ifName: 'eth0', mac: '0a:00:00:00:00:01' },
+  addresses: ['10.0.0.2', '10.0.0.3'],
+  link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
+};
+const pods = (revision: number, address: string, allowedPrefixes: string[], allowedMacs?: string[]) => {
+  const interfaces = sampleInterfaces(address, '10.0.0.3');
+  const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes, allowedMacs, revision });
+  return JSON.stringify({ nodeName: 'n1', revision, pods: [pod] });
+};
+
+describe('reconciler', () => {
+  let desired: DesiredState;
+  let iface: GuardedInterface;
+  let record: IfaceRecord | undefined;
+  let grants: AddressGrant[];
+  let room: number;
+  let saved: StoredInterface[];
+  let problems: string[];
+  let live: GuardedInterface[];
+  let reconciler: Reconciler;
+  beforeEach(() => {
+    desired = new DesiredState('n1');
+    iface = { ...newInterface({ ifindex: 3, generation: 30, slot: 0, seenBase: 0, link }, 0), binding };
+    record = undefined;
+    grants = [];
+    room = 10;
+    saved = [];
+    problems = [];
+    live = [];
+    reconciler = new Reconciler({
+      bootId: 'boot',
+      maps: {
+        ifaces: {
+          set: (_ifindex: number, value: IfaceRecord) => {
+            if (value.ipv4 === '10.0.0.66') throw new Error('refused');
+            record = value;
+          },
+        },
+        addresses: {
+          // As the real table: adds, then removes; if the map is full, the added entries stay.
+          replace: (_key: unknown, wanted: AddressGrant[]) => {
+            for (const one of wanted) {
+              if (grants.some((g) => g.cidr === one.cidr)) continue;
+              if (grants.length >= room) throw new SpoofError('ERR_SPOOF_MAP_FULL', 'map addresses is full');
+              grants.push(one);
+            }
+            grants = [...wanted];
+          },
+        },
+        probePorts: { replace: () => undefined },
+      } as unknown as SpoofMaps,
+      desired,
+      store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
+      moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
+      live: () => live,
+      linkMacs: () => new Set(['02:00:00:00:00:01']),
+      linkAddresses: () => ['10.0.0.1'],
+      onFound: () => undefined,
+      onProblem: ({ reason }) => problems.push(reason),
+    });
+  });
+  const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];
+
+  it('full map - record and own addresses are written, the rest is reported and written later', () => {
+    desired.receivePods(pods(1, '10.0.0.2', ['10.8.0.0/16']), []);
+    reconciler.apply(iface);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.2', ['10.0.0.3/32', '10.8.0.0/16']]);
+    room = 3;
+    desired.receivePods(pods(2, '10.0.0.9', ['10.8.0.0/16', '10.9.0.0/16', '10.10.0.0/16']), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect(inKernel()).toEqual(['programmed', '10.0.0.9', ['10.0.0.3/32', '10.8.0.0/16']]);
+    expect([iface.applyError, problems]).toEqual([expect.stringContaining('is full'), [iface.applyError]]);
+    room = 10;
+    reconciler.apply(iface);
+    expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
+  });
+  it('granted MACs - written, without those of links of the node and of other pods', () => {
+    const [granted, ofLink, ofPod] = ['52:54:00:00:00:01', '02:00:00:00:00:01', '0a:00:00:00:00:09'];
+    desired.receivePods(pods(1, '10.0.0.2', [], [granted, ofLink, ofPod]), []);
+    reconciler.apply(iface);
+    expect(inKernel()[2]).toEqual([ofPod, '10.0.0.3/32', granted]);
+    const other = newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0);
+    live = [iface, { ...other, binding: { ...binding, podUid: 'b', mac: ofPod, addresses: ['10.0.0.9'] } }];
+    reconciler.bound(live[1] as GuardedInterface);
+    expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
+    expect(iface.takenGrants).toEqual([ofLink, ofPod]);
+  });
+  it('granted neighbour prefixes - announced, without addresses of links of the node and of other pods', () => {
+    const interfaces = sampleInterfaces('10.0.0.2', '10.0.0.3');
+    const allowedNeighbours = ['10.0.0.0/24', '10.0.0.1/32', '10.9.0.1/32'];
+    const pod = samplePodIdentity({ uid: 'a', interfaces, allowedPrefixes: [], allowedNeighbours, revision: 1 });
+    desired.receivePods(JSON.stringify({ nodeName: 'n1', revision: 1, pods: [pod] }), []);
+    const other = newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0);
+    live = [iface, { ...other, binding: { ...binding, podUid: 'b', addresses: ['10.0.0.7', '10.9.0.7'] } }];
+    reconciler.apply(iface);
+    const claims = (all: readonly AddressGrant[] = []) =>
+      Object.fromEntries(all.map(({ cidr, neighbour, source = true }) => [cidr, `${neighbour} ${source}`]));
+    expect(claims(iface.kernel?.grants)).toEqual({
+      ...{ '10.0.0.3/32': 'true true', '10.0.0.0/24': 'true true', '10.9.0.1/32': 'true true' },
+      ...{ '10.0.0.1/32': 'false false', '10.0.0.7/32': 'false false' },
+    });
+    expect(iface.takenGrants).toEqual(['10.0.0.1']);
+    // Without room for its exceptions, a prefix may not be announced.
+    live = [...live, { ...other, generation: 32, binding: { ...binding, podUid: 'c', addresses: ['10.0.0.8'] } }];
+    room = grants.length;
+    reconciler.apply(iface);
+    expect(iface.applyError).toContain('is full');
+    expect(claims(grants)).not.toHaveProperty('10.0.0.0/24');
+    expect(claims(grants)).toMatchObject({ '10.0.0.3/32': 'true true', '10.9.0.1/32': 'true true' });
+  });
+  it('all interfaces - as one by one, with a bounded number of reads per interface; control: one by one each reads all', () => {
+    const many = (count: number) =>
+      Array.from({ length: count }, (_, n): GuardedInterface => {
+        const own = { ...link, ifindex: n + 1, name: `veth${n}` };
+        // Every second one shares an address with its neighbour, every third one read its MAC.
+        const addresses = [`10.1.${(n >> 1) >> 8}.${(n >> 1) & 255}`, `fd00::${n}`];
+        const one: Binding = {
+          ...binding,
+          podUid: `pod-${n}`,
+          addresses,
+          mac: `0a:00:00:00:${n >> 9}:${(n >> 1) & 255}`,
+        };
+        return {
+          ...newInterface({ ifindex: n + 1, generation: n + 1, slot: n, seenBase: 0, link: own }, 0),
+          binding: { ...one, recordedAtMs: 1_000 + (n % 7), isMacRead: n % 3 === 0 },
+        };
+      });
+    const seen = (ifaces: GuardedInterface[]) => ifaces.map(({ kernel, reusedAddresses }) => [kernel, reusedAddresses]);
+    const run = (count: number, isAtOnce: boolean) => {
+      let reads = 0;
+      live = many(count).map((iface) => {
+        const { binding: own } = iface;
+        const get = () => {
+          reads += 1;
+          return own;
+        };
+        return Object.defineProperty(iface, 'binding', { get, enumerable: true });
+      });
+      if (isAtOnce) reconciler.applyAll(live);
+      else for (const iface of live) reconciler.apply(iface);
+      return { readsPerInterface: reads / count, result: seen(live) };
+    };
+    const [atOnce, oneByOne] = [run(100, true), run(100, false)];
+    expect(atOnce.result).toEqual(oneByOne.result);
+    expect(live.flatMap(({ reusedAddresses }) => reusedAddresses)).not.toEqual([]);
+    expect(oneByOne.readsPerInterface).toBeGreaterThan(100);
+    expect(run(400, true).readsPerInterface).toBeLessThan(atOnce.readsPerInterface + 1);
+  });
+  it('reused address - the newest binding has it, at once and without the bus', () => {
+    const old = { ...iface, binding: { ...binding, recordedAtMs: 1_000 } };
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const young: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', mac: '0a:00:00:00:00:02', addresses: ['10.0.0.2'], recordedAtMs: 2_000 },
+    };
+    live = [old];
+    reconciler.apply(old);
+    expect(old.kernel?.record.ipv4).toBe('10.0.0.2');
+    live = [old, young];
+    reconciler.bound(young);
+    expect([young.kernel?.record.ipv4, old.kernel?.record.ipv4]).toEqual(['10.0.0.2', '10.0.0.3']);
+    expect(old.reusedAddresses).toEqual(['10.0.0.2']);
+    // The list of the bus may still have the old pod.
+    desired.receivePods(pods(1, '10.0.0.2', []), []);
+    reconciler.apply(old);
+    expect(old.kernel?.record.ipv4).toBe('10.0.0.3');
+    live = [old];
+    reconciler.apply(old);
+    expect([old.kernel?.record.ipv4, old.reusedAddresses]).toEqual(['10.0.0.2', []]);
+  });
+  it('orphaned - in the record at once; its address and MAC are free for others', () => {
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const orphan: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', recordedAtMs: 2_000 },
+    };
+    iface = { ...iface, binding: { ...binding, isMacRead: true, recordedAtMs: 1_000 } };
+    live = [orphan, iface];
+    reconciler.apply(iface);
+    expect(iface.kernel?.record, 'control').toMatchObject({ mac: '00:00:00:00:00:00', ipv4: null });
+    orphan.orphaned = true;
+    for (const one of live) reconciler.apply(one);
+    expect(iface.kernel?.record).toMatchObject({ mac: binding.mac, ipv4: '10.0.0.2', orphaned: false });
+    expect(orphan.kernel?.record.orphaned).toBe(true);
+  });
+  it('failed write - reported, shown, never thrown, and retried', () => {
+    desired.receivePods(pods(1, '10.0.0.66', []), []);
+    expect(reconciler.apply(iface)).toBe(false);
+    expect([iface.applyError, problems.length]).toEqual([expect.stringContaining('refused'), 1]);
+    desired.receivePods(pods(2, '10.0.0.7', []), []);
+    expect(reconciler.apply(iface)).toBe(true);
+    expect([record?.ipv4, iface.applyError]).toEqual(['10.0.0.7', '']);
+  });
+  it('unknown parts - the kernel keeps the entries of an earlier process, part by part', () => {
+    desired.receivePods(pods(1, '10.0.0.7', ['10.8.0.0/16']), []);
+    desired.receiveQuarantine(
+      JSON.stringify({
+        nodeName: 'n1',
+        revision: 1,
+        entries: [{ podUid: 'a', podNamespace: '', podName: '', verdictId: '', until: '', reason: '' }],
+      }),
+    );
+    desired.receiveConfig('spoof.namespace.shop.default', '{"modes":{"tunnel":"audit"}}');
+    desired.markSynced('spoof');
+    reconciler.apply(iface);
+    const left = record as IfaceRecord;
+    expect([left.state, left.modes.tunnel, left.quarantineUntilNs > 0n]).toEqual(['programmed', 'audit', true]);
+    const unknown = new DesiredState('n1');
+    for (const remaining of [binding, null]) {
+      iface.binding = remaining;
+      desired.pods = unknown.pods;
+      desired.quarantined = unknown.quarantined;
+      desired.known.clear();
+      desired.receiveConfig('spoof.namespace.shop.default', null);
+      expect(reconciler.apply(iface)).toBe(false);
+      expect(record).toEqual(left);
+    }
+    iface.binding = binding;
+    desired.markSynced('spoof');
+    reconciler.apply(iface);
+    expect(record).toEqual({ ...left, modes: { ...left.modes, tunnel: 'enforce' } });
+    desired.known.add('pods').add('quarantine');
+    reconciler.apply(iface);
+    expect([record?.state, record?.ipv4, record?.quarantineUntilNs, grants.length]).toEqual([
+      'provisional',
+      '10.0.0.2',
+      0n,
+      1,
+    ]);
+  });
+  it('namespace id - the first id after the binding is not a move; a later change is one', () => {
+    iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
+    iface.link = { ...link, linkNetnsid: null };
+    reconciler.apply(iface);
+    iface.link = { ...link, linkNetnsid: 5 };
+    reconciler.apply(iface);
+    expect([iface.found, saved.at(-1)?.binding?.link.linkNetnsid]).toEqual([[], 5]);
+    iface.link = { ...link, linkNetnsid: 6 };
+    reconciler.apply(iface);
+    expect(iface.found).toMatchObject([{ vector: 'interface-moved', detail: 'peer namespace id 5 -> 6' }]);
+  });
+  it('mismatch - reported once, also across processes; the next mismatch increments the count of its state', () => {
+    desired.receivePods(pods(1, '10.0.0.7', []), []);
+    reconciler.apply(iface);
+    reconciler.apply(iface);
+    const stored = saved.at(-1) as StoredInterface;
+    expect(iface.found).toHaveLength(1);
+    const next = { ...iface, found: [], lastReported: stored.lastReported, occurrences: stored.occurrences };
+    reconciler.apply(next);
+    expect(next.found).toEqual([]);
+    desired.receivePods(pods(2, '10.0.0.8', []), []);
+    reconciler.apply(next);
+    expect(next.found).toMatchObject([{ state: 'programmed', cumulativePackets: 1 }]);
+    desired.receivePods(pods(3, '10.0.0.7', []), []);
+    reconciler.apply(next);
+    expect(next.found.at(-1)).toMatchObject({ state: 'programmed', cumulativePackets: 2 });
+  });
+});

@@ -1,0 +1,307 @@
+/**
+ * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and
+ * the configuration. It also finds violations that only user space can see: a bus that contradicts
+ * the node (identity-mismatch), and a link that changed under its binding (interface-moved).
+ *
+ * Never throws: a failed write is reported and shown as partial coverage. If the maps have no room
+ * for further addresses, the record is written without those that do not fit.
+ */
+import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
+import type { PodIdentity } from '@bailiff/schemas';
+import { type DesiredState, type Moment, podRefOf } from '../../desired/desired-state.ts';
+import {
+  type Binding,
+  disagreement,
+  type Identity,
+  identityOf,
+  isContested,
+  latchNetns,
+  movedFrom,
+  reusedAddresses,
+} from '../../identity/identity.ts';
+import { userspaceViolation } from '../publishing/violations.ts';
+import type { BindingStore } from '../subjects/binding-store.ts';
+import {
+  type GuardedInterface,
+  type KernelEntries,
+  keyOf,
+  MAX_FOUND,
+  originOf,
+  storedOf,
+} from '../subjects/guarded-interface.ts';
+import { isSingleAddress } from './grants.ts';
+import { singleAddresses } from './networks.ts';
+import { desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
+
+export interface ReconcilerOptions {
+  bootId: string;
+  maps: SpoofMaps;
+  desired: DesiredState;
+  store: BindingStore;
+  live(): Iterable<GuardedInterface>;
+  /** MACs of all links of the node, bridges and gateways included. */
+  linkMacs(): ReadonlySet<string>;
+  /** Addresses of all links of the node. */
+  linkAddresses(): readonly string[];
+  moment(): Moment;
+  /** The interface has a new violation of user space. */
+  onFound(iface: GuardedInterface): void;
+  onApplied?(iface: GuardedInterface, steps: number): void;
+  onProblem(problem: { interfaceName: string; reason: string; error: unknown }): void;
+}
+
+const isFull = (error: unknown): error is SpoofError =>
+  error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
+
+/** Interfaces by the MACs and addresses that they have, of one pass over all. */
+type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
+
+export class Reconciler {
+  readonly #o: ReconcilerOptions;
+  /** null: no pass over all is running. */
+  #holders: Holders | null = null;
+
+  constructor(options: ReconcilerOptions) {
+    this.#o = options;
+  }
+
+  /** Writes the entries of one interface that differ. @returns whether anything was written */
+  apply(iface: GuardedInterface): boolean {
+    if (iface.gone) return false;
+    try {
+      iface.applyError = '';
+      return this.#apply(iface);
+    } catch (error) {
+      iface.applyError = `cannot write its identity: ${(error as Error).message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+      return false;
+    }
+  }
+
+  /** Like `apply`, for many interfaces: each is compared only with those that have an address of it. */
+  applyAll(ifaces: Iterable<GuardedInterface>): void {
+    const holders = new Map<string, GuardedInterface[]>();
+    for (const owner of this.#owners())
+      for (const key of new Set([owner.link.mac, owner.binding?.mac ?? '', ...(owner.binding?.addresses ?? [])])) {
+        const own = holders.get(key);
+        if (own) own.push(owner);
+        else holders.set(key, [owner]);
+      }
+    this.#holders = holders;
+    try {
+      for (const iface of ifaces) this.apply(iface);
+    } finally {
+      this.#holders = null;
+    }
+  }
+
+  /**
+   * The interface was bound: an older one that had its address, and another one that had its MAC
+   * without a record, or either of them by a grant, loses it.
+   */
+  bound(iface: GuardedInterface): void {
+    this.apply(iface);
+    const mac = iface.binding?.mac ?? '';
+    const addresses = iface.binding?.addresses ?? [];
+    const mayLose = ({ binding, kernel }: GuardedInterface) =>
+      binding?.mac === mac ||
+      [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
+      kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
+    for (const other of this.#o.live()) if (other !== iface && other.binding && mayLose(other)) this.apply(other);
+  }
+
+  /**
+   * The identity without granted MACs and neighbour addresses that a link of the node or another pod
+   * has, which the holders of both keys may not know.
+   */
+  #withoutTaken(identity: Identity, iface: GuardedInterface): { identity: Identity; takenAddresses: string[] } {
+    iface.takenGrants = [];
+    const { allowedMacs, allowedNeighbours } = identity;
+    if (allowedMacs.length + allowedNeighbours.length === 0) return { identity, takenAddresses: [] };
+    const macs = new Set(allowedMacs.length > 0 ? this.#o.linkMacs() : []);
+    const addresses = new Set(allowedNeighbours.length > 0 ? this.#o.linkAddresses() : []);
+    for (const other of this.#owners()) {
+      if (!other.binding || other.generation === iface.generation) continue;
+      macs.add(other.binding.mac);
+      for (const address of this.#addressesOf(other.binding)) addresses.add(address);
+    }
+    const singles = singleAddresses(allowedNeighbours);
+    iface.takenGrants = [
+      ...allowedMacs.filter((mac) => macs.has(mac)),
+      ...[...singles].filter((address) => addresses.has(address)),
+    ];
+    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !macs.has(mac)) };
+    return { identity: without, takenAddresses: [...addresses] };
+  }
+
+  #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
+    const mac = iface.binding?.mac ?? '';
+    const identity = identityOf(iface.binding, pod, isContested(iface, this.#ownersOf([mac])));
+    // Only the node's own records count here: a list may be late, or wrong.
+    const reused = reusedAddresses(iface, this.#ownersOf(identity.addresses), ({ addresses }) => addresses);
+    iface.reusedAddresses = identity.addresses.filter((address) => reused.has(address));
+    if (iface.reusedAddresses.length === 0) return identity;
+    return { ...identity, addresses: identity.addresses.filter((address) => !reused.has(address)) };
+  }
+
+  /** Interfaces that have addresses and MACs which no other may use. */
+  *#owners(): Iterable<GuardedInterface> {
+    for (const iface of this.#o.live()) if (!iface.orphaned) yield iface;
+  }
+
+  /** Those that have one of these MACs or addresses, and others while there is no pass over all. */
+  *#ownersOf(keys: readonly string[]): Iterable<GuardedInterface> {
+    if (this.#holders === null) yield* this.#owners();
+    else for (const key of keys) yield* this.#holders.get(key) ?? [];
+  }
+
+  #addressesOf({ podUid, addresses }: Binding): string[] {
+    return [...addresses, ...this.#o.desired.addressesOf(podUid)];
+  }
+
+  #apply(iface: GuardedInterface): boolean {
+    const { desired } = this.#o;
+    const moment = this.#o.moment();
+    const pod = iface.binding ? (desired.pods.get(iface.binding.podUid) ?? null) : null;
+    const namespace = pod?.namespace ?? iface.binding?.podNamespace ?? '';
+    this.#findViolations(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
+    if (iface.binding && (pod || !iface.pod)) {
+      const ref = podRefOf(iface.binding, pod);
+      if (JSON.stringify(ref) !== JSON.stringify(iface.pod)) {
+        iface.pod = ref;
+        this.#o.store.save(storedOf(iface));
+      }
+    }
+    const { entries, omitted } = desiredEntries({
+      ...this.#withoutTaken(this.#identityOf(iface, pod), iface),
+      modes: desired.modesOf(pod, namespace),
+      sampling: desired.samplingOf(pod, namespace),
+      quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
+      auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
+      orphaned: iface.orphaned,
+      probePorts: pod?.probePorts ?? [],
+    });
+    iface.omitted = omitted;
+    return this.#bring(
+      iface,
+      keepUnknown(entries, iface.kernel, {
+        pods: desired.known.has('pods'),
+        quarantine: desired.known.has('quarantine'),
+        spoof: desired.known.has('spoof'),
+        disarm: desired.known.has('disarm'),
+        bound: iface.binding !== null,
+      }),
+    );
+  }
+
+  /** Writes the entries that differ; if the maps are full, as many as fit. */
+  #bring(iface: GuardedInterface, entries: KernelEntries): boolean {
+    const steps = planInterface(iface.kernel, entries);
+    try {
+      this.#write(iface, steps);
+      iface.kernel = entries;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      iface.kernel = this.#writeWhatFits(iface, entries);
+      iface.applyError = `not all of its addresses, prefixes and probe ports are in force: ${error.message}`;
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+    }
+    if (steps.length > 0) this.#o.onApplied?.(iface, steps.length);
+    return steps.length > 0;
+  }
+
+  #write(iface: GuardedInterface, steps: readonly MapStep[]): void {
+    const { maps } = this.#o;
+    const key = keyOf(iface);
+    for (const step of steps) {
+      if (step.step === 'record')
+        maps.ifaces.set(iface.ifindex, { ...step.record, slot: iface.slot, generation: iface.generation });
+      else if (step.step === 'grants') maps.addresses.replace(key, step.grants);
+      else maps.probePorts.replace(key, step.probePorts);
+    }
+  }
+
+  /**
+   * Keeps the grants that are still valid, then adds the pod's own addresses. The record is always
+   * written.
+   */
+  #writeWhatFits(iface: GuardedInterface, entries: KernelEntries): KernelEntries {
+    const { maps } = this.#o;
+    const key = keyOf(iface);
+    const before = iface.kernel ?? { grants: [], probePorts: [] };
+    // A prefix may be announced only with all its exceptions in the map.
+    const fitting = entries.grants.filter((g) => !g.neighbour || isSingleAddress(g));
+    const kept = fitting.filter((g) => before.grants.some((b) => keyOfGrant(b) === keyOfGrant(g)));
+    const own = fitting.filter((g) => g.neighbour || kept.includes(g));
+    let probePorts = entries.probePorts;
+    try {
+      maps.probePorts.replace(key, probePorts);
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      probePorts = probePorts.filter((p) =>
+        before.probePorts.some((b) => b.port === p.port && b.protocol === p.protocol),
+      );
+      maps.probePorts.replace(key, probePorts);
+    }
+    // Addresses that move into the record must be valid there before their grants are removed.
+    this.#write(iface, [{ step: 'record', record: { ...entries.record, hasMore: true } }]);
+    let grants: AddressGrant[] = kept;
+    maps.addresses.replace(key, kept);
+    try {
+      maps.addresses.replace(key, own);
+      grants = own;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      maps.addresses.replace(key, kept);
+    }
+    const record = { ...entries.record, hasMore: grants.length > 0 };
+    this.#write(iface, [{ step: 'record', record }]);
+    return { record, grants, probePorts };
+  }
+
+  #findViolations(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
+    this.#report(
+      iface,
+      'identity-mismatch',
+      mismatch.length > 0 ? `bus and node differ on ${mismatch.join(', ')}` : '',
+      moment,
+    );
+    const latched = iface.binding && latchNetns(iface.binding, iface.link);
+    if (latched) {
+      iface.binding = latched;
+      this.#o.store.save(storedOf(iface));
+    }
+    const moves = iface.binding ? movedFrom(iface.binding, iface.link) : [];
+    this.#report(iface, 'interface-moved', moves.join('; '), moment);
+  }
+
+  #report(
+    iface: GuardedInterface,
+    vector: 'identity-mismatch' | 'interface-moved',
+    detail: string,
+    moment: Moment,
+  ): void {
+    if ((iface.lastReported[vector] ?? '') === detail) return;
+    iface.lastReported[vector] = detail;
+    if (detail === '') {
+      this.#o.store.save(storedOf(iface));
+      return;
+    }
+    const state = iface.kernel?.record.state ?? 'unknown';
+    // Counted like its epoch is named: by vector and state.
+    const occurrences = (iface.occurrences[`${vector}/${state}`] ?? 0) + 1;
+    iface.occurrences[`${vector}/${state}`] = occurrences;
+    this.#o.store.save(storedOf(iface));
+    const violation = userspaceViolation(
+      originOf(iface, this.#o.bootId),
+      vector,
+      state,
+      occurrences,
+      detail,
+      moment.wallMs * 1000,
+    );
+    // The limit drops the oldest: the cumulative value of the newest includes their number.
+    iface.found = [...iface.found, violation].slice(-MAX_FOUND);
+    this.#o.onFound(iface);
+  }
+}

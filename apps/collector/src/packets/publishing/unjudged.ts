@@ -1,0 +1,122 @@
+/**
+ * Finds frames that interfaces received and their programs did not judge, and publishes their number
+ * as violations `unjudged`. counting/conservation.ts decides; this file reads the counters.
+ *
+ * Data path: sweep timer → counters of links and programs → here → flusher. Not compared: an
+ * interface with an XDP program, which may drop frames, or with GRO at the host side, which merges
+ * them, after the link has counted them.
+ */
+import { readFileSync } from 'node:fs';
+import { COUNTER_NUMBERS, dumpLinks, isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
+import { droppedFromPod } from '../counting/cells.ts';
+import { conserve, newConservation } from '../counting/conservation.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
+import type { BindingStore } from '../subjects/binding-store.ts';
+import { type GuardedInterface, keyOf, MAX_FOUND, originOf, storedOf } from '../subjects/guarded-interface.ts';
+import type { Registry } from '../subjects/registry.ts';
+import { userspaceViolation } from './violations.ts';
+
+const MAX_BACKLOG_FILE = '/proc/sys/net/core/netdev_max_backlog';
+/** The kernel's default. */
+const DEFAULT_BACKLOG = 1_000;
+
+export interface UnjudgedFramesOptions {
+  bootId: string;
+  registry: Pick<Registry, 'allLive'>;
+  maps: Pick<SpoofMaps, 'seen'>;
+  counters: Pick<CounterStore, 'readInto'>;
+  store: Pick<BindingStore, 'save'>;
+  nowMicros(): number;
+  onFound(iface: GuardedInterface, frames: number): void;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export class UnjudgedFrames {
+  readonly #options: UnjudgedFramesOptions;
+  readonly #backlog = maxBacklog();
+  /** Reused by every read. */
+  readonly #reading = new Float64Array(COUNTER_NUMBERS);
+
+  constructor(options: UnjudgedFramesOptions) {
+    this.#options = options;
+  }
+
+  /** Compares the counters of all interfaces whose programs are attached. */
+  check(): void {
+    const { onProblem, registry } = this.#options;
+    const judged = new Map<GuardedInterface, number>();
+    for (const iface of registry.allLive()) if (iface.attachError === '') judged.set(iface, this.#judged(iface));
+    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
+    for (const [iface, judgedBefore] of judged) {
+      const link = links.get(iface.ifindex);
+      if (!link) continue; // its netlink event will remove it
+      try {
+        this.#compare(iface, link, judgedBefore);
+      } catch (error) {
+        onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+      }
+    }
+  }
+
+  #compare(iface: GuardedInterface, link: LinkRecord, judgedBefore: number): void {
+    const { onFound, store } = this.#options;
+    const { base } = iface.conservation;
+    iface.notCompared = whyNotCompared(link);
+    const received = this.#received(iface, link);
+    const reading = { judgedBefore, received, judgedAfter: this.#judged(iface) };
+    const found = conserve(iface.conservation, reading, this.#backlog);
+    if (found > 0 && iface.notCompared !== '') {
+      iface.conservation = newConservation();
+      return;
+    }
+    if (found > 0) this.#publish(iface, found);
+    if (found === 0 && base === iface.conservation.base) return;
+    store.save(storedOf(iface));
+    if (found > 0) onFound(iface, found);
+  }
+
+  /** netkit counts a frame at the host side only after its programs passed it. */
+  #received(iface: GuardedInterface, link: LinkRecord): number {
+    const received = link.rxPackets ?? 0;
+    if (link.kind !== 'netkit' || !this.#options.counters.readInto(keyOf(iface), this.#reading)) return received;
+    return received + droppedFromPod(this.#reading);
+  }
+
+  #judged(iface: GuardedInterface): number {
+    return Number(this.#options.maps.seen(iface.slot)) - iface.seenBase;
+  }
+
+  #publish(iface: GuardedInterface, frames: number): void {
+    const state = iface.kernel?.record.state ?? 'unknown';
+    const total = (iface.occurrences[`unjudged/${state}`] ?? 0) + frames;
+    iface.occurrences[`unjudged/${state}`] = total;
+    const violation = userspaceViolation(
+      originOf(iface, this.#options.bootId),
+      'unjudged',
+      state,
+      total,
+      `${frames} frames passed without being judged`,
+      this.#options.nowMicros(),
+      frames,
+    );
+    // The limit drops the oldest: the cumulative value of the newest includes their number.
+    iface.found = [...iface.found, violation].slice(-MAX_FOUND);
+  }
+}
+
+function whyNotCompared({ name, xdp }: LinkRecord): string {
+  if (xdp) return 'an XDP program of the host side may drop frames after the link has counted them';
+  return isGroOn(name) ? 'GRO of the host side merges frames after the link has counted them' : '';
+}
+
+/** Frames of one interface that can wait in the kernel between its counter and its programs. */
+function maxBacklog(): number {
+  let perCpu = DEFAULT_BACKLOG;
+  try {
+    perCpu = Number(readFileSync(MAX_BACKLOG_FILE, 'utf8'));
+  } catch (error) {
+    // Only the first network namespace of a machine has it.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  return perCpu * possibleCpus();
+}

@@ -1,0 +1,148 @@
+/**
+ * Attaches the programs of guarded interfaces, and restores them where another program displaced or
+ * removed them. The kernel reports neither, so the collector checks the chains on a timer.
+ *
+ * A netkit pair with policy `blackhole` drops what the pod sends until the CNI attaches a program,
+ * and the kernel ignores the policy from the first program on. There the guard is attached only
+ * beside another program, so that it opens nothing.
+ */
+import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { isShortage } from '../../process/shortage.ts';
+import { newConservation } from '../counting/conservation.ts';
+import { type GuardedInterface, keyOf } from './guarded-interface.ts';
+import type { Registry } from './registry.ts';
+import type { UnguardedPackets } from './unguarded-packets.ts';
+
+export interface AttachmentsOptions {
+  object: Pick<SpoofObject, 'attach' | 'detach' | 'reattach' | 'verify'>;
+  registry: Pick<Registry, 'allLive'>;
+  places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
+  unguarded: Pick<UnguardedPackets, 'attached'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  nowMs(): number;
+  /** Its programs are attached, this long after the netlink event of a new interface was read. */
+  onGuarded(afterMs: number): void;
+  /** The kernel refused to attach them. */
+  onFailed(error: unknown): void;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+const WAITS =
+  'it drops what the pod sends (netkit policy blackhole) until its CNI attaches a program: the guard waits for that';
+/** Interval of looking for that program while the interface is young; `check` looks later. */
+const WAIT_MS = 10;
+const YOUNG_MS = 30_000;
+
+export class Attachments {
+  readonly #o: AttachmentsOptions;
+  #waiting: NodeJS.Timeout | null = null;
+
+  constructor(options: AttachmentsOptions) {
+    this.#o = options;
+  }
+
+  /** A failure is reported, shown in the status, and retried by `check`, and by `onFailed`. */
+  attach(iface: GuardedInterface): void {
+    iface.attachError = this.#o.whyNotAttach();
+    if (iface.attachError !== '') return;
+    try {
+      if (this.#isAlone(iface, 0)) {
+        this.#wait(iface);
+        return;
+      }
+      this.#o.object.attach(keyOf(iface));
+    } catch (error) {
+      // If the interface is gone, its netlink event will remove it.
+      iface.attachError = (error as Error).message;
+      iface.isShort = isShortage(error);
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
+      this.#o.onFailed(error);
+      return;
+    }
+    if (iface.eventAtMs !== null && iface.guardedAfterMs === null) {
+      iface.guardedAfterMs = this.#o.nowMs() - iface.eventAtMs;
+      this.#o.onGuarded(iface.guardedAfterMs);
+    }
+    this.#o.unguarded.attached(iface);
+  }
+
+  /** @param own number of the guard's own programs in the chain */
+  #isAlone({ link }: GuardedInterface, own: number): boolean {
+    return link.dropsAlone === true && this.#o.places.fromPod(link.ifindex) <= own;
+  }
+
+  #wait(iface: GuardedInterface): void {
+    iface.attachError = WAITS;
+    if (this.#waiting !== null || this.#o.nowMs() - iface.appearedAtMs > YOUNG_MS) return;
+    this.#waiting = setTimeout(() => {
+      this.#waiting = null;
+      for (const one of this.#o.registry.allLive()) if (one.attachError === WAITS) this.attach(one);
+    }, WAIT_MS).unref();
+  }
+
+  /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
+  checkChanged(): number {
+    if (this.#o.whyNotAttach() !== '') return 0;
+    const live = [...this.#o.registry.allLive()].map((iface) => iface.link);
+    return this.#o.places.changed(live).length > 0 ? this.check() : 0;
+  }
+
+  /**
+   * Attaches programs that are missing or not at the head of their chain.
+   * @returns restored interfaces
+   */
+  check(): number {
+    const reason = this.#o.whyNotAttach();
+    const heads = new Map<number, number>();
+    const placed = this.#o.object.verify();
+    for (const { generation, direction, place } of placed)
+      if (place === 'head' && direction !== 'pod-end') heads.set(generation, (heads.get(generation) ?? 0) + 1);
+    let restored = 0;
+    for (const iface of this.#o.registry.allLive()) {
+      if (reason !== '') {
+        iface.attachError = reason;
+        // What passes until they are attached again is not unjudged by accident.
+        iface.conservation = newConservation();
+        continue;
+      }
+      if (this.#endIfAlone(iface, placed)) continue;
+      if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
+      this.attach(iface);
+      for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
+        this.#reattach(iface, one);
+      if (iface.attachError !== '') continue;
+      restored += 1;
+      const detail = 'its programs were missing or not first in the chain: attached again';
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: detail });
+    }
+    if (restored > 0) this.#o.places.forget();
+    return restored;
+  }
+
+  /** The other programs of a pair that drops alone are gone: ends the guard. */
+  #endIfAlone(iface: GuardedInterface, placed: readonly PlacedAttachment[]): boolean {
+    if (!iface.link.dropsAlone) return false;
+    const isOwn = (p: PlacedAttachment) => p.generation === iface.generation && p.direction === 'in';
+    const own = placed.filter((p) => isOwn(p) && (p.place === 'head' || p.place === 'behind')).length;
+    try {
+      if (own === 0 || !this.#isAlone(iface, own)) return false;
+      this.#o.object.detach(keyOf(iface));
+      this.#wait(iface);
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: WAITS });
+      return true;
+    } catch (error) {
+      // If the interface is gone, its netlink event will remove it.
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+      return false;
+    }
+  }
+
+  #reattach(iface: GuardedInterface, placed: Parameters<SpoofObject['reattach']>[0]): void {
+    try {
+      this.#o.object.reattach(placed);
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+    }
+  }
+}

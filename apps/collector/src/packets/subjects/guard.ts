@@ -1,0 +1,323 @@
+/**
+ * Guards pod interfaces on their netlink events, before their pods are known, and removes them when
+ * their links disappear. A start first adopts the interfaces of an earlier process (adopter.ts).
+ *
+ * Order for a new interface: counters entry, file, record, programs, so that every program has its
+ * record. A problem with one interface is reported and shown in its status. If the counters map is
+ * full, counts of gone interfaces move to disk to make room for live ones; if that is full too, the
+ * namespace with most of them loses its oldest.
+ */
+import {
+  type Direction,
+  dumpLinks,
+  getLink,
+  type IfaceKey,
+  type LinkRecord,
+  type PlaceWatch,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
+import { type Adopted, Adopter } from './adopter.ts';
+import { Attachments } from './attachments.ts';
+import type { BindResult } from './binder.ts';
+import type { BindingStore } from './binding-store.ts';
+import { forgetGeneration } from './forget.ts';
+import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
+import type { Registry } from './registry.ts';
+import { attempt, release } from './release.ts';
+import type { Announcement } from './stall-detector.ts';
+import { UnguardedPackets } from './unguarded-packets.ts';
+import { WaitingInterfaces } from './waiting-interfaces.ts';
+
+export interface GuardOptions {
+  object: SpoofObject;
+  registry: Registry;
+  places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
+  store: BindingStore;
+  counters: CounterStore;
+  /** Host-side names that never belong to pods: uplinks, bridges. */
+  exclude: RegExp;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  nowMs(): number;
+  /** Time limits of a netlink event that is read now. */
+  announcement(): Announcement;
+  events: GuardEvents;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export interface GuardEvents {
+  /** A new or adopted generation. The guard ends it if its binding was replaced. */
+  appeared(iface: GuardedInterface): BindResult;
+  /** Its name, MAC or namespace id changed. */
+  changed(iface: GuardedInterface): void;
+  /** Its programs are attached, this long after the netlink event of a new interface was read. */
+  guarded(afterMs: number): void;
+  gone(iface: GuardedInterface): void;
+  /** Counts of a gone generation are dropped: neither the kernel nor the disk has room. */
+  forgotten(iface: GuardedInterface): void;
+}
+
+const isFull = (error: unknown): boolean => error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
+
+export class Guard {
+  readonly #o: GuardOptions;
+  readonly #unguarded: UnguardedPackets;
+  readonly #attachments: Attachments;
+  readonly #waiting: WaitingInterfaces;
+  #started = false;
+  /** Indexes of links whose former guard was detached; only during the start. */
+  #formerlyGuarded: ReadonlySet<number> = new Set();
+  /** A resync after a failure for want of descriptors or memory. */
+  #retry: NodeJS.Timeout | null = null;
+  #shortages = 0;
+
+  constructor(options: GuardOptions) {
+    this.#o = options;
+    const { events, object } = options;
+    this.#unguarded = new UnguardedPackets({ ...options, maps: object.maps });
+    this.#waiting = new WaitingInterfaces(options);
+    this.#attachments = new Attachments({
+      ...options,
+      unguarded: this.#unguarded,
+      onGuarded: (afterMs) => events.guarded(afterMs),
+      onFailed: (error) => this.#retrySoon(error),
+    });
+  }
+
+  /**
+   * Adopts the state in the kernel and on disk, then guards the other interfaces. Call it once,
+   * after the link monitor is open.
+   */
+  start(): Adopted {
+    const adopter = new Adopter({ ...this.#o, attachments: this.#attachments, renew: (iface) => this.renew(iface) });
+    const { links, formerlyGuarded, ...adopted } = adopter.run();
+    this.#formerlyGuarded = formerlyGuarded;
+    this.#releaseExcluded();
+    this.#updateAll(links, null);
+    this.#formerlyGuarded = new Set();
+    this.#started = true;
+    return adopted;
+  }
+
+  /**
+   * Ends the guards of interfaces that the configuration excludes by now. Only at a start, so that a
+   * rename never ends a guard.
+   */
+  #releaseExcluded(): void {
+    const { registry, exclude, store } = this.#o;
+    for (const iface of [...registry.allLive()]) {
+      if (!exclude.test(iface.link.name)) continue;
+      // The link lives on: without the exclusion, its record binds it again.
+      if (iface.binding) {
+        const { recordFile: _, ...binding } = iface.binding;
+        iface.binding = binding;
+        store.save(storedOf(iface));
+      }
+      this.#remove(iface);
+    }
+  }
+
+  /**
+   * Handles links of netlink events: new, changed or removed. Call it as soon as they are read.
+   * Never throws.
+   */
+  update(links: Iterable<LinkRecord>): void {
+    this.#updateAll(links, this.#o.nowMs());
+  }
+
+  /**
+   * @param eventAtMs when the events were read: the time to a guard counts from here. null: links
+   *   of a dump
+   */
+  #updateAll(links: Iterable<LinkRecord>, eventAtMs: number | null): void {
+    const seen = { eventAtMs, announced: this.#started ? this.#o.announcement() : null };
+    for (const link of links) this.#tryUpdate(link, seen);
+  }
+
+  #tryUpdate(link: LinkRecord, seen: FirstSeen): void {
+    try {
+      this.#update(link, seen);
+    } catch (error) {
+      const reason = `cannot guard it: ${(error as Error).message}`;
+      if (!this.#o.registry.live(link.ifindex))
+        this.#o.registry.others.set(link.ifindex, {
+          ...this.#o.registry.others.get(link.ifindex),
+          ...{ name: link.name, coverage: 'not-covered' as const },
+          ...{ reason, isShort: isShortage(error) },
+        });
+      this.#o.onProblem({ interfaceName: link.name, reason, error });
+      this.#retrySoon(error);
+    }
+  }
+
+  /** Interfaces that lack a guard only for want of descriptors or memory do not wait for the slow timer. */
+  #retrySoon(error: unknown): void {
+    if (this.#retry || !isShortage(error)) return;
+    this.#shortages += 1;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.resync();
+      if (!this.#retry) this.#shortages = 0;
+    }, shortageWaitMs(this.#shortages)).unref();
+  }
+
+  #update(link: LinkRecord, seen: FirstSeen): void {
+    const live = this.#o.registry.live(link.ifindex);
+    if (link.removed) {
+      this.#waiting.remove(link.ifindex);
+      if (!live) return;
+      this.#remove(live);
+      this.#guardWaiting();
+      return;
+    }
+    if (live) {
+      const before = live.link;
+      live.link = factsOf(link);
+      if (live.attachError !== '') this.#attachments.attach(live);
+      if (before.name !== link.name || before.mac !== link.mac || before.linkNetnsid !== link.linkNetnsid)
+        this.#o.events.changed(live);
+      return;
+    }
+    const reason = this.#reasonNotToGuard(link);
+    if (reason) {
+      this.#waiting.remove(link.ifindex);
+      this.#o.registry.others.set(link.ifindex, { name: link.name, ...reason });
+    } else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot?.seen ?? seen);
+  }
+
+  /** A slot is free: guards the first interface that waits for one and has a share. */
+  #guardWaiting(): void {
+    const next = this.#waiting.next();
+    const link = next && getLink(next.ifindex);
+    if (link) this.#tryUpdate(link, next.seen);
+  }
+
+  #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
+    if (link.kind === 'netkit' && !link.netkit?.primary)
+      return {
+        coverage: 'not-covered',
+        reason: 'the peer end of a netkit pair: programs attach only at the primary end',
+      };
+    if (link.kind !== 'veth' && link.kind !== 'netkit')
+      return { coverage: 'not-applicable', reason: link.kind === '' ? 'not a pod interface' : `a ${link.kind} device` };
+    if (this.#o.exclude.test(link.name)) return { coverage: 'not-applicable', reason: 'excluded by name' };
+    return null;
+  }
+
+  #guard(announced: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
+    const { events, object, registry, store } = this.#o;
+    // The first event of a veth precedes its other end.
+    const linkNetnsid = announced.linkNetnsid ?? getLink(announced.ifindex)?.linkNetnsid ?? null;
+    const link = { ...announced, linkNetnsid };
+    const slot = over.slot ?? registry.slotFor(linkNetnsid);
+    if (slot === null) {
+      this.#waiting.put(link, seen);
+      return;
+    }
+    const programs = registry.others.get(link.ifindex)?.waitsForSlot?.programs ?? null;
+    const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
+    const seenBase = Number(object.maps.seen(slot));
+    const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
+    Object.assign(iface, seen, over);
+    if (this.#formerlyGuarded.has(link.ifindex)) this.#unguarded.formerlyGuarded(iface);
+    this.#createCounters(key);
+    store.save(storedOf(iface));
+    registry.add(iface);
+    this.#waiting.guarded(iface, programs);
+    events.appeared(iface);
+    this.#attachments.attach(iface);
+  }
+
+  /** Counts of generations that are gone make room for a live interface. */
+  #createCounters(key: IfaceKey): void {
+    const { counters, registry } = this.#o;
+    try {
+      counters.create(key);
+    } catch (error) {
+      const isOnDisk = ({ generation }: GuardedInterface) => counters.isArchived(generation);
+      const isInMaps = (iface: GuardedInterface) => !isOnDisk(iface);
+      const oldest = isFull(error) ? registry.oldestGone(isInMaps) : null;
+      if (!oldest) throw error;
+      // A tenant that replaces many pods while the bus is unavailable displaces its own counts.
+      const displaced = counters.isFull ? registry.oldestGoneOfMost(isOnDisk) : null;
+      if (displaced) this.#forget(displaced);
+      // Without a disk the maps have the only copy, and the same holds.
+      if (!counters.archive(keyOf(oldest))) this.#forget(registry.oldestGoneOfMost(isInMaps) ?? oldest);
+      counters.create(key);
+    }
+  }
+
+  #forget(iface: GuardedInterface): void {
+    this.#o.events.forgotten(iface);
+    forgetGeneration(this.#o, iface);
+  }
+
+  /**
+   * Ends a generation whose link lives on and begins another. Counts so far stay with the pod of
+   * the old one.
+   */
+  renew(iface: GuardedInterface): void {
+    // The program of the pod's end stays attached: nothing attaches another one at once.
+    this.#remove(iface, ['in', 'out']);
+    attempt(this.#o, iface.link.name, () => {
+      const { object, registry } = this.#o;
+      const link = getLink(iface.ifindex);
+      // The link's own count includes the packets that the old generation judged, so none is
+      // unguarded.
+      const { eventAtMs, announced, guardedAfterMs } = iface;
+      // Its slot is free again and stays its own, whatever share its pod has.
+      const over = { slot: iface.slot, guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
+      if (link) this.#guard(link, { eventAtMs, announced }, over);
+      const renewed = registry.live(iface.ifindex);
+      if (renewed) object.rekey(keyOf(iface), renewed.generation);
+      else object.detach(keyOf(iface));
+    });
+  }
+
+  #remove(iface: GuardedInterface, directions?: readonly Direction[]): void {
+    this.#o.registry.markGone(iface);
+    release(this.#o, keyOf(iface), true, directions);
+    iface.dirty = true;
+    this.#o.events.gone(iface);
+  }
+
+  /** The interface was bound and the kernel has its identity: counts the packets before that. */
+  bound(iface: GuardedInterface): void {
+    this.#unguarded.bound(iface);
+  }
+
+  /** Restores programs that were displaced or removed. @returns restored interfaces */
+  checkPlaces(): number {
+    return this.#attachments.check();
+  }
+
+  /** Like `checkPlaces`, if a chain of a guarded interface changed since the last call. Cheap. */
+  checkChangedPlaces(): number {
+    return this.#attachments.checkChanged();
+  }
+
+  /** Compares with a new dump of all links: after lost events, and on a slow timer. Never throws. */
+  resync(): void {
+    try {
+      this.#resync();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: '', reason: (error as Error).message, error });
+      this.#retrySoon(error);
+    }
+  }
+
+  /** Ends the repetitions; the guards stay. */
+  close(): void {
+    if (this.#retry) clearTimeout(this.#retry);
+  }
+
+  #resync(): void {
+    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
+    for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
+    for (const ifindex of [...this.#o.registry.others.keys()]) if (!links.has(ifindex)) this.#waiting.remove(ifindex);
+    this.#updateAll(links.values(), null);
+  }
+}

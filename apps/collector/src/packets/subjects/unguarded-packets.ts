@@ -1,0 +1,95 @@
+/**
+ * Counts the packets that an interface sent before it was judged as a pod's: those that the link
+ * received before its programs were attached, and, unless unknown interfaces are dropped, those
+ * that the programs saw before the binding.
+ *
+ * The count is taken once, as soon as the programs are attached and the interface is bound.
+ */
+import { getLink, type SpoofMaps } from '@bailiff/bpf';
+import type { LinkFacts } from '../../identity/identity.ts';
+import type { BindingStore } from './binding-store.ts';
+import { type GuardedInterface, storedOf } from './guarded-interface.ts';
+
+/**
+ * Packets that the link received from the pod; null: the link is gone. netkit counts a packet at the
+ * host side only after its programs passed it. The count of the other end includes packets that a
+ * program redirected, and leaves out dropped ones.
+ */
+function receivedFrom({ ifindex, kind, linkNetnsid, peerIfindex }: LinkFacts): number | null {
+  if (kind === 'netkit' && linkNetnsid !== null && peerIfindex !== null) {
+    const peer = getLink(peerIfindex, { targetNsid: linkNetnsid });
+    if (peer !== null) return peer.txPackets;
+  }
+  return getLink(ifindex)?.rxPackets ?? null;
+}
+
+type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
+
+export interface UnguardedPacketsOptions {
+  maps: Maps;
+  store: Pick<BindingStore, 'save'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+export class UnguardedPackets {
+  readonly #o: UnguardedPacketsOptions;
+
+  constructor(options: UnguardedPacketsOptions) {
+    this.#o = options;
+  }
+
+  #seen(iface: GuardedInterface): number {
+    return Number(this.#o.maps.seen(iface.slot)) - iface.seenBase;
+  }
+
+  /**
+   * The interface was bound and the kernel has its identity: its programs judged no packet before.
+   */
+  bound(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      iface.seenUnbound = this.#o.maps.settings().unknownMode === 'enforce' ? 0 : this.#seen(iface);
+    });
+    this.measure(iface);
+  }
+
+  /** Its programs are attached: from now on, every frame that it receives is judged. */
+  attached(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      const judged = this.#seen(iface);
+      const received = getLink(iface.ifindex)?.rxPackets ?? null;
+      if (received !== null) iface.conservation.base ??= received - judged;
+    });
+    this.measure(iface);
+  }
+
+  /** A former guard of this boot judged or reported what the link has received so far. */
+  formerlyGuarded(iface: GuardedInterface): void {
+    this.#attempt(iface, () => {
+      iface.receivedBase = receivedFrom(iface.link) ?? 0;
+    });
+  }
+
+  /** Counts them if they are not counted and can be. */
+  measure(iface: GuardedInterface): void {
+    if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
+    if (this.#o.whyNotAttach() !== '') return;
+    this.#attempt(iface, () => {
+      // Read before the link's count: a packet in between is reported as unguarded, never lost.
+      const judged = this.#seen(iface) - iface.seenUnbound;
+      const received = receivedFrom(iface.link);
+      if (received === null) return; // the link is gone: its final count is published instead
+      iface.packetsBeforeGuard = Math.max(0, received - iface.receivedBase - judged);
+      this.#o.store.save(storedOf(iface));
+    });
+  }
+
+  #attempt(iface: GuardedInterface, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+    }
+  }
+}
