@@ -69,6 +69,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'capture',
     'packets',
     'operations',
+    'engine.ts',
     'desired',
     'publishing',
     'identity',

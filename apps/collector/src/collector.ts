@@ -17,11 +17,12 @@ import type { BusDocument } from './desired/bus-documents.ts';
 import { ConfigReceiver } from './desired/config-receiver.ts';
 import { DesiredState } from './desired/desired-state.ts';
 import { DocumentCache } from './desired/document-cache.ts';
+import type { Engine } from './engine.ts';
 import { addReadings, makeCounters } from './metrics.ts';
 import { DetachWatch } from './offline/detach-watch.ts';
-import { createRuntime } from './operations/create-runtime.ts';
-import { NetworkEngine } from './packets/engine.ts';
-import { readBootId } from './process/boot.ts';
+import { OperationEngine } from './operations/engine.ts';
+import { PacketEngine } from './packets/engine.ts';
+import { bootWallMicros, readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
 import { Signal } from './process/signal.ts';
 import { BusLink } from './publishing/bus-link.ts';
@@ -30,21 +31,16 @@ import { StatusReporter } from './status/status-reporter.ts';
 
 /** Interval of comparing all state with the kernel: events can be lost. */
 const RESYNC_MS = 30_000;
-/**
- * Interval of checking program chains and own addresses, which have no event. Chains are also
- * checked before each status.
- */
-const PLACES_MS = 2_000;
 /** Interval of checking whether an operator detached the programs or allowed them again. */
 const DETACH_MS = 500;
-/** Interval of checking the folders of CNI results and configurations, beside their events. */
+/** Interval of checking the folder of CNI configurations, beside its events. */
 const CNI_CHECK_MS = 10_000;
 
 type Parts = ReturnType<typeof createParts>;
 
 /** Creates the parts from the bottom up. The two signals go against this order. */
 function createParts(ctx: ServiceContext<CollectorConfig>) {
-  const { config, clock } = ctx;
+  const { config } = ctx;
   /** An interface was bound or is gone. */
   const bindingsChanged = new Signal();
   /** The status changed and is published without waiting for its interval. */
@@ -67,31 +63,39 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const documents = new DocumentCache(config.stateDir, {
     onProblem: ({ file, reason }) => problems.report('state', file, reason),
   });
-  const latency = new ApplyLatency(metrics, clock);
+  const latency = new ApplyLatency(metrics, ctx.clock);
   const detach = new DetachWatch(config);
   const bus = new BusLink({
     ...{ ctx, metrics },
     onError: (part, error) => problems.report(part, '', error.message, error),
   });
-  const shared = { ctx, bootId: readBootId(), object, desired, metrics, latency, problems, nextSequence, moment };
-  const runtime = createRuntime({
-    ...{ ...shared, documents, meta, sink: bus.sinkOf('lsm'), onRefused },
-    onStatus: () => statusDue.emit(),
+  const clock = { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros };
+  const bootId = readBootId();
+  const shared = { ctx, bootId, object, desired, metrics, latency, problems, detach, clock, nextSequence, moment };
+  const operations = new OperationEngine({ ...shared, documents, statusDue, onRefused, sink: bus.sinkOf('lsm') });
+  const packets = new PacketEngine({
+    ...{ ...shared, bindingsChanged, sink: bus.sinkOf('spoof') },
+    processOf: (sample) => operations.processOf(sample),
   });
-  const network = new NetworkEngine({ ...shared, sink: bus.sinkOf('spoof'), runtime, detach, bindingsChanged });
-  const { registry } = network;
+  /** In the order in which they start: guards first. */
+  const engines: readonly Engine[] = [packets, operations];
+  /**
+   * In the order in which they publish: a socket is created before it sends, and rules may require
+   * this order.
+   */
+  const publishers: readonly Engine[] = [operations, packets];
   const receiver = new ConfigReceiver({
-    ...{ desired, documents, latency, runtime, engines: [network, runtime], onRefused },
-    bindings: () => registry.bindings(),
-    nowMicros: () => clock.nowMs() * 1000,
+    ...{ desired, documents, latency, runtime: operations, engines, onRefused },
+    bindings: () => packets.registry.bindings(),
+    nowMicros: clock.nowMicros,
     onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
   });
-  const cni = createCni({ ...shared, network, detach });
-  const status = new StatusReporter({ ...shared, registry, network, receiver, runtime, cni, bus });
+  const cni = createCni({ ...shared, packets });
+  const status = new StatusReporter({ ...shared, packets, operations, receiver, cni, bus });
   addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {
-    ...{ object, metrics, problems, detach, bus, runtime, network, cni, receiver, status, captures },
+    ...{ object, metrics, problems, detach, bus, packets, engines, publishers, cni, receiver, status, captures },
     ...{ bindingsChanged, statusDue },
   };
 }
@@ -107,16 +111,15 @@ export class Collector {
 
   /** Starts everything that does not need the bus, then the bus. */
   start(): void {
-    const { bindingsChanged, bus, captures, cni, detach, network, object, problems, receiver, runtime, statusDue } =
+    const { bindingsChanged, bus, captures, cni, detach, engines, object, packets, problems, receiver, statusDue } =
       this.#parts;
     const { config, health, log } = this.#ctx;
     receiver.restore();
     detach.start();
-    const adopted = network.start();
+    for (const engine of engines) engine.start();
     // Only now, because during the adoption a part of the bindings is known.
     bindingsChanged.listen(() => problems.attempt('pods', () => receiver.recheckPods()));
     statusDue.listen(() => problems.attempt('status', () => this.#reportStatus()));
-    runtime.start(detach.reason);
     receiver.recheckPods();
     const samples = object.openSamples((batch) => problems.attempt('ring', () => this.#takeSamples(batch)));
     cni.start();
@@ -125,8 +128,8 @@ export class Collector {
       {
         hook: object.mode,
         reused: object.reused,
-        adopted,
-        guarded: network.registry.liveCount,
+        adopted: packets.adopted,
+        guarded: packets.registry.liveCount,
         observeOnly: config.observeOnly,
         ...(detach.reason === '' ? {} : { notAttached: detach.reason }),
       },
@@ -140,7 +143,7 @@ export class Collector {
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
       cni.close();
-      network.closeInputs();
+      for (const engine of engines) engine.closeInputs();
       samples.drain();
       samples.close();
       await this.#stop();
@@ -148,49 +151,41 @@ export class Collector {
   }
 
   #startTimers(drain: () => void): NodeJS.Timeout[] {
-    const { cni, network, problems } = this.#parts;
+    const { cni, engines, problems } = this.#parts;
     const { config } = this.#ctx;
     const every = (ms: number, part: string, action: () => void) =>
       setInterval(() => problems.attempt(part, action), ms);
+    const checks = engines.flatMap((engine) => engine.checks);
     return [
       every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain)),
       every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
-      setInterval(() => this.#resync(), RESYNC_MS),
-      every(PLACES_MS, 'guard', () => network.checkPlaces(true)),
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
-      every(PLACES_MS, 'node maps', () => network.applyOwn()),
-      every(PLACES_MS, 'binding', () => network.checkPods()),
-      every(PLACES_MS, 'guard', () => network.checkForeignLinks()),
-      setInterval(() => network.checkCniRecords(), CNI_CHECK_MS),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
+      ...engines.map((engine) => setInterval(() => engine.resync(), RESYNC_MS)),
+      ...checks.map(({ everyMs, part, run }) => every(everyMs, part, run)),
     ];
   }
 
   async #stop(): Promise<void> {
-    const { bus, network, object, runtime } = this.#parts;
+    const { bus, engines, object } = this.#parts;
     const { config, log } = this.#ctx;
-    const stopping = [network, runtime].map((engine) => engine.stop(config.stopTimeoutMs / 2));
+    const stopping = engines.map((engine) => engine.stop(config.stopTimeoutMs / 2));
     const unacked = (await Promise.all(stopping)).reduce((sum, engine) => sum + engine.unacked, 0);
     if (unacked > 0)
       log.warn({ unacked }, 'frames were not acknowledged: their counts stay in the kernel maps for the next start');
     await bus.stop();
-    network.close();
+    for (const engine of engines) engine.close();
     object.close();
   }
 
-  /**
-   * Operations before packets: a socket is created before it sends, and rules may require this
-   * order.
-   */
   #takeSamples(batch: DecodedBatch): void {
-    const { metrics, network, problems, runtime } = this.#parts;
+    const { metrics, problems, publishers } = this.#parts;
     metrics.samples.inc(batch.samples.length + batch.runtime.length);
     for (const error of batch.errors) {
       metrics.sampleErrors.inc();
       problems.report('ring', '', error.message, error);
     }
-    runtime.takeSamples(batch.runtime);
-    network.takeSamples(batch.samples);
+    for (const engine of publishers) engine.takeSamples(batch);
   }
 
   /**
@@ -198,30 +193,12 @@ export class Collector {
    * samples.
    */
   #sweep(drain: () => void): void {
-    const { network, runtime } = this.#parts;
     drain();
-    runtime.sweep();
-    network.sweep();
-  }
-
-  /** Brings the desired state into the kernel. */
-  #apply(): void {
-    const { network, runtime } = this.#parts;
-    network.apply();
-    runtime.apply();
-  }
-
-  #resync(): void {
-    const { network, problems, runtime } = this.#parts;
-    problems.attempt('guard', () => network.resync());
-    problems.attempt('guard', () => network.checkPlaces());
-    // Ends of quarantine and disarm are wall-clock times: this corrects them after a clock step.
-    problems.attempt('apply', () => this.#apply());
-    problems.attempt('runtime', () => runtime.resync());
+    for (const engine of this.#parts.publishers) engine.sweep();
   }
 
   #checkDetach(): void {
-    const { detach, network, object, runtime } = this.#parts;
+    const { detach, engines, object } = this.#parts;
     const { bpfDir, maxInterfaces } = this.#ctx.config;
     const found = detach.check();
     if (found === 'changed') this.#detachChanged();
@@ -231,30 +208,24 @@ export class Collector {
       this.#ctx.fail(new Error(`the pins under ${bpfDir} are gone: a new process creates them again`));
       return;
     }
-    network.repin();
-    runtime.detached('its pins were removed');
+    for (const engine of engines) engine.repin();
     detach.check();
     this.#detachChanged();
   }
 
   /** An operator detached the programs, or allowed them again. */
   #detachChanged(): void {
-    const { detach, network, problems, receiver, runtime } = this.#parts;
+    const { detach, engines, problems, receiver } = this.#parts;
     const { reason } = detach;
     problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
-    if (reason === '') {
-      receiver.restoreRuntime();
-      runtime.start('');
-    } else {
-      runtime.detached(reason);
-    }
-    network.checkPlaces();
+    if (reason === '') receiver.restoreRuntime();
+    for (const engine of engines) engine.detachChanged();
   }
 
   #reportStatus(): void {
-    const { network, problems, status } = this.#parts;
+    const { packets, problems, status } = this.#parts;
     this.#checkDetach();
-    problems.attempt('guard', () => network.checkPlaces(true));
+    problems.attempt('guard', () => packets.checkPlaces(true));
     status.report();
   }
 }

@@ -5,14 +5,13 @@
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { LinkRecord, SpoofObject } from '@bailiff/bpf';
+import type { SpoofObject } from '@bailiff/bpf';
 import type { CniStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import { OWN_CONFLIST } from '@bailiff/vocabulary';
 import type { CollectorConfig } from '../config.ts';
-import type { CniRecord } from '../identity/cni-record.ts';
 import type { Metrics } from '../metrics.ts';
-import type { Registry } from '../packets/subjects/registry.ts';
+import type { PacketEngine } from '../packets/engine.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import { handleRequest } from './handler.ts';
 import { Installer } from './installer.ts';
@@ -22,7 +21,7 @@ import { SocketServer } from './socket-server.ts';
 
 export interface CniParts {
   ctx: Pick<ServiceContext<CollectorConfig>, 'config' | 'log'>;
-  network: { registry: Registry; applyCniCall(record: CniRecord, link: LinkRecord): void };
+  packets: Pick<PacketEngine, 'registry' | 'applyCniCall'>;
   detach: { whyNotAttach(): string };
   object: Pick<SpoofObject, 'podEndPins'>;
   metrics: Pick<Metrics, 'cniRequests' | 'cniSeconds' | 'cniPassed'>;
@@ -145,11 +144,11 @@ class ServedPlugin implements CniRoom {
   }
 
   #handle(json: string): string {
-    const { detach, metrics, network, object } = this.#parts;
+    const { detach, metrics, object, packets } = this.#parts;
     const startedAt = performance.now();
     const { command, answer } = handleRequest(json, {
-      registry: network.registry,
-      apply: (record, link) => network.applyCniCall(record, link),
+      registry: packets.registry,
+      apply: (record, link) => packets.applyCniCall(record, link),
       whyNotAttach: () => detach.whyNotAttach(),
       podEndPins: (key) => object.podEndPins(key),
       nowMs: () => Date.now(),

@@ -3,7 +3,7 @@
  * binds it by the same functions as netlink events and CNI records, and reports whether the kernel
  * has programs and identity.
  *
- * Data path: plugin → socket-server.ts → here → network engine → kernel maps. Idempotent.
+ * Data path: plugin → socket-server.ts → here → packets/engine.ts → kernel maps. Idempotent.
  */
 import { dumpLinks, getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';

@@ -13,12 +13,6 @@ import { type BusDocument, BusDocuments, type ConfigKind, isRuntimePolicy } from
 import type { DesiredState, ReceiveResult } from './desired-state.ts';
 import type { DocumentCache, SavedDocument } from './document-cache.ts';
 
-/** Enforces the desired state of this node. */
-export interface Engine {
-  /** Brings the desired state into the kernel. */
-  apply(): void;
-}
-
 /** Receives runtime policies, from disk and from the bus. */
 export interface RuntimePolicies {
   /** A cached policy; before the first one from the bus. */
@@ -35,8 +29,8 @@ export interface ConfigReceiverOptions {
   latency: Pick<ApplyLatency, 'documentApplied'>;
   bindings(): Iterable<Binding>;
   nowMicros(): number;
-  /** In the order in which they apply a change. */
-  engines: readonly Engine[];
+  /** In the order in which they apply a change (engine.ts). */
+  engines: readonly { apply(): void }[];
   /** A document was rejected, or an accepted snapshot is no longer believed. */
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
   /** A problem that changes nothing. */

@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { boottimeNs, openPinnedMaps, type PinnedMaps, verifyAttachments } from '@bailiff/bpf';
 import { EXIT, escapeUnsafe } from '@bailiff/service';
+import { accountsDir } from '../operations/counting/account.ts';
 import { type CellName, isBeforeGuard } from '../packets/counting/cells.ts';
 import { BindingStore, type StoredInterface } from '../packets/subjects/binding-store.ts';
 import { readBootId } from '../process/boot.ts';
@@ -106,7 +107,7 @@ function showStatus(bpfDir: string, stateDir: string, json: boolean): number {
   }
   const stored = existsSync(stateDir) ? new BindingStore(stateDir, readBootId(), { readOnly: true }).load().stored : [];
   const rows = rowsOf(pinned, bpfDir, stored);
-  const runtime = runtimeReport(bpfDir, path.join(stateDir, readBootId(), 'runtime'));
+  const runtime = runtimeReport(bpfDir, accountsDir(stateDir, readBootId()));
   if (json) {
     process.stdout.write(
       escapeUnsafe(

@@ -1,19 +1,19 @@
 /**
- * The runtime engine: it exists while there are policies, or counts of earlier ones. It brings the
- * desired subjects into force in the kernel and publishes the kernel's counts. The supervisor loads
- * it on demand, because compiling policies needs memory that a node without policies saves.
+ * Enforcement of runtime policies: it exists while there are policies, or counts of earlier ones. It
+ * brings the desired subjects into force in the kernel and publishes the kernel's counts. engine.ts
+ * loads it on demand, because compiling policies needs memory that a node without policies saves.
  *
- * Data path: supervisor → here → subjects (what) → kernel (how); counts → publishing. Invariant: it
+ * Data path: engine.ts → here → subjects (what) → kernel (how); counts → publishing. Invariant: it
  * changes nothing in the kernel before both pods and policies are known, from the bus or from disk.
  */
 import { createHash } from 'node:crypto';
 import { boottimeNs, normalPodUid, type RuntimeMaps, type RuntimeSample } from '@bailiff/bpf';
-import type { Sampling } from '@bailiff/policy';
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { ReceiveResult } from '../desired/desired-state.ts';
+import { type EngineParts, flusherOptions } from '../engine.ts';
+import type { Signal } from '../process/signal.ts';
 import { Flusher } from '../publishing/flusher.ts';
-import type { FrameSink } from '../publishing/frame-writer.ts';
-import type { Account, ContainerRef } from './counting/account.ts';
+import { type Account, accountsDir, type ContainerRef } from './counting/account.ts';
 import { AccountStore } from './counting/account-store.ts';
 import { Accounts } from './counting/accounts.ts';
 import { openAckedCells } from './counting/acked-cells.ts';
@@ -41,39 +41,14 @@ const WAITING_CHECK_MS = 1_000;
 /** Interval of checking whether the cgroup of an unlisted pod is gone. */
 const GONE_CHECK_MS = 2_000;
 
-export interface EngineOptions {
-  maps: RuntimeMaps;
-  pinDir: string;
-  /** Directory of accounts: `<stateDir>/<bootId>/runtime`. */
-  dir: string;
-  cgroupRoot: string;
-  nodeName: string;
-  bootId: string;
-  version: string;
-  sink: FrameSink;
-  nextSequence(): number;
-  allocateGeneration(): number;
-  clock: { nowMicros(): number; nowMs(): number; bootWallMicros(): number };
-  flushIntervalMs: number;
-  /** null: not received yet. */
-  pods(): ReadonlyMap<string, PodIdentity> | null;
-  auditUntilNs(namespace: string): bigint;
-  /** null: not received yet. */
-  sampling(): Sampling | null;
-  /**
-   * Seconds from a container's cgroup to its policy, for a pod that ran before its policy was
-   * known.
-   */
-  onBound(seconds: number): void;
-  /** @param isComplete whether every received policy is in force or refused */
-  onApplied(seconds: number, isComplete: boolean): void;
-  /** The part of the node's status about policies changed. */
-  onStatus(): void;
-  onProblem(part: string, reason: string, error?: unknown): void;
+export interface EnforcementParts extends EngineParts {
+  /** Emitted when the part of the node's status about policies changed. */
+  statusDue: Pick<Signal, 'emit'>;
 }
 
-export class RuntimeEngine {
-  readonly #o: EngineOptions;
+export class Enforcement {
+  readonly #parts: EnforcementParts;
+  readonly #maps: RuntimeMaps;
   readonly #policies = new Policies();
   readonly #accounts: Accounts;
   readonly #sets: KernelSets;
@@ -91,49 +66,59 @@ export class RuntimeEngine {
   #isWaiting = false;
   #stopped = false;
 
-  constructor(options: EngineOptions) {
-    this.#o = options;
-    const { maps, version } = options;
-    const onError = (error: Error) => options.onProblem('publish', error.message, error);
+  constructor(parts: EnforcementParts, maps: RuntimeMaps) {
+    this.#parts = parts;
+    this.#maps = maps;
+    const { bootId, clock, ctx, metrics, object } = parts;
+    const { config, version } = ctx;
+    const onError = (error: Error) => this.#problem('publish', error.message, error);
+    const allocateGeneration = () => object.maps.meta.allocateGeneration();
     this.#report = new PolicyReport({
-      onStatus: options.onStatus,
-      onRefusal: (reason) => options.onProblem('policy', reason),
+      onStatus: () => parts.statusDue.emit(),
+      onRefusal: (reason) => this.#problem('policy', reason),
     });
-    const acked = openAckedCells(options.pinDir, maps.counterCells);
-    const store = new AccountStore(options.dir, {
-      onProblem: ({ file, reason }) => options.onProblem('state', `${file}: ${reason}`),
+    const acked = openAckedCells(config.bpfDir, maps.counterCells);
+    const store = new AccountStore(accountsDir(config.stateDir, bootId), {
+      onProblem: ({ file, reason }) => this.#problem('state', `${file}: ${reason}`),
     });
     this.#accounts = new Accounts({ acked, store, onError });
     const accounts = this.#accounts.byGeneration;
-    this.#sets = new KernelSets(maps, options.allocateGeneration);
+    this.#sets = new KernelSets(maps, allocateGeneration);
     this.#adapter = new AccountAdapter({
-      bootId: options.bootId,
-      accounts,
-      clock: options.clock,
+      ...{ bootId, accounts, clock },
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       bootNs: boottimeNs,
       onAcked: (account, cells) => this.#accounts.acknowledged(account, cells),
       onSettled: (account) => this.#accounts.settle(account),
     });
-    this.#flusher = new Flusher({ ...options, onError }, this.#adapter);
-    this.#containerNames = new ContainerNames(options.cgroupRoot, options.pods, options.clock.nowMs);
-    this.#latency = new SubjectLatency(maps.born, boottimeNs, options.onBound);
+    this.#flusher = new Flusher({ ...flusherOptions(parts), onError }, this.#adapter);
+    this.#containerNames = new ContainerNames(config.cgroupRoot, () => this.#pods(), clock.nowMs);
+    this.#latency = new SubjectLatency(maps.born, boottimeNs, (seconds) => metrics.runtimeBindSeconds.observe(seconds));
     const pins = createHash('sha256').update(maps.settings().hashKey).digest('hex').slice(0, 16);
-    const shared = { maps, acked, sets: this.#sets, store, accounts };
+    const shared = { maps, acked, sets: this.#sets, store, accounts, pins, version };
     this.#enforcer = new Enforcer({
-      ...{ ...shared, pins, version },
-      ...{ policiesVersion: () => this.#policies.version, nowMs: options.clock.nowMs },
+      ...{ ...shared, allocateGeneration },
+      ...{ policiesVersion: () => this.#policies.version, nowMs: clock.nowMs },
       factsOf: ({ set }) => this.#policies.factsOf(set as NonNullable<typeof set>),
-      allocateGeneration: options.allocateGeneration,
       onBeforeChange: (account) => this.#flusher.flush([account]),
       onNew: (inForce) => this.#latency.add(inForce),
       onRetired: (account) => this.#retired(account),
       after: (ms, action) => this.#after(ms, action),
     });
     adoptSubjects({
-      ...{ ...shared, pins, version, enforcer: this.#enforcer },
-      onProblem: (reason) => options.onProblem('counts', reason),
+      ...{ ...shared, enforcer: this.#enforcer },
+      onProblem: (reason) => this.#problem('counts', reason),
     });
+  }
+
+  /** null: not received yet. */
+  #pods(): ReadonlyMap<string, PodIdentity> | null {
+    const { desired } = this.#parts;
+    return desired.known.has('pods') ? desired.pods : null;
+  }
+
+  #problem(part: string, reason: string, error?: unknown): void {
+    this.#parts.problems.report(part, 'runtime', reason, error);
   }
 
   /** Receives a policy of the bus, or one that an earlier process cached. */
@@ -162,7 +147,8 @@ export class RuntimeEngine {
       this.#scheduled = false;
       const began = performance.now();
       const isComplete = this.apply();
-      this.#o.onApplied((performance.now() - began) / 1000, isComplete);
+      this.#parts.metrics.runtimeApplySeconds.observe((performance.now() - began) / 1000);
+      if (isComplete) this.#parts.latency.runtimeApplied();
     });
   }
 
@@ -182,7 +168,7 @@ export class RuntimeEngine {
       try {
         action();
       } catch (error) {
-        this.#o.onProblem('runtime', (error as Error).message, error);
+        this.#problem('runtime', (error as Error).message, error);
       }
     }, ms);
     timer.unref();
@@ -191,14 +177,15 @@ export class RuntimeEngine {
 
   /** Brings the desired subjects into force. False: pods or policies are not known yet. */
   apply(): boolean {
-    const pods = this.#o.pods();
+    const { ctx, desired, moment } = this.#parts;
+    const pods = this.#pods();
     if (!pods || !this.#arePoliciesKnown) return false;
-    const dirs = this.#policies.size > 0 ? podCgroupDirs(this.#o.cgroupRoot) : new Map<string, string>();
+    const dirs = this.#policies.size > 0 ? podCgroupDirs(ctx.config.cgroupRoot) : new Map<string, string>();
     const { subjects, refusals } = desiredSubjects({
       pods: pods.values(),
       policies: this.#policies,
       containersOf: (pod) => this.#containersOf(pod, dirs),
-      auditUntilNs: this.#o.auditUntilNs,
+      auditUntilNs: (namespace) => desired.auditUntilNs(namespace, moment()),
     });
     this.#policies.forgetUnused();
     const failed: Refusal[] = [...refusals];
@@ -214,7 +201,7 @@ export class RuntimeEngine {
     this.#latency.observe(pods.values(), dirs);
     this.#removeGone(pods);
     this.#report.update(this.#policies, subjects);
-    applySampling(this.#o.maps, this.#o.sampling());
+    applySampling(this.#maps, desired.known.has('spoof') ? desired.clusterConfig.sampling : null);
     return true;
   }
 
@@ -243,8 +230,8 @@ export class RuntimeEngine {
     const refused = new Set(this.#report.refusals.map(({ subject }) => subject));
     const stale = [...this.#enforcer.all].filter(({ key }) => !desired.has(key) && !refused.has(key));
     if (stale.length === 0) return;
-    const dirs = podCgroupDirs(this.#o.cgroupRoot);
-    const bound = new Set(this.#o.maps.cgroups.entries().map(([, uid]) => uid));
+    const dirs = podCgroupDirs(this.#parts.ctx.config.cgroupRoot);
+    const bound = new Set(this.#maps.cgroups.entries().map(([, uid]) => uid));
     let isWaiting = false;
     for (const inForce of stale) {
       if (isGone(inForce, { dirs, bound, listed })) this.#enforcer.remove(inForce);
@@ -278,11 +265,6 @@ export class RuntimeEngine {
     this.#flusher.sweep();
   }
 
-  /** Handles changes without an event: cgroups. */
-  resync(): void {
-    this.schedule();
-  }
-
   /** Status of each policy on this node. */
   policies(): readonly RuntimePolicyStatus[] {
     return this.#report.statuses;
@@ -299,17 +281,19 @@ export class RuntimeEngine {
     return { subjects, sets: this.#sets.size, cellsUsed, accounts: this.#accounts.byGeneration.size };
   }
 
-  async stop(timeoutMs: number): Promise<{ unacked: number }> {
-    const result = await this.#flusher.stop(timeoutMs);
-    this.close();
-    return result;
+  stop(timeoutMs: number): Promise<{ unacked: number }> {
+    return this.#flusher.stop(timeoutMs);
   }
 
-  /** Ends this process's part; the kernel keeps enforcing. */
-  close(): void {
+  /** Nothing changes in the kernel afterwards; it keeps enforcing. */
+  closeInputs(): void {
     this.#stopped = true;
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+  }
+
+  close(): void {
+    this.closeInputs();
     this.#accounts.close();
   }
 }

@@ -1,34 +1,32 @@
 /**
- * Supervises runtime enforcement: loads and attaches the BPF-LSM programs if the kernel runs them.
- * It starts the enforcement (enforcement.ts) once there is a policy or a count of an earlier one. The
+ * Engine of operations: loads and attaches the BPF-LSM programs if the kernel runs them, and starts
+ * the enforcement (enforcement.ts) once there is a policy or a count of an earlier one. The
  * programs are attached without policies too, because a task is armed by its first exec.
  *
- * Invariant: a failure here never affects the network engine. Policies that cannot be applied are
+ * Invariant: a failure here never affects the engine of packets. Policies that cannot be applied are
  * reported as refused, with the reason.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import {
+  type DecodedBatch,
   detachRuntime,
   openPinnedRuntimeMaps,
   type PinnedRuntimeMaps,
   probeLsm,
-  type RuntimeSample,
   type SpoofSample,
 } from '@bailiff/bpf';
 import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../desired/bus-documents.ts';
 import type { DocumentCache, SavedDocument } from '../desired/document-cache.ts';
-import type { EngineOptions, RuntimeEngine } from './enforcement.ts';
-import type { Loading } from './kernel/loader.ts';
+import type { Check, Engine } from '../engine.ts';
+import { accountsDir } from './counting/account.ts';
+import type { Enforcement, EnforcementParts } from './enforcement.ts';
+import { runLoaderProcess } from './kernel/loader-process.ts';
 import { bindExistingPods, CGROUP_REMEDY, cgroupProblem } from './subjects/cgroups.ts';
 import { fitPolicies } from './subjects/policy-status.ts';
 import { RecordRepair } from './subjects/record-repair.ts';
 
-export interface SupervisorOptions extends Omit<EngineOptions, 'maps'> {
-  /** False: switched off by configuration. */
-  enabled: boolean;
-  /** Loads, pins and attaches the programs (loader-process.ts). */
-  load(pinDir: string, signal: AbortSignal): Promise<Loading>;
+export interface OperationParts extends EnforcementParts {
   documents: Pick<DocumentCache, 'save' | 'remove'>;
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
 }
@@ -39,15 +37,17 @@ const NOT_STARTED: State = { state: 'off', reason: 'not started', remedy: '' };
 const LOADING: State = { state: 'unavailable', reason: 'its programs are being loaded', remedy: '' };
 const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
 
-export class RuntimeSupervisor {
-  readonly #o: SupervisorOptions;
+export class OperationEngine implements Engine {
+  readonly #parts: OperationParts;
+  /** Changes of cgroups have no event; a resync finds them early enough. */
+  readonly checks: readonly Check[] = [];
   #state = NOT_STARTED;
   #object: PinnedRuntimeMaps | null = null;
   #missing: readonly string[] = [];
   #repair: RecordRepair | null = null;
   #attempt = new AbortController();
   #opening: Promise<void> = Promise.resolve();
-  #engine: RuntimeEngine | null = null;
+  #enforcement: Enforcement | null = null;
   #starting: Promise<void> | null = null;
   #isKnown = false;
   #stopped = false;
@@ -58,20 +58,13 @@ export class RuntimeSupervisor {
   readonly #restored = new Map<string, string>();
   readonly #waiting = new Map<string, string>();
 
-  constructor(options: SupervisorOptions) {
-    this.#o = options;
+  constructor(parts: OperationParts) {
+    this.#parts = parts;
   }
 
-  get isAvailable(): boolean {
-    return this.#object !== null;
-  }
-
-  /**
-   * Loads the programs in the background.
-   * @param detached why nothing may be attached; empty: it may
-   */
-  start(detached: string): void {
-    const obstacle = this.#obstacle(detached);
+  /** Loads the programs in the background. */
+  start(): void {
+    const obstacle = this.#obstacle();
     this.#state = obstacle ?? LOADING;
     if (obstacle) return;
     const attempt = new AbortController();
@@ -80,18 +73,20 @@ export class RuntimeSupervisor {
       .catch((error: Error) => {
         if (attempt.signal.aborted) return;
         this.#state = { state: 'unavailable', reason: error.message, remedy: '' };
-        this.#o.onProblem('runtime', error.message, error);
+        this.#report(error.message, error);
       })
       .finally(() => {
-        if (!attempt.signal.aborted) this.#o.onStatus();
+        if (!attempt.signal.aborted) this.#parts.statusDue.emit();
       });
   }
 
   /** Why this node has no runtime enforcement; null: none is known before loading. */
-  #obstacle(detached: string): State | null {
-    const { enabled, cgroupRoot } = this.#o;
-    if (!enabled) return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
-    if (detached !== '') return { state: 'off', reason: detached, remedy: '' };
+  #obstacle(): State | null {
+    const { ctx, detach } = this.#parts;
+    const { cgroupRoot, observeOnly, runtime } = ctx.config;
+    if (runtime !== 'auto' || observeOnly)
+      return { state: 'off', reason: 'switched off by configuration', remedy: 'set runtime to auto' };
+    if (detach.reason !== '') return { state: 'off', reason: detach.reason, remedy: '' };
     const noCgroups = cgroupProblem(cgroupRoot);
     if (noCgroups !== '') return { state: 'unsupported', reason: noCgroups, remedy: CGROUP_REMEDY };
     const probe = probeLsm();
@@ -101,55 +96,57 @@ export class RuntimeSupervisor {
   }
 
   async #open(signal: AbortSignal): Promise<void> {
-    const { pinDir } = this.#o;
-    const { failure, remedy, missing } = await this.#o.load(pinDir, signal);
+    const { bpfDir: pinDir, cgroupRoot } = this.#parts.ctx.config;
+    const { failure, remedy, missing } = await runLoaderProcess(pinDir, signal);
     if (signal.aborted) return;
     const object = failure === '' ? openPinnedRuntimeMaps(pinDir) : null;
     if (!object) {
       const reason = failure || `nothing is pinned under ${pinDir} although it was loaded`;
       this.#state = { state: 'unavailable', reason, remedy };
-      this.#o.onProblem('runtime', reason);
+      this.#report(reason);
       return;
     }
     this.#object = object;
     this.#missing = missing;
     this.#state = AVAILABLE;
     this.#repair = new RecordRepair({
-      bindPods: () => bindExistingPods(object.maps.cgroups, this.#o.cgroupRoot),
+      bindPods: () => bindExistingPods(object.maps.cgroups, cgroupRoot),
       recordTasks: () => object.recordTasks(),
     });
     this.#repair.start();
-    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#startEngine();
+    if (this.#restored.size + this.#waiting.size > 0 || this.#hasHistory()) this.#startEnforcement();
   }
 
   /** Whether an earlier process left subjects or counts. */
   #hasHistory(): boolean {
     const { maps } = this.#object as PinnedRuntimeMaps;
-    const hasFiles = existsSync(this.#o.dir) && readdirSync(this.#o.dir).some((name) => name.endsWith('.json'));
+    const { ctx, bootId } = this.#parts;
+    const dir = accountsDir(ctx.config.stateDir, bootId);
+    const hasFiles = existsSync(dir) && readdirSync(dir).some((name) => name.endsWith('.json'));
     return hasFiles || maps.pods.entries().length > 0;
   }
 
-  #startEngine(): void {
+  #startEnforcement(): void {
     const object = this.#object;
-    if (this.#engine || this.#starting || !object || this.#stopped) return;
+    if (this.#enforcement || this.#starting || !object || this.#stopped) return;
     this.#starting = import('./enforcement.ts')
-      .then(({ RuntimeEngine: Engine }) => {
+      .then(({ Enforcement: Loaded }) => {
         if (this.#stopped || this.#object !== object) return;
-        this.#engine = new Engine({ ...this.#o, maps: object.maps });
+        this.#enforcement = new Loaded(this.#parts, object.maps);
         // In this order, so that a bad value keeps the last good one in force.
         for (const policies of [this.#restored, this.#waiting]) {
           for (const [key, json] of policies) this.#deliver(key, json);
           policies.clear();
         }
-        if (this.#isKnown) this.#engine.policiesKnown();
+        if (this.#isKnown) this.#enforcement.policiesKnown();
       })
       .catch((error: Error) => {
         this.#state = { state: 'unavailable', reason: error.message, remedy: '' };
-        this.#o.onProblem('runtime', error.message, error);
+        this.#report(error.message, error);
       })
       .finally(() => {
         this.#starting = null;
-        this.#o.onStatus();
+        this.#parts.statusDue.emit();
       });
   }
 
@@ -164,24 +161,24 @@ export class RuntimeSupervisor {
    * one in force.
    */
   receive({ key, json }: BusDocument): void {
-    if (this.#engine) {
+    if (this.#enforcement) {
       this.#deliver(key, json);
     } else if (json === null) {
       this.#waiting.delete(key);
       this.#restored.delete(key);
-      this.#o.documents.remove({ what: 'config', key });
+      this.#parts.documents.remove({ what: 'config', key });
     } else {
       this.#waiting.set(key, json);
-      this.#startEngine();
+      this.#startEnforcement();
     }
   }
 
   #deliver(key: string, json: string | null): void {
-    const result = (this.#engine as RuntimeEngine).receivePolicy(key, json);
+    const result = (this.#enforcement as Enforcement).receivePolicy(key, json);
     const document = { what: 'config' as const, key };
-    if ('refused' in result) this.#o.onRefused(document, result.refused);
-    else if (json === null) this.#o.documents.remove(document);
-    else if (result.changed) this.#o.documents.save({ ...document, json });
+    if ('refused' in result) this.#parts.onRefused(document, result.refused);
+    else if (json === null) this.#parts.documents.remove(document);
+    else if (result.changed) this.#parts.documents.save({ ...document, json });
   }
 
   /**
@@ -190,29 +187,32 @@ export class RuntimeSupervisor {
    *   deleted
    */
   synced(keys: ReadonlySet<string> | null): void {
-    for (const key of this.#engine?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
+    for (const key of this.#enforcement?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
       if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
     this.#isKnown = true;
-    this.#engine?.policiesKnown();
+    this.#enforcement?.policiesKnown();
   }
 
   /** Pods or a disarm changed: schedules bringing them into force. */
   apply(): void {
-    this.#engine?.schedule();
+    this.#enforcement?.schedule();
   }
 
-  takeSamples(samples: readonly RuntimeSample[]): void {
-    this.#engine?.takeSamples(samples);
+  takeSamples({ runtime }: DecodedBatch): void {
+    this.#enforcement?.takeSamples(runtime);
   }
 
   sweep(): void {
-    this.#engine?.sweep();
+    this.#enforcement?.sweep();
   }
 
+  /** Changes of cgroups have no event: applying finds them. */
   resync(): void {
-    const repaired = this.#repair?.repair() ?? '';
-    if (repaired !== '') this.#o.onProblem('runtime', repaired);
-    this.#engine?.resync();
+    this.#parts.problems.attempt('runtime', () => {
+      const repaired = this.#repair?.repair() ?? '';
+      if (repaired !== '') this.#report(repaired);
+    });
+    this.apply();
   }
 
   /** Records that the kernel programs lacked and the collector added, by kind. */
@@ -224,7 +224,7 @@ export class RuntimeSupervisor {
   processOf({ socketCookie }: SpoofSample): SocketProcess | null {
     const creator = socketCookie === 0n ? undefined : this.#object?.maps.socketMaker(socketCookie);
     if (!creator) return null;
-    const bootWall = this.#o.clock.bootWallMicros();
+    const bootWall = this.#parts.clock.bootWallMicros();
     return {
       madeAt: bootWall + Math.round(Number(creator.boottimeNs) / 1000),
       tgid: creator.tgid,
@@ -232,7 +232,7 @@ export class RuntimeSupervisor {
       comm: creator.comm,
       executable: cutFront(creator.program, MAX_TEXT.SocketProcess.executable.bytes),
       cgroupId: creator.containerCgroupId === 0n ? '' : creator.containerCgroupId.toString(),
-      containerName: this.#engine?.containerName(creator.pod, creator.containerCgroupId) ?? '',
+      containerName: this.#enforcement?.containerName(creator.pod, creator.containerCgroupId) ?? '',
     };
   }
 
@@ -244,12 +244,12 @@ export class RuntimeSupervisor {
 
   status(): RuntimeStatus {
     const policies = this.#policies();
-    const { subjects = 0, sets = 0 } = this.#engine?.counts ?? {};
+    const { subjects = 0, sets = 0 } = this.#enforcement?.counts ?? {};
     return {
       ...this.#state,
       missingHooks: [...this.#missing],
       ...fitPolicies(policies),
-      ...(this.#engine?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
+      ...(this.#enforcement?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
       subjects,
       sets,
       losses: this.losses(),
@@ -262,7 +262,7 @@ export class RuntimeSupervisor {
   }
 
   #policies(): readonly RuntimePolicyStatus[] {
-    if (this.#engine) return this.#engine.policies();
+    if (this.#enforcement) return this.#enforcement.policies();
     const reason = this.#state.reason === '' ? 'not applied yet' : this.#state.reason;
     return [...new Map([...this.#restored, ...this.#waiting])].map(([key, json]) => ({
       key,
@@ -273,30 +273,50 @@ export class RuntimeSupervisor {
     }));
   }
 
-  /** An operator detached all programs. */
-  detached(reason: string): void {
-    const { pinDir } = this.#o;
+  detachChanged(): void {
+    const { reason } = this.#parts.detach;
+    if (reason === '') this.start();
+    else this.#detach(reason);
+  }
+
+  /** The programs are loaded again by the start that follows. */
+  repin(): void {
+    this.#detach('its pins were removed');
+  }
+
+  #detach(reason: string): void {
     this.#attempt.abort();
-    this.#engine?.close();
-    this.#engine = null;
+    this.#enforcement?.close();
+    this.#enforcement = null;
     this.#object?.close();
     this.#object = null;
     this.#missing = [];
     this.#state = { state: 'off', reason, remedy: '' };
     // Detaches programs that the loader attached meanwhile.
-    this.#opening = this.#opening.then(() => void detachRuntime(pinDir));
-    this.#opening.catch((error: Error) => this.#o.onProblem('runtime', error.message, error));
+    this.#opening = this.#opening.then(() => void detachRuntime(this.#parts.ctx.config.bpfDir));
+    this.#opening.catch((error: Error) => this.#report(error.message, error));
+  }
+
+  closeInputs(): void {
+    this.#stopped = true;
+    this.#attempt.abort();
+    this.#enforcement?.closeInputs();
   }
 
   async stop(timeoutMs: number): Promise<{ unacked: number }> {
-    this.#stopped = true;
-    this.#attempt.abort();
     await this.#opening;
     await this.#starting;
-    const result = (await this.#engine?.stop(timeoutMs)) ?? { unacked: 0 };
+    return (await this.#enforcement?.stop(timeoutMs)) ?? { unacked: 0 };
+  }
+
+  close(): void {
+    this.#enforcement?.close();
     this.#object?.close();
     this.#object = null;
-    return result;
+  }
+
+  #report(reason: string, error?: Error): void {
+    this.#parts.problems.report('runtime', 'runtime', reason, error);
   }
 }
 

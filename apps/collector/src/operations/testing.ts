@@ -1,5 +1,5 @@
 /**
- * Test helpers of the runtime engine: kernel maps in memory, a pod of the bus, and a policy that
+ * Test helpers of operations: kernel maps in memory, a pod of the bus, and a policy that
  * denies programs.
  */
 import {

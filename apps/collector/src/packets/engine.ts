@@ -1,13 +1,13 @@
 /**
- * The network engine guards the interfaces of the node: it finds them, binds them to their pods,
- * writes their identities into the kernel and publishes the kernel's counts. It is the counterpart
- * of the runtime engine.
+ * Engine of packets: guards the interfaces of the node. It finds them, binds them to their pods,
+ * writes their identities into the kernel and publishes the kernel's counts.
  *
  * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
  * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
 import path from 'node:path';
 import {
+  type DecodedBatch,
   dumpLinks,
   firstLinks,
   getLink,
@@ -15,23 +15,16 @@ import {
   LinkMonitor,
   type LinkRecord,
   PlaceWatch,
-  type SpoofObject,
   type SpoofSample,
 } from '@bailiff/bpf';
 import type { SocketProcess } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
-import type { CollectorConfig } from '../config.ts';
-import type { ApplyLatency } from '../desired/apply-latency.ts';
-import type { DesiredState, Moment } from '../desired/desired-state.ts';
+import { type Check, type Engine, type EngineParts, flusherOptions } from '../engine.ts';
 import type { CniRecord } from '../identity/cni-record.ts';
 import { CniRecords } from '../identity/cni-records.ts';
 import { RECORD_SLACK_MS } from '../identity/identity.ts';
 import { NEVER_SEEN } from '../identity/pod-life.ts';
-import type { Metrics } from '../metrics.ts';
-import { bootWallMicros } from '../process/boot.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { Signal } from '../process/signal.ts';
-import type { FrameSink } from '../publishing/frame-writer.ts';
 import { AckedMap } from './counting/acked-cells.ts';
 import { CounterStore } from './counting/counter-store.ts';
 import { NodeMaps } from './kernel/node-maps.ts';
@@ -51,27 +44,29 @@ import { PastGuard } from './subjects/past-guard.ts';
 import { Registry } from './subjects/registry.ts';
 import { StallDetector } from './subjects/stall-detector.ts';
 
-export interface NetworkEngineOptions {
-  ctx: ServiceContext<CollectorConfig>;
-  bootId: string;
-  object: SpoofObject;
-  desired: DesiredState;
-  metrics: Metrics;
-  latency: ApplyLatency;
-  problems: ProblemLog;
-  sink: FrameSink;
-  nextSequence(): number;
-  moment(): Moment;
-  /** Knows the process that created the socket of a packet. */
-  runtime: { processOf(sample: SpoofSample): SocketProcess | null };
-  /** Knows why programs are not attached. */
-  detach: { whyNotAttach(): string };
+/** Interval of checking program chains and own addresses, which have no event. */
+const PLACES_MS = 2_000;
+/** Interval of checking the folder of CNI results, beside its events. */
+const CNI_CHECK_MS = 10_000;
+
+export interface PacketParts extends EngineParts {
+  /** The process that created the socket of a packet; null: unknown. */
+  processOf(sample: SpoofSample): SocketProcess | null;
   /** Emitted when an interface was bound or is gone. */
-  bindingsChanged: Signal;
+  bindingsChanged: Pick<Signal, 'emit'>;
 }
 
-export class NetworkEngine {
-  readonly #o: NetworkEngineOptions;
+export class PacketEngine implements Engine {
+  readonly #parts: PacketParts;
+  readonly checks: readonly Check[] = [
+    { everyMs: PLACES_MS, part: 'guard', run: () => this.checkPlaces(true) },
+    { everyMs: PLACES_MS, part: 'node maps', run: () => this.#nodeMaps.applyOwn() },
+    { everyMs: PLACES_MS, part: 'binding', run: () => this.#orphans.check() },
+    { everyMs: PLACES_MS, part: 'guard', run: () => this.#foreignLinks.check() },
+    { everyMs: CNI_CHECK_MS, part: 'cni', run: () => this.#cni.check() },
+  ];
+  /** Interfaces that the start adopted from an earlier process. */
+  adopted = 0;
   readonly registry: Registry;
   readonly #acked: AckedMap;
   readonly #counters: CounterStore;
@@ -90,14 +85,13 @@ export class NetworkEngine {
   readonly #foreignLinks: ForeignLinks;
   #monitor: LinkMonitor | null = null;
 
-  constructor(options: NetworkEngineOptions) {
-    this.#o = options;
-    const { ctx, bootId, desired, detach, metrics, moment, object, problems, runtime } = options;
+  constructor(parts: PacketParts) {
+    this.#parts = parts;
+    const { bootId, clock, ctx, desired, detach, metrics, moment, object, problems } = parts;
     const { config } = ctx;
     const { maps } = object;
     const onFileProblem = ({ file, reason }: Record<'file' | 'reason', string>) =>
       problems.report('state', file, reason);
-    const nowMs = () => performance.now();
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
@@ -108,11 +102,9 @@ export class NetworkEngine {
     const { registry } = this;
     this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problemsOf(problems, 'guard') };
     this.#flusher = new InterfaceFlusher({
-      ...{ nodeName: config.nodeName, bootId, version: ctx.version, registry, counters: this.#counters },
-      ...{ sink: options.sink, nextSequence: options.nextSequence },
-      processOf: (sample) => runtime.processOf(sample),
-      clock: { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs, bootWallMicros },
-      ...{ flushIntervalMs: config.flushIntervalMs, unknownGraceMs: config.unknownGraceMs },
+      ...flusherOptions(parts),
+      ...{ clock, registry, counters: this.#counters, unknownGraceMs: config.unknownGraceMs },
+      processOf: (sample) => parts.processOf(sample),
       onSettled: (iface) => forgetGeneration(this.#stores, iface),
       onAcked: (iface) => this.#writeAcked(iface),
       onUnguardedReported: (iface) => this.#store.save(storedOf(iface)),
@@ -120,7 +112,7 @@ export class NetworkEngine {
     });
     this.#unjudged = new UnjudgedFrames({
       ...{ bootId, registry, maps, counters: this.#counters, store: this.#store },
-      nowMicros: () => ctx.clock.nowMs() * 1000,
+      nowMicros: clock.nowMicros,
       onFound: (iface, frames) => {
         metrics.unjudged.inc(frames);
         problems.report('guard', iface.link.name, `${frames} frames of its pod passed without being judged`);
@@ -167,7 +159,7 @@ export class NetworkEngine {
       onProblem: problemsOf(problems, 'guard'),
     });
     this.#guard = new Guard({
-      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs },
+      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs: clock.nowMs },
       whyNotAttach: () => detach.whyNotAttach(),
       exclude: new RegExp(config.excludeInterfaces),
       announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),
@@ -181,9 +173,9 @@ export class NetworkEngine {
     });
   }
 
-  /** Adopts and guards interfaces. Needs no bus. @returns adopted interfaces */
-  start(): number {
-    const { metrics, problems } = this.#o;
+  /** Adopts and guards interfaces. */
+  start(): void {
+    const { metrics, problems } = this.#parts;
     this.#nodeMaps.apply();
     this.#monitor = new LinkMonitor({
       onLinks: (links) => this.#guard.update(links),
@@ -196,10 +188,10 @@ export class NetworkEngine {
     const { adopted, unreadable } = this.#guard.start();
     if (this.#acked.recreated !== '') problems.report('counts', '', this.#acked.recreated);
     for (const { file, reason } of unreadable) problems.report('state', file, reason);
-    return adopted;
+    this.adopted = adopted;
   }
 
-  takeSamples(samples: readonly SpoofSample[]): void {
+  takeSamples({ samples }: DecodedBatch): void {
     this.#flusher.takeSamples(samples);
   }
 
@@ -216,13 +208,12 @@ export class NetworkEngine {
     this.#reconciler.applyAll([...this.registry.allLive()].filter((iface) => !this.#binder.bindListed(iface)));
   }
 
-  applyOwn(): void {
-    this.#nodeMaps.applyOwn();
-  }
-
-  /** Compares with the links of the node, to find changes whose events were lost. */
   resync(): void {
-    this.#guard.resync();
+    const { problems } = this.#parts;
+    problems.attempt('guard', () => this.#guard.resync());
+    problems.attempt('guard', () => this.checkPlaces());
+    // Ends of quarantine and disarm are wall-clock times: this corrects them after a clock step.
+    problems.attempt('apply', () => this.apply());
   }
 
   /**
@@ -239,21 +230,11 @@ export class NetworkEngine {
     this.#reconciler.apply(iface);
   }
 
-  /** Finds interfaces whose pods have ended. */
-  checkPods(): void {
-    this.#orphans.check();
-  }
-
   /** Pods of which the node has an interface or a cgroup. */
   presentPods(): Set<string> {
     const present = new Set(this.#orphans.cgroupPods);
     for (const { binding, orphaned } of this.registry.allLive()) if (binding && !orphaned) present.add(binding.podUid);
     return present;
-  }
-
-  /** Finds links of pods beside their guards. */
-  checkForeignLinks(): void {
-    this.#foreignLinks.check();
   }
 
   cniRecords(): Iterable<CniRecord> {
@@ -265,29 +246,28 @@ export class NetworkEngine {
     return this.#cni.unwatched;
   }
 
-  checkCniRecords(): void {
-    this.#cni.check();
-  }
-
   /** Restores programs that were displaced or removed. @param ifChanged only if a chain changed */
   checkPlaces(ifChanged = false): void {
     const restored = ifChanged ? this.#guard.checkChangedPlaces() : this.#guard.checkPlaces();
-    if (restored > 0) this.#o.metrics.placesRestored.inc(restored);
+    if (restored > 0) this.#parts.metrics.placesRestored.inc(restored);
+  }
+
+  /** Attaches or detaches by the reason that an operator left. */
+  detachChanged(): void {
+    this.checkPlaces();
   }
 
   /** Pins maps and programs again; `checkPlaces` then attaches the programs. */
   repin(): void {
-    this.#o.object.repin();
+    this.#parts.object.repin();
     this.#acked.repin();
   }
 
-  /** Ends the inputs: no interface appears, changes or is bound afterwards. */
   closeInputs(): void {
     for (const part of [this.#monitor, this.#stalls, this.#cni, this.#binder, this.#guard, this.#orphans])
       part?.close();
   }
 
-  /** Publishes the last counts. Programs stay attached and pinned. */
   stop(timeoutMs: number): Promise<{ unacked: number }> {
     return this.#flusher.stop(timeoutMs);
   }
@@ -313,7 +293,7 @@ export class NetworkEngine {
     const result = this.#binder.bindFromCni(iface);
     if (result === 'replaced') {
       const reason = `a newer CNI record does not name pod ${iface.binding?.podUid}: a new generation begins`;
-      this.#o.problems.report('binding', iface.link.name, reason);
+      this.#parts.problems.report('binding', iface.link.name, reason);
     }
     return result;
   }
@@ -326,13 +306,13 @@ export class NetworkEngine {
       if (result === 'replaced') this.#guard.renew(iface);
       if (result === 'bound') bound += 1;
     }
-    if (bound > 0) this.#o.latency.recordApplied(record.writtenAtMs);
+    if (bound > 0) this.#parts.latency.recordApplied(record.writtenAtMs);
     this.#orphans.noteSoon();
   }
 
   /** Writes the binding into the kernel and to disk, and counts the packets before it. */
   #bound(iface: GuardedInterface): void {
-    const { metrics, problems } = this.#o;
+    const { metrics, problems } = this.#parts;
     iface.orphaned = false;
     iface.podSeen = NEVER_SEEN;
     this.#orphans.noteSoon();
@@ -345,7 +325,7 @@ export class NetworkEngine {
     });
     this.#guard.bound(iface);
     this.#flusher.touch(iface);
-    this.#o.bindingsChanged.emit();
+    this.#parts.bindingsChanged.emit();
   }
 
   /** Addresses and MACs of interfaces whose pods have ended are free for others. */
@@ -354,15 +334,15 @@ export class NetworkEngine {
       const reason = iface.orphaned
         ? `it outlives ${formerPodOf(iface)}: everything that it sends violates orphaned`
         : `${formerPodOf(iface)} is alive: it is no longer orphaned`;
-      this.#o.problems.report('binding', iface.link.name, reason);
+      this.#parts.problems.report('binding', iface.link.name, reason);
     }
     this.apply();
-    this.#o.bindingsChanged.emit();
+    this.#parts.bindingsChanged.emit();
   }
 
   #foreignLinksChanged(changed: readonly GuardedInterface[]): void {
     for (const { foreignLinks, link } of changed)
-      if (foreignLinks.length > 0) this.#o.problems.report('guard', link.name, foreignReason(foreignLinks));
+      if (foreignLinks.length > 0) this.#parts.problems.report('guard', link.name, foreignReason(foreignLinks));
   }
 
   /** A generation without counts to publish is forgotten at once; the others wait for the bus. */
@@ -370,19 +350,19 @@ export class NetworkEngine {
     this.#binder.removed(iface);
     if (hasNothingToPublish(this.#counters, iface)) forgetGeneration(this.#stores, iface);
     else this.#flusher.touch(iface);
-    this.#o.bindingsChanged.emit();
+    this.#parts.bindingsChanged.emit();
   }
 
   #forgotten(iface: GuardedInterface): void {
     const { packets, reason } = forgottenCounts(this.#counters, iface);
-    this.#o.metrics.countsForgotten.inc(packets);
-    this.#o.problems.report('counts', iface.link.name, reason);
+    this.#parts.metrics.countsForgotten.inc(packets);
+    this.#parts.problems.report('counts', iface.link.name, reason);
   }
 
   #writeAcked(iface: GuardedInterface): void {
     // An acknowledgement may arrive after the generation was forgotten: it must not be stored again.
     if (this.registry.byGeneration(iface.generation) !== iface) return;
-    this.#o.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
+    this.#parts.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
   }
 }
 

@@ -8,10 +8,9 @@ import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
-import type { CniRecord } from '../identity/cni-record.ts';
 import type { Readings } from '../metrics.ts';
-import type { RuntimeSupervisor } from '../operations/engine.ts';
-import type { Registry } from '../packets/subjects/registry.ts';
+import type { OperationEngine } from '../operations/engine.ts';
+import type { PacketEngine } from '../packets/engine.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
 import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
@@ -25,11 +24,10 @@ export interface StatusParts {
   ctx: ServiceContext<CollectorConfig>;
   bootId: string;
   object: SpoofObject;
-  registry: Registry;
-  network: { cniRecords(): Iterable<CniRecord>; presentPods(): Set<string>; readonly recordsUnwatched: string };
+  packets: Pick<PacketEngine, 'registry' | 'cniRecords' | 'presentPods' | 'recordsUnwatched'>;
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision'>;
-  runtime: Pick<RuntimeSupervisor, 'status' | 'losses' | 'repaired'>;
+  operations: Pick<OperationEngine, 'status' | 'losses' | 'repaired'>;
   cni: { status(): CniStatus };
   bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
   moment(): Moment;
@@ -74,15 +72,20 @@ export class StatusReporter {
 
   /** Values for the metrics. */
   readings(): Readings {
-    const { registry, runtime, bus } = this.#parts;
+    const { packets, operations, bus } = this.#parts;
     const losses = this.#losses();
-    const repaired = runtime.repaired();
-    return readingsOf(this.#status(losses), { states: countByState(registry), losses, repaired, totals: bus.totals });
+    const repaired = operations.repaired();
+    return readingsOf(this.#status(losses), {
+      states: countByState(packets.registry),
+      losses,
+      repaired,
+      totals: bus.totals,
+    });
   }
 
   /** Cumulative. */
   #losses(): Record<string, number> {
-    return lossesOf(this.#parts.object.maps.losses(), this.#parts.runtime.losses());
+    return lossesOf(this.#parts.object.maps.losses(), this.#parts.operations.losses());
   }
 
   /** Publishes the status. */
@@ -99,28 +102,29 @@ export class StatusReporter {
 
   /** Without a list, every pod would be one. */
   #unlistedPods(): string[] {
-    const { desired, network } = this.#parts;
+    const { desired, packets } = this.#parts;
     if (!desired.known.has('pods')) return [];
-    const unlisted = [...network.presentPods()].filter((podUid) => !desired.listsAsRunning(podUid));
+    const unlisted = [...packets.presentPods()].filter((podUid) => !desired.listsAsRunning(podUid));
     return unlisted.slice(0, MAX_UNLISTED);
   }
 
   /** @param losses as #losses */
   #status(losses: Record<string, number>): NodeStatus {
-    const { ctx, bootId, object, registry, network, desired, receiver, runtime, cni, bus, moment } = this.#parts;
+    const { ctx, bootId, object, packets, operations, desired, receiver, cni, bus, moment } = this.#parts;
+    const { registry } = packets;
     return nodeStatus({
       nodeName: ctx.config.nodeName,
       bootId,
       version: ctx.version,
       startedAtMs: this.#startedAtMs,
       hook: ctx.config.observeOnly ? 'none' : object.mode,
-      probes: [...this.#probes, inotifyProbe(network.recordsUnwatched), probeSocketsFeature(object)],
+      probes: [...this.#probes, inotifyProbe(packets.recordsUnwatched), probeSocketsFeature(object)],
       registry,
       podEnds: this.#podEnds(),
       nowMs: performance.now(),
-      cniRecords: network.cniRecords(),
+      cniRecords: packets.cniRecords(),
       desired,
-      runtime: runtime.status(),
+      runtime: operations.status(),
       cni: cni.status(),
       quarantinesGone: this.#gone.observe(desired, registry, ctx.clock.monotonicMs()),
       unlistedPods: this.#unlistedPods(),

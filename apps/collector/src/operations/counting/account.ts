@@ -3,9 +3,13 @@
  * account holds the pod, the meaning of its cells, and the part that the bus has. It outlives its
  * subject until its last count is acknowledged.
  */
+import path from 'node:path';
 import type { OperationSample, PodRef } from '@bailiff/schemas';
 import { CounterLedger } from '../../publishing/counter-ledger.ts';
 import type { Source } from '../../publishing/flusher.ts';
+
+/** Directory of the files of accounts. */
+export const accountsDir = (stateDir: string, bootId: string): string => path.join(stateDir, bootId, 'runtime');
 
 /** Meaning of a cell. */
 export interface CellFacts {
