@@ -26,7 +26,7 @@ import { bootWallMicros, readBootId } from './process/boot.ts';
 import { ProblemLog } from './process/problem-log.ts';
 import { Signal } from './process/signal.ts';
 import { BusLink } from './publishing/bus-link.ts';
-import { frameSequences } from './publishing/frame-sequence.ts';
+import { frameSequences } from './publishing/frame.ts';
 import { StatusReporter } from './status/status-reporter.ts';
 
 /** Interval of comparing all state with the kernel: events can be lost. */

@@ -12,7 +12,7 @@ import type { DesiredState, Moment } from './desired/desired-state.ts';
 import type { Metrics } from './metrics.ts';
 import type { ProblemLog } from './process/problem-log.ts';
 import type { FlusherOptions } from './publishing/flusher.ts';
-import type { FrameSink } from './publishing/frame-writer.ts';
+import type { FrameSink } from './publishing/frame.ts';
 
 export interface Engine {
   /** Brings its programs into force and adopts the state of an earlier process. Needs no bus. */

@@ -2,10 +2,12 @@
 import type { RuntimeSample } from '@bailiff/bpf';
 import {
   encodeViolationFrame,
+  type GuardGap,
   LIST_LIMITS,
   nodeStatus,
   parseCaptureAnswer,
   type RuntimePolicyStatus,
+  type ViolationFrame,
 } from '@bailiff/schemas';
 import { sampleFrame, sampleLsmViolation, type sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -15,7 +17,7 @@ import type { Binding } from './identity/identity.ts';
 import { toOperationSample } from './operations/publishing/operation.ts';
 import { fitPolicies } from './operations/subjects/policy-status.ts';
 import { userspaceViolation } from './packets/publishing/violations.ts';
-import { FrameBuilder } from './publishing/frame-builder.ts';
+import { FrameWriter } from './publishing/frame.ts';
 import { fitInterfaces } from './status/status-limits.ts';
 
 /** 256 bytes that are not UTF-8, as decoded from the ring buffer. */
@@ -56,15 +58,20 @@ describe('limits of what a collector writes', () => {
     expect(violation.detail).toMatch(/^ü+…$/);
   });
 
-  it('unguarded packets - a frame is full at its limit', () => {
-    const frame = new FrameBuilder<object>();
+  it('unguarded packets - a frame is sent at its limit', () => {
+    const sent: GuardGap[][] = [];
+    const publish = async ({ coverage }: ViolationFrame) => void sent.push(coverage);
+    const options = { nodeName: 'n', bootId: 'b', version: '1', nextSequence: () => 1, clock: { nowMicros: () => 0 } };
+    const events = { onAcked: () => {}, onRejected: () => {} };
+    const frames = new FrameWriter<{ framesInFlight: number }>({ ...options, sink: { publish } }, events);
     const gap = { interfaceName: 'v', ifindex: 1, generation: 1, packetsBeforeGuard: 0, appearedToGuardedMicros: 0 };
     for (let i = 0; i < LIST_LIMITS.coverage.items; i++) {
-      expect(frame.isFull).toBe(false);
-      frame.addUnguarded({ i }, gap);
+      expect(sent).toEqual([]);
+      frames.addUnguarded({ framesInFlight: i }, gap);
     }
-    expect(frame.isFull).toBe(true);
-    expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage: frame.coverage }))).not.toThrow();
+    const [coverage = []] = sent;
+    expect([sent.length, coverage.length]).toEqual([1, LIST_LIMITS.coverage.items]);
+    expect(() => encodeViolationFrame(sampleFrame({ violations: [], coverage }))).not.toThrow();
   });
 
   it('capture of processes with the longest texts - fits into the limits of its schema', () => {

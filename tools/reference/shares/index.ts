@@ -42,7 +42,6 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/packets/kernel/node-maps.ts': 'one list of networks, as in the kernel map',
   'apps/collector/src/publishing/bus-link.ts': 'parts of the process',
   'apps/collector/src/publishing/flusher.ts': 'sources of one pass',
-  'apps/collector/src/publishing/frame-writer.ts': 'frames in flight',
   'apps/collector/src/operations/counting/accounts.ts': 'accounts on disk',
   'apps/collector/src/operations/enforcement.ts': 'subjects of the pod list',
   'apps/collector/src/operations/kernel/subject-latency.ts': 'sets of one change',

@@ -44,7 +44,7 @@ export const ON_A_NODE: readonly Share[] = [
   },
   {
     what: 'frames in flight, and violations of a frame',
-    file: `${C}/publishing/frame-builder.ts`,
+    file: `${C}/publishing/frame.ts`,
     limits: ['collector.maxInFlightFrames', `${LIST_LIMITS.violations.items} violations a frame`],
     filledBy: 'interfaces and accounts whose counters grew',
     share:

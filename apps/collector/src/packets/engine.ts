@@ -25,12 +25,13 @@ import { RECORD_SLACK_MS } from '../identity/identity.ts';
 import { NEVER_SEEN } from '../identity/pod-life.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { Signal } from '../process/signal.ts';
+import { Flusher } from '../publishing/flusher.ts';
 import { AckedMap } from './counting/acked-cells.ts';
 import { CounterStore } from './counting/counter-store.ts';
 import { NodeMaps } from './kernel/node-maps.ts';
 import { ownNetworks } from './kernel/own-networks.ts';
 import { Reconciler } from './kernel/reconciler.ts';
-import { InterfaceFlusher } from './publishing/interface-flusher.ts';
+import { InterfaceAdapter } from './publishing/adapter.ts';
 import { UnjudgedFrames } from './publishing/unjudged.ts';
 import { Binder, type BindResult } from './subjects/binder.ts';
 import { BindingStore } from './subjects/binding-store.ts';
@@ -72,7 +73,8 @@ export class PacketEngine implements Engine {
   readonly #counters: CounterStore;
   readonly #store: BindingStore;
   readonly #stores: Pick<GuardOptions, 'registry' | 'store' | 'counters' | 'onProblem'>;
-  readonly #flusher: InterfaceFlusher;
+  readonly #adapter: InterfaceAdapter;
+  readonly #flusher: Flusher<GuardedInterface>;
   readonly #unjudged: UnjudgedFrames;
   readonly #pastGuard: PastGuard;
   readonly #nodeMaps: NodeMaps;
@@ -101,15 +103,15 @@ export class PacketEngine implements Engine {
     this.#store = new BindingStore(config.stateDir, bootId, { onProblem: onFileProblem });
     const { registry } = this;
     this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problemsOf(problems, 'guard') };
-    this.#flusher = new InterfaceFlusher({
-      ...flusherOptions(parts),
-      ...{ clock, registry, counters: this.#counters, unknownGraceMs: config.unknownGraceMs },
+    this.#adapter = new InterfaceAdapter({
+      ...{ bootId, clock, registry, counters: this.#counters, unknownGraceMs: config.unknownGraceMs },
       processOf: (sample) => parts.processOf(sample),
       onSettled: (iface) => forgetGeneration(this.#stores, iface),
       onAcked: (iface) => this.#writeAcked(iface),
       onUnguardedReported: (iface) => this.#store.save(storedOf(iface)),
-      onError: (error) => problems.report('publish', '', error.message, error),
     });
+    const onError = (error: Error) => problems.report('publish', '', error.message, error);
+    this.#flusher = new Flusher({ ...flusherOptions(parts), onError }, this.#adapter);
     this.#unjudged = new UnjudgedFrames({
       ...{ bootId, registry, maps, counters: this.#counters, store: this.#store },
       nowMicros: clock.nowMicros,
@@ -192,7 +194,7 @@ export class PacketEngine implements Engine {
   }
 
   takeSamples({ samples }: DecodedBatch): void {
-    this.#flusher.takeSamples(samples);
+    this.#flusher.received(this.#adapter.takeSamples(samples));
   }
 
   /** Reads every counter, to find growth whose samples were lost, and frames past the guard. */

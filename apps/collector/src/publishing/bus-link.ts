@@ -32,7 +32,7 @@ import {
 import { busOptionsOf, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
-import type { FrameSink } from './frame-writer.ts';
+import type { FrameSink } from './frame.ts';
 import { type FramePart, SourceShares } from './source-shares.ts';
 import { ViolationTotals } from './violation-metrics.ts';
 

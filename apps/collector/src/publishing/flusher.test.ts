@@ -2,10 +2,11 @@ import { COUNTER_NUMBERS, type CounterCell, type SpoofSample } from '@bailiff/bp
 import { encodePreEncodedFrame, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CELL_NAMES, cellOf, isBeforeGuard } from '../packets/counting/cells.ts';
-import { InterfaceFlusher } from '../packets/publishing/interface-flusher.ts';
+import { InterfaceAdapter } from '../packets/publishing/adapter.ts';
 import { type GuardedInterface, newInterface } from '../packets/subjects/guarded-interface.ts';
 import { Registry } from '../packets/subjects/registry.ts';
-import { blankViolation, MAX_FRAME_VIOLATIONS } from './frame-builder.ts';
+import { Flusher, type FlusherOptions } from './flusher.ts';
+import { blankViolation, MAX_FRAME_VIOLATIONS } from './frame.ts';
 
 const link = { ifindex: 7, name: 'veth7', kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };
 const binding = {
@@ -88,7 +89,8 @@ describe('flusher', () => {
   let waiting: Set<number>;
   let nowMs: number;
   let settled: number[];
-  let flusher: InterfaceFlusher;
+  let flusher: Flusher<GuardedInterface>;
+  let take: (samples: readonly SpoofSample[]) => void;
   let freed: (() => void)[];
   let readInto: (key: { generation: number }, into: Float64Array) => boolean;
 
@@ -112,12 +114,16 @@ describe('flusher', () => {
         into.set([cell.packets, cell.skbs, cell.bytes].map(Number), cellOf(cell) * 3);
       return kernel.has(key.generation);
     };
-    flusher = new InterfaceFlusher({
-      nodeName: 'n1',
-      bootId: 'b',
-      version: '1',
-      registry,
-      counters: { readInto } as never,
+    const clock = { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 };
+    const adapter = new InterfaceAdapter({
+      ...{ bootId: 'b', clock, registry, counters: { readInto } as never, unknownGraceMs: 5_000 },
+      processOf: () => null,
+      onSettled: (iface) => settled.push(iface.generation),
+      onAcked: () => {},
+      onUnguardedReported: () => {},
+    });
+    const options: FlusherOptions = {
+      ...{ nodeName: 'n1', bootId: 'b', version: '1', clock, flushIntervalMs: 250 },
       sink: {
         publish: (frame) => {
           // The frame is reused after the call, so it is copied.
@@ -134,15 +140,10 @@ describe('flusher', () => {
         hasShare: (source) => !waiting.has((source as GuardedInterface).generation),
       },
       nextSequence: () => ++sequence,
-      clock: { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 },
-      flushIntervalMs: 250,
-      unknownGraceMs: 5_000,
-      processOf: () => null,
-      onSettled: (iface) => settled.push(iface.generation),
-      onAcked: () => {},
-      onUnguardedReported: () => {},
       onError: (error) => errors.push(error),
-    });
+    };
+    flusher = new Flusher(options, adapter);
+    take = (samples) => flusher.received(adapter.takeSamples(samples));
   });
   afterEach(() => vi.useRealTimers());
   const pass = async (ms: number) => {
@@ -157,7 +158,7 @@ describe('flusher', () => {
   it('first violation - published at once, later ones at growing intervals, with the exact cumulative count', async () => {
     registry.add(makeIface(1));
     kernel.set(1, [drop(1)]);
-    flusher.takeSamples([sample(1)]);
+    take([sample(1)]);
     expect(frames).toHaveLength(1);
     expect(frames[0]?.violations[0]).toMatchObject({
       cumulativePackets: 1,
@@ -166,7 +167,7 @@ describe('flusher', () => {
       counterEpoch: 'b/1/1/ipv4-source/drop/programmed',
     });
     kernel.set(1, [drop(500)]);
-    flusher.takeSamples([sample(1)]);
+    take([sample(1)]);
     expect(frames).toHaveLength(1);
     await pass(10);
     expect(frames[1]?.violations[0]).toMatchObject({ cumulativePackets: 500, count: 1, suppressed: 498 });
@@ -176,7 +177,7 @@ describe('flusher', () => {
     registry.add(makeIface(1));
     for (let ms = 0; ms < 1_500; ms += 5) {
       kernel.set(1, [drop(ms + 1)]);
-      if (ms % 100 === 0) flusher.takeSamples([sample(1)]);
+      if (ms % 100 === 0) take([sample(1)]);
       await pass(5);
     }
     const times = frames.map((f) => f.publishedAt / 1000);
@@ -186,7 +187,7 @@ describe('flusher', () => {
     for (let turn = 0; turn < 40; turn += 1) await pass(50);
     const before = frames.length;
     kernel.set(1, [drop(10_000)]);
-    flusher.takeSamples([sample(1)]);
+    take([sample(1)]);
     expect(frames.length).toBe(before + 1);
   });
 
@@ -227,7 +228,7 @@ describe('flusher', () => {
     capacity = 0;
     registry.add(makeIface(1));
     kernel.set(1, [drop(3)]);
-    flusher.takeSamples([sample(1)]);
+    take([sample(1)]);
     expect(frames).toHaveLength(0);
     kernel.set(1, [drop(9)]);
     capacity = 10;
@@ -245,7 +246,7 @@ describe('flusher', () => {
     }
     const published = () => frames.flatMap(({ violations }) => violations.map((one) => one.cumulativePackets));
     waiting = new Set([1, 3]);
-    flusher.takeSamples([sample(1), sample(2), sample(3)]);
+    take([sample(1), sample(2), sample(3)]);
     expect(published()).toEqual([2]);
     kernel.set(1, [drop(100)]);
     await pass(249);
@@ -269,7 +270,7 @@ describe('flusher', () => {
     };
     for (const generation of all) registry.add(makeIface(generation, { flushedAtMs: -generation }));
     grow(1);
-    flusher.takeSamples(all.map(sample));
+    take(all.map(sample));
     const wake = async () => {
       nowMs += 1;
       capacity = frames.length + 1;
@@ -279,7 +280,7 @@ describe('flusher', () => {
     await wake();
     nowMs += 1;
     capacity = frames.length + 1;
-    flusher.takeSamples([sample(2)]);
+    take([sample(2)]);
     for (let frame = 2; frame < all.length; frame += 1) await wake();
     const published = () => frames.map((frame) => frame.violations[0]?.generation);
     expect(published()).toEqual([4, 2, 3, 1]);

@@ -1,7 +1,7 @@
 /**
  * Decides when the counters of sources are read and published. A source is an interface, or an
  * account: the counts of a pod or container under one policy set (operations/counting/account.ts).
- * One flush is one forward pass: due source → adapter → frame writer → bus.
+ * One flush is one forward pass: due source → adapter → frames → bus.
  *
  * The first violation of a source is published at once, later ones at growing intervals, up to
  * `flushIntervalMs`. Publishing is pipelined and bounded. If the bus has no capacity, nothing is
@@ -9,8 +9,7 @@
  * share of what the node may publish.
  */
 import type { CounterLedger } from './counter-ledger.ts';
-import type { Unacked } from './frame-builder.ts';
-import { type FrameOptions, FrameWriter } from './frame-writer.ts';
+import { type FrameOptions, type FrameSink, FrameWriter, type Unacked } from './frame.ts';
 
 /** Interval of a source right after its first violation; doubled by each flush that finds growth. */
 const FIRST_INTERVAL_MS = 10;
@@ -52,6 +51,7 @@ export interface SourceAdapter<S extends Source> {
 }
 
 export interface FlusherOptions extends FrameOptions {
+  sink: FrameSink;
   clock: FrameOptions['clock'] & { nowMs(): number };
   flushIntervalMs: number;
   onError(error: Error): void;
@@ -77,14 +77,6 @@ export class Flusher<S extends Source> {
       onAcked: (contents) => this.#acked(contents),
       onRejected: (contents, error) => this.#rejected(contents, error),
     });
-  }
-
-  get framesPublished(): number {
-    return this.#frames.framesPublished;
-  }
-
-  get violationsPublished(): number {
-    return this.#frames.violationsPublished;
   }
 
   /** Samples of these sources arrived: flushes the due ones at once, the others when they are due. */

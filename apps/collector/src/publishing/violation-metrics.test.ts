@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { blankViolation } from './frame-builder.ts';
+import { blankViolation } from './frame.ts';
 import { MAX_VECTORS, ViolationTotals } from './violation-metrics.ts';
 
 const sampled = { sample: {} as never, count: 1 };

@@ -9,8 +9,7 @@
 import { RUNTIME_EXTRA_CELLS, type RuntimeSample } from '@bailiff/bpf';
 import type { OperationSample } from '@bailiff/schemas';
 import type { CollectResult, SourceAdapter } from '../../publishing/flusher.ts';
-import { MAX_FRAME_VIOLATIONS, type Unacked } from '../../publishing/frame-builder.ts';
-import type { FrameWriter } from '../../publishing/frame-writer.ts';
+import { type FrameWriter, MAX_FRAME_VIOLATIONS, type Unacked } from '../../publishing/frame.ts';
 import type { Account, ContainerRef } from '../counting/account.ts';
 import { toOperationSample } from './operation.ts';
 import { addSample, splitIncrement } from './sample-dedup.ts';

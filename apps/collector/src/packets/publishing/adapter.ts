@@ -2,13 +2,12 @@
  * Reads the counters and samples of one interface and writes its growth into frames. flusher.ts
  * decides when.
  *
- * Data path: ring buffer → here → violations.ts → frame-writer.ts → bus-link.ts.
+ * Data path: ring buffer → here → violations.ts → frame.ts → bus-link.ts.
  */
 import { COUNTER_NUMBERS, type CounterTable, type SpoofSample } from '@bailiff/bpf';
 import { cutEnd, encodeCounterPart, encodeOwnerPart, MAX_TEXT, type SocketProcess } from '@bailiff/schemas';
 import type { CollectResult, SourceAdapter } from '../../publishing/flusher.ts';
-import type { Unacked } from '../../publishing/frame-builder.ts';
-import type { FrameWriter } from '../../publishing/frame-writer.ts';
+import type { FrameWriter, Unacked } from '../../publishing/frame.ts';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from '../counting/cells.ts';
 import {
   type EncodedEpoch,
@@ -141,10 +140,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
   }
 
   #addFound(iface: GuardedInterface, frames: FrameWriter<GuardedInterface>): void {
-    for (const violation of iface.found) {
-      frames.addFound(iface, violation);
-      frames.sendIfFull();
-    }
+    for (const violation of iface.found) frames.addFound(iface, violation);
     iface.found = [];
   }
 
@@ -159,7 +155,6 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
       appearedToGuardedMicros: iface.guardedAfterMs === null ? NOT_KNOWN : Math.round(iface.guardedAfterMs * 1000),
     });
     iface.unguardedInFlight = true;
-    frames.sendIfFull();
   }
 
   onAcked({ source: iface, hasUnguarded }: Unacked<GuardedInterface>): void {

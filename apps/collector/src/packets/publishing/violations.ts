@@ -14,7 +14,7 @@ import {
   type SocketProcess,
   type Violation,
 } from '@bailiff/schemas';
-import { NO_POLICY } from '../../publishing/frame-builder.ts';
+import { NO_POLICY } from '../../publishing/frame.ts';
 import { bytesOf, CELL_NAMES, type CellName, packetsOf, skbsOf } from '../counting/cells.ts';
 import type { CellSamples, Origin } from '../subjects/guarded-interface.ts';
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { frameSequences, SEQUENCE_BLOCK } from './frame-sequence.ts';
+import { frameSequences, SEQUENCE_BLOCK } from './frame.ts';
 
 it('frame sequences - unique and growing, across blocks and processes', () => {
   let kernel = 100;
