@@ -29,6 +29,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'responses',
     'quarantine',
     'responder',
+    'rules',
     'backtest',
     'replay',
     'config',
@@ -41,6 +42,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
   ],
   'apps/cli/src/shared': [
     'listing.ts',
+    'cases.ts',
     'config',
     'publish-response.ts',
     'one-pod.ts',
@@ -50,6 +52,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'bus',
     'output.ts',
     'document.ts',
+    'files.ts',
     'confirm.ts',
     'progress.ts',
     'poll.ts',

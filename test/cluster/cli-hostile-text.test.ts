@@ -310,6 +310,9 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['policy explain shop/web-0 --json', ['path']],
   ['policy rollback hostile --to 1 --dry-run', []],
   ['policy delete hostile --dry-run', []],
+  ['policy test POLICYCASES', ['case']],
+  ['rules test RULECASES', ['case', 'owner']],
+  ['rules test RULECASES --json', ['case']],
   ['policy learn --pod shop/web-0 --for 1s', []],
   ['quarantine list', ['pod', 'reason']],
   ['quarantine list --json', ['pod', 'reason']],
@@ -353,6 +356,11 @@ describe('hostile text - no command prints it unescaped', () => {
       'BROKEN',
       [header, formatRecord({ ...(made.records[0] as EvidenceRecord), stream: evil('stream') }), ''].join('\n'),
     );
+    const name = evil('case');
+    const execute = { name, operation: 'execute', path: '/bin/sh', expect: 'kill' };
+    file('POLICYCASES', JSON.stringify({ policies: [files['POLICY']], tests: [execute] }));
+    const events = [{ pod: 'shop/web-0', vector: 'ipv4-source', count: 10 }];
+    file('RULECASES', JSON.stringify({ tests: [{ name, events, verdicts: [{ rule: evil('owner') }] }] }));
     files['FILE'] = path.join(world.directory, 'hostile.evidence');
     files['DIR'] = path.join(world.directory, 'tree');
     files['BACKUP'] = path.join(world.directory, 'backup.tar');

@@ -80,6 +80,8 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
 /** Commands without a bus or an end of their own, and why they end. */
 const WITHOUT: Readonly<Record<string, string>> = {
   'config validate': 'reads a file',
+  'policy test': 'reads files',
+  'rules test': 'reads files',
   'evidence verify': 'reads a file',
   'evidence log': 'runs until a signal: evidence.test.ts',
   'credentials init': 'runs openssl',

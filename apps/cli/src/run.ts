@@ -25,6 +25,7 @@ import { register as quarantine } from './quarantine/command.ts';
 import { register as replay } from './replay/command.ts';
 import { register as responder } from './responder/command.ts';
 import { register as responses } from './responses/command.ts';
+import { register as rules } from './rules/command.ts';
 import { register as schemas } from './schemas/command.ts';
 import { describeError } from './shared/errors.ts';
 import type { CliIo } from './shared/io.ts';
@@ -54,6 +55,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   timeline,
   replay,
   backtest,
+  rules,
   quarantine,
   disarm,
   bus,

@@ -28,4 +28,7 @@ export {
   warmUpMicros,
 } from './replay/replay-plan.ts';
 
+export { judgeScenario, type ScenarioEvent } from './replay/scenario.ts';
+export { operationSample, packetSample, podRef } from './replay/sim-collector.ts';
+
 export * from './windows/time.ts';

@@ -4,10 +4,11 @@
  */
 import type { Command } from 'commander';
 import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
+import { CASES_FAILED, reportCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
-import { onBus } from '../shared/session.ts';
+import { Out, onBus } from '../shared/session.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
 
@@ -42,6 +43,36 @@ const MAX_LEARN_MS = 86_400_000;
 
 const withNamespace = (command: Command) => command.option('-n, --namespace <namespace>', 'policies of a namespace');
 const revisionOf = (text: string, flag: string) => wholeNumber(text, flag, 1, 999_999_999);
+
+const TEST_EXAMPLES = `
+Example:
+  bailiff policy test cases/policies/ --junit results.xml
+
+A file of cases:
+  policies: [no-shell.yaml]       files or folders, relative to this file
+  pod: {namespace: shop, labels: {bailiff.dev/no-shell: "true"}}
+  tests:
+    - {name: no shell, operation: execute, path: /usr/bin/dash, expect: block, by: no-shell/shell}
+    - {name: the program itself, operation: execute, path: /usr/bin/nginx, expect: pass}
+
+The other fields are the flags of \`bailiff policy explain\`. \`expect\` is pass, audit, block or kill.
+
+Additional exit code: ${CASES_FAILED} a case failed.
+`;
+
+function registerTest(parent: Command, io: CliIo): void {
+  parent
+    .command('test')
+    .description('decide the operations of case files, and compare the decisions with the expected ones')
+    .argument('<file...>', 'YAML files with cases, or folders of such files')
+    .option('--junit <file>', 'write the results in JUnit form')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', TEST_EXAMPLES)
+    .action(async (files: string[], options: { junit?: string; json?: boolean }) => {
+      const { testPolicies } = await import('./test.ts');
+      io.exitCode = await reportCases(new Out(io), await testPolicies(files, io), options);
+    });
+}
 
 function registerFiles(parent: Command, io: CliIo): void {
   const apply = withChangeOptions(
@@ -280,6 +311,7 @@ export function register(program: Command, io: CliIo): void {
     .description('runtime policies: what programs in pods may do')
     .addHelpText('after', EXAMPLES);
   registerFiles(command, io);
+  registerTest(command, io);
   registerShow(command, io);
   registerChange(command, io);
   registerStatus(command, io);
