@@ -1,6 +1,7 @@
 /**
- * The SBOM of an image in CycloneDX 1.6, from the lists that the build writes: packages in the
- * bundle, Debian packages, and Node.js. Pure: equal lists give equal SBOMs.
+ * The SBOM of an image, or of the npm package of the command, in CycloneDX 1.6, from the lists that the
+ * build writes: packages in the bundle, Debian packages, and Node.js. Pure: equal lists give equal
+ * SBOMs.
  */
 import { createHash } from 'node:crypto';
 import type { BundledPackage } from '../bundled-packages.ts';
@@ -42,15 +43,36 @@ export const debianPackages = (list: string): DebianPackage[] =>
     });
 
 export function sbomOf(image: ImageContent): Record<string, unknown> {
-  const own = imageComponent(image);
-  const components = [
+  return documentOf(image.epoch, imageComponent(image), [
     nodeComponent(image.node),
     ...image.debian.map(debianComponent),
     ...image.bundled.map(npmComponent),
-  ];
+  ]);
+}
+
+/** An npm package that is one bundle. */
+export interface PackageContent {
+  readonly name: string;
+  readonly version: string;
+  /** Of its archive, in hexadecimal. */
+  readonly sha256: string;
+  readonly epoch: number;
+  readonly bundled: readonly BundledPackage[];
+}
+
+export function packageSbomOf({ name, version, sha256, epoch, bundled }: PackageContent): Record<string, unknown> {
+  const purl = purlOf(name, version);
+  const own: Component = {
+    ...{ 'bom-ref': purl, type: 'application', name, version, purl, licenses: [{ license: { id: 'Apache-2.0' } }] },
+    hashes: [{ alg: 'SHA-256', content: sha256 }],
+  };
+  return documentOf(epoch, own, bundled.map(npmComponent));
+}
+
+function documentOf(epoch: number, own: Component, components: readonly Component[]): Record<string, unknown> {
   const body = {
     version: 1,
-    metadata: { timestamp: new Date(image.epoch * 1_000).toISOString(), component: own },
+    metadata: { timestamp: new Date(epoch * 1_000).toISOString(), component: own },
     components,
     dependencies: [
       { ref: own['bom-ref'], dependsOn: components.map((one) => one['bom-ref']) },
@@ -89,8 +111,10 @@ function debianComponent({ name, version, arch, source }: DebianPackage): Compon
   return { 'bom-ref': purl, type: 'library', name, version, purl };
 }
 
+export const purlOf = (name: string, version: string): string => `pkg:npm/${name.replace('@', '%40')}@${version}`;
+
 function npmComponent({ name, version, license, integrity }: BundledPackage): Component {
-  const purl = `pkg:npm/${name.replace('@', '%40')}@${version}`;
+  const purl = purlOf(name, version);
   const [algorithm, hash = ''] = integrity?.split('-') ?? [];
   return {
     ...{ 'bom-ref': purl, type: 'library', name, version, purl },

@@ -15,6 +15,8 @@ const ROOT = path.resolve(import.meta.dirname, '../..');
 const { values } = parseArgs({ options: { out: { type: 'string' }, url: { type: 'string' } } });
 if (!values.out) throw new Error('usage: tsx tools/package/main.ts --out DIR [--url BASE]');
 const out = path.resolve(values.out);
+// Modes of files are part of the archive, which is the same on every machine.
+process.umask(0o022);
 
 const readJson = (file: string) => JSON.parse(readFileSync(path.join(ROOT, file), 'utf8'));
 const { version, license, engines } = readJson('package.json') as Record<string, unknown>;

@@ -11,6 +11,7 @@ const SOURCE: Source = {
   baseTags: ['1.2.0'],
   ...{ head: 'c1', tagged: 'c1', changes: '', imageVersions: ['1.2.0'] },
   recorded: ['1.2.0'],
+  ...{ publicKey: 'KEY\n', signer: 'KEY' },
 };
 
 it('a checkout of the tag with equal versions and a section of the changelog can be released', () => {
@@ -26,6 +27,8 @@ it.each<[string, Partial<Source>, RegExp]>([
   ['another tag in the base', { baseTags: ['1.1.0'] }, /k8s\/base\/kustomization\.yaml is 1\.1\.0/],
   ['another appVersion', { chart: { version: '1.2.0', appVersion: '1' } }, /appVersion of .* is 1,/],
   ['no recording', { recorded: ['1.1.0'] }, /test\/versions has no 1\.2\.0: npm run record/],
+  ['no public key', { publicKey: null }, /no bailiff\.pub: scripts\/release --new-key/],
+  ['the public key of another', { publicKey: 'OTHER' }, /not of the key that signs/],
   ['no section', { changelog: CHANGELOG.replace('1.2.0', '1.2') }, /no section "## 1\.2\.0"/],
   ['an empty section', { changelog: '## 1.2.0\n\n## 1.1.0\n- old' }, /no section "## 1\.2\.0"/],
   [

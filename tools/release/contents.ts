@@ -24,6 +24,10 @@ export interface Source {
   readonly imageVersions: readonly string[];
   /** Versions with a recording in test/versions. */
   readonly recorded: readonly string[];
+  /** bailiff.pub of the tag; null: there is none. */
+  readonly publicKey: string | null;
+  /** Public half of the key that signs, in the same form. */
+  readonly signer: string;
 }
 
 /** The section of a version in CHANGELOG.md without its heading; empty if there is none. */
@@ -54,6 +58,11 @@ export function whyNotReleasable(source: Source): string[] {
       .filter((tag) => tag !== version)
       .map((tag) => wrong('a tag in k8s/base/kustomization.yaml', tag)),
     ...(changelogSection(source.changelog, version) === '' ? [`CHANGELOG.md has no section "## ${version}"`] : []),
+    ...(source.publicKey === null
+      ? ['the tag has no bailiff.pub: scripts/release --new-key FILE, and commit it']
+      : source.publicKey.trim() === source.signer.trim()
+        ? []
+        : ['bailiff.pub is not of the key that signs: sign with its private key, or commit the new public key']),
     ...(source.recorded.includes(version) ? [] : [`test/versions has no ${version}: npm run record, and commit it`]),
     ...source.imageVersions
       .filter((one) => one !== version)
