@@ -40,11 +40,15 @@ export interface RenderOptions {
   /** `key=value`. */
   set?: readonly string[];
   chart?: string;
+  namespace?: string;
 }
 
-/** All manifests, hooks and tests included, in the namespace bailiff-system. */
-export function template(program: string, { profiles = [], set = [], chart = CHART }: RenderOptions = {}): string {
+/** All manifests, hooks and tests included. */
+export function template(
+  program: string,
+  { profiles = [], set = [], chart = CHART, namespace = 'bailiff-system' }: RenderOptions = {},
+): string {
   const values = profiles.flatMap((name) => ['--values', path.join(CHART, 'profiles', `${name}.yaml`)]);
   const settings = set.flatMap((setting) => ['--set', setting]);
-  return helm(program, ['template', 'bailiff', chart, '--namespace', 'bailiff-system', ...values, ...settings]);
+  return helm(program, ['template', 'bailiff', chart, '--namespace', namespace, ...values, ...settings]);
 }

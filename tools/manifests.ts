@@ -1,8 +1,8 @@
 /**
- * `npm run manifests` writes the manifests of k8s that are the chart's rendered default, and the
- * table of values in the chart's README. test/k8s/chart.test.ts fails if they are not current.
+ * `npm run manifests` writes the manifests of k8s that are the chart's rendered default, the table of
+ * values in the chart's README, and the chart's copies of other files. test/k8s/chart.test.ts fails if they are not current.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { CHART, helmProgram, NO_HELM, template } from './helm.ts';
@@ -35,6 +35,19 @@ const EXTERNAL: Readonly<Record<string, string>> = {
   'bus-network-policies': 'overlays/external/network-policies',
 };
 const OPTIONAL = ['responder.narrowed=true', 'ipamSync.taintUnguarded=true', 'prometheus.podMonitor.enabled=true'];
+
+/**
+ * Folder of the chart → folder and files. Copies, because helm reports each symbolic link of a chart
+ * before every command, and a chart in a package cannot refer to files outside of it.
+ */
+const COPIES: Readonly<Record<string, readonly [string, (file: string) => boolean]>> = {
+  'k8s/chart/files/crds': ['k8s/crds', (file) => file !== 'kustomization.yaml'],
+  'k8s/chart/files/valkey': ['k8s/overlays/included', (file) => /\.(sh|conf)$/.test(file)],
+  'k8s/chart/files/policies': ['policies', (file) => file.endsWith('.yaml')],
+  'k8s/chart/files/monitoring': ['k8s/monitoring', (file) => ['alerts.yaml', 'dashboard.json'].includes(file)],
+};
+/** Label of helm's objects, which other tools do not manage. */
+const HELM_LABEL = /^ +app\.kubernetes\.io\/managed-by: Helm\n/gm;
 
 const GENERATED = (name: string) =>
   `# Rendered from k8s/chart/templates/${name}.yaml by \`npm run manifests\`: change it there.\n`;
@@ -76,7 +89,7 @@ function filesOf(rendered: string, wanted: Readonly<Record<string, string>>): Ma
     const documents = templates.get(name);
     if (!documents) throw new Error(`the chart renders nothing from templates/${name}.yaml`);
     const sorted = documents.sort((a, b) => kindOrder(a) - kindOrder(b));
-    files.set(`k8s/${file}.yaml`, GENERATED(name) + sorted.join('---\n'));
+    files.set(`k8s/${file}.yaml`, GENERATED(name) + sorted.join('---\n').replaceAll(HELM_LABEL, ''));
   }
   return files;
 }
@@ -110,16 +123,26 @@ async function readme(): Promise<string> {
   return `${head}${MARK}\n${table}\n${MARK}${tail}`;
 }
 
+const copies = (): [string, string][] =>
+  Object.entries(COPIES).flatMap(([to, [from, isWanted]]) =>
+    readdirSync(path.join(ROOT, from))
+      .filter(isWanted)
+      .map((file): [string, string] => [`${to}/${file}`, readFileSync(path.join(ROOT, from, file), 'utf8')]),
+  );
+
 /** Every generated file with its content. */
 export async function generated(program: string): Promise<Map<string, string>> {
   const included = template(program, { profiles: ['kustomize'], set: OPTIONAL });
   const external = template(program, { profiles: ['external', 'kustomize'] });
   const text = await readme();
-  return new Map([...filesOf(included, FILES), ...filesOf(external, EXTERNAL), [README, text]]);
+  return new Map([...copies(), ...filesOf(included, FILES), ...filesOf(external, EXTERNAL), [README, text]]);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const program = helmProgram();
   if (program === null) throw new Error(NO_HELM);
-  for (const [file, text] of await generated(program)) writeFileSync(path.join(ROOT, file), text);
+  for (const [file, text] of await generated(program)) {
+    mkdirSync(path.dirname(path.join(ROOT, file)), { recursive: true });
+    writeFileSync(path.join(ROOT, file), text);
+  }
 }

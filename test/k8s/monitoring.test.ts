@@ -6,13 +6,24 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { type Json, METRICS_PORT, named, OVERLAYS, objectsOf, type Workload, workloadsOf } from './rendered.ts';
+import { helmProgram, NO_HELM, template } from '../../tools/helm.ts';
+import {
+  documentsOf,
+  type Json,
+  METRICS_PORT,
+  named,
+  OVERLAYS,
+  objectsOf,
+  type Workload,
+  workloadsOf,
+} from './rendered.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const MONITORING = path.join(ROOT, 'k8s/monitoring');
 const monitor = parse(readFileSync(path.join(MONITORING, 'pod-monitor.yaml'), 'utf8')) as Json;
 const { scrape_configs } = parse(readFileSync(path.join(MONITORING, 'scrape.yaml'), 'utf8')) as Json;
 const [scrape] = scrape_configs as Json[];
+const page = readFileSync(path.join(ROOT, 'docs/alerts.md'), 'utf8');
 const APPS = ['bus-auth', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
 
 const labelsOf = ({ object }: Workload): Record<string, string> => object.spec.template.metadata.labels;
@@ -58,8 +69,70 @@ it('the network policies admit pods with the documented label', () => {
     expect(readFileSync(path.join(ROOT, file), 'utf8')).toContain(`${name}=${value}`);
 });
 
+const program = helmProgram();
+describe('values of the chart for the Prometheus operator and Grafana', () => {
+  if (program === null) {
+    it('helm', (context) => context.skip(NO_HELM));
+    return;
+  }
+  const objectsWith = (...set: string[]) =>
+    new Map(
+      documentsOf(template(program, { set })).map((object) => [`${object.kind} ${object.metadata.name}`, object]),
+    );
+  const rules = ['monitoring.prometheusRule.enabled=true', 'monitoring.prometheusRule.labels.release=prom'];
+
+  it('PrometheusRule - has the alerts of this folder, and a link to each runbook if there is an address', () => {
+    const shipped = parse(readFileSync(path.join(MONITORING, 'prometheus-rule.yaml'), 'utf8')) as Json;
+    const ruleWith = (...set: string[]) => objectsWith(...rules, ...set).get('PrometheusRule bailiff');
+    const plain = ruleWith();
+    expect(plain.spec).toEqual(shipped.spec);
+    expect(plain.metadata.labels.release).toBe('prom');
+    const linked = ruleWith('monitoring.runbookBaseUrl=https://git.example/b/blob/main/');
+    const annotations = linked.spec.groups.flatMap((group: Json) => group.rules).map((rule: Json) => rule.annotations);
+    expect(annotations.length).toBeGreaterThan(50);
+    const anchors = new Set([...page.matchAll(/^#+ (Bailiff\w+)$/gm)].map(([, name = '']) => name.toLowerCase()));
+    for (const { runbook, runbook_url } of annotations) {
+      expect(runbook_url).toBe(`https://git.example/b/blob/main/${runbook}`);
+      expect(anchors).toContain(runbook_url.split('docs/alerts.md#')[1]);
+    }
+  }, 120_000);
+
+  it('ServiceMonitor and PodMonitor - select the same pods, with the labels and the interval of the values', () => {
+    const byService = objectsWith(
+      ...['prometheus.serviceMonitor.enabled=true', 'prometheus.serviceMonitor.interval=15s'],
+      'prometheus.serviceMonitor.labels.release=prom',
+    );
+    const { spec, metadata } = byService.get('ServiceMonitor bailiff');
+    const service = byService.get('Service bailiff-metrics');
+    expect(metadata.labels.release).toBe('prom');
+    expect(service.metadata.labels).toMatchObject(spec.selector.matchLabels);
+    const selected = [...byService.values()].filter(
+      (object) =>
+        object.kind === 'Service' &&
+        Object.entries(spec.selector.matchLabels).every(([name, value]) => object.metadata.labels[name] === value),
+    );
+    expect(selected).toEqual([service]);
+    expect(spec.endpoints).toEqual([expect.objectContaining({ port: service.spec.ports[0].name, interval: '15s' })]);
+    const byPod = objectsWith(
+      ...['prometheus.podMonitor.enabled=true', 'prometheus.podMonitor.interval=15s'],
+      'prometheus.podMonitor.labels.release=prom',
+    ).get('PodMonitor bailiff');
+    expect(byPod.metadata.labels.release).toBe('prom');
+    const [endpoint] = byPod.spec.podMetricsEndpoints;
+    expect([endpoint.interval, endpoint.port]).toEqual(['15s', service.spec.ports[0].targetPort]);
+    expect(byPod.spec.selector.matchLabels).toEqual(service.spec.selector);
+    expect(endpoint.relabelings).toEqual(spec.endpoints[0].relabelings);
+  }, 120_000);
+
+  it('dashboard - a ConfigMap with the label of the sidecar', () => {
+    const { data, metadata } = objectsWith('monitoring.dashboard.enabled=true').get('ConfigMap bailiff-dashboard');
+    expect(metadata.labels.grafana_dashboard).toBe('1');
+    const shipped = JSON.parse(readFileSync(path.join(MONITORING, 'dashboard.json'), 'utf8')) as unknown;
+    expect(JSON.parse(data['bailiff.json'])).toEqual(shipped);
+  }, 120_000);
+});
+
 describe('promtool', () => {
-  const page = readFileSync(path.join(ROOT, 'docs/alerts.md'), 'utf8');
   const text = /<!-- test: prometheus\.yml -->\n```yaml\n(.*?)```/s.exec(page)?.[1] ?? '';
   const check = (config: Json) => {
     const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-promtool-'));

@@ -24,7 +24,7 @@ if (program === null) {
       ...['alertmanager.urls[0]=http://a:9093', 'alertmanager.urls[1]=http://b:9093', 'alertmanager.resendMs=30000'],
       ...['otlp.url=http://c:4318/v1/logs', 'otlp.encoding=json', 'webhooks.chat.urlFile=/etc/bailiff/outputs/chat'],
       ...['webhooks.chat.template=slack', 'webhooks.chat.events[0]=verdicts', 'webhooks.chat.timeoutMs=1000'],
-      ...['secretName=outputs', 'ports[0]=9093', 'ports[1]=4318'],
+      ...['secretName=outputs', 'ports[0]=8443'],
     ].map((text) => `siem.outputs.${text}`);
 
     it('values become settings, a volume and a network policy', () => {
@@ -50,6 +50,9 @@ if (program === null) {
           ports: [
             { port: 9093, protocol: 'TCP' },
             { port: 4318, protocol: 'TCP' },
+            // The address is in a Secret.
+            { port: 443, protocol: 'TCP' },
+            { port: 8443, protocol: 'TCP' },
           ],
         },
       ]);

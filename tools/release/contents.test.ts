@@ -58,7 +58,7 @@ it('values pin every image of the chart: by digest, or by tag where the list has
   );
   expect(imageValues(values, list)).toEqual({
     collector: {
-      image: { registry: 'r.example:5000', repository: 'bailiff/collector', tag: '1.2.0', digest: 'sha256:aa' },
+      image: { registry: 'r.example:5000', repository: 'bailiff/collector', tag: '', digest: 'sha256:aa' },
     },
     nats: { image: { registry: 'docker.io', repository: 'library/nats', tag: '', digest: 'sha256:bb' } },
     redis: { image: { registry: 'docker.io', repository: 'valkey/valkey', tag: '8.1.4', digest: '' } },

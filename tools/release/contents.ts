@@ -110,7 +110,8 @@ function pinOf({ reference, digest }: Listed): Values {
   const named = at === -1 ? reference : reference.slice(0, at);
   const colon = named.indexOf(':', named.lastIndexOf('/'));
   const full = colon === -1 ? named : named.slice(0, colon);
-  const tag = colon === -1 ? '' : named.slice(colon + 1);
+  // The chart refuses both, because the tag would have no effect.
+  const tag = colon === -1 || digest !== '' ? '' : named.slice(colon + 1);
   // Apart, so that `global.imageRegistry` does not come in front of them.
   const slash = full.indexOf('/');
   return { registry: full.slice(0, slash), repository: full.slice(slash + 1), tag, digest };

@@ -38,6 +38,11 @@ export const responderSchema = z
       .describe('CA certificates (PEM) for Redis with TLS (rediss://); empty: those of the system'),
     redisCertFile: z.string().default('').describe('client certificate (PEM), if Redis requires one'),
     redisKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+    dryRun: z.boolean().default(false).describe('every response is a dry run, whatever the response policies say'),
+    namespace: z
+      .string()
+      .default('')
+      .describe("namespace of Bailiff's own pods, which are only observed, whatever the policies say; empty: none"),
     queuePrefix: z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,64}$/)
@@ -115,6 +120,8 @@ export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): Ru
     maxOverdueMs: config.answerHorizonMs,
     approvalTimeoutMs: config.approvalTimeoutMs,
     maxGraceSeconds: config.maxGraceSeconds,
+    dryRun: config.dryRun,
+    ownNamespace: config.namespace,
     apiTimeoutMs: config.apiTimeoutMs,
     takeoverMs: config.takeoverMs,
     longestExpiryMs: responsesMaxAgeMs === 0 ? LONGEST_EXPIRY_MS : Math.max(0, responsesMaxAgeMs - EXPIRY_MARGIN_MS),

@@ -12,15 +12,18 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/*
+The labels that Kubernetes recommends. commonLabels cannot replace one. Pods have neither the version
+nor the tool: a new chart would restart the bus without cause.
+*/}}
 {{- define "bailiff.labels" -}}
-app.kubernetes.io/name: bailiff
-app.kubernetes.io/part-of: bailiff
-{{- with .component }}
-app.kubernetes.io/component: {{ . }}
+{{- $release := dict "app.kubernetes.io/managed-by" .root.Release.Service "app.kubernetes.io/version" .root.Chart.AppVersion }}
+{{- merge (include "bailiff.podLabels" . | fromYaml) $release | toYaml }}
 {{- end }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+
+{{- define "bailiff.podLabels" -}}
+{{- $labels := dict "app.kubernetes.io/name" "bailiff" "app.kubernetes.io/part-of" "bailiff" "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/component" .component }}
+{{- merge $labels (.labels | default dict) .root.Values.commonLabels | toYaml }}
 {{- end }}
 
 {{/*
@@ -29,10 +32,7 @@ either restarts them.
 */}}
 {{- define "bailiff.podMetadata" -}}
 labels:
-  {{- include "bailiff.labels" . | nindent 2 }}
-  {{- with .app.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "bailiff.podLabels" (merge (dict "labels" .app.podLabels) .) | nindent 2 }}
 {{- $annotations := .app.podAnnotations | default dict }}
 {{- if and .root.Values.addresses.create (not (has .component (list "nats" "valkey"))) }}
 {{- $annotations = merge (dict "checksum/addresses" (include "bailiff.addresses" .root | sha256sum | trunc 16)) $annotations }}
@@ -118,6 +118,6 @@ image, retention or number of replicas. With a time to live it deletes itself, a
 {{- define "bailiff.busSetupName" -}}
 bailiff-bus-setup
 {{- if not .Values.busSetup.ttlSecondsAfterFinished -}}
--{{ list (include "bailiff.addresses" .) .Values.bus .Values.busSetup .Values.global .Values.certificates .Values.imagePullPolicy .Values.imagePullSecrets .Values.commonLabels .Values.initialMode .Chart.Version | toJson | sha256sum | trunc 8 }}
+-{{ list (include "bailiff.addresses" .) .Values.bus .Values.busSetup .Values.global .Values.certificates .Values.imagePullPolicy .Values.imagePullSecrets .Values.commonLabels .Values.initialMode (include "bailiff.initialConfig" .) .Chart.Version | toJson | sha256sum | trunc 8 }}
 {{- end }}
 {{- end }}

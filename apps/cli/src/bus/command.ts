@@ -31,6 +31,7 @@ interface Options extends BusOptionValues {
   keepBytes?: OrEmpty<number>;
   shrink?: boolean;
   initialMode?: InitialMode;
+  initialConfig?: string;
   wait?: string;
 }
 
@@ -50,6 +51,7 @@ Examples:
   bailiff bus setup --nats-user admin --nats-password-file admin.password --replicas 3   a cluster of three or more
   bailiff bus setup … --keep-days 30 --keep-bytes 20GiB   keep violations for a month, verdicts and responses accordingly
   bailiff bus setup … --keep-days 7 --shrink              back to a week: older messages are deleted
+  bailiff bus setup … --initial-config DIR                store the configuration in DIR, except for keys that exist or existed
   bailiff bus setup … --wait 10m                          during an installation: the bus may start later
 
 Idempotent: differences are changed, and differences that cannot be changed are reported. Omitted flags and empty values
@@ -103,6 +105,10 @@ export function register(program: Command, io: CliIo): void {
         'audit: unless a policy for packets of the cluster was ever stored, store one that audits every vector',
       ).choices(INITIAL_MODES),
     )
+    .option(
+      '--initial-config <dir>',
+      'store the keys of these files that were never stored; the layout is that of `bailiff config import`',
+    )
     .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
     .option('--wait <duration>', 'retry while the bus is not up yet (default: one attempt)')
     .addHelpText('after', EXAMPLES);
@@ -123,7 +129,7 @@ async function auditFirst({ bus, out }: Session): Promise<void> {
   out.line(`${SPOOF_CLUSTER_KEY}: every vector is audited`);
 }
 
-async function setUp(session: Session, { shrink, initialMode, ...limits }: Options): Promise<number> {
+async function setUp(session: Session, { shrink, initialMode, initialConfig, ...limits }: Options): Promise<number> {
   const { bus, out } = session;
   const keepDays = given(limits.keepDays);
   const report = await ensureTopology(bus, {
@@ -134,6 +140,10 @@ async function setUp(session: Session, { shrink, initialMode, ...limits }: Optio
   });
   out.lines(report.losses);
   if (initialMode === 'audit') await auditFirst(session);
+  if (initialConfig !== undefined) {
+    const { storeInitialConfig } = await import('./initial-config.ts');
+    await storeInitialConfig(session, initialConfig);
+  }
   const { options } = report;
   const replicaText = plural(options.replicas, 'replica');
   out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);

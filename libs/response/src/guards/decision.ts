@@ -24,7 +24,7 @@ export type RefusalCode =
   | 'stale-verdict'
   /** The response policy was deleted or disabled, or no longer has the action. */
   | 'policy-withdrawn'
-  /** The policy protects the namespace. */
+  /** The policy protects the namespace, or it is that of Bailiff. */
   | 'protected-namespace'
   /** The policy protects pods of this kind of owner from removal; they are quarantined instead. */
   | 'protected-owner-kind'
@@ -95,6 +95,10 @@ export interface GuardLimits {
   approvalTimeoutMs: number;
   /** Upper bound of the grace period if the step has none. */
   maxGraceSeconds: number;
+  /** Every action is a dry run. */
+  dryRun?: boolean;
+  /** Namespace of Bailiff itself, protected from every policy; empty: none. */
+  ownNamespace?: string;
 }
 
 /** One guard. Null: the next guard decides. */

@@ -625,6 +625,25 @@ describe('guards', () => {
     if ('reason' in decision) expect(decision.reason.length).toBeGreaterThan(10);
   });
 
+  it("checkGuards - Bailiff's own namespace is protected, whatever the policy says", () => {
+    const limits = { maxOverdueMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 };
+    const row: Row = { action: 'delete', guards: { protectedNamespaces: [] } };
+    const codeWith = (more: Partial<GuardInput['limits']>, action = 'delete') =>
+      codeOf(checkRow({ ...row, action, limits: { ...limits, ...more } }));
+    expect(codeWith({ ownNamespace: 'shop' })).toBe('protected-namespace');
+    expect(codeWith({ ownNamespace: 'shop' }, 'observe')).toBe('go');
+    expect(codeWith({ ownNamespace: 'security' })).toBe('go');
+    expect(codeWith({ ownNamespace: '' })).toBe('go');
+  });
+
+  it('checkGuards - a responder in dry run acts for no policy, and reports refusals', () => {
+    const limits = { maxOverdueMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30, dryRun: true };
+    expect(checkRow({ action: 'delete', limits })).toMatchObject({ kind: 'dryrun', code: 'dry-run' });
+    expect(checkRow({ action: 'delete', limits: { ...limits, dryRun: false } })).toEqual({ kind: 'go' });
+    const guards = { protectedNamespaces: ['shop'] };
+    expect(codeOf(checkRow({ action: 'delete', limits, guards }))).toBe('protected-namespace');
+  });
+
   it('checkGuards - a dry run still reports a refusal', () => {
     const policy = policyOf('delete', { protectedNamespaces: ['shop'] }, { dryRun: true });
     expect(codeOf(checkRow({ action: 'delete', policy }))).toBe('protected-namespace');

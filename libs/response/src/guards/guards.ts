@@ -98,8 +98,11 @@ export function graceSecondsOf(pod: PodFacts, { step }: Pick<Task, 'step'>, maxG
   return step.gracePeriodSeconds ?? Math.min(pod.terminationGraceSeconds ?? DEFAULT_GRACE_SECONDS, maxGraceSeconds);
 }
 
-function protection({ task, verdict, policy, facts }: GuardInput): Decision | null {
+function protection({ task, verdict, policy, facts, limits }: GuardInput): Decision | null {
   if (!policy || !verdict.pod || task.action === 'observe' || task.action === 'cordon') return null;
+  // A policy has a list of its own, or the default one, which cannot know this namespace.
+  if (limits.ownNamespace && verdict.pod.namespace === limits.ownNamespace)
+    return refuse('protected-namespace', `namespace ${limits.ownNamespace} is that of Bailiff itself`);
   if (policy.guards.protectedNamespaces.includes(verdict.pod.namespace)) {
     return refuse('protected-namespace', `namespace ${verdict.pod.namespace} is protected by policy ${task.policy}`);
   }
@@ -137,8 +140,10 @@ function stale(input: GuardInput): Decision | null {
   );
 }
 
-function dryRun({ task, policy, disarmed }: GuardInput): Decision | null {
+function dryRun({ task, policy, disarmed, limits }: GuardInput): Decision | null {
   if (disarmed) return { kind: 'dryrun', code: 'disarmed', reason: `would ${task.action}, but ${disarmed}` };
+  if (limits.dryRun)
+    return { kind: 'dryrun', code: 'dry-run', reason: `would ${task.action}; this responder only makes dry runs` };
   if (!task.dryRun && !policy?.dryRun) return null;
   return { kind: 'dryrun', code: 'dry-run', reason: `would ${task.action}; policy ${task.policy} is a dry run` };
 }

@@ -21,6 +21,8 @@ import { MAX_STDIN_BYTES } from '../../shared/io.ts';
 import { isValueFile, keyOfPath, LAYOUT } from './paths.ts';
 
 const MAX_FILES = 4_096;
+/** Folders and file of the longest path, and some for folders that name no key. */
+const MAX_DEPTH = 8;
 const MAX_FILE_BYTES = MAX_STDIN_BYTES;
 
 export interface FileValue {
@@ -37,16 +39,24 @@ export interface Tree {
 }
 
 /**
- * Relative paths of configuration files, sorted. Names that start with a dot are ignored. @throws
+ * Relative paths of configuration files, sorted. Names that start with a dot are ignored, and so are
+ * links to folders unless `followLinks` is set. @throws
  * CliError CLI_USAGE; ENOENT
  */
-export async function filesBelow(directory: string): Promise<string[]> {
+export async function filesBelow(directory: string, { followLinks = false } = {}): Promise<string[]> {
   const found: string[] = [];
   const walk = async (within: string): Promise<void> => {
     for (const entry of await readdir(path.join(directory, within), { withFileTypes: true })) {
       if (entry.name.startsWith('.')) continue;
       const relative = within === '' ? entry.name : `${within}/${entry.name}`;
-      if (entry.isDirectory()) await walk(relative);
+      // A link to a parent would never end.
+      if (relative.split('/').length > MAX_DEPTH)
+        throw new CliError('CLI_USAGE', `${directory}/${relative} is below more folders than the layout has`);
+      const isFolder =
+        followLinks && entry.isSymbolicLink()
+          ? (await stat(path.join(directory, relative))).isDirectory()
+          : entry.isDirectory();
+      if (isFolder) await walk(relative);
       else if (isValueFile(entry.name)) found.push(relative);
       if (found.length > MAX_FILES)
         throw new CliError('CLI_USAGE', `${directory} contains more than ${MAX_FILES} files`);
@@ -97,7 +107,8 @@ export async function readTree(directory: string): Promise<Tree> {
   const tree: Tree = { values: [], policies: [] };
   const owners = new Map<string, string>();
   const errors: string[] = [];
-  for (const relative of await filesBelow(directory)) {
+  // In a volume of a ConfigMap, folders are links.
+  for (const relative of await filesBelow(directory, { followLinks: true })) {
     const file = path.join(directory, relative);
     try {
       const key = requireKey(relative);
