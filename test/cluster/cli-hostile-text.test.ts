@@ -80,6 +80,9 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
   const lsm = { kind: 'lsm' as const, sample: null, operation, pod: EVIL_POD, firstSeenAt: at, lastSeenAt: at };
   const words = { message: evil('message'), tags: [evil('tag')], severity: short('severity'), policy: evil('key') };
   await world.frame(NODE_A, [sampleLsmViolation({ ...lsm, ...words, vector: evil('policy/rule') })]);
+  // `policy promote` lists it.
+  const promoted = { policy: 'runtime.cluster._.hostile', vector: 'hostile/r', action: 'audit' as const };
+  await world.frame(NODE_A, [sampleLsmViolation({ ...lsm, ...words, ...promoted, counterEpoch: 'z' })]);
   const { uid: podUid, namespace, name } = WEB;
   const by = { tgid: 1, uid: 0, comm: short('comm'), executable: evil('exe'), parentExecutable: evil('parent') };
   const piece = { streamSequence: 1, index: 0, vector: evil('vector'), packets: 1 };
@@ -309,6 +312,8 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['policy explain shop/web-0', ['path']],
   ['policy explain shop/web-0 --json', ['path']],
   ['policy rollback hostile --to 1 --dry-run', []],
+  ['policy promote hostile --since all --dry-run', ['subject', 'exe', 'owner']],
+  ['policy promote hostile --since all --dry-run --json', ['owner']],
   ['policy delete hostile --dry-run', []],
   ['policy test POLICYCASES', ['case']],
   ['rules test RULECASES', ['case', 'owner']],

@@ -59,6 +59,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'policy history': [0, 'seen'],
   'policy delete': [0, 'seen', ...YES],
   'policy rollback': [0, 'seen', ...YES],
+  'policy promote': [0, 'audited', '--dry-run'],
   'policy explain': [0, 'shop/web-0'],
   timeline: [0, 'shop/web-0'],
   why: [0, 'shop/web-0'],
@@ -128,6 +129,9 @@ beforeAll(async () => {
     const applied = await world.cli(['policy', 'apply', seen, ...YES]);
     expect([applied.exitCode, applied.stderr]).toEqual([0, expect.anything()]);
   }
+  const audited = path.join(world.directory, 'audited.yaml');
+  writeFileSync(audited, POLICY.replace('seen', 'audited').replace('MODE', 'audit'));
+  expect(await world.cli(['policy', 'apply', audited, ...YES])).toMatchObject({ exitCode: 0 });
   natsPort = Number(new URL(world.nats.url).port);
 });
 afterAll(() => world?.[Symbol.asyncDispose]());

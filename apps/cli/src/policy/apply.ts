@@ -4,7 +4,7 @@
  */
 import type { StoredConfig } from '@bailiff/bus';
 import { readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
-import { formatConfigKey } from '@bailiff/policy';
+import { formatConfigKey, type RuntimePolicy } from '@bailiff/policy';
 import { plural, policyPlaces } from '@bailiff/response';
 import {
   compileSet,
@@ -33,6 +33,11 @@ import { yamlLines } from '../shared/text/yaml.ts';
 import { type FilePolicy, readPolicies as readFiles } from './files.ts';
 import { keyOf, parsePolicyName } from './names.ts';
 import { namedPolicies, readPolicies, storedPolicy } from './stored.ts';
+
+export interface ApplyOptions extends ChangeOptions {
+  /** Instead of the mode of each file. */
+  mode?: RuntimePolicy['mode'];
+}
 
 /** A node without a status for this long is silent. */
 const STALE_MS = 60_000;
@@ -95,9 +100,11 @@ export async function prepare(session: Session, files: readonly FilePolicy[], be
  * @returns the exit code. @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError
  * POLICY_LIMIT, ConfigError, BusError
  */
-export async function apply(session: Session, files: readonly FilePolicy[], options: ChangeOptions): Promise<number> {
+export async function apply(session: Session, files: readonly FilePolicy[], options: ApplyOptions): Promise<number> {
   const { out } = session;
-  const changes = await prepare(session, files, 'bailiff policy apply');
+  const { mode } = options;
+  const wanted = mode === undefined ? files : files.map((file) => ({ ...file, policy: { ...file.policy, mode } }));
+  const changes = await prepare(session, wanted, 'bailiff policy apply');
   const unchanged = changes.filter(isSame).map(({ key, stored }) => ({
     key: formatConfigKey(key),
     unchanged: true,
@@ -158,7 +165,7 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
 type Reach = (key: string, revision: number) => string;
 
 /** Where policies are in force, as reported by the nodes. @throws BusError */
-async function readReach(session: Session): Promise<Reach> {
+export async function readReach(session: Session): Promise<Reach> {
   const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
   const nowMs = session.io.nowMs();
   return (key, revision) => {

@@ -2,19 +2,22 @@
  * `bailiff policy`: runtime policies. Subcommands load their implementation on use, because YAML,
  * merging and the decision model are large and no other command needs them.
  */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
 import { CASES_FAILED, reportCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out, onBus } from '../shared/session.ts';
+import type { ApplyOptions } from './apply.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
+import { registerPromote } from './promote-command.ts';
 
 const EXAMPLES = `
 Examples:
   bailiff policy apply policies/ --reason "ready-made policies"
+  bailiff policy promote escape-guard                       from audit to enforce; shows what would have been denied
   bailiff policy list
   bailiff policy show escape-guard > escape-guard.yaml      edit, and apply it again
   bailiff policy diff escape-guard.yaml
@@ -23,6 +26,7 @@ Examples:
 Name a cluster policy as <name>, a policy of a namespace as <namespace>/<name>.
 `;
 
+const MODES = ['audit', 'enforce'] as const;
 const NAME_HELP = 'name, or namespace/name';
 const FILES_HELP = 'YAML files with one policy per document, folders of such files, or - for stdin';
 
@@ -80,18 +84,20 @@ function registerFiles(parent: Command, io: CliIo): void {
       .command('apply')
       .description('write policies: checks all, shows the difference, writes all or none')
       .argument('<file...>', FILES_HELP)
-      .option('--full', 'show new policies in full instead of one line each'),
+      .option('--full', 'show new policies in full instead of one line each')
+      .addOption(new Option('--mode <mode>', 'store this mode instead of the one in each file').choices(MODES)),
   ).addHelpText(
     'after',
     `
 Examples:
   bailiff policy apply policies/ --dry-run
+  bailiff policy apply policies/ --mode audit --reason "observe first"
   bailiff policy apply no-shell.yaml --reason "after the incident of Tuesday" --yes
 
 Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
-  onBus(apply, io, async (options: ChangeOptions, files: string[]) => {
+  onBus(apply, io, async (options: ApplyOptions, files: string[]) => {
     const policy = await import('./apply.ts');
     const read = await policy.readFiles(files, io);
     return (session) => policy.apply(session, read, options);
@@ -314,6 +320,7 @@ export function register(program: Command, io: CliIo): void {
   registerTest(command, io);
   registerShow(command, io);
   registerChange(command, io);
+  registerPromote(command, io);
   registerStatus(command, io);
   registerExplain(command, io);
   registerLearn(command, io);
