@@ -26,6 +26,7 @@ describe('VERDICTS full', () => {
   async function publisherOn(bus: Bus, signal: AbortSignal) {
     const seen = { outcomes: [] as [string, PublishOutcome][], retries: [] as string[] };
     const publisher = new VerdictPublisher({
+      cluster: {},
       ...{ bus, clock: systemClock, signal, onFailed: () => {}, onFatal: () => {} },
       onPublished: ({ verdictId }, outcome) => seen.outcomes.push([verdictId, outcome]),
       onRetry: (error) => seen.retries.push(String((error as { code?: unknown }).code)),

@@ -201,7 +201,8 @@ export function subjectsPage(): string {
   return page(
     'Subjects and permissions',
     `Tokens match \`[a-z0-9_-]+\`. A \`.\` in a Kubernetes name is written \`_\`, which no such name holds; \`_\` alone is no name. \`${ROOT}.replay.>\` is for copies that \`bailiff replay\`
-creates: no stream stores them. Payloads are [Avro](schemas.md) but for \`siem\`, \`config\` and \`push\`, which are JSON (or CEF).`,
+creates: no stream stores them. Payloads are [Avro](schemas.md) but for \`siem\`, \`config\` and \`push\`, which are JSON (or CEF). Headers of violations,
+verdicts and responses are CloudEvents attributes (\`ce-id\` …) with the cluster as \`ce-clusteruid\` and \`ce-clustername\`.`,
     [
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(

@@ -67,6 +67,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const detach = new DetachWatch(config);
   const bus = new BusLink({
     ...{ ctx, metrics },
+    cluster: () => desired.cluster.cluster,
     onError: (part, error) => problems.report(part, '', error.message, error),
   });
   const clock = { nowMicros: () => ctx.clock.nowMs() * 1000, nowMs: () => performance.now(), bootWallMicros };

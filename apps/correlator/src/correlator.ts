@@ -7,7 +7,7 @@
  * the prior refusals, then VIOLATIONS from the replay plan's position. It is ready when it has
  * caught up.
  */
-import { type Bus, connectService, InstanceReporter, requireHorizon, schemaLookup } from '@bailiff/bus';
+import { type Bus, ClusterReader, connectService, InstanceReporter, requireHorizon, schemaLookup } from '@bailiff/bus';
 import { PodInventory, RuleHistory } from '@bailiff/correlation';
 import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
@@ -44,6 +44,7 @@ class Correlator {
   readonly #inventory = new PodInventory();
   readonly #ruleLog: RuleLog;
   readonly #podsLog: PodsLog;
+  readonly #cluster: ClusterReader;
   readonly #publisher: VerdictPublisher;
   readonly #reader: ViolationReader;
   readonly #skipped: SkippedMessages;
@@ -69,8 +70,9 @@ class Correlator {
       ...{ bus, inventory, signal },
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'pod list refused'),
     });
+    this.#cluster = new ClusterReader({ bus, clock, onError: (error) => this.#busFailed('cluster', error) });
     this.#publisher = new VerdictPublisher({
-      ...{ bus, clock, signal: this.#end.signal },
+      ...{ bus, cluster: this.#cluster, clock, signal: this.#end.signal },
       onPublished: (verdict, outcome, offered) => this.#onPublished(verdict, outcome, offered),
       onFailed: (verdict, err) => {
         metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
@@ -113,6 +115,7 @@ class Correlator {
   async start(): Promise<void> {
     const { config, clock, signal, fail, onStop } = this.#ctx;
     this.#addReadiness();
+    onStop('cluster', await this.#cluster.start());
     onStop('status', () => this.#statusReporter.close());
     onStop('configuration', () => this.#ruleLog.close());
     onStop('verdicts', async () => {

@@ -7,7 +7,15 @@
  * have been stored before, and is not stored again. Bounds: IN_FLIGHT publishes at once. At
  * MAX_QUEUED_VERDICTS the frame consumer stops reading.
  */
-import { type Bus, BusError, cloudEventHeaders, publishOnce, readCompleteSince, verdictSubject } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  type ClusterReader,
+  cloudEventHeaders,
+  publishOnce,
+  readCompleteSince,
+  verdictSubject,
+} from '@bailiff/bus';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 
@@ -27,6 +35,7 @@ const FATAL = new Set(['BUS_PERMISSION', 'BUS_AUTHENTICATION']);
 
 export interface VerdictPublisherOptions {
   bus: Bus;
+  cluster: Pick<ClusterReader, 'identity'>;
   clock: Clock;
   onPublished(verdict: Verdict, outcome: PublishOutcome, offered: Offered): void;
   /** Rejected for good. */
@@ -104,7 +113,7 @@ export class VerdictPublisher {
   }
 
   async #publish({ verdict, offered }: Queued): Promise<void> {
-    const { bus, clock, signal } = this.#o;
+    const { bus, clock, cluster, signal } = this.#o;
     const subject = verdictSubject(verdict);
     const payload = encodeVerdict(verdict);
     const headers = cloudEventHeaders({
@@ -113,6 +122,7 @@ export class VerdictPublisher {
       source: '/correlator',
       timeMicros: verdict.triggeredAt,
       subject: verdict.pod?.uid ?? verdict.nodeName,
+      cluster: cluster.identity,
     });
     for (;;) {
       try {

@@ -8,7 +8,7 @@
  * run. Bound: `MAX_OUTSTANDING` verdicts, shared by namespaces.
  */
 import { setMaxListeners } from 'node:events';
-import { type Bus, type BusError, InstanceReporter } from '@bailiff/bus';
+import { type Bus, type BusError, ClusterReader, InstanceReporter, toBusError } from '@bailiff/bus';
 import type { KubeClient } from '@bailiff/kube';
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { Ledger, PolicyHistory } from '@bailiff/response';
@@ -57,6 +57,7 @@ class Responder {
   readonly #metrics: Metrics;
   readonly #policyLog: PolicyLog;
   readonly #responses: ResponseStream;
+  readonly #cluster: ClusterReader;
   readonly #verdicts: VerdictStream;
   readonly #tasks: TaskRunner;
   readonly #undos: UndoRunner;
@@ -97,7 +98,13 @@ class Responder {
 
     bus.recreatedListeners.add((stream) => metrics.streamsRecreated.inc({ stream }));
     this.#policyLog = new PolicyLog({ bus, policies, clock, metrics, log });
-    this.#responses = new ResponseStream({ ...streamOptions('RESPONSES'), ledger, signal: this.#end.signal });
+    this.#cluster = new ClusterReader({
+      ...{ bus, clock },
+      onError: (error) => onWait('cluster')(toBusError(error, 'the identity of the cluster')),
+    });
+    this.#responses = new ResponseStream({
+      ...{ ...streamOptions('RESPONSES'), cluster: this.#cluster, ledger, signal: this.#end.signal },
+    });
     this.#verdicts = new VerdictStream({ ...streamOptions('VERDICTS'), signal });
     const planner = new Planner({
       ...{ policies, ledger },
@@ -198,6 +205,7 @@ class Responder {
 
   async start(): Promise<void> {
     const { config, health, onStop, fail, clock, signal } = this.#ctx;
+    onStop('cluster', await this.#cluster.start());
     onStop('status', () => this.#statusReporter.close());
     onStop('configuration', () => this.#policyLog.close());
     onStop('responses', () => this.#end.abort());

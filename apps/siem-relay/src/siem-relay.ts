@@ -8,6 +8,7 @@
  */
 import {
   type Bus,
+  ClusterReader,
   connectService,
   consumerProgress,
   InstanceReporter,
@@ -20,7 +21,6 @@ import {
   toBusError,
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
-import { ClusterReader } from './cluster-reader.ts';
 import type { RelayConfig } from './config.ts';
 import { respondWithConsumerState } from './consumer-state.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -69,8 +69,7 @@ class Relay {
     this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     this.#cluster = new ClusterReader({
-      bucket: openBucket(bus, 'bailiff_pods'),
-      clock: ctx.clock,
+      ...{ bus, clock: ctx.clock },
       onError: (error) => this.#warn('cluster', error, 'cannot read the identity of the cluster'),
     });
     this.#outputs = outputsOf(ctx.config, {
@@ -86,8 +85,7 @@ class Relay {
     const decoder = new EventDecoder(this.#bus, clock.nowMs);
     for (const stream of Object.keys(SOURCES) as SourceName[])
       this.#readers.set(stream, this.#makeReader(stream, decoder));
-    await this.#cluster.read();
-    onStop('cluster', this.#cluster.start());
+    onStop('cluster', await this.#cluster.start());
     // VIOLATIONS must be open: the evidence of verdicts contains its creation time.
     await Promise.all([...this.#readers.values()].map((reader) => reader.open()));
     const onError = (error: Error) => this.#warn('state', error, 'cannot respond to a connector');

@@ -24,6 +24,7 @@ export { type RetryOptions, retryTransient } from './connection/retry-transient.
 export { secretsIn } from './connection/secret-file.ts';
 export * from './kv/bucket.ts';
 export * from './kv/bucket-reader.ts';
+export { ClusterReader, readCluster } from './kv/cluster-reader.ts';
 export { podListOf } from './kv/pod-list.ts';
 export * from './kv/schema-lookup.ts';
 export * from './kv/snapshot.ts';

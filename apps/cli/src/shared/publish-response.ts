@@ -1,7 +1,7 @@
 /**
  * Publishes the record of an operator's decision to RESPONSES, once, under its response's subject.
  */
-import { cloudEventHeaders, publishOnce, responseSubject } from '@bailiff/bus';
+import { cloudEventHeaders, publishOnce, readCluster, responseSubject } from '@bailiff/bus';
 import { cutTexts, encodeResponse, MAX_TEXT, type Response } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 
@@ -13,6 +13,8 @@ const DEADLINE_MS = 10_000;
 
 /** @returns the sequence, or null if the record already exists. @throws BusError */
 export async function publishResponse({ bus, io }: Session, response: Response): Promise<number | null> {
+  // A decision is stored without the cluster rather than not at all.
+  const cluster = await readCluster(bus).catch(() => undefined);
   const result = await publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, FOREIGN)), {
     msgId: response.responseId,
     headers: cloudEventHeaders({
@@ -20,6 +22,7 @@ export async function publishResponse({ bus, io }: Session, response: Response):
       type: 'dev.bailiff.response.v1',
       source: '/cli',
       timeMicros: response.recordedAt,
+      cluster,
       ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
     }),
     deadlineMs: DEADLINE_MS,

@@ -22,6 +22,7 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import {
+  type ClusterIdentity,
   clipReason,
   encodePreEncodedFrame,
   encodeViolationFrame,
@@ -52,6 +53,8 @@ export interface BusUsers {
 export interface BusLinkOptions {
   ctx: ServiceContext<CollectorConfig>;
   metrics: Metrics;
+  /** undefined: not known yet. */
+  cluster(): ClusterIdentity | undefined;
   onError(part: string, error: Error): void;
 }
 
@@ -213,7 +216,7 @@ export class BusLink {
     if (!publisher) throw new Error('publish before the bus was connected');
     const began = performance.now();
     const id = `${frame.nodeName}-${frame.bootId}-${frame.frameSequence}`;
-    const { metrics, ctx } = this.#o;
+    const { cluster, metrics, ctx } = this.#o;
     metrics.violations.inc(frame.violations.length);
     const counted = this.totals.countOf(frame.violations);
     const { firstMicros } = counted;
@@ -226,6 +229,7 @@ export class BusLink {
         type: 'dev.bailiff.violation-frame.v1',
         source: `/nodes/${frame.nodeName}`,
         timeMicros: frame.publishedAt,
+        cluster: cluster(),
       }),
     });
     if (published.collision)

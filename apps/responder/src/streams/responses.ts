@@ -8,6 +8,7 @@
 import {
   type Bus,
   BusError,
+  type ClusterReader,
   cloudEventHeaders,
   completeSinceMicros,
   consumeOrdered,
@@ -46,6 +47,7 @@ const CATCH_UP_MS = 5_000;
 
 export interface ResponseStreamOptions {
   bus: Bus;
+  cluster: Pick<ClusterReader, 'identity'>;
   ledger: Ledger;
   registry: SchemaRegistry;
   onUnreadable(reason: string): void;
@@ -134,7 +136,7 @@ export class ResponseStream implements ResponseLog {
   }
 
   #store(response: Response, lastSequence: number | undefined) {
-    const { bus, signal } = this.#options;
+    const { bus, cluster, signal } = this.#options;
     return publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, EXTERNAL_TEXTS)), {
       msgId: response.responseId,
       headers: cloudEventHeaders({
@@ -142,6 +144,7 @@ export class ResponseStream implements ResponseLog {
         type: 'dev.bailiff.response.v1',
         source: '/responder',
         timeMicros: response.recordedAt,
+        cluster: cluster.identity,
         ...(response.podName === '' ? {} : { subject: `${response.podNamespace}/${response.podName}` }),
       }),
       deadlineMs: PUBLISH_DEADLINE_MS,

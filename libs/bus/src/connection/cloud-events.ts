@@ -1,7 +1,8 @@
 /**
  * CloudEvents 1.0 attributes as message headers (binary content mode of its NATS binding:
- * `ce-<attribute>`).
+ * `ce-<attribute>`). The cluster is an extension of it, for readers of several clusters.
  */
+import type { ClusterIdentity } from '@bailiff/schemas';
 
 export interface CloudEvent {
   /** Unique within `source`. */
@@ -14,6 +15,8 @@ export interface CloudEvent {
   timeMicros: number;
   /** Set if the event is about a single object. */
   subject?: string;
+  /** Of the writer. Absent: not known. */
+  cluster?: ClusterIdentity | undefined;
 }
 
 /** RFC 3339 with six decimals. */
@@ -23,6 +26,12 @@ export function rfc3339Micros(timeMicros: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 19)}.${String(micros).padStart(6, '0')}Z`;
 }
 
+/** Percent-encoded as the HTTP binding requires: a name of an operator may have any character. */
+const headerValue = (text: string): string =>
+  Buffer.from(text, 'utf8')
+    .toString('latin1')
+    .replaceAll(/[^\x21-\x7e]|["%]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`);
+
 export function cloudEventHeaders(event: CloudEvent): Record<string, string> {
   return {
     'ce-specversion': '1.0',
@@ -31,6 +40,8 @@ export function cloudEventHeaders(event: CloudEvent): Record<string, string> {
     'ce-source': event.source,
     'ce-time': rfc3339Micros(event.timeMicros),
     ...(event.subject === undefined ? {} : { 'ce-subject': event.subject }),
+    ...(event.cluster?.uid ? { 'ce-clusteruid': headerValue(event.cluster.uid) } : {}),
+    ...(event.cluster?.name ? { 'ce-clustername': headerValue(event.cluster.name) } : {}),
     'Content-Type': 'avro/binary',
   };
 }
