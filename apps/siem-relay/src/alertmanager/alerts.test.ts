@@ -7,7 +7,7 @@ const AT = 1_790_000_000_000;
 const facts = (part: Partial<Facts> = {}): Facts => ({
   ...{ kind: 'verdict', uid: 'u', verdictId: 'v1', title: 'spoof: shop/web-0', summary: 'why', level: 'high' },
   ...{ rule: 'spoof', clusterUid: 'c-uid', clusterName: 'eu', node: 'node-1', namespace: 'shop', pod: 'web-0' },
-  ...{ podUid: 'p1', action: '', phase: '', timeMs: AT - 1_000 },
+  ...{ podUid: 'p1', action: '', phase: '', process: '', executable: '', tags: [], timeMs: AT - 1_000 },
   ...part,
 });
 const make = () =>

@@ -15,7 +15,10 @@ const ocsf = z.object({
   severity: text,
   finding_info: z.object({ uid: text, title: text, desc: text }).optional(),
   status: text,
-  metadata: z.object({ correlation_uid: text }).catch({ correlation_uid: '' }),
+  metadata: z
+    .object({ correlation_uid: text, labels: z.array(text).catch([]) })
+    .catch({ correlation_uid: '', labels: [] }),
+  evidences: z.array(z.object({ process: z.object({ name: text, path: text }) })).catch([]),
   unmapped: z
     .object({
       k8s: z.object({
@@ -47,6 +50,11 @@ export interface Facts {
   /** Of a response. */
   action: string;
   phase: string;
+  /** Process and its executable of the newest evidence that names one. */
+  process: string;
+  executable: string;
+  /** Of the rule. */
+  tags: readonly string[];
   timeMs: number;
 }
 
@@ -77,6 +85,9 @@ export function factsOf(event: OutputEvent): Facts {
     podUid: k8s?.pod_uid ?? '',
     action: bailiff?.action ?? '',
     phase: bailiff?.phase ?? '',
+    process: value.evidences[0]?.process.name ?? '',
+    executable: value.evidences[0]?.process.path ?? '',
+    tags: value.metadata.labels,
     timeMs: Math.floor(event.timeMicros / 1000),
   };
 }

@@ -6,8 +6,9 @@
  */
 import type { Facts } from '../outputs/facts.ts';
 import type { OutputEvent } from '../outputs/output.ts';
+import { falcoEvent } from './falco.ts';
 
-export const TEMPLATES = ['json', 'cloudevents', 'slack', 'teams', 'pagerduty'] as const;
+export const TEMPLATES = ['json', 'cloudevents', 'slack', 'teams', 'pagerduty', 'falco'] as const;
 export type Template = (typeof TEMPLATES)[number];
 
 export interface Body {
@@ -33,6 +34,7 @@ export function bodyOf(template: Template, event: OutputEvent, facts: Facts, rou
   if (template === 'json') return { contentType: 'application/json', body: Buffer.from(event.data) };
   if (template === 'cloudevents') return cloudEvent(event, facts);
   if (template === 'slack') return slack(facts);
+  if (template === 'falco') return json(falcoEvent(event, facts));
   return template === 'teams' ? teams(facts) : pagerDuty(facts, routingKey);
 }
 

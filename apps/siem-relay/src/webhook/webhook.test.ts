@@ -68,6 +68,7 @@ const facts: Facts = {
   ...{ kind: 'verdict', uid: 'verdicts-x-1-0', verdictId: 'abc', title: HOSTILE, summary: HOSTILE, level: 'high' },
   ...{ rule: 'spoof-flood', clusterUid: 'uid-1', clusterName: 'shop-eu', node: 'node-1', namespace: 'shop' },
   ...{ pod: 'web-0', podUid: 'p', action: '', phase: '', timeMs: 1_790_000_000_000 },
+  ...{ process: 'sh', executable: '/bin/sh', tags: ['attack.t1611'] },
 };
 const event: OutputEvent = {
   ...{ sequence: 1, subject: '', uid: facts.uid, className: 'detection-finding', node: 'node-1', severity: 4 },
