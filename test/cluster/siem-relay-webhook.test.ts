@@ -1,5 +1,6 @@
 // Webhooks from the relay to a real HTTP server: signed, retried under the same id, refused for good,
 // and kept from private destinations and redirects.
+import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -159,4 +160,27 @@ it('webhook - status names an output whose deliveries fail, and why', async () =
       ...{ what: 'the output in status', timeoutMs: 30_000, state: text },
     },
   );
+});
+
+/** An independent check of record_integrity: the SHA-256 of sorted, compact JSON. */
+const CHECK = `
+import hashlib, json, sys
+event = json.load(sys.stdin)
+found = event["attestation_list"][0].pop("fingerprint")["value"]
+text = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+print(hashlib.sha256(text.encode()).hexdigest() == found)`;
+
+it('webhook - one gets OCSF 1.9 with record_integrity, another one 1.5 of the same event', async () => {
+  await using rig = await RelayRig.start();
+  await using old = await new HttpReceiver().start();
+  await using now = await new HttpReceiver().start();
+  await rig.relay(webhooks({ old: to(old), now: to(now, { ocsfVersion: '1.9' }) }));
+  await rig.verdict({ reason: 'Grüße \u{1f600}' });
+  await waitFor(() => old.accepted.length > 0 && now.accepted.length > 0, { what: 'both' });
+  const [event, newer] = [old, now].map(({ accepted }) => JSON.parse(String(accepted[0]?.body)));
+  expect([event.metadata.version, newer.metadata.version]).toEqual(['1.5.0', '1.9.0']);
+  expect([event.metadata.uid, event.attestation_list]).toEqual([newer.metadata.uid, undefined]);
+  const check = (value: unknown) =>
+    execFileSync('python3', ['-c', CHECK], { input: JSON.stringify(value), encoding: 'utf8' }).trim();
+  expect([check(newer), check({ ...newer, severity: 'Low' })]).toEqual(['True', 'False']);
 });

@@ -1,11 +1,17 @@
 /** Configuration of the siem-relay: the formats on the bus, and the optional syslog receiver. */
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
+import { OCSF_VERSIONS } from '@bailiff/siem';
 import * as z from 'zod';
 import { ENCODINGS } from './otlp/encode.ts';
 import { FACILITIES } from './syslog/message.ts';
 import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';
 import { TEMPLATES } from './webhook/templates.ts';
+
+const ocsfVersion = z
+  .enum(OCSF_VERSIONS)
+  .optional()
+  .describe('version of its events in OCSF: 1.5 or 1.9; by default that of ocsfVersion');
 
 /** Fields of a webhook: docs/siem/outputs.md describes them. */
 const webhook = z
@@ -16,6 +22,7 @@ const webhook = z
       .describe('where to post'),
     urlFile: z.string().default('').describe('file with the URL, if the URL itself is a secret'),
     template: z.enum(TEMPLATES).default('json').describe('body of the requests'),
+    ocsfVersion,
     events: z.array(z.enum(WEBHOOK_EVENTS)).min(1).default(['verdicts']).describe('what is delivered'),
     minLevel: z.enum(LEVELS).default('informational').describe('events of a lower level are skipped'),
     secretFile: z
@@ -76,6 +83,7 @@ const otlp = z.strictObject({
     .union([z.url({ protocol: /^https?$/ }), z.literal('')])
     .default('')
     .describe('receiver of OpenTelemetry logs, such as http://collector:4318/v1/logs; empty for none'),
+  ocsfVersion,
   encoding: z.enum(ENCODINGS).default('protobuf').describe('protobuf or JSON'),
   authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
   caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
@@ -92,6 +100,10 @@ export const configSchema = z
       .min(1)
       .default(['ocsf'])
       .describe('formats of the events on the bus: ocsf, ecs, cef, several separated by commas'),
+    ocsfVersion: z
+      .enum(OCSF_VERSIONS)
+      .default('1.5')
+      .describe('version of events in OCSF on the bus, and at outputs without a version of their own'),
     startAt: z
       .enum(['all', 'new'])
       .default('all')
@@ -106,6 +118,7 @@ export const configSchema = z
       .enum(SIEM_FORMATS)
       .default('cef')
       .describe('format of the events in syslog; must be one of formats'),
+    syslogOcsfVersion: ocsfVersion,
     syslogFacility: z.enum(FACILITIES).default('local0').describe('facility of the messages'),
     syslogCaFile: z
       .string()

@@ -35,6 +35,7 @@ export function formatsOf({ formats, webhooks, alertmanager, otlp }: RelayConfig
 function syslogOutput(config: RelayConfig, version: string): SyslogOutput {
   return new SyslogOutput({
     format: config.syslogFormat,
+    ocsfVersion: config.syslogOcsfVersion,
     facility: config.syslogFacility,
     receiver: {
       ...parseAddress(config.syslogAddress),

@@ -185,6 +185,7 @@ class Relay {
       bus: this.#bus,
       stream,
       formats: formatsOf(config),
+      ocsfVersion: config.ocsfVersion,
       startAt: config.startAt,
       version,
       decoder,

@@ -23,7 +23,7 @@ import {
 } from '@bailiff/bus';
 import type { ClusterIdentity } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
-import { omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
+import { type OcsfVersion, omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
 import { InOrder } from './in-order.ts';
 import type { NodeShares } from './node-shares.ts';
@@ -41,6 +41,7 @@ export interface SourceReaderOptions {
   bus: Bus;
   stream: SourceName;
   formats: readonly SiemFormat[];
+  ocsfVersion: OcsfVersion;
   startAt: 'all' | 'new';
   version: string;
   decoder: EventDecoder;
@@ -314,10 +315,10 @@ export class SourceReader {
   }
 
   #render(event: SiemEvent): Rendered[] {
-    const { formats, version } = this.#o;
+    const { formats, ocsfVersion, version } = this.#o;
     return formats.flatMap((format) => {
       try {
-        return [render(event, format, version)];
+        return [render(event, format, version, ocsfVersion)];
       } catch (error) {
         this.#o.onRefused(error as Error, event.origin.uid);
         return [];

@@ -1,9 +1,9 @@
 /**
- * Renders an event in the Elastic Common Schema, version 8.17. Facts without an ECS field are below
+ * Renders an event in the Elastic Common Schema, version 9.4. Facts without an ECS field are below
  * `bailiff.*`.
  *
  * `event.id` is the event's uid. `source` is the pod that sent a packet, never its claimed source.
- * Pure. https://www.elastic.co/guide/en/ecs/8.17
+ * Pure. https://www.elastic.co/docs/reference/ecs
  */
 import { rfc3339Micros } from '@bailiff/bus';
 import type { OperationSample, Response, SocketProcess, Verdict, Violation } from '@bailiff/schemas';
@@ -24,7 +24,7 @@ import { commandUid, responseMessage, targetOf } from './ocsf/response.ts';
 import { verdictTitle } from './ocsf/verdict.ts';
 import { countOf, protocolName, violationMessage } from './ocsf/violation.ts';
 
-export const ECS_VERSION = '8.17.0';
+export const ECS_VERSION = '9.4.0';
 
 /** event.category; ECS defines its values. */
 const CATEGORY: Readonly<Record<ClassName, string>> = {

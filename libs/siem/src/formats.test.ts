@@ -6,11 +6,12 @@ import { sampleLsmViolation, sampleViolation } from '@bailiff/schemas/testing';
 import { escapeUnsafe, UNSAFE } from '@bailiff/service/printable';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { asciiJson, MAX_EVENT_BYTES } from './bounded.ts';
 import { escapeHeader, escapeValue, toCef } from './cef.ts';
 import { activityOf } from './classes.ts';
 import { toEcs } from './ecs.ts';
 import { clip, commandLine, compact, type SiemEvent, techniquesOf, uidOf } from './event.ts';
-import { asciiJson, MAX_EVENT_BYTES, render } from './render.ts';
+import { render } from './render.ts';
 import { captureEvent, everyEvent, operationEvent, responseEvent, verdictEvent, violationEvent } from './testing.ts';
 
 /** Parses a CEF line as a receiver does: a header of eight fields, then keys before `=`. */
@@ -82,7 +83,7 @@ it('cef - a capture under keys of its own, and no arguments', () => {
   expect(readCef(toCef(responseEvent(), '1')).extension.has('cn1')).toBe(false);
 });
 
-/** https://www.elastic.co/guide/en/ecs/8.17: allowed values. */
+/** https://www.elastic.co/docs/reference/ecs (9.4): allowed values. */
 const CATEGORIES = ['file', 'host', 'process', 'network', 'intrusion_detection', 'configuration'];
 const TYPES = ['info', 'change', 'denied', 'allowed'];
 
@@ -91,7 +92,7 @@ describe('ecs', () => {
     'ecs - %s has the fields that every event of ECS has, with values that it allows',
     (_, event) => {
       const ecs = toEcs(event, '1.2.3') as Record<string, never>;
-      expect(ecs).toMatchObject({ ecs: { version: '8.17.0' }, event: { id: event.origin.uid, module: 'bailiff' } });
+      expect(ecs).toMatchObject({ ecs: { version: '9.4.0' }, event: { id: event.origin.uid, module: 'bailiff' } });
       expect(Number.isNaN(Date.parse(ecs['@timestamp'] ?? ''))).toBe(false);
       const { kind, category, type, outcome } = ecs['event'] as unknown as Record<string, string[] & string>;
       expect(['event', 'alert', 'pipeline_error']).toContain(kind);

@@ -1,3 +1,4 @@
+export { boundedOcsf } from './bounded.ts';
 export { CLASSES } from './classes.ts';
 export {
   type Origin,
@@ -7,4 +8,5 @@ export {
   type SiemEvent,
   violationEvents,
 } from './event.ts';
+export { OCSF_VERSIONS, type OcsfVersion } from './ocsf/version.ts';
 export { type Rendered, render } from './render.ts';

@@ -2,6 +2,7 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { filters } from '@bailiff/bus';
+import type { OcsfVersion } from '@bailiff/siem';
 import { HttpClient } from '../outputs/http-client.ts';
 import type { Output, OutputEvent, Rejection } from '../outputs/output.ts';
 import { CONTENT_TYPES, type Encoding, encodeLogs, partialSuccessOf } from './encode.ts';
@@ -13,6 +14,7 @@ export interface OtlpOptions {
   /** Complete, such as `http://collector:4318/v1/logs`. */
   url: string;
   encoding: Encoding;
+  ocsfVersion?: OcsfVersion | undefined;
   authorizationFile: string;
   caFile: string;
   certFile: string;
@@ -26,11 +28,13 @@ export class OtlpOutput implements Output {
   readonly name = 'otlp';
   readonly filterSubjects = [filters.siem({ format: 'ocsf' })];
   readonly limits = { maxEvents: 256, maxBytes: 1024 * 1024, lingerMs: 1_000 };
+  readonly ocsfVersion: OcsfVersion | undefined;
   readonly #o: OtlpOptions;
   readonly #client: HttpClient;
 
   constructor(options: OtlpOptions) {
     this.#o = options;
+    this.ocsfVersion = options.ocsfVersion;
     this.#client = new HttpClient({ ...options, allowPrivateAddress: true });
   }
 

@@ -1,5 +1,6 @@
 /** An event of an output from its message in SIEM. Pure. */
 import { parseSubject, type StreamMessage } from '@bailiff/bus';
+import { boundedOcsf, type OcsfVersion } from '@bailiff/siem';
 import type { OutputEvent } from './output.ts';
 
 export function eventOf({ subject, headers, data, sequence, timestampMicros }: StreamMessage): OutputEvent {
@@ -16,4 +17,16 @@ export function eventOf({ subject, headers, data, sequence, timestampMicros }: S
     storedMicros: timestampMicros,
     data,
   };
+}
+
+/** An event of OCSF in a version. One that cannot be read stays as it is: its receiver refuses it. */
+export function inVersion(event: OutputEvent, version: OcsfVersion | undefined): OutputEvent {
+  const parsed = parseSubject(event.subject);
+  if (version === undefined || parsed?.what !== 'siem' || parsed.format !== 'ocsf') return event;
+  try {
+    const json = JSON.parse(Buffer.from(event.data).toString('utf8')) as Record<string, unknown>;
+    return { ...event, data: Buffer.from(boundedOcsf(json, version), 'utf8') };
+  } catch {
+    return event;
+  }
 }

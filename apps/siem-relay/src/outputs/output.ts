@@ -4,6 +4,8 @@
  * The runner owns position, batches, retries, dead letters and metrics. An output only writes to its
  * receiver and classifies failures.
  */
+import type { OcsfVersion } from '@bailiff/siem';
+
 export interface BatchLimits {
   maxEvents: number;
   maxBytes: number;
@@ -38,6 +40,8 @@ export interface Output {
   /** Label of metrics, and prefix of dead letters' reasons: `syslog`, `webhook-pager`. */
   readonly name: string;
   readonly filterSubjects: readonly string[];
+  /** Of the events in OCSF that it gets; absent: as they are in SIEM. */
+  readonly ocsfVersion?: OcsfVersion | undefined;
   readonly limits: BatchLimits;
   /** Where the first start begins; absent: as the relay. */
   readonly startAt?: 'new';

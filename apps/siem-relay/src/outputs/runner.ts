@@ -14,7 +14,7 @@ import type { OutputReadings } from '../metrics.ts';
 import type { PositionKeeper } from '../position.ts';
 import type { Held } from './batch.ts';
 import { Delivery } from './delivery.ts';
-import { eventOf } from './event-of.ts';
+import { eventOf, inVersion } from './event-of.ts';
 import type { Output, OutputEvent } from './output.ts';
 import { retryDelayMs } from './retry.ts';
 
@@ -234,7 +234,7 @@ export class OutputRunner {
     const { output, signal, clock } = this.#o;
     const delivery = this.#delivery;
     if (signal.aborted) return;
-    const event = eventOf(message);
+    const event = inVersion(eventOf(message), output.ocsfVersion);
     // A server's response or trace can be stored under a subject of SIEM (docs/threat-model.md).
     if (message.injected || event.uid === '') return this.#o.onForeign();
     if (output.accepts?.(event) === false) return this.#skip(event);

@@ -6,6 +6,7 @@
  * MAX_UNCONFIRMED events and MAX_UNCONFIRMED_BYTES, the maximum that a broken connection repeats.
  */
 import { filters, type SiemFormat } from '@bailiff/bus';
+import type { OcsfVersion } from '@bailiff/siem';
 import type { BatchLimits, Output, OutputEvent } from '../outputs/output.ts';
 import { type Receiver, SyslogConnection } from './connection.ts';
 import { type Facility, syslogFrame } from './message.ts';
@@ -15,6 +16,7 @@ export const MAX_UNCONFIRMED_BYTES = 4 * 1024 * 1024;
 
 export interface SyslogOptions {
   format: SiemFormat;
+  ocsfVersion?: OcsfVersion | undefined;
   facility: Facility;
   receiver: Receiver;
   confirmMs: number;
@@ -26,6 +28,7 @@ export class SyslogOutput implements Output {
   readonly name = 'syslog';
   readonly filterSubjects: readonly string[];
   readonly limits: BatchLimits;
+  readonly ocsfVersion: OcsfVersion | undefined;
   readonly #o: SyslogOptions;
   #connection: SyslogConnection | null = null;
   /** Uids of the events on the connection, in order. */
@@ -35,6 +38,7 @@ export class SyslogOutput implements Output {
 
   constructor(options: SyslogOptions) {
     this.#o = options;
+    this.ocsfVersion = options.ocsfVersion;
     this.filterSubjects = [filters.siem({ format: options.format })];
     const { confirmMs } = options;
     this.limits = { maxEvents: MAX_UNCONFIRMED, maxBytes: MAX_UNCONFIRMED_BYTES, lingerMs: confirmMs };

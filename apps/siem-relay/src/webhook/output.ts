@@ -3,6 +3,7 @@
  * the same `webhook-id`.
  */
 import { filters } from '@bailiff/bus';
+import type { OcsfVersion } from '@bailiff/siem';
 import { CLASSES, factsOf } from '../outputs/facts.ts';
 import { HttpClient, readSecret } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
@@ -18,6 +19,7 @@ export interface WebhookOptions {
   url: string;
   urlFile: string;
   template: Template;
+  ocsfVersion?: OcsfVersion | undefined;
   events: readonly (typeof WEBHOOK_EVENTS)[number][];
   minLevel: (typeof LEVELS)[number];
   secretFile: string;
@@ -33,6 +35,7 @@ export class WebhookOutput implements Output {
   /** One event a request: its id is that of the request. */
   readonly limits = { maxEvents: 1, maxBytes: 1, lingerMs: 1_000 };
   readonly startAt = 'new';
+  readonly ocsfVersion: OcsfVersion | undefined;
   readonly #o: WebhookOptions;
   readonly #nowMs: () => number;
   readonly #client: HttpClient;
@@ -40,6 +43,7 @@ export class WebhookOutput implements Output {
   constructor(name: string, options: WebhookOptions, nowMs: () => number) {
     this.name = `webhook-${name}`;
     this.#o = options;
+    this.ocsfVersion = options.ocsfVersion;
     this.#nowMs = nowMs;
     const { caFile, allowPrivateAddress, timeoutMs } = options;
     this.#client = new HttpClient({ caFile, allowPrivateAddress, timeoutMs, nowMs });
