@@ -316,6 +316,7 @@ export const OUTSIDE: Identity[] = [
   { role: 'collector', node: 'node-a' },
   { role: 'push', node: 'node-a' },
   { role: 'cli' },
+  { role: 'console' },
   { role: 'reader' },
   { role: 'siem-reader' },
 ];

@@ -1,6 +1,6 @@
 // The page that `bailiff console` serves, in Chromium: what it shows, who may read it, and how it comes
 // back. The bus and the readers are real.
-import { createServer, type IncomingHttpHeaders, request } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
 import type { Browser, Page } from 'playwright-core';
@@ -18,6 +18,7 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
+import { ask, missing } from './console/rig.ts';
 
 interface RunningConsole extends AsyncDisposable {
   link: string;
@@ -55,31 +56,6 @@ beforeAll(async () => {
   await world.cli(['config', 'set', 'spoof.namespace.shop.default', 'modes.tunnel=off', ...why]);
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
-
-/** A request of a program, which chooses every header. */
-function ask(
-  origin: string,
-  path: string,
-  {
-    method = 'GET',
-    body = '',
-    headers = {},
-  }: { method?: string; body?: string; headers?: Record<string, string> } = {},
-): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
-  return new Promise((resolve, reject) => {
-    const sent = request(`${origin}${path}`, { method, headers, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-        // A stream of events has no end.
-        if (response.headers['content-type'] === 'text/event-stream') sent.destroy();
-      });
-      response.on('close', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
-    });
-    sent.on('error', reject);
-    sent.end(body);
-  });
-}
 
 const tokenOf = (link: string) => new URL(link).hash.replace('#token=', '');
 
@@ -439,24 +415,3 @@ describe('in a browser', () => {
     await page.context().close();
   });
 });
-
-/** Without ages, which grow while both are read. */
-const flat = (text: string) =>
-  text
-    .replaceAll(/\b\d+[smh]\b/g, '')
-    .replaceAll(/\s+/g, ' ')
-    .toLowerCase();
-/** Titles of columns, and what draws a lane in a terminal. */
-const IS_FRAME = /^[A-Z /()]+$|^[^\p{L}\d]*$|^logarithmic time axis$/u;
-
-/** Cells of a command's output that a page does not have. */
-function missing(stdout: string, page: string): string[] {
-  const shown = flat(page);
-  const cells = stdout.split('\n').flatMap((line) =>
-    line
-      .replace(/^[✗!] /, '')
-      .trim()
-      .split(/ {2,}/),
-  );
-  return cells.filter((cell) => !IS_FRAME.test(cell) && !shown.includes(flat(cell).trim()));
-}

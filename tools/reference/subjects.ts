@@ -129,6 +129,7 @@ const ROLES: Readonly<Record<Identity['role'], string>> = {
   'ipam-sync': 'likewise',
   'siem-relay': 'renders events for SIEMs',
   cli: 'an operator at the `bailiff` command',
+  console: 'the console of a cluster, which shows to each visitor what Kubernetes lets them see',
   reader: 'other systems that read Avro, and copies of replays',
   'siem-reader': 'connectors of SIEMs',
   'bus-auth': 'authenticates collectors for the server',

@@ -1,8 +1,10 @@
 /**
  * What the console reads. The only interface between its server and the readers of the bus.
  *
- * Every reading is bounded by its reader, and ends with the signal.
+ * Every reading is bounded by its reader, and ends with the signal. It asks `maySee` for the namespace of
+ * everything before it is counted or shown.
  */
+import type { MaySee } from './access/scope.ts';
 import type { ColumnView, HistoryView, PodView, RowView, StatusView, TableView, VerdictView } from './wire.ts';
 
 /** An accepted violation. */
@@ -13,7 +15,7 @@ export interface SeenViolation {
   vector: string;
   action: string;
   /** Null: the interface has no known pod. */
-  pod: { name: string; uid: string } | null;
+  pod: { namespace: string; name: string; uid: string } | null;
   /** Packets or operations that it adds to those before it. */
   count: number;
 }
@@ -25,14 +27,23 @@ export interface LiveEvents {
   onViolation(violation: SeenViolation): void;
   /** Violations that a node may not report: in no count. */
   onRefused(): void;
-  onVerdict(row: RowAt): void;
-  onResponse(row: RowAt): void;
+  /** @param namespace of its pod; null: of a node */
+  onVerdict(row: RowAt, namespace: string | null): void;
+  onResponse(row: RowAt, namespace: string | null): void;
   /** Called once for each stream: every stored message since the start was read. @param cut not all of them */
   onCaughtUp(stream: LiveStream, cut: boolean): void;
 }
 
 export const LIVE_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES'] as const;
 export type LiveStream = (typeof LIVE_STREAMS)[number];
+
+export interface PodRequest {
+  /** `namespace/name`, a name or a uid. */
+  pod: string;
+  /** Null: any that the pod's text does not name. */
+  namespace: string | null;
+  since: string;
+}
 
 export interface HistoryRequest {
   /** Null = all keys. */
@@ -46,13 +57,14 @@ export interface ConsoleData {
   readonly user: string;
   readonly columns: { verdicts: readonly ColumnView[]; responses: readonly ColumnView[] };
   connected(): boolean;
-  status(signal: AbortSignal): Promise<StatusView>;
-  waiting(signal: AbortSignal): Promise<TableView>;
+  /** Nodes, services and problems are of no namespace: without them, the guards of the pods that one may see. */
+  status(maySee: MaySee, signal: AbortSignal): Promise<StatusView>;
+  waiting(maySee: MaySee, signal: AbortSignal): Promise<TableView>;
   /** Reads a stream since a time, and on until the signal. @throws what ends the reading early */
   follow(stream: LiveStream, sinceMs: number, events: LiveEvents, signal: AbortSignal): Promise<void>;
-  verdict(id: string, signal: AbortSignal): Promise<VerdictView>;
-  pod(pod: string, since: string, signal: AbortSignal): Promise<PodView>;
-  history(request: HistoryRequest, signal: AbortSignal): Promise<HistoryView>;
+  verdict(id: string, maySee: MaySee, signal: AbortSignal): Promise<VerdictView>;
+  pod(request: PodRequest, maySee: MaySee, signal: AbortSignal): Promise<PodView>;
+  history(request: HistoryRequest, maySee: MaySee, signal: AbortSignal): Promise<HistoryView>;
   /** What failed and what to do, for people. */
   describe(error: unknown): { status: 400 | 404 | 500 | 503; error: string; remedy: string };
 }

@@ -1,11 +1,25 @@
-/** The console: a page for one user on this machine. apps/cli starts it, with the user's own login. */
+/**
+ * The console. apps/cli starts it: for one user on this machine, with the user's own login, or in the
+ * cluster for visitors that Kubernetes knows.
+ */
+import type { ServerOptions as TlsOptions } from 'node:https';
+import type { Door } from './access/door.ts';
+import { EVERYTHING } from './access/scope.ts';
 import type { ConsoleData } from './data.ts';
-import { Live } from './live/live.ts';
+import { Lives } from './live/lives.ts';
+import { LinkDoor } from './server/link-door.ts';
 import { pageFiles } from './server/page.ts';
-import { startServer } from './server/server.ts';
+import { type ConsoleServer, type ServerOptions, startServer } from './server/server.ts';
 import { Sessions } from './server/sessions.ts';
 
+export { KUBE_RULES, VIEWER_RULE } from './access/kube-rules.ts';
+export { ProxyDoor } from './access/proxy-door.ts';
+export { Rights } from './access/rights.ts';
+export type { MaySee } from './access/scope.ts';
+export { Visitors } from './access/visitors.ts';
+export { configSchema, type ServeConfig } from './config.ts';
 export type * from './data.ts';
+export { makeMetrics } from './metrics.ts';
 export type * from './wire.ts';
 
 export interface ConsoleOptions {
@@ -23,25 +37,47 @@ export interface Console {
   close(): Promise<void>;
 }
 
-/** The caller closes it. @throws Error EADDRINUSE; if the page is not built */
+/** For one user, on 127.0.0.1. The caller closes it. @throws Error EADDRINUSE; if the page is not built */
 export async function startConsole({ data, port, nowMs }: ConsoleOptions): Promise<Console> {
-  const page = pageFiles();
   const sessions = new Sessions(nowMs);
-  const live = new Live({ data, nowMs });
+  const { origin, close } = await serve({ port, data, door: new LinkDoor(sessions) }, nowMs);
+  // In the fragment, which a browser sends to no server.
+  return { origin, link: () => `${origin}/#token=${sessions.issue()}`, close };
+}
+
+export interface ClusterConsoleOptions {
+  data: ConsoleData;
+  door: Door;
+  host: string;
+  port: number;
+  /** Address in browsers. */
+  origin: string;
+  tls?: TlsOptions;
+  nowMs: () => number;
+}
+
+export type ClusterConsole = Omit<ConsoleServer, 'origin'>;
+
+/** For visitors of a cluster. The caller closes it. @throws as `startConsole` */
+export const startClusterConsole = ({ nowMs, ...options }: ClusterConsoleOptions): Promise<ClusterConsole> =>
+  serve(options, nowMs);
+
+async function serve(options: Omit<ServerOptions, 'lives' | 'page'>, nowMs: () => number) {
+  const page = pageFiles();
+  const lives = new Lives({ data: options.data, nowMs });
+  // The only scope of a person on this machine: read from the start on, also while no page is open.
+  if (options.door.kind === 'link') lives.keep(EVERYTHING);
   try {
-    const server = await startServer({ port, data, live, sessions, page });
-    const origin = `http://${server.authority}`;
+    const server = await startServer({ ...options, lives, page });
     return {
-      origin,
-      // In the fragment, which a browser sends to no server.
-      link: () => `${origin}/#token=${sessions.issue()}`,
+      ...server,
       close: async () => {
         await server.close();
-        await live.close();
+        await lives.close();
       },
     };
   } catch (error) {
-    await live.close();
+    await lives.close();
     throw error;
   }
 }

@@ -44,7 +44,8 @@ export interface ProblemView {
 export interface StatusView {
   atMs: number;
   ok: boolean;
-  exitCode: number;
+  /** Of `bailiff status`; null without the right to see nodes. */
+  exitCode: number | null;
   /** One sentence for the head of the page. */
   headline: string;
   summary: string;
@@ -71,6 +72,7 @@ export interface RatesView {
 }
 
 export interface AttackerView {
+  namespace: string;
   pod: string;
   uid: string;
   node: string;
@@ -103,9 +105,18 @@ export interface ConnectionView {
   problem: string;
 }
 
+/** Whose violations a visitor sees. */
+export interface ScopeView {
+  isAll: boolean;
+  /** Empty with `isAll`. */
+  namespaces: string[];
+  omitted: number;
+}
+
 export interface NowView {
   nowMs: number;
   connection: ConnectionView;
+  scope: ScopeView;
   /** Null until the first reading. */
   status: StatusView | null;
   /** Responses that wait for approval. Null until the first reading. */
@@ -192,6 +203,12 @@ export interface HistoryView {
   omitted: number;
   command: string;
   notes: string[];
+}
+
+/** Body of GET /api/session. */
+export interface DoorView {
+  /** `link`: a link opens the session. `proxy`: the proxy in front of the console names the visitor. */
+  kind: 'link' | 'proxy';
 }
 
 /** Body of every response with a status of 400 or more. */

@@ -38,7 +38,7 @@ labels:
 {{- $annotations = merge (dict "checksum/addresses" (include "bailiff.addresses" .root | sha256sum | trunc 16)) $annotations }}
 {{- end }}
 {{- if and (eq .component "nats") (eq .root.Values.credentials.strategy "hook") }}
-{{- $annotations = merge (dict "checksum/conf" (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore | toJson | sha256sum | trunc 16)) $annotations }}
+{{- $annotations = merge (dict "checksum/conf" (concat (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore) (ternary (list "console") (list) .root.Values.console.enabled) | toJson | sha256sum | trunc 16)) $annotations }}
 {{- end }}
 {{- with $annotations }}
 annotations:

@@ -1,3 +1,4 @@
+export { reviewAccess } from './access.ts';
 export * from './calls.ts';
 export {
   apiPath,

@@ -139,6 +139,22 @@ export function tokenTests(bench: () => Bench): void {
     expectFailure(await request(bench(), account.name, spec), status, reason);
   });
 
+  test('access of another user - as its rights are, also to a resource that does not exist', async () => {
+    const { api, namespace } = bench();
+    const who = expectStatus(await api.post('/apis/authentication.k8s.io/v1/selfsubjectreviews', {}), 201);
+    const { username: user, groups } = who.body['status'].userInfo as Json;
+    const account = await makeAccount(bench());
+    const resourceAttributes = { verb: 'get', group: 'bailiff.dev', resource: 'violations', namespace };
+    const may = async (spec: Json) => {
+      const sent = { spec: { ...spec, resourceAttributes } };
+      const reply = await api.post('/apis/authorization.k8s.io/v1/subjectaccessreviews', sent);
+      return expectStatus(reply, 201).body['status'].allowed as boolean;
+    };
+    expect(await may({ user, groups }), 'the administrator').toBe(true);
+    expect(await may({ user: `system:serviceaccount:${namespace}:${account.name}` }), 'without a role').toBe(false);
+    expect(await may({ user: uniqueName('unknown') }), 'an unknown user').toBe(false);
+  });
+
   test('token - for an absent account is refused', async () => {
     expectFailure(await request(bench(), uniqueName('nobody'), {}), 404, 'NotFound');
   });

@@ -72,6 +72,14 @@ export const LISTENERS: readonly Listener[] = [
     tests: ['test/cluster/console.test.ts'],
   },
   {
+    what: 'the console of a cluster, if it is installed: port 9470 of the pod',
+    ports: [],
+    reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
+    share: `${page('MAX_CONNECTIONS')} connections; of ${page('MAX_STREAMS')} open pages and ${page('MAX_READS')} readings at a time, one visitor has half of what is free. ${OPEN}who reaches the port can hold all connections`,
+    counter: '`bailiff_console_refused_total`, `bailiff_console_pages`',
+    tests: ['test/cluster/console-visitors.test.ts'],
+  },
+  {
     what: 'NATS: 4222',
     ports: ['nats:4222'],
     reachedBy: 'everyone; TLS and credentials decide',

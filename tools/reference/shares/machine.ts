@@ -156,6 +156,12 @@ export const MEMORY_OF: Readonly<Record<string, Pick<Share, 'filledBy' | 'share'
     whenFull: 'it is restarted; collectors keep the last lists',
     tests: ['test/cluster/ipam-sync-scale.test.ts'],
   },
+  console: {
+    filledBy: 'visitors with different rights: a state of the page Now for each, and readings at a time',
+    share: 'as in the rows of the console',
+    whenFull: 'the container restarts; pages connect again by themselves',
+    tests: ['test/cluster/console-visitors.test.ts'],
+  },
   siemRelay: {
     filledBy: 'messages in work',
     share: 'as the rows above',

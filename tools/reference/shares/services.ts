@@ -260,6 +260,38 @@ export const IN_THE_CLI: readonly Share[] = [
     tests: ['test/cluster/console.test.ts'],
   },
   {
+    what: 'states of the page Now by scope, in the console of a cluster',
+    file: 'apps/console/src/live/lives.ts',
+    limits: ['MAX_SCOPES'],
+    filledBy: 'visitors with different rights',
+    share:
+      'visitors with equal rights share one; one without a page ends after a minute, or when another needs its place',
+    whenFull: 'a visitor with further rights is refused (503) until one is free',
+    counter: '`bailiff_console_refused_total`',
+    tests: ['test/cluster/console-visitors.test.ts'],
+  },
+  {
+    what: 'rights of visitors of the console of a cluster, kept for five seconds',
+    file: 'apps/console/src/access/rights.ts',
+    limits: ['MAX_VISITORS', 'MAX_NAMESPACES', 'MAX_AT_ONCE'],
+    filledBy: 'visitors whom the API server knows',
+    share:
+      'none: the oldest is dropped and asked for again. Namespaces beyond the limit are not shown to those who may not see all',
+    whenFull: 'further visitors at once are refused (503)',
+    counter: '`bailiff_console_refused_total`',
+    tests: ['apps/console/src/access/access.test.ts', 'test/cluster/console-visitors.test.ts'],
+  },
+  {
+    what: 'tokens of visitors, kept for five seconds as hashes',
+    file: 'apps/console/src/access/visitors.ts',
+    limits: ['MAX_TOKENS', 'MAX_REVIEWS'],
+    filledBy: 'everyone who reaches the listener',
+    share: 'half of the reviews at a time are for tokens that were valid before',
+    whenFull: 'further requests are refused (503)',
+    counter: '`bailiff_console_refused_total`',
+    tests: ['apps/console/src/access/access.test.ts'],
+  },
+  {
     what: 'links and sessions of `bailiff console`',
     file: 'apps/console/src/server/sessions.ts',
     limits: ['MAX_TOKENS', 'MAX_SESSIONS'],

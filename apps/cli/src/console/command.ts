@@ -7,6 +7,7 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { consoleData } from './data.ts';
+import { runServe } from './serve.ts';
 
 /** The same in every run, so that links stay valid. */
 const DEFAULT_PORT = 9470;
@@ -50,6 +51,17 @@ export function register(program: Command, io: CliIo): void {
     .description('a page in the browser: what is guarded, who attacks, what was done, and why')
     .option('--port <port>', 'port on 127.0.0.1; 0 = any free one', String(DEFAULT_PORT))
     .addHelpText('after', EXAMPLES);
+  command
+    .command('serve')
+    .description('the console in the cluster, as a service: see `bailiff console serve --help` and docs/console.md')
+    .argument('[settings...]', 'its settings, as those of the other services')
+    .helpOption(false)
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (settings: string[]) => {
+      io.exitCode = await runServe(settings);
+    });
+  command.enablePositionalOptions();
   onBus(command, io, (options: { port: string }) => {
     const port = wholeNumber(options.port, '--port', 0, 65_535);
     return (session) => serve(session, port);

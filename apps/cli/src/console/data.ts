@@ -1,6 +1,15 @@
 /** The readings of the console, by the readers of the commands that print the same. */
 import { filters, isCopy, MAX_MESSAGES, readNewest } from '@bailiff/bus';
-import type { ConsoleData, LiveEvents, LiveStream, TableView } from '@bailiff/console';
+import type {
+  ConsoleData,
+  LiveEvents,
+  LiveStream,
+  MaySee,
+  PodRequest,
+  PodView,
+  TableView,
+  VerdictView,
+} from '@bailiff/console';
 import { CounterHulls } from '@bailiff/correlation';
 import {
   MessageDecoder,
@@ -19,25 +28,29 @@ import {
   waitingTasks,
 } from '@bailiff/insight';
 import { judge, podName, STALE_NODE_MS, unansweredReason } from '@bailiff/response';
-import type { Violation } from '@bailiff/schemas';
+import type { Response, Violation } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { parseIdPrefix, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError, describeError } from '../shared/errors.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
 import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
-import type { Session } from '../shared/session.ts';
 import { chainView } from './chain-view.ts';
 import { readHistoryView } from './history-view.ts';
 import { podView } from './pod-view.ts';
-import { statusView } from './status-view.ts';
+import { coverageView, statusView } from './status-view.ts';
 import { columnsOf, podLink, rowOf, tableOf, verdictLink } from './tables.ts';
 
 /** Approvals that are shown. */
 const MAX_WAITING = 100;
 
+/** Whose login the console uses, and where. */
+export interface ConsoleBus extends Pick<Reader, 'bus' | 'server' | 'nowMs'> {
+  connection: { natsUrl: string; natsUser: string };
+}
+
 /** A reader of one reading: with a signal and notes of its own. */
-function reading(session: Session, signal: AbortSignal): Reader & { notes: string[] } {
+function reading(session: ConsoleBus, signal: AbortSignal): Reader & { notes: string[] } {
   const notes: string[] = [];
   const note = (text: string) => {
     notes.push(text);
@@ -67,7 +80,7 @@ async function follow(reader: Reader, stream: LiveStream, sinceMs: number, event
   const seen = (violation: Violation, node: string, storedMs: number) => {
     const { pod, vector } = violation;
     const grown = hulls.growth(node, violation);
-    const who = pod && { name: podName(pod), uid: pod.uid };
+    const who = pod && { namespace: pod.namespace, name: podName(pod), uid: pod.uid };
     events.onViolation({ storedMs, node, vector, action: outcomeOf(violation).text, pod: who, count: grown });
   };
   await readNewest(bus, stream, {
@@ -78,13 +91,13 @@ async function follow(reader: Reader, stream: LiveStream, sinceMs: number, event
       const { sequence, timestampMicros: storedAtMicros } = message;
       if (stream === 'VERDICTS')
         return decoder.read(message, 'Verdict', (verdict) =>
-          events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict })),
+          events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict }), verdict.pod?.namespace ?? null),
         );
       if (stream === 'RESPONSES')
         return isCopy(message)
           ? undefined
           : decoder.read(message, 'Response', (response) =>
-              events.onResponse(responseRow({ sequence, storedAtMicros, response })),
+              events.onResponse(responseRow({ sequence, storedAtMicros, response }), namespaceOf(response)),
             );
       return frames.read(message, ({ node, frame, refused }) =>
         frame.violations.forEach((violation, index) => {
@@ -98,13 +111,16 @@ async function follow(reader: Reader, stream: LiveStream, sinceMs: number, event
   });
 }
 
+/** Null: of a node. */
+const namespaceOf = ({ podNamespace }: Response): string | null => (podNamespace === '' ? null : podNamespace);
+
 const STREAM_FILTERS = {
   VIOLATIONS: filters.violations({}),
   VERDICTS: filters.verdicts(),
   RESPONSES: filters.responses(),
 };
 
-export function consoleData(session: Session): ConsoleData {
+export function consoleData(session: ConsoleBus): ConsoleData {
   const { bus, connection } = session;
   const { nowMs } = session;
   return {
@@ -112,43 +128,69 @@ export function consoleData(session: Session): ConsoleData {
     user: connection.natsUser,
     columns: { verdicts: columnsOf(VERDICT_COLUMNS), responses: columnsOf(RESPONSE_COLUMNS) },
     connected: () => bus.connected,
-    status: async (signal) => {
+    status: async (maySee, signal) => {
       const own = reading(session, signal);
       const facts = await readFacts(own, STALE_NODE_MS);
-      return statusView(facts, judge(facts), own.notes);
+      return maySee(null) ? statusView(facts, judge(facts), own.notes) : coverageView(facts, maySee);
     },
-    waiting: async (signal): Promise<TableView> => {
+    waiting: async (maySee, signal): Promise<TableView> => {
       const rows = await waitingTasks(reading(session, signal));
       return tableOf(
         RESPONSE_COLUMNS,
-        rows.map((row) => responseRow(row)(nowMs())),
+        rows.filter(({ response }) => maySee(namespaceOf(response))).map((row) => responseRow(row)(nowMs())),
         MAX_WAITING,
       );
     },
     follow: (stream, sinceMs, events, signal) => follow(reading(session, signal), stream, sinceMs, events),
-    verdict: async (id, signal) => {
-      const own = reading(session, signal);
-      const services = await readServices(own);
-      const chain = await readChain(own, await verdictById(own, parseIdPrefix(id, 'verdict')));
-      own.decoder.reportUndecodable(own);
-      return chainView(chain, { nowMs: nowMs(), notes: own.notes, unanswered: unansweredReason(services) });
-    },
-    pod: async (text, since, signal) => {
-      const own = reading(session, signal);
-      const pod = parsePod(text, 'pod');
-      const sinceMs = parseWhen(since, nowMs(), 'since');
-      const [timeline, seen, verdicts] = await Promise.all([
-        readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null }),
-        violationsOfPod(own, pod, sinceMs),
-        verdictsOfPod(own, pod, sinceMs),
-      ]);
-      own.decoder.reportUndecodable(own);
-      return podView({ pod: text, since, timeline, seen, verdicts, notes: own.notes, nowMs: nowMs() });
-    },
-    history: ({ key, since }, signal) =>
-      readHistoryView(reading(session, signal), { key, since, sinceMs: parseWhen(since, nowMs(), 'since') }),
+    verdict: (id, maySee, signal) => readVerdict(reading(session, signal), id, maySee),
+    pod: (request, maySee, signal) => readPod(reading(session, signal), request, maySee),
+    history: ({ key, since }, maySee, signal) =>
+      readHistoryView(reading(session, signal), { key, since, sinceMs: parseWhen(since, nowMs(), 'since'), maySee }),
     describe,
   };
+}
+
+/** They count what could not be read, of all pods. */
+const notesFor = ({ notes }: { notes: string[] }, maySee: MaySee): string[] => (maySee(null) ? notes : []);
+
+async function readVerdict(own: Reader & { notes: string[] }, id: string, maySee: MaySee): Promise<VerdictView> {
+  const prefix = parseIdPrefix(id, 'verdict');
+  const row = await verdictById(own, prefix, ({ verdict }) => maySee(verdict.pod?.namespace ?? null));
+  const [services, chain] = [await readServices(own), await readChain(own, row)];
+  own.decoder.reportUndecodable(own);
+  return chainView(chain, { nowMs: own.nowMs(), notes: notesFor(own, maySee), unanswered: unansweredReason(services) });
+}
+
+/** @throws CliError CLI_NOT_FOUND for a pod outside the scope: whether it exists is not said */
+async function readPod(
+  own: Reader & { notes: string[] },
+  { pod: text, namespace, since }: PodRequest,
+  maySee: MaySee,
+): Promise<PodView> {
+  const parsed = parsePod(text, 'pod');
+  const pod = { ...parsed, namespace: parsed.namespace ?? namespace };
+  if (!maySee(pod.namespace)) {
+    throw new CliError('CLI_NOT_FOUND', 'there is no such pod in a namespace that you may see', {
+      remedy: 'write it as namespace/name',
+    });
+  }
+  const sinceMs = parseWhen(since, own.nowMs(), 'since');
+  const [timeline, seen, verdicts] = await Promise.all([
+    readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null }),
+    violationsOfPod(own, pod, sinceMs),
+    verdictsOfPod(own, pod, sinceMs),
+  ]);
+  own.decoder.reportUndecodable(own);
+  return podView({
+    pod: text,
+    since,
+    timeline,
+    seen,
+    verdicts,
+    notes: notesFor(own, maySee),
+    nowMs: own.nowMs(),
+    maySee,
+  });
 }
 
 /** As the CLI reports it, without its name. */

@@ -1,11 +1,11 @@
 /** Changes of the configuration, as a view of the console: what `bailiff config history` prints, with the lines. */
 import { CONFIG_BUCKET, changeOf as configChange, openBucket, ROOT, readNewest } from '@bailiff/bus';
-import type { ChangeView, HistoryView } from '@bailiff/console';
+import type { ChangeView, HistoryView, MaySee } from '@bailiff/console';
 import { clockTime, type Reader } from '@bailiff/insight';
 import { ConfigError, formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { changeOf, type Revision, revisionIn } from '../shared/config/history.ts';
 import { ownerText } from '../shared/config/owner.ts';
-import { builtIn, parseKey } from '../shared/config-keys/keys.ts';
+import { builtIn, namespaceOfKey, parseKey } from '../shared/config-keys/keys.ts';
 
 import { diffValues } from '../shared/text/diff.ts';
 
@@ -23,7 +23,7 @@ interface Change {
 /** @param key null = all keys @throws ConfigError for a key that no component reads */
 export async function readHistoryView(
   { bus, nowMs: clock, signal }: Reader,
-  { key, sinceMs, since }: { key: string | null; sinceMs: number; since: string },
+  { key, sinceMs, since, maySee }: { key: string | null; sinceMs: number; since: string; maySee: MaySee },
 ): Promise<HistoryView> {
   const only = key === null ? null : formatConfigKey(parseKey(key));
   const newest = new Map<string, Revision>();
@@ -36,7 +36,7 @@ export async function readHistoryView(
     ...(only === null ? {} : { filterSubjects: [`${ROOT}.config.${only}`] }),
     onMessage: (message) => {
       const name = configChange(message)?.key;
-      if (name === undefined) return;
+      if (name === undefined || !maySee(namespaceOfKey(name))) return;
       const after = revisionIn(message);
       const before = newest.get(name);
       newest.set(name, after);
@@ -50,7 +50,7 @@ export async function readHistoryView(
   });
   if (cut) notes.push('Only the newest changes were read: there are too many.');
   omitted += Math.max(0, changes.length - MAX_CHANGES);
-  if (only !== null && newest.size === 0 && (await openBucket(bus, CONFIG_BUCKET).newest(only)) === null) {
+  if (only !== null && newest.size === 0 && !(await isStored(bus, only, maySee))) {
     notes.push(`${only}: no value was ever stored; the built-in one is in force, if there is one.`);
   }
   const nowMs = clock();
@@ -64,6 +64,10 @@ export async function readHistoryView(
     notes: [...notes, ...(since === 'all' ? [] : [`Changes since ${since}.`])],
   };
 }
+
+/** A key outside the scope counts as one without a value. */
+const isStored = async (bus: Reader['bus'], key: string, maySee: MaySee): Promise<boolean> =>
+  maySee(namespaceOfKey(key)) && (await openBucket(bus, CONFIG_BUCKET).newest(key)) !== null;
 
 /** A complete value that is in force without a stored one. A spoof policy has defaults for single fields. */
 function completeBuiltIn(key: string): unknown {

@@ -1,5 +1,5 @@
 /** What `bailiff timeline <pod>` and `bailiff explain <pod>` print, as a view of the console. Pure. */
-import type { PodView } from '@bailiff/console';
+import type { MaySee, PodView } from '@bailiff/console';
 import {
   afterOf,
   clockTime,
@@ -11,6 +11,7 @@ import {
   type VerdictRow,
 } from '@bailiff/insight';
 import { SUMMARY_COLUMNS, summaryCells } from '../explain/render.ts';
+import { namespaceOfKey } from '../shared/config-keys/keys.ts';
 import { keyLink, rowOf, tableOf, verdictLink } from './tables.ts';
 
 /** The newest items are shown. */
@@ -25,10 +26,15 @@ export interface PodReadings {
   verdicts: readonly VerdictRow[];
   notes: readonly string[];
   nowMs: number;
+  maySee: MaySee;
 }
 
-export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs }: PodReadings): PodView {
-  const { title, facts, items } = timeline;
+/** The key of a change comes first. */
+const keyIn = (what: string): string => what.split(' ')[0] ?? '';
+
+export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs, maySee }: PodReadings): PodView {
+  const { title, facts } = timeline;
+  const items = timeline.items.filter(({ lane, what }) => lane !== 'config' || maySee(namespaceOfKey(keyIn(what))));
   const origin = originOf(items);
   const shown = items.slice(-MAX_ITEMS);
   const idBySequence = new Map(verdicts.map(({ sequence, verdict }) => [`VERDICTS #${sequence}`, verdict.verdictId]));
@@ -47,8 +53,7 @@ export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs }: 
       ...{ atMicros, untilMicros, lane, what, detail, tone, weight, place },
       at: clockTime(atMicros, nowMs),
       after: afterOf(atMicros, origin),
-      // The key of a change comes first.
-      link: lane === 'config' ? keyLink(what.split(' ')[0] ?? '') : verdictLink(idBySequence.get(place) ?? ''),
+      link: lane === 'config' ? keyLink(keyIn(what)) : verdictLink(idBySequence.get(place) ?? ''),
     })),
     violations: tableOf(
       SUMMARY_COLUMNS,

@@ -1,5 +1,5 @@
 /** What `bailiff status` prints, as a view of the console. Pure. */
-import type { StatusView } from '@bailiff/console';
+import type { MaySee, StatusView } from '@bailiff/console';
 import { type ClusterFacts, type ClusterReport, serviceLines, shortList } from '@bailiff/response';
 import { streamsOf } from '../status/command.ts';
 import {
@@ -11,7 +11,7 @@ import {
   summaryLine,
   withoutRemoved,
 } from '../status/render.ts';
-import { rowOf, tableOf } from './tables.ts';
+import { podLink, rowOf, tableOf } from './tables.ts';
 
 const MAX_PROBLEMS = 100;
 /** The worst nodes are shown. */
@@ -59,4 +59,45 @@ function headlineOf({ ok, problems, nodes }: ClusterReport): string {
   if (nodes.length === 0) return 'No node has reported yet';
   if (!ok) return 'Everything works, but not everything is enforced';
   return 'Every frame is judged, and what should be dropped is dropped';
+}
+
+const POD_COLUMNS = [{ title: 'POD', min: 8 }, { title: 'GUARDED' }, { title: 'WHY NOT', min: 8 }];
+
+/**
+ * Without the right to see nodes: whether the interfaces of the pods that one may see are guarded, as the
+ * nodes reported last.
+ */
+export function coverageView({ nodes, nowMs, staleMs }: ClusterFacts, maySee: MaySee): StatusView {
+  const statuses = [...nodes.values()].filter((status) => typeof status !== 'string');
+  const seen = statuses.flatMap((status) =>
+    status.interfaces
+      .filter(({ podName, podNamespace }) => podName !== '' && maySee(podNamespace))
+      .map((one) => ({ ...one, isStale: nowMs - Date.parse(status.updatedAt) > staleMs })),
+  );
+  const open = seen.filter(({ coverage, isStale }) => coverage !== 'guarded' || isStale);
+  const guarded = seen.length - open.length;
+  const rows = open.map(({ podNamespace, podName, interfaceName, reason, isStale }) =>
+    rowOf(
+      POD_COLUMNS,
+      `${podNamespace}/${podName} ${interfaceName}`,
+      [
+        `${podNamespace}/${podName}`,
+        { text: isStale ? 'unknown' : 'no', style: 'red' },
+        isStale ? 'its node has not reported for a while' : reason,
+      ],
+      { POD: podLink({ namespace: podNamespace, name: podName }) },
+    ),
+  );
+  return {
+    ...{ atMs: nowMs, ok: seen.length > 0 && open.length === 0, exitCode: null, services: [], streams: '' },
+    headline:
+      seen.length === 0
+        ? 'No node reports a pod of yours: whether it is guarded is unknown'
+        : open.length === 0
+          ? 'Every pod that you may see is guarded'
+          : `Not guarded: ${open.length} of ${seen.length} interfaces of your pods`,
+    summary: `${guarded} of ${seen.length} interfaces of the pods that you may see are guarded`,
+    ...{ problems: [], problemsOmitted: 0, notes: [], guarded, guardable: seen.length },
+    nodes: tableOf(POD_COLUMNS, rows, MAX_NODES),
+  };
 }

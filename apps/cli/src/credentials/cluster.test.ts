@@ -73,6 +73,22 @@ describe('install', () => {
     expect(api.secrets).toEqual(before);
   });
 
+  it('a state from before a user existed gets that user, and the others keep their passwords', async () => {
+    const api = new Api();
+    await install(api as never, options, ALL, makers('a'));
+    const { console: added, ...before } = api.state().users;
+    expect(added?.passwords).toHaveLength(1);
+    const text = `${JSON.stringify({ ...api.state(), users: before })}\n`;
+    api.secrets.get(SECRETS.state)![STATE_FILE] = Buffer.from(text).toString('base64');
+    api.secrets.delete('bailiff-bus-console');
+    const { created, changed } = await install(api as never, options, ALL, makers('b'));
+    expect([created, changed]).toEqual([['bailiff-bus-console'], [SECRETS.natsConf]]);
+    const { console: next, ...after } = api.state().users;
+    expect(after).toEqual(before);
+    expect(next?.passwords).not.toEqual(added?.passwords);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain(next?.hash);
+  });
+
   it('a Secret that a rotation changed stays', async () => {
     const api = new Api();
     await install(api as never, options, ALL, makers('a'));

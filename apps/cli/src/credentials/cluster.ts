@@ -11,7 +11,7 @@ import type { CliIo } from '../shared/io.ts';
 import { Out } from '../shared/session.ts';
 import { SECRETS } from './names.ts';
 import { MANAGED_BY, secretObject, secrets } from './render.ts';
-import { type Credentials, type InitOptions, init, type Makers } from './rotation.ts';
+import { type Credentials, type InitOptions, init, type Makers, withMissingUsers } from './rotation.ts';
 import { makersOf } from './steps.ts';
 import { parseState, STATE_FILE } from './store.ts';
 
@@ -113,11 +113,12 @@ export async function install(
   make: Makers,
 ): Promise<{ created: string[]; changed: string[] }> {
   const store = new Secrets(api, options.namespace);
-  let state = await stateOf(store, options, make);
+  const stored = await stateOf(store, options, make);
+  let state = await withMissingUsers(stored, make);
   const changed: string[] = [];
   const { replicas, maxFileBytes } = options;
   if (!emptyBus) requireSameKind(state.replicas, replicas);
-  if (state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
+  if (state !== stored || state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
     state = { ...state, replicas, maxFileBytes };
     await store.replace(SECRETS.state, stateContent(state));
     if (await store.read(SECRETS.natsConf)) {

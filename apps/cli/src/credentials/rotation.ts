@@ -103,6 +103,18 @@ export async function init(options: InitOptions, make: Makers): Promise<Credenti
   };
 }
 
+/** Users that this version has and the stored credentials lack; the servers need the new configuration. */
+export async function withMissingUsers(from: Credentials, make: Makers): Promise<Credentials> {
+  const missing = USERS.filter((user) => !Object.hasOwn(from.users, user));
+  if (missing.length === 0) return from;
+  const users = { ...from.users };
+  for (const user of missing) {
+    const password = make.password();
+    users[user] = { passwords: [password], hash: await make.hash(password) };
+  }
+  return { ...from, users };
+}
+
 export interface RotationScope {
   /** Also a new CA. */
   authority: boolean;

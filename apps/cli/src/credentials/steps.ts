@@ -23,6 +23,7 @@ import {
   type Makers,
   prepare,
   type RotationScope,
+  withMissingUsers,
 } from './rotation.ts';
 import { load, refuseExisting, save } from './store.ts';
 
@@ -90,7 +91,7 @@ export async function runInit(io: CliIo, options: InitOptions, where: OutputTarg
 }
 
 export async function runRender(io: CliIo, where: OutputTarget): Promise<void> {
-  await write(io, await load(where.out), where);
+  await write(io, await withMissingUsers(await load(where.out), makersOf(io)), where);
 }
 
 export interface RotateOptions {
@@ -141,7 +142,7 @@ const RESTART =
   'The auth callout keys changed: restart each server instead (kubectl rollout restart), one after the other.';
 
 export async function runRotate(io: CliIo, options: RotateOptions, where: OutputTarget): Promise<void> {
-  const credentials = await load(where.out);
+  const credentials = await withMissingUsers(await load(where.out), makersOf(io));
   const prepared = credentials.stage === 'prepared';
   if (options.step === 'prepare' && prepared) {
     throw new CliError('CLI_STATE', 'a rotation is already prepared', {

@@ -2,9 +2,13 @@
 import { type Reader, type VerdictRow, verdictsById } from '@bailiff/insight';
 import { CliError } from './errors.ts';
 
-/** The one verdict with this id prefix. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
-export async function verdictById(reader: Reader, prefix: string): Promise<VerdictRow> {
-  const { count, newest } = await verdictsById(reader, prefix);
+/** The one verdict with this id prefix. @param maySee others do not exist for the reader @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+export async function verdictById(
+  reader: Reader,
+  prefix: string,
+  maySee: (row: VerdictRow) => boolean = () => true,
+): Promise<VerdictRow> {
+  const { count, newest } = await verdictsById(reader, prefix, maySee);
   if (count === 1) return newest[0] as VerdictRow;
   if (count === 0) {
     throw new CliError('CLI_NOT_FOUND', `no verdict id starts with "${prefix}"`, {

@@ -1,9 +1,11 @@
 /** The frame of all pages: navigation, state of the connection, and the page of this path. */
+
+import type { ErrorView } from '../wire.ts';
 import { CommandLine } from './command.tsx';
 import { HistoryPage } from './history.tsx';
 import { NowPage } from './now.tsx';
 import { PodPage } from './pod.tsx';
-import { session } from './session.ts';
+import { refusal, session } from './session.ts';
 import { now, stream } from './stream.ts';
 import { VerdictPage } from './verdict.tsx';
 
@@ -24,6 +26,29 @@ function NoSession() {
         itself.
       </p>
     </div>
+  );
+}
+
+function Refused({ error, remedy }: ErrorView) {
+  return (
+    <div class="answer warn" role="alert">
+      <h1>You see nothing here: {error}</h1>
+      <p>{remedy}</p>
+      <p>This page tries again by itself.</p>
+    </div>
+  );
+}
+
+/** Whose violations these are, for visitors who do not see all. */
+function ScopeLine() {
+  const scope = now.value?.scope;
+  if (!scope || scope.isAll) return null;
+  const more = scope.omitted > 0 ? ` and ${scope.omitted} more` : '';
+  return (
+    <p class="scope">
+      You see the namespaces <b>{scope.namespaces.join(', ')}</b>
+      {more}. Everything here counts these only. Nodes and services are shown to those who may see all namespaces.
+    </p>
   );
 }
 
@@ -89,7 +114,9 @@ export function App() {
       </header>
       <main id="main" tabIndex={-1}>
         {session.value === 'none' ? <NoSession /> : <Connection />}
-        {(session.value === 'open' || now.value !== null) && (
+        {refusal.value && <Refused {...refusal.value} />}
+        <ScopeLine />
+        {(session.value === 'open' || now.value !== null) && refusal.value === null && (
           <Page path={pathname} query={new URLSearchParams(search)} />
         )}
       </main>

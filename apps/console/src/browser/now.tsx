@@ -27,7 +27,13 @@ function Head({ status }: { status: StatusView }) {
       </h1>
       <p>{status.summary}</p>
       <p class="dim">
-        Read at {clock(status.atMs)} UTC · exit code {status.exitCode} · <CommandLine command="bailiff status" />
+        Read at {clock(status.atMs)} UTC
+        {status.exitCode !== null && (
+          <>
+            {' '}
+            · exit code {status.exitCode} · <CommandLine command="bailiff status" />
+          </>
+        )}
       </p>
     </div>
   );
@@ -42,6 +48,12 @@ function Figure({ value, text, tone, href }: { value: string; text: string; tone
   );
 }
 
+/** Without any interface, nothing is known to be good. */
+function guardTone(status: StatusView | null): string {
+  if (!status || status.guardable === 0) return 'plain';
+  return status.guarded < status.guardable ? 'bad' : 'good';
+}
+
 function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
   const count = (table: { rows: unknown[]; omitted: number }) => table.rows.length + table.omitted;
   const waits = waiting ? count(waiting) : 0;
@@ -49,11 +61,13 @@ function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
   const problems = (status?.problems.length ?? 0) + (status?.problemsOmitted ?? 0);
   return (
     <nav class="numbers" aria-label="Sections of this page">
-      <Figure value={String(problems)} text="problems" tone={problems > 0 ? 'warn' : 'good'} href="#problems" />
+      {status?.exitCode !== null && (
+        <Figure value={String(problems)} text="problems" tone={problems > 0 ? 'warn' : 'good'} href="#problems" />
+      )}
       <Figure
         value={status ? `${status.guarded}/${status.guardable}` : '–'}
         text="interfaces guarded"
-        tone={status && status.guarded < status.guardable ? 'bad' : 'good'}
+        tone={guardTone(status)}
         href="#nodes"
       />
       <Figure value={String(waits)} text="wait for approval" tone={waits > 0 ? 'warn' : 'plain'} href="#waiting" />
@@ -98,10 +112,10 @@ function Attackers({ attackers, omitted }: { attackers: AttackerView[]; omitted:
       { title: 'LAST (UTC)' },
       { title: 'NODE', long: true },
     ],
-    rows: attackers.map(({ pod, uid, node, count, vectors, lastMs }) => ({
+    rows: attackers.map(({ namespace, pod, uid, node, count, vectors, lastMs }) => ({
       key: `${node} ${uid}`,
       cells: [pod, String(count), vectors.join(', '), clock(lastMs), node],
-      links: { 0: `/pod?${new URLSearchParams({ pod: uid })}` },
+      links: { 0: `/pod?${new URLSearchParams({ pod: uid, namespace })}` },
     })),
     omitted,
   };
@@ -140,7 +154,12 @@ export function NowPage() {
     <>
       {status ? <Head status={status} /> : <p class="loading">Reading the status …</p>}
       <Numbers view={view} />
-      {status && (
+      {status?.exitCode === null && status.nodes.rows.length > 0 && (
+        <Section title="Pods without a guard" id="nodes">
+          <Table table={status.nodes} label="Pods without a guard" empty="None." />
+        </Section>
+      )}
+      {status && status.exitCode !== null && (
         <Section title="Problems" id="problems" command="bailiff status">
           <Problems problems={status.problems} omitted={status.problemsOmitted} />
           <Notes notes={status.notes} />
@@ -173,7 +192,7 @@ export function NowPage() {
       <Section title="What was done, newest first" id="responses" command="bailiff responses --since 1d">
         <Table table={live.responses} label="Responses" empty="No response." more="bailiff responses --since 1d" />
       </Section>
-      {status && (
+      {status && status.exitCode !== null && (
         <Section title="Coverage by node" id="nodes" command="bailiff status">
           <Table table={status.nodes} label="Nodes" empty="No node has reported yet." more="bailiff status" />
           <p class="dim">

@@ -122,6 +122,6 @@ export function PodPage({ query }: { query: URLSearchParams }) {
   const pod = query.get('pod') ?? '';
   if (pod === '') return <Finder name="pod" label="Pod: namespace/name, name or uid" action="/pod" />;
   const since = query.get('since') ?? '1d';
-  const path = `/api/pod?${new URLSearchParams({ pod, since })}`;
+  const path = `/api/pod?${new URLSearchParams({ pod, since, namespace: query.get('namespace') ?? '' })}`;
   return <Loaded<PodView> path={path}>{(view) => <Found view={view} query={query} />}</Loaded>;
 }

@@ -1,14 +1,18 @@
 /**
- * The session of this browser. A link has a one-time token in its fragment; it is exchanged for a cookie,
+ * The session of this browser. In a cluster, the proxy in front of the console names the visitor, and
+ * nothing is kept here. Otherwise a link has a one-time token in its fragment; it is exchanged for a cookie,
  * which scripts cannot read, and for a key, which only scripts of this origin can send.
  */
 import { signal } from '@preact/signals';
-import type { ErrorView } from '../wire.ts';
+import type { DoorView, ErrorView } from '../wire.ts';
 
 const KEY = 'bailiff-key';
 
 /** `none`: this browser has to open a new link. */
 export const session = signal<'opening' | 'open' | 'none'>('opening');
+export const door = signal<DoorView['kind']>('link');
+/** Why a visitor of a cluster is not admitted; null: not refused. */
+export const refusal = signal<ErrorView | null>(null);
 
 export class ApiError extends Error {
   readonly status: number;
@@ -38,8 +42,27 @@ async function exchange(): Promise<void> {
   session.value = localStorage.getItem(KEY) === null ? 'none' : 'open';
 }
 
+const RETRY_MS = 2_000;
+
+async function doorKind(): Promise<DoorView['kind']> {
+  for (;;) {
+    try {
+      const response = await fetch('/api/session');
+      if (response.ok) return ((await response.json()) as DoorView).kind;
+    } catch {
+      // The console restarts, or the proxy does not reach it.
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
 /** Opens the session, also when another tab gets one or a further link is opened here. */
 export async function openSession(): Promise<void> {
+  door.value = await doorKind();
+  if (door.value === 'proxy') {
+    session.value = 'open';
+    return;
+  }
   addEventListener('hashchange', () => void exchange());
   addEventListener('storage', ({ key }) => {
     if (key === KEY) session.value = 'open';
@@ -50,7 +73,21 @@ export async function openSession(): Promise<void> {
 /** @throws ApiError; TypeError if the console does not respond */
 export async function request(path: string, signal?: AbortSignal): Promise<Response> {
   const response = await fetch(path, { headers: headers(), ...(signal ? { signal } : {}) });
-  if (response.ok) return response;
-  if (response.status === 401) session.value = 'none';
-  throw new ApiError(response.status, (await response.json()) as ErrorView);
+  if (response.ok) {
+    refusal.value = null;
+    return response;
+  }
+  const view = await errorIn(response);
+  if (response.status === 401 && door.value === 'link') session.value = 'none';
+  else if (response.status === 401 || response.status === 403) refusal.value = view;
+  throw new ApiError(response.status, view);
+}
+
+/** A proxy in front of the console has error pages of its own. */
+async function errorIn(response: Response): Promise<ErrorView> {
+  try {
+    return (await response.json()) as ErrorView;
+  } catch {
+    return { error: `the proxy responds with status ${response.status}`, remedy: 'open the page again to sign in' };
+  }
 }

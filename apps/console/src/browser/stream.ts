@@ -5,7 +5,7 @@
  */
 import { effect, signal } from '@preact/signals';
 import type { NowView } from '../wire.ts';
-import { ApiError, request, session } from './session.ts';
+import { ApiError, refusal, request, session } from './session.ts';
 
 /** The server sends a comment every ten seconds. */
 const SILENT_MS = 25_000;
@@ -78,7 +78,9 @@ export async function followNow(): Promise<never> {
       retryMs = RETRY_MS;
     } catch (error) {
       // Without a session there is nothing to repeat until there is one.
-      if (error instanceof ApiError && error.status === 401) continue;
+      if (error instanceof ApiError && error.status === 401 && session.value === 'none') continue;
+      // What was seen with other rights does not stay.
+      if (refusal.value !== null) now.value = null;
     }
     if (document.hidden) {
       stream.value = 'connecting';

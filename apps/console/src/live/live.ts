@@ -1,14 +1,16 @@
 /**
- * The state of the page Now: follows three streams from the start of the console, and reads status and
- * approvals while a page is open. Every page gets the same view.
+ * The state of the page Now for one scope: follows three streams from its start, and reads status and
+ * approvals while a page is open. Every page of the scope gets the same view. What is outside the scope
+ * is in no list and no count.
  *
  * Bounds: one view in memory, of bounded lists. A view is sent at most every PUSH_MS, and only if it
  * changed. A reading that fails is repeated with doubling pauses, and the view says why it failed.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EVERYTHING, type Scope } from '../access/scope.ts';
 import { type ConsoleData, LIVE_STREAMS, type LiveEvents, type LiveStream, type RowAt } from '../data.ts';
 import { toJson } from '../json.ts';
-import type { NowView, StatusView, TableView } from '../wire.ts';
+import type { NowView, ScopeView, StatusView, TableView } from '../wire.ts';
 import { ViolationWindow, WINDOW_MS } from './window.ts';
 
 /** Shortest time between two views. */
@@ -24,6 +26,8 @@ const READ_WAITING_MS = 60_000;
 const ROWS_SINCE_MS = 86_400_000;
 /** Rows of verdicts and of responses in a view. */
 const MAX_ROWS = 50;
+/** Namespaces that a view names. */
+const MAX_NAMED_SCOPES = 20;
 
 const SINCE_MS = { VIOLATIONS: WINDOW_MS, VERDICTS: ROWS_SINCE_MS, RESPONSES: ROWS_SINCE_MS };
 
@@ -52,6 +56,7 @@ export type ViewListener = (json: string) => void;
 export interface LiveOptions {
   data: ConsoleData;
   nowMs: () => number;
+  scope?: Scope;
   /** For tests. */
   readMs?: number;
 }
@@ -59,6 +64,7 @@ export interface LiveOptions {
 export class Live {
   readonly #data: ConsoleData;
   readonly #nowMs: () => number;
+  readonly #scope: Scope;
   readonly #readMs: number;
   readonly #end = new AbortController();
   readonly #listeners = new Set<ViewListener>();
@@ -81,7 +87,8 @@ export class Live {
   #sleeping: (() => void)[] = [];
   #last = '';
 
-  constructor({ data, nowMs, readMs = READ_MS }: LiveOptions) {
+  constructor({ data, nowMs, scope = EVERYTHING, readMs = READ_MS }: LiveOptions) {
+    this.#scope = scope;
     this.#data = data;
     this.#nowMs = nowMs;
     this.#readMs = readMs;
@@ -91,6 +98,10 @@ export class Live {
       this.#readWaiting(),
     ]);
     this.#timer = setInterval(() => this.#push(), PUSH_MS);
+  }
+
+  get pages(): number {
+    return this.#listeners.size;
   }
 
   /** The listener gets the current view at once. @returns a function that removes it */
@@ -121,7 +132,7 @@ export class Live {
     };
     const problem = [...this.#problems.values()][0] ?? '';
     const connection = { bus, user, connected: this.#data.connected(), problem };
-    return { nowMs, connection, status: this.#status, waiting: this.#waiting, live };
+    return { nowMs, connection, scope: scopeView(this.#scope), status: this.#status, waiting: this.#waiting, live };
   }
 
   async close(): Promise<void> {
@@ -183,13 +194,20 @@ export class Live {
   }
 
   #events(): LiveEvents {
+    const { maySee } = this.#scope;
     return {
-      onViolation: (violation) => this.#window.add(violation),
-      onRefused: () => {
-        this.#refused += 1;
+      onViolation: (violation) => {
+        if (maySee(violation.pod?.namespace ?? null)) this.#window.add(violation);
       },
-      onVerdict: (row) => this.#verdicts.add(row),
-      onResponse: (row) => {
+      // The claim of a node, whatever it names.
+      onRefused: () => {
+        if (maySee(null)) this.#refused += 1;
+      },
+      onVerdict: (row, namespace) => {
+        if (maySee(namespace)) this.#verdicts.add(row);
+      },
+      onResponse: (row, namespace) => {
+        if (!maySee(namespace)) return;
         this.#responses.add(row);
         this.#readWaitingMs = Math.min(this.#readWaitingMs, this.#lastWaitingMs + LEAST_WAITING_MS);
       },
@@ -205,7 +223,7 @@ export class Live {
     return this.#repeat('status', async () => {
       await this.#untilShown();
       if (this.#end.signal.aborted) return;
-      this.#status = await this.#data.status(this.#end.signal);
+      this.#status = await this.#data.status(this.#scope.maySee, this.#end.signal);
       this.#problems.delete('status');
       this.#push();
       await this.#pause(this.#readMs);
@@ -219,7 +237,7 @@ export class Live {
       if (this.#nowMs() >= this.#readWaitingMs) {
         this.#lastWaitingMs = this.#nowMs();
         this.#readWaitingMs = this.#lastWaitingMs + READ_WAITING_MS;
-        this.#waiting = await this.#data.waiting(this.#end.signal);
+        this.#waiting = await this.#data.waiting(this.#scope.maySee, this.#end.signal);
         this.#problems.delete('approvals');
         this.#push();
       }
@@ -239,3 +257,9 @@ export class Live {
     for (const resolve of this.#sleeping.splice(0)) resolve();
   }
 }
+
+const scopeView = ({ isAll, namespaces }: Scope): ScopeView => ({
+  isAll,
+  namespaces: namespaces.slice(0, MAX_NAMED_SCOPES),
+  omitted: Math.max(0, namespaces.length - MAX_NAMED_SCOPES),
+});

@@ -8,7 +8,7 @@ const seen = (part: Partial<SeenViolation> = {}): SeenViolation => ({
   node: 'node-a',
   vector: 'ipv4-source',
   action: 'drop',
-  pod: { name: 'shop/web-0', uid: 'u1' },
+  pod: { namespace: 'shop', name: 'shop/web-0', uid: 'u1' },
   count: 1,
   ...part,
 });
@@ -40,7 +40,7 @@ it('pods - one that violates in several minutes is one row', () => {
   const window = new ViolationWindow();
   window.add(seen({ storedMs: NOW_MS - STEP_MS }));
   window.add(seen({ vector: 'arp-sender' }));
-  window.add(seen({ pod: { name: 'shop/cart-1', uid: 'u2' }, count: 7 }));
+  window.add(seen({ pod: { namespace: 'shop', name: 'shop/cart-1', uid: 'u2' }, count: 7 }));
   expect(window.attackers(NOW_MS).attackers.map(({ pod, count, vectors }) => [pod, count, vectors])).toEqual([
     ['shop/cart-1', 7, ['ipv4-source drop']],
     ['shop/web-0', 2, ['arp-sender drop', 'ipv4-source drop']],
@@ -50,7 +50,13 @@ it('pods - one that violates in several minutes is one row', () => {
 it('bounds - 3,000 pods fit into a small view, and every packet is counted', () => {
   const window = new ViolationWindow();
   for (let n = 0; n < 3_000; n += 1) {
-    window.add(seen({ node: `node-${n % 100}`, pod: { name: `ns/pod-${n}`, uid: `u${n}` }, vector: `p/rule-${n}` }));
+    window.add(
+      seen({
+        node: `node-${n % 100}`,
+        pod: { namespace: 'shop', name: `ns/pod-${n}`, uid: `u${n}` },
+        vector: `p/rule-${n}`,
+      }),
+    );
   }
   const { attackers, omitted, withoutPod } = window.attackers(NOW_MS);
   expect([attackers.length + omitted, withoutPod]).toEqual([3_000, 0]);
@@ -62,14 +68,16 @@ it('bounds - 3,000 pods fit into a small view, and every packet is counted', () 
 
 it('bounds - a node that invents pods takes no place of another node', () => {
   const window = new ViolationWindow({ pods: 10, vectors: 10 });
-  for (let n = 0; n < 100; n += 1) window.add(seen({ node: 'bad', pod: { name: `x/${n}`, uid: `x${n}` } }));
-  window.add(seen({ node: 'good', pod: { name: 'shop/web-0', uid: 'u1' }, count: 500 }));
+  for (let n = 0; n < 100; n += 1)
+    window.add(seen({ node: 'bad', pod: { namespace: 'shop', name: `x/${n}`, uid: `x${n}` } }));
+  window.add(seen({ node: 'good', pod: { namespace: 'shop', name: 'shop/web-0', uid: 'u1' }, count: 500 }));
   const { attackers, withoutPod } = window.attackers(NOW_MS);
   expect(attackers[0]?.pod).toBe('shop/web-0');
   // The control: the other node lost rows to its own share.
   expect(withoutPod).toBeGreaterThan(80);
   // An hour later, all of them are free again.
   const later = NOW_MS + STEPS * STEP_MS;
-  for (let n = 0; n < 6; n += 1) window.add(seen({ storedMs: later, pod: { name: `y/${n}`, uid: `y${n}` } }));
+  for (let n = 0; n < 6; n += 1)
+    window.add(seen({ storedMs: later, pod: { namespace: 'shop', name: `y/${n}`, uid: `y${n}` } }));
   expect(window.attackers(later)).toMatchObject({ omitted: 0, withoutPod: 1 });
 });

@@ -25,6 +25,7 @@ interface VectorCount {
   count: number;
 }
 interface PodCount {
+  namespace: string;
   pod: string;
   uid: string;
   node: string;
@@ -70,7 +71,15 @@ class Step {
         return;
       }
       this.#podShares.add(node);
-      found = { pod: pod.name, uid: pod.uid, node, count: 0, vectors: new Set(), lastMs: storedMs };
+      found = {
+        namespace: pod.namespace,
+        pod: pod.name,
+        uid: pod.uid,
+        node,
+        count: 0,
+        vectors: new Set(),
+        lastMs: storedMs,
+      };
       this.pods.set(key, found);
     }
     found.count += count;

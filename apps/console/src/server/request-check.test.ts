@@ -28,7 +28,7 @@ describe('requests', () => {
     ['a session for no origin', api('POST', { ...host, origin: 'null' }), 'origin'],
     ['another method', api('DELETE', { ...host, origin }), 'method'],
   ])('%s', (_, asked, refusal) => {
-    expect(refusalOf(asked, OWN)).toBe(refusal);
+    expect(refusalOf(asked, origin)).toBe(refusal);
   });
 
   it.each([

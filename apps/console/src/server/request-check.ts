@@ -16,11 +16,11 @@ export interface Asked {
   headers: IncomingHttpHeaders;
 }
 
-/** @param authority `127.0.0.1:9470` @returns why the request is refused; null: it is not */
-export function refusalOf({ method, isApi, headers }: Asked, authority: string): Refusal | null {
-  if (headers.host !== authority) return 'host';
+/** @param own `http://127.0.0.1:9470` @returns why the request is refused; null: it is not */
+export function refusalOf({ method, isApi, headers }: Asked, own: string): Refusal | null {
+  if (headers.host !== new URL(own).host) return 'host';
   const { origin } = headers;
-  if (origin !== undefined && origin !== `http://${authority}`) return 'origin';
+  if (origin !== undefined && origin !== own) return 'origin';
   if (!isApi) return method === 'GET' || method === 'HEAD' ? null : 'method';
   const site = headers['sec-fetch-site'];
   if (site !== undefined && site !== 'same-origin') return 'origin';

@@ -1,97 +1,124 @@
 /**
- * The HTTP server of the console, on a loopback address.
+ * The HTTP server of the console.
  *
- * Paths: the pages and their files for every local request; `POST /api/session` exchanges a one-time
- * token; the other `/api/` paths need a session (sessions.ts). Nothing here changes anything on the bus.
+ * Paths: the pages and their files for every request; `POST /api/session` exchanges a one-time token;
+ * the other `/api/` paths are for those whom the door admits, within their scope. Nothing here changes
+ * anything on the bus.
  *
- * Bounds: MAX_CONNECTIONS, MAX_STREAMS open event streams, MAX_READS readings at a time, and one reading
- * at most READ_MS. A slow page misses views, instead of having them queued.
+ * Bounds: MAX_CONNECTIONS, MAX_STREAMS open event streams and MAX_READS readings at a time, shared by
+ * visitors, and one reading at most READ_MS. A slow page misses views, instead of having them queued. An
+ * open stream is admitted again every KEEP_MS, and ends if its scope changed.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer, type ServerOptions as TlsOptions, Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { FairCounts } from '@bailiff/service/fair-counts';
+import { type Door, type Guest, KEEP_MS, Refused } from '../access/door.ts';
 import type { ConsoleData } from '../data.ts';
 import { toJson } from '../json.ts';
-import type { Live } from '../live/live.ts';
-import type { ErrorView } from '../wire.ts';
+import type { Lives } from '../live/lives.ts';
+import type { DoorView, ErrorView } from '../wire.ts';
+import { LinkDoor } from './link-door.ts';
 import { DOCUMENT, PAGES, type PageFiles, SECURITY_HEADERS, typeOf } from './page.ts';
-import { cookieIn, type Refusal, refusalOf } from './request-check.ts';
-import type { Sessions } from './sessions.ts';
+import { type Refusal, refusalOf } from './request-check.ts';
 
 export const HOST = '127.0.0.1';
-const MAX_CONNECTIONS = 128;
-/** Open pages. */
-export const MAX_STREAMS = 16;
-export const MAX_READS = 4;
+const MAX_CONNECTIONS = 512;
+/** Open pages of all visitors. One visitor has half of them at most. */
+export const MAX_STREAMS = 128;
+export const MAX_READS = 8;
 const READ_MS = 120_000;
 const MAX_BODY_BYTES = 1_024;
-const MAX_HEADER_BYTES = 8_192;
+/** A token of OIDC with many groups is long. */
+const MAX_HEADER_BYTES = 32_768;
 const MAX_QUERY_LENGTH = 512;
 /** A comment on an idle stream: the page notices a dead connection. */
 const KEEP_ALIVE_MS = 10_000;
 
 export interface ServerOptions {
+  host?: string;
   port: number;
+  /** Address in browsers; default: that of the listener, by http. */
+  origin?: string;
+  tls?: TlsOptions;
+  door: Door;
   data: ConsoleData;
-  live: Live;
-  sessions: Sessions;
+  lives: Lives;
   page: PageFiles;
 }
 
 export interface ConsoleServer {
-  /** `127.0.0.1:9470` */
-  authority: string;
+  /** `http://127.0.0.1:9470` */
+  origin: string;
+  /** Of the listener. */
+  port: number;
+  /** Open pages. */
+  streams(): number;
+  /** Of a TLS listener, for new connections. */
+  setCertificates(tls: TlsOptions): void;
   close(): Promise<void>;
 }
 
 const REFUSALS: Readonly<Record<Refusal, [number, string]>> = {
-  host: [421, 'this console answers only at the address that `bailiff console` printed'],
+  host: [421, 'this console answers only at its own address'],
   origin: [403, 'this request is from another page'],
   method: [405, 'this method is not allowed'],
-};
-const NO_SESSION: ErrorView = {
-  error: 'no session: the link was used, or the console was started again',
-  remedy: 'run `bailiff console` and open the link that it prints',
 };
 
 class Server {
   readonly #options: ServerOptions;
-  authority = '';
-  #streams = 0;
-  #reads = 0;
+  origin = '';
+  /** By visitor. */
+  readonly #streams = new FairCounts(MAX_STREAMS);
+  readonly #reads = new FairCounts(MAX_READS);
 
   constructor(options: ServerOptions) {
     this.#options = options;
+  }
+
+  get streams(): number {
+    return this.#streams.size;
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path = '', query = ''] = splitUrl(request.url ?? '');
     const isApi = path.startsWith('/api/');
     const { method = '', headers } = request;
-    const refusal = refusalOf({ method, isApi, headers }, this.authority);
+    const refusal = refusalOf({ method, isApi, headers }, this.origin);
     if (refusal) {
       const [status, error] = REFUSALS[refusal];
       return sendJson(response, status, { error, remedy: '' });
     }
     if (!isApi) return this.#file(path, response);
-    if (path === '/api/session') return this.#openSession(request, response);
+    if (path === '/api/session') return this.#session(request, response);
     if (method !== 'GET') return sendJson(response, 405, { error: REFUSALS.method[1], remedy: '' });
-    if (!this.#hasSession(request)) return sendJson(response, 401, NO_SESSION);
     if (query.length > MAX_QUERY_LENGTH) return sendJson(response, 414, { error: 'the query is too long', remedy: '' });
-    if (path === '/api/now') return this.#stream(response);
-    await this.#read(path, new URLSearchParams(query), response);
+    const guest = await this.#admitted(request, response);
+    if (!guest) return;
+    if (path === '/api/now') return this.#stream(request, response, guest);
+    await this.#read(path, new URLSearchParams(query), { request, response, guest });
   }
 
-  get #cookieName(): string {
-    // Cookies do not distinguish ports: two consoles of a machine need two names.
-    return `bailiff_console_${this.authority.split(':')[1]}`;
+  /** Null: the response says why not. */
+  async #admitted(request: IncomingMessage, response: ServerResponse): Promise<Guest | null> {
+    try {
+      return await this.#options.door.admit(request);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      sendJson(response, error.status, { error: error.message, remedy: error.remedy });
+      return null;
+    }
   }
 
-  #hasSession({ headers }: IncomingMessage): boolean {
-    const key = headers['x-bailiff-key'];
-    return this.#options.sessions.isOpen(
-      cookieIn(headers.cookie, this.#cookieName),
-      typeof key === 'string' ? key : '',
-    );
+  /** Whether the visitor still has the scope. */
+  async #isStill(request: IncomingMessage, { name, scope }: Guest): Promise<boolean> {
+    try {
+      const now = await this.#options.door.admit(request);
+      return now.name === name && now.scope.key === scope.key;
+    } catch (error) {
+      if (error instanceof Refused) return false;
+      throw error;
+    }
   }
 
   #file(path: string, response: ServerResponse): void {
@@ -102,61 +129,91 @@ class Server {
     else send(response, 200, typeOf(name), content);
   }
 
-  async #openSession(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.method !== 'POST') return sendJson(response, 405, { error: REFUSALS.method[1], remedy: '' });
+  async #session(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { door } = this.#options;
+    if (request.method === 'GET') return sendJson(response, 200, { kind: door.kind } satisfies DoorView);
+    if (!(door instanceof LinkDoor)) return sendJson(response, 405, { error: REFUSALS.method[1], remedy: '' });
     const token = await bodyOf(request);
-    const opened = token === null ? null : this.#options.sessions.open(token);
-    if (!opened) return sendJson(response, 401, NO_SESSION);
-    response.setHeader('set-cookie', `${this.#cookieName}=${opened.cookie}; HttpOnly; SameSite=Strict; Path=/api/`);
+    const opened = token === null ? null : door.open(token);
+    if (!opened) return sendJson(response, 401, { error: 'the link was used, or is of another console', remedy: '' });
+    const name = LinkDoor.cookieName(request.socket.localPort);
+    response.setHeader('set-cookie', `${name}=${opened.cookie}; HttpOnly; SameSite=Strict; Path=/api/`);
     sendJson(response, 200, { key: opened.key });
   }
 
-  #stream(response: ServerResponse): void {
-    if (this.#streams >= MAX_STREAMS) {
-      sendJson(response, 503, { error: `${MAX_STREAMS} pages are open already`, remedy: 'close one' });
-      return;
-    }
-    this.#streams += 1;
-    response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream' });
+  #stream(request: IncomingMessage, response: ServerResponse, guest: Guest): void {
+    if (!this.#streams.hasRoom(guest.name)) return void tooMany(response, 'pages are open');
     const write = (text: string) => {
       if (!response.writableNeedDrain) response.write(text);
     };
-    const stop = this.#options.live.subscribe((json) => write(`data: ${json}\n\n`));
+    const first: string[] = [];
+    let isOpen = false;
+    const stop = this.#options.lives.subscribe(guest.scope, (json) => {
+      if (isOpen) write(`data: ${json}\n\n`);
+      else first.push(json);
+    });
+    if (!stop) return void tooMany(response, 'visitors with other rights are here');
+    this.#streams.add(guest.name);
+    response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    isOpen = true;
+    for (const json of first) write(`data: ${json}\n\n`);
     const alive = setInterval(() => write(': alive\n\n'), KEEP_ALIVE_MS);
+    const check = setInterval(() => {
+      this.#isStill(request, guest).then(
+        (isStill) => isStill || response.end(),
+        () => response.destroy(),
+      );
+    }, KEEP_MS);
     response.once('close', () => {
       clearInterval(alive);
+      clearInterval(check);
       stop();
-      this.#streams -= 1;
+      this.#streams.remove(guest.name);
     });
   }
 
-  async #read(path: string, query: URLSearchParams, response: ServerResponse): Promise<void> {
+  #readerOf(path: string, query: URLSearchParams, { scope: { maySee } }: Guest) {
     const { data } = this.#options;
     const text = (name: string) => query.get(name) ?? '';
+    const since = (usual: string) => text('since') || usual;
     const readers: Readonly<Record<string, (signal: AbortSignal) => Promise<unknown>>> = {
-      '/api/verdict': (signal) => data.verdict(text('id'), signal),
-      '/api/pod': (signal) => data.pod(text('pod'), text('since') || '1d', signal),
-      '/api/history': (signal) => data.history({ key: text('key') || null, since: text('since') || '30d' }, signal),
+      '/api/verdict': (signal) => data.verdict(text('id'), maySee, signal),
+      '/api/pod': (signal) =>
+        data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
+      '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
     };
-    const reader = Object.hasOwn(readers, path) ? readers[path] : undefined;
+    return Object.hasOwn(readers, path) ? readers[path] : undefined;
+  }
+
+  async #read(
+    path: string,
+    query: URLSearchParams,
+    { request, response, guest }: { request: IncomingMessage; response: ServerResponse; guest: Guest },
+  ): Promise<void> {
+    const reader = this.#readerOf(path, query, guest);
     if (!reader) return sendJson(response, 404, { error: 'not found', remedy: '' });
-    if (this.#reads >= MAX_READS) {
-      return sendJson(response, 503, { error: `${MAX_READS} readings run already`, remedy: 'try again in a moment' });
-    }
-    this.#reads += 1;
+    if (!this.#reads.hasRoom(guest.name)) return void tooMany(response, 'readings run');
+    this.#reads.add(guest.name);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     try {
       const view = await reader(AbortSignal.any([gone.signal, AbortSignal.timeout(READ_MS)]));
-      if (!gone.signal.aborted) sendJson(response, 200, view);
+      if (gone.signal.aborted) return;
+      // A reading takes up to two minutes.
+      if (await this.#isStill(request, guest)) sendJson(response, 200, view);
+      else sendJson(response, 403, { error: 'your rights changed meanwhile', remedy: 'read again' });
     } catch (error) {
       if (gone.signal.aborted) return;
-      const { status, ...described } = data.describe(error);
+      const { status, ...described } = this.#options.data.describe(error);
       sendJson(response, status, described satisfies ErrorView);
     } finally {
-      this.#reads -= 1;
+      this.#reads.remove(guest.name);
     }
   }
+}
+
+function tooMany(response: ServerResponse, what: string): void {
+  sendJson(response, 503, { error: `too many ${what} already`, remedy: 'close a page, or try again in a moment' });
 }
 
 /** Path and query. */
@@ -187,12 +244,14 @@ async function bodyOf(request: IncomingMessage): Promise<string | null> {
 
 /** @throws Error with a code of listen(2), such as EADDRINUSE */
 export async function startServer(options: ServerOptions): Promise<ConsoleServer> {
+  const { host = HOST, port, tls } = options;
   const server = new Server(options);
-  const http = createServer({ maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 });
+  const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
+  const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
   http.maxConnections = MAX_CONNECTIONS;
   // With `route_localnet`, the kernel delivers packets of pods to 127.0.0.1.
   http.on('connection', (socket) => {
-    if (!socket.remoteAddress?.startsWith('127.')) socket.destroy();
+    if (socket.localAddress?.startsWith('127.') && !socket.remoteAddress?.startsWith('127.')) socket.destroy();
   });
   http.on('request', (request: IncomingMessage, response: ServerResponse) => {
     server.handle(request, response).catch((error: Error) => {
@@ -202,11 +261,17 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
   });
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
-    http.listen({ host: HOST, port: options.port }, resolve);
+    http.listen({ host, port }, resolve);
   });
-  server.authority = `${HOST}:${(http.address() as AddressInfo).port}`;
+  const bound = (http.address() as AddressInfo).port;
+  server.origin = options.origin ?? `http://${host}:${bound}`;
   return {
-    authority: server.authority,
+    origin: server.origin,
+    port: bound,
+    streams: () => server.streams,
+    setCertificates: (next) => {
+      if (http instanceof TlsServer) http.setSecureContext(next);
+    },
     close: () =>
       new Promise((resolve) => {
         http.close(() => resolve());

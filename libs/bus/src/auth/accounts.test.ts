@@ -74,10 +74,10 @@ test('accounts - an identity that may respond may publish nothing else, so that 
   expect(inCore.map(userOf)).toEqual(['siem-relay']);
 });
 
-test('accounts - only operators import requests that reach the system account', () => {
+test('accounts - only operators and the console import requests that reach the system account', () => {
   const OTHERS = /^\$JS\.API\.(DIRECT\.GET|CONSUMER\.MSG\.NEXT)\./;
   const importing = ACCOUNTS.filter((account) =>
     IMPORTS[account].some(({ subject }) => /^(\$SYS|\$JS\.API)\./.test(subject) && !OTHERS.test(subject)),
   );
-  expect(importing).toEqual(['OPERATORS']);
+  expect(importing).toEqual(['OPERATORS', 'CONSOLE']);
 });

@@ -18,13 +18,14 @@ import { permissionsFor } from './permissions.ts';
  * change.
  */
 export const CORE = 'BAILIFF';
-export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'READERS', 'SIEM', 'AUTH'] as const;
+export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'CONSOLE', 'READERS', 'SIEM', 'AUTH'] as const;
 export type Account = (typeof ACCOUNTS)[number];
 
 const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
   collector: 'NODES',
   push: 'NODE_PUSH',
   cli: 'OPERATORS',
+  console: 'CONSOLE',
   reader: 'READERS',
   'siem-reader': 'SIEM',
   'bus-auth': 'AUTH',
@@ -54,13 +55,22 @@ export const CONNECTION_LIMITS = {
  * Largest message of accounts that send only requests. siem-relay receives some of them, and the
  * server would end its connection at MAX_PENDING_BYTES of large ones.
  */
-export const MAX_PAYLOADS: Readonly<Partial<Record<Account, number>>> = { READERS: 16_384, SIEM: 16_384 };
+export const MAX_PAYLOADS: Readonly<Partial<Record<Account, number>>> = {
+  CONSOLE: 16_384,
+  READERS: 16_384,
+  SIEM: 16_384,
+};
 
 /**
  * Connections of an account whose users have passwords: each may hold MAX_PENDING_BYTES of a
  * server's memory. The connections of nodes are limited by their rate of logins (bus-auth).
  */
-export const MAX_CONNECTIONS: Readonly<Partial<Record<Account, number>>> = { OPERATORS: 32, READERS: 16, SIEM: 16 };
+export const MAX_CONNECTIONS: Readonly<Partial<Record<Account, number>>> = {
+  OPERATORS: 32,
+  CONSOLE: 8,
+  READERS: 16,
+  SIEM: 16,
+};
 
 export interface Import {
   kind: 'service' | 'stream';
@@ -125,7 +135,7 @@ function importsFor(role: FixedRole): Import[] {
  *    import with a wildcard and `to`.
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
  *    Overlapping exports are matched at random.
- * 4. Only OPERATORS imports requests about streams and consumers, which the server imports from its
+ * 4. Only OPERATORS and CONSOLE import requests about streams and consumers, which the server imports from its
  *    system account: behind a route it may publish there on behalf of a client (server-conf.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
  * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
@@ -136,6 +146,7 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   NODES: [service(`${ROOT}.violations.>`), service('$KV.bailiff_nodes.*'), service('$JS.API.DIRECT.GET.>')],
   NODE_PUSH: [stream(`${ROOT}.push.>`)],
   OPERATORS: importsFor('cli'),
+  CONSOLE: importsFor('console'),
   READERS: [...importsFor('reader'), stream(`${ROOT}.replay.>`, 'OPERATORS')],
   SIEM: [...importsFor('siem-reader'), stream(`${ROOT}.siem.>`)],
   AUTH: [],

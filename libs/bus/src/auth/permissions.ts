@@ -123,6 +123,17 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
   },
 };
 
+/** What the commands of people read, and the console of a cluster. */
+const READ_ALL: readonly string[] = [
+  ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
+  ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(readBucket),
+  `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
+  `${direct('RESPONSES')}.${ROOT}.responses.>`,
+  // doctor and status check that every stream and bucket exists.
+  ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', ...LATEST_STREAMS].map(importedInfo),
+  schemas,
+];
+
 /** A service writes only its own status. */
 const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
 
@@ -191,17 +202,11 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.responses.*.*.*.*`,
       // Replayed copies; no stream captures them.
       `${ROOT}.replay.>`,
-      ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
-      ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(
-        readBucket,
-      ),
-      `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
-      `${direct('RESPONSES')}.${ROOT}.responses.>`,
-      // doctor checks that every stream and bucket exists.
-      ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', ...LATEST_STREAMS].map(importedInfo),
-      schemas,
+      ...READ_ALL,
     ],
   },
+  // It shows to each visitor what Kubernetes lets that visitor see, so it reads everything.
+  console: { allow: [...READ_ALL] },
   reader: {
     // Direct gets only: other requests about a stream reach the system account (accounts.ts).
     // siem-relay responds to those of whole streams. The second form is for clients with a single prefix for all

@@ -29,6 +29,7 @@ export const FIXED_ROLES = [
   'responder',
   'ipam-sync',
   'cli',
+  'console',
   'reader',
   'siem-relay',
   'siem-reader',

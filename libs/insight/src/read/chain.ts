@@ -36,7 +36,11 @@ export async function verdictsOfPod(reader: Reader, pod: PodSelector, sinceMs: n
 }
 
 /** Verdicts whose id starts with a prefix: their number, and the newest MAX_NAMED of them. */
-export async function verdictsById(reader: Reader, prefix: string): Promise<{ count: number; newest: VerdictRow[] }> {
+export async function verdictsById(
+  reader: Reader,
+  prefix: string,
+  isWanted: (row: VerdictRow) => boolean = () => true,
+): Promise<{ count: number; newest: VerdictRow[] }> {
   const { bus, decoder, signal } = reader;
   const newest: VerdictRow[] = [];
   let count = 0;
@@ -47,8 +51,10 @@ export async function verdictsById(reader: Reader, prefix: string): Promise<{ co
     onMessage: (message) => {
       if (!message.subject.slice(message.subject.lastIndexOf('.') + 1).startsWith(prefix)) return undefined;
       return decoder.read(message, 'Verdict', (verdict) => {
+        const row = { sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict };
+        if (!isWanted(row)) return;
         count += 1;
-        newest.push({ sequence: message.sequence, storedAtMicros: message.timestampMicros, verdict });
+        newest.push(row);
         if (newest.length > MAX_NAMED) newest.shift();
       });
     },

@@ -34,6 +34,17 @@ export function parseKey(text: string): ConfigKey {
   return key;
 }
 
+/** The namespace whose pods a value is for; null: of the cluster, of a node, or of a key that is none. */
+export function namespaceOfKey(key: string): string | null {
+  try {
+    const { scope, namespace } = parseConfigKey(key);
+    return scope === 'cluster' || scope === 'node' ? null : namespace;
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
 /**
  * Returns the valid key nearest to a malformed one, or null. Corrects a misspelled kind or scope,
  * and adds a missing `_`. Pure.

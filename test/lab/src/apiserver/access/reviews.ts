@@ -1,6 +1,7 @@
 /**
  * Reviews: access questions that are answered and not stored. SelfSubjectReview,
- * SelfSubjectAccessReview and TokenReview use the tokens and rules that apply to every request.
+ * SelfSubjectAccessReview, SubjectAccessReview and TokenReview use the tokens and rules that apply to every
+ * request. A subject that is no user here has no rights, and groups give none.
  * Pure.
  */
 import { apiVersionOf, type ResourceDef, reviewResources, type Verb } from '../kinds/resources.ts';
@@ -32,6 +33,8 @@ function statusOf(def: ResourceDef, input: ObjectInput, user: TokenUser, tokens:
       return { userInfo: userInfo(user) };
     case 'tokenreviews':
       return tokenStatus(input, tokens);
+    case 'subjectaccessreviews':
+      return subjectStatus(input, tokens);
     default:
       return accessStatus(input, user);
   }
@@ -52,6 +55,12 @@ function tokenStatus(input: ObjectInput, tokens: Tokens): JsonObject {
   const reviewed = tokens.review(textAt(input, 'spec', 'token'), asked.length > 0 ? asked : undefined);
   if ('error' in reviewed) return { user: {}, error: reviewed.error };
   return { authenticated: true, user: userInfo(reviewed.user), audiences: reviewed.audiences };
+}
+
+function subjectStatus(input: ObjectInput, tokens: Tokens): JsonObject {
+  const name = textAt(input, 'spec', 'user');
+  const subject = tokens.users().find(({ user }) => user === name);
+  return subject ? accessStatus(input, subject) : { allowed: false };
 }
 
 function accessStatus(input: ObjectInput, user: TokenUser): JsonObject {

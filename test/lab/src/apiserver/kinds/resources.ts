@@ -283,6 +283,7 @@ export const reviewResources: ResourceDef[] = [
   review('authentication.k8s.io', 'selfsubjectreviews', 'SelfSubjectReview'),
   review('authentication.k8s.io', 'tokenreviews', 'TokenReview'),
   review('authorization.k8s.io', 'selfsubjectaccessreviews', 'SelfSubjectAccessReview'),
+  review('authorization.k8s.io', 'subjectaccessreviews', 'SubjectAccessReview'),
 ];
 
 /** `v1` or `group/version`. */

@@ -1,0 +1,146 @@
+import type { IncomingMessage } from 'node:http';
+import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { describe, expect, it } from 'vitest';
+import { KEEP_MS } from './door.ts';
+import { MAX_AT_ONCE, MISSING_MS, Rights } from './rights.ts';
+import { MAX_REVIEWS, Visitors } from './visitors.ts';
+
+interface Body {
+  spec: { token?: string; user?: string; groups?: string[]; resourceAttributes?: { namespace: string } };
+}
+
+/** An API server with namespaces a to c. `may` decides; `wait` holds every response back. */
+function server({
+  may = () => false,
+  wait = Promise.resolve(),
+}: {
+  may?: (namespace: string) => boolean;
+  wait?: Promise<unknown>;
+} = {}) {
+  const asked: string[] = [];
+  const groups: string[][] = [];
+  const request = async ({ path, body }: RequestOptions) => {
+    const { spec } = (body ?? { spec: {} }) as Body;
+    await wait;
+    if (path === '/api/v1/namespaces') return { items: ['a', 'b', 'c'].map((name) => ({ metadata: { name } })) };
+    if (path.endsWith('tokenreviews')) {
+      asked.push(spec.token ?? '');
+      return { status: spec.token?.startsWith('good') ? { authenticated: true, user: { username: spec.token } } : {} };
+    }
+    const namespace = spec.resourceAttributes?.namespace ?? '';
+    asked.push(namespace);
+    groups.push(spec.groups ?? []);
+    return { status: { allowed: may(namespace) } };
+  };
+  return { asked, groups, client: { request } as unknown as KubeApi };
+}
+
+const asRequest = (headers: Record<string, string>) => ({ headers, socket: {} }) as unknown as IncomingMessage;
+const OPTIONS = {
+  ...{ audiences: [], userHeader: 'X-Forwarded-User', groupsHeader: 'x-forwarded-groups', proxyNames: [] },
+  proxySecrets: () => ['next', 'secret'],
+};
+const person = { username: 'ann', groups: ['dev'] };
+
+describe('rights', () => {
+  it('are asked for all namespaces first, then for each', async () => {
+    const all = server({ may: () => true });
+    expect(await new Rights(all.client, () => 0).scopeOf(person)).toMatchObject({ isAll: true });
+    expect(all.asked).toEqual(['']);
+    const some = server({ may: (namespace) => namespace === 'b' });
+    const scope = await new Rights(some.client, () => 0).scopeOf(person);
+    expect(scope).toMatchObject({ isAll: false, namespaces: ['b'] });
+    expect([scope.maySee('b'), scope.maySee('a'), scope.maySee(null)]).toEqual([true, false, false]);
+    expect(some.asked.sort()).toEqual(['', 'a', 'b', 'c']);
+  });
+
+  it('are asked for again after KEEP_MS, missing ones after MISSING_MS', async () => {
+    let nowMs = 0;
+    const allowed = new Set(['b']);
+    const { asked, client } = server({ may: (namespace) => allowed.has(namespace) });
+    const rights = new Rights(client, () => nowMs);
+    const names = async () => (await rights.scopeOf(person)).namespaces;
+    expect(await names()).toEqual(['b']);
+    asked.length = 0;
+    nowMs = KEEP_MS - 1;
+    expect([await names(), asked]).toEqual([['b'], []]);
+    allowed.clear();
+    nowMs = KEEP_MS;
+    expect([await names(), asked]).toEqual([[], ['', 'b']]);
+    allowed.add('a');
+    nowMs = MISSING_MS + KEEP_MS;
+    expect(await names()).toEqual(['a']);
+  });
+
+  it('are none while the API server does not answer, or too many ask', async () => {
+    const failing = { request: () => Promise.reject(new KubeError('KUBE_UNREACHABLE', 'down')) } as unknown as KubeApi;
+    await expect(new Rights(failing, () => 0).scopeOf(person)).rejects.toMatchObject({ status: 503 });
+    let go = (_: unknown) => {};
+    const { client } = server({
+      may: () => true,
+      wait: new Promise((resolve) => {
+        go = resolve;
+      }),
+    });
+    const rights = new Rights(client, () => 0);
+    const first = Array.from({ length: MAX_AT_ONCE }, (_, n) => rights.scopeOf({ username: `u${n}` }));
+    await expect(rights.scopeOf({ username: 'late' })).rejects.toMatchObject({ status: 503 });
+    go(null);
+    for (const scope of await Promise.all(first)) expect(scope.isAll).toBe(true);
+    expect((await rights.scopeOf({ username: 'late' })).isAll, 'the failure is not kept').toBe(true);
+  });
+
+  it('of users with the same name and other groups are their own', async () => {
+    const { groups, client } = server({ may: () => true });
+    const rights = new Rights(client, () => 0);
+    await rights.scopeOf(person);
+    await rights.scopeOf({ ...person, groups: ['ops'] });
+    expect(groups).toEqual([['dev'], ['ops']]);
+  });
+});
+
+describe('visitors', () => {
+  it('a proxy gives a name and groups, but none of Kubernetes', async () => {
+    const visitors = new Visitors(server().client, OPTIONS, () => 0);
+    const headers = { 'x-forwarded-user': 'ann', 'x-forwarded-groups': 'dev, system:masters,,ops' };
+    for (const secret of ['secret', 'next'])
+      expect(await visitors.identify(asRequest({ ...headers, 'x-bailiff-proxy-secret': secret }))).toEqual({
+        username: 'ann',
+        groups: ['dev', 'ops', 'system:authenticated'],
+      });
+    await expect(visitors.identify(asRequest(headers))).rejects.toMatchObject({ status: 401 });
+    const none = new Visitors(server().client, { ...OPTIONS, proxySecrets: () => [] }, () => 0);
+    const empty = asRequest({ ...headers, 'x-bailiff-proxy-secret': '' });
+    await expect(none.identify(empty), 'no secret is configured').rejects.toMatchObject({ status: 401 });
+  });
+
+  it('a flood of wrong tokens leaves reviews for those that were valid before', async () => {
+    let wait: Promise<unknown> = Promise.resolve();
+    let nowMs = 0;
+    const { asked, client } = server();
+    const slow = {
+      request: async (options: RequestOptions) => {
+        await wait;
+        return client.request(options);
+      },
+    } as unknown as KubeApi;
+    const visitors = new Visitors(slow, OPTIONS, () => nowMs);
+    const come = (token: string) => visitors.identify(asRequest({ authorization: `Bearer ${token}` }));
+    expect(await come('good-1')).toEqual({ username: 'good-1' });
+    nowMs = KEEP_MS;
+    let go = (_: unknown) => {};
+    wait = new Promise((resolve) => {
+      go = resolve;
+    });
+    const flood = Array.from({ length: MAX_REVIEWS }, (_, n) =>
+      come(`bad-${n}`).catch(({ status }) => status as number),
+    );
+    const known = come('good-1');
+    await expect(come('good-2'), 'the control: one that is not known').rejects.toMatchObject({ status: 503 });
+    go(null);
+    expect(await known).toEqual({ username: 'good-1' });
+    const half = MAX_REVIEWS / 2;
+    expect((await Promise.all(flood)).sort()).toEqual([...Array(half).fill(401), ...Array(half).fill(503)]);
+    expect(asked.filter((token) => token.startsWith('bad'))).toHaveLength(half);
+  });
+});

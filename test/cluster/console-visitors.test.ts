@@ -1,0 +1,356 @@
+// The console in a cluster: visitors see what Kubernetes lets them see, and nothing of others, in every
+// view, in every count, and on a page that is open. Bus, API server, TLS and browser are real.
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { freePort } from '@bailiff/bus/testing';
+import { configSchema, KUBE_RULES, VIEWER_RULE } from '@bailiff/console';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { start } from '../../apps/cli/src/console/serve.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
+import { type KubeHarness, startKube } from '../support/kube.ts';
+import { type RunningService, Services } from '../support/service.ts';
+import {
+  healthyStatus,
+  NODE_A,
+  NODE_B,
+  publishStory,
+  type Story,
+  uid,
+  VPN,
+  violationOf,
+  WEB,
+  World,
+} from './cli/world.ts';
+import { ask, type OpenStream, openStream } from './console/rig.ts';
+
+const rights = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
+  apiGroups: [...apiGroups],
+  resources: [...resources],
+  verbs: [...verbs],
+}));
+const viewer = (namespace?: string) => ({
+  apiGroups: [...VIEWER_RULE.apiGroups],
+  resources: [...VIEWER_RULE.resources],
+  verbs: [...VIEWER_RULE.verbs],
+  ...(namespace === undefined ? {} : { namespace }),
+});
+/** Everything that has a right may be taken away from: the API server reads these objects. */
+const users = {
+  console: { user: 'console', token: 'token-console', allow: rights },
+  all: { user: 'all', token: 'token-all', allow: [viewer()] },
+  shop: { user: 'shop', token: 'token-shop', allow: [viewer('shop')] },
+  payments: { user: 'payments', token: 'token-payments', allow: [viewer('payments')] },
+  nobody: { user: 'nobody', token: 'token-nobody', allow: [{ resources: ['pods'], verbs: ['get'] }] },
+};
+type Name = keyof typeof users;
+
+let world: World;
+let story: Story;
+let kube: KubeHarness;
+const services = new Services();
+let origin = '';
+let service: RunningService;
+
+const SECRET = 'secret-of-the-proxy';
+const bearer = (name: Name) => ({ authorization: `Bearer ${users[name].token}` });
+
+/** `bailiff console serve` in this process. */
+async function serve(flags: string[] = [], scheme = 'http'): Promise<{ origin: string; service: RunningService }> {
+  const at = `127.0.0.1:${await freePort()}`;
+  const url = `${scheme}://${at}`;
+  const passwordFile = path.join(world.directory, 'console-password');
+  writeFileSync(passwordFile, 'password-of-console', { mode: 0o600 });
+  const argv = [
+    ...['--nats-url', world.nats.url, '--nats-password-file', passwordFile],
+    ...['--kubeconfig', kube.server.kubeconfigPath('console')],
+    ...['--listen-address', at, '--external-url', url],
+    ...['--metrics-address', '127.0.0.1:0', '--probe-address', '127.0.0.1:0'],
+    ...flags,
+  ];
+  return { origin: url, service: await services.start({ name: 'console', argv, schema: configSchema, start }) };
+}
+
+beforeAll(async () => {
+  world = await World.start();
+  story = await publishStory(world);
+  for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
+  const why = ['--yes', '--reason', 'their VPN, until Friday'];
+  for (const namespace of ['shop', 'payments'])
+    await world.cli(['config', 'set', `spoof.namespace.${namespace}.default`, 'modes.tunnel=audit', ...why]);
+  await world.cli(['config', 'set', 'spoof.cluster._.default', 'modes.tunnel=audit', ...why]);
+  kube = await startKube({ tokens: [{ user: 'admin', token: 'token-admin' }, ...Object.values(users)] });
+  for (const name of ['shop', 'payments', 'empty']) kube.server.api.create('namespaces', { metadata: { name } });
+  const secretFile = path.join(world.directory, 'proxy-secret');
+  writeFileSync(secretFile, `${SECRET}\n`, { mode: 0o600 });
+  ({ origin, service } = await serve(['--proxy-secret-file', secretFile]));
+});
+afterAll(async () => {
+  await services[Symbol.asyncDispose]();
+  await kube?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+const streams: OpenStream[] = [];
+afterEach(() => {
+  for (const stream of streams.splice(0)) stream.close();
+});
+async function open(headers: Record<string, string>): Promise<OpenStream> {
+  const stream = await openStream(origin, headers);
+  streams.push(stream);
+  return stream;
+}
+
+/** Every reading, as the page asks for it. */
+const PATHS = () => [
+  '/api/now',
+  `/api/verdict?id=${story.spoofing.verdictId}`,
+  '/api/pod?pod=shop/web-0',
+  '/api/history?since=all',
+];
+
+describe('who a visitor is', () => {
+  it.each<[string, Record<string, string>, number]>([
+    ['nobody', {}, 401],
+    ['a token of nobody', { authorization: 'Bearer wrong' }, 401],
+    ['a password', { authorization: 'Basic c2hvcDpzaG9w' }, 401],
+    ['an empty token', { authorization: 'Bearer ' }, 401],
+    ['a user without the right', bearer('nobody'), 403],
+    ['the console itself', bearer('console'), 403],
+    ['a name without a proxy', { 'x-forwarded-user': 'all' }, 401],
+    ['a name with a wrong secret', { 'x-forwarded-user': 'all', 'x-bailiff-proxy-secret': 'guess' }, 401],
+    ['a name with an empty secret', { 'x-forwarded-user': 'all', 'x-bailiff-proxy-secret': '' }, 401],
+    ['two names', { 'x-forwarded-user': 'all, shop', 'x-bailiff-proxy-secret': SECRET }, 401],
+    ['a name of Kubernetes', { 'x-forwarded-user': 'system:admin', 'x-bailiff-proxy-secret': SECRET }, 401],
+    [
+      'a wrong token, and a name',
+      { 'x-forwarded-user': 'all', 'x-bailiff-proxy-secret': SECRET, authorization: 'Bearer x' },
+      401,
+    ],
+    ['another site of the same browser', { ...bearer('all'), origin: 'http://evil.example' }, 403],
+    ['another name of the console', { ...bearer('all'), host: 'evil.example' }, 421],
+    ['a name from the proxy', { 'x-forwarded-user': 'shop', 'x-bailiff-proxy-secret': SECRET }, 200],
+    ['a token', bearer('shop'), 200],
+    ['a token for all', bearer('all'), 200],
+  ])('%s', async (_, headers, status) => {
+    for (const one of PATHS()) expect([one, (await ask(origin, one, { headers })).status]).toEqual([one, status]);
+    expect((await ask(origin, '/api/session', { method: 'POST', headers: { ...headers, origin } })).status).not.toBe(
+      200,
+    );
+  });
+
+  it('a name from the proxy sees what its user sees', async () => {
+    const stream = await open({ 'x-forwarded-user': 'shop', 'x-bailiff-proxy-secret': SECRET });
+    await waitFor(() => stream.view()?.scope);
+    expect(stream.view()?.scope).toEqual({ isAll: false, namespaces: ['shop'], omitted: 0 });
+  });
+
+  it('a client certificate - of the proxy is one, of another name or CA is none', async () => {
+    const [ca, otherCa] = await Promise.all([makeAuthority(), makeAuthority()]);
+    const file = (name: string, text: string) => {
+      const at = path.join(world.directory, name);
+      writeFileSync(at, text, { mode: 0o600 });
+      return at;
+    };
+    // All of them have the common name bailiff-nats.
+    const [server, proxy, stranger] = await Promise.all([
+      makeServer(ca, ['127.0.0.1']),
+      makeServer(ca, ['proxy']),
+      makeServer(otherCa, ['proxy']),
+    ]);
+    const flags = [
+      ...['--tls-cert-file', file('tls.crt', server.certificate), '--tls-key-file', file('tls.key', server.key)],
+      ...['--proxy-ca-file', file('proxy-ca.crt', ca.certificate)],
+    ];
+    const named = await serve([...flags, '--proxy-names', 'bailiff-nats'], 'https');
+    const other = await serve([...flags, '--proxy-names', 'another'], 'https');
+    const as = async (
+      at: string,
+      pair: { certificate: string; key: string } | null,
+      headers: Record<string, string>,
+    ) => {
+      const tls = pair ? { cert: pair.certificate, key: pair.key } : {};
+      return (await ask(at, '/api/history', { ca: ca.certificate, ...tls, headers })).status;
+    };
+    const name = { 'x-forwarded-user': 'shop' };
+    expect(await as(named.origin, proxy, name), 'the proxy').toBe(200);
+    expect(await as(named.origin, null, name), 'no certificate').toBe(401);
+    expect(await as(named.origin, stranger, name), 'another CA').toBe(401);
+    expect(await as(other.origin, proxy, name), 'another name').toBe(401);
+    expect(await as(named.origin, null, bearer('shop')), 'a token needs none').toBe(200);
+    expect(await as(named.origin, proxy, {}), 'the proxy itself is no visitor').toBe(401);
+  });
+});
+
+/** Words of the story that belong to a namespace, or to nodes. */
+const OF = {
+  payments: ['payments', 'vpn-0', VPN.uid, 'tunnel-other', 'audited-spoofing'],
+  shop: ['shop/', 'web-0', WEB.uid, 'ipv4-source', 'cart-1'],
+  nodes: ['node-b.example', 'unknown-interface', 'their VPN, until Friday'],
+} as const;
+
+async function bodies(name: Name, paths: string[]): Promise<string> {
+  const all = [];
+  for (const one of paths) {
+    const { body } = await ask(origin, one, { headers: bearer(name) });
+    // A page repeats the text of a pod that was asked for.
+    all.push(body.replaceAll(new URL(one, origin).searchParams.get('pod') ?? '\n', ''));
+  }
+  const stream = await open(bearer(name));
+  await waitFor(() => stream.view()?.live.complete === true && stream.view()?.status && stream.view()?.waiting, {
+    state: () => stream.view(),
+  });
+  return [...all, stream.text()].join('\n');
+}
+
+describe('what a visitor sees', () => {
+  const everywhere = () => [
+    ...PATHS(),
+    `/api/verdict?id=${story.tunnelling.verdictId}`,
+    `/api/verdict?id=${story.tunnelling.verdictId.slice(0, 4)}`,
+    '/api/pod?pod=payments/vpn-0',
+    `/api/pod?pod=${VPN.uid}`,
+    `/api/pod?pod=${VPN.uid}&namespace=shop`,
+    '/api/pod?pod=vpn-0',
+    '/api/history?key=spoof.namespace.payments.default&since=all',
+    '/api/history?key=spoof.cluster._.default&since=all',
+  ];
+
+  it('a viewer of one namespace finds no word of another one, whatever is asked for', async () => {
+    const seen = await bodies('shop', everywhere());
+    for (const word of [...OF.payments.filter((one) => one !== 'payments'), 'node-b.example', 'unknown-interface'])
+      expect([word, seen.includes(word)]).toEqual([word, false]);
+    for (const word of OF.shop) expect([word, seen.includes(word)]).toEqual([word, true]);
+    // The controls: it is there for those who may see it.
+    const all = await bodies('all', everywhere());
+    for (const word of Object.values(OF).flat()) expect([word, all.includes(word)]).toEqual([word, true]);
+  });
+
+  it('what is outside the scope is as if it did not exist', async () => {
+    const read = async (name: Name, one: string) => {
+      const { status, body } = await ask(origin, one, { headers: bearer(name) });
+      return { status, body };
+    };
+    const hidden = await read('shop', `/api/verdict?id=${story.tunnelling.verdictId}`);
+    const absent = await read('shop', `/api/verdict?id=${'9'.repeat(32)}`);
+    expect(hidden.status).toBe(404);
+    expect(hidden.body.replace(story.tunnelling.verdictId, 'ID')).toBe(absent.body.replace('9'.repeat(32), 'ID'));
+    const pods = await Promise.all(
+      ['payments/vpn-0', 'payments/absent-0'].map((pod) => read('shop', `/api/pod?pod=${pod}`)),
+    );
+    expect(pods[0]).toEqual(pods[1]);
+    expect(pods[0]?.status).toBe(404);
+    expect((await read('payments', '/api/pod?pod=payments/vpn-0')).status, 'the control').toBe(200);
+  });
+
+  it('counts are those of the scope, and two visitors at once have their own', async () => {
+    const [shop, payments, all] = [
+      await open(bearer('shop')),
+      await open(bearer('payments')),
+      await open(bearer('all')),
+    ];
+    const names = ['shop', 'payments', 'all'] as const;
+    const complete = () => [shop, payments, all].every((one) => one.view()?.live.complete && one.view()?.status);
+    await waitFor(complete, { what: 'three views' });
+    const totals = () => [shop, payments, all].map((one) => one.view()?.live.rates.total ?? 0);
+    const before = totals();
+    expect(before.slice(0, 2)).toEqual([322, 40]);
+    expect(before[2]).toBeGreaterThanOrEqual(363);
+    const at = Date.now() * 1000;
+    const fresh = (pod: typeof WEB, count: number) =>
+      violationOf(at, { ...pod, uid: uid(500 + count), name: `fresh-${count}` }, { cumulativePackets: count, count });
+    await world.frame(NODE_A, [fresh(WEB, 7)]);
+    await world.frame(NODE_B, [fresh(VPN, 5)]);
+    const grown = () => totals().map((total, index) => total - (before[index] ?? 0));
+    await waitFor(() => grown().join() === '7,5,12', { state: grown, what: 'each its own' });
+    const views = [shop, payments, all].map((one) => one.view());
+    expect(views.map((view) => view?.live.verdicts.rows.length)).toEqual([2, 1, 3]);
+    expect(views.map((view) => view?.live.verdicts.omitted)).toEqual([0, 0, 0]);
+    expect(views.map((view) => view?.waiting?.rows.length)).toEqual([0, 1, 1]);
+    expect(views.map((view) => view?.scope.isAll)).toEqual([false, false, true]);
+    // Nodes, services and their problems are of no namespace.
+    for (const [index, view] of views.entries()) {
+      const isAll = names[index] === 'all';
+      expect([view?.status?.nodes.rows.length, view?.status?.streams === '']).toEqual([isAll ? 2 : 0, !isAll]);
+    }
+    expect(views[0]?.status?.guardable, 'its own pods, on two nodes').toBe(4);
+    expect(views[1]?.status?.guardable).toBe(0);
+  });
+});
+
+describe('a right that ends', () => {
+  it('ends an open page within ten seconds, and what was asked for then is refused', async () => {
+    const [shop, all] = [await open(bearer('shop')), await open(bearer('all'))];
+    expect(shop.status).toBe(200);
+    const { allow } = users.shop;
+    const takenMs = performance.now();
+    users.shop.allow = [];
+    try {
+      await waitFor(() => !shop.isOpen(), { what: 'the end of the stream', timeoutMs: 20_000 });
+      expect(performance.now() - takenMs).toBeLessThan(12_000);
+      for (const one of PATHS()) expect((await ask(origin, one, { headers: bearer('shop') })).status).toBe(403);
+      expect(all.isOpen(), 'others stay').toBe(true);
+    } finally {
+      users.shop.allow = allow;
+    }
+    // Given back, it comes within the time for which a missing right is remembered; a new token asks at once.
+    expect((await ask(origin, '/api/history', { headers: bearer('payments') })).status).toBe(200);
+  });
+
+  it('a smaller right ends the page of the larger one, and opens its own', async () => {
+    const stream = await open(bearer('all'));
+    await waitFor(() => stream.text().includes('vpn-0'), { what: 'everything' });
+    const { allow } = users.all;
+    users.all.allow = [viewer('shop')];
+    try {
+      await waitFor(() => !stream.isOpen(), { what: 'the end of the stream', timeoutMs: 20_000 });
+      const next = await open(bearer('all'));
+      await waitFor(() => next.view()?.live.complete === true);
+      expect(next.view()?.scope).toEqual({ isAll: false, namespaces: ['shop'], omitted: 0 });
+      expect(next.text()).not.toContain('vpn-0');
+    } finally {
+      users.all.allow = allow;
+    }
+  });
+
+  it('a token that ends, and an API server that is gone, end the page too', async () => {
+    const stream = await open(bearer('payments'));
+    kube.server.faults.expireTokens('payments');
+    try {
+      await waitFor(() => !stream.isOpen(), { what: 'the end of the stream', timeoutMs: 20_000 });
+      expect((await ask(origin, '/api/history', { headers: bearer('payments') })).status).toBe(401);
+    } finally {
+      kube.server.faults.restoreTokens('payments');
+    }
+    const isBack = async () => (await ask(origin, '/api/history', { headers: bearer('payments') })).status === 200;
+    await waitFor(isBack, { what: 'the token to be accepted again' });
+    expect(await service.metric('refused_total{status="401"}')).toBeGreaterThan(0);
+  });
+});
+
+describe('in a browser', () => {
+  it('the page says whose violations it shows, and what a visitor without a right can do', async () => {
+    const browser = await startBrowser();
+    try {
+      const { page, errors } = await newPage(browser, { extraHTTPHeaders: bearer('payments') });
+      await page.goto(origin);
+      await page.getByText('You see the namespaces').waitFor();
+      await page.getByText('payments/vpn-0').first().waitFor();
+      await page.getByText('● live').waitFor();
+      const text = await readText(page.locator('main'));
+      expect(text).not.toMatch(/web-0|shop\/|Coverage by node/);
+      for (const width of [390, 1280]) {
+        await page.setViewportSize({ width, height: 900 });
+        expect([width, await accessibilityFindings(page), errors]).toEqual([width, [], []]);
+      }
+      await page.context().close();
+      const other = await newPage(browser, { extraHTTPHeaders: bearer('nobody') });
+      await other.page.goto(origin);
+      await other.page.getByText('create rolebinding').waitFor();
+      expect(await accessibilityFindings(other.page)).toEqual([]);
+      await other.page.context().close();
+    } finally {
+      await browser.close();
+    }
+  });
+});

@@ -1,0 +1,95 @@
+/** What the tests of the console share: requests with chosen headers, and the comparison with a command. */
+import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { type RequestOptions, request as tlsRequest } from 'node:https';
+import type { NowView } from '@bailiff/console';
+
+interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
+  method?: string;
+  body?: string;
+  headers?: Record<string, string>;
+}
+
+function send(url: string, { body = '', ...options }: Asked, onResponse: (message: IncomingMessage) => void) {
+  const start = url.startsWith('https:') ? tlsRequest : request;
+  const sent: ClientRequest = start(url, { ...options, agent: false }, onResponse);
+  sent.end(body);
+  return sent;
+}
+
+/** A request of a program, which chooses every header. */
+export function ask(
+  origin: string,
+  path: string,
+  asked: Asked = {},
+): Promise<{ status: number; headers: IncomingHttpHeaders; body: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = send(`${origin}${path}`, asked, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+        // A stream of events has no end.
+        if (response.headers['content-type'] === 'text/event-stream' && text.includes('\n\n')) sent.destroy();
+      });
+      response.on('close', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
+    });
+    sent.on('error', reject);
+  });
+}
+
+export interface OpenStream {
+  status: number;
+  /** Everything that was received. */
+  text(): string;
+  view(): NowView | null;
+  isOpen(): boolean;
+  close(): void;
+}
+
+/** The events of the page Now. */
+export function openStream(origin: string, headers: Record<string, string>): Promise<OpenStream> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    let isOpen = true;
+    const sent = send(`${origin}/api/now`, { headers }, (response) => {
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('close', () => {
+        isOpen = false;
+      });
+      const view = () => {
+        const last = text
+          .split('\n\n')
+          .slice(0, -1)
+          .filter((event) => event.startsWith('data: '))
+          .at(-1);
+        return last === undefined ? null : (JSON.parse(last.slice('data: '.length)) as NowView);
+      };
+      const status = response.statusCode ?? 0;
+      resolve({ status, text: () => text, view, isOpen: () => isOpen, close: () => sent.destroy() });
+    });
+    // A stream that is closed while it is read.
+    sent.on('error', reject);
+  });
+}
+
+/** Without ages, which grow while both are read. */
+const flat = (text: string) =>
+  text
+    .replaceAll(/\b\d+[smh]\b/g, '')
+    .replaceAll(/\s+/g, ' ')
+    .toLowerCase();
+/** Titles of columns, and what draws a lane in a terminal. */
+const IS_FRAME = /^[A-Z /()]+$|^[^\p{L}\d]*$|^logarithmic time axis$/u;
+
+/** Cells of a command's output that a page does not have. */
+export function missing(stdout: string, page: string): string[] {
+  const shown = flat(page);
+  const cells = stdout.split('\n').flatMap((line) =>
+    line
+      .replace(/^[✗!] /, '')
+      .trim()
+      .split(/ {2,}/),
+  );
+  return cells.filter((cell) => !IS_FRAME.test(cell) && !shown.includes(flat(cell).trim()));
+}
