@@ -53,6 +53,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'output.ts',
     'document.ts',
     'files.ts',
+    'new-file.ts',
     'confirm.ts',
     'progress.ts',
     'poll.ts',

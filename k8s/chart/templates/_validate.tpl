@@ -30,7 +30,7 @@ problems are reported at once. templates/validate.yaml runs this before anything
 {{- end }}
 
 {{- define "bailiff.apps" -}}
-[collector, ipamSync, correlator, responder, siemRelay, busAuth, busSetup, nats, redis]
+[collector, ipamSync, correlator, responder, siemRelay, console, busAuth, busSetup, nats, redis]
 {{- end }}
 
 {{- define "bailiff.wrongImages" -}}
@@ -82,6 +82,7 @@ problems are reported at once. templates/validate.yaml runs this before anything
   (list "collector.cgroupRoot" .Values.collector.cgroupRoot "^/host/cgroup(/|$)" "is not below /host/cgroup, where the container finds the cgroups of the node")
   (list "cni.confDir" .Values.cni.confDir "^/" "is not an absolute path on the node")
   (list "cni.binDir" .Values.cni.binDir "^/" "is not an absolute path on the node")
+  (list "console.externalUrl" .Values.console.externalUrl "^https?://[^/[:space:]]+/?$" "is not the address of a page: use https:// and a host")
   (list "monitoring.runbookBaseUrl" .Values.monitoring.runbookBaseUrl "^https?://[^[:space:]]+$" "is not an address that begins with https://")
   (list "siem.outputs.syslog.address" (.Values.siem.outputs.syslog.address | default "") "^([^:[:space:]]+|\\[[0-9a-fA-F:.]+\\]):[0-9]{1,5}$" "is not host:port")
 }}
@@ -153,7 +154,7 @@ twice maxmemory of Valkey, which rewrites its file.
 {{- $problems := list }}
 {{- $types := dict "collector" (list "RollingUpdate" "OnDelete") "siemRelay" (list "Recreate") }}
 {{- $why := dict "collector" "it is a DaemonSet" "siemRelay" "a second relay would write every event twice" }}
-{{- range $app := list "collector" "ipamSync" "correlator" "responder" "siemRelay" "busAuth" }}
+{{- range $app := list "collector" "ipamSync" "correlator" "responder" "siemRelay" "console" "busAuth" }}
 {{- $allowed := get $types $app | default (list "RollingUpdate" "Recreate") }}
 {{- $type := (index $.Values $app).updateStrategy.type | default (first $allowed) }}
 {{- if not (has $type $allowed) }}
