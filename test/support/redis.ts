@@ -11,6 +11,8 @@ import { launch, type RunningProcess } from './process.ts';
 
 export interface TestRedis extends AsyncDisposable {
   readonly url: string;
+  /** PID of the running server; 0 if it is not running. */
+  readonly pid: number;
   /** SIGKILL: connections break and every key is gone. */
   kill(): Promise<void>;
   start(): Promise<void>;
@@ -66,6 +68,9 @@ export async function startRedis(tls?: RedisTlsPort): Promise<TestRedis> {
   await start();
   return {
     url: `unix://${socket}`,
+    get pid() {
+      return server?.pid ?? 0;
+    },
     kill,
     start,
     flush: () => withClient(async (client) => void (await client.flushall())),
