@@ -9,7 +9,7 @@
 import { closeSync, existsSync } from 'node:fs';
 import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
 import type { ServiceContext } from '@bailiff/service';
-import { createCaptureServer, respondToCaptures } from './capture/create-capture-server.ts';
+import { createCaptureServer, respondToCaptures } from './capture/server.ts';
 import { createCni } from './cni/create-cni.ts';
 import type { CollectorConfig } from './config.ts';
 import { ApplyLatency } from './desired/apply-latency.ts';

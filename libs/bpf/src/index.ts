@@ -29,6 +29,8 @@ export * from './spoof/api.ts';
 export {
   COUNTER_NUMBERS,
   type CounterCell,
+  type DecodedBatch,
+  decodeBatch,
   decodeCounters,
   decodeSample,
   type SpoofSample,
@@ -50,4 +52,3 @@ export * from './spoof/object.ts';
 export { openPinnedMaps, type PinnedMaps } from './spoof/pinned-maps.ts';
 export { linksDir, lockPins, parsePinName } from './spoof/pins.ts';
 export * from './spoof/place-watch.ts';
-export { type DecodedBatch, decodeBatch } from './spoof/ring-batch.ts';

@@ -1,11 +1,17 @@
-export { attributePod, type RefusalLookup, type ReportPlace, UNDECIDED_MICROS } from './attribution/attribution.ts';
+export {
+  attributePod,
+  frameRefusal,
+  podProblem,
+  type RefusalLookup,
+  type ReportPlace,
+  UNDECIDED_MICROS,
+} from './attribution/attribution.ts';
 
 export { PodInventory, type PodSnapshot } from './attribution/pod-inventory.ts';
 export { PriorRefusals } from './attribution/prior-refusals.ts';
 export { CounterHulls } from './counting/counter-hulls.ts';
 
 export { CorrelationEngine, type CorrelationEngineOptions, type FramePosition, type Refusal } from './engine/engine.ts';
-export { frameRefusal, podProblem } from './engine/frame-check.ts';
 export {
   FrameShares,
   MESSAGE_BYTES,

@@ -47,7 +47,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/operations/kernel/subject-latency.ts': 'sets of one change',
   'apps/collector/src/operations/kernel/enforcer.ts': 'subjects in the kernel maps',
   'apps/collector/src/operations/kernel/sets.ts': 'sets in the kernel maps',
-  'apps/collector/src/operations/subjects/policy-report.ts': 'policies, and refused subjects of the pod list',
+  'apps/collector/src/operations/subjects/policy-status.ts': 'policies, and refused subjects of the pod list',
   'apps/collector/src/operations/engine.ts': 'hooks, and documents of the cache',
   'apps/collector/src/status/recent-counts.ts': 'losses by name and guarded interfaces, a dozen readings',
   'apps/ipam-sync/src/mirror/informers.ts': 'kinds of resources',

@@ -4,8 +4,15 @@
  * credential of the responder cannot keep a collector busy. A namespace gets a further one only
  * while more are left than it has had, so that verdicts about many of its pods leave some to others.
  */
+import { readlinkSync } from 'node:fs';
+import { type Bus, captureSubject, type RequestResponder, respondToRequests } from '@bailiff/bus';
 import { type CaptureAnswer, type CaptureRefusal, captureRequest } from '@bailiff/schemas';
-import { FairCounts } from '@bailiff/service';
+import { FairCounts, type ServiceContext } from '@bailiff/service';
+import type { CollectorConfig } from '../config.ts';
+import type { DesiredState } from '../desired/desired-state.ts';
+import type { Metrics } from '../metrics.ts';
+import { bootWallMicros } from '../process/boot.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
 import { type CaptureContext, capturePod } from './capture.ts';
 
 const POD_INTERVAL_MS = 10_000;
@@ -76,4 +83,40 @@ function json(bytes: Uint8Array): unknown {
     // The schema rejects null.
     return null;
   }
+}
+
+export interface CaptureParts {
+  ctx: ServiceContext<CollectorConfig>;
+  desired: DesiredState;
+  metrics: Metrics;
+  problems: ProblemLog;
+}
+
+export function createCaptureServer({ ctx, desired, metrics, problems }: CaptureParts): CaptureServer {
+  return new CaptureServer({
+    cgroupRoot: ctx.config.cgroupRoot,
+    podOf: (uid) => desired.pods.get(uid),
+    hostNetns: readlinkSync('/proc/self/ns/net'),
+    nowMicros: () => ctx.clock.nowMs() * 1000,
+    bootMicros: bootWallMicros,
+    monotonicMs: () => performance.now(),
+    onResponse: (outcome) => metrics.captures.inc({ outcome }),
+    onError: (error) => problems.report('capture', '', error.message, error),
+  });
+}
+
+/** Responds to the captures of this node until the returned object is closed. */
+export function respondToCaptures(
+  pushes: Bus,
+  server: Pick<CaptureServer, 'respond' | 'busy'>,
+  { ctx, problems }: Pick<CaptureParts, 'ctx' | 'problems'>,
+): RequestResponder {
+  return respondToRequests(pushes, {
+    subject: captureSubject(ctx.config.nodeName),
+    respond: (request) => server.respond(request),
+    busy: () => server.busy(),
+    maxWaitMs: CAPTURE_TURN_MS,
+    monotonicMs: () => ctx.clock.monotonicMs(),
+    onError: (error) => problems.report('capture', '', error.message, error),
+  });
 }

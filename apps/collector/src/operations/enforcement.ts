@@ -28,8 +28,7 @@ import { ContainerNames } from './subjects/container-names.ts';
 import { containerKey, desiredSubjects, type Refusal, type Subject } from './subjects/desired.ts';
 import { isGone, runningContainers } from './subjects/lifetime.ts';
 import { Policies } from './subjects/policies.ts';
-import { PolicyReport } from './subjects/policy-report.ts';
-import type { RefusedSubjects } from './subjects/policy-status.ts';
+import { PolicyReport, type RefusedSubjects } from './subjects/policy-status.ts';
 
 /**
  * Changes within this time are applied together: a thousand keys arrive one by one, and each must

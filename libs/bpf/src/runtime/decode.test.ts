@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SampleError } from '../core/sample-error.ts';
-import { decodeBatch } from '../spoof/ring-batch.ts';
+import { decodeBatch } from '../spoof/decode.ts';
 import { decodeRuntimeSample } from './decode.ts';
 import { decodeSubject, encodeSubject, normalPodUid } from './encode.ts';
 import { RuntimeSampleLayout as at, OpValues, RtSampleFlagValues, RuleActionValues } from './layout.gen.ts';

@@ -1,7 +1,7 @@
 /**
  * Decodes a ring record of kind `lsm` into a RuntimeSample.
  *
- * Data path: ring → ring-batch.ts, which distinguishes records by size → here → collector.
+ * Data path: ring → spoof/decode.ts, which distinguishes records by size → here → collector.
  * Invariants: pure. Lengths are checked before use. Operations and actions stay numbers;
  * libs/runtime names them. No returned object keeps the batch alive. Invalid UTF-8 becomes
  * replacement characters.

@@ -10,7 +10,7 @@
  */
 
 import type { Probe } from '../core/feature-probe.ts';
-import type { CounterCell } from './decode.ts';
+import type { CounterCell, DecodedBatch } from './decode.ts';
 import type {
   AddressGrant,
   IfaceKey,
@@ -22,7 +22,6 @@ import type {
   TunnelService,
 } from './encode.ts';
 import type { Loss, TunnelKind } from './names.ts';
-import type { DecodedBatch } from './ring-batch.ts';
 
 /** `pod-end`: at the other end of a veth, in the network namespace of the pod. */
 export type Direction = 'in' | 'out' | 'pod-end';

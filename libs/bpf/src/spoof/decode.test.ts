@@ -2,10 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseAddress, parseMac } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
-import { COUNTER_NUMBERS, decodeCounters, decodeSample, readCounters } from './decode.ts';
+import { COUNTER_NUMBERS, decodeBatch, decodeCounters, decodeSample, readCounters } from './decode.ts';
 import { CountersLayout, SpoofSampleLayout as L, SampleFlagValues } from './layout.gen.ts';
 import { IFACE_STATES, PACKET_ACTIONS, VECTORS } from './names.ts';
-import { decodeBatch } from './ring-batch.ts';
 
 interface Fields {
   vector?: number;

@@ -1,13 +1,17 @@
 /**
- * Decodes kernel records: a ring record → SpoofSample, a counters value → its cells.
+ * Decodes kernel records: a batch of the ring → samples of packets and of operations, a counters
+ * value → its cells. The LSM programs write to the ring of the packet programs, so this room imports
+ * the runtime decoder; the size of a record identifies its kind.
  *
- * Data path: ring.cc (one Buffer per batch) → ring-batch.ts → here → collector. Invariants: pure.
- * No byte outside a record is read. An invalid record is a SampleError with its offset. No returned
- * object keeps the batch alive.
+ * Data path: ring.cc (one Buffer per batch) → here → collector. Invariants: pure. No byte outside a
+ * record is read. An invalid record is a SampleError with its offset. No returned object keeps the
+ * batch alive.
  */
 import assert from 'node:assert/strict';
 import { formatAddress, formatMac } from '../core/addresses.ts';
 import { SampleError } from '../core/sample-error.ts';
+import { decodeRuntimeSample, type RuntimeSample } from '../runtime/decode.ts';
+import { RuntimeSampleLayout } from '../runtime/layout.gen.ts';
 import { CounterCellLayout, CountersLayout, SampleFlagValues, SpoofSampleLayout } from './layout.gen.ts';
 import { IFACE_STATES, type IfaceState, PACKET_ACTIONS, type PacketAction, VECTORS, type Vector } from './names.ts';
 
@@ -104,6 +108,47 @@ export function decodeSample(record: Buffer, offset = 0): SpoofSample {
     destinationAddress: text(record, layout.destinationAddress, hasAddresses),
     head: copyOf(record, layout.head.offset, headLength),
   };
+}
+
+export interface DecodedBatch {
+  readonly samples: SpoofSample[];
+  /** Records of kind `lsm`. */
+  readonly runtime: RuntimeSample[];
+  /** Records that were refused. A broken framing ends the batch with one of these. */
+  readonly errors: SampleError[];
+}
+
+/**
+ * Decodes all records of one batch, in the order of the ring. Invalid bytes never throw. Framing
+ * (ring.h): u32 length (host order), that many bytes, zero padding to a multiple of 8.
+ */
+export function decodeBatch(batch: Buffer): DecodedBatch {
+  const samples: SpoofSample[] = [];
+  const runtime: RuntimeSample[] = [];
+  const errors: SampleError[] = [];
+  let offset = 0;
+  while (offset < batch.length) {
+    if (batch.length - offset < 4) {
+      errors.push(new SampleError('no room for a length', offset));
+      break;
+    }
+    const length = batch.readUInt32LE(offset);
+    const start = offset + 4;
+    if (length > batch.length - start) {
+      errors.push(new SampleError(`length ${length} beyond the batch`, offset));
+      break;
+    }
+    try {
+      const record = batch.subarray(start, start + length);
+      if (length === RuntimeSampleLayout.size) runtime.push(decodeRuntimeSample(record, offset));
+      else samples.push(decodeSample(record, offset));
+    } catch (error) {
+      if (!(error instanceof SampleError)) throw error;
+      errors.push(error);
+    }
+    offset = (start + length + 7) & ~7;
+  }
+  return { samples, runtime, errors };
 }
 
 /** One cell of an interface's counters, cumulative since the entry was created. */

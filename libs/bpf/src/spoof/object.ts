@@ -33,6 +33,7 @@ import {
   type SpoofMaps,
   type SpoofObject,
 } from './api.ts';
+import { decodeBatch } from './decode.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
 import { encodeMeta, type IfaceKey } from './encode.ts';
 import { initialMeta } from './initial-meta.ts';
@@ -56,7 +57,6 @@ import {
   readAttachments,
   requireBpffs,
 } from './pins.ts';
-import { decodeBatch } from './ring-batch.ts';
 
 /** Default size of the maps in maps.h. */
 export const DEFAULT_MAX_INTERFACES = 512;

@@ -1,5 +1,6 @@
 /**
- * Pod attribution: decides whether a node may report on a pod, and from which time. Pure.
+ * Pod attribution: decides whether a node may report on a pod, and from which time, and rejects
+ * frames that no collector writes before any violation is counted. Pure.
  *
  * A node may report only on pods of its own list, now or within FORMER_POD_MICROS. Anything else
  * becomes a dead letter. `foreign-pod` is proven false by a list and counts against the node;
@@ -7,7 +8,7 @@
  * again, whatever the lists are now. One that is older than the lists and has none was accepted, for
  * pod and node only. Where letters may be missing, it is refused.
  */
-import type { ProjectedPod } from '@bailiff/schemas';
+import type { ProjectedFrame, ProjectedPod, VerdictPod, ViolationFrame } from '@bailiff/schemas';
 import { FORMER_POD_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
 import type { InventoryEntry, PodInventory } from './pod-inventory.ts';
 
@@ -142,4 +143,58 @@ function attributeUnlisted(
   const why =
     completeSince === null ? `there is no list of ${node}` : `the list of ${node} is known for too short a time`;
   return refused('unproven-pod', deadline, `no list names pod ${pod.uid}, and ${why}`);
+}
+
+/** Whether a node may still report on a pod that was on its list. */
+export const mayReport = (entry: InventoryEntry, nowMicros: number): boolean =>
+  entry.listed || nowMicros <= entry.until + FORMER_POD_MICROS;
+
+/** The reported pod with the names of the list. The owner stays only if the list has it as well. */
+export function attributedPod(reported: ProjectedPod, entry: InventoryEntry | null, nowMicros: number): ProjectedPod {
+  if (entry === null) return { ...reported, ownerKind: '', ownerName: '', ownerUid: '' };
+  const { uid, namespace, name } = entry;
+  const settled = entry.owners.get(reported.ownerUid);
+  if (settled !== undefined && settled <= nowMicros) return { ...reported, uid, namespace, name };
+  return { ...reported, uid, namespace, name, ownerKind: '', ownerName: '', ownerUid: '' };
+}
+
+export function toVerdictPod({ uid, namespace, name, ownerKind, ownerName, ownerUid }: ProjectedPod): VerdictPod {
+  return { uid, namespace, name, ownerKind, ownerName, ownerUid };
+}
+
+export interface Rejection {
+  reason: RefusalReason;
+  /** One sentence for a person. */
+  detail: string;
+}
+type CheckedFrame = ProjectedFrame | ViolationFrame;
+
+const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
+
+/** Why a frame is refused as a whole; null if it is not. @param node of its subject */
+export function frameRefusal(node: string, frame: CheckedFrame): Rejection | null {
+  if (frame.nodeName !== node)
+    return { reason: 'foreign-node', detail: `the frame names node ${JSON.stringify(frame.nodeName)}` };
+  const problem = frameProblem(frame);
+  return problem === null ? null : { reason: 'invalid-violation', detail: problem };
+}
+
+/** Describes the first invalid field of a frame; null if it is valid. */
+function frameProblem(frame: CheckedFrame): string | null {
+  if (frame.frameSequence < 0) return 'frameSequence is negative';
+  const { violations } = frame;
+  for (let i = 0; i < violations.length; i++) {
+    const v = violations[i]!;
+    // Negative values would make the exact sums wrong.
+    if (v.cumulativePackets < 0 || v.count < 0 || v.suppressed < 0) return `violations.${i} has a negative count`;
+    if (v.counterEpoch === '') return `violations.${i}.counterEpoch`;
+  }
+  return null;
+}
+
+/** The first invalid name of a pod, or null. Names become tokens of subjects. */
+export function podProblem(pod: { uid: string; namespace: string; name: string }): string | null {
+  if (pod.uid === '') return 'uid';
+  if (!NAME.test(pod.namespace)) return 'namespace';
+  return NAME.test(pod.name) ? null : 'name';
 }

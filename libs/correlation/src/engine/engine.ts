@@ -8,21 +8,25 @@
  * must not publish. A group has one verdict per cooldown epoch. Stream time never falls.
  */
 import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
-import { attributedPod, mayReport, toVerdictPod } from '../attribution/attributed-pod.ts';
 import {
   type Attribution,
+  attributedPod,
   attributePod,
+  frameRefusal,
   letterOf,
+  mayReport,
   NO_PRIOR_REFUSALS,
+  podProblem,
   type RefusalLookup,
   type RefusalReason,
+  type Rejection,
+  toVerdictPod,
 } from '../attribution/attribution.ts';
 import { type PendingViolation, PendingViolations } from '../attribution/pending-violations.ts';
 import type { InventoryEntry, PodInventory } from '../attribution/pod-inventory.ts';
 import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
-import { frameRefusal, podProblem, type Rejection } from './frame-check.ts';
 import { FrameShares, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';

@@ -1,9 +1,9 @@
-/** Builds the verdict of a window that reached its threshold. Pure. */
+/** Builds the verdict of a window that reached its threshold, and its id. Pure. */
+import { createHash } from 'node:crypto';
 import { cutEnd, type Evidence, MAX_TEXT, type Verdict, type VerdictPod } from '@bailiff/schemas';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 import type { GroupWindow } from '../windows/group-window.ts';
 import type { StringInterner } from '../windows/string-interner.ts';
-import { cooldownEpoch, verdictIdOf } from './verdict-id.ts';
 
 export interface ThresholdCrossing {
   rule: CompiledRule;
@@ -57,6 +57,26 @@ export function makeVerdict({
     tags: [...rule.tags],
     audited,
   };
+}
+
+/**
+ * Number of the cooldown epoch that contains the time. Epochs have fixed bounds, so no state of
+ * earlier verdicts is needed.
+ */
+function cooldownEpoch(triggeredAtMicros: number, cooldownMicros: number): number {
+  return Math.floor(triggeredAtMicros / cooldownMicros);
+}
+
+/**
+ * Two replicas, a restart after a crash and a later replay compute the same id, so the bus rejects
+ * the second copy. 32 lower-case hexadecimal digits: a valid subject token.
+ */
+function verdictIdOf(rule: string, groupBy: string, groupKey: string, epoch: number): string {
+  // JSON is unambiguous: different parts never serialize to the same text.
+  return createHash('sha256')
+    .update(JSON.stringify(['verdict', rule, groupBy, groupKey, epoch]))
+    .digest('hex')
+    .slice(0, 32);
 }
 
 /**

@@ -17,9 +17,8 @@ import type { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore, StoredInterface } from './binding-store.ts';
 import { factsOf, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import { excludeUnguarded } from './interface-counts.ts';
+import { attempt, excludeUnguarded, type ProblemSink, release } from './lifecycle.ts';
 import type { Registry } from './registry.ts';
-import { attempt, type ProblemSink, release } from './release.ts';
 
 export interface AdopterOptions extends ProblemSink {
   object: SpoofObject;

@@ -13,7 +13,7 @@
 import type { LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from '../../identity/cni-record.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import type { ProblemSink } from './release.ts';
+import type { ProblemSink } from './lifecycle.ts';
 
 /** Links that are read of one namespace: a pod can have a hundred thousand. */
 export const MAX_LINKS = 256;

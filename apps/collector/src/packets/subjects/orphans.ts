@@ -11,8 +11,8 @@ import { listPodCgroups, MAX_POD_CGROUPS } from '../../identity/pod-cgroups.ts';
 import { isReplaced, lifeOf, type PodSigns, type Sources, signsOf } from '../../identity/pod-life.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
+import type { ProblemSink } from './lifecycle.ts';
 import type { Registry } from './registry.ts';
-import type { ProblemSink } from './release.ts';
 
 export interface OrphansOptions extends ProblemSink, Pick<Sources, 'hasRecord' | 'list'> {
   registry: Pick<Registry, 'allLive'>;

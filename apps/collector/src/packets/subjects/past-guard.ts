@@ -8,7 +8,7 @@
  */
 import type { LinkRecord } from '@bailiff/bpf';
 import type { GuardedInterface } from './guarded-interface.ts';
-import type { ProblemSink } from './release.ts';
+import type { ProblemSink } from './lifecycle.ts';
 
 /** Pairs that one look reads. All pairs of a full node have their turn within a minute. */
 export const MAX_PAIRS_PER_LOOK = 64;

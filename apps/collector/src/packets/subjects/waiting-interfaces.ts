@@ -6,8 +6,8 @@
  */
 import type { IfaceKey, LinkRecord, SpoofObject } from '@bailiff/bpf';
 import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
+import { attempt, type ProblemSink } from './lifecycle.ts';
 import type { Registry, Waiting } from './registry.ts';
-import { attempt, type ProblemSink } from './release.ts';
 
 export interface WaitingOptions extends ProblemSink {
   object: SpoofObject;

@@ -1,0 +1,92 @@
+/**
+ * The end of an interface: removes it from the kernel, decides what of its counts is left to
+ * publish, and forgets the generation once the bus has them. A failed step does not prevent the
+ * others.
+ */
+import { COUNTER_NUMBERS, type Direction, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
+import { isBeforeGuard } from '../counting/cells.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
+import type { BindingStore } from './binding-store.ts';
+import { type GuardedInterface, keyOf } from './guarded-interface.ts';
+import type { Registry } from './registry.ts';
+
+export interface ProblemSink {
+  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+}
+
+/** Reports an exception as a problem of the interface. */
+export function attempt(to: ProblemSink, interfaceName: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    to.onProblem({ interfaceName, reason: (error as Error).message, error });
+  }
+}
+
+/**
+ * Removes identity and links; counters stay until they are acknowledged.
+ * @param directions of the links; default: all
+ */
+export function release(
+  parts: ProblemSink & { object: SpoofObject },
+  key: IfaceKey,
+  ownsRecord: boolean,
+  directions?: readonly Direction[],
+): void {
+  const { object } = parts;
+  const { maps } = object;
+  const name = `ifindex ${key.ifindex}`;
+  attempt(parts, name, () => object.detach(key, directions));
+  attempt(parts, name, () => maps.addresses.replace(key, []));
+  attempt(parts, name, () => maps.probePorts.replace(key, []));
+  if (ownsRecord) attempt(parts, name, () => maps.ifaces.delete(key.ifindex));
+}
+
+type Reader = Pick<CounterStore, 'readInto'>;
+
+/** null: nothing is stored of it. */
+function readingOf(counters: Reader, iface: GuardedInterface): Float64Array | null {
+  const reading = new Float64Array(COUNTER_NUMBERS);
+  return counters.readInto(keyOf(iface), reading) ? reading : null;
+}
+
+/**
+ * Whether a generation that is gone has no final count, unguarded packets, found violation or frame
+ * in flight.
+ */
+export function hasNothingToPublish(counters: Reader, iface: GuardedInterface): boolean {
+  const reading = readingOf(counters, iface);
+  const counted = reading !== null && iface.ledger.counted(reading).length > 0;
+  const hasUnguarded = iface.binding !== null && !iface.unguardedReported && iface.packetsBeforeGuard > 0;
+  return !counted && !hasUnguarded && iface.found.length === 0 && iface.framesInFlight === 0;
+}
+
+/** Packets that the bus will never have, of a generation that is removed to make room. */
+export function forgottenCounts(counters: Reader, iface: GuardedInterface): { packets: number; reason: string } {
+  const reading = readingOf(counters, iface);
+  const packets = reading ? iface.ledger.unacked(reading) : 0;
+  const why = 'were never published: too many interfaces disappeared while the bus was unavailable';
+  return { packets, reason: `${packets} packets of generation ${iface.generation} ${why}` };
+}
+
+/**
+ * Excludes the packets that passed before the binding: they are unguarded packets, not violations
+ * of the pod.
+ */
+export function excludeUnguarded(counters: Reader, iface: GuardedInterface): void {
+  const reading = readingOf(counters, iface);
+  if (reading) iface.ledger.exclude(reading, isBeforeGuard);
+}
+
+export interface ForgetParts extends ProblemSink {
+  registry: Pick<Registry, 'forget'>;
+  store: Pick<BindingStore, 'remove'>;
+  counters: Pick<CounterStore, 'remove'>;
+}
+
+/** Call it when every count of the generation is acknowledged, or given up. */
+export function forgetGeneration(parts: ForgetParts, iface: GuardedInterface): void {
+  attempt(parts, iface.link.name, () => parts.counters.remove(keyOf(iface)));
+  parts.store.remove(iface.ifindex, iface.generation);
+  parts.registry.forget(iface);
+}
