@@ -7,7 +7,7 @@
  * unanswered POST may have been executed.
  */
 import type { Duplex } from 'node:stream';
-import { type BackoffOptions, backoffMs, pause } from '@bailiff/service/retry';
+import { type BackoffOptions, backoffMs, pause, retry } from '@bailiff/service/retry';
 import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import { type EventHead, headOf, LARGE_EVENT_BYTES } from './event-head.ts';
@@ -115,16 +115,15 @@ export class KubeClient implements KubeApi {
     const verb = options.verb ?? 'GET';
     const attempts = options.attempts ?? DEFAULT_ATTEMPTS;
     const idempotent = options.idempotent ?? verb !== 'POST';
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return (await this.#once(verb, options)) as T;
-      } catch (error) {
-        const last = attempt >= attempts || !(error instanceof KubeError) || !mayRetry(error, idempotent, options);
-        if (last || options.signal?.aborted) throw error;
+    return retry(() => this.#once(verb, options) as Promise<T>, {
+      waitMs: async (error, failures) => {
+        const last = failures >= attempts || !(error instanceof KubeError) || !mayRetry(error, idempotent, options);
+        if (last || options.signal?.aborted) return null;
         this.#counts.retries += 1;
-        await pause(backoffMs(attempt, this.#backoff, this.#random(), error.retryAfterMs), options.signal);
-      }
-    }
+        await pause(backoffMs(failures, this.#backoff, this.#random(), error.retryAfterMs), options.signal);
+        return 0; // an attempt after the abort has the error of an aborted request
+      },
+    });
   }
 
   async watch(options: WatchOptions): Promise<void> {

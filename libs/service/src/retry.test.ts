@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, onAbort, pause } from './retry.ts';
+import { backoffMs, onAbort, pause, retry } from './retry.ts';
 
 describe('backoff', () => {
   const options = { baseMs: 100, maxMs: 500 };
@@ -53,5 +53,54 @@ describe('onAbort', () => {
     end.abort();
     end.abort();
     expect(runs).toEqual(['kept']);
+  });
+});
+
+describe('retry', () => {
+  /** Fails so many times, then succeeds. */
+  const failing = (times: number) => {
+    const run = { attempts: 0 };
+    const work = async () => {
+      run.attempts += 1;
+      if (run.attempts <= times) throw new Error(`attempt ${run.attempts}`);
+      return 'done';
+    };
+    return { run, work };
+  };
+
+  it('repeats until the work succeeds, with the number of failures in a row', async () => {
+    const { work } = failing(2);
+    const failures: number[] = [];
+    const waitMs = (_: unknown, count: number) => {
+      failures.push(count);
+      return 0;
+    };
+    expect(await retry(work, { waitMs })).toBe('done');
+    expect(failures).toEqual([1, 2]);
+  });
+
+  it('no wait - the error is thrown at once; another error replaces it', async () => {
+    const { run, work } = failing(9);
+    await expect(retry(work, { waitMs: () => null })).rejects.toThrow('attempt 1');
+    const waitMs = (): number => {
+      throw new TypeError('other');
+    };
+    await expect(retry(work, { waitMs })).rejects.toThrow('other');
+    expect(run.attempts).toBe(2);
+  });
+
+  it('an abort ends the wait, and no attempt follows', async () => {
+    const { run, work } = failing(9);
+    const end = new AbortController();
+    const retrying = retry(work, {
+      signal: end.signal,
+      waitMs: () => {
+        setImmediate(() => end.abort(new Error('ended')));
+        return 60_000;
+      },
+    });
+    await expect(retrying).rejects.toThrow('ended');
+    await expect(retry(work, { signal: end.signal, waitMs: () => 0 })).rejects.toThrow('ended');
+    expect(run.attempts).toBe(1);
   });
 });

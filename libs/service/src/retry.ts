@@ -63,6 +63,30 @@ export function pause(
   });
 }
 
+export interface RetryOptions {
+  /**
+   * The wait before the next attempt, after `failures` failures in a row, from 1; null: the error is
+   * thrown. May throw another error, or wait itself and return 0.
+   */
+  waitMs(error: unknown, failures: number): number | null | Promise<number | null>;
+  /** Ends the waits and the attempts: its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Repeats `work`, which must be safe to repeat, until it succeeds or `waitMs` gives up. */
+export async function retry<T>(work: () => Promise<T>, { signal, waitMs }: RetryOptions): Promise<T> {
+  for (let failures = 1; ; failures += 1) {
+    signal?.throwIfAborted();
+    try {
+      return await work();
+    } catch (error) {
+      const ms = await waitMs(error, failures);
+      if (ms === null) throw error;
+      if (ms > 0) await pause(ms, signal);
+    }
+  }
+}
+
 /** Calls `fn` once after `delayMs`. */
 export function setNodeTimer(fn: () => void, delayMs: number): Cancel {
   const timer = setTimeout(fn, Math.min(delayMs, LONGEST_TIMER_MS));

@@ -21,7 +21,7 @@ import {
   parseOwner,
   type ResourceOwner,
 } from '@bailiff/policy';
-import { pause } from '@bailiff/service/retry';
+import { retry } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { toBusError } from '../connection/errors.ts';
@@ -189,25 +189,18 @@ async function compareAndSet(
   const bucket = openBucket(bus, CONFIG_BUCKET);
   const options = { previousRevision: base, headers, msgId: randomUUID() };
   const endMs = performance.now() + RETRY_MS;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return json === null ? await bucket.delete(key, options) : await bucket.put(key, json, options);
-    } catch (cause) {
+  const write = () => (json === null ? bucket.delete(key, options) : bucket.put(key, json, options));
+  return retry(write, {
+    waitMs: (cause, failures) => {
       const error = toBusError(cause, key);
       if (error.code === 'BUS_CONFLICT') {
-        throw new ConfigError(
-          'CONFIG_REVISION',
-          `${key}: another client wrote first: read it again and repeat the change`,
-          [],
-          {
-            cause,
-          },
-        );
+        const message = `${key}: another client wrote first: read it again and repeat the change`;
+        throw new ConfigError('CONFIG_REVISION', message, [], { cause });
       }
       if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || performance.now() >= endMs) throw error;
-      await pause(busBackoffMs(attempt));
-    }
-  }
+      return busBackoffMs(failures - 1);
+    },
+  });
 }
 
 /** Covers a server restart and two response timeouts, and is well within the duplicate window. */

@@ -4,6 +4,7 @@
  * Used for dead letters and for reads that must not be skipped. Any other error (permission, message
  * too large) is thrown at once. Limits: one attempt in RETRY_MS; the signal ends it.
  */
+import { retry } from '@bailiff/service/retry';
 import type { Bus } from './connect.ts';
 import { BusError, type BusErrorCode, isTransient } from './errors.ts';
 
@@ -23,23 +24,22 @@ export interface RetryOptions {
  * Runs `work` until it succeeds. `work` must be safe to repeat. @throws errors that time does not
  * heal; the signal's reason when it aborts first
  */
-export async function retryTransient<T>(
+export function retryTransient<T>(
   bus: Pick<Bus, 'whenConnected'>,
   work: () => Promise<T>,
   { clock, onWait, signal }: RetryOptions,
 ): Promise<T> {
-  for (;;) {
-    signal.throwIfAborted();
-    try {
-      return await work();
-    } catch (error) {
+  return retry(work, {
+    signal,
+    waitMs: async (error) => {
       signal.throwIfAborted();
-      if (!(error instanceof BusError) || !isTransient(error)) throw error;
+      if (!(error instanceof BusError) || !isTransient(error)) return null;
       if (error.code !== UNREACHABLE) {
         onWait(error);
         await clock.sleep(RETRY_MS, signal);
       }
       await bus.whenConnected(signal);
-    }
-  }
+      return 0;
+    },
+  });
 }

@@ -7,7 +7,7 @@
  * Used for configuration and pod lists. It does not depend on the server's queue of API requests
  * (stream-end.ts). Bound: one request at a time.
  */
-import { onAbort, pause } from '@bailiff/service/retry';
+import { onAbort, pause, retry } from '@bailiff/service/retry';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { type StreamEnd, streamEnd } from './stream-end.ts';
@@ -94,20 +94,19 @@ export class StreamWatermark {
    * @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason
    */
   async whenCompleteTo(timeMicros: number): Promise<void> {
+    const signal = this.#signal;
+    const waitMs = (cause: unknown) => {
+      signal.throwIfAborted();
+      const error = toBusError(cause, this.#stream);
+      if (error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
+      return RETRY_MS;
+    };
     while (timeMicros > this.#completeTo) {
-      this.#signal.throwIfAborted();
-      try {
-        await this.#refresh();
-        // Not sufficient yet: repeat with the next reply, or wait until the time is old enough.
-        const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#bus.serverClock.nowMicros();
-        if (timeMicros > this.#completeTo && missing > 0)
-          await pause(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), this.#signal);
-      } catch (cause) {
-        this.#signal.throwIfAborted();
-        const error = toBusError(cause, this.#stream);
-        if (error.code === 'BUS_PERMISSION' || error.code === 'BUS_CLOSED') throw error;
-        await pause(RETRY_MS, this.#signal);
-      }
+      await retry(() => this.#refresh(), { signal, waitMs });
+      // Not sufficient yet: repeat with the next reply, or wait until the time is old enough.
+      const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#bus.serverClock.nowMicros();
+      if (timeMicros > this.#completeTo && missing > 0)
+        await pause(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), signal);
     }
   }
 
