@@ -60,9 +60,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   };
 
   const desired = new DesiredState(config.nodeName, config.initialMode);
-  const documents = new DocumentCache(config.stateDir, {
-    onProblem: ({ file, reason }) => problems.report('state', file, reason),
-  });
+  const documents = new DocumentCache(config.stateDir, { onProblem: problems.of('state') });
   const latency = new ApplyLatency(metrics, ctx.clock);
   const detach = new DetachWatch(config);
   const bus = new BusLink({
@@ -86,10 +84,9 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
    */
   const publishers: readonly Engine[] = [operations, packets];
   const receiver = new ConfigReceiver({
-    ...{ desired, documents, latency, runtime: operations, engines, onRefused },
+    ...{ desired, documents, latency, problems, runtime: operations, engines, onRefused },
     bindings: () => packets.registry.bindings(),
     nowMicros: clock.nowMicros,
-    onProblem: (part, key, reason, error) => problems.report(part, key, reason, error),
   });
   const cni = createCni({ ...shared, packets });
   const status = new StatusReporter({ ...shared, packets, operations, receiver, cni, bus });

@@ -13,17 +13,17 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type FileProblem, FileStore, replaceFile } from './file-store.ts';
+import { FileStore, replaceFile } from './file-store.ts';
 
 let root: string;
-let problems: FileProblem[];
+let problems: { file: string; reason: string }[];
 let store: FileStore;
 const dir = () => path.join(root, 'state');
 
 beforeEach(() => {
   root = mkdtempSync(path.join(tmpdir(), 'file-store-'));
   problems = [];
-  store = new FileStore(dir(), (problem) => problems.push(problem));
+  store = new FileStore(dir(), (file, reason) => problems.push({ file, reason }));
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
 

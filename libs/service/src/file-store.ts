@@ -60,16 +60,11 @@ function createFile(file: string, mode: number): number {
 
 const makeDirectory = (dir: string): void => void mkdirSync(dir, { recursive: true, mode: 0o700 });
 
-export interface FileProblem {
-  file: string;
-  reason: string;
-}
-
 export class FileStore {
   readonly #dir: string;
-  readonly #onProblem: (problem: FileProblem) => void;
+  readonly #onProblem: (file: string, reason: string) => void;
 
-  constructor(dir: string, onProblem: (problem: FileProblem) => void) {
+  constructor(dir: string, onProblem: (file: string, reason: string) => void) {
     this.#dir = dir;
     this.#onProblem = onProblem;
   }
@@ -116,7 +111,7 @@ export class FileStore {
 
   /** Reports a file that the owner of the store does not accept. */
   problem(name: string, reason: string): void {
-    this.#onProblem({ file: path.join(this.#dir, name), reason });
+    this.#onProblem(path.join(this.#dir, name), reason);
   }
 
   #attempt<T>(file: string, action: () => T, ignored?: string): T | undefined {
@@ -124,7 +119,7 @@ export class FileStore {
       return action();
     } catch (error) {
       if (ignored === undefined || (error as NodeJS.ErrnoException).code !== ignored)
-        this.#onProblem({ file, reason: (error as Error).message });
+        this.#onProblem(file, (error as Error).message);
       return undefined;
     }
   }

@@ -3,7 +3,7 @@ export { type Clock, systemClock } from './clock.ts';
 export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
 export { FairCounts } from './fair-counts.ts';
-export { type FileProblem, FileStore, replaceFile } from './file-store.ts';
+export { FileStore, replaceFile } from './file-store.ts';
 export { flagName } from './flags.ts';
 
 export {

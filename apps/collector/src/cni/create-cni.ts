@@ -78,7 +78,7 @@ class ServedPlugin implements CniRoom {
       path: config.cniSocket,
       ownUid: process.getuid?.() ?? 0,
       handle: (json) => this.#handle(json),
-      onProblem: (reason, error) => this.#report('socket', reason, error),
+      onProblem: (subject, reason, error) => this.#report(subject, reason, error),
     });
     this.#installer = new Installer({
       plugin: process.env['BAILIFF_CNI_PLUGIN'] ?? '',
@@ -93,7 +93,7 @@ class ServedPlugin implements CniRoom {
       },
       nowMs: () => performance.now(),
       onInstalled: (what) => log.info({ installed: what }, 'CNI plugin installed'),
-      onProblem: (reason, error) => this.#report('installation', reason, error),
+      onProblem: (subject, reason, error) => this.#report(subject, reason, error),
     });
   }
 
@@ -152,7 +152,7 @@ class ServedPlugin implements CniRoom {
       whyNotAttach: () => detach.whyNotAttach(),
       podEndPins: (key) => object.podEndPins(key),
       nowMs: () => Date.now(),
-      onProblem: ({ subject, reason }) => this.#report(subject, reason),
+      onProblem: (subject, reason) => this.#report(subject, reason),
     });
     metrics.cniRequests.inc({ command, outcome: answer.outcome });
     metrics.cniSeconds.observe((performance.now() - startedAt) / 1000);

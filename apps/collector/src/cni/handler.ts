@@ -5,10 +5,12 @@
  *
  * Data path: plugin → socket-server.ts → here → packets/engine.ts → kernel maps. Idempotent.
  */
+
 import { dumpLinks, getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';
 import { type GuardedInterface, keyOf } from '../packets/subjects/guarded-interface.ts';
 import type { OtherInterface, Registry } from '../packets/subjects/registry.ts';
+import type { OnProblem } from '../process/problem-log.ts';
 import { isShortage } from '../process/shortage.ts';
 import { type CniRequest, type PodLink, readRequest } from './request.ts';
 
@@ -34,7 +36,7 @@ export interface HandlerOptions {
   whyNotAttach(): string;
   podEndPins(key: IfaceKey): PodEndPins | null;
   nowMs(): number;
-  onProblem(problem: { subject: string; reason: string }): void;
+  onProblem: OnProblem;
 }
 
 const HOST_KINDS = ['veth', 'netkit'];
@@ -45,21 +47,21 @@ const notApplicable = (reason: string): Answer => ({ outcome: 'not-applicable', 
 export function handleRequest(json: string, options: HandlerOptions): { command: string; answer: Answer } {
   const request = readRequest(json, options.nowMs());
   if ('reason' in request) {
-    options.onProblem({ subject: '', reason: request.reason });
+    options.onProblem('', request.reason);
     return { command: 'invalid', answer: failed(request.reason) };
   }
   const { command } = request;
   if (command === 'STATUS') return { command, answer: { outcome: 'guarded', reason: '' } };
   const { podNamespace, podName } = request.record;
   const subject = `${podNamespace}/${podName}`;
-  for (const reason of request.dropped) options.onProblem({ subject, reason });
+  for (const reason of request.dropped) options.onProblem(subject, reason);
   let answer: Answer;
   try {
     answer = guardPod(request, options);
   } catch (error) {
     answer = failed((error as Error).message, isShortage(error));
   }
-  if (answer.outcome === 'failed') options.onProblem({ subject, reason: answer.reason });
+  if (answer.outcome === 'failed') options.onProblem(subject, answer.reason);
   return { command, answer };
 }
 

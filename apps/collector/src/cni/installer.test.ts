@@ -62,7 +62,7 @@ describe('CNI installer', () => {
         installed.push(what);
         onInstalled(what);
       },
-      onProblem: (reason) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
     installers.push(installer);
     installer.start();

@@ -6,10 +6,12 @@
  * The watch is armed before the first look, and a slow timer looks again, because events can be
  * lost and directories replaced. Only `collector uninstall-cni` removes anything. Never throws.
  */
+
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { isBeforeOwn, OWN_CONFLIST, primaryOf } from '@bailiff/vocabulary';
 import { DirectoryWatch } from '../process/directory-watch.ts';
+import type { OnProblem } from '../process/problem-log.ts';
 import { chain, PLUGIN_TYPE, type PluginSettings } from './conflist.ts';
 import { isFile, type NodeFile, putFile, readIfPresent } from './node-file.ts';
 
@@ -33,7 +35,7 @@ export interface InstallerOptions {
   settings: PluginSettings;
   nowMs(): number;
   onInstalled(what: string): void;
-  onProblem(reason: string, error?: unknown): void;
+  onProblem: OnProblem;
 }
 
 export class Installer {
@@ -52,7 +54,7 @@ export class Installer {
     const { confDir, onProblem } = options;
     this.#watch = new DirectoryWatch(confDir, {
       changed: () => this.#lookSoon(),
-      onProblem: (reason, error) => onProblem(`cannot watch ${confDir}: ${reason}`, error),
+      onProblem: (dir, reason, error) => onProblem('installation', `cannot watch ${dir}: ${reason}`, error),
     });
   }
 
@@ -82,7 +84,11 @@ export class Installer {
       const advice = ['EROFS', 'EACCES', 'EPERM'].includes(code)
         ? ': it must be writable for the collector (cniConfDir, cniBinDir)'
         : '';
-      this.#o.onProblem(`cannot install the CNI plugin in ${dir}: ${(error as Error).message}${advice}`, error);
+      this.#o.onProblem(
+        'installation',
+        `cannot install the CNI plugin in ${dir}: ${(error as Error).message}${advice}`,
+        error,
+      );
       return false;
     }
   }
@@ -107,12 +113,13 @@ export class Installer {
     const primary = primaryOf(readdirSync(confDir));
     // Without a primary ours stays: the primary may be in the middle of a restart.
     if (primary === null) {
-      this.#o.onProblem(`${confDir} has no configuration of a primary plugin: nothing to chain to yet`);
+      this.#o.onProblem('installation', `${confDir} has no configuration of a primary plugin: nothing to chain to yet`);
       return;
     }
     if (isBeforeOwn(primary)) {
       this.#isShadowed = true;
       this.#o.onProblem(
+        'installation',
         `${primary} in ${confDir} sorts before ${OWN_CONFLIST}: the runtime does not use ours. Rename it`,
       );
       return;
@@ -121,7 +128,7 @@ export class Installer {
     const chained = chain(source?.content.toString('utf8') ?? '', settings);
     if ('reason' in chained) {
       // It may be half written: its next event, or the timer, looks again.
-      this.#o.onProblem(`${primary} in ${confDir} cannot be chained: ${chained.reason}`);
+      this.#o.onProblem('installation', `${primary} in ${confDir} cannot be chained: ${chained.reason}`);
       return;
     }
     const mode = ((source?.mode ?? 0) & COPIED_MODES) | OWNER_MODE;
@@ -134,6 +141,7 @@ export class Installer {
     this.#writes = this.#writes.filter((at) => at > now - WRITES_PER_MS);
     if (this.#writes.length >= MAX_WRITES) {
       this.#o.onProblem(
+        'installation',
         `another program keeps changing or removing ${file}: configure it to leave other files alone (Cilium: cni.exclusive=false)`,
       );
       return;

@@ -30,7 +30,7 @@ describe('socket of the CNI plugin', () => {
         handled.push(json);
         return 'answer';
       },
-      onProblem: (reason) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
     servers.push(server);
     server.listen();

@@ -6,10 +6,12 @@
  * A stale socket of an earlier process is replaced. `check()` on a slow timer listens again if the
  * socket was removed. Nothing throws after the construction.
  */
+
 import { lstatSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import path from 'node:path';
 import { peerCredentials } from '@bailiff/bpf';
+import type { OnProblem } from '../process/problem-log.ts';
 
 /** The plugin reads at most 1 MiB and adds the environment. */
 export const MAX_REQUEST_BYTES = 1536 * 1024;
@@ -26,7 +28,7 @@ export interface SocketServerOptions {
   handle(json: string): string;
   /** uid that may connect beside root. */
   ownUid: number;
-  onProblem(reason: string, error?: unknown): void;
+  onProblem: OnProblem;
 }
 
 export class SocketServer {
@@ -47,7 +49,7 @@ export class SocketServer {
     const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
     server.maxConnections = MAX_CONNECTIONS;
     server.on('error', (error) => {
-      this.#o.onProblem(`cannot serve ${file}: ${error.message}`, error);
+      this.#o.onProblem('socket', `cannot serve ${file}: ${error.message}`, error);
       if (this.#server === server) this.#server = null;
     });
     // The socket is created during this call, with the mode that the mask leaves.
@@ -59,7 +61,7 @@ export class SocketServer {
       // Read at once: a socket that is removed before the next turn of the loop is noticed too.
       this.#inode = this.#inodeNow();
     } catch (error) {
-      this.#o.onProblem(`cannot serve ${file}: ${(error as Error).message}`, error);
+      this.#o.onProblem('socket', `cannot serve ${file}: ${(error as Error).message}`, error);
     } finally {
       process.umask(mask);
     }
@@ -95,7 +97,7 @@ export class SocketServer {
       return;
     }
     if (this.#inode !== null && this.#inodeNow() === this.#inode) return;
-    this.#o.onProblem(`${this.#o.path} was removed: listening again`);
+    this.#o.onProblem('socket', `${this.#o.path} was removed: listening again`);
     this.#server.close();
     this.listen();
   }
@@ -143,9 +145,9 @@ export class SocketServer {
     try {
       const { uid, pid } = peerCredentials(fd);
       if (uid === 0 || uid === this.#o.ownUid) return true;
-      this.#o.onProblem(`process ${pid} of user ${uid} is not root: its connection was refused`);
+      this.#o.onProblem('socket', `process ${pid} of user ${uid} is not root: its connection was refused`);
     } catch (error) {
-      this.#o.onProblem(`cannot read the credentials of a peer: ${(error as Error).message}`, error);
+      this.#o.onProblem('socket', `cannot read the credentials of a peer: ${(error as Error).message}`, error);
     }
     return false;
   }

@@ -33,14 +33,17 @@ describe('config receiver', () => {
     const desired = new DesiredState('n1');
     const receiver = new ConfigReceiver({
       desired,
-      documents: new DocumentCache(dir, { onProblem: ({ reason }) => events.push(reason) }),
+      documents: new DocumentCache(dir, { onProblem: (_, reason) => events.push(reason) }),
       runtime: { restore: () => {}, receive: () => {}, synced: () => {} },
       latency: { documentApplied: () => {} },
       bindings: () => bindings,
       nowMicros: () => 0,
       engines: [{ apply: () => events.push('changed') }],
       onRefused: ({ what }, reason) => events.push(`refused ${what}: ${reason}`),
-      onProblem: (part, _key, reason) => events.push(`problem ${part}: ${reason}`),
+      problems: {
+        report: (part, _key, reason) => events.push(`problem ${part}: ${reason}`),
+        attempt: (_part, action) => action(),
+      },
     });
     receiver.restore();
     return { desired, receiver };

@@ -6,8 +6,10 @@
  *
  * Data path: bus-documents.ts → here → desired-state.ts → packets/engine.ts, operations/engine.ts.
  */
+
 import { encodeToken, type FollowerBuses } from '@bailiff/bus';
 import type { Binding } from '../identity/identity.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
 import type { ApplyLatency } from './apply-latency.ts';
 import { type BusDocument, BusDocuments, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, ReceiveResult } from './desired-state.ts';
@@ -33,8 +35,7 @@ export interface ConfigReceiverOptions {
   engines: readonly { apply(): void }[];
   /** A document was rejected, or an accepted snapshot is no longer believed. */
   onRefused(document: Pick<BusDocument, 'what' | 'key'>, reason: string): void;
-  /** A problem that changes nothing. */
-  onProblem(part: string, key: string, reason: string, error?: Error): void;
+  problems: Pick<ProblemLog, 'attempt' | 'report'>;
 }
 
 export class ConfigReceiver {
@@ -64,28 +65,21 @@ export class ConfigReceiver {
 
   /** Follows the documents of this node until the returned object is closed. */
   follow(buses: FollowerBuses): BusDocuments {
-    const { desired, nowMicros, onProblem } = this.#o;
+    const { desired, nowMicros, problems } = this.#o;
     this.#documents = new BusDocuments(buses, encodeToken(desired.nodeName), nowMicros(), {
-      onDocument: (document, storedMicros) => this.#attempt(document.what, () => this.receive(document, storedMicros)),
-      onConfigSynced: (kind, keys) => this.#attempt(kind, () => this.configSynced(kind, keys)),
+      onDocument: (document, storedMicros) =>
+        problems.attempt(document.what, () => this.receive(document, storedMicros)),
+      onConfigSynced: (kind, keys) => problems.attempt(kind, () => this.configSynced(kind, keys)),
       onRestart: (what) => {
-        onProblem(what, '', 'the bucket was recreated: the last documents stay in force until it has new ones');
+        problems.report(what, '', 'the bucket was recreated: the last documents stay in force until it has new ones');
       },
-      onError: (part, error) => onProblem(part, '', error.message, error),
+      onError: (part, error) => problems.report(part, '', error.message, error),
     });
     return this.#documents;
   }
 
   #apply(): void {
     for (const engine of this.#o.engines) engine.apply();
-  }
-
-  #attempt(part: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#o.onProblem(part, '', (error as Error).message, error as Error);
-    }
   }
 
   /** Revision in the bucket of the newest spoof policy that was received; 0: none. */
@@ -122,9 +116,11 @@ export class ConfigReceiver {
   }
 
   #report(document: BusDocument, result: ReceiveResult): void {
-    const { onProblem, onRefused } = this.#o;
+    const { problems, onRefused } = this.#o;
     if ('refused' in result) onRefused(document, result.refused);
-    else for (const reason of result.dropped ?? []) onProblem(document.what, document.key, `dropped value: ${reason}`);
+    else
+      for (const reason of result.dropped ?? [])
+        problems.report(document.what, document.key, `dropped value: ${reason}`);
   }
 
   /**

@@ -11,7 +11,7 @@ const config = { what: 'config', key, json: '{"modes":{}}' } as const;
 describe('document cache', () => {
   let dir: string;
   let problems: { file: string; reason: string }[];
-  const open = () => new DocumentCache(dir, { onProblem: (problem) => problems.push(problem) });
+  const open = () => new DocumentCache(dir, { onProblem: (file, reason) => problems.push({ file, reason }) });
   beforeEach(() => {
     dir = mkdtempSync(path.join(tmpdir(), 'bailiff-documents-'));
     problems = [];

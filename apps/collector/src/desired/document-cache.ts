@@ -6,10 +6,12 @@
  *
  * Invariant: only accepted documents are cached. Limits: MAX_DOCUMENTS, MAX_BYTES per document.
  */
+
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { MAX_SNAPSHOT_JSON_BYTES } from '@bailiff/schemas';
-import { type FileProblem, FileStore } from '@bailiff/service';
+import { FileStore } from '@bailiff/service';
+import type { OnProblem } from '../process/problem-log.ts';
 import type { BusDocument } from './bus-documents.ts';
 
 /** As many as the keys that a reader of the bus follows. */
@@ -20,7 +22,7 @@ export const MAX_BYTES = MAX_SNAPSHOT_JSON_BYTES;
 export type SavedDocument = BusDocument & { json: string };
 
 export interface DocumentCacheEvents {
-  onProblem(problem: FileProblem): void;
+  onProblem: OnProblem;
 }
 
 export class DocumentCache {
@@ -29,7 +31,7 @@ export class DocumentCache {
   readonly #saved = new Map<string, string>();
 
   constructor(stateDir: string, events: DocumentCacheEvents) {
-    this.#files = new FileStore(path.join(stateDir, 'bus'), (problem) => events.onProblem(problem));
+    this.#files = new FileStore(path.join(stateDir, 'bus'), (file, reason) => events.onProblem(file, reason));
   }
 
   /** Every saved document, cluster and configuration first: the others depend on them. */

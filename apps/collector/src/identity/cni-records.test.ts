@@ -40,7 +40,7 @@ describe('cni records', () => {
     problems = [];
     cache = new CniRecords(dir, {
       onRecord: (r) => seen.push(r.podUid),
-      onProblem: (p) => problems.push(p),
+      onProblem: (file, reason) => problems.push({ file, reason }),
     });
   });
   afterEach(() => {
@@ -56,7 +56,7 @@ describe('cni records', () => {
         during = [...calls.byFile.values()].map(({ podUid }) => podUid);
         seen.push(r.podUid);
       },
-      onProblem: (p) => problems.push(p),
+      onProblem: (file, reason) => problems.push({ file, reason }),
     });
     calls.apply(record('u1'));
     expect([seen, during, calls.byFile.size]).toEqual([['u1'], ['u1'], 0]);
@@ -69,7 +69,10 @@ describe('cni records', () => {
 
   it('a namespace with many records - those of another one are read; control: a further one of its own is not', () => {
     const most = 8;
-    const events = { onRecord: () => undefined, onProblem: (p: (typeof problems)[0]) => void problems.push(p) };
+    const events = {
+      onRecord: () => undefined,
+      onProblem: (file: string, reason: string) => void problems.push({ file, reason }),
+    };
     const records = new CniRecords(dir, events, most);
     const write = (name: string, namespace: string) => writeFileSync(path.join(dir, name), json(name, namespace));
     const ofTenant = () => [...records.byFile.values()].filter(({ podNamespace }) => podNamespace === 'tenant').length;

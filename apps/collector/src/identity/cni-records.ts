@@ -5,10 +5,12 @@
  * event and, a limited number of times, by a timer. `check()` on a slow timer notices a folder that
  * was recreated, and reads the files that an overrun of inotify's queue hid. Nothing throws.
  */
+
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { FairCounts } from '@bailiff/service';
 import { DirectoryWatch } from '../process/directory-watch.ts';
+import type { OnProblem } from '../process/problem-log.ts';
 import { readRegularFile } from '../process/regular-file.ts';
 import { isShortage, shortageWaitMs } from '../process/shortage.ts';
 import { type CniRecord, readCniRecord } from './cni-record.ts';
@@ -27,7 +29,7 @@ const MAX_RECORDS = 4096;
 export interface CniRecordsEvents {
   onRecord(record: CniRecord): void;
   /** The folder was removed or recreated, or a file in it is no record. */
-  onProblem(problem: { file: string; reason: string }): void;
+  onProblem: OnProblem;
 }
 
 export class CniRecords {
@@ -50,7 +52,7 @@ export class CniRecords {
     this.#events = events;
     this.#watch = new DirectoryWatch(dir, {
       changed: (name) => (name === null ? this.#list() : this.#read(name, MAX_RETRIES)),
-      onProblem: (reason) => events.onProblem({ file: dir, reason }),
+      onProblem: (folder, reason) => events.onProblem(folder, reason),
     });
   }
 
@@ -80,7 +82,7 @@ export class CniRecords {
 
   /** Without descriptors or memory, no event would ask for the file again: lists the folder soon. */
   #failed(file: string, error: unknown): void {
-    this.#events.onProblem({ file, reason: (error as Error).message });
+    this.#events.onProblem(file, (error as Error).message);
     if (!isShortage(error) || this.#relist) return;
     this.#shortages += 1;
     this.#relist = true;
@@ -121,7 +123,7 @@ export class CniRecords {
     }
     if (read === null) return;
     if ('reason' in read) {
-      this.#events.onProblem({ file, reason: read.reason });
+      this.#events.onProblem(file, read.reason);
       return;
     }
     const json = withoutCapabilityArgs(read.content);
@@ -136,16 +138,16 @@ export class CniRecords {
     if ('reason' in reading) {
       if (reading.reason.startsWith('not JSON') && retries > 0)
         this.#later(RETRY_MS, () => this.#read(name, retries - 1));
-      else this.#events.onProblem({ file, reason: reading.reason });
+      else this.#events.onProblem(file, reading.reason);
       return;
     }
     const { podNamespace } = reading.record;
     if (!this.byFile.has(name) && !this.#counts.hasRoom(podNamespace)) {
       const reason = `namespace ${podNamespace} has its share of the ${this.#counts.most} records in the folder`;
-      this.#events.onProblem({ file, reason });
+      this.#events.onProblem(file, reason);
       return;
     }
-    for (const reason of reading.dropped) this.#events.onProblem({ file, reason });
+    for (const reason of reading.dropped) this.#events.onProblem(file, reason);
     this.#forget(name);
     this.#counts.add(podNamespace);
     this.byFile.set(name, reading.record);

@@ -68,7 +68,7 @@ export class Enforcement {
   constructor(parts: EnforcementParts, maps: RuntimeMaps) {
     this.#parts = parts;
     this.#maps = maps;
-    const { bootId, clock, ctx, metrics, object } = parts;
+    const { bootId, clock, ctx, metrics, object, problems } = parts;
     const { config, version } = ctx;
     const onError = (error: Error) => this.#problem('publish', error.message, error);
     const allocateGeneration = () => object.maps.meta.allocateGeneration();
@@ -78,7 +78,7 @@ export class Enforcement {
     });
     const acked = openAckedCells(config.bpfDir, maps.counterCells);
     const store = new AccountStore(accountsDir(config.stateDir, bootId), {
-      onProblem: ({ file, reason }) => this.#problem('state', `${file}: ${reason}`),
+      onProblem: (file, reason) => this.#problem('state', `${file}: ${reason}`),
     });
     this.#accounts = new Accounts({ acked, store, onError });
     const accounts = this.#accounts.byGeneration;
@@ -106,7 +106,7 @@ export class Enforcement {
     });
     adoptSubjects({
       ...{ ...shared, enforcer: this.#enforcer },
-      onProblem: (reason) => this.#problem('counts', reason),
+      onProblem: problems.of('counts'),
     });
   }
 

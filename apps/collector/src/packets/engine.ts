@@ -23,7 +23,6 @@ import type { CniRecord } from '../identity/cni-record.ts';
 import { CniRecords } from '../identity/cni-records.ts';
 import { RECORD_SLACK_MS } from '../identity/identity.ts';
 import { NEVER_SEEN } from '../identity/pod-life.ts';
-import type { ProblemLog } from '../process/problem-log.ts';
 import type { Signal } from '../process/signal.ts';
 import { Flusher } from '../publishing/flusher.ts';
 import { AckedMap } from './counting/acked-cells.ts';
@@ -91,17 +90,15 @@ export class PacketEngine implements Engine {
     const { bootId, clock, ctx, desired, detach, metrics, moment, object, problems } = parts;
     const { config } = ctx;
     const { maps } = object;
-    const onFileProblem = ({ file, reason }: Record<'file' | 'reason', string>) =>
-      problems.report('state', file, reason);
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
       ...{ dir: path.join(config.stateDir, bootId), counters: maps.counters, acked: this.#acked },
-      onProblem: onFileProblem,
+      onProblem: problems.of('state'),
     });
-    this.#store = new BindingStore(config.stateDir, bootId, { onProblem: onFileProblem });
+    this.#store = new BindingStore(config.stateDir, bootId, { onProblem: problems.of('state') });
     const { registry } = this;
-    this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problemsOf(problems, 'guard') };
+    this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problems.of('guard') };
     this.#adapter = new InterfaceAdapter({
       ...{ bootId, clock, registry, counters: this.#counters, unknownGraceMs: config.unknownGraceMs },
       processOf: (sample) => parts.processOf(sample),
@@ -119,12 +116,12 @@ export class PacketEngine implements Engine {
         problems.report('guard', iface.link.name, `${frames} frames of its pod passed without being judged`);
         this.#flusher.touch(iface);
       },
-      onProblem: problemsOf(problems, 'counts'),
+      onProblem: problems.of('counts'),
     });
-    this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problemsOf(problems, 'counts') });
+    this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problems.of('counts') });
     this.#nodeMaps = new NodeMaps({
       ...{ maps, desired, areNew: !object.reused, ownNetworks, cgroupRoot: config.cgroupRoot },
-      onProblem: ({ map, error }) => problems.report('node maps', map, error.message, error),
+      onProblem: problems.of('node maps'),
     });
     this.#reconciler = new Reconciler({
       ...{ bootId, maps, desired, store: this.#store, moment, live: () => registry.allLive() },
@@ -132,32 +129,32 @@ export class PacketEngine implements Engine {
       linkAddresses: () => ownNetworks().addresses,
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
-      onProblem: problemsOf(problems, 'apply'),
+      onProblem: problems.of('apply'),
     });
     this.#cni = new CniRecords(config.cniResultsDir, {
       onRecord: (record) => problems.attempt('binding', () => this.#recordAppeared(record)),
-      onProblem: ({ file, reason }) => problems.report('cni', file, reason),
+      onProblem: problems.of('cni'),
     });
     this.#binder = new Binder({
       cniRecords: () => this.#cni.byFile.values(),
       ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => desired.addressesOf(uid) },
       onBound: (iface) => this.#bound(iface),
       wallMs: () => Date.now(),
-      onProblem: problemsOf(problems, 'binding'),
+      onProblem: problems.of('binding'),
     });
     this.#orphans = new Orphans({
       ...{ registry, store: this.#store, cgroupRoot: config.cgroupRoot },
       hasRecord: (file) => this.#cni.byFile.has(file),
       list: (podUid) => desired.listSays(podUid),
       onChanged: (changed) => this.#orphansChanged(changed),
-      onProblem: problemsOf(problems, 'binding'),
+      onProblem: problems.of('binding'),
     });
     this.#foreignLinks = new ForeignLinks({
       ...{ registry, cniRecords: () => this.cniRecords(), ownNsid: () => getNsid({ pid: process.pid }) },
       readLinks: (targetNsid, atMost) => firstLinks(atMost, { targetNsid }),
       nameOf: (ifindex) => getLink(ifindex)?.name,
       onChanged: (changed) => this.#foreignLinksChanged(changed),
-      onProblem: problemsOf(problems, 'guard'),
+      onProblem: problems.of('guard'),
     });
     this.#guard = new Guard({
       ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs: clock.nowMs },
@@ -366,14 +363,3 @@ export class PacketEngine implements Engine {
     this.#parts.problems.attempt('publish', () => this.#counters.writeAcked(keyOf(iface), iface.ledger.acked()));
   }
 }
-
-interface InterfaceProblem {
-  interfaceName: string;
-  reason: string;
-  error?: unknown;
-}
-
-const problemsOf =
-  (problems: ProblemLog, part: string) =>
-  ({ interfaceName, reason, error }: InterfaceProblem): void =>
-    problems.report(part, interfaceName, reason, error);

@@ -6,7 +6,9 @@
  * A watch follows the directory, not its path: `check()` on a slow timer notices one that was
  * replaced. Nothing throws.
  */
+
 import { type FSWatcher, statSync, watch } from 'node:fs';
+import type { OnProblem } from './problem-log.ts';
 
 /** Interval of polling. A wake-up costs more than the call. */
 export const POLL_MS = 50;
@@ -18,7 +20,7 @@ const MISSING_MS = 1_000;
 export interface DirectoryEvents {
   /** A file changed. null: any of them may have, also before the watch was armed. */
   changed(name: string | null): void;
-  onProblem(reason: string, error?: unknown): void;
+  onProblem: OnProblem;
 }
 
 export class DirectoryWatch {
@@ -66,7 +68,7 @@ export class DirectoryWatch {
   /** Starts again if another directory is under the path now. @returns whether it did */
   check(): boolean {
     if (this.#closed || this.isMissing || this.#stat()?.identity === this.#identity) return false;
-    this.#events.onProblem('the directory was removed or replaced');
+    this.#events.onProblem(this.#dir, 'the directory was removed or replaced');
     this.start();
     return true;
   }
@@ -77,7 +79,7 @@ export class DirectoryWatch {
       if (found === undefined) return null;
       return { identity: `${found.dev}/${found.ino}/${found.birthtimeNs}`, modifiedNs: found.mtimeNs };
     } catch (error) {
-      this.#events.onProblem((error as Error).message, error);
+      this.#events.onProblem(this.#dir, (error as Error).message, error);
       return null;
     }
   }
@@ -87,7 +89,7 @@ export class DirectoryWatch {
     try {
       this.#watcher = watch(this.#dir, (_event, name) => this.#events.changed(name));
       this.#watcher.on('error', (error) => {
-        this.#events.onProblem(error.message, error);
+        this.#events.onProblem(this.#dir, error.message, error);
         this.#stop();
         this.#later(POLL_MS, () => this.#poll());
       });
@@ -95,7 +97,7 @@ export class DirectoryWatch {
     } catch (error) {
       const { code = '', message } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') return; // removed meanwhile: the next poll notices it
-      if (this.unavailable === '') this.#events.onProblem(`${message}: polling instead of inotify`, error);
+      if (this.unavailable === '') this.#events.onProblem(this.#dir, `${message}: polling instead of inotify`, error);
       this.unavailable = code;
     }
   }

@@ -15,7 +15,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const open = () => {
-  const store = new AccountStore(dir, { most: 16, onProblem: ({ reason }) => problems.push(reason) });
+  const store = new AccountStore(dir, { most: 16, onProblem: (_, reason) => problems.push(reason) });
   store.load();
   return store;
 };

@@ -7,10 +7,12 @@
  * A file that cannot be read is reported and ignored. Limit: MAX_ACCOUNTS files of each kind, of which a
  * namespace gets a further one only while more are free than it has.
  */
-import { FairCounts, type FileProblem, FileStore } from '@bailiff/service';
+
+import { FairCounts, FileStore } from '@bailiff/service';
 import { PACKET_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { storedPodRef } from '../../identity/stored-pod-ref.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { CellFacts, StoredAccount } from './account.ts';
 
 /** Live subjects, and as many that are gone while the bus is unavailable. */
@@ -62,9 +64,9 @@ export class AccountStore {
   readonly #files: FairCounts;
 
   /** @param options.most for tests */
-  constructor(dir: string, options: { most?: number; onProblem(problem: FileProblem): void }) {
+  constructor(dir: string, options: { most?: number; onProblem: OnProblem }) {
     this.#files = new FairCounts(options.most ?? MAX_ACCOUNTS);
-    this.#store = new FileStore(dir, (problem) => options.onProblem(problem));
+    this.#store = new FileStore(dir, (file, reason) => options.onProblem(file, reason));
   }
 
   /** Every readable account. Creates the directory and removes facts without an account. */

@@ -2,7 +2,9 @@
  * Carries out the adoption plan: loads accounts, hands subjects in force to the
  * enforcer, and removes sets without a user from the kernel.
  */
+
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
+import type { OnProblem } from '../../process/problem-log.ts';
 import { type Account, fromSparse, newAccount, type StoredAccount } from '../counting/account.ts';
 import type { AccountStore, LoadedAccount } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
@@ -20,7 +22,7 @@ export interface AdoptionParts {
   /** Identifies the maps that are pinned now. */
   pins: string;
   version: string;
-  onProblem(reason: string): void;
+  onProblem: OnProblem;
 }
 
 export function adoptSubjects(parts: AdoptionParts): void {
@@ -47,7 +49,10 @@ export function adoptSubjects(parts: AdoptionParts): void {
       account,
     });
     if (value.set !== 0 && !account)
-      parts.onProblem(`generation ${value.generation} of a subject has no account: its counts cannot be attributed`);
+      parts.onProblem(
+        'runtime',
+        `generation ${value.generation} of a subject has no account: its counts cannot be attributed`,
+      );
   }
   for (const generation of plan.unread) {
     const account = adoptAccount(parts, get(generation));
@@ -61,7 +66,7 @@ export function adoptSubjects(parts: AdoptionParts): void {
   for (const generation of plan.lost) {
     const { stored } = get(generation);
     parts.store.remove(stored);
-    parts.onProblem(`counts of ${stored.pod.namespace}/${stored.pod.name} are lost with their maps`);
+    parts.onProblem('runtime', `counts of ${stored.pod.namespace}/${stored.pod.name} are lost with their maps`);
   }
   const used = new Set([...found.map(({ value }) => value.set), ...[...accounts.values()].map((a) => a.stored.set)]);
   parts.sets.removeStrays((number) => used.has(number));
@@ -76,6 +81,7 @@ function dropAccount({ accounts, sets, store, onProblem }: AdoptionParts, { stor
   sets.release(stored.digest, stored.set);
   store.remove(stored);
   onProblem(
+    'runtime',
     `last counts of ${stored.pod.namespace}/${stored.pod.name} may be lost: an earlier process could not store them`,
   );
 }

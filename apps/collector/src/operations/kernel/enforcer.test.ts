@@ -71,7 +71,7 @@ class Process {
 
   constructor(world: World, version = '1', pins = 'pins') {
     const { maps, acked } = world;
-    const onProblem = ({ reason }: { reason: string }) => void world.problems.push(reason);
+    const onProblem = (_: string, reason: string) => void world.problems.push(reason);
     this.#store = new AccountStore(world.dir, { onProblem });
     const allocate = () => ++world.generation;
     this.sets = new KernelSets(maps, allocate);
@@ -119,7 +119,7 @@ class Process {
     adoptSubjects({
       ...{ maps, acked, pins, version, store: this.#store, sets: this.sets, enforcer: this.enforcer },
       accounts: this.accounts,
-      onProblem: (reason) => void world.problems.push(reason),
+      onProblem,
     });
   }
 

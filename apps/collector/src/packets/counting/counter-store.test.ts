@@ -36,7 +36,7 @@ describe('counter store', () => {
         delete: ({ generation }) => void acks.delete(generation),
         keys: () => [...acks.keys()].map((generation) => ({ ifindex: 3, generation })),
       },
-      onProblem: ({ reason }) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
   const read = (store: CounterStore) => {
     const into = new Float64Array(COUNTER_NUMBERS);

@@ -6,9 +6,11 @@
  * Data path: guard and flusher → here → maps or files. Invariant: a count is removed only after it
  * is acknowledged, or when the guard reports it as forgotten. Limit: MAX_ARCHIVED files.
  */
+
 import { COUNTER_NUMBERS, type CounterTable, type IfaceKey } from '@bailiff/bpf';
-import { type FileProblem, FileStore } from '@bailiff/service';
+import { FileStore } from '@bailiff/service';
 import * as z from 'zod';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { AckedMap } from './acked-cells.ts';
 import { CELLS } from './cells.ts';
 
@@ -56,7 +58,7 @@ export interface CounterStoreOptions {
   acked: Pick<AckedMap, 'read' | 'write' | 'delete' | 'keys'>;
   /** Default MAX_ARCHIVED. */
   maxArchived?: number;
-  onProblem(problem: FileProblem): void;
+  onProblem: OnProblem;
 }
 
 export class CounterStore {
@@ -67,7 +69,7 @@ export class CounterStore {
   readonly #archived = new Map<number, Archived>();
 
   constructor(options: CounterStoreOptions) {
-    this.#files = new FileStore(options.dir, (problem) => options.onProblem(problem));
+    this.#files = new FileStore(options.dir, (file, reason) => options.onProblem(file, reason));
     this.#counters = options.counters;
     this.#acked = options.acked;
     this.#maxArchived = options.maxArchived ?? MAX_ARCHIVED;

@@ -82,7 +82,7 @@ function makeNodeMaps(options: {
       if (podsCgroup < 0n) throw new Error('too many open files');
       return podsCgroup;
     },
-    onProblem: ({ map, error }) => problems.push(`${map}: ${error.message}`),
+    onProblem: (map, reason) => problems.push(`${map}: ${reason}`),
   });
   const nodes = [
     { name: 'node-a', addresses: ['192.0.2.1'], podCidrs: [] },

@@ -5,10 +5,12 @@
  * A part that was not received yet keeps the entries of an earlier process. In new maps it gets the
  * built-in defaults.
  */
+
 import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { SpoofCluster } from '@bailiff/policy';
 import type { DesiredState } from '../../desired/desired-state.ts';
 import { podsCgroupId } from '../../identity/pod-cgroups.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import { networksOf, singleAddresses, tunnelServicesOf } from './networks.ts';
 import type { OwnNetworks } from './own-networks.ts';
 
@@ -26,7 +28,7 @@ export interface NodeMapsOptions {
   /** 0n: not known. Default podsCgroupId. */
   findPodsCgroup?: (root: string) => bigint;
   /** A map could not be written; the others are. */
-  onProblem: (problem: { map: string; error: Error }) => void;
+  onProblem: OnProblem;
 }
 
 const PODS_CGROUP = 'pods cgroup';
@@ -67,7 +69,7 @@ export class NodeMaps {
       const id = findPodsCgroup(cgroupRoot);
       if (id !== 0n) this.#write(PODS_CGROUP, [id], () => maps.setPodsCgroup(id));
     } catch (error) {
-      onProblem({ map: PODS_CGROUP, error: error as Error });
+      onProblem(PODS_CGROUP, (error as Error).message, error);
     }
   }
 
@@ -163,7 +165,7 @@ export class NodeMaps {
       this.#madeFrom.set(map, from);
     } catch (error) {
       this.#madeFrom.delete(map);
-      this.#o.onProblem({ map, error: error as Error });
+      this.#o.onProblem(map, (error as Error).message, error);
     }
   }
 }

@@ -67,7 +67,7 @@ describe('reconciler', () => {
       linkMacs: () => new Set(['02:00:00:00:00:01']),
       linkAddresses: () => ['10.0.0.1'],
       onFound: () => undefined,
-      onProblem: ({ reason }) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
   });
   const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];

@@ -6,6 +6,7 @@
  * Never throws: a failed write is reported and shown as partial coverage. If the maps have no room
  * for further addresses, the record is written without those that do not fit.
  */
+
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
 import { type DesiredState, type Moment, podRefOf } from '../../desired/desired-state.ts';
@@ -19,6 +20,7 @@ import {
   movedFrom,
   reusedAddresses,
 } from '../../identity/identity.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
 import type { BindingStore } from '../subjects/binding-store.ts';
 import {
@@ -47,7 +49,7 @@ export interface ReconcilerOptions {
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
   onApplied?(iface: GuardedInterface, steps: number): void;
-  onProblem(problem: { interfaceName: string; reason: string; error: unknown }): void;
+  onProblem: OnProblem;
 }
 
 const isFull = (error: unknown): error is SpoofError =>
@@ -73,7 +75,7 @@ export class Reconciler {
       return this.#apply(iface);
     } catch (error) {
       iface.applyError = `cannot write its identity: ${(error as Error).message}`;
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+      this.#o.onProblem(iface.link.name, iface.applyError, error);
       return false;
     }
   }
@@ -204,7 +206,7 @@ export class Reconciler {
       if (!isFull(error)) throw error;
       iface.kernel = this.#writeWhatFits(iface, entries);
       iface.applyError = `not all of its addresses, prefixes and probe ports are in force: ${error.message}`;
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.applyError, error });
+      this.#o.onProblem(iface.link.name, iface.applyError, error);
     }
     if (steps.length > 0) this.#o.onApplied?.(iface, steps.length);
     return steps.length > 0;

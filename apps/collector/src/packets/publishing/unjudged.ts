@@ -6,8 +6,10 @@
  * interface with an XDP program, which may drop frames, or with GRO at the host side, which merges
  * them, after the link has counted them.
  */
+
 import { readFileSync } from 'node:fs';
 import { COUNTER_NUMBERS, dumpLinks, isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { droppedFromPod } from '../counting/cells.ts';
 import { conserve, newConservation } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
@@ -28,7 +30,7 @@ export interface UnjudgedFramesOptions {
   store: Pick<BindingStore, 'save'>;
   nowMicros(): number;
   onFound(iface: GuardedInterface, frames: number): void;
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+  onProblem: OnProblem;
 }
 
 export class UnjudgedFrames {
@@ -50,11 +52,7 @@ export class UnjudgedFrames {
     for (const [iface, judgedBefore] of judged) {
       const link = links.get(iface.ifindex);
       if (!link) continue; // its netlink event will remove it
-      try {
-        this.#compare(iface, link, judgedBefore);
-      } catch (error) {
-        onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
-      }
+      attempt(onProblem, iface.link.name, () => this.#compare(iface, link, judgedBefore));
     }
   }
 

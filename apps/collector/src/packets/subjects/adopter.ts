@@ -6,9 +6,11 @@
  * Invariant: an interface stays guarded while it is adopted. A generation whose adoption failed
  * stays in force.
  */
+
 import { dumpLinks, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
 import type { LinkFacts } from '../../identity/identity.ts';
 import { NEVER_SEEN } from '../../identity/pod-life.ts';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isBeforeGuard } from '../counting/cells.ts';
 import { type Conservation, newConservation, unjudgedOf } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
@@ -17,10 +19,11 @@ import type { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore, StoredInterface } from './binding-store.ts';
 import { factsOf, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
-import { attempt, excludeUnguarded, type ProblemSink, release } from './lifecycle.ts';
+import { excludeUnguarded, release } from './lifecycle.ts';
 import type { Registry } from './registry.ts';
 
-export interface AdopterOptions extends ProblemSink {
+export interface AdopterOptions {
+  onProblem: OnProblem;
   object: SpoofObject;
   registry: Registry;
   store: BindingStore;
@@ -76,7 +79,7 @@ export class Adopter {
       maxInterfaces: maps.maxInterfaces,
     });
     for (const adoption of plan.adoptions) {
-      attempt(this.#o, adoption.file?.interfaceName ?? adoption.link?.name ?? '', () =>
+      attempt(this.#o.onProblem, adoption.file?.interfaceName ?? adoption.link?.name ?? '', () =>
         this.#adopt(adoption.link && adoption.countsLost ? this.#renumber(adoption) : adoption),
       );
     }
@@ -116,7 +119,7 @@ export class Adopter {
     maps.probePorts.replace(old, []);
     store.remove(old.ifindex, old.generation);
     const reason = `the counters of generation ${old.generation} are lost: counting restarts as generation ${key.generation}`;
-    this.#o.onProblem({ interfaceName: file?.interfaceName ?? adoption.link?.name ?? '', reason });
+    this.#o.onProblem(file?.interfaceName ?? adoption.link?.name ?? '', reason);
     return { ...adoption, key, file: file && { ...file, ...key, occurrences: {}, gapReported: true } };
   }
 

@@ -6,7 +6,9 @@
  * and the kernel ignores the policy from the first program on. There the guard is attached only
  * beside another program, so that it opens nothing.
  */
+
 import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage } from '../../process/shortage.ts';
 import { newConservation } from '../counting/conservation.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
@@ -25,7 +27,7 @@ export interface AttachmentsOptions {
   onGuarded(afterMs: number): void;
   /** The kernel refused to attach them. */
   onFailed(error: unknown): void;
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+  onProblem: OnProblem;
 }
 
 const WAITS =
@@ -56,7 +58,7 @@ export class Attachments {
       // If the interface is gone, its netlink event will remove it.
       iface.attachError = (error as Error).message;
       iface.isShort = isShortage(error);
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: iface.attachError, error });
+      this.#o.onProblem(iface.link.name, iface.attachError, error);
       this.#o.onFailed(error);
       return;
     }
@@ -114,7 +116,7 @@ export class Attachments {
       if (iface.attachError !== '') continue;
       restored += 1;
       const detail = 'its programs were missing or not first in the chain: attached again';
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: detail });
+      this.#o.onProblem(iface.link.name, detail);
     }
     if (restored > 0) this.#o.places.forget();
     return restored;
@@ -129,20 +131,16 @@ export class Attachments {
       if (own === 0 || !this.#isAlone(iface, own)) return false;
       this.#o.object.detach(keyOf(iface));
       this.#wait(iface);
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: WAITS });
+      this.#o.onProblem(iface.link.name, WAITS);
       return true;
     } catch (error) {
       // If the interface is gone, its netlink event will remove it.
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
+      this.#o.onProblem(iface.link.name, (error as Error).message, error);
       return false;
     }
   }
 
   #reattach(iface: GuardedInterface, placed: Parameters<SpoofObject['reattach']>[0]): void {
-    try {
-      this.#o.object.reattach(placed);
-    } catch (error) {
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
-    }
+    attempt(this.#o.onProblem, iface.link.name, () => this.#o.object.reattach(placed));
   }
 }

@@ -6,6 +6,7 @@
  * Data path: netlink event or CNI record → here → kernel/reconciler.ts. Unbound interfaces are
  * retried on a slow timer and shown in the node's status.
  */
+
 import { dumpLinks, getLink, getNsid, type LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from '../../identity/cni-record.ts';
 import {
@@ -18,6 +19,7 @@ import {
   replaces,
 } from '../../identity/identity.ts';
 import { listPodCgroups, oldestProcess } from '../../identity/pod-cgroups.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { Announcement } from './stall-detector.ts';
 
 /**
@@ -48,7 +50,7 @@ export interface BinderOptions<I extends BindableInterface> {
   listedAddresses(podUid: string): string[];
   onBound(iface: I): void;
   wallMs(): number;
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+  onProblem: OnProblem;
 }
 
 /**
@@ -90,7 +92,7 @@ export class Binder<I extends BindableInterface> {
       if (replaces(record, iface.binding)) return 'replaced';
       if (record.podUid !== iface.binding.podUid) {
         const reason = `record ${record.file} names pod ${record.podUid}, but it is bound to ${iface.binding.podUid}`;
-        this.#o.onProblem({ interfaceName: iface.link.name, reason });
+        this.#o.onProblem(iface.link.name, reason);
       }
       return 'unchanged';
     }
@@ -117,7 +119,7 @@ export class Binder<I extends BindableInterface> {
       return readPodSide(link.ifindex)?.mac ?? '';
     } catch (error) {
       const reason = `the MAC of its pod cannot be read: ${(error as Error).message}`;
-      this.#o.onProblem({ interfaceName: link.name, reason, error });
+      this.#o.onProblem(link.name, reason, error);
       return '';
     }
   }
@@ -166,11 +168,7 @@ export class Binder<I extends BindableInterface> {
       if (found) return this.#bindFound(iface, found);
       iface.unlistedPod = '';
     } catch (error) {
-      this.#o.onProblem({
-        interfaceName: iface.link.name,
-        reason: `the search for its pod failed: ${(error as Error).message}`,
-        error,
-      });
+      this.#o.onProblem(iface.link.name, `the search for its pod failed: ${(error as Error).message}`, error);
     }
     return false;
   }

@@ -4,14 +4,16 @@
  * last count is acknowledged. After a kill, the next process finds the pod of every generation in
  * the maps. Files of an earlier boot are removed, because its maps are gone.
  */
+
 import path from 'node:path';
 import type { PodRef } from '@bailiff/schemas';
-import { type FileProblem, FileStore } from '@bailiff/service';
+import { FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import type { Binding } from '../../identity/identity.ts';
 import { type Dropped, normalizeAddresses, normalizeMac } from '../../identity/normalize.ts';
 import { NEVER_SEEN, type Seen } from '../../identity/pod-life.ts';
 import { storedPodRef } from '../../identity/stored-pod-ref.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 
 export interface StoredInterface {
   ifindex: number;
@@ -74,10 +76,15 @@ const storedInterface = z.object({
   lastReported: z.record(text, text).default({}),
 });
 
+export interface UnreadableFile {
+  file: string;
+  reason: string;
+}
+
 export interface BindingStoreOptions {
   readOnly?: boolean;
   /** A file could not be written; enforcement is not affected. */
-  onProblem?(problem: FileProblem): void;
+  onProblem?: OnProblem;
 }
 
 export class BindingStore {
@@ -90,9 +97,9 @@ export class BindingStore {
    */
   constructor(stateDir: string, bootId: string, options: BindingStoreOptions = {}) {
     this.#dir = path.join(stateDir, bootId);
-    this.#files = new FileStore(this.#dir, (problem) => options.onProblem?.(problem));
+    this.#files = new FileStore(this.#dir, (file, reason) => options.onProblem?.(file, reason));
     if (options.readOnly) return;
-    const boots = new FileStore(stateDir, (problem) => options.onProblem?.(problem));
+    const boots = new FileStore(stateDir, (file, reason) => options.onProblem?.(file, reason));
     // First, because their files may be those that fill the disk.
     for (const entry of boots.names(/^[0-9a-f-]{36}$/)) if (entry !== bootId) boots.remove(entry);
     this.#files.create();
@@ -108,10 +115,10 @@ export class BindingStore {
   }
 
   /** Every stored generation. `unreadable` names the files that cannot be read; they are kept. */
-  load(): { stored: StoredInterface[]; unreadable: FileProblem[] } {
+  load(): { stored: StoredInterface[]; unreadable: UnreadableFile[] } {
     const stored: StoredInterface[] = [];
-    const unreadable: FileProblem[] = [];
-    const files = new FileStore(this.#dir, (problem) => unreadable.push(problem));
+    const unreadable: UnreadableFile[] = [];
+    const files = new FileStore(this.#dir, (file, reason) => unreadable.push({ file, reason }));
     for (const name of files.names(/^\d+-\d+\.json$/)) {
       const one = files.read(name, (text) => storedInterface.parse(JSON.parse(text)));
       if (one === undefined) continue;

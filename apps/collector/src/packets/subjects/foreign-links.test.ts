@@ -34,7 +34,7 @@ function world(ifaces: Iface[], namespaces: Record<number, Link[] | Error>, reco
     nameOf: (ifindex) => (ifindex === 5 ? 'br0' : undefined),
     ownNsid: () => NODE,
     onChanged: (all) => changed.push(all.map(({ link }) => link.name)),
-    onProblem: ({ interfaceName, reason }) => problems.push(`${interfaceName}: ${reason}`),
+    onProblem: (name, reason) => problems.push(`${name}: ${reason}`),
   });
   const look = (times = 1) => {
     for (let i = 0; i < times; i += 1) links.check();

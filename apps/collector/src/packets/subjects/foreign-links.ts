@@ -10,10 +10,11 @@
  * A namespace counts if two looks in a row find such links, because CNI makes a macvlan before it writes
  * its record.
  */
+
 import type { LinkRecord } from '@bailiff/bpf';
 import type { CniRecord } from '../../identity/cni-record.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import type { ProblemSink } from './lifecycle.ts';
 
 /** Links that are read of one namespace: a pod can have a hundred thousand. */
 export const MAX_LINKS = 256;
@@ -32,7 +33,8 @@ type Iface = Pick<GuardedInterface, 'binding' | 'foreignLinks' | 'hasUnreadLinks
 export const foreignReason = (links: readonly string[]): string =>
   `its pod has links with a part in the network of the node, which no guard judges: ${links.join(', ')}`;
 
-export interface ForeignLinksOptions<I extends Iface> extends ProblemSink {
+export interface ForeignLinksOptions<I extends Iface> {
+  onProblem: OnProblem;
   registry: { allLive(): Iterable<I> };
   cniRecords(): Iterable<CniRecord>;
   /** The first links of a namespace. EINVAL: no namespace has the id. */
@@ -89,7 +91,7 @@ export class ForeignLinks<I extends Iface = GuardedInterface> {
     } catch (error) {
       if ((error as { errnoName?: string }).errnoName === 'EINVAL') return null;
       const reason = `the links of its pod cannot be read: ${(error as Error).message}`;
-      this.#o.onProblem({ interfaceName: first?.link.name ?? '', reason, error });
+      this.#o.onProblem(first?.link.name ?? '', reason, error);
       return null;
     }
   }

@@ -97,7 +97,7 @@ describe('guard', () => {
       counters: table as never,
       acked: { read: () => undefined, write: () => {}, delete: () => {}, keys: () => [] },
       maxArchived: MAX_ARCHIVED,
-      onProblem: ({ reason }) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
     guard = new Guard({
       object,
@@ -120,7 +120,7 @@ describe('guard', () => {
         gone: () => {},
         forgotten: (iface) => forgotten.push(iface.generation),
       },
-      onProblem: ({ reason }) => problems.push(reason),
+      onProblem: (_, reason) => problems.push(reason),
     });
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));

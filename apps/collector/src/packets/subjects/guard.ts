@@ -7,6 +7,7 @@
  * full, counts of gone interfaces move to disk to make room for live ones; if that is full too, the
  * namespace with most of them loses its oldest.
  */
+
 import {
   type Direction,
   dumpLinks,
@@ -17,6 +18,7 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { type Adopted, Adopter } from './adopter.ts';
@@ -24,7 +26,7 @@ import { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
-import { attempt, forgetGeneration, release } from './lifecycle.ts';
+import { forgetGeneration, release } from './lifecycle.ts';
 import type { Registry } from './registry.ts';
 import type { Announcement } from './stall-detector.ts';
 import { UnguardedPackets } from './unguarded-packets.ts';
@@ -44,7 +46,7 @@ export interface GuardOptions {
   /** Time limits of a netlink event that is read now. */
   announcement(): Announcement;
   events: GuardEvents;
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+  onProblem: OnProblem;
 }
 
 export interface GuardEvents {
@@ -147,7 +149,7 @@ export class Guard {
           ...{ name: link.name, coverage: 'not-covered' as const },
           ...{ reason, isShort: isShortage(error) },
         });
-      this.#o.onProblem({ interfaceName: link.name, reason, error });
+      this.#o.onProblem(link.name, reason, error);
       this.#retrySoon(error);
     }
   }
@@ -261,7 +263,7 @@ export class Guard {
   renew(iface: GuardedInterface): void {
     // The program of the pod's end stays attached: nothing attaches another one at once.
     this.#remove(iface, ['in', 'out']);
-    attempt(this.#o, iface.link.name, () => {
+    attempt(this.#o.onProblem, iface.link.name, () => {
       const { object, registry } = this.#o;
       const link = getLink(iface.ifindex);
       // The link's own count includes the packets that the old generation judged, so none is
@@ -303,7 +305,7 @@ export class Guard {
     try {
       this.#resync();
     } catch (error) {
-      this.#o.onProblem({ interfaceName: '', reason: (error as Error).message, error });
+      this.#o.onProblem('', (error as Error).message, error);
       this.#retrySoon(error);
     }
   }

@@ -3,43 +3,31 @@
  * publish, and forgets the generation once the bus has them. A failed step does not prevent the
  * others.
  */
+
 import { COUNTER_NUMBERS, type Direction, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isBeforeGuard } from '../counting/cells.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 
-export interface ProblemSink {
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
-}
-
-/** Reports an exception as a problem of the interface. */
-export function attempt(to: ProblemSink, interfaceName: string, action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    to.onProblem({ interfaceName, reason: (error as Error).message, error });
-  }
-}
-
 /**
  * Removes identity and links; counters stay until they are acknowledged.
  * @param directions of the links; default: all
  */
 export function release(
-  parts: ProblemSink & { object: SpoofObject },
+  { object, onProblem }: { object: SpoofObject; onProblem: OnProblem },
   key: IfaceKey,
   ownsRecord: boolean,
   directions?: readonly Direction[],
 ): void {
-  const { object } = parts;
   const { maps } = object;
   const name = `ifindex ${key.ifindex}`;
-  attempt(parts, name, () => object.detach(key, directions));
-  attempt(parts, name, () => maps.addresses.replace(key, []));
-  attempt(parts, name, () => maps.probePorts.replace(key, []));
-  if (ownsRecord) attempt(parts, name, () => maps.ifaces.delete(key.ifindex));
+  attempt(onProblem, name, () => object.detach(key, directions));
+  attempt(onProblem, name, () => maps.addresses.replace(key, []));
+  attempt(onProblem, name, () => maps.probePorts.replace(key, []));
+  if (ownsRecord) attempt(onProblem, name, () => maps.ifaces.delete(key.ifindex));
 }
 
 type Reader = Pick<CounterStore, 'readInto'>;
@@ -78,15 +66,16 @@ export function excludeUnguarded(counters: Reader, iface: GuardedInterface): voi
   if (reading) iface.ledger.exclude(reading, isBeforeGuard);
 }
 
-export interface ForgetParts extends ProblemSink {
+export interface ForgetParts {
   registry: Pick<Registry, 'forget'>;
   store: Pick<BindingStore, 'remove'>;
   counters: Pick<CounterStore, 'remove'>;
+  onProblem: OnProblem;
 }
 
 /** Call it when every count of the generation is acknowledged, or given up. */
 export function forgetGeneration(parts: ForgetParts, iface: GuardedInterface): void {
-  attempt(parts, iface.link.name, () => parts.counters.remove(keyOf(iface)));
+  attempt(parts.onProblem, iface.link.name, () => parts.counters.remove(keyOf(iface)));
   parts.store.remove(iface.ifindex, iface.generation);
   parts.registry.forget(iface);
 }

@@ -48,7 +48,7 @@ describe('orphans', () => {
         },
       },
       onChanged: (changed) => changes.push(...changed.map(({ link, orphaned }) => `${link.name} ${orphaned}`)),
-      onProblem: ({ reason }) => changes.push(reason),
+      onProblem: (_, reason) => changes.push(reason),
     });
   };
   const check = (times = 1) => {

@@ -9,12 +9,13 @@
 
 import { listPodCgroups, MAX_POD_CGROUPS } from '../../identity/pod-cgroups.ts';
 import { isReplaced, lifeOf, type PodSigns, type Sources, signsOf } from '../../identity/pod-life.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
-import type { ProblemSink } from './lifecycle.ts';
 import type { Registry } from './registry.ts';
 
-export interface OrphansOptions extends ProblemSink, Pick<Sources, 'hasRecord' | 'list'> {
+export interface OrphansOptions extends Pick<Sources, 'hasRecord' | 'list'> {
+  onProblem: OnProblem;
   registry: Pick<Registry, 'allLive'>;
   store: Pick<BindingStore, 'save'>;
   /** cgroup v2 root that contains kubepods; empty: no pod is known to have ended. */
@@ -96,7 +97,7 @@ export class Orphans {
       const found = listPodCgroups(this.#o.cgroupRoot);
       return found.length > 0 && found.length < MAX_POD_CGROUPS ? new Set(found.map(({ podUid }) => podUid)) : null;
     } catch (error) {
-      this.#o.onProblem({ interfaceName: '', reason: `the cgroups of pods: ${(error as Error).message}`, error });
+      this.#o.onProblem('', `the cgroups of pods: ${(error as Error).message}`, error);
       return null;
     }
   }

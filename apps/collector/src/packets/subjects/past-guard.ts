@@ -6,9 +6,10 @@
  * Data path: sweep timer → counters of both ends of some pairs in turn → status. Linux counts these frames
  * since 6.7, and only at the pod's end. For what the host side sends, both ends have one counter.
  */
+
 import type { LinkRecord } from '@bailiff/bpf';
+import type { OnProblem } from '../../process/problem-log.ts';
 import type { GuardedInterface } from './guarded-interface.ts';
-import type { ProblemSink } from './lifecycle.ts';
 
 /** Pairs that one look reads. All pairs of a full node have their turn within a minute. */
 export const MAX_PAIRS_PER_LOOK = 64;
@@ -26,7 +27,8 @@ export function framesPastGuard(pod: Counted | null, host: Counted | null): numb
   return Math.max(0, (pod.rxPackets ?? 0) - (host.txPackets ?? 0));
 }
 
-export interface PastGuardOptions<I extends Iface> extends ProblemSink {
+export interface PastGuardOptions<I extends Iface> {
+  onProblem: OnProblem;
   registry: { allLive(): Iterable<I> };
   /** null: there is none. EINVAL: no namespace has the id. */
   readLink(ifindex: number, at?: { targetNsid: number }): Counted | null;
@@ -57,7 +59,7 @@ export class PastGuard<I extends Iface = GuardedInterface> {
       iface.pastGuardFrames = Math.max(iface.pastGuardFrames, frames);
     } catch (error) {
       if ((error as { errnoName?: string }).errnoName === 'EINVAL') return;
-      this.#o.onProblem({ interfaceName: name, reason: (error as Error).message, error });
+      this.#o.onProblem(name, (error as Error).message, error);
     }
   }
 }

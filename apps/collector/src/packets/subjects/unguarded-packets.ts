@@ -5,8 +5,10 @@
  *
  * The count is taken once, as soon as the programs are attached and the interface is bound.
  */
+
 import { getLink, type SpoofMaps } from '@bailiff/bpf';
 import type { LinkFacts } from '../../identity/identity.ts';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
 
@@ -30,7 +32,7 @@ export interface UnguardedPacketsOptions {
   store: Pick<BindingStore, 'save'>;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
-  onProblem(problem: { interfaceName: string; reason: string; error?: unknown }): void;
+  onProblem: OnProblem;
 }
 
 export class UnguardedPackets {
@@ -48,7 +50,7 @@ export class UnguardedPackets {
    * The interface was bound and the kernel has its identity: its programs judged no packet before.
    */
   bound(iface: GuardedInterface): void {
-    this.#attempt(iface, () => {
+    attempt(this.#o.onProblem, iface.link.name, () => {
       iface.seenUnbound = this.#o.maps.settings().unknownMode === 'enforce' ? 0 : this.#seen(iface);
     });
     this.measure(iface);
@@ -56,7 +58,7 @@ export class UnguardedPackets {
 
   /** Its programs are attached: from now on, every frame that it receives is judged. */
   attached(iface: GuardedInterface): void {
-    this.#attempt(iface, () => {
+    attempt(this.#o.onProblem, iface.link.name, () => {
       const judged = this.#seen(iface);
       const received = getLink(iface.ifindex)?.rxPackets ?? null;
       if (received !== null) iface.conservation.base ??= received - judged;
@@ -66,7 +68,7 @@ export class UnguardedPackets {
 
   /** A former guard of this boot judged or reported what the link has received so far. */
   formerlyGuarded(iface: GuardedInterface): void {
-    this.#attempt(iface, () => {
+    attempt(this.#o.onProblem, iface.link.name, () => {
       iface.receivedBase = receivedFrom(iface.link) ?? 0;
     });
   }
@@ -75,7 +77,7 @@ export class UnguardedPackets {
   measure(iface: GuardedInterface): void {
     if (iface.packetsBeforeGuard >= 0 || !iface.binding || iface.attachError !== '') return;
     if (this.#o.whyNotAttach() !== '') return;
-    this.#attempt(iface, () => {
+    attempt(this.#o.onProblem, iface.link.name, () => {
       // Read before the link's count: a packet in between is reported as unguarded, never lost.
       const judged = this.#seen(iface) - iface.seenUnbound;
       const received = receivedFrom(iface.link);
@@ -83,13 +85,5 @@ export class UnguardedPackets {
       iface.packetsBeforeGuard = Math.max(0, received - iface.receivedBase - judged);
       this.#o.store.save(storedOf(iface));
     });
-  }
-
-  #attempt(iface: GuardedInterface, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#o.onProblem({ interfaceName: iface.link.name, reason: (error as Error).message, error });
-    }
   }
 }

@@ -4,12 +4,14 @@
  * `unknown: enforce`, they are dropped. The status names each with the remedy, and a call of the CNI
  * plugin fails with it. Bound: interfaces of the node.
  */
+
 import type { IfaceKey, LinkRecord, SpoofObject } from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
-import { attempt, type ProblemSink } from './lifecycle.ts';
 import type { Registry, Waiting } from './registry.ts';
 
-export interface WaitingOptions extends ProblemSink {
+export interface WaitingOptions {
+  onProblem: OnProblem;
   object: SpoofObject;
   registry: Registry;
   /** Why programs are not attached; empty: they are. */
@@ -33,9 +35,9 @@ export class WaitingInterfaces {
     const before = registry.others.get(ifindex)?.waitsForSlot;
     const waitsForSlot: Waiting = { seen, linkNetnsid, programs: before?.programs ?? null };
     registry.others.set(ifindex, { name, coverage: 'not-covered', reason, waitsForSlot });
-    onProblem({ interfaceName: name, reason });
+    onProblem(name, reason);
     // A netkit pair that drops by itself would begin to pass.
-    if (link.kind === 'veth') attempt(this.#o, name, () => this.#attach(ifindex, waitsForSlot));
+    if (link.kind === 'veth') attempt(this.#o.onProblem, name, () => this.#attach(ifindex, waitsForSlot));
   }
 
   #why({ linkNetnsid }: LinkRecord): string {
@@ -67,7 +69,7 @@ export class WaitingInterfaces {
     const { object, registry } = this.#o;
     const other = registry.others.get(ifindex);
     const programs = other?.waitsForSlot?.programs;
-    if (programs) attempt(this.#o, other.name, () => object.detach(programs));
+    if (programs) attempt(this.#o.onProblem, other.name, () => object.detach(programs));
     registry.others.delete(ifindex);
   }
 
