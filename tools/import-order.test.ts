@@ -68,6 +68,12 @@ describe('import order - the check itself', () => {
       'x/other/c.ts is in no listed layer',
       'x/gone has no files',
     ]);
+    const halves = ['.', ['high', 'low'], 'config.ts', 'other'];
+    expect(importsAgainst(imports, 'x', halves)).toEqual([
+      'x/high/a.ts imports x/low/b.ts, which is beside it',
+      'x/high/a.ts imports x/main.ts, which is above it',
+      'x/low/b.ts imports x/high/a.ts, which is beside it',
+    ]);
     const downwards: ImportGraph = new Map([
       ['x/main.ts', ['x/low/b.ts']],
       ['x/low/b.ts', ['x/low/c.ts', 'y/d.ts']],

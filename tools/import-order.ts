@@ -2,12 +2,15 @@
  * Order of imports inside apps and libraries: the table of layers, and the search for cycles.
  *
  * A layer is a folder below `src`, or a single file of `src` by its name; `.` holds the other files
- * of `src`. A file imports from its own layer and from layers listed after it. A cycle is a set of
- * files that reach each other by imports, type imports included.
+ * of `src`. A file imports from its own layer and from layers listed after it. Layers in a list of
+ * their own are beside each other, and neither imports the other. A cycle is a set of files that
+ * reach each other by imports, type imports included.
  */
 
+type Layers = readonly (string | readonly string[])[];
+
 /** Layers by `src` folder, from the top down. A folder that is not listed has no order yet. */
-export const LAYERS: Readonly<Record<string, readonly string[]>> = {
+export const LAYERS: Readonly<Record<string, Layers>> = {
   'apps/cli/src': [
     '.',
     'version',
@@ -71,8 +74,7 @@ export const LAYERS: Readonly<Record<string, readonly string[]>> = {
     'cni',
     'offline',
     'capture',
-    'packets',
-    'operations',
+    ['packets', 'operations'],
     'engine.ts',
     'desired',
     'publishing',
@@ -231,21 +233,24 @@ export function cyclesOf(graph: ImportGraph): string[][] {
   return cycles.sort(([a = ''], [b = '']) => (a < b ? -1 : 1));
 }
 
-/** Imports into a layer listed above, files in unlisted layers, and listed layers without files. */
-export function importsAgainst(graph: ImportGraph, folder: string, layers: readonly string[]): string[] {
+/** Imports into a layer above or beside, files in unlisted layers, and listed layers without files. */
+export function importsAgainst(graph: ImportGraph, folder: string, layers: Layers): string[] {
+  const names = layers.flat();
   const layerOf = (file: string): string | null => {
     if (!file.startsWith(`${folder}/`)) return null;
     const [first = '', ...rest] = file.slice(folder.length + 1).split('/');
-    return layers.includes(first) || rest.length > 0 ? first : '.';
+    return names.includes(first) || rest.length > 0 ? first : '.';
   };
   const files = [...graph.keys()].filter((file) => layerOf(file) !== null);
-  const placeOf = (file: string) => layers.indexOf(layerOf(file) ?? 'elsewhere');
+  const placeOf = (file: string) => layers.findIndex((layer) => [layer].flat().includes(layerOf(file) ?? 'elsewhere'));
   const upwards = files.flatMap((file) => {
     if (placeOf(file) < 0) return [`${file} is in no listed layer`];
-    const isAbove = (target: string) => placeOf(target) >= 0 && placeOf(target) < placeOf(file);
-    const above = (graph.get(file) ?? []).filter(isAbove);
-    return above.map((target) => `${file} imports ${target}, which is above it`);
+    return (graph.get(file) ?? []).flatMap((target) => {
+      const distance = placeOf(file) - placeOf(target);
+      if (placeOf(target) < 0 || distance < 0 || layerOf(target) === layerOf(file)) return [];
+      return [`${file} imports ${target}, which is ${distance > 0 ? 'above' : 'beside'} it`];
+    });
   });
   const used = new Set(files.map(layerOf));
-  return [...upwards, ...layers.filter((layer) => !used.has(layer)).map((layer) => `${folder}/${layer} has no files`)];
+  return [...upwards, ...names.filter((layer) => !used.has(layer)).map((layer) => `${folder}/${layer} has no files`)];
 }

@@ -52,7 +52,7 @@ export class OperationEngine implements Engine {
   #isKnown = false;
   #stopped = false;
   /**
-   * Policies that wait for the engine, by key: those that an earlier process accepted, and those
+   * Policies that wait for the enforcement, by key: those that an earlier process accepted, and those
    * received since.
    */
   readonly #restored = new Map<string, string>();

@@ -4,7 +4,7 @@
  * running kernel (CO-RE), which a collector would keep for its whole life. The links live on by
  * their pins.
  *
- * Data path: supervisor → `collector load-runtime`, the same bundle → pins. Only a collector that
+ * Data path: operations/engine.ts → `collector load-runtime`, the same bundle → pins. Only a collector that
  * holds the lock of the pins starts it.
  */
 import { closeSync, mkdirSync } from 'node:fs';
