@@ -61,6 +61,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'progress.ts',
     'poll.ts',
     'arguments.ts',
+    'new-file.ts',
     'errors.ts',
     'config-keys',
     'text',
