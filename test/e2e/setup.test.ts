@@ -21,9 +21,10 @@ import { expect, it } from 'vitest';
 const SERVER = '.cache/nats-newest/usr/sbin/nats-server';
 const HELM = '.cache/helm/helm';
 const CRI_PROTOCOL = '.cache/cri/api.proto';
+const COSIGN = '.cache/cosign/usr/bin/cosign';
 const DONE = [
   ...['package-lock.json', 'node_modules/.bailiff-lock', 'test/vm/kernels.json', '.cache/kernels/list.json'],
-  ...[SERVER, HELM, CRI_PROTOCOL],
+  ...[SERVER, HELM, CRI_PROTOCOL, COSIGN],
 ];
 const SCRIPT = readFileSync(path.join(CHECKOUT, 'scripts/setup'), 'utf8');
 /** Programs that the script runs, in addition to the shell's builtins. */
@@ -40,6 +41,8 @@ const KERNELS = 'node --import tsx test/vm/fetch.ts';
 const NEWEST_NATS = 'node --import tsx tools/fetch-nats.ts';
 const FETCH_HELM = 'node --import tsx tools/fetch-helm.ts';
 const FETCH_PROTOCOL = 'node --import tsx test/support/cri/fetch-protocol.ts';
+
+const FETCH_COSIGN = 'node --import tsx tools/fetch-cosign.ts';
 
 /** Programs that write down how they were called. */
 const REPORTED = ['apt-get', 'npm', 'node', 'sleep'] as const;
@@ -64,7 +67,10 @@ class Machine implements Disposable {
     for (const name of LOOKED_FOR) if (!missing.includes(name)) this.put(`bin/${name}`, '#!/bin/sh\n');
     // Installs the missing programs, as far as the script can see.
     const installs = missing.map((name) => `: >${this.#bin(name)}; /bin/chmod 755 ${this.#bin(name)}`).join('; ');
-    const acts: Of<string> = { 'apt-get': `case " $* " in *" install "*) ${installs || ':'} ;; esac` };
+    const sizes = 'Need to get 58.6 MB of archives.';
+    const acts: Of<string> = {
+      'apt-get': `case " $* " in *" --assume-no "*) echo "${sizes}" ;; *" install "*) ${installs || ':'} ;; esac`,
+    };
     // Which version it is, is no call.
     const before: Of<string> = { node: `[ "$1" != -p ] || { echo ${node}; exit; }` };
     for (const name of REPORTED.filter((one) => apt || one !== 'apt-get')) {
@@ -99,10 +105,10 @@ class Machine implements Disposable {
     rmSync(path.join(this.#dir, file));
   }
 
-  run(uid = 0): { status: number | null; stderr: string; calls: string[] } {
+  run(uid = 0, args: readonly string[] = []): { status: number | null; stderr: string; calls: string[] } {
     rmSync(this.#calls, { force: true });
     const options = { env: { PATH: path.join(this.#dir, 'bin') }, encoding: 'utf8', uid, gid: uid } as const;
-    const { status, stderr } = spawnSync(path.join(this.#dir, 'scripts/setup'), options);
+    const { status, stderr } = spawnSync(path.join(this.#dir, 'scripts/setup'), args, options);
     const calls = existsSync(this.#calls) ? readFileSync(this.#calls, 'utf8').trim().split('\n') : [];
     return { status, stderr, calls };
   }
@@ -206,6 +212,7 @@ it('setup - permanent failures end it after minutes; an unavailable kernel does 
 it.each([
   ['the newest nats-server', SERVER, NEWEST_NATS, []],
   ['helm', HELM, FETCH_HELM, []],
+  ['cosign', COSIGN, FETCH_COSIGN, [UPDATE]],
   ['the protocol of container runtimes', CRI_PROTOCOL, FETCH_PROTOCOL, [UPDATE]],
 ])('setup - %s is fetched if it is missing; without it the setup continues', (_, file, fetch, before) => {
   using machine = new Machine({ failures: { node: 1 } });
@@ -218,4 +225,36 @@ it.each([
   expect(offline.run().status).toBe(0);
   machine.put(file, '');
   expect(machine.run()).toMatchObject({ status: 0, calls: [] });
+});
+
+const ANNOUNCED = ['--demo', '--announce', '7'];
+
+it('setup - announced, it names what it installs with the size, waits, and installs; nothing missing is no wait', () => {
+  using machine = changed({}, ['jq']);
+  const { status, stderr, calls } = machine.run(0, ANNOUNCED);
+  const question = 'apt-get install --assume-no --no-install-recommends jq';
+  expect([status, ...calls]).toEqual([0, UPDATE, question, 'sleep 7', UPDATE, `${INSTALL} jq`, MODULES, KERNELS]);
+  expect(stderr).toMatch(
+    /^setup: this will be installed:\npackages of the distribution, as root: jq \n {2}Need to get 58\.6 MB of archives\.\nnpm packages .*\na kernel .*\nsetup: starts in 7 s/,
+  );
+  expect(machine.run(0, ANNOUNCED)).toEqual({ status: 0, stderr: '', calls: [] });
+});
+
+it('setup - without root an announcement changes nothing: the missing packages are named', () => {
+  using machine = new Machine({ missing: ['jq'] });
+  expect(machine.run(NOBODY, ANNOUNCED)).toMatchObject({ status: 3, calls: [] });
+});
+
+it('setup - for the demo, what only tests use is not fetched', () => {
+  using machine = new Machine();
+  machine.put('bin/uname', '#!/bin/sh\necho x86_64\n');
+  for (const file of [SERVER, HELM, COSIGN, CRI_PROTOCOL]) machine.remove(file);
+  expect(machine.run(0, ['--demo'])).toMatchObject({ status: 0, calls: [] });
+  // The control: without the option they are.
+  expect(machine.run().calls).toEqual([NEWEST_NATS, FETCH_HELM, FETCH_COSIGN, FETCH_PROTOCOL]);
+});
+
+it('setup - an unknown option is refused', () => {
+  using machine = new Machine();
+  expect(machine.run(0, ['--announc'])).toEqual({ status: 2, stderr: 'setup: unknown option --announc\n', calls: [] });
 });

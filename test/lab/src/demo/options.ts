@@ -10,9 +10,11 @@ export const USAGE = `usage: ${COMMAND} [-- FLAGS]
 
 Act 1 starts a cluster on this machine, forges packets without and with Bailiff, and removes the cluster.
 Act 2 escapes from a container without and with a policy, in a virtual machine with BPF-LSM.
-Prints the counts. Needs root.
+Prints the counts. Needs root. First it names the missing packages with their size, and installs them
+ten seconds later.
 
   --act 1|2      run only this act (default: both)
+  --yes          install missing packages without waiting
   --json         print the counts as one JSON line at the end
   --cni PLUGIN   CNI plugin of the first act: bridge or ptp (default: bridge)
   --lab ID       name of the lab, to find its files and processes (--id is a deprecated alias)
