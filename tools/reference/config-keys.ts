@@ -95,12 +95,44 @@ export function everyConfigField(): { kind: ConfigKind; field: Field }[] {
   );
 }
 
+/** Enumerations with more values are a link to their list. */
+const MAX_VALUES = 8;
+const LONG = new RegExp(`\`[^\`]+\`(?: \\\\\\| \`[^\`]+\`){${MAX_VALUES},}`);
+
+/**
+ * Moves each long enumeration out of the tables, into a section at the end: several fields have the
+ * same one. A list has the name of the first field with it.
+ */
+export function withoutLongLists(sections: readonly string[]): string[] {
+  const lists = new Map<string, string>();
+  const nameOf = (values: string, row: string): string => {
+    const known = lists.get(values);
+    if (known !== undefined) return known;
+    const field = /([\w-]+)`/.exec(row)?.[1] ?? 'values';
+    const taken = [...lists.values()].filter((name) => name.split(' ')[0] === field).length;
+    const name = taken === 0 ? field : `${field} ${taken + 1}`;
+    lists.set(values, name);
+    return name;
+  };
+  const shortened = sections.map((text) =>
+    text
+      .split('\n')
+      .map((row) => row.replace(LONG, (values) => linkTo(nameOf(values, row), values)))
+      .join('\n'),
+  );
+  const parts = [...lists].map(([values, name]) => `### Values of ${name}\n\n${values.replaceAll(' \\|', ',')}`);
+  return [...shortened, section('Lists of values', ...parts)];
+}
+
+const linkTo = (name: string, values: string): string =>
+  `[${values.split(' \\| ').length} values](#values-of-${name.replaceAll(' ', '-').toLowerCase()})`;
+
 export function configPage(): string {
   return page(
     'Configuration on the bus',
     `Keys of the bucket \`bailiff_config\` read \`<kind>.<scope>.<namespace or _>.<name>\`, with \`.\` in names written \`_\`. A value is one JSON object;
 \`bailiff config set\` takes YAML too, checks it, shows what changes and writes it. Unknown fields are refused. A duration is a number with its unit
 (\`250ms\`, \`30s\`, \`10m\`, \`1h\`, \`7d\`); a CIDR is \`10.0.0.0/8\` or \`fd00::/64\`. \`a.b\` is field \`b\` of group \`a\`, \`a[]\` each entry of list \`a\`.`,
-    CONFIG_KINDS.map(kindSection),
+    withoutLongLists(CONFIG_KINDS.map(kindSection)),
   );
 }
