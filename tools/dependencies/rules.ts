@@ -54,22 +54,25 @@ function versionsOf(overrides: Overrides): [string, string][] {
   );
 }
 
-/** Violations of the rules, as one line each with the remedy. */
-export function violationsOf(manifest: Manifest, lock: Lock): string[] {
+/**
+ * Violations of the rules, as one line each with the remedy.
+ * @param isTool no package of the lock file is in the product
+ */
+export function violationsOf(manifest: Manifest, lock: Lock, isTool = false): string[] {
   const { dependencies = {}, devDependencies = {}, overrides = {} } = manifest;
   const pins = [...Object.entries(dependencies), ...Object.entries(devDependencies), ...versionsOf(overrides)];
   const loose = pins.filter(([, version]) => !EXACT.test(version));
   return [
     ...loose.map(([name, version]) => `${name}: ${version} is not one version: pin it in package.json`),
-    ...packagesOf(lock).flatMap(([place, locked]) => violationsOfOne(place, locked)),
+    ...packagesOf(lock).flatMap(([place, locked]) => violationsOfOne(place, locked, isTool || locked.dev === true)),
   ];
 }
 
-function violationsOfOne(place: string, locked: LockedPackage): string[] {
-  const { version = '', license = 'no licence', integrity = '', resolved, dev, hasInstallScript } = locked;
+function violationsOfOne(place: string, locked: LockedPackage, isTool: boolean): string[] {
+  const { version = '', license = 'no licence', integrity = '', resolved, hasInstallScript } = locked;
   const name = nameOf(place);
   const at = `${name}@${version}`;
-  const licences = dev === true ? TOOL_LICENCES : LICENCES;
+  const licences = isTool ? TOOL_LICENCES : LICENCES;
   return [
     ...(EXACT.test(version) ? [] : [`${at} (${place}): no version of the registry`]),
     ...(integrity.startsWith('sha512-') ? [] : [`${at}: no SHA-512 in package-lock.json: install it again`]),

@@ -1,0 +1,5 @@
+/** The default theme of VitePress with Bailiff's colours. */
+import DefaultTheme from 'vitepress/theme';
+import './style.css';
+
+export default DefaultTheme;
