@@ -30,7 +30,7 @@ it.each([
   expect(() => readAdvisories(text)).toThrow();
 });
 
-it('a document - one statement for each advisory on every product; equal lists give equal documents', () => {
+it('a document - one statement for each advisory, on every product that can contain the part; equal lists give equal documents', () => {
   const content = {
     version: '1.2.0',
     epoch: 0,
@@ -45,7 +45,7 @@ it('a document - one statement for each advisory on every product; equal lists g
       {
         vulnerability: { name: 'CVE-2010-4756' },
         products: [
-          { '@id': 'pkg:npm/a@1', subcomponents: [{ '@id': 'pkg:deb/debian/libc6' }] },
+          // The npm package contains nothing of a distribution.
           { '@id': 'pkg:oci/b', subcomponents: [{ '@id': 'pkg:deb/debian/libc6' }] },
         ],
         status: 'not_affected',
@@ -54,5 +54,9 @@ it('a document - one statement for each advisory on every product; equal lists g
     ],
   });
   expect(vexOf(content)).toEqual(document);
+  const npm = readAdvisories(ENTRY.replace('pkg:deb/debian/libc6', 'pkg:npm/ws'));
+  expect(vexOf({ ...content, advisories: npm })).toMatchObject({
+    statements: [{ products: [{ '@id': 'pkg:npm/a@1' }, { '@id': 'pkg:oci/b' }] }],
+  });
   expect(vexOf({ ...content, version: '1.3.0' })['@id']).not.toBe(document['@id']);
 });

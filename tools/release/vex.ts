@@ -46,9 +46,12 @@ export interface VexContent {
 
 export function vexOf({ version, epoch, products, advisories }: VexContent): Record<string, unknown> {
   const timestamp = new Date(epoch * 1_000).toISOString();
+  // Only images contain packages of a distribution.
+  const containing = (part: string) =>
+    products.filter((one) => part.startsWith('pkg:npm/') || one.startsWith('pkg:oci/'));
   const statements = advisories.advisories.map(({ id, part, justification, why }) => ({
     vulnerability: { name: id },
-    products: products.map((product) => ({ '@id': product, subcomponents: [{ '@id': part }] })),
+    products: containing(part).map((product) => ({ '@id': product, subcomponents: [{ '@id': part }] })),
     status: 'not_affected',
     justification,
     impact_statement: why,
