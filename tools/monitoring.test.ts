@@ -11,6 +11,10 @@ const apps = await appMetrics();
 const declared = new Map([...apps.values(), processMetrics()].flat().map((metric) => [metric.name, metric]));
 /** Labels that Prometheus adds to every series, and labels of histograms. */
 const OF_PROMETHEUS = ['job', 'instance', 'le'];
+/** Series that other programs serve. */
+const KUBELET = ['kubelet_volume_stats_available_bytes', 'kubelet_volume_stats_capacity_bytes'];
+const CLAIM = ['namespace', 'persistentvolumeclaim'];
+for (const name of KUBELET) declared.set(name, { name, type: 'gauge', help: '', labels: CLAIM, buckets: [] });
 declared.set('up', { name: 'up', type: 'gauge', help: '', labels: [], buckets: [] });
 
 const rules = readRules();

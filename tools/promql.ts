@@ -53,7 +53,7 @@ export function readPanels(): Panel[] {
 export const resolved = (expr: string): string =>
   expr.replaceAll('$__rate_interval', '1m').replaceAll('$instance', '.*');
 
-const METRIC = /\b((?:bailiff|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g;
+const METRIC = /\b((?:bailiff|process|nodejs|kubelet)_\w+|up)\b(?:\{([^}]*)\})?/g;
 const GROUPING = /\b(?:by|without|on|ignoring|group_left|group_right) ?\(([^)]*)\)/g;
 
 export interface Asked {

@@ -28,6 +28,10 @@ export const NO_READINGS = {
   runtimeState: {} as Values,
   /** Runtime policies by state. */
   policies: {} as Values,
+  /** 1 for the current state of the CNI plugin, 0 for the others; all 0 without it. */
+  cniState: {} as Values,
+  /** Time of the newest pod that started without a guard, in seconds since 1970; 0: there is none. */
+  cniPassedAtSeconds: 0,
   snapshotRefused: false,
   configRefused: 0,
   disarmed: false,
@@ -179,6 +183,17 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
     '1 for the current state of runtime enforcement, else 0',
     'state',
     () => read().runtimeState,
+  );
+  family.gaugeBy(
+    'cni_state',
+    '1 for the current state of the CNI plugin, else 0; left-behind: it is installed, and cni is off; all 0 without the plugin',
+    'state',
+    () => read().cniState,
+  );
+  family.gauge(
+    'cni_passed_at_seconds',
+    'When the CNI plugin last let a pod start without a guard, in seconds since 1970; 0: not since the node started',
+    () => read().cniPassedAtSeconds,
   );
   family.gaugeBy('runtime_policies', 'Runtime policies by state on this node', 'state', () => read().policies);
   family.gauge('pods_refused', '1 while the newest list of pods is rejected, else 0', () =>

@@ -7,6 +7,7 @@ import type { Values } from '@bailiff/service';
 import type { Readings } from '../metrics.ts';
 import type { ViolationTotals } from '../publishing/violation-metrics.ts';
 
+const CNI_STATES = ['installed', 'not-installed', 'not-served', 'left-behind'] as const;
 const RUNTIME_STATES = ['available', 'unavailable', 'unsupported', 'off'] as const;
 
 /** Numbers that the status does not contain. */
@@ -32,7 +33,8 @@ export function lossesOf(
 }
 
 export function readingsOf(status: NodeStatus, { states, losses, repaired, totals }: Counted): Readings {
-  const { interfaces, interfacesOmitted, runtime, bus } = status;
+  const { interfaces, interfacesOmitted, runtime, bus, cni } = status;
+  const cniState = cni?.state === 'off' && cni.problem !== '' ? 'left-behind' : cni?.state;
   const coverage = { guarded: 0, partial: 0, 'not-covered': 0, 'not-applicable': 0, ...interfacesOmitted };
   for (const one of interfaces) coverage[one.coverage] += 1;
   const policies = { 'in-force': 0, refused: 0 };
@@ -46,6 +48,8 @@ export function readingsOf(status: NodeStatus, { states, losses, repaired, total
     features: Object.fromEntries(status.features.map(({ name, available }) => [name, Number(available)])),
     runtimeState: Object.fromEntries(RUNTIME_STATES.map((state) => [state, Number(state === runtime?.state)])),
     policies,
+    cniState: Object.fromEntries(CNI_STATES.map((state) => [state, Number(state === cniState)])),
+    cniPassedAtSeconds: cni?.passedAt === undefined ? 0 : Date.parse(cni.passedAt) / 1000,
     snapshotRefused: status.snapshotRefused !== '',
     configRefused: status.configRefused.length,
     disarmed: status.disarmedUntil !== null,
