@@ -149,6 +149,12 @@ if (program === null) {
         ['collector.podLabels.team=mine'],
       ],
       [
+        'an address of a bus that is included',
+        ['nats.url=tls://nats.example:4222'],
+        /nats\.url has no effect with nats\.mode=included/,
+        ['nats.url=tls://nats.example:4222', 'nats.mode=external'],
+      ],
+      [
         'two monitors',
         ['prometheus.podMonitor.enabled=true', 'prometheus.serviceMonitor.enabled=true'],
         /scraped twice/,

@@ -58,9 +58,46 @@ if (program === null) {
       ]);
     }, 120_000);
 
+    it.each([
+      ['otlp.url=http://[fd00::1]:4318/v1/logs', 4318],
+      ['otlp.url=http://collector/a:9/b', 80],
+      ['otlp.url=https://collector?to=x:9', 443],
+      ['otlp.url=https://user:1@collector:8443', 8443],
+      ['alertmanager.urls=http://a:9093', 9093],
+      ['webhooks.chat.url=https://hooks.example/a', 443],
+      ['syslog.address=[fd00::1]:6514', 6514],
+    ])(
+      '%s - the network policy allows its port',
+      (output, port) => {
+        const policy = rendered([`siem.outputs.${output}`]).get('NetworkPolicy bailiff-siem-outputs');
+        expect(policy.spec.egress).toEqual([{ ports: [{ port, protocol: 'TCP' }] }]);
+      },
+      120_000,
+    );
+
+    it('syslog - its settings, and events in its format on the bus', () => {
+      const set = [
+        'address=siem.example:6514',
+        'format=ecs',
+        'caFile=/etc/bailiff/outputs/ca',
+        'confirmTimeoutMs=2000',
+      ];
+      const objects = rendered(set.map((text) => `siem.outputs.syslog.${text}`));
+      const { env: list } = objects.get('Deployment bailiff-siem-relay').spec.template.spec.containers[0];
+      const env = Object.fromEntries(
+        list.filter(({ value }: Json) => value !== undefined).map(({ name, value }: Json) => [name, value]),
+      );
+      const schema = configSchema.safeExtend(frameShape);
+      const config = buildConfig(schema, { name: 'siem-relay', defaults: {}, file: null, env, flags: new Map() });
+      expect(config).toMatchObject({
+        ...{ syslogAddress: 'siem.example:6514', syslogFormat: 'ecs', syslogConfirmTimeoutMs: 2_000 },
+        ...{ syslogCaFile: '/etc/bailiff/outputs/ca', formats: ['ocsf', 'ecs'] },
+      });
+    }, 120_000);
+
     it('by default there is none of them', () => {
       const objects = rendered([]);
-      expect(JSON.stringify(objects.get('Deployment bailiff-siem-relay'))).not.toMatch(/outputs|WEBHOOKS|OTLP/);
+      expect(JSON.stringify(objects.get('Deployment bailiff-siem-relay'))).not.toMatch(/outputs|WEBHOOKS|OTLP|SYSLOG/);
       expect(objects.has('NetworkPolicy bailiff-siem-outputs')).toBe(false);
     }, 120_000);
   });

@@ -23,7 +23,7 @@ nor the tool: a new chart would restart the bus without cause.
 
 {{- define "bailiff.podLabels" -}}
 {{- $labels := dict "app.kubernetes.io/name" "bailiff" "app.kubernetes.io/part-of" "bailiff" "app.kubernetes.io/instance" .root.Release.Name "app.kubernetes.io/component" .component }}
-{{- merge $labels (.labels | default dict) .root.Values.commonLabels | toYaml }}
+{{- merge $labels (.labels | default dict) (.root.Values.commonLabels | default dict) | toYaml }}
 {{- end }}
 
 {{/*

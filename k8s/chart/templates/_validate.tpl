@@ -190,6 +190,12 @@ twice maxmemory of Valkey, which rewrites its file.
 {{- if eq (int .Values.prometheus.port) (int .Values.probes.port) }}
 {{- $problems = append $problems (printf "prometheus.port and probes.port are both %v: a process cannot listen twice" .Values.probes.port) }}
 {{- end }}
+{{- range $part := list "nats" "redis" }}
+{{- $values := index $.Values $part }}
+{{- if and $values.url (eq $values.mode "included") }}
+{{- $problems = append $problems (printf "%s.url has no effect with %s.mode=included: set %s.mode=external" $part $part $part) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.siem.outputs.syslog (not .Values.siem.outputs.syslog.address) }}
 {{- $problems = append $problems "siem.outputs.syslog has no address, so nothing is sent: set host:port" }}
 {{- end }}
