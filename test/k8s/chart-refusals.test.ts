@@ -25,7 +25,8 @@ if (program === null) {
   };
 
   describe('refused in words', () => {
-    it.each<[string, string[], RegExp, string[]]>([
+    /** Values that are refused, the reason, and the nearest ones that work. */
+    const ROWS: [string, string[], RegExp, string[]][] = [
       [
         'no tag and no digest of NATS',
         ['nats.image.digest='],
@@ -209,7 +210,9 @@ if (program === null) {
         /runbookBaseUrl "git\.example" is not an address/,
         ['monitoring.runbookBaseUrl=https://git.example/b/blob/main'],
       ],
-    ])(
+    ];
+
+    it.each(ROWS)(
       '%s',
       (_, set, why, instead) => {
         const text = refusal(set);

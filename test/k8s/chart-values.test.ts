@@ -125,6 +125,30 @@ if (program === null) {
       }
     }, 120_000);
 
+    it('the notes name the namespace, and what the values ask for', () => {
+      const notesWith = (namespace: string, ...set: string[]) => {
+        const flags = ['--dry-run=client', '--namespace', namespace, ...set.flatMap((one) => ['--set', one])];
+        const { stdout, stderr } = spawnSync(program, ['install', 'bailiff', CHART, ...flags], { encoding: 'utf8' });
+        expect(stderr).toBe('');
+        return stdout.slice(stdout.indexOf('\nNOTES:'));
+      };
+      const notes = notesWith('security', 'initialPolicies={no-shell}', 'initialMode=audit', 'responder.dryRun=true');
+      for (const text of [
+        'helm -n security test bailiff',
+        'kubectl bailiff status --bailiff-namespace security\n',
+        'kubectl bailiff policy promote no-shell --bailiff-namespace security\n',
+        'Forged packets are counted and pass',
+        'because responder.dryRun is set',
+      ])
+        expect(notes).toContain(text);
+      const plain = notesWith('bailiff-system', 'tests.enabled=false', 'global.imageRegistry=r.example');
+      expect(plain).toContain('2. See which pods are guarded');
+      expect(plain).not.toMatch(/bailiff-namespace|promote|not pulled|helm -n/);
+      const url = 'tls://nats.example:4222';
+      const external = notesWith('bailiff-system', 'nats.mode=external', `nats.url=${url}`);
+      expect(external).toContain(`bailiff status --nats-url ${url}`);
+    }, 120_000);
+
     it('every object has the recommended labels, and each pod those of its release', () => {
       const objects = render(...ALL);
       expect(objects.length).toBeGreaterThan(60);
