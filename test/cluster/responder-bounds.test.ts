@@ -226,3 +226,22 @@ describe('responder bounds - the last place in a budget', () => {
     expect(rig.changesOf(unseen)).toEqual([]);
   });
 });
+
+describe('responder bounds - settings of the process', () => {
+  it('namespace, dryRun - no policy acts in the own namespace, nor anywhere in a dry run', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', [{ action: 'delete' }], { protectedNamespaces: [] }) });
+    const endIn = async (namespace: string) => {
+      const pod = rig.pod({ namespace });
+      const verdict = await rig.verdict(pod, { rule: 'remove' });
+      const { phase, reasonCode } = await rig.until(verdict, 'delete', ['succeeded', 'refused', 'dryrun']);
+      return [phase, reasonCode, rig.changesOf(pod, 'delete').length];
+    };
+    const stop = await rig.start({ namespace: 'shop' });
+    expect(await endIn('shop')).toEqual(['refused', 'protected-namespace', 0]);
+    expect(await endIn('kube-system')).toEqual(['succeeded', '', 1]);
+    await stop.stop();
+    await rig.start({ dryRun: true });
+    expect(await endIn('kube-system')).toEqual(['dryrun', 'dry-run', 0]);
+  });
+});

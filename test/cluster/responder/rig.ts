@@ -164,10 +164,10 @@ export class Rig implements AsyncDisposable {
       scanIntervalMs: 500,
       ...more,
     };
-    return Object.entries(flags).flatMap(([key, value]) => [
-      `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-      String(value),
-    ]);
+    const flagOf = (key: string) => `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    return Object.entries(flags).flatMap(([key, value]) =>
+      typeof value === 'boolean' ? [`${flagOf(key)}=${value}`] : [flagOf(key), String(value)],
+    );
   }
 
   /** Starts a responder in this process without waiting. */

@@ -143,7 +143,11 @@ function stale(input: GuardInput): Decision | null {
 function dryRun({ task, policy, disarmed, limits }: GuardInput): Decision | null {
   if (disarmed) return { kind: 'dryrun', code: 'disarmed', reason: `would ${task.action}, but ${disarmed}` };
   if (limits.dryRun)
-    return { kind: 'dryrun', code: 'dry-run', reason: `would ${task.action}; this responder only makes dry runs` };
+    return {
+      kind: 'dryrun',
+      code: 'dry-run',
+      reason: `would ${task.action}; every response of this responder is a dry run (--dry-run)`,
+    };
   if (!task.dryRun && !policy?.dryRun) return null;
   return { kind: 'dryrun', code: 'dry-run', reason: `would ${task.action}; policy ${task.policy} is a dry run` };
 }
