@@ -14,7 +14,7 @@ import { chooseServer } from './nats-server.ts';
  * documents.
  */
 const KEPT =
-  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(AHEAD|NATS|REPORT|SEED|STRESS_SEED|FUZZ_RUNS|FUZZ_BULK|RACE_FRAMES|EVIDENCE_RUNS|VM_\w+))$/;
+  /^(PATH|LD_LIBRARY_PATH|CI|NODE_ENV|TEST|VITEST\w*|KUBEBUILDER_ASSETS|FUZZ_RUNS|BAILIFF_(AHEAD|NATS|REPORT|SCREENSHOTS|SEED|STRESS_SEED|FUZZ_RUNS|FUZZ_BULK|RACE_FRAMES|EVIDENCE_RUNS|VM_\w+))$/;
 /**
  * With one of these the run uses external systems (a cluster, a container engine, a mirror), which
  * may need any variable.

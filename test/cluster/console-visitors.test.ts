@@ -107,6 +107,8 @@ const PATHS = () => [
   `/api/verdict?id=${story.spoofing.verdictId}`,
   '/api/pod?pod=shop/web-0',
   '/api/history?since=all',
+  '/api/graph?since=all',
+  '/api/policies?since=all',
 ];
 
 describe('who a visitor is', () => {
@@ -226,6 +228,14 @@ describe('what a visitor sees', () => {
     for (const word of Object.values(OF).flat()) expect([word, all.includes(word)]).toEqual([word, true]);
   });
 
+  it('a trial judges all namespaces: only for those who may see all', async () => {
+    const trial = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5&since=1d';
+    for (const one of ['/api/rules', trial]) {
+      const status = async (name: Name) => (await ask(origin, one, { headers: bearer(name) })).status;
+      expect([one, await status('shop'), await status('all')]).toEqual([one, 403, 200]);
+    }
+  });
+
   it('what is outside the scope is as if it did not exist', async () => {
     const read = async (name: Name, one: string) => {
       const { status, body } = await ask(origin, one, { headers: bearer(name) });
@@ -313,7 +323,7 @@ describe('a right that ends', () => {
     }
   });
 
-  it('a token that ends, and an API server that is gone, end the page too', async () => {
+  it('a token that ends ends the page too, and is counted', async () => {
     const stream = await open(bearer('payments'));
     kube.server.faults.expireTokens('payments');
     try {

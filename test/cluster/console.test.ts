@@ -18,34 +18,13 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
-import { ask, missing } from './console/rig.ts';
-
-interface RunningConsole extends AsyncDisposable {
-  link: string;
-  origin: string;
-}
+import { ask, missing, openedPage, type RunningConsole, runConsole } from './console/rig.ts';
 
 let world: World;
 let story: Story;
 let browser: Browser;
 
-/** `bailiff console` in this process. */
-async function startConsole(port = 0): Promise<RunningConsole> {
-  const end = new AbortController();
-  let link = '';
-  const onStdout = (all: string) => {
-    link = all.trim();
-  };
-  const run = world.cli(['console', '--port', String(port)], { signal: end.signal, onStdout });
-  await Promise.race([waitFor(() => link !== '', { what: 'the link' }), run.then((ended) => Promise.reject(ended))]);
-  return {
-    ...{ link, origin: new URL(link).origin },
-    [Symbol.asyncDispose]: async () => {
-      end.abort();
-      expect((await run).exitCode).toBe(0);
-    },
-  };
-}
+const startConsole = (port = 0) => runConsole(world, port);
 
 beforeAll(async () => {
   world = await World.start();
@@ -136,13 +115,7 @@ describe('in a browser', () => {
   });
   afterAll(() => browser?.close());
 
-  /** A page with a session. */
-  async function opened(running: RunningConsole) {
-    const watched = await newPage(browser);
-    await watched.page.goto(running.link);
-    await watched.page.waitForSelector('.answer h1');
-    return watched;
-  }
+  const opened = (running: RunningConsole) => openedPage(browser, running);
   const textOf = (page: Page) => readText(page.locator('main'));
   const pathOf = (kind: 'verdict' | 'pod' | 'history') =>
     ({

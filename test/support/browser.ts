@@ -1,7 +1,7 @@
 /** Chromium of the distribution, headless, for tests of pages. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
+import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 
 /** The caller closes it. */
 export const startBrowser = (): Promise<Browser> =>
@@ -23,6 +23,11 @@ export async function newPage(
   options: Parameters<Browser['newContext']>[0] = {},
 ): Promise<WatchedPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  return watchedPage(context);
+}
+
+/** A further page with the cookies and the storage of a context. */
+export async function watchedPage(context: BrowserContext): Promise<WatchedPage> {
   const page = await context.newPage();
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(String(error)));

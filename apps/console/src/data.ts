@@ -5,7 +5,19 @@
  * everything before it is counted or shown.
  */
 import type { MaySee } from './access/scope.ts';
-import type { ColumnView, HistoryView, PodView, RowView, StatusView, TableView, VerdictView } from './wire.ts';
+import type {
+  ColumnView,
+  GraphView,
+  HistoryView,
+  PodView,
+  PoliciesView,
+  RowView,
+  RulesView,
+  StatusView,
+  TableView,
+  TrialView,
+  VerdictView,
+} from './wire.ts';
 
 /** An accepted violation. */
 export interface SeenViolation {
@@ -51,6 +63,15 @@ export interface HistoryRequest {
   since: string;
 }
 
+export interface TrialRequest {
+  /** Of a rule or a response policy. */
+  key: string;
+  /** As of `config set`: `condition.gte=5`. */
+  assignments: readonly string[];
+  since: string;
+  onProgress(frames: number, left: number): void;
+}
+
 export interface ConsoleData {
   /** Address of the bus and login, for people. */
   readonly bus: string;
@@ -65,6 +86,12 @@ export interface ConsoleData {
   verdict(id: string, maySee: MaySee, signal: AbortSignal): Promise<VerdictView>;
   pod(request: PodRequest, maySee: MaySee, signal: AbortSignal): Promise<PodView>;
   history(request: HistoryRequest, maySee: MaySee, signal: AbortSignal): Promise<HistoryView>;
+  graph(since: string, maySee: MaySee, signal: AbortSignal): Promise<GraphView>;
+  policies(since: string, maySee: MaySee, signal: AbortSignal): Promise<PoliciesView>;
+  /** Rules and response policies in force. For those who may see everything. */
+  rules(signal: AbortSignal): Promise<RulesView>;
+  /** Judges stored violations again, under a changed rule. For those who may see everything. */
+  trial(request: TrialRequest, signal: AbortSignal): Promise<TrialView>;
   /** What failed and what to do, for people. */
   describe(error: unknown): { status: 400 | 404 | 500 | 503; error: string; remedy: string };
 }

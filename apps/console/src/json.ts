@@ -8,6 +8,6 @@ export function toJson(view: unknown): string {
   return JSON.stringify(view, (key, value: unknown) => {
     if (typeof value !== 'string') return value;
     // A remedy may list names, one a line.
-    return escapeUnsafe(key === 'remedy' ? value : value.replaceAll(/[\n\t]/g, ' '), '\n');
+    return escapeUnsafe(key === 'remedy' || key === 'yaml' ? value : value.replaceAll(/[\n\t]/g, ' '), '\n');
   });
 }

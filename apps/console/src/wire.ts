@@ -205,6 +205,93 @@ export interface HistoryView {
   notes: string[];
 }
 
+export interface GraphNodeView {
+  id: string;
+  column: 'attacker' | 'claim' | 'target';
+  namespace: string | null;
+  label: string;
+  link: string;
+  /** Pods, nodes and vectors of an attacker; addresses of the others. */
+  details: string[];
+  /** Of an attacker, exact. */
+  packets: number | null;
+  /** Packets of an attacker that were only audited. */
+  passed: number | null;
+}
+
+/** Sampled packets of an attacker with one claim, to one destination: ids of nodes. */
+export interface GraphLinkView {
+  from: string;
+  claim: string;
+  target: string;
+  samples: number;
+}
+
+export interface GraphView {
+  since: string;
+  nodes: GraphNodeView[];
+  links: GraphLinkView[];
+  packets: number;
+  /** Attackers and links that are not shown. */
+  omitted: number;
+  command: string;
+  notes: string[];
+}
+
+export interface PolicyReasonView {
+  tone: 'warn' | 'bad' | 'dim';
+  where: string;
+  text: string;
+  remedy: string;
+}
+
+export interface PoliciesView {
+  since: string;
+  /** One sentence: is every policy in force? */
+  headline: string;
+  tone: 'good' | 'warn' | 'bad' | 'plain';
+  policies: TableView;
+  reasons: PolicyReasonView[];
+  /** What enforcing would have denied. */
+  operations: TableView;
+  packets: TableView;
+  packetsText: string;
+  /** Commands that enforce what is audited. */
+  advice: string[];
+  commands: { status: string; list: string; wouldDrop: string; operations: string };
+  notes: string[];
+}
+
+export interface RuleView {
+  /** Key of the configuration. */
+  key: string;
+  name: string;
+  kind: 'correlation' | 'response';
+  /** The value in force. */
+  yaml: string;
+  fields: { path: string; label: string; value: string; choices: string[] }[];
+}
+
+export interface RulesView {
+  rules: RuleView[];
+}
+
+/** Events of a trial: progress, then one result or error. */
+export type TrialEvent = { frames: number; left: number } | { result: TrialView } | { error: string; remedy: string };
+
+export interface TrialView {
+  /** One sentence. */
+  headline: string;
+  isSame: boolean;
+  sections: SectionView[];
+  /** That stores the tried value. */
+  apply: string;
+  /** Prints the same, with the file below. */
+  command: string;
+  yaml: string;
+  notes: string[];
+}
+
 /** Body of GET /api/session. */
 export interface DoorView {
   /** `link`: a link opens the session. `proxy`: the proxy in front of the console names the visitor. */

@@ -2,6 +2,42 @@
 import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { type RequestOptions, request as tlsRequest } from 'node:https';
 import type { NowView } from '@bailiff/console';
+import { waitFor } from '@bailiff/service/testing';
+import type { Browser } from 'playwright-core';
+import { expect } from 'vitest';
+import { newPage, type WatchedPage } from '../../support/browser.ts';
+import type { World } from '../cli/world.ts';
+
+export interface RunningConsole extends AsyncDisposable {
+  link: string;
+  origin: string;
+}
+
+/** `bailiff console` in this process. */
+export async function runConsole(world: World, port = 0): Promise<RunningConsole> {
+  const end = new AbortController();
+  let link = '';
+  const onStdout = (all: string) => {
+    link = all.trim();
+  };
+  const run = world.cli(['console', '--port', String(port)], { signal: end.signal, onStdout });
+  await Promise.race([waitFor(() => link !== '', { what: 'the link' }), run.then((ended) => Promise.reject(ended))]);
+  return {
+    ...{ link, origin: new URL(link).origin },
+    [Symbol.asyncDispose]: async () => {
+      end.abort();
+      expect((await run).exitCode).toBe(0);
+    },
+  };
+}
+
+/** A page with a session. The caller closes its context. */
+export async function openedPage(browser: Browser, running: RunningConsole): Promise<WatchedPage> {
+  const watched = await newPage(browser);
+  await watched.page.goto(running.link);
+  await watched.page.waitForSelector('.answer h1');
+  return watched;
+}
 
 interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
   method?: string;

@@ -260,6 +260,16 @@ export const IN_THE_CLI: readonly Share[] = [
     tests: ['test/cluster/console.test.ts'],
   },
   {
+    what: 'attackers and claims on the page Graph',
+    file: 'apps/cli/src/console/graph.ts',
+    limits: ['MAX_GROUPS', 'MAX_LINKS', 'MAX_SHOWN', 'MAX_LINES'],
+    filledBy: 'nodes and tenants, by what they cause',
+    share: 'a node may have half of what is free',
+    whenFull: 'further ones are counted, and the page says so',
+    counter: '',
+    tests: ['apps/cli/src/console/graph.test.ts', 'test/cluster/console-questions.test.ts'],
+  },
+  {
     what: 'states of the page Now by scope, in the console of a cluster',
     file: 'apps/console/src/live/lives.ts',
     limits: ['MAX_SCOPES'],

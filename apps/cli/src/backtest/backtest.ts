@@ -18,10 +18,10 @@ import {
   trialRuleHistory,
   warmUpMicros,
 } from '@bailiff/correlation';
+import type { Reader } from '@bailiff/insight';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { CliError } from '../shared/errors.ts';
-import type { Session } from '../shared/session.ts';
 import { readFrames } from './frames.ts';
 import { readConfigChanges, readPodLists, readPriorRefusals } from './read.ts';
 import type { ResponseContext } from './simulated-responses.ts';
@@ -113,7 +113,7 @@ export function planSpan(ends: StreamEnds, asked: Pick<BacktestRequest, 'sinceMi
   return { readFromMicros: Math.max(0, fromMicros - warmUp), fromMicros, warmFromMicros };
 }
 
-async function endsOf(session: Session): Promise<StreamEnds> {
+async function endsOf(session: Reader): Promise<StreamEnds> {
   const { state } = await streamInfo(session.bus, 'VIOLATIONS');
   if (state.messages === 0) return { firstSequence: 0, firstMicros: 0, lastMicros: 0 };
   return { firstSequence: state.first_seq, firstMicros: microsOf(state.first_ts), lastMicros: microsOf(state.last_ts) };
@@ -154,7 +154,7 @@ function digested(verdict: Verdict): DigestedVerdict {
   return { ...trialOf(verdict), digest };
 }
 
-export async function runBacktest(session: Session, request: BacktestRequest): Promise<BacktestResult> {
+export async function runBacktest(session: Reader, request: BacktestRequest): Promise<BacktestResult> {
   const { trialRules, only, verdictsPerMinute } = request;
   // The end of the range is determined before the logs are read, so the logs cover every frame.
   const ends = await endsOf(session);
@@ -243,7 +243,7 @@ function settle(engine: CorrelationEngine): void {
 }
 
 /** Published verdicts of frames in the range, which may have been published much later. */
-async function readPublished({ bus, decoder, io }: Session, range: BacktestRange): Promise<DigestedVerdict[]> {
+async function readPublished({ bus, decoder, signal }: Reader, range: BacktestRange): Promise<DigestedVerdict[]> {
   const collector = new VerdictCollector(digested);
   collector.fromSequence = range.firstSequence;
   if (range.firstSequence === 0) return [];
@@ -254,7 +254,7 @@ async function readPublished({ bus, decoder, io }: Session, range: BacktestRange
       decoder.read(message, 'Verdict', (verdict) => {
         if ((verdict.evidence.at(-1)?.streamSequence ?? 0) <= range.lastSequence) collector.take(verdict);
       }),
-    signal: io.signal,
+    signal,
   });
   return collector.verdicts;
 }

@@ -5,6 +5,7 @@
  */
 import { readToEnd, type StreamMessage, schemaLookup, violationNode } from '@bailiff/bus';
 import type { FramePosition } from '@bailiff/correlation';
+import type { Reader } from '@bailiff/insight';
 import {
   decodeProjectedFrame,
   decodeWithLookup,
@@ -12,7 +13,6 @@ import {
   ProjectedFrameRegistry,
   SchemaError,
 } from '@bailiff/schemas';
-import type { Session } from '../shared/session.ts';
 
 /** Cached subjects; beyond it the cache is cleared. */
 const MAX_SUBJECTS = 16_384;
@@ -32,7 +32,7 @@ export interface FrameRange {
 }
 
 /** @returns the number of undecodable and skipped messages. @throws BusError; the signal's reason */
-export async function readFrames({ bus, io }: Session, range: FrameRange): Promise<number> {
+export async function readFrames({ bus, signal }: Reader, range: FrameRange): Promise<number> {
   const registry = new ProjectedFrameRegistry(schemaLookup(bus));
   const nodes = new Map<string, string>();
   let undecodable = 0;
@@ -86,7 +86,7 @@ export async function readFrames({ bus, io }: Session, range: FrameRange): Promi
       }
       return passOn(message, node, frame);
     },
-    signal: io.signal,
+    signal,
   });
   return undecodable;
 }

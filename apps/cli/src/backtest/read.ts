@@ -8,21 +8,20 @@
 
 import { changeOf, readToEnd } from '@bailiff/bus';
 import { type PodInventory, PriorRefusals, type RefusalLookup, type ReportPlace } from '@bailiff/correlation';
-import { parseJson, readInventory, readRefusals } from '@bailiff/insight';
+import { parseJson, type Reader, readInventory, readRefusals } from '@bailiff/insight';
 import type { ConfigEntry } from '@bailiff/response';
 import { nodeSnapshot } from '@bailiff/schemas';
-import type { Session } from '../shared/session.ts';
 import type { ListedPod } from './simulated-responses.ts';
 
 /** All stored configuration changes, oldest first. */
-export async function readConfigChanges({ bus, io }: Session): Promise<ConfigEntry[]> {
+export async function readConfigChanges({ bus, signal }: Reader): Promise<ConfigEntry[]> {
   const changes: ConfigEntry[] = [];
   await readToEnd(bus, 'CONFIG_LOG', {
     onMessage: (message) => {
       const change = changeOf(message);
       if (change) changes.push(change);
     },
-    signal: io.signal,
+    signal,
   });
   return changes;
 }
@@ -33,7 +32,7 @@ export interface PodLists {
   pods: Map<string, ListedPod>;
 }
 
-export async function readPodLists(session: Session): Promise<PodLists> {
+export async function readPodLists(session: Reader): Promise<PodLists> {
   const newest = new Map<string, [string, ListedPod][]>();
   const inventory = await readInventory(session, (node, json) =>
     newest.set(node, json === null ? [] : podsIn(node, json)),
@@ -64,7 +63,7 @@ export class CountingPriorRefusals extends PriorRefusals {
 
 /** Reads refusals since a time. */
 export async function readPriorRefusals(
-  session: Session,
+  session: Reader,
   sinceMicros: number,
   untilMicros: number,
 ): Promise<CountingPriorRefusals> {

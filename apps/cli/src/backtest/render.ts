@@ -91,7 +91,15 @@ const responseCells = (response: SimulatedResponse): Cell[] => [
   response.reason,
 ];
 
-class Writer {
+/** Where a report is written: a terminal, or the console. */
+export interface ReportWriter {
+  text(sentence: string): void;
+  note(sentence: string): void;
+  heading(text: string): void;
+  table(columns: readonly Column[], rows: readonly Cell[][]): void;
+}
+
+class Writer implements ReportWriter {
   readonly #options: RenderOptions;
   readonly paint: Paint;
   readonly lines: string[] = [];
@@ -117,7 +125,7 @@ class Writer {
   }
 }
 
-function rangeLines(writer: Writer, { range, trialNames }: Report): void {
+function rangeLines(writer: ReportWriter, { range, trialNames }: Report): void {
   const { frames, unreadable, firstSequence, lastSequence, firstMicros, lastMicros, violations } = range;
   if (frames === 0 && unreadable === 0) {
     writer.text('No violations in this range.');
@@ -141,14 +149,14 @@ function rangeLines(writer: Writer, { range, trialNames }: Report): void {
   }
 }
 
-function warmNote(writer: Writer, fromMicros: number, warmUp: number): void {
+function warmNote(writer: ReportWriter, fromMicros: number, warmUp: number): void {
   writer.note(
     `Starts at ${timeOf(fromMicros)} UTC: earlier frames lack their warm-up of ${span(warmUp / 1000)}, which the stream no longer has. ` +
       '--cold includes them.',
   );
 }
 
-function checkLines(writer: Writer, { check, trialNames, capped }: Report): void {
+function checkLines(writer: ReportWriter, { check, trialNames, capped }: Report): void {
   const { published, reproduced, exact, ownerless, unlisted, comparison } = check;
   const { moved, appeared, vanished } = comparison;
   const off = moved.length + appeared.length + vanished.length;
@@ -181,16 +189,16 @@ function checkLines(writer: Writer, { check, trialNames, capped }: Report): void
   if (appeared.length > 0) section(writer, 'NOT PUBLISHED', VERDICT_COLUMNS, appeared.map(verdictCells));
 }
 
-function cappedNote(writer: Writer, count: number): void {
+function cappedNote(writer: ReportWriter, count: number): void {
   writer.note(`The cap per minute suppressed ${plural(count, 'verdict')}.`);
 }
 
-function section(writer: Writer, heading: string, columns: readonly Column[], rows: readonly Cell[][]): void {
+function section(writer: ReportWriter, heading: string, columns: readonly Column[], rows: readonly Cell[][]): void {
   writer.heading(`${heading} (${whole(rows.length)})`);
   writer.table(columns, rows);
 }
 
-function verdictLines(writer: Writer, { verdicts, capped }: Report): void {
+function verdictLines(writer: ReportWriter, { verdicts, capped }: Report): void {
   if (!verdicts) return;
   const { live, trial, comparison } = verdicts;
   const { same, moved, appeared, vanished } = comparison;
@@ -212,7 +220,7 @@ const TALLY_COLUMNS: readonly Column[] = [
   { title: 'PODS', align: 'right' },
 ];
 
-function responseLines(writer: Writer, { responses, trialNames }: Report): void {
+function responseLines(writer: ReportWriter, { responses, trialNames }: Report): void {
   const { list, comparison } = responses;
   writer.heading(trialNames ? 'RESPONSES UNDER THE TRIAL RULES' : 'RESPONSES');
   if (list.length === 0) writer.note('None: no response policy matches.');
@@ -239,12 +247,16 @@ function responseLines(writer: Writer, { responses, trialNames }: Report): void 
   if (vanished.length > 0) section(writer, 'RESPONSES THAT VANISH', RESPONSE_COLUMNS, vanished.map(responseCells));
 }
 
-export function renderReport(report: Report, options: RenderOptions): string[] {
-  const writer = new Writer(options);
+export function writeReport(report: Report, writer: ReportWriter): void {
   rangeLines(writer, report);
-  if (report.range.frames === 0 && report.range.unreadable === 0) return writer.lines;
+  if (report.range.frames === 0 && report.range.unreadable === 0) return;
   checkLines(writer, report);
   verdictLines(writer, report);
   responseLines(writer, report);
+}
+
+export function renderReport(report: Report, options: RenderOptions): string[] {
+  const writer = new Writer(options);
+  writeReport(report, writer);
   return writer.lines;
 }

@@ -2,6 +2,7 @@
 import { filters, isCopy, MAX_MESSAGES, readNewest } from '@bailiff/bus';
 import type {
   ConsoleData,
+  GraphView,
   LiveEvents,
   LiveStream,
   MaySee,
@@ -20,6 +21,7 @@ import {
   type ResponseRow,
   readChain,
   readFacts,
+  readPods,
   readServices,
   readTimeline,
   type VerdictRow,
@@ -36,10 +38,13 @@ import { verdictById } from '../shared/one-verdict.ts';
 import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
 import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
 import { chainView } from './chain-view.ts';
+import { AttackGraph } from './graph.ts';
 import { readHistoryView } from './history-view.ts';
 import { podView } from './pod-view.ts';
+import { readPoliciesView } from './policies-view.ts';
 import { coverageView, statusView } from './status-view.ts';
 import { columnsOf, podLink, rowOf, tableOf, verdictLink } from './tables.ts';
+import { readRules, runTrial } from './trial-view.ts';
 
 /** Approvals that are shown. */
 const MAX_WAITING = 100;
@@ -146,8 +151,37 @@ export function consoleData(session: ConsoleBus): ConsoleData {
     pod: (request, maySee, signal) => readPod(reading(session, signal), request, maySee),
     history: ({ key, since }, maySee, signal) =>
       readHistoryView(reading(session, signal), { key, since, sinceMs: parseWhen(since, nowMs(), 'since'), maySee }),
+    graph: (since, maySee, signal) => readGraph(reading(session, signal), since, maySee),
+    policies: (since, maySee, signal) =>
+      readPoliciesView(reading(session, signal), { since, sinceMs: parseWhen(since, nowMs(), 'since'), maySee }),
+    rules: (signal) => readRules(reading(session, signal)),
+    trial: (request, signal) => runTrial(reading(session, signal), request),
     describe,
   };
+}
+
+async function readGraph(own: Reader & { notes: string[] }, since: string, maySee: MaySee): Promise<GraphView> {
+  const sinceMs = parseWhen(since, own.nowMs(), 'since');
+  const frames = new NodeFrames(own, sinceMs);
+  const hulls = new CounterHulls();
+  const graph = new AttackGraph();
+  const { cut } = await readNewest(own.bus, 'VIOLATIONS', {
+    sinceMs,
+    filterSubjects: [STREAM_FILTERS.VIOLATIONS],
+    onMessage: (message) =>
+      frames.read(message, ({ node, frame, refused }) =>
+        frame.violations.forEach((violation, index) => {
+          if (refused[index] || !maySee(violation.pod?.namespace ?? null)) return;
+          graph.add(violation, node, hulls.growth(node, violation));
+        }),
+      ),
+    signal: own.signal,
+  });
+  const view = graph.view(await readPods(own), maySee);
+  own.decoder.reportUndecodable(own);
+  const notes = [...view.notes, ...(cut ? ['Only the newest violations were read: there are too many.'] : [])];
+  const command = `bailiff events --kind spoof --since ${since}`;
+  return { ...view, since, command, notes: [...notes, ...notesFor(own, maySee)] };
 }
 
 /** They count what could not be read, of all pods. */

@@ -9,6 +9,7 @@ import {
   destinationOf,
   isoMicros,
   NodeFrames,
+  type Reader,
   RefusedCounts,
   restText,
   Tally,
@@ -28,7 +29,7 @@ export interface Audited {
 }
 type Group = TallyGroup<Audited>;
 
-const COLUMNS: readonly Column[] = [
+export const AUDITED_COLUMNS: readonly Column[] = [
   { title: 'POD' },
   { title: 'VECTOR' },
   { title: 'PACKETS', align: 'right' },
@@ -43,7 +44,7 @@ const MAX_ROWS = 50;
 /** Rules named in one line. */
 const MAX_RULES = 6;
 
-function cellsOf({ key, packets, lastAtMicros, sample }: Group, nowMs: number): Cell[] {
+export function auditedCells({ key, packets, lastAtMicros, sample }: Group, nowMs: number): Cell[] {
   const { pod, interfaceName, nodeName, vector } = key;
   return [
     pod ? podName(pod) : `? (${interfaceName})`,
@@ -106,11 +107,29 @@ export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]
 const sourceOf = ({ pod, nodeName, interfaceName }: Omit<Audited, 'vector'>): string =>
   pod?.uid ?? `${nodeName}/${interfaceName}`;
 
-export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
-  const { bus, decoder, io, out } = session;
-  const frames = new NodeFrames(session, sinceMs);
+/** @param packets those of groups that are not kept included */
+export function droppedText(groups: readonly Group[], packets: number): string {
+  const pods = new Set(groups.map(({ key }) => sourceOf(key))).size;
+  return `Enforcing would have dropped ${plural(packets, 'packet')} of ${plural(pods, 'pod')}`;
+}
+
+export interface Audits {
+  packets: Tally<Audited>;
+  operations: Tally<{ vector: string }>;
+  refusals: RefusedCounts;
+  cut: boolean;
+}
+
+/** What was audited since a time. @param maySee others are not counted */
+export async function readAudits(
+  reader: Reader,
+  sinceMs: number,
+  maySee: (namespace: string | null) => boolean = () => true,
+): Promise<Audits> {
+  const { bus, signal } = reader;
+  const frames = new NodeFrames(reader, sinceMs);
   const refusals = new RefusedCounts();
-  const tally = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
+  const packets = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
     [sourceOf({ pod, nodeName, interfaceName }), vector].join(' '),
   );
   const operations = new Tally<{ vector: string }>(({ vector }) => vector);
@@ -122,14 +141,20 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
         frame.violations.forEach((violation, index) => {
           const { pod, interfaceName, vector, kind, action } = violation;
           const why = refused[index];
-          if (action !== 'audit') return;
+          if (action !== 'audit' || !maySee(pod?.namespace ?? null)) return;
           if (why) refusals.add(nodeName, why, violation);
           else if (kind === 'lsm') operations.add({ vector }, violation, { nodeName, sequence });
-          else tally.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
+          else packets.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
         });
       }),
-    signal: io.signal,
+    signal,
   });
+  return { packets, operations, refusals, cut };
+}
+
+export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
+  const { decoder, io, out } = session;
+  const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const packets = groups.reduce((sum, group) => sum + group.packets, tally.rest.packets);
   if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
@@ -148,13 +173,12 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
     out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
     return 0;
   }
-  const pods = new Set(groups.map(({ key }) => sourceOf(key))).size;
-  out.line(`Enforcing would have dropped ${plural(packets, 'packet')} of ${plural(pods, 'pod')} since ${since}:`);
+  out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();
   out.lines(
     table(
-      COLUMNS,
-      groups.slice(0, MAX_ROWS).map((group) => cellsOf(group, io.nowMs())),
+      AUDITED_COLUMNS,
+      groups.slice(0, MAX_ROWS).map((group) => auditedCells(group, io.nowMs())),
       out.table,
     ),
   );

@@ -3,7 +3,7 @@
  * other nodes.
  */
 
-import { readExpectedNodes, readNodes } from '@bailiff/insight';
+import { type Reader, readExpectedNodes, readNodes } from '@bailiff/insight';
 import { type PlaceState, type PolicyPlaces, plural, policyPlaces, shortList } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
@@ -38,7 +38,7 @@ const STYLES: Record<PlaceState, Style> = {
   missing: 'red',
 };
 
-const COLUMNS: readonly Column[] = [
+export const STATUS_COLUMNS: readonly Column[] = [
   { title: 'POLICY' },
   { title: 'MODE' },
   { title: 'REVISION', align: 'right' },
@@ -46,7 +46,7 @@ const COLUMNS: readonly Column[] = [
   { title: 'PODS, CONTAINERS', align: 'right' },
 ];
 
-function cellsOf(stored: StoredPolicy, { inForce, nodes, subjects, enabled }: PolicyPlaces): Cell[] {
+export function statusCells(stored: StoredPolicy, { inForce, nodes, subjects, enabled }: PolicyPlaces): Cell[] {
   const { policy } = stored;
   const name = shortName(stored);
   if (!policy) return [name, { text: 'REFUSED', style: 'red' }, String(stored.stored.revision), 'nowhere', ''];
@@ -96,9 +96,14 @@ function placeLines({ places }: PolicyPlaces, { out }: Session): string[] {
   return table(NODE_COLUMNS, rows, out.table);
 }
 
-interface Snapshot {
+export interface Snapshot {
   stored: StoredPolicy[];
   places: PolicyPlaces[];
+}
+
+/** Where all policies are in force. @throws BusError */
+export async function readPlaces(reader: Reader, staleMs: number): Promise<Snapshot> {
+  return placesOf(reader, await readPolicies(reader), staleMs);
 }
 
 async function readSnapshot(
@@ -106,18 +111,22 @@ async function readSnapshot(
   name: string | undefined,
   { namespace, staleMs }: StatusOptions,
 ): Promise<Snapshot> {
-  const [all, nodes, expected] = await Promise.all([
-    name === undefined ? readPolicies(session) : storedByName(session, name, namespace).then((one) => [one]),
-    readNodes(session),
-    readExpectedNodes(session),
-  ]);
+  const all =
+    name === undefined
+      ? await readPolicies(session)
+      : await storedByName(session, name, namespace).then((one) => [one]);
   const stored = namespace === undefined || name !== undefined ? all : all.filter((one) => one.namespace === namespace);
+  return placesOf(session, stored, staleMs);
+}
+
+async function placesOf(reader: Reader, stored: StoredPolicy[], staleMs: number): Promise<Snapshot> {
+  const [nodes, expected] = await Promise.all([readNodes(reader), readExpectedNodes(reader)]);
   const policies = stored.map(({ key, policy, stored: { revision } }) => ({
     key,
     revision,
     enabled: policy?.enabled ?? true,
   }));
-  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs: session.io.nowMs(), staleMs }) };
+  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs: reader.nowMs(), staleMs }) };
 }
 
 /** Repeats until all policies are in force, or until the time has passed. */
@@ -145,8 +154,8 @@ export async function status(session: Session, name: string | undefined, options
     return exitCode;
   }
   if (places[0]?.nodes === 0) throw new CliError('CLI_STATE', 'no node has reported yet', { remedy: 'bailiff status' });
-  const rows = stored.map((one, index) => cellsOf(one, places[index] as PolicyPlaces));
-  out.lines(table(COLUMNS, rows, out.table));
+  const rows = stored.map((one, index) => statusCells(one, places[index] as PolicyPlaces));
+  out.lines(table(STATUS_COLUMNS, rows, out.table));
   if (name !== undefined) out.lines(['', ...placeLines(places[0] as PolicyPlaces, session)]);
   else {
     const lines = reasonLines(reasonsOf(places), session);

@@ -1,8 +1,8 @@
 /** Stored runtime policies, parsed or with the reason why readers refuse them. */
 import { openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
+import type { Reader } from '@bailiff/insight';
 import { ConfigError, configRefusal, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import type { NamedPolicy } from '@bailiff/runtime';
-import type { Session } from '../shared/session.ts';
 import { RUNTIME_KEYS } from './names.ts';
 
 export interface StoredPolicy {
@@ -30,7 +30,7 @@ export function storedPolicy(stored: StoredConfig): StoredPolicy | null {
 }
 
 /** All policies in merge order. @throws BusError */
-export async function readPolicies({ bus }: Session): Promise<StoredPolicy[]> {
+export async function readPolicies({ bus }: Pick<Reader, 'bus'>): Promise<StoredPolicy[]> {
   const entries = await openBucket(bus, 'bailiff_config').entries(RUNTIME_KEYS);
   const all = entries.map((entry) => storedPolicy(storedConfig(entry)));
   return all.filter((one) => one !== null).sort((a, b) => (a.key < b.key ? -1 : 1));

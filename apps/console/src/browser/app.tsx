@@ -2,15 +2,21 @@
 
 import type { ErrorView } from '../wire.ts';
 import { CommandLine } from './command.tsx';
+import { GraphPage } from './graph.tsx';
 import { HistoryPage } from './history.tsx';
 import { NowPage } from './now.tsx';
 import { PodPage } from './pod.tsx';
+import { PoliciesPage } from './policies.tsx';
 import { refusal, session } from './session.ts';
 import { now, stream } from './stream.ts';
 import { VerdictPage } from './verdict.tsx';
+import { WhatIfPage } from './what-if.tsx';
 
 const PAGES = [
   { path: '/', name: 'Now' },
+  { path: '/graph', name: 'Graph' },
+  { path: '/policies', name: 'Policies' },
+  { path: '/what-if', name: 'What if' },
   { path: '/verdict', name: 'Verdict' },
   { path: '/pod', name: 'Pod' },
   { path: '/history', name: 'History' },
@@ -79,6 +85,9 @@ function Connection() {
 }
 
 function Page({ path, query }: { path: string; query: URLSearchParams }) {
+  if (path === '/graph') return <GraphPage query={query} />;
+  if (path === '/policies') return <PoliciesPage query={query} />;
+  if (path === '/what-if') return <WhatIfPage query={query} />;
   if (path === '/verdict') return <VerdictPage query={query} />;
   if (path === '/pod') return <PodPage query={query} />;
   if (path === '/history') return <HistoryPage query={query} />;

@@ -31,7 +31,7 @@ export const typeOf = (path: string): string =>
   TYPES[path.slice(path.lastIndexOf('.') + 1)] ?? 'application/octet-stream';
 
 /** Paths of the pages: each is the same document, which reads its own path. */
-export const PAGES: readonly string[] = ['/', '/verdict', '/pod', '/history'];
+export const PAGES: readonly string[] = ['/', '/graph', '/policies', '/what-if', '/verdict', '/pod', '/history'];
 export const DOCUMENT = '/index.html';
 
 /** On every response. */

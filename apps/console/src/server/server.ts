@@ -17,7 +17,7 @@ import { type Door, type Guest, KEEP_MS, Refused } from '../access/door.ts';
 import type { ConsoleData } from '../data.ts';
 import { toJson } from '../json.ts';
 import type { Lives } from '../live/lives.ts';
-import type { DoorView, ErrorView } from '../wire.ts';
+import type { DoorView, ErrorView, TrialEvent } from '../wire.ts';
 import { LinkDoor } from './link-door.ts';
 import { DOCUMENT, PAGES, type PageFiles, SECURITY_HEADERS, typeOf } from './page.ts';
 import { type Refusal, refusalOf } from './request-check.ts';
@@ -28,6 +28,7 @@ const MAX_CONNECTIONS = 512;
 export const MAX_STREAMS = 128;
 export const MAX_READS = 8;
 const READ_MS = 120_000;
+const TRIAL_MS = 600_000;
 const MAX_BODY_BYTES = 1_024;
 /** A token of OIDC with many groups is long. */
 const MAX_HEADER_BYTES = 32_768;
@@ -65,12 +66,21 @@ const REFUSALS: Readonly<Record<Refusal, [number, string]>> = {
   method: [405, 'this method is not allowed'],
 };
 
+const NEEDS_ALL: ErrorView = {
+  error: 'this page judges the violations of all namespaces, and you may see some of them',
+  remedy: 'ask someone who may see all namespaces',
+};
+/** Shortest time between two reports of progress. */
+const PROGRESS_MS = 250;
+
 class Server {
   readonly #options: ServerOptions;
   origin = '';
   /** By visitor. */
   readonly #streams = new FairCounts(MAX_STREAMS);
   readonly #reads = new FairCounts(MAX_READS);
+  /** A trial takes a processor while it runs. */
+  #isTrying = false;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -96,6 +106,9 @@ class Server {
     const guest = await this.#admitted(request, response);
     if (!guest) return;
     if (path === '/api/now') return this.#stream(request, response, guest);
+    const needsAll = path === '/api/rules' || path === '/api/trial';
+    if (needsAll && !guest.scope.isAll) return sendJson(response, 403, NEEDS_ALL);
+    if (path === '/api/trial') return this.#trial(new URLSearchParams(query), { request, response, guest });
     await this.#read(path, new URLSearchParams(query), { request, response, guest });
   }
 
@@ -172,7 +185,7 @@ class Server {
     });
   }
 
-  #readerOf(path: string, query: URLSearchParams, { scope: { maySee } }: Guest) {
+  #readerOf(path: string, query: URLSearchParams, { scope: { maySee, isAll } }: Guest) {
     const { data } = this.#options;
     const text = (name: string) => query.get(name) ?? '';
     const since = (usual: string) => text('since') || usual;
@@ -180,6 +193,9 @@ class Server {
       '/api/verdict': (signal) => data.verdict(text('id'), maySee, signal),
       '/api/pod': (signal) =>
         data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
+      '/api/graph': (signal) => data.graph(since('1h'), maySee, signal),
+      '/api/policies': (signal) => data.policies(since('1d'), maySee, signal),
+      ...(isAll ? { '/api/rules': (signal: AbortSignal) => data.rules(signal) } : {}),
       '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
     };
     return Object.hasOwn(readers, path) ? readers[path] : undefined;
@@ -208,6 +224,47 @@ class Server {
       sendJson(response, status, described satisfies ErrorView);
     } finally {
       this.#reads.remove(guest.name);
+    }
+  }
+
+  /** Progress as events, then the result. A page that is closed ends the trial. */
+  async #trial(
+    query: URLSearchParams,
+    { request, response, guest }: { request: IncomingMessage; response: ServerResponse; guest: Guest },
+  ): Promise<void> {
+    if (this.#isTrying) return tooMany(response, 'trials run');
+    this.#isTrying = true;
+    const { data } = this.#options;
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    const write = (event: TrialEvent) => response.write(`data: ${toJson(event)}\n\n`);
+    let lastMs = 0;
+    try {
+      const result = await data.trial(
+        {
+          key: query.get('key') ?? '',
+          assignments: query.getAll('set'),
+          since: query.get('since') || '1d',
+          onProgress: (frames, left) => {
+            const nowMs = performance.now();
+            if (nowMs - lastMs < PROGRESS_MS) return;
+            lastMs = nowMs;
+            write({ frames, left });
+          },
+        },
+        AbortSignal.any([gone.signal, AbortSignal.timeout(TRIAL_MS)]),
+      );
+      if (gone.signal.aborted) return;
+      if (await this.#isStill(request, guest)) write({ result });
+      else write({ error: 'your rights changed meanwhile', remedy: '' });
+    } catch (error) {
+      if (gone.signal.aborted) return;
+      const { error: text, remedy } = data.describe(error);
+      write({ error: text, remedy });
+    } finally {
+      this.#isTrying = false;
+      response.end();
     }
   }
 }

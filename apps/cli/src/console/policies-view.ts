@@ -1,0 +1,159 @@
+/**
+ * Runtime policies and audited vectors as a view of the console: what `bailiff policy status`, `bailiff
+ * policy list` and `bailiff doctor --would-drop` print. Pure but for reading.
+ */
+import type { MaySee, PoliciesView, PolicyReasonView } from '@bailiff/console';
+import { type Reader, restText, type TallyGroup } from '@bailiff/insight';
+import { type PlaceState, type PolicyPlaces, plural, STALE_NODE_MS, shortList } from '@bailiff/response';
+import { AUDITED_COLUMNS, type Audits, adviceOf, auditedCells, droppedText, readAudits } from '../doctor/would-drop.ts';
+import { parsePolicyName, shortName } from '../policy/names.ts';
+import { selectsText } from '../policy/show.ts';
+import { readPlaces, type Snapshot, STATUS_COLUMNS, statusCells } from '../policy/status.ts';
+import { placesExitCode, reasonsOf } from '../policy/status-rules.ts';
+import type { StoredPolicy } from '../policy/stored.ts';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
+import type { Column } from '../shared/text/table.ts';
+import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
+
+const MAX_POLICIES = 200;
+const MAX_ROWS = 50;
+const MAX_REASONS = 40;
+const MAX_NODES = 4;
+
+const COLUMNS: readonly Column[] = [...STATUS_COLUMNS, { title: 'SEVERITY' }, { title: 'SELECTS', min: 12 }];
+const OPERATION_COLUMNS: readonly Column[] = [
+  { title: 'POLICY/RULE', min: 12 },
+  { title: 'OPERATIONS', align: 'right' },
+  { title: 'TO DENY THEM', min: 12 },
+];
+const TONES: Readonly<Record<PlaceState, PolicyReasonView['tone']>> = {
+  'in-force': 'dim',
+  off: 'dim',
+  pending: 'warn',
+  refused: 'bad',
+  unavailable: 'bad',
+  silent: 'bad',
+  missing: 'bad',
+};
+
+export async function readPoliciesView(
+  reader: Reader & { notes: string[] },
+  { since, sinceMs, maySee }: { since: string; sinceMs: number; maySee: MaySee },
+): Promise<PoliciesView> {
+  const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
+  reader.decoder.reportUndecodable(reader);
+  return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes });
+}
+
+interface Options {
+  since: string;
+  maySee: MaySee;
+  nowMs: number;
+  notes: readonly string[];
+}
+
+export function policiesView({ stored, places }: Snapshot, audits: Audits, options: Options): PoliciesView {
+  const { since, maySee, nowMs, notes } = options;
+  const seesNodes = maySee(null);
+  const seen = stored.map((one, index) => [one, places[index] as PolicyPlaces] as const);
+  const own = seen.filter(([{ namespace }]) => maySee(namespace));
+  const groups = audits.packets.groups();
+  const packets = groups.reduce((sum, { packets: count }) => sum + count, audits.packets.rest.packets);
+  return {
+    since,
+    ...headlineOf(
+      own.map(([one]) => one),
+      own.map(([, place]) => place),
+      seesNodes,
+    ),
+    policies: tableOf(
+      COLUMNS,
+      own.map((one) => policyRow(one, seesNodes)),
+      MAX_POLICIES,
+    ),
+    reasons: seesNodes ? reasonViews(own.map(([, place]) => place)) : [],
+    operations: tableOf(
+      OPERATION_COLUMNS,
+      audits.operations.groups().map((group) => operationRow(group, stored)),
+      MAX_ROWS,
+    ),
+    packets: tableOf(
+      AUDITED_COLUMNS,
+      groups.map((group, index) =>
+        rowOf(AUDITED_COLUMNS, String(index), auditedCells(group, nowMs), { POD: podLink(group.key.pod) }),
+      ),
+      MAX_ROWS,
+    ),
+    packetsText: packets === 0 ? '' : `${droppedText(groups, packets)}.`,
+    // They change the cluster.
+    advice: seesNodes && groups.length > 0 ? adviceOf(groups) : [],
+    commands: {
+      status: 'bailiff policy status',
+      list: 'bailiff policy list',
+      wouldDrop: `bailiff doctor --would-drop --since ${since}`,
+      operations: `bailiff events --kind lsm --action audit --since ${since}`,
+    },
+    notes: [
+      ...(seesNodes
+        ? notes
+        : [
+            'Policies of the whole cluster, and where policies are in force, are for those who may see all namespaces.',
+          ]),
+      ...(audits.cut ? ['Only the newest violations were read: there are too many.'] : []),
+      ...(audits.packets.inexact ? ['There are too many counters: some packets may be counted twice.'] : []),
+      ...(seesNodes ? audits.refusals.lines() : []),
+      ...[restText(audits.packets.rest)].filter((text) => text !== ''),
+    ],
+  };
+}
+
+/** Is what should be in force, in force? */
+function headlineOf(
+  stored: readonly StoredPolicy[],
+  places: readonly PolicyPlaces[],
+  seesNodes: boolean,
+): Pick<PoliciesView, 'headline' | 'tone'> {
+  if (stored.length === 0) return { headline: 'No policy for programs is stored', tone: 'plain' };
+  const audited = stored.filter(({ policy }) => policy?.enabled && policy.mode !== 'enforce').length;
+  const auditText = audited === 0 ? '' : `; ${audited} only watch (audit) and deny nothing`;
+  if (!seesNodes) return { headline: `${plural(stored.length, 'policy', 'policies')}${auditText}`, tone: 'plain' };
+  if (places[0]?.nodes === 0)
+    return { headline: 'No node has reported yet: what is in force is unknown', tone: 'warn' };
+  const asked = places.filter(({ enabled }) => enabled);
+  const missing = asked.filter(({ inForce, nodes }) => inForce < nodes).length;
+  if (placesExitCode(places) !== 0 && missing > 0) {
+    return { headline: `${missing} of ${asked.length} policies are not in force everywhere${auditText}`, tone: 'bad' };
+  }
+  const all = `${plural(asked.length, 'policy', 'policies')} in force on every node${auditText}`;
+  return { headline: all, tone: audited === 0 ? 'good' : 'warn' };
+}
+
+function policyRow([one, places]: readonly [StoredPolicy, PolicyPlaces], seesNodes: boolean) {
+  const [name = '', mode = '', revision = '', inForce = '', subjects = ''] = statusCells(one, places);
+  const { policy, namespace, key } = one;
+  const more = policy ? [levelCell(policy.severity), selectsText(policy, namespace)] : ['', one.refused];
+  const cells = seesNodes ? [name, mode, revision, inForce, subjects] : [name, mode, revision, '', ''];
+  return rowOf(COLUMNS, key, [...cells, ...more], { POLICY: keyLink(key) });
+}
+
+function reasonViews(places: readonly PolicyPlaces[]): PolicyReasonView[] {
+  return reasonsOf(places)
+    .slice(0, MAX_REASONS)
+    .map(({ policies, nodes, state, reason, remedy }) => ({
+      tone: TONES[state],
+      where: shortList(nodes, MAX_NODES),
+      text: `${policies ? `${policies.map((key) => shortName(parsePolicyName(key))).join(', ')}: ` : ''}${reason}`,
+      remedy,
+    }));
+}
+
+/** A violation of a policy is named `<policy>/<rule>`. */
+function operationRow({ key: { vector }, packets }: TallyGroup<{ vector: string }>, stored: readonly StoredPolicy[]) {
+  const name = vector.slice(0, vector.lastIndexOf('/'));
+  const named = stored.filter(
+    ({ policy, ...one }) => policy?.mode === 'audit' && [one.name, shortName(one)].includes(name),
+  );
+  const [only] = named;
+  const command = only && named.length === 1 ? `bailiff config set ${only.key} mode=enforce` : '';
+  return rowOf(OPERATION_COLUMNS, vector, [vector, String(packets), command]);
+}

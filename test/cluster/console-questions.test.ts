@@ -1,0 +1,277 @@
+// The pages of the console that answer a question: who attacks whom, what is in force where, and what
+// another threshold would have done. In Chromium, against a real bus; numbers are those of the commands.
+import { encodeToken } from '@bailiff/bus';
+import type { GraphView } from '@bailiff/console';
+import { podIdentityOf, sampleInterfaces, sampleLsmViolation, sampleViolation } from '@bailiff/schemas/testing';
+import { waitFor } from '@bailiff/service/testing';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, violationOf, WEB, World } from './cli/world.ts';
+import { missing, openedPage, type RunningConsole, runConsole } from './console/rig.ts';
+
+const DB = { ...WEB, uid: uid(20), name: 'db-0', namespace: 'payments', ownerName: 'db', ownerUid: uid(120) };
+const SLOW = { ...WEB, uid: uid(21), name: 'slow-0', ownerName: 'slow', ownerUid: uid(121) };
+const SHELL = 'runtime.cluster._.no-shell';
+const POLICY = (name: string, mode: string) => `apiVersion: bailiff.dev/v1alpha1
+kind: RuntimePolicy
+metadata: { name: ${name} }
+spec:
+  mode: ${mode}
+  severity: high
+  rules: [{ name: shells, action: block, execute: { paths: [/bin/sh] } }]
+`;
+
+let world: World;
+let browser: Browser;
+/** With the session of the console: its link opens one. */
+let context: BrowserContext;
+let running: RunningConsole;
+
+const listed = (pod: typeof WEB, address: string) =>
+  podIdentityOf(pod, {
+    interfaces: sampleInterfaces(address),
+    createdAt: new Date(Date.now() - 3_600_000).toISOString(),
+  });
+
+/** A packet of a pod with one claim, to one destination; `grown` packets in all. */
+const forged = (pod: typeof WEB, grown: number, claim: string, to: string, part: object = {}) => {
+  const { sample } = sampleViolation();
+  const at = Date.now() * 1000;
+  return violationOf(at, pod, {
+    cumulativePackets: grown,
+    count: Math.min(8, grown),
+    suppressed: Math.max(0, grown - 8),
+    sample: sample && { ...sample, observedAt: at, claimedAddress: claim, destinationAddress: to },
+    ...part,
+  });
+};
+
+beforeAll(async () => {
+  world = await World.start();
+  await world.put('bailiff_pods', encodeToken(NODE_A), {
+    nodeName: NODE_A,
+    revision: 1,
+    pods: [listed(WEB, '10.1.0.11'), listed(CART, '10.1.0.12'), listed(SLOW, '10.1.0.13')],
+  });
+  await world.put('bailiff_pods', encodeToken(NODE_B), {
+    nodeName: NODE_B,
+    revision: 1,
+    pods: [listed(VPN, '10.1.1.2'), listed(DB, '10.1.1.5')],
+  });
+  for (const [name, mode] of [
+    ['no-shell', 'audit'],
+    ['no-mounts', 'enforce'],
+  ] as const)
+    expect((await world.cli(['policy', 'apply', '-', '--yes'], { stdin: POLICY(name, mode) })).exitCode).toBe(0);
+  const runtime = {
+    ...{ state: 'available' as const, reason: '', remedy: '', missingHooks: [], policiesOmitted: 0 },
+    policies: [
+      { key: SHELL, revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
+      { key: 'runtime.cluster._.no-mounts', revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
+    ],
+    ...{ subjects: 2, sets: 1, losses: {}, maps: [] },
+  };
+  await world.status(healthyStatus(NODE_A, { runtime }));
+  const unable = { state: 'unavailable' as const, reason: 'loading is refused: EPERM', remedy: 'boot with lsm=…,bpf' };
+  await world.status(healthyStatus(NODE_B, { runtime: { ...runtime, ...unable, policies: [] } }));
+  // shop/web forges the database's address to the cart; slow-0 stays below the threshold of 10.
+  await world.frame(NODE_A, [forged(WEB, 322, '10.1.1.5', '10.1.0.12')]);
+  await world.frame(NODE_A, [forged(SLOW, 7, '192.0.2.9', '10.1.1.5')]);
+  const audited = { vector: 'tunnel-other', action: 'audit' as const, counterEpoch: `boot/${VPN.uid}/1/tunnel` };
+  await world.frame(NODE_B, [forged(VPN, 40, '10.1.1.2', '198.51.100.7', audited)]);
+  await world.frame(NODE_A, [
+    sampleLsmViolation({
+      ...{ pod: CART, action: 'audit', vector: 'no-shell/shells', policy: SHELL, policyRevision: 1 },
+      ...{ counterEpoch: `boot/lsm/${CART.uid}`, cumulativePackets: 3, count: 3, suppressed: 0 },
+      ...{ firstSeenAt: Date.now() * 1000, lastSeenAt: Date.now() * 1000 },
+    }),
+  ]);
+  browser = await startBrowser();
+  running = await runConsole(world);
+  const { page } = await openedPage(browser, running);
+  context = page.context();
+  await page.close();
+});
+afterAll(async () => {
+  await browser?.close();
+  await running?.[Symbol.asyncDispose]();
+  await world?.[Symbol.asyncDispose]();
+});
+
+const textOf = (page: Page) => readText(page.locator('main'));
+async function shown(path: string, text: string) {
+  const watched = await watchedPage(context);
+  await watched.page.goto(running.origin + path);
+  await watched.page.getByText(text).first().waitFor();
+  return watched;
+}
+
+describe('graph', () => {
+  it('who forged, as whom, and to whom; what got through; no less than the command', async () => {
+    const { page, errors } = await shown('/graph', 'Who attacks whom');
+    const text = await textOf(page);
+    expect(text).toMatch(/3 workloads forged 369 packets: 40 were only watched, and got through/);
+    const rows = await page.locator('table tbody tr').allInnerTexts();
+    const rowOf = (word: string) => rows.find((row) => row.startsWith(word)) ?? '';
+    expect(rowOf('shop/web')).toMatch(
+      /322[\s\S]*all dropped[\s\S]*payments\/db \(StatefulSet\)[\s\S]*10\.1\.1\.5[\s\S]*shop\/cart/,
+    );
+    expect(rowOf('shop/slow')).toMatch(/7[\s\S]*192\.0\.2\.9 \(no pod has this address now\)[\s\S]*payments\/db/);
+    expect(rowOf('payments/vpn')).toMatch(/40[\s\S]*40 got through[\s\S]*198\.51\.100\.7/);
+    expect(text).toContain('3 operations of programs are not shown here');
+    // The picture has the same lines as the table.
+    expect(await page.locator('.graph path').count()).toBe(6);
+    const { stdout } = await world.cli(['events', '--kind', 'spoof', '--json']);
+    const events = stdout
+      .trim()
+      .split('\n')
+      .map(
+        (line) =>
+          JSON.parse(line) as { pod: { name: string }; sample: { claimedAddress: string; destinationAddress: string } },
+      );
+    expect(events).toHaveLength(3);
+    for (const { pod, sample } of events)
+      for (const word of [pod.name, sample.claimedAddress, sample.destinationAddress]) expect(text).toContain(word);
+    expect(errors).toEqual([]);
+    await page.close();
+  });
+
+  it('a flood of claims is capped, and the page says so', async () => {
+    await using flooded = await World.start();
+    const at = Date.now() * 1000;
+    const { sample } = sampleViolation();
+    for (let first = 0; first < 600; first += 60) {
+      await flooded.frame(
+        NODE_A,
+        Array.from({ length: 60 }, (_, n) => {
+          const index = first + n;
+          const pod = { ...WEB, uid: uid(1_000 + index), name: `pod-${index}`, ownerName: '', ownerUid: '' };
+          const claimedAddress = `10.9.${index >> 8}.${index & 255}`;
+          return violationOf(at, pod, { sample: sample && { ...sample, claimedAddress } });
+        }),
+      );
+    }
+    await using own = await runConsole(flooded);
+    const { page } = await openedPage(browser, own);
+    await page.goto(`${own.origin}/graph`);
+    await page.getByText('600 packets').first().waitFor();
+    await page.getByText('576 more attackers or lines are not shown').waitFor();
+    const { nodes } = await page.evaluate<GraphView>(
+      `fetch('/api/graph', { headers: { 'x-bailiff-key': localStorage.getItem('bailiff-key') } }).then((r) => r.json())`,
+    );
+    expect(nodes.filter(({ column }) => column === 'attacker')).toHaveLength(24);
+    await page.context().close();
+  });
+});
+
+describe('policies', () => {
+  it('in force n of m and why not; what enforcing would have denied; no less than the commands', async () => {
+    const { page, errors } = await shown('/policies', 'What programs may do');
+    const text = await textOf(page);
+    expect(text).toMatch(/2 of 2 policies are not in force everywhere; 1 only watch \(audit\)/);
+    expect(text).toMatch(/node-b\.example: LSM unavailable: loading is refused: EPERM/);
+    for (const words of [
+      ['policy', 'status'],
+      ['doctor', '--would-drop'],
+    ]) {
+      const { stdout } = await world.cli(words);
+      expect(missing(stdout.replace(/ since \S+:/, '').replaceAll('→ ', ''), text), words.join(' ')).toEqual([]);
+    }
+    const operations = page.locator('table[aria-label="Audited operations"] tbody');
+    expect(await readText(operations)).toMatch(
+      /no-shell\/shells\s+3\s+bailiff config set runtime\.cluster\._\.no-shell mode=enforce/,
+    );
+    expect(errors).toEqual([]);
+    // The command of the page does what it says.
+    const set = await world.cli(['config', 'set', SHELL, 'mode=enforce', '--yes', '--reason', 'watched long enough']);
+    expect(set.exitCode).toBe(0);
+    await page.getByRole('button', { name: 'Read again' }).click();
+    await page.getByText('policies are not in force everywhere').filter({ hasNotText: 'audit' }).waitFor();
+    await page.close();
+  });
+});
+
+const KEY = 'correlation.cluster._.repeated-spoofing';
+
+describe('what if', () => {
+  it('a threshold of 5 - what the command says, and the command to apply it, by keyboard', async () => {
+    const { page, errors } = await shown(`/what-if?key=${KEY}`, 'With the violations of the last');
+    const threshold = page.getByLabel('Threshold');
+    expect(await threshold.inputValue()).toBe('10');
+    expect(await page.getByRole('button', { name: 'Try it' }).isDisabled()).toBe(true);
+    await threshold.focus();
+    await page.keyboard.press('Control+A');
+    await page.keyboard.type('5');
+    await page.keyboard.press('Enter');
+    await page.getByText('There would have been 1 verdict more').waitFor();
+    const text = await textOf(page);
+    expect(text).toContain(`bailiff config set ${KEY} condition.gte=5 --reason`);
+    const file = (await page.locator('pre.file').last().textContent()) ?? '';
+    const { stdout, exitCode } = await world.cli(['backtest', '--rules', '-', '--since', '1d', '--all'], {
+      stdin: file,
+    });
+    expect(exitCode).toBe(10);
+    expect(missing(stdout, text)).toEqual([]);
+    expect(stdout).toMatch(/WOULD APPEAR \(1\)[\s\S]*shop\/slow-0/);
+    // The control: without a change nothing appears.
+    await page.goto(`${running.origin}/what-if?key=${KEY}&set=condition.gte=11`);
+    await page.getByRole('button', { name: 'Try it' }).click();
+    await page.getByText('Nothing would have been different').waitFor();
+    expect(errors).toEqual([]);
+    await page.close();
+  });
+
+  it('what cannot be is refused with a reason; a trial is cancelled', async () => {
+    const { page } = await shown(`/what-if?key=${KEY}&set=timespan=soon`, 'With the violations of the last');
+    await page.getByRole('button', { name: 'Try it' }).click();
+    await page.getByText('is not a duration').waitFor();
+    const { nats } = world;
+    // The bus holds the trial up, so that it can be cancelled.
+    await page.getByLabel('Window').fill('30s');
+    process.kill(nats.pid, 'SIGSTOP');
+    try {
+      await page.getByRole('button', { name: 'Try it' }).click();
+      await page.getByRole('button', { name: 'Cancel' }).click();
+      await waitFor(() => page.getByRole('button', { name: 'Try it' }).isEnabled());
+    } finally {
+      process.kill(nats.pid, 'SIGCONT');
+    }
+    await page.getByRole('button', { name: 'Try it' }).click();
+    await page.getByText('To change it:').waitFor();
+    await page.close();
+  });
+});
+
+const LOOKS = [
+  ['light', 390],
+  ['dark', 390],
+  ['light', 1280],
+  ['dark', 1280],
+] as const;
+
+it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
+  const { page, errors } = await watchedPage(context);
+  for (const [name, path, words] of [
+    ['graph', '/graph', 'Who attacks whom'],
+    ['policies', '/policies', 'What programs may do'],
+    ['what-if', `/what-if?key=${KEY}&set=condition.gte=5`, 'The whole rule'],
+  ] as const) {
+    await page.goto(running.origin + path);
+    await page.getByText(words).first().waitFor();
+    if (name === 'what-if') {
+      await page.getByRole('button', { name: 'Try it' }).click();
+      await page.getByText('To change it:').waitFor();
+    }
+    for (const [colorScheme, width] of LOOKS) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      const found = await accessibilityFindings(page);
+      const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
+      expect([name, colorScheme, width, found, wide, errors]).toEqual([name, colorScheme, width, [], false, []]);
+      const to = process.env['BAILIFF_SCREENSHOTS'];
+      if (to) await page.screenshot({ path: `${to}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+    }
+  }
+  await page.close();
+});
