@@ -8,7 +8,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
 import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, violationOf, WEB, World } from './cli/world.ts';
-import { missing, openedPage, type RunningConsole, runConsole } from './console/rig.ts';
+import { missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
 
 const DB = { ...WEB, uid: uid(20), name: 'db-0', namespace: 'payments', ownerName: 'db', ownerUid: uid(120) };
 const SLOW = { ...WEB, uid: uid(21), name: 'slow-0', ownerName: 'slow', ownerUid: uid(121) };
@@ -269,8 +269,7 @@ it('pages - no refused resource, no finding of axe, no sideways scrolling, in bo
       const found = await accessibilityFindings(page);
       const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
       expect([name, colorScheme, width, found, wide, errors]).toEqual([name, colorScheme, width, [], false, []]);
-      const to = process.env['BAILIFF_SCREENSHOTS'];
-      if (to) await page.screenshot({ path: `${to}/${name}-${colorScheme}-${width}.png`, fullPage: true });
+      await screenshot(page, `${name}-${colorScheme}-${width}`);
     }
   }
   await page.close();

@@ -23,7 +23,7 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
-import { ask, type OpenStream, openStream } from './console/rig.ts';
+import { ask, type OpenStream, openStream, screenshot } from './console/rig.ts';
 
 const rights = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
   apiGroups: [...apiGroups],
@@ -352,6 +352,7 @@ describe('in a browser', () => {
       for (const width of [390, 1280]) {
         await page.setViewportSize({ width, height: 900 });
         expect([width, await accessibilityFindings(page), errors]).toEqual([width, [], []]);
+        await screenshot(page, `viewer-light-${width}`);
       }
       await page.context().close();
       const other = await newPage(browser, { extraHTTPHeaders: bearer('nobody') });

@@ -18,7 +18,7 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
-import { ask, missing, openedPage, type RunningConsole, runConsole } from './console/rig.ts';
+import { ask, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
 
 let world: World;
 let story: Story;
@@ -39,7 +39,9 @@ afterAll(() => world?.[Symbol.asyncDispose]());
 const tokenOf = (link: string) => new URL(link).hash.replace('#token=', '');
 
 describe('rights', () => {
-  const DATA = ['/api/now', '/api/verdict?id=aaaa', '/api/pod?pod=shop/web-0', '/api/history'];
+  const TRIAL = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5';
+  const PAGES = ['/api/now', '/api/verdict?id=aaaa', '/api/pod?pod=shop/web-0', '/api/history'];
+  const DATA = [...PAGES, '/api/graph', '/api/policies', '/api/rules', TRIAL];
 
   it('data - only with cookie and key of a session, at the own address, for the own page', async () => {
     await using running = await startConsole();
@@ -79,7 +81,17 @@ describe('rights', () => {
 
   it('pages - need no session, have no data, and forbid frames and foreign content', async () => {
     await using running = await startConsole();
-    for (const path of ['/', '/verdict?id=aaaa', '/pod', '/history', '/app.js', '/style.css']) {
+    for (const path of [
+      '/',
+      '/graph',
+      '/policies',
+      '/what-if',
+      '/verdict?id=aaaa',
+      '/pod',
+      '/history',
+      '/app.js',
+      '/style.css',
+    ]) {
       const { status, headers, body } = await ask(running.origin, path);
       expect([path, status]).toEqual([path, 200]);
       expect(headers['content-security-policy']).toMatch(/^default-src 'self'; .*frame-ancestors 'none'/);
@@ -197,6 +209,7 @@ describe('in a browser', () => {
         const found = await accessibilityFindings(page);
         const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
         expect([path, colorScheme, width, found, wide, errors]).toEqual([path, colorScheme, width, [], false, []]);
+        await screenshot(page, `${new URL(path, running.origin).pathname.slice(1) || 'now'}-${colorScheme}-${width}`);
       }
     }
     // The controls: each check finds what is wrong.
@@ -267,10 +280,11 @@ describe('in a browser', () => {
       `/verdict?id=${verdict.verdictId}`,
       '/pod?pod=shop/evil-0',
       '/history?since=all',
+      '/graph',
       `/pod?pod=${evil}`,
     ]) {
       await page.goto(running.origin + path.replace(evil, encodeURIComponent(evil)));
-      await page.locator('main').getByText('<img src=x onerror').first().waitFor();
+      await page.locator('main').getByText('<img src=x onerror').locator('visible=true').first().waitFor();
       expect(await textOf(page)).toContain('\\u202e');
       expect(await page.locator('main :is(img, script)').count()).toBe(0);
       expect(await page.evaluate('globalThis.taken')).toBe(undefined);

@@ -3,7 +3,7 @@ import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, req
 import { type RequestOptions, request as tlsRequest } from 'node:https';
 import type { NowView } from '@bailiff/console';
 import { waitFor } from '@bailiff/service/testing';
-import type { Browser } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { expect } from 'vitest';
 import { newPage, type WatchedPage } from '../../support/browser.ts';
 import type { World } from '../cli/world.ts';
@@ -29,6 +29,12 @@ export async function runConsole(world: World, port = 0): Promise<RunningConsole
       expect((await run).exitCode).toBe(0);
     },
   };
+}
+
+/** Writes what a person sees, if BAILIFF_SCREENSHOTS names a folder. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  const folder = process.env['BAILIFF_SCREENSHOTS'];
+  if (folder) await page.screenshot({ path: `${folder}/${name}.png`, fullPage: true });
 }
 
 /** A page with a session. The caller closes its context. */

@@ -17,12 +17,16 @@ const MAX_GROUPS = 4_000;
 const MAX_LINKS = 20_000;
 const MAX_SHOWN = 24;
 const MAX_LINES = 200;
+/** Pods of one attacker. */
+const MAX_PODS = 64;
 const MAX_NAMED = 6;
 
 interface Attacker {
   namespace: string | null;
   label: string;
   pods: Map<string, { namespace: string; name: string }>;
+  /** Beyond MAX_PODS. */
+  hasMore: boolean;
   nodes: Set<string>;
   vectors: Set<string>;
   packets: number;
@@ -82,12 +86,14 @@ export class AttackGraph {
       this.#groupShares.add(node);
       found = {
         ...{ namespace: pod?.namespace ?? null, label: pod ? ownerText(pod) : `interface ${interfaceName} on ${node}` },
-        ...{ pods: new Map(), nodes: new Set(), vectors: new Set(), packets: 0, dropped: 0 },
+        ...{ hasMore: false, pods: new Map(), nodes: new Set(), vectors: new Set(), packets: 0, dropped: 0 },
       };
       this.#attackers.set(key, found);
     }
-    // As many pods as one owner may have are counted by their names, not kept without a bound.
-    if (pod && found.pods.size < MAX_GROUPS) found.pods.set(pod.uid, pod);
+    if (pod && !found.pods.has(pod.uid)) {
+      if (found.pods.size < MAX_PODS) found.pods.set(pod.uid, pod);
+      else found.hasMore = true;
+    }
     return [key, found];
   }
 
@@ -170,7 +176,7 @@ const ownerText = ({ namespace, name, ownerKind, ownerName }: PodRef): string =>
 
 function attackerNode(
   key: string,
-  { namespace, label, pods, nodes, vectors, packets, dropped }: Attacker,
+  { namespace, label, pods, hasMore, nodes, vectors, packets, dropped }: Attacker,
 ): GraphNodeView {
   const listed = [...pods.values()];
   const [one] = listed;
@@ -180,7 +186,7 @@ function attackerNode(
     link: listed.length === 1 && one ? podLink(one) : '',
     details: [
       ...listed.slice(0, MAX_NAMED).map(podName),
-      ...(listed.length > MAX_NAMED ? [`and ${listed.length - MAX_NAMED} more pods`] : []),
+      ...(listed.length > MAX_NAMED ? [`and ${listed.length - MAX_NAMED}${hasMore ? '+' : ''} more pods`] : []),
       `on ${[...nodes].sort().slice(0, MAX_NAMED).join(', ')}`,
       ...[...vectors].sort(),
     ],

@@ -74,7 +74,12 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     reasons: seesNodes ? reasonViews(own.map(([, place]) => place)) : [],
     operations: tableOf(
       OPERATION_COLUMNS,
-      audits.operations.groups().map((group) => operationRow(group, stored)),
+      audits.operations.groups().map((group) =>
+        operationRow(
+          group,
+          own.map(([one]) => one),
+        ),
+      ),
       MAX_ROWS,
     ),
     packets: tableOf(
