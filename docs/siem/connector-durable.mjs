@@ -1,14 +1,10 @@
 // A connector that misses no events while it is down: it reads the durable consumer of its format.
-// Unacknowledged events are redelivered. Connectors have their own account, which reaches JetStream
-// under the API prefix BUS.
-import { jetstream } from '@nats-io/jetstream';
-import { connectAs } from './connect.mjs';
+// An event is acknowledged when the function has ended; after an error it comes again, with the same uid.
+import { connect } from '@bailiff/connector';
 
-const nats = await connectAs('siem-reader');
-const consumer = await jetstream(nats, { apiPrefix: 'BUS', checkAPI: false }).consumers.get('SIEM', 'siem-ocsf');
+const bailiff = await connect();
 
-for await (const message of await consumer.consume()) {
-  const event = message.json();
+await bailiff.consume('ocsf', async ({ data: event }) => {
+  // Here the SIEM stores it.
   console.log(event.severity, event.class_name, event.metadata.uid, event.message.replaceAll(/\p{C}/gu, '?'));
-  message.ack(); // after the SIEM stored it; a redelivered event has the same uid
-}
+});

@@ -1,9 +1,8 @@
-// A complete connector: `npm install @nats-io/transport-node`, or use any other NATS client.
-import { connectAs } from './connect.mjs';
+// A complete connector: `npm install bailiff-connector-<version>.tgz`, or use any NATS client.
+import { connect } from '@bailiff/connector';
 
-const nats = await connectAs('siem-reader');
+const bailiff = await connect();
 
-for await (const message of nats.subscribe('bailiff.v1.siem.ocsf.>')) {
-  const event = message.json();
+for await (const { data: event } of bailiff.events('ocsf')) {
   console.log(event.severity, event.class_name, event.metadata.uid, event.message.replaceAll(/\p{C}/gu, '?'));
 }

@@ -1,6 +1,6 @@
 // Prints the messages of a subject, one per line, until Ctrl-C:
 // node docs/tutorial/listen.mjs 'bailiff.v1.replay.try.>'
-import { connectAs } from '../siem/connect.mjs';
+import { connectAs } from './connect.mjs';
 
 const subject = process.argv[2];
 const nats = await connectAs('reader');

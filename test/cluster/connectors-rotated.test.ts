@@ -1,15 +1,18 @@
-// The connector examples of docs, run unchanged over TLS while the passwords are rotated.
+// The examples of docs, run unchanged over TLS while the passwords are rotated: those of docs/siem with the
+// installed package, that of the tutorial with any NATS client.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, connectBus, ensureTopology } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
 import { load } from '../../apps/cli/src/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { respondWithConsumerState } from '../../apps/siem-relay/src/consumer-state.ts';
+import { PackedConnector } from '../support/packed-connector.ts';
 import type { RunningProcess } from '../support/process.ts';
 import { startExample } from './example-script.ts';
 
@@ -17,6 +20,7 @@ const out = mkdtempSync(path.join(tmpdir(), 'bailiff-connectors-'));
 const passwordFile = (user: string) => path.join(out, 'users', `${user}.password`);
 const caFile = path.join(out, 'ca.crt');
 let nats: TestNats;
+let packed: PackedConnector;
 let relay: Bus;
 let cli: Bus;
 const failed: Error[] = [];
@@ -30,6 +34,7 @@ const as = (user: string) =>
   connectBus({ servers: nats.url, user, passwordFile: passwordFile(user), name: `test-${user}`, tls: { caFile } });
 
 beforeAll(async () => {
+  packed = await PackedConnector.install();
   nats = await startNats({ ...accessOf(await credentials('init')), tls: tlsIn(out) });
   const admin = await as('admin');
   await ensureTopology(admin);
@@ -47,6 +52,7 @@ afterAll(async () => {
   await relay?.close();
   await cli?.close();
   await nats?.stop();
+  packed?.[Symbol.dispose]();
   rmSync(out, { recursive: true, force: true });
 });
 
@@ -56,21 +62,23 @@ async function report(): Promise<string> {
   events += 1;
   const uid = `event-${events}`;
   const event = { severity: 'High', class_name: 'Network Activity', metadata: { uid }, message: 'x' };
-  await relay.js.publish('bailiff.v1.siem.ocsf.network-activity.shop', JSON.stringify(event), { msgID: uid });
+  const headers = createHeaders();
+  headers.set('Bailiff-Uid', uid);
+  await relay.js.publish('bailiff.v1.siem.ocsf.network-activity.shop', JSON.stringify(event), { msgID: uid, headers });
   cli.nc.publish(`bailiff.v1.replay.try.${uid}`, 'x');
   await cli.nc.flush();
   return uid;
 }
 
 const EXAMPLES: { file: string; user: string; args: string[] }[] = [
-  { file: 'siem/connector.mjs', user: 'siem-reader', args: [] },
-  { file: 'siem/connector-durable.mjs', user: 'siem-reader', args: [] },
+  { file: 'connector.mjs', user: 'siem-reader', args: [] },
+  { file: 'connector-durable.mjs', user: 'siem-reader', args: [] },
   { file: 'tutorial/listen.mjs', user: 'reader', args: ['bailiff.v1.replay.try.>'] },
 ];
 const start = ({ file, user, args }: (typeof EXAMPLES)[number], more: Record<string, string> = {}) => {
   const url = nats.url.replace('nats:', 'tls:');
   const env = { NATS_URL: url, NATS_CA_FILE: caFile, NATS_PASSWORD_FILE: passwordFile(user), ...more };
-  return startExample(file, env, args);
+  return user === 'siem-reader' ? packed.start(file, env, args) : startExample(file, env, args);
 };
 /** Waits until it receives a new message. Publishes more, because it may not be subscribed yet. */
 const receives = (example: RunningProcess, what: string) => {

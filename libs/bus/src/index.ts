@@ -17,6 +17,7 @@ export { type CertificateEnd, certificateEnds } from './connection/certificate.t
 export * from './connection/cloud-events.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } from './connection/connect.ts';
 export * from './connection/errors.ts';
+export { type Incoming, subscribe } from './connection/incoming.ts';
 export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './connection/jetstream-health.ts';
 export { apiRequest, request } from './connection/request.ts';
 export { type RequestResponder, respondToRequests } from './connection/request-responder.ts';
@@ -38,6 +39,7 @@ export type { Position } from './status/stream-progress.ts';
 export * from './streams/copy-publisher.ts';
 export * from './streams/dead-letter.ts';
 export * from './streams/direct.ts';
+export { consumeDurable } from './streams/durable.ts';
 export { consumeOrdered } from './streams/ordered.ts';
 export type { StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';

@@ -63,6 +63,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/backup/stream-snapshot.ts':
     'SNAPSHOT_CHUNK_BYTES each, as many as the server sends without an ack (8 MiB)',
   'libs/bus/src/config/config-log.ts': 'listeners of the process',
+  'libs/bus/src/streams/durable.ts': 'maxMessages of one connector, which is a process of its own',
   'libs/bus/src/connection/connect.ts': 'listeners of the process',
   'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',
   'libs/correlation/src/engine/engine.ts': 'identities of counters',

@@ -137,7 +137,7 @@ export class PullSession {
     this.outstanding = room;
     const limits = { batch, max_bytes: MAX_PULL_BYTES };
     const body = JSON.stringify({ ...limits, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
-    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.stream}.${this.consumer}`;
+    const subject = `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${this.consumer}`;
     this.bus.nc.publish(subject, body, { reply: this.reply });
   }
 

@@ -1,0 +1,77 @@
+/**
+ * Connects programs to Bailiff's bus: SIEM connectors (user `siem-reader`) and readers of stored messages
+ * (user `reader`). Published as `@bailiff/connector`; docs/siem/README.md is its guide.
+ */
+import { type Bus, connectBus } from '@bailiff/bus';
+import type {
+  Connect,
+  Connector,
+  ConsumeOptions,
+  Format,
+  ReplayOptions,
+  SiemEvent,
+  StoredMessage,
+  Stream,
+} from './api.ts';
+import { consumeEvents } from './durable.ts';
+import { liveEvents } from './live.ts';
+import { replay } from './replay.ts';
+
+export type * from './api.ts';
+
+class BusConnector implements Connector {
+  readonly #bus: Bus;
+  readonly #counts = { dropped: 0, skipped: 0 };
+
+  constructor(bus: Bus) {
+    this.#bus = bus;
+  }
+
+  get user(): string {
+    return this.#bus.user;
+  }
+  get dropped(): number {
+    return this.#counts.dropped;
+  }
+  get skipped(): number {
+    return this.#counts.skipped;
+  }
+
+  events<F extends Format>(format: F): AsyncIterable<SiemEvent<F>> {
+    return liveEvents(this.#bus, format, this.#counts);
+  }
+
+  consume<F extends Format>(
+    format: F,
+    handle: (event: SiemEvent<F>) => unknown,
+    options: ConsumeOptions = {},
+  ): Promise<void> {
+    return consumeEvents(this.#bus, format, handle, this.#counts, options);
+  }
+
+  replay<S extends Stream>(stream: S, options: ReplayOptions): AsyncIterable<StoredMessage<S>> {
+    return replay(this.#bus, stream, options);
+  }
+
+  close(): Promise<void> {
+    return this.#bus.drain();
+  }
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+export const connect: Connect = async (options = {}) => {
+  const { NATS_URL, NATS_USER, NATS_PASSWORD_FILE, NATS_CA_FILE } = process.env;
+  const servers = options.servers ?? NATS_URL;
+  const passwordFile = options.passwordFile ?? NATS_PASSWORD_FILE;
+  if (!servers) throw new TypeError('no bus: set NATS_URL, or the option servers');
+  if (!passwordFile) throw new TypeError('no password: set NATS_PASSWORD_FILE, or the option passwordFile');
+  const caFile = options.caFile ?? NATS_CA_FILE;
+  const bus = await connectBus({
+    ...{ servers, passwordFile, user: options.user ?? NATS_USER ?? 'siem-reader', name: options.name ?? 'connector' },
+    ...(caFile ? { tls: { caFile } } : {}),
+    ...(options.signal ? { signal: options.signal } : {}),
+  });
+  return new BusConnector(bus);
+};
