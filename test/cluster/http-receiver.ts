@@ -31,6 +31,7 @@ export class HttpReceiver implements AsyncDisposable {
   /** Requests with a response of success. */
   readonly accepted: Received[] = [];
   reply: (request: Received, index: number) => Reply = () => ({ status: 200 });
+  onAccepted: (request: Received) => void = () => undefined;
   connections = 0;
   port = 0;
   #server: Server | null = null;
@@ -74,7 +75,10 @@ export class HttpReceiver implements AsyncDisposable {
     await after;
     // A killed receiver has not accepted what it cannot answer.
     if (response.destroyed || request.socket.destroyed) return;
-    if (status < 300) this.accepted.push(received);
+    if (status < 300) {
+      this.accepted.push(received);
+      this.onAccepted(received);
+    }
     response.writeHead(status, more).end(body);
   }
 

@@ -56,7 +56,7 @@ export class RelayRig implements AsyncDisposable {
   readonly #publishers = new Map<string, FramePublisher>();
   #published = 0;
 
-  private constructor(nats: TestNats, admin: Bus, directory: string) {
+  private constructor(nats: TestNats, admin: Bus, directory: string, keepsEvents: boolean) {
     this.nats = nats;
     this.admin = admin;
     this.directory = directory;
@@ -64,6 +64,7 @@ export class RelayRig implements AsyncDisposable {
     this.#reading = consumeOrdered(admin, 'SIEM', {
       start: 'all',
       onMessage: ({ subject, headers, data, sequence }: StreamMessage) => {
+        if (!keepsEvents) return;
         const text = Buffer.from(data).toString('utf8');
         this.events.push({ subject, msgId: headers?.get('Nats-Msg-Id') ?? '', text, sequence });
       },
@@ -71,11 +72,12 @@ export class RelayRig implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<RelayRig> {
+  /** @param keepsEvents false: `events` stays empty, for a test with very many */
+  static async start(keepsEvents = true): Promise<RelayRig> {
     const nats = await startNats({ users: testUsers([NODE, OTHER_NODE]) });
     const admin = await nats.connect('admin');
     await ensureTopology(admin);
-    return new RelayRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-siem-')));
+    return new RelayRig(nats, admin, mkdtempSync(path.join(tmpdir(), 'bailiff-siem-')), keepsEvents);
   }
 
   /** Flags by which `bailiff` is the identity cli on this bus. */
