@@ -149,6 +149,24 @@ it('types - a program with the declarations of the package compiles, and a wrong
   expect(check('wrong.mts', right.replace('verdictId', 'verdictID')).stdout).toContain('verdictID');
 });
 
+it('consume - ends with close; a user without the right gets its error', async () => {
+  await using rig = await RelayRig.start();
+  await rig.violations();
+  const script = `
+    import { connect } from '@bailiff/connector';
+    const bailiff = await connect({ user: process.argv[2] });
+    const consuming = bailiff.consume('ecs', () => undefined);
+    setTimeout(() => bailiff.close(), process.argv[2] === 'siem-reader' ? 500 : 60_000).unref();
+    await consuming;
+    console.log('ended');`;
+  writeFileSync(path.join(packed.directory, 'siem/closing.mjs'), script);
+  await using closed = packed.start('closing.mjs', loginOf(rig), ['siem-reader']);
+  expect([await closed.exit, closed.stdout(), closed.stderr()]).toEqual([[0, null], 'ended\n', '']);
+  await using refused = packed.start('closing.mjs', loginOf(rig, 'reader'), ['reader']);
+  expect((await refused.exit)[0]).not.toBe(0);
+  expect(refused.stderr()).toContain('BUS_PERMISSION');
+});
+
 it('consume - one that is killed while it handles an event gets it again', async () => {
   await using rig = await RelayRig.start();
   await rig.relay();

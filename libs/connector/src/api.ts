@@ -116,7 +116,8 @@ export interface Connector extends AsyncDisposable {
   /**
    * All events of a format, in the order of the bus, each until `handle` has returned or resolved: then
    * it is acknowledged. After a rejection it comes again, with a growing delay, under the same uid.
-   * Programs that consume the same format share its events. Resolves when the signal aborts.
+   * Programs that consume the same format share its events. Resolves when the signal aborts, or after
+   * `close`.
    */
   consume<F extends Format>(
     format: F,

@@ -38,7 +38,7 @@ interface Held {
 }
 
 /**
- * Resolves when the signal aborts and the running handler has ended. @throws BusError BUS_PERMISSION, and
+ * Resolves when the signal aborts or the bus is closed, and the running handler has ended. @throws BusError BUS_PERMISSION, and
  * what onFailed throws
  */
 export function consumeDurable(bus: Bus, stream: string, consumer: string, options: DurableOptions): Promise<void> {
@@ -101,7 +101,8 @@ class DurableReader {
         failures = consumer === 'usable' ? 0 : failures + 1;
         if (failures > 0) await pause(busBackoffMs(failures), this.#signal);
       } catch (error) {
-        if (!this.#signal.aborted) this.#fail(error);
+        if (this.#bus.nc.isClosed()) this.#end.abort();
+        else if (!this.#signal.aborted) this.#fail(error);
       }
     }
   }
