@@ -61,7 +61,8 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   for (const receiver of [chat, falco, otlp, alerts, hung]) await receiver.start();
   const hooks = {
     chat: { url: chat.http.url(), allowPrivateAddress: true },
-    falco: { url: falco.http.url(), allowPrivateAddress: true, template: 'falco' },
+    // Another template of the same output.
+    ...(IS_LONG ? {} : { falco: { url: falco.http.url(), allowPrivateAddress: true, template: 'falco' } }),
     hung: { url: hung.http.url(), allowPrivateAddress: true, timeoutMs: 60_000 },
   };
   const flags = [
@@ -92,29 +93,39 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   const outputs: Record<string, { receiver: Receiver; total: number; ids: () => string[] }> = {
     syslog: { receiver: syslog, total: VERDICTS + VIOLATIONS, ids: () => [...verdicts, ...violations] },
     otlp: { receiver: otlp, total: VERDICTS + VIOLATIONS, ids: () => [...verdicts, ...violations] },
-    chat: { receiver: chat, total: VERDICTS, ids: () => verdicts },
-    falco: { receiver: falco, total: VERDICTS, ids: () => verdicts },
+    webhook: { receiver: chat, total: VERDICTS, ids: () => verdicts },
+    ...(IS_LONG ? {} : { falco: { receiver: falco, total: VERDICTS, ids: () => verdicts } }),
     alertmanager: { receiver: alerts, total: VERDICTS, ids: () => verdicts.map((_, index) => `web-${index + 1}`) },
   };
   const sizes = () => Object.entries(outputs).map(([name, { receiver }]) => `${name} ${receiver.ledger.size}`);
   const state = () => [sizes(), relay.out().slice(-900)];
+  const until = (isReached: () => boolean, what: string) =>
+    waitFor(isReached, { what, timeoutMs: PATIENCE_MS, intervalMs: 20, state });
   const began = performance.now();
-  for (let kill = 0; kill < KILLS; kill += 1) {
-    // Spread over the run: each output has a part of its events, and each gets more.
-    const reached = () =>
-      Object.values(outputs).every(({ receiver, total }) => receiver.ledger.size > (kill * total) / (KILLS + 1));
-    await waitFor(reached, { what: `part ${kill} at each output`, timeoutMs: PATIENCE_MS, intervalMs: 20, state });
-    await Promise.all(Object.values(outputs).map(({ receiver }) => receiver.kill()));
-    if (kill % 3 === 1) await rig.nats.restart();
-    if (kill % 3 === 2) {
+  let kills = 0;
+  /** Spread over the events of the output: it has delivered some before each, and delivers more after it. */
+  const killOften = async (name: string, { receiver, total }: (typeof outputs)[string]) => {
+    for (let kill = 0; kill < KILLS; kill += 1) {
+      await until(() => receiver.ledger.size > (kill * total) / (KILLS + 1), `part ${kill} at ${name}`);
+      await receiver.kill();
+      await receiver.start();
+      kills += 1;
+      if (IS_LONG) process.stderr.write(`${kill + 1}. kill of ${name} at ${receiver.ledger.size}\n`);
+    }
+  };
+  const killed = Object.entries(outputs).map(([name, output]) => killOften(name, output));
+  const allKills = KILLS * killed.length;
+  const failing = (async () => {
+    for (let time = 1; time <= KILLS / 3; time += 1) {
+      await until(() => kills >= (time * allKills) / (KILLS / 3 + 1), `kill ${time} of the bus`);
+      await rig.nats.restart();
       await relay.kill();
       relay = await launchRelay(flags);
     }
-    await Promise.all(Object.values(outputs).map(({ receiver }) => receiver.start()));
-    if (IS_LONG) process.stderr.write(`kill ${kill + 1}: ${sizes().join(', ')}\n`);
-  }
+  })();
+  await Promise.all([...killed, failing]);
   await sending;
-  expect(verdicts).toHaveLength(VERDICTS);
+  expect(new Set(verdicts).size).toBe(VERDICTS);
   for (const [name, { receiver, ids, total }] of Object.entries(outputs)) {
     const { ledger } = receiver;
     const missing = () => ids().filter((id) => !ledger.has(id));
@@ -130,13 +141,15 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   // All of it while one receiver has not answered a single request.
   expect([hungRequests > 0, hung.ledger.size]).toEqual([true, 0]);
   release();
+  // Alone and one a request, very many take longer than all others together.
+  if (IS_LONG) return relay.kill();
   const all = () => verdicts.every((id) => hung.ledger.has(id));
   await waitFor(() => hung.ledger.size >= VERDICTS && all(), {
     what: 'all at the one that hung',
     ...{ timeoutMs: PATIENCE_MS, intervalMs: 100, state: () => [hung.ledger.size, ...state()] },
   });
   expect([hung.ledger.changed, hung.ledger.size]).toEqual([[], VERDICTS]);
-  await relay.kill();
+  return relay.kill();
 });
 
 it('outputs - one whose receiver hangs changes the 99th percentile of the others by nothing', async () => {

@@ -53,7 +53,7 @@ export class RelayRig implements AsyncDisposable {
   readonly #end = new AbortController();
   readonly #reading: Promise<void>;
   readonly #services = new Services();
-  readonly #publishers = new Map<string, FramePublisher>();
+  readonly #publishers = new Map<string, Promise<FramePublisher>>();
   #published = 0;
 
   private constructor(nats: TestNats, admin: Bus, directory: string, keepsEvents: boolean) {
@@ -101,15 +101,17 @@ export class RelayRig implements AsyncDisposable {
     });
   }
 
+  /** Several at a time are possible. */
   async #publish(user: string, subject: string, data: Uint8Array): Promise<number> {
-    let publisher = this.#publishers.get(user);
-    if (!publisher) {
-      publisher = new FramePublisher(await this.nats.connect(user), { ackTimeoutMs: 1_000 });
-      this.#publishers.set(user, publisher);
-    }
+    const publishing =
+      this.#publishers.get(user) ??
+      this.nats.connect(user).then((bus) => new FramePublisher(bus, { ackTimeoutMs: 1_000 }));
+    this.#publishers.set(user, publishing);
     this.#published++;
+    const msgId = `rig-${this.#published}`;
+    const publisher = await publishing;
     await publisher.whenCapacity();
-    return (await publisher.publish(subject, data, { msgId: `rig-${this.#published}` })).sequence;
+    return (await publisher.publish(subject, data, { msgId })).sequence;
   }
 
   /** Publishes bytes to the node's own subject. */
@@ -147,7 +149,7 @@ export class RelayRig implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#services[Symbol.asyncDispose]();
-    for (const publisher of this.#publishers.values()) publisher.close();
+    for (const publishing of this.#publishers.values()) (await publishing).close();
     this.#end.abort();
     await this.#reading;
     await this.nats.stop();
