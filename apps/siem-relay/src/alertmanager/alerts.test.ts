@@ -105,5 +105,13 @@ describe('alerts', () => {
     expect(alerts.verdict(facts({ pod: 'web-0' }), AT)).toEqual(expect.any(String));
     expect(alerts.verdict(facts({ namespace: 'other' }), AT)).toEqual(expect.any(String));
     expect(alerts.size).toBe(MAX_NAMESPACE_ALERTS + 1);
+    // One that has ended, or that the server refuses, leaves room for one.
+    alerts.forget([JSON.stringify(labelsOf(facts({ pod: 'web-1' })))]);
+    expect(alerts.verdict(facts({ pod: 'two-more' }), AT)).toEqual(expect.any(String));
+    expect(alerts.verdict(facts({ pod: 'three-more' }), AT)).toMatchObject({ labels: { pod: 'three-more' } });
+    for (let more = true; more; ) more = sendDue(alerts, AT + 600_000).length > 0;
+    expect(alerts.size).toBe(0);
+    for (let n = 0; n < MAX_NAMESPACE_ALERTS; n += 1)
+      expect(alerts.verdict(facts({ pod: `new-${n}` }), AT)).toEqual(expect.any(String));
   });
 });

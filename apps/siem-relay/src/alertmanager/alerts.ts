@@ -67,6 +67,8 @@ export class ActiveAlerts {
   readonly #o: AlertsOptions;
   /** By labels. */
   readonly #active = new Map<string, Active>();
+  /** Active alerts of each namespace: counting them for each verdict would delay every output. */
+  readonly #ofNamespace = new Map<string, number>();
   /** Alerts that were sent once and not kept. */
   unkept = 0;
 
@@ -98,13 +100,14 @@ export class ActiveAlerts {
       podUid: facts.podUid,
     };
     if (!known && !this.#hasRoom(facts.namespace)) return this.#alertOf(alert, nowMs);
+    if (!known) this.#count(facts.namespace, 1);
     this.#active.set(key, alert);
     return key;
   }
 
   /** The server refuses these for good. */
   forget(keys: readonly string[]): void {
-    for (const key of keys) this.#active.delete(key);
+    for (const key of keys) this.#end(key);
   }
 
   /** Alerts by key, whether they are due or not. */
@@ -154,7 +157,7 @@ export class ActiveAlerts {
   sent(keys: readonly string[], nowMs: number): void {
     for (const key of keys) {
       const alert = this.#active.get(key);
-      if (alert?.isResolved) this.#active.delete(key);
+      if (alert?.isResolved) this.#end(key);
       else if (alert) alert.sentMs = nowMs;
     }
   }
@@ -166,10 +169,18 @@ export class ActiveAlerts {
   }
 
   #hasRoom(namespace: string): boolean {
-    if (this.#active.size >= MAX_ALERTS) return false;
-    let own = 0;
-    for (const { labels } of this.#active.values()) if ((labels['namespace'] ?? '') === namespace) own += 1;
-    return own < MAX_NAMESPACE_ALERTS;
+    return this.#active.size < MAX_ALERTS && (this.#ofNamespace.get(namespace) ?? 0) < MAX_NAMESPACE_ALERTS;
+  }
+
+  #end(key: string): void {
+    const alert = this.#active.get(key);
+    if (alert && this.#active.delete(key)) this.#count(alert.labels['namespace'] ?? '', -1);
+  }
+
+  #count(namespace: string, change: number): void {
+    const count = (this.#ofNamespace.get(namespace) ?? 0) + change;
+    if (count > 0) this.#ofNamespace.set(namespace, count);
+    else this.#ofNamespace.delete(namespace);
   }
 
   #alertOf({ labels, annotations, startsMs, isResolved, verdictId }: Active, nowMs: number): Alert {
