@@ -28,7 +28,7 @@ const PROTECTED = [
   '$JS.API.STREAM.LEADER.STEPDOWN.VERDICTS',
   '$JS.API.CONSUMER.CREATE.SIEM',
   '$JS.API.CONSUMER.DELETE.SIEM.siem-ocsf',
-  '$SYS.REQ.SERVER.PING.KICK',
+  '$SYS.REQ.SERVER.PING.RELOAD',
 ];
 /** Reachable, as docs/threat-model.md says: the marker of a delivered trace. */
 const OPEN = '$KV.bailiff_quarantine.traced';

@@ -22,7 +22,7 @@ export async function startBus(options: TopologyOptions = {}): Promise<TestNats>
 }
 
 /** Three servers of one cluster, with the complete topology on each. */
-export async function startThree(options: Pick<StartNatsOptions, 'users' | 'without'> = {}) {
+export async function startThree(options: Pick<StartNatsOptions, 'users' | 'without' | 'authCallout'> = {}) {
   const ports = await Promise.all([0, 1, 2].map(() => freePort()));
   const routes = ports.map((port) => `127.0.0.1:${port}`);
   const servers: TestNats[] = [];

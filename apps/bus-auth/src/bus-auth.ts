@@ -24,6 +24,7 @@ import {
 import { type KubeApi, KubeError, loadKube, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
 import { busOptionsOf, pause, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { BusAuthConfig } from './config.ts';
+import { ConnectionGuard } from './connection-guard.ts';
 import {
   type Credentials,
   type Decision,
@@ -47,10 +48,10 @@ const PROBE_TOKEN = 'bailiff-probe';
 /** Burst of reviews, in seconds of reviewsPerSecond. */
 const REVIEW_BURST_S = 5;
 /**
- * Part of a minute's logins that a pod has at once: 12 by default. Each connection may hold
- * MAX_PENDING_BYTES of a server's memory, and a server closes one that reads nothing after 10 s.
+ * Part of a minute's logins that a pod has at once: 6 by default. Connections may fill a server's
+ * memory until the next list of connections ends them.
  */
-const LOGIN_BURST = 1 / 5;
+const LOGIN_BURST = 1 / 10;
 /** A collector logs in twice at once. */
 const MIN_LOGIN_BURST = 2;
 /** Accept header for the API server's keys, which have their own media type. */
@@ -96,6 +97,7 @@ export class BusAuth {
   readonly #recent = new RecentReviews<TokenReviewStatus>();
   readonly #signing: SigningKeys;
   readonly #queue: FairQueue<Login>;
+  readonly #guard: ConnectionGuard;
   readonly #inFlight = new Set<Promise<void>>();
   #unsubscribe: () => void = () => {};
   /** True, or why the API server does not review our tokens. */
@@ -112,6 +114,7 @@ export class BusAuth {
     this.#keys = parts.keys;
     this.#metrics = parts.metrics;
     this.#log = new RateLimitedLog(ctx.log);
+    this.#guard = new ConnectionGuard({ bus: parts.bus, metrics: parts.metrics, log: this.#log, clock: ctx.clock });
     this.#failures = new SourceBudgets(config.refusalsPerMinute);
     this.#logins = new SourceBudgets(
       config.loginsPerMinute,
@@ -135,6 +138,7 @@ export class BusAuth {
   /** Stops accepting requests and responds to the pending ones. */
   async stop(): Promise<void> {
     this.#unsubscribe();
+    this.#guard.close();
     for (const login of this.#queue.clear()) this.#respond(login, refuse('overloaded'));
     await Promise.all(this.#inFlight);
   }
@@ -145,6 +149,7 @@ export class BusAuth {
       waiting: this.#queue.waiting,
       limitedSources: this.#failures.size,
       signingKeys: this.#signing.size,
+      watching: this.#guard.isWatching ? 1 : 0,
     };
   }
 
@@ -171,6 +176,10 @@ export class BusAuth {
     } catch (error) {
       if (!(error instanceof BusError)) throw error;
       this.#drop('unreadable', error);
+      return;
+    }
+    if (this.#guard.isFlooding(request.user)) {
+      this.#drop('flooding', new Error(request.user.slice(0, 300)));
       return;
     }
     const classified = this.#classify(sealed, request, atMs);

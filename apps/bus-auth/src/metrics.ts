@@ -1,14 +1,15 @@
 /** Metrics of bus-auth. */
 import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
 import type { Registry } from 'prom-client';
+import { REASONS } from './connection-shares.ts';
 import { REFUSALS } from './decide.ts';
 
 /** Values read at each scrape, as they are before the first login. */
-export const NO_READINGS = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0 };
+export const NO_READINGS = { inFlight: 0, waiting: 0, limitedSources: 0, signingKeys: 0, watching: 0 };
 export type Readings = typeof NO_READINGS;
 
 /** Requests without a response; the server refuses the client after its timeout. */
-export const DROPS = ['unreadable', 'over-share', 'late', 'failed'] as const;
+export const DROPS = ['unreadable', 'over-share', 'flooding', 'late', 'failed'] as const;
 
 export type Metrics = ReturnType<typeof makeMetrics>;
 
@@ -23,6 +24,11 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     'Public keys of the API server that verify tokens before a TokenReview; 0: none, and no token is proven',
     () => readings().signingKeys,
   );
+  family.gauge(
+    'connections_watched',
+    '1: the servers list the connections of nodes, and excess ones end; 0: render nats.conf again',
+    () => readings().watching,
+  );
   return {
     granted: family.counter('granted_total', 'Logins of collectors that were admitted'),
     refused: family.counter(
@@ -36,6 +42,12 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
       'Requests of the bus without a response',
       ['reason'],
       DROPS.map((reason) => ({ reason })),
+    ),
+    connectionsEnded: family.counter(
+      'connections_ended_total',
+      'Connections of nodes that were ended: too many of one user, or one that floods the bus',
+      ['reason'],
+      REASONS.map((reason) => ({ reason })),
     ),
     loginSeconds: family.histogram('login_seconds', 'From a request of the bus to the response', FAST_BUCKETS),
     reviewSeconds: family.histogram('review_seconds', 'Duration of a TokenReview', FAST_BUCKETS),

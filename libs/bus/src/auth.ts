@@ -3,6 +3,7 @@
  * cryptography.
  */
 export * from './auth/auth-callout.ts';
+export * from './auth/node-connections.ts';
 export * from './auth/seeds.ts';
 export { SecretFile } from './connection/secret-file.ts';
 export { lifeOfToken } from './connection/token-renewal.ts';

@@ -26,6 +26,7 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
  * file with a collection that lives as long as an object or a module.
  */
 export const NOT_SHARED: Readonly<Record<string, string>> = {
+  'libs/bus/src/auth/node-connections.ts': 'the accounts of nodes: two',
   'libs/evidence/src/format/sensitive.ts': 'of one message and its schema',
   'libs/evidence/src/verify/judge.ts': 'of one file; a bound of its own',
   'libs/evidence/src/verify/report.ts': 'of one file; a bound of its own',

@@ -3,6 +3,7 @@ import { KERNEL_MAPS, OPEN, type Share } from './share.ts';
 
 const ACCOUNTS = 'libs/bus/src/auth/accounts.ts';
 const SERVER = 'libs/bus/src/topology/server-limits.ts';
+const SHARES = 'apps/bus-auth/src/connection-shares.ts';
 
 export const IN_NATS: readonly Share[] = [
   {
@@ -24,17 +25,29 @@ export const IN_NATS: readonly Share[] = [
     limits: [`${SERVER}#MAX_PAYLOAD_BYTES`, '`maxSubscriptions`, 100 outside the core account'],
     filledBy: 'clients with a credential',
     share:
-      'each connection outside the core account. `cli` has 32 connections, `reader` and `siem-reader` 16 each; a node as many as it may log in',
+      'each connection outside the core account. `cli` has 32 connections, `reader` and `siem-reader` 16 each; a user of a node those of the next row',
     whenFull: 'the subscription is refused; a larger message ends the connection',
     counter: 'NATS `/varz`',
     tests: ['test/bus/message-limits.test.ts', 'test/cluster/bus-auth.test.ts'],
   },
   {
+    what: 'connections of a node',
+    file: SHARES,
+    limits: ['MAX_CONNECTIONS_PER_USER', 'MAX_MESSAGES_PER_SECOND', 'MAX_BYTES_PER_SECOND'],
+    filledBy: 'node credentials, by connections, and by requests without pause',
+    share: 'each of the two users of a node, on all servers. bus-auth reads the lists of the servers every second',
+    whenFull:
+      'bus-auth ends the oldest connection of the address that has most; beyond the rates, or if one was closed because it did not read, all of the user, whose logins then get no response for a minute',
+    counter: '`bailiff_bus_auth_connections_ended_total`, `bailiff_bus_auth_connections_watched`',
+    tests: ['test/cluster/bus-auth-connections.test.ts', 'test/bus/node-connections.test.ts'],
+  },
+  {
     what: 'data that a connection does not read',
     file: SERVER,
-    limits: ['MAX_PENDING_BYTES'],
+    limits: ['MAX_PENDING_BYTES', 'WRITE_DEADLINE_S'],
     filledBy: 'clients with a credential, by requests for large messages',
-    share: 'each connection',
+    share:
+      'each connection. Until the write deadline the server serves also one that does not read. The sum is beyond the memory of the container for some tens of connections: 1.5 GiB for all of the users with passwords outside the core',
     whenFull: 'the server closes the connection',
     counter: 'NATS `/varz`: `slow_consumers`',
     tests: ['test/bus/server-memory.test.ts'],
@@ -66,10 +79,14 @@ export const IN_NATS: readonly Share[] = [
     limits: [],
     filledBy:
       'nodes, in the copies `LATEST_<bucket>`; `cli` and the core, in all streams. Readers ask siem-relay, one message a request',
-    share: `none. While the server serves them, writes to the stream wait: it sends all responses first, and from 2.11 on compares each filter of a request with each subject. So nodes read copies that no identity writes: beside a flood of four connections, a write of a bucket took 15 to 20 ms. ${OPEN}reads by other nodes wait meanwhile, for minutes beside requests with 250,000 filters; pushes arrive, and nodes enforce what they have. Responses that wait are kept in memory: 0.8 GB after 8 s of twelve connections that read a list of 100 kB (2.15.1), 2.4 GB after a minute of small values (2.10.27)`,
+    share: `none. While the server serves them, writes to the stream wait: it sends all responses first, and from 2.11 on compares each filter of a request with each subject. So nodes read copies that no identity writes: beside a flood of four connections, a write of a bucket took 15 to 20 ms. ${OPEN}reads by other nodes wait meanwhile, for minutes beside requests with 250,000 filters; pushes arrive, and nodes enforce what they have. Responses that wait are kept in memory, without a limit: with two connections that send faster than the server responds, 15 to 60 MB more each second, and 1.5 GiB after 15 s of a node that reads none of its lists of 100 kB. bus-auth ends such a node: 0.3 to 0.9 GiB at the most on two busy cores, also with lists of 400 kB. Several stolen nodes at once add up, and one of \`cli\` has no such share: above the memory of the container (2 GiB, \`GOMEMLIMIT\` 1,800 MiB; the request of 256 MiB is that of ordinary operation) the server is restarted`,
     whenFull: 'never: reads by other nodes wait',
     counter: '',
-    tests: ['test/bus/node-reads.test.ts', 'test/bus/read-responder.test.ts'],
+    tests: [
+      'test/bus/node-reads.test.ts',
+      'test/bus/read-responder.test.ts',
+      'test/cluster/bus-auth-connections.test.ts',
+    ],
   },
   {
     what: 'closed connections that the monitoring port lists',

@@ -134,6 +134,16 @@ export const IN_BUS_AUTH: readonly Share[] = [
     tests: ['test/cluster/bus-auth-attack.test.ts'],
   },
   {
+    what: 'users that flooded the bus',
+    file: 'apps/bus-auth/src/connection-guard.ts',
+    limits: ['MAX_FLOODING', 'PENALTY_MS'],
+    filledBy: 'node credentials that send requests without pause',
+    share: 'one for each user of a node',
+    whenFull: 'the first one may log in again',
+    counter: "`bailiff_bus_auth_dropped_total{reason='flooding'}`",
+    tests: ['test/cluster/bus-auth-connections.test.ts'],
+  },
+  {
     what: 'signing keys, and keys of issuers',
     file: 'apps/bus-auth/src/proof.ts',
     limits: ['MAX_KEYS', 'libs/bus/src/auth/seeds.ts#MAX_ISSUERS'],

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { apiPrefixOf, FIXED_ROLES, type Identity, NODE_ROLES, userOf } from '../topology/identities.ts';
-import { ACCOUNTS, accountOf, CORE, EXPORTS, IMPORTS, type Import } from './accounts.ts';
-import { permissionsFor } from './permissions.ts';
+import { ACCOUNTS, accountOf, CORE, EXPORTS, IMPORTS, type Import, SYSTEM } from './accounts.ts';
+import { FLOODING_SUBJECT, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
 
 const OUTSIDE = ACCOUNTS.filter((account) => account !== CORE);
 const IDENTITIES: Identity[] = [
@@ -9,6 +9,7 @@ const IDENTITIES: Identity[] = [
   ...NODE_ROLES.map((role) => ({ role, node: 'node-a' })),
   { role: 'bus-auth' },
 ];
+const isWatched = (subject: string) => subject === FLOODING_SUBJECT || WATCHED_SUBJECTS.includes(subject);
 const isWild = (subject: string) => /(^|\.)(\*|>)(\.|$)/.test(subject);
 const imports: [string, Import][] = OUTSIDE.flatMap((account) =>
   IMPORTS[account].map((one): [string, Import] => [account, one]),
@@ -69,15 +70,24 @@ test('accounts - an identity that may respond may publish nothing else, so that 
   const inCore = responding.filter((identity) => accountOf(identity) === CORE);
   for (const identity of responding) {
     const { publish } = permissionsFor(identity);
-    if (accountOf(identity) !== CORE) expect([userOf(identity), publish.allow]).toEqual([userOf(identity), []]);
+    // bus-auth may send only requests to the servers: their responses to its inbox reach no import.
+    const allowed =
+      identity.role === 'bus-auth' ? publish.allow.filter((subject) => !isWatched(subject)) : publish.allow;
+    if (accountOf(identity) !== CORE) expect([userOf(identity), allowed]).toEqual([userOf(identity), []]);
   }
   expect(inCore.map(userOf)).toEqual(['siem-relay']);
 });
 
-test('accounts - only operators and the console import requests that reach the system account', () => {
+test('accounts - only operators, the console, and bus-auth by exact names, import requests that reach the system account', () => {
   const OTHERS = /^\$JS\.API\.(DIRECT\.GET|CONSUMER\.MSG\.NEXT)\./;
   const importing = ACCOUNTS.filter((account) =>
     IMPORTS[account].some(({ subject }) => /^(\$SYS|\$JS\.API)\./.test(subject) && !OTHERS.test(subject)),
   );
-  expect(importing).toEqual(['OPERATORS', 'CONSOLE']);
+  expect(importing).toEqual(['OPERATORS', 'CONSOLE', 'AUTH']);
+  expect(IMPORTS.AUTH.map(({ subject }) => subject)).toEqual([
+    '$SYS.REQ.ACCOUNT.NODES.CONNZ',
+    '$SYS.REQ.ACCOUNT.NODE_PUSH.CONNZ',
+    '$SYS.REQ.SERVER.*.KICK',
+  ]);
+  expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(['AUTH', 'AUTH', 'AUTH']);
 });

@@ -11,7 +11,7 @@
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { consumerStateSubject, ROOT, readSubject } from '../topology/subjects.ts';
-import { permissionsFor } from './permissions.ts';
+import { permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
 
 /**
  * The account with all streams and buckets. Its name is a directory of the store, so it must not
@@ -19,7 +19,9 @@ import { permissionsFor } from './permissions.ts';
  */
 export const CORE = 'BAILIFF';
 export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'CONSOLE', 'READERS', 'SIEM', 'AUTH'] as const;
-export type Account = (typeof ACCOUNTS)[number];
+/** The server's own account: with auth callout, bus-auth watches the connections of nodes through it. */
+export const SYSTEM = '$SYS';
+export type Account = (typeof ACCOUNTS)[number] | typeof SYSTEM;
 
 const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
   collector: 'NODES',
@@ -101,10 +103,12 @@ export const RESPONSE_MS = 5_000;
 const PULL_MS = 35_000;
 /** A batch of direct gets is served at once. */
 const BATCH_MS = 5_000;
+/** Each server of a cluster responds with its connections. */
+const CONNECTIONS_MS = 2_000;
 
-const service = (subject: string, to?: string): Import => ({
+const service = (subject: string, to?: string, from: Account = CORE): Import => ({
   kind: 'service',
-  from: CORE,
+  from,
   subject,
   ...(to === undefined ? {} : { to }),
 });
@@ -149,7 +153,8 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   CONSOLE: importsFor('console'),
   READERS: [...importsFor('reader'), stream(`${ROOT}.replay.>`, 'OPERATORS')],
   SIEM: [...importsFor('siem-reader'), stream(`${ROOT}.siem.>`)],
-  AUTH: [],
+  AUTH: WATCHED_SUBJECTS.map((subject) => service(subject, undefined, SYSTEM)),
+  $SYS: [],
 };
 
 /**
@@ -157,6 +162,7 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
  */
 function responsesMsOf(subject: string): number | undefined {
   if (subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return PULL_MS;
+  if (subject.endsWith('.CONNZ')) return CONNECTIONS_MS;
   return /^\$JS\.API\.DIRECT\.GET\.[^.]+$/.test(subject) ? BATCH_MS : undefined;
 }
 
@@ -183,5 +189,5 @@ function exportsOf(account: Account): Export[] {
 
 /** Exports of each account: exactly what the others import. */
 export const EXPORTS: Readonly<Record<Account, readonly Export[]>> = Object.fromEntries(
-  ACCOUNTS.map((account) => [account, exportsOf(account)]),
+  ([...ACCOUNTS, SYSTEM] as const).map((account) => [account, exportsOf(account)]),
 ) as Record<Account, Export[]>;

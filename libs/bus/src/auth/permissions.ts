@@ -43,6 +43,16 @@ export const AUTH_CALLOUT_SUBJECT = '$SYS.REQ.USER.AUTH';
 export const AUTH_CALLOUT_QUEUE = 'bailiff-bus-auth';
 /** Above the server's own timeout (`AUTH_TIMEOUT_S`). */
 const AUTH_RESPONSE_MS = 10_000;
+/** Accounts of nodes, whose connections bus-auth watches (node-connections.ts). */
+export const WATCHED_ACCOUNTS = ['NODES', 'NODE_PUSH'] as const;
+/** Request to all servers for the connections of an account. */
+export const connectionsSubject = (account: string): string => `$SYS.REQ.ACCOUNT.${account}.CONNZ`;
+/** Request to a server to end one of its connections. */
+export const kickSubject = (serverId: string): string => `$SYS.REQ.SERVER.${serverId}.KICK`;
+/** Between replicas of bus-auth: a user that floods the bus. */
+export const FLOODING_SUBJECT = `${ROOT}.auth.flooding`;
+/** What bus-auth requests of the servers' own account. */
+export const WATCHED_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), kickSubject('*')];
 
 /**
  * How long a collector may take to respond to a capture request; above the timeout of every
@@ -248,8 +258,8 @@ export function permissionsFor(identity: Identity): Permissions {
   const inbox = `${inboxPrefixFor(identity)}.>`;
   if (identity.role === 'bus-auth') {
     return {
-      publish: { allow: [] },
-      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`] },
+      publish: { allow: [...WATCHED_SUBJECTS, FLOODING_SUBJECT] },
+      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, FLOODING_SUBJECT] },
       allowResponsesMs: AUTH_RESPONSE_MS,
     };
   }

@@ -15,6 +15,7 @@ import {
   MAX_CLOSED_CLIENTS,
   MAX_PAYLOAD_BYTES,
   MAX_PENDING_BYTES,
+  WRITE_DEADLINE_S,
 } from '../topology/server-limits.ts';
 import { ROOT } from '../topology/subjects.ts';
 import { BUCKETS } from '../topology/topology.ts';
@@ -31,6 +32,7 @@ import {
   MAX_CONNECTIONS,
   MAX_PAYLOADS,
   RESPONSE_MS,
+  SYSTEM,
 } from './accounts.ts';
 import { type Permissions, permissionsFor, publishRule } from './permissions.ts';
 
@@ -153,7 +155,9 @@ function clusterLines(host: string, conf: ClusterConf): string[] {
   ]);
 }
 
-const place = (account: Account, subject: string) => `account: ${account}, subject: ${quote(subject)}`;
+/** A name that begins with `$` is a variable if it is not quoted. */
+const nameOf = (account: Account) => (account === SYSTEM ? quote(account) : account);
+const place = (account: Account, subject: string) => `account: ${nameOf(account)}, subject: ${quote(subject)}`;
 
 function importLine({ kind, from, subject, to }: Import): string {
   return `{ ${kind}: { ${place(from, subject)} }${to === undefined ? '' : `, to: ${quote(to)}`} }`;
@@ -178,8 +182,8 @@ function limitsLine(account: Account): string {
 }
 
 function accountLines(account: Account, users: readonly NatsUser[]): string[] {
-  return block(account, [
-    account === CORE ? 'jetstream: enabled' : limitsLine(account),
+  return block(nameOf(account), [
+    ...(account === SYSTEM ? [] : [account === CORE ? 'jetstream: enabled' : limitsLine(account)]),
     ...listLines('exports', EXPORTS[account].map(exportLine)),
     ...listLines('imports', IMPORTS[account].map(importLine)),
     ...usersLines(users.filter((user) => user.account === account)),
@@ -189,7 +193,9 @@ function accountLines(account: Account, users: readonly NatsUser[]): string[] {
 /** Accounts with their users, and the service that authenticates users unknown to the server. */
 function accessLines({ users, authCallout }: ServerConf): string[] {
   const all = [...(authCallout ? [authCallout.service] : []), ...users];
-  const accounts = ACCOUNTS.filter((account) => account !== 'AUTH' || authCallout !== undefined);
+  const accounts: readonly Account[] = authCallout
+    ? [...ACCOUNTS, SYSTEM]
+    : ACCOUNTS.filter((account) => account !== 'AUTH');
   return [
     ...block(
       'accounts',
@@ -215,6 +221,7 @@ export function natsServerConf(conf: ServerConf): string {
     ...(monitorPort === undefined ? [] : [`http: ${quote(`${host}:${monitorPort}`)}`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     `max_pending: ${MAX_PENDING_BYTES}`,
+    `write_deadline: "${WRITE_DEADLINE_S}s"`,
     `max_closed_clients: ${MAX_CLOSED_CLIENTS}`,
     ...block('jetstream', [
       `store_dir: ${quote(conf.storeDir)}`,
@@ -231,6 +238,12 @@ export function natsServerConf(conf: ServerConf): string {
 
 /** Verbs about consumers, except MSG.NEXT: each consumer subscribes to its own. */
 const CONSUMER_VERBS = ['CREATE', 'DELETE', 'DURABLE', 'INFO', 'LEADER', 'LIST', 'NAMES', 'PAUSE', 'RESET', 'UNPIN'];
+
+/** Requests to a server, of all supported versions, except KICK. */
+const SERVER_VERBS = [
+  ...['ACCOUNTZ', 'CONNZ', 'EXPVARZ', 'GATEWAYZ', 'HEALTHZ', 'IDZ', 'IPQUEUESZ', 'JSZ', 'LDM', 'LEAFZ'],
+  ...['PROFILEZ', 'RAFTZ', 'RELOAD', 'ROUTEZ', 'STATSZ', 'SUBSZ', 'VARZ'],
+];
 
 /**
  * What no message between the servers of a cluster may name as the destination of its trace:
@@ -249,7 +262,8 @@ const CONSUMER_VERBS = ['CREATE', 'DELETE', 'DURABLE', 'INFO', 'LEADER', 'LIST',
 const NOT_TRACED: readonly string[] = [
   ...['ACCOUNT', 'META', 'SERVER', 'STREAM'].map((what) => `$JS.API.${what}.>`),
   ...CONSUMER_VERBS.map((verb) => `$JS.API.CONSUMER.${verb}.>`),
-  '$SYS.REQ.SERVER.*.>',
+  // Not KICK, which bus-auth requests: a trace names no connection there.
+  ...SERVER_VERBS.map((verb) => `$SYS.REQ.SERVER.*.${verb}`),
   // Not SIEM: connectors subscribe to subjects of this form.
   ...['violations', 'verdicts', 'responses', 'deadletters'].map((what) => `${ROOT}.${what}.*.>`),
   ...BUCKETS.map(({ bucket }) => `$KV.${bucket}.*.>`),

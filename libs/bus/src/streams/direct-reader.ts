@@ -21,7 +21,8 @@ import type { OrderedOptions } from './ordered-options.ts';
 import { StreamPosition } from './stream-position.ts';
 
 const BATCH = 256;
-const BATCH_BYTES = 4 * 1024 ** 2;
+/** With the largest message, 2 MiB: a slow line has WRITE_DEADLINE_S for it. */
+const BATCH_BYTES = 1024 ** 2;
 const POLL_MS = 200;
 /** Concurrent requests for the newest message of a subject. */
 const LAST_AT_ONCE = 32;

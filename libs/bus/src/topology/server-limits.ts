@@ -19,11 +19,18 @@ export const MAX_PAYLOAD_BYTES = 1024 * 1024;
 export const AUTH_TIMEOUT_S = 4;
 /**
  * Unsent data of a connection, after which the server closes it. A core service requests at most
- * 3 MiB for each stream that it reads (streams/pull.ts), and a direct reader 4 MiB. With the
- * server's default of 64 MiB, 60 connections of one node that read nothing took 2.5 GiB; the 24 that
- * bus-auth now admits at once take 1.7 GiB with this value, most of it garbage.
+ * 3 MiB for each stream that it reads (streams/pull.ts), and a direct reader 2 MiB. The server adds
+ * this up only when it sends: responses that it has read for a connection wait before that, without a
+ * limit. bus-auth therefore ends connections of nodes that flood (apps/bus-auth/src/connection-shares.ts).
  */
 export const MAX_PENDING_BYTES = 24 * 1024 ** 2;
+/**
+ * How long the server tries to send to a connection. Until then it also serves the requests of one that
+ * reads nothing, even after MAX_PENDING_BYTES: with its default of 10 s, four connections that read a
+ * list of 100 kB took 1.7 GiB within five seconds. An honest client on a slow line has requested at
+ * most 2 MiB (streams/direct-reader.ts).
+ */
+export const WRITE_DEADLINE_S = 3;
 /**
  * Closed connections that the monitoring port lists. Each may have a name of 4 kB, also without a
  * successful login, and the server renders the whole list for each request: with its default of

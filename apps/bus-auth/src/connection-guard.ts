@@ -1,0 +1,103 @@
+/**
+ * Keeps nodes to their share of connections: reads the lists of all servers, ends connections, and
+ * remembers users that flooded the bus. Their logins get no response for PENALTY_MS.
+ *
+ * Every replica does it. A connection that another replica has ended already is no error. On servers
+ * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
+ */
+import type { Bus } from '@bailiff/bus';
+import { ConnectionWatch } from '@bailiff/bus/auth';
+import type { Clock, RateLimitedLog } from '@bailiff/service';
+import { ConnectionShares } from './connection-shares.ts';
+import type { Metrics } from './metrics.ts';
+
+/** Interval of the lists. */
+const LIST_MS = 1_000;
+/** After a refusal: someone may reload the servers. */
+const REFUSED_MS = 60_000;
+/** A list older than this counts as none. */
+const STALE_MS = 10_000;
+export const PENALTY_MS = 60_000;
+/** Users that are remembered. Only holders of a token of their node get one. */
+const MAX_FLOODING = 4_096;
+
+export interface ConnectionGuardOptions {
+  bus: Bus;
+  metrics: Metrics;
+  log: RateLimitedLog;
+  clock: Clock;
+}
+
+export class ConnectionGuard {
+  readonly #o: ConnectionGuardOptions;
+  readonly #shares = new ConnectionShares();
+  readonly #watch: ConnectionWatch;
+  /** Until when the logins of a user get no response. */
+  readonly #flooding = new Map<string, number>();
+  readonly #stop: () => void;
+  #listedMs = Number.NEGATIVE_INFINITY;
+  #pausedUntilMs = 0;
+
+  constructor(options: ConnectionGuardOptions) {
+    const { bus, clock } = options;
+    this.#o = options;
+    this.#watch = new ConnectionWatch(bus, {
+      onList: (list) => {
+        this.#listedMs = clock.monotonicMs();
+        this.#end(list);
+      },
+      onFlooding: (user) => this.#remember(user),
+      onRefused: (err) => {
+        this.#pausedUntilMs = clock.monotonicMs() + REFUSED_MS;
+        options.log.warn(
+          'connections',
+          { err },
+          'the servers do not list the connections of nodes: render nats.conf again',
+        );
+      },
+    });
+    this.#stop = clock.setRepeating(() => this.#request(), LIST_MS);
+  }
+
+  /** Whether the servers list connections. */
+  get isWatching(): boolean {
+    return this.#o.clock.monotonicMs() - this.#listedMs < STALE_MS;
+  }
+
+  /** Whether logins of a user get no response. */
+  isFlooding(user: string): boolean {
+    const untilMs = this.#flooding.get(user);
+    return untilMs !== undefined && untilMs > this.#o.clock.monotonicMs();
+  }
+
+  close(): void {
+    this.#stop();
+    this.#watch.close();
+  }
+
+  #request(): void {
+    if (this.#o.bus.connected && this.#o.clock.monotonicMs() >= this.#pausedUntilMs) this.#watch.request();
+  }
+
+  #end(list: Parameters<ConnectionShares['judge']>[0]): void {
+    const { metrics, log } = this.#o;
+    const excess = this.#shares.judge(list, this.#o.clock.monotonicMs());
+    for (const { server, connection, reason } of excess) {
+      this.#watch.kick(server, connection.id);
+      metrics.connectionsEnded.inc({ reason });
+      const { user, host } = connection;
+      log.warn(`${reason} ${user}`, { user, host, reason }, 'ended a connection of a node');
+    }
+    const flooding = excess.filter(({ reason }) => reason === 'flooding').map(({ connection }) => connection.user);
+    for (const user of new Set(flooding)) {
+      this.#remember(user);
+      this.#watch.reportFlooding(user);
+    }
+  }
+
+  #remember(user: string): void {
+    this.#flooding.delete(user);
+    if (this.#flooding.size >= MAX_FLOODING) this.#flooding.delete(this.#flooding.keys().next().value as string);
+    this.#flooding.set(user, this.#o.clock.monotonicMs() + PENALTY_MS);
+  }
+}

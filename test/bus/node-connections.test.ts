@@ -1,0 +1,82 @@
+// bus-auth lists the connections of nodes on all servers of a cluster, and ends one on another server.
+import { ensureTopology } from '@bailiff/bus';
+import { ConnectionWatch, type ListedConnections } from '@bailiff/bus/auth';
+import { startNats, testCallout } from '@bailiff/bus/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { startThree } from '../support/bus.ts';
+import { RawNats } from '../support/raw-nats.ts';
+
+const USER = 'collector-node-a';
+const rawUser = (port: number) => RawNats.connect({ port, user: USER, password: `password-of-${USER}` });
+
+test('connections of nodes - are listed by every server, and end on every server', async () => {
+  await using servers = await startThree({ authCallout: testCallout() });
+  const { first, second } = servers;
+  const busAuth = await first.connect('bus-auth');
+  const lists = new Map<string, ListedConnections>();
+  const refused: Error[] = [];
+  const watch = new ConnectionWatch(busAuth, {
+    onList: (list) => void (list.account === 'NODES' && lists.set(list.server, list)),
+    onFlooding: () => undefined,
+    onRefused: (error) => refused.push(error),
+  });
+  const open = [await rawUser(first.port), await rawUser(second.port)];
+  const listed = () =>
+    [...lists.values()].flatMap(({ server, connections }) => connections.map((one) => ({ server, ...one })));
+  const look = (count: number) => () => {
+    watch.request();
+    return lists.size === 3 && listed().length === count;
+  };
+  await waitFor(look(2), { what: 'both connections', intervalMs: 100, state: () => [...lists.values()] });
+  expect(listed().map(({ user, host }) => [user, host])).toEqual([
+    [USER, '127.0.0.1'],
+    [USER, '127.0.0.1'],
+  ]);
+  for (const { server, id } of listed()) watch.kick(server, id);
+  await waitFor(look(0), { what: 'both to end', intervalMs: 100, state: listed });
+  for (const raw of open) await expect(raw.flush()).rejects.toThrow('the server ended the connection');
+  expect(refused).toEqual([]);
+  watch.close();
+}, 90_000);
+
+test('connections of nodes - a server whose configuration is older refuses the list, and nothing else changes', async () => {
+  const callout = testCallout();
+  const before = { publish: { allow: [] }, subscribe: callout.service.permissions.subscribe, allowResponsesMs: 1_000 };
+  const service = { ...callout.service, permissions: before };
+  await using nats = await startNats({ authCallout: { ...callout, service } });
+  const busAuth = await nats.connect('bus-auth');
+  const refused: string[] = [];
+  const watch = new ConnectionWatch(busAuth, {
+    ...{ onList: () => undefined, onFlooding: () => undefined, onRefused: ({ code }) => refused.push(code) },
+  });
+  watch.request();
+  await waitFor(() => refused.includes('BUS_PERMISSION'), { what: 'the refusal', state: () => refused });
+  expect(busAuth.connected).toBe(true);
+  watch.close();
+});
+
+test.each(['collector-node-a', 'push-node-a', 'cli', 'reader', 'siem-reader', 'correlator'])(
+  'connections of nodes - %s may not list or end them',
+  async (user) => {
+    await using nats = await startNats({ authCallout: testCallout() });
+    await ensureTopology(await nats.connect('admin'));
+    await using node = await rawUser(nats.port);
+    const password = `password-of-${user.replace('push-', 'collector-')}`;
+    await using raw = await RawNats.connect({ port: nats.port, user, password });
+    const id = /Server ID|ID: +(N[A-Z0-9]{55})/.exec(nats.log)?.[1] ?? '';
+    expect(id).not.toBe('');
+    const reply = `_INBOX_${user}.raw`;
+    for (const subject of [
+      '$SYS.REQ.ACCOUNT.NODES.CONNZ',
+      '$SYS.REQ.SERVER.PING.CONNZ',
+      `$SYS.REQ.SERVER.${id}.KICK`,
+    ]) {
+      for (let cid = 1; cid < 20; cid += 1) raw.publish({ subject, reply, body: `{"cid":${cid},"auth":true}` });
+    }
+    await raw.flush();
+    expect(raw.received).toContain('Permissions Violation');
+    expect(raw.received).not.toContain('authorized_user');
+    await node.flush();
+  },
+);

@@ -1,0 +1,136 @@
+// A holder of one node's token: connections without an end, and requests for many large responses,
+// which the server keeps in memory. The controls have a server that does not list connections to
+// bus-auth.
+import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { openBucket, userOf } from '@bailiff/bus';
+import { waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
+import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
+import { AuthRig, NODES } from './bus-auth/rig.ts';
+
+const [A, B] = NODES;
+const USER = userOf({ role: 'collector', node: A });
+const INBOX = '_INBOX_collector_node-a.x';
+const MIB = 1024 ** 2;
+/** The list of some pods. Larger ones end the connection sooner (MAX_PENDING_BYTES). */
+const LIST_BYTES = 16 * 1024;
+const READS = `PUB $JS.API.DIRECT.GET.LATEST_bailiff_pods.$KV.bailiff_pods.${A} ${INBOX} 0\r\n\r\n`.repeat(700);
+const CONNECTIONS = 12;
+/** Without the guard, memory grows beyond this within some seconds; with it, a third is used. */
+const MUCH = 350 * MIB;
+/** With the guard, the attack lasts as long as it took without it, or this long. */
+const LONGEST_MS = 10_000;
+/** Lines by which the servers list connections to bus-auth. */
+const LISTS = /^.*\{ service: (\{ account: "\$SYS", subject: )?"\$SYS\.REQ\.ACCOUNT.*$/gm;
+
+async function start(options: { without?: RegExp } = {}) {
+  const rig = await AuthRig.start({ nats: options });
+  const admin = await rig.topology();
+  await openBucket(admin, 'bailiff_pods').put(A, 'x'.repeat(LIST_BYTES));
+  const auth = await rig.busAuth(['--logins-per-minute', '60']);
+  const isWatching = async () => (await auth.metric('connections_watched')) === 1;
+  if (!options.without) await waitFor(isWatching, { what: 'a list of connections' });
+  return { rig, auth, token: await rig.tokenOf(A) };
+}
+
+/** Resolves when a connection is logged in, or has ended. */
+function logIn(rig: AuthRig, token: string, localAddress = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ port: rig.nats.port, host: '127.0.0.1', localAddress });
+  const login = JSON.stringify({ verbose: false, headers: true, no_responders: true, user: USER, pass: token });
+  socket.write(`CONNECT ${login}\r\nSUB ${INBOX} 1\r\nPING\r\n`);
+  return new Promise((resolve) => {
+    let received = '';
+    const onData = (data: Buffer) => {
+      received += data.toString('latin1');
+      if (!received.includes('PONG')) return;
+      socket.off('data', onData).resume();
+      resolve(socket);
+    };
+    socket.on('data', onData);
+    socket.on('error', () => undefined).on('close', () => resolve(socket));
+  });
+}
+
+const residentBytes = ({ nats }: AuthRig) =>
+  1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${nats.pid}/status`, 'utf8'))?.[1] ?? 0);
+
+/** Requests lists over as many connections as it gets, without pause. @returns the largest memory of the server */
+async function flood(rig: AuthRig, token: string, isOver: (bytes: number) => boolean): Promise<number> {
+  let [most, over] = [0, false];
+  const open = new Set<Socket>();
+  const one = async () => {
+    while (!over) {
+      const socket = await logIn(rig, token);
+      if (over) socket.destroy();
+      open.add(socket);
+      const send = () => {
+        if (!over && !socket.destroyed && socket.write(READS)) setImmediate(send);
+      };
+      socket.on('drain', send);
+      send();
+      if (!socket.closed) await new Promise((resolve) => socket.once('close', resolve));
+      open.delete(socket);
+    }
+  };
+  const attackers = Array.from({ length: CONNECTIONS }, one);
+  const look = () => {
+    const bytes = residentBytes(rig);
+    most = Math.max(most, bytes);
+    over = isOver(bytes);
+    return over;
+  };
+  await waitFor(look, { what: 'the end of the flood', timeoutMs: 90_000, intervalMs: 100, state: () => most / MIB });
+  for (const socket of open) socket.destroy();
+  await Promise.all(attackers);
+  return most;
+}
+
+test('connections - a node that floods the bus is ended, and the memory of the server stays small', async () => {
+  // The control first: how long the attack takes.
+  const began = performance.now();
+  {
+    await using control = (await start({ without: LISTS })).rig;
+    expect(await flood(control, await control.tokenOf(A), (bytes) => bytes > MUCH)).toBeGreaterThan(MUCH);
+  }
+  const tookMs = Math.min(performance.now() - began, LONGEST_MS);
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const endMs = performance.now() + tookMs;
+  expect(await flood(rig, token, () => performance.now() > endMs)).toBeLessThan(MUCH);
+  expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBeGreaterThan(0);
+  expect(await auth.metric('dropped_total{reason="flooding"}')).toBeGreaterThan(0);
+  // Another node is not affected.
+  expect(await rig.login(userOf({ role: 'collector', node: B }), await rig.tokenOf(B))).toBe('in');
+}, 180_000);
+
+test('connections - a user has a share; the oldest one of the address with most ends', async () => {
+  const { rig, token } = await start();
+  await using _rig = rig;
+  const collector = await logIn(rig, token, '127.0.0.2');
+  const thief: Socket[] = [];
+  while (thief.length < MAX_CONNECTIONS_PER_USER) thief.push(await logIn(rig, token));
+  await waitFor(() => thief[0]?.closed === true, { what: 'the oldest connection of the thief to end' });
+  expect(collector.closed).toBe(false);
+  expect(thief.slice(1).map((one) => one.closed)).toEqual(thief.slice(1).map(() => false));
+  for (const one of [collector, ...thief]) one.destroy();
+});
+
+test('connections - two replicas of bus-auth, and a collector that reconnects: none of its connections ends', async () => {
+  const { rig, auth } = await start();
+  await using _rig = rig;
+  const other = await rig.busAuth();
+  const bus = await rig.connect(await rig.collector(A));
+  for (let times = 0; times < 3; times += 1) {
+    const { connects } = bus;
+    await bus.nc.reconnect();
+    await waitFor(() => bus.connects > connects && bus.connected, { what: 'the connection' });
+  }
+  const watched = async () => (await other.metric('connections_watched')) === 1;
+  await waitFor(watched, { what: 'the other replica' });
+  for (const replica of [auth, other]) {
+    expect(await replica.metric('connections_ended_total{reason="too-many"}')).toBe(0);
+    expect(await replica.metric('connections_ended_total{reason="flooding"}')).toBe(0);
+  }
+  expect(bus.connected).toBe(true);
+});
