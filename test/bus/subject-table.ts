@@ -218,6 +218,13 @@ const PUBLISH: Line[] = [
   line('$JS.ACK.VIOLATIONS.anyname.1.1.1.1.0'),
   // Subjects that the server trusts.
   line('$SYS.REQ.SERVER.PING'),
+  line('$SYS.REQ.SERVER.PING.CONNZ'),
+  line('$SYS.REQ.ACCOUNT.SIEM.CONNZ'),
+  line('$SYS.REQ.ACCOUNT.NODES.CONNZ', 'bus-auth'),
+  line('$SYS.REQ.ACCOUNT.NODE_PUSH.CONNZ', 'bus-auth'),
+  line('$SYS.REQ.SERVER.NAAA.KICK', 'bus-auth'),
+  line('$SYS.REQ.SERVER.NAAA.RELOAD'),
+  line('bailiff.v1.auth.flooding', 'bus-auth'),
   line(AUTH_CALLOUT_SUBJECT),
   line('$SYS.REQ.USER.INFO'),
   line('$SYS._INBOX.forged.answer'),
@@ -261,12 +268,13 @@ const SUBSCRIBE: Line[] = [
   line(`bailiff.v1.state.siem-ocsf ${STATE_QUEUE}`, 'siem-relay'),
   line('bailiff.v1.>'),
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
+  { subject: '_INBOX_bus-auth.>', who: ['bus-auth'] },
+  line('bailiff.v1.auth.flooding', 'bus-auth'),
 ];
 /** Subjects for no identity at all. */
 const NOBODY = [
-  // An identity that responds has no inbox.
+  // An identity that responds has no inbox, except bus-auth: a response to it reaches no import.
   `${inboxPrefixFor({ role: 'push', node: NODE_A })}.>`,
-  `${inboxPrefixFor({ role: 'bus-auth' })}.>`,
   AUTH_CALLOUT_SUBJECT,
   `${AUTH_CALLOUT_SUBJECT} another-group`,
   '$SYS.REQ.>',

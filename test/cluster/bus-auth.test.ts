@@ -21,7 +21,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { OUTSIDE, seed, tryEverything } from '../bus/rights.ts';
 import { LINES, NODE_USERS, tryAll, tryIt } from '../bus/subject-table.ts';
 import type { RunningService } from '../support/service.ts';
-import { AuthRig, NODES, type TokenWish } from './bus-auth/rig.ts';
+import { AuthRig, CONNECTION_LISTS, NODES, type TokenWish } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
 const AS_A = userOf({ role: 'collector', node: A });
@@ -293,7 +293,7 @@ test('a pod whose tokens fail repeatedly is refused without a request to the API
 test.each([...OUTSIDE, { role: 'bus-auth' } as const].map((identity) => [userOf(identity), identity] as const))(
   'with auth callout, %s can change nothing beyond its list through JetStream',
   async (user, identity) => {
-    await using rig = await AuthRig.start({ nats: { users: testUsers(['node-b']) } });
+    await using rig = await AuthRig.start({ nats: { users: testUsers(['node-b']), without: CONNECTION_LISTS } });
     await rig.busAuth();
     const admin = await rig.nats.connect('admin');
     await ensureTopology(admin);

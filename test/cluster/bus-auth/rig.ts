@@ -23,6 +23,9 @@ export const ACCOUNT = 'bailiff-collector';
 export const NODES = ['node-a', 'node-b.example'] as const;
 export type NodeName = (typeof NODES)[number];
 
+/** Lines by which the servers list connections to bus-auth, for tests that flood the bus on purpose. */
+export const CONNECTION_LISTS = /^.*\{ service: (\{ account: "\$SYS", subject: )?"\$SYS\.REQ\.ACCOUNT.*$/gm;
+
 const RIGHTS: AccessRule[] = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
   apiGroups: [...apiGroups],
   resources: [...resources],
