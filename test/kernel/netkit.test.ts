@@ -194,7 +194,7 @@ describe('netkit in mode l3', () => {
     const before = await attach('head', 'netkit-peer');
     const toPod = await attach('head', 'netkit-primary');
     expect(await node.agent.call('own.placesChanged', watched)).toEqual([ifindex]);
-    expect(await places()).toEqual(['in behind', 'out head']);
+    expect(await places()).toEqual(['in behind', 'out head', 'redirected head']);
     await node.send(frame4(FORGED.ipv4));
     await node.send(frame4(own.ipv4));
     await node.fence();
@@ -204,7 +204,7 @@ describe('netkit in mode l3', () => {
 
     for (const direction of ['in', 'out'])
       await node.agent.call('object.reattach', { ...guarded.key, direction, mode: 'tcx' });
-    expect(await places()).toEqual(['in head', 'out head']);
+    expect(await places()).toEqual(['in head', 'out head', 'redirected head']);
     node.forgetLanded();
     await node.send(frame4(FORGED.ipv4));
     await node.send(frame4(own.ipv4));
@@ -231,8 +231,8 @@ describe('netkit in mode l3', () => {
     await node.restartAgent();
     expect(await attack(), 'without a process').toEqual([0, 1]);
     const opened: Opened = await node.open();
-    expect(opened).toMatchObject({ reused: true, updatedLinks: 2 });
-    expect(await places()).toEqual(['in head', 'out head']);
+    expect(opened).toMatchObject({ reused: true, updatedLinks: 3 });
+    expect(await places()).toEqual(['in head', 'out head', 'redirected head']);
     expect(await attack(), 'adopted').toEqual([0, 1]);
     expect(await guarded.counts()).toEqual({ 'ipv4-source drop': 2 });
     await node.reset();

@@ -49,6 +49,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'guard-bypass',
       'guard-bypass-ways',
       'netkit',
+      'netkit-redirect',
       'packet-fields',
     ],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],

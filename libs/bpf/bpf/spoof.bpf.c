@@ -9,6 +9,8 @@
  * spoof_egress	tcx egress of the same interface: packets to the pod, quarantine, shared memory and provocation only
  * spoof_pod_end	tcx egress of a veth's other end, in the network namespace of the pod: frames that
  * 		would pass the host side unseen
+ * spoof_redirected	tcx ingress of a netkit pair's host side: frames that passed the guard unseen
+ * note_peer	end of netkit_peer_dev(): notes them for spoof_redirected
  *
  * They return TCX_NEXT to pass, so that other programs of the chain still see the packet, and
  * TCX_DROP to drop. TC_ACT_UNSPEC and TC_ACT_SHOT have the same values, as NETKIT_NEXT and
@@ -22,7 +24,7 @@
  * and return int instead of bool.
  * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
  * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, report.h, node-socket.h, quarantine.h, provocation.h,
- * pod-end.h.
+ * pod-end.h, redirected.h.
  * rules.md specifies all checks.
  */
 #include <stdbool.h>
@@ -44,6 +46,7 @@
 #include "spoof/provocation.h"
 #ifndef WITHOUT_OFFLOAD
 #include "spoof/pod-end.h"
+#include "spoof/redirected.h"
 #endif
 
 /*
@@ -66,14 +69,6 @@ union abi_types {
 	struct spoof_sample spoof_sample;
 };
 const union abi_types *abi_types __attribute__((unused));
-
-static __always_inline void count_seen(__u32 slot)
-{
-	__u64 *count = bpf_map_lookup_elem(&seen, &slot);
-
-	if (count)
-		(*count)++;
-}
 
 SEC("tcx/ingress")
 int spoof_ingress(struct __sk_buff *skb)
@@ -144,6 +139,21 @@ SEC("tcx/egress")
 int spoof_pod_end(struct __sk_buff *skb)
 {
 	return skips_host_side(skb) ? judge_bypass(skb) : TCX_NEXT;
+}
+
+SEC("tcx/ingress")
+int spoof_redirected(struct __sk_buff *skb)
+{
+	return is_redirected(skb) ? judge_redirected(skb) : TCX_NEXT;
+}
+
+/* Loaded where the kernel has the function. */
+SEC("?fexit/netkit_peer_dev")
+int note_peer(__u64 *values)
+{
+	/* Behind the argument of the function, its result. */
+	note_redirection((const struct net_device *)values[1]);
+	return 0;
 }
 
 #endif

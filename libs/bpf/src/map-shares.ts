@@ -68,6 +68,7 @@ export const PACKET_MAPS: Readonly<Record<string, MapShare>> = {
     ...{ size: 16_384, filledBy: 'probes in the specification of pods', share: '32 per interface (MAX_PROBE_PORTS)' },
     whenFull: 'never: 32 for each interface. Of more than 32, the rest is left out, and status names the interface',
   },
+  redirections: { size: 1, ...CONSTANT },
   losses: { size: 3, ...CONSTANT },
   samples: {
     ...{ size: 1 << 20, filledBy: 'violations of pods, both kinds' },

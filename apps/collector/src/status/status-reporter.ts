@@ -66,7 +66,10 @@ export class StatusReporter {
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
-    this.#probes = [...probeFeatures(), parts.object.offload, podEndFeature(parts)];
+    this.#probes = [
+      ...[...probeFeatures(), parts.object.offload, podEndFeature(parts)],
+      ...(parts.object.redirected ? [parts.object.redirected] : []),
+    ];
     this.#startedAtMs = parts.ctx.clock.nowMs();
   }
 
@@ -121,6 +124,7 @@ export class StatusReporter {
       probes: [...this.#probes, inotifyProbe(packets.recordsUnwatched), probeSocketsFeature(object)],
       registry,
       podEnds: this.#podEnds(),
+      redirected: object.redirected?.available ?? false,
       nowMs: performance.now(),
       cniRecords: packets.cniRecords(),
       desired,

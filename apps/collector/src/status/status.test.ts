@@ -18,6 +18,7 @@ const status = (
   desired = new DesiredState('n'),
   cniRecords: CniRecord[] = [],
   recent: Record<string, number> | null = null,
+  redirected = false,
 ) =>
   nodeStatus({
     nodeName: 'n',
@@ -28,6 +29,7 @@ const status = (
     probes: [],
     registry,
     podEnds: null,
+    redirected,
     nowMs: 0,
     cniRecords,
     desired,
@@ -106,6 +108,16 @@ describe('status', () => {
     const { interfaces, interfacesOmitted } = status(registry);
     expect(interfacesOmitted?.partial).toBeGreaterThan(100);
     expect(interfaces[0]).toMatchObject({ interfaceName: 'veth3000', unjudgedFrames: 5 });
+  });
+
+  it('a netkit pair is guarded where frames that its pod redirects past the guard are dropped', () => {
+    const registry = new Registry(8);
+    const mac = '0a:00:00:00:00:01';
+    const binding = { mac, podUid: 'p' } as Binding;
+    const kernel = { record: { mac, state: 'programmed' }, grants: [] } as unknown as KernelEntries;
+    registry.add({ ...guarded(1, 0), link: { ...link(1), kind: 'netkit' }, binding, kernel });
+    const coverage = (redirected: boolean) => status(registry, undefined, [], null, redirected).interfaces[0]?.coverage;
+    expect([coverage(true), coverage(false)]).toEqual(['guarded', 'partial']);
   });
 
   it('a netkit pair in mode L3 has no MAC of its own, a veth whose MAC is contested has none either', () => {

@@ -30,6 +30,8 @@ export interface StatusInput {
   registry: Registry;
   /** Generations with a program at the pod's end; null: none is expected. */
   podEnds: ReadonlySet<number> | null;
+  /** Whether frames that a pod redirects past its guard on netkit are dropped. */
+  redirected: boolean;
   /** Monotonic. */
   nowMs: number;
   cniRecords: Iterable<CniRecord>;
@@ -57,6 +59,8 @@ export const unjudgedCounts = (registry: Registry): Record<string, number> =>
 const POD_END_GRACE_MS = 10_000;
 const NO_POD_END =
   "frames that its pod marks to skip the guard are not dropped: no program at the pod's end (see the log of bailiff-pod-ends)";
+const NO_REDIRECTED =
+  'a pod with CAP_BPF and CAP_NET_ADMIN can send frames past its guard (bpf_redirect_peer): see the feature netkit-redirect';
 
 const UNREAD_LINKS = 'its pod has so many links that not all are compared with those of the node';
 
@@ -66,10 +70,10 @@ function orphanedReason({ kernel }: GuardedInterface): string {
   return `its pod has ended, and what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
 }
 
-/** @param hasPodEnd whether a program is attached at the pod's end, or none is expected */
+/** @param openWay how its pod can send frames past the guard; empty: it cannot */
 export function coverageOf(
   iface: GuardedInterface,
-  hasPodEnd = true,
+  openWay = '',
 ): { coverage: InterfaceStatus['coverage']; reason: string } {
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
   if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
@@ -100,7 +104,7 @@ export function coverageOf(
   if (iface.omitted > 0)
     return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
   if (iface.hasUnreadLinks) return { coverage: 'partial', reason: UNREAD_LINKS };
-  if (!hasPodEnd) return { coverage: 'partial', reason: NO_POD_END };
+  if (openWay !== '') return { coverage: 'partial', reason: openWay };
   return { coverage: 'guarded', reason: '' };
 }
 
@@ -122,7 +126,7 @@ function interfaceStatus(iface: GuardedInterface, input: StatusInput): Interface
     interfaceName: iface.link.name,
     ifindex: iface.ifindex,
     generation: iface.generation,
-    ...coverageOf(iface, hasPodEnd(iface, input)),
+    ...coverageOf(iface, openWayOf(iface, input)),
     state: record?.state ?? 'unknown',
     podUid: iface.pod?.uid ?? '',
     podNamespace: iface.pod?.namespace ?? '',
@@ -147,10 +151,11 @@ function interfaceStatus(iface: GuardedInterface, input: StatusInput): Interface
 const quarantineEnd = (untilNs: bigint, moment: Moment): string | null =>
   untilNs > moment.bootNs ? isoOf(untilNs, moment) : null;
 
-/** A netkit pair needs none. */
-function hasPodEnd({ appearedAtMs, generation, link }: GuardedInterface, { nowMs, podEnds }: StatusInput): boolean {
-  if (podEnds === null || link.kind !== 'veth' || nowMs - appearedAtMs < POD_END_GRACE_MS) return true;
-  return podEnds.has(generation);
+function openWayOf({ appearedAtMs, generation, link }: GuardedInterface, input: StatusInput): string {
+  const { nowMs, podEnds, redirected } = input;
+  if (link.kind === 'netkit') return redirected ? '' : NO_REDIRECTED;
+  if (podEnds === null || link.kind !== 'veth' || nowMs - appearedAtMs < POD_END_GRACE_MS) return '';
+  return podEnds.has(generation) ? '' : NO_POD_END;
 }
 
 /** An interface that has no programs; the caller adds what is known of it. */

@@ -157,8 +157,14 @@ struct counters {
 
 /*
  * seen: per-CPU array by slot, __u64 skbs that entered spoof_ingress, dropped ones included; never
- * reset.
+ * reset. Those that spoof_redirected judged too.
  */
+
+/* redirections: per-CPU array with one element, used by the programs only. */
+struct redirection {
+	__u64 device;	/* address of the host side; 0: none */
+	__u64 at_ns;
+};
 
 /*
  * buckets: array by slot, struct token_bucket (token-bucket.h). Bounds the samples per interface. Its

@@ -147,6 +147,14 @@ struct {
 	__type(value, __u64);
 } pods_cgroup SEC(".maps");
 
+/* The last redirection on this processor; see redirected.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct redirection);
+} redirections SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, LOSS_COUNT);

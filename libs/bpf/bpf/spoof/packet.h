@@ -67,6 +67,7 @@ struct packet {
 	__u8 tcp_bytes;		/* length of the header with options */
 	__u8 icmp_type;
 	__u8 icmp_code;
+	__u8 dropped_as;	/* vector of a drop */
 	__u32 cursor;		/* of a loop; see hide_bounds() */
 };
 

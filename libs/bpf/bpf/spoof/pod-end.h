@@ -54,6 +54,19 @@ static __always_inline __u32 host_ifindex(struct __sk_buff *skb)
 	return BPF_CORE_READ(peer, ifindex);
 }
 
+static __always_inline __u32 violations_of_bypass(const struct iface *iface)
+{
+	__u32 violations = VECTOR_BIT(VECTOR_GUARD_BYPASS);
+
+	if (iface->state == STATE_UNKNOWN)
+		violations |= VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
+	if (iface->flags & IFACE_ORPHANED)
+		violations |= VECTOR_BIT(VECTOR_ORPHANED);
+	if (is_quarantined(iface))
+		violations |= VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
+	return violations;
+}
+
 /*
  * The modes of the interface decide, and quarantine, an unknown and an orphaned interface as at the
  * host side. A frame whose host side cannot be found is dropped: nothing else will judge it.
@@ -70,13 +83,7 @@ __noinline int judge_bypass(struct __sk_buff *skb)
 	if (!iface)
 		return handle_missing_record();
 	parse_frame(skb, &packet);
-	packet.violations = VECTOR_BIT(VECTOR_GUARD_BYPASS);
-	if (iface->state == STATE_UNKNOWN)
-		packet.violations |= VECTOR_BIT(VECTOR_UNKNOWN_INTERFACE);
-	if (iface->flags & IFACE_ORPHANED)
-		packet.violations |= VECTOR_BIT(VECTOR_ORPHANED);
-	if (is_quarantined(iface))
-		packet.violations |= VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
+	packet.violations = violations_of_bypass(iface);
 	return apply_modes(skb, iface, &packet, 0);
 }
 

@@ -26,6 +26,15 @@ static __always_inline void count_loss(enum loss loss)
 		(*count)++;
 }
 
+/* A frame that is judged. */
+static __always_inline void count_seen(__u32 slot)
+{
+	__u64 *count = bpf_map_lookup_elem(&seen, &slot);
+
+	if (count)
+		(*count)++;
+}
+
 static __always_inline const struct settings *read_settings(void)
 {
 	__u32 zero = 0;
@@ -278,6 +287,7 @@ __noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, str
 		report(skb, iface, packet, audited, ACTION_AUDIT, flags);
 	if (enforced == NO_VECTOR)
 		return TCX_NEXT;
+	packet->dropped_as = enforced;
 	report(skb, iface, packet, enforced, ACTION_DROP, flags);
 	return TCX_DROP;
 }

@@ -16,6 +16,11 @@ struct net_device {
 	__u8 priv[];	/* since 6.10 */
 };
 
+/* Behind the device, where netdev_priv() of the kernel points. */
+struct netkit {
+	_Bool primary;	/* the host side */
+};
+
 typedef struct {
 	int counter;
 } atomic_t;

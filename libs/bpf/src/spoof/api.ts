@@ -23,15 +23,19 @@ import type {
 } from './encode.ts';
 import type { Loss, TunnelKind } from './names.ts';
 
-/** `pod-end`: at the other end of a veth, in the network namespace of the pod. */
-export type Direction = 'in' | 'out' | 'pod-end';
+/**
+ * `pod-end`: at the other end of a veth, in the network namespace of the pod. `redirected`: at the host
+ * side of a netkit pair, behind its guard.
+ */
+export type Direction = 'in' | 'out' | 'pod-end' | 'redirected';
 export type AttachMode = 'tcx' | 'clsact';
 
 /** One program on one side of one interface, as pinned. */
 export interface Attachment extends IfaceKey {
   /**
    * in: what the pod sends (spoof_ingress); out: what it receives (spoof_egress); pod-end: frames that
-   * would pass the host side unseen (spoof_pod_end).
+   * would pass the host side unseen (spoof_pod_end); redirected: frames that passed the guard unseen
+   * (spoof_redirected).
    */
   readonly direction: Direction;
   /** `tcx`: a pinned link, of tcx or of netkit. */
@@ -185,9 +189,13 @@ export interface SpoofObject {
   readonly offload: Probe;
   /** Whether this kernel can run a program at the pod's end, which the vector guard-bypass needs. */
   readonly podEnd: Probe;
+  /** Whether frames that a pod redirects past its guard on netkit are dropped. Null: no netkit here. */
+  readonly redirected: Probe | null;
 
+  /** Programs of the host side of an interface of this kind. */
+  directionsOf(kind: string): readonly Direction[];
   /**
-   * Attaches both programs of the host side at the head of their chains and pins the links. Write the
+   * Attaches the programs of the host side at the head of their chains and pins the links. Write the
    * record and the counters entry first: without a record, `unknownMode` decides. Idempotent for the
    * same ifindex and generation. cni/src attaches the program of the pod's end.
    */
@@ -218,6 +226,9 @@ export interface SpoofObject {
    * before the object. If the callback throws, the process ends as with any uncaught error.
    */
   openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader;
+
+  /** Attaches the program that finds redirections on netkit again, if its pin is gone. False: it was there. */
+  restoreNotes(): boolean;
 
   /**
    * Pins maps and programs again after `detachAll` removed their pins. Nothing is attached: call

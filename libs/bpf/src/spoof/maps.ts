@@ -61,7 +61,7 @@ export const MAP_NAMES = [
 ] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 /** Maps that pins of an older collector may lack. */
-export const LATER_MAP_NAMES = ['cards', 'networks', 'tunnel_services', 'pods_cgroup'] as const;
+export const LATER_MAP_NAMES = ['cards', 'networks', 'tunnel_services', 'pods_cgroup', 'redirections'] as const;
 export type LaterMapName = (typeof LATER_MAP_NAMES)[number];
 export type RawMaps = Readonly<Record<MapName, BpfMap> & Record<LaterMapName, BpfMap | null>>;
 

@@ -13,8 +13,6 @@ import { endianness } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BpfLink } from '../core/bpf-link.ts';
-import { BpfMap } from '../core/bpf-map.ts';
-import { BpfObject } from '../core/bpf-object.ts';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { type Probe, probeTcx } from '../core/feature-probe.ts';
@@ -22,7 +20,6 @@ import { encodeU32 } from '../core/integers.ts';
 import { getLink } from '../core/netlink.ts';
 import { RingReader } from '../core/ring-reader.ts';
 import { boottimeNs } from '../core/system.ts';
-import type { ChainHook } from '../core/tcx.ts';
 import {
   type AttachMode,
   type Attachment,
@@ -38,18 +35,23 @@ import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments 
 import { encodeMeta, type IfaceKey } from './encode.ts';
 import { initialMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
-import { LATER_MAP_NAMES, MAP_NAMES, type MapName, type RawMaps, spoofMaps } from './maps.ts';
+import { closeLoaded, type Loaded, load } from './load.ts';
+import { spoofMaps } from './maps.ts';
+import { hasNetkit, noteRedirections } from './netkit.ts';
 import { loadByOffload } from './offload.ts';
 import { readPinnedAbi } from './pinned-maps.ts';
 import {
   CLSACT_HANDLE,
   CLSACT_PRIORITY,
   createPinDirs,
+  DIRECTIONS,
   HOOK_OF,
   linkHook,
   linksDir,
   MOVING_SUFFIX,
   mapsDir,
+  NETKIT_DIRECTIONS,
+  notePin,
   type PinnedAttachment,
   PROGRAM_OF,
   pinName,
@@ -58,14 +60,8 @@ import {
   requireBpffs,
 } from './pins.ts';
 
-/** Default size of the maps in maps.h. */
-export const DEFAULT_MAX_INTERFACES = 512;
-export const DEFAULT_RING_SIZE_BYTES = 1 << 20;
 /** In force from the first open until user space sets others. */
 export const DEFAULT_SETTINGS = { sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' } as const;
-
-/** Maps whose size depends on the number of interfaces. */
-const PER_INTERFACE: readonly MapName[] = ['ifaces', 'addresses', 'counters', 'seen', 'buckets', 'probe_ports'];
 
 /**
  * Path of the compiled programs: BAILIFF_SPOOF_OBJECT (bundled apps) or this package's build
@@ -73,65 +69,6 @@ const PER_INTERFACE: readonly MapName[] = ['ifaces', 'addresses', 'counters', 's
  */
 export function spoofObjectPath(): string {
   return process.env['BAILIFF_SPOOF_OBJECT'] || fileURLToPath(new URL('../../build/bpf/spoof.bpf.o', import.meta.url));
-}
-
-interface Loaded {
-  readonly raw: RawMaps;
-  /** `pod-end`: null if this kernel cannot run it. */
-  readonly programs: Readonly<Record<'in' | 'out', BpfProgram> & Record<'pod-end', BpfProgram | null>>;
-}
-
-function refuseOtherShape(object: BpfObject, dir: string): void {
-  for (const { name, ...wanted } of object.maps()) {
-    const pin = path.join(dir, name);
-    if (!existsSync(pin)) continue;
-    using map = BpfMap.openPinned(pin);
-    const { type, keySizeBytes, valueSizeBytes } = map.info;
-    if (type === wanted.type && keySizeBytes === wanted.keySizeBytes && valueSizeBytes === wanted.valueSizeBytes) {
-      object.setMapMaxEntries(name, map.info.maxEntries);
-      continue;
-    }
-    throw new SpoofError('ERR_SPOOF_ABI', `pinned map ${name} has another shape`, { map: name, pin });
-  }
-}
-
-/** Sets the sizes of new maps. Pinned maps keep theirs. */
-function sizeMaps(object: BpfObject, options: OpenSpoofOptions): void {
-  const maxInterfaces = options.maxInterfaces ?? DEFAULT_MAX_INTERFACES;
-  assert(Number.isInteger(maxInterfaces) && maxInterfaces > 0, 'maxInterfaces is a positive integer');
-  for (const { name, maxEntries } of object.maps()) {
-    if ((PER_INTERFACE as readonly string[]).includes(name)) {
-      object.setMapMaxEntries(name, (maxEntries / DEFAULT_MAX_INTERFACES) * maxInterfaces);
-    }
-  }
-  object.setMapMaxEntries('samples', options.ringSizeBytes ?? DEFAULT_RING_SIZE_BYTES);
-}
-
-/** Loads the object over the pinned maps, and creates and pins the missing ones. */
-function load(image: Buffer, pinDir: string, options: OpenSpoofOptions, mode: AttachMode): Loaded {
-  using object = BpfObject.open(image, 'spoof');
-  object.setMapAutocreate('.bss', false);
-  for (const name of [...MAP_NAMES, ...LATER_MAP_NAMES]) object.setMapPinPath(name, path.join(mapsDir(pinDir), name));
-  sizeMaps(object, options);
-  refuseOtherShape(object, mapsDir(pinDir));
-  const hasPodEnd = object.programs().some(({ name }) => name === PROGRAM_OF['pod-end']);
-  if (hasPodEnd && mode === 'clsact') object.setProgramAutoload(PROGRAM_OF['pod-end'], false);
-  object.load();
-  return {
-    raw: Object.fromEntries(
-      [...MAP_NAMES, ...LATER_MAP_NAMES].map((name) => [name, object.map(name)]),
-    ) as unknown as RawMaps,
-    programs: {
-      in: object.program(PROGRAM_OF.in),
-      out: object.program(PROGRAM_OF.out),
-      'pod-end': hasPodEnd && mode === 'tcx' ? object.program(PROGRAM_OF['pod-end']) : null,
-    },
-  };
-}
-
-function closeLoaded({ raw, programs }: Loaded): void {
-  for (const map of Object.values(raw)) map?.close();
-  for (const program of Object.values(programs)) program?.close();
 }
 
 function chooseMode(wanted: AttachMode | 'auto'): AttachMode {
@@ -147,10 +84,7 @@ function replacePin(program: BpfProgram, pin: string): void {
   program.pin(pin);
 }
 
-/** The hook of a link. The kind of the interface is read only where it matters, as pods wait for this. */
-function hookAt({ ifindex, direction }: Attachment): ChainHook {
-  return direction === 'out' ? HOOK_OF.out : linkHook(getLink(ifindex)?.kind ?? '', direction);
-}
+const kindOf = (ifindex: number): string => getLink(ifindex)?.kind ?? '';
 
 function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
   const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, replace: true };
@@ -196,6 +130,7 @@ class PinnedSpoofObject implements SpoofObject {
   readonly pinDir: string;
   readonly offload: Probe;
   readonly podEnd: Probe;
+  readonly redirected: Probe | null;
   readonly #image: Buffer;
   readonly #options: OpenSpoofOptions;
   readonly #loaded: Loaded;
@@ -207,7 +142,7 @@ class PinnedSpoofObject implements SpoofObject {
     this.mode = mode;
     this.reused = reused;
     finishMoves(this.pinDir);
-    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, this.pinDir, options, mode));
+    const { loaded, image, offload } = loadByOffload(objectPath, (one) => load(one, options, mode));
     this.#loaded = loaded;
     this.#image = image;
     this.offload = offload;
@@ -220,8 +155,18 @@ class PinnedSpoofObject implements SpoofObject {
     // A collector without a fast-path cache may have written records since. Rebuild the cache
     // before a program reads it.
     if (reused) this.maps.ifaces.rebuildFastPathCache();
+    this.redirected = hasNetkit() ? noteRedirections(loaded.note, this.pinDir) : null;
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     this.#pinPrograms();
+  }
+
+  restoreNotes(): boolean {
+    if (!this.redirected?.available || existsSync(notePin(this.pinDir))) return false;
+    return noteRedirections(this.#loaded.note, this.pinDir).available;
+  }
+
+  directionsOf(kind: string): readonly Direction[] {
+    return kind === 'netkit' && this.redirected?.available ? NETKIT_DIRECTIONS : DIRECTIONS;
   }
 
   #pinPrograms(): void {
@@ -238,6 +183,7 @@ class PinnedSpoofObject implements SpoofObject {
       const pin = path.join(mapsDir(this.pinDir), name);
       if (!existsSync(pin)) map?.pin(pin);
     }
+    this.restoreNotes();
     this.#pinPrograms();
   }
 
@@ -263,11 +209,13 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
-  #attachAt(attachment: Attachment, program: BpfProgram): void {
-    const { ifindex, mode } = attachment;
-    const hook = hookAt(attachment);
+  #attachAt(attachment: Attachment, kind: string): void {
+    const { ifindex, mode, direction } = attachment;
+    const program = this.#loaded.programs[direction];
+    assert(program !== null, `this kernel cannot run the program of ${direction}`);
+    const hook = linkHook(kind, direction);
     try {
-      if (mode === 'clsact' && hook !== 'netkit-peer') {
+      if (mode === 'clsact' && hook !== 'netkit-peer' && direction !== 'redirected') {
         const name = pinName(attachment, attachFilter(program, attachment));
         replacePin(program, path.join(linksDir(this.pinDir), name));
         return;
@@ -290,15 +238,16 @@ class PinnedSpoofObject implements SpoofObject {
   }
 
   attach(key: { ifindex: number; generation: number }): void {
-    for (const direction of ['in', 'out'] as const) {
+    const { ifindex, generation } = key;
+    const kind = kindOf(ifindex);
+    for (const direction of this.directionsOf(kind)) {
       const [present] = this.#pinned(key, direction);
       if (present !== undefined) {
         const place = placeOf(present);
         if (place === 'head' || place === 'behind') continue;
         detachPinned(present);
       }
-      const { ifindex, generation } = key;
-      this.#attachAt({ ifindex, generation, direction, mode: this.mode }, this.#loaded.programs[direction]);
+      this.#attachAt({ ifindex, generation, direction, mode: this.mode }, kind);
     }
   }
 
@@ -342,19 +291,19 @@ class PinnedSpoofObject implements SpoofObject {
     if (place === 'interface-gone') return false;
     if (place === 'missing' || old === undefined) {
       if (old !== undefined) detachPinned(old);
-      this.#attachAt(attachment, this.#loaded.programs[direction]);
+      this.#attachAt(attachment, kindOf(attachment.ifindex));
       return true;
     }
     // A chain holds a program once, so a fresh copy attaches at the head before the old link is
     // detached. In that moment both see each packet, and no packet passes unseen. The copy is
     // pinned under its own name first, so that after a crash the interface stays guarded and
     // finishMoves() completes the move.
-    const copy = load(this.#image, this.pinDir, this.#options, this.mode);
+    const copy = load(this.#image, this.#options, this.mode);
     try {
-      using link = copy.programs[direction].attachTcx(attachment.ifindex, {
-        direction: hookAt(attachment),
-        position: 'head',
-      });
+      const program = copy.programs[direction];
+      assert(program !== null, `this kernel cannot run the program of ${direction}`);
+      const hook = linkHook(kindOf(attachment.ifindex), direction);
+      using link = program.attachTcx(attachment.ifindex, { direction: hook, position: 'head' });
       link.pin(old.pinPath + MOVING_SUFFIX);
       finishMoves(this.pinDir);
     } finally {

@@ -17,6 +17,10 @@ const REMEDY =
 /** Transient errors, which say nothing about the kernel. */
 const PASSING: readonly string[] = ['ENOMEM', 'EAGAIN', 'EINTR', 'EMFILE', 'ENFILE'];
 
+/** Whether the kernel refuses the programs, as opposed to a passing shortage. */
+export const isRefusal = (error: unknown): error is BpfError =>
+  error instanceof BpfError && !PASSING.includes(error.errnoName);
+
 export interface LoadedImage<T> {
   readonly loaded: T;
   readonly image: Buffer;
@@ -33,7 +37,7 @@ export function loadByOffload<T>(objectPath: string, load: (image: Buffer) => T)
     return { loaded: load(image), image, offload: { feature: FEATURE, available: true, errnoName: null, hint: null } };
   } catch (error) {
     const other = withoutOffload(objectPath);
-    if (!(error instanceof BpfError) || PASSING.includes(error.errnoName) || !existsSync(other)) throw error;
+    if (!isRefusal(error) || !existsSync(other)) throw error;
     try {
       const { errnoName } = error;
       const plain = readFileSync(other);

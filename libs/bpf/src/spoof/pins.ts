@@ -3,6 +3,8 @@
  *
  *   maps/<map>, programs/<program>
  *   links/link-<ifindex>-<generation>-<in|out>       a tcx or netkit link
+ *   programs/note_peer-link                          the link of note_peer, one for the node
+ *   links/link-<ifindex>-<generation>-redirected     a tcx link at the host side of a netkit pair
  *   links/link-<ifindex>-<generation>-pod-end        a tcx link of the pod's end, created by
  *                                                    cni/src/pod_end.c; updated and detached here
  *   links/tc-<ifindex>-<generation>-<in|out>[-q]     program of a clsact filter, which has no pin of
@@ -26,14 +28,24 @@ export const CLSACT_PRIORITY = 1;
 /** Arbitrary, but equal in every process. */
 export const CLSACT_HANDLE = 0xba1;
 
-export const PROGRAM_OF = { in: 'spoof_ingress', out: 'spoof_egress', 'pod-end': 'spoof_pod_end' } as const;
+export const PROGRAM_OF = {
+  in: 'spoof_ingress',
+  out: 'spoof_egress',
+  'pod-end': 'spoof_pod_end',
+  redirected: 'spoof_redirected',
+} as const;
+/** Notes redirections for spoof_redirected. */
+export const NOTE_PROGRAM = 'note_peer';
 export const HOOK_OF: Readonly<Record<Direction, TcxDirection>> = {
   in: 'ingress',
   out: 'egress',
   'pod-end': 'egress',
+  redirected: 'ingress',
 };
-/** Those of the host side. */
+/** Those of every host side. */
 export const DIRECTIONS: readonly Direction[] = ['in', 'out'];
+/** Those of the host side of a netkit pair. */
+export const NETKIT_DIRECTIONS: readonly Direction[] = [...DIRECTIONS, 'redirected'];
 
 /**
  * Hook of a link at an interface of this kind. On netkit, packets from the pod are judged before
@@ -52,6 +64,8 @@ export interface PinnedAttachment extends Attachment {
 
 export const mapsDir = (pinDir: string): string => path.join(pinDir, 'maps');
 export const programsDir = (pinDir: string): string => path.join(pinDir, 'programs');
+/** Where `detachAll` of older versions finds it too. */
+export const notePin = (pinDir: string): string => path.join(programsDir(pinDir), `${NOTE_PROGRAM}-link`);
 export const linksDir = (pinDir: string): string => path.join(pinDir, 'links');
 
 /** Creates the missing ones of the three directories. */
@@ -65,7 +79,7 @@ export function createPinDirs(pinDir: string): void {
 /** Suffix of a pin that will replace another. */
 export const MOVING_SUFFIX = '-moving';
 
-const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out|pod-end)(-q)?(?:-moving)?$/;
+const NAME = /^(link|tc)-(\d+)-(\d+)-(in|out|pod-end|redirected)(-q)?(?:-moving)?$/;
 
 /** Attachment that the name of a pin encodes. Null if the name is not Bailiff's. */
 export function parsePinName(dir: string, name: string): PinnedAttachment | null {

@@ -10,7 +10,7 @@ import { ClsactFilter } from '../core/clsact.ts';
 import { queryTcx } from '../core/tcx.ts';
 import type { AttachMode, Direction } from './api.ts';
 import { isInterfaceGone } from './detach.ts';
-import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF, linkHook } from './pins.ts';
+import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF, linkHook, NETKIT_DIRECTIONS } from './pins.ts';
 
 /** The part of an interface that is watched. */
 export interface Watched {
@@ -20,7 +20,7 @@ export interface Watched {
 
 function lookAt({ ifindex, kind }: Watched, direction: Direction, mode: AttachMode): string {
   const hook = linkHook(kind, direction);
-  if (mode === 'clsact' && hook !== 'netkit-peer') {
+  if (mode === 'clsact' && hook !== 'netkit-peer' && direction !== 'redirected') {
     const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, createdQdisc: false };
     return String(new ClsactFilter({ ifindex, direction: HOOK_OF[direction], ...place }).programId());
   }
@@ -44,7 +44,8 @@ export class PlaceWatch {
     const now = new Map<number, string>();
     for (const one of interfaces) {
       try {
-        now.set(one.ifindex, DIRECTIONS.map((direction) => lookAt(one, direction, this.#mode)).join(' '));
+        const directions = one.kind === 'netkit' ? NETKIT_DIRECTIONS : DIRECTIONS;
+        now.set(one.ifindex, directions.map((direction) => lookAt(one, direction, this.#mode)).join(' '));
       } catch (error) {
         if (!isInterfaceGone(error)) throw error;
       }

@@ -16,7 +16,7 @@ import type { Registry } from './registry.ts';
 import type { UnguardedPackets } from './unguarded-packets.ts';
 
 export interface AttachmentsOptions {
-  object: Pick<SpoofObject, 'attach' | 'detach' | 'reattach' | 'verify'>;
+  object: Pick<SpoofObject, 'attach' | 'detach' | 'directionsOf' | 'reattach' | 'restoreNotes' | 'verify'>;
   registry: Pick<Registry, 'allLive'>;
   places: Pick<PlaceWatch, 'changed' | 'forget' | 'fromPod'>;
   unguarded: Pick<UnguardedPackets, 'attached'>;
@@ -32,6 +32,7 @@ export interface AttachmentsOptions {
 
 const WAITS =
   'it drops what the pod sends (netkit policy blackhole) until its CNI attaches a program: the guard waits for that';
+const NOTES_RESTORED = 'the program that finds frames redirected past guards was detached: attached again';
 /** Interval of looking for that program while the interface is young; `check` looks later. */
 const WAIT_MS = 10;
 const YOUNG_MS = 30_000;
@@ -86,6 +87,7 @@ export class Attachments {
   /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
   checkChanged(): number {
     if (this.#o.whyNotAttach() !== '') return 0;
+    if (this.#o.object.restoreNotes()) this.#o.onProblem({ interfaceName: 'netkit', reason: NOTES_RESTORED });
     const live = [...this.#o.registry.allLive()].map((iface) => iface.link);
     return this.#o.places.changed(live).length > 0 ? this.check() : 0;
   }
@@ -96,10 +98,10 @@ export class Attachments {
    */
   check(): number {
     const reason = this.#o.whyNotAttach();
-    const heads = new Map<number, number>();
     const placed = this.#o.object.verify();
-    for (const { generation, direction, place } of placed)
-      if (place === 'head' && direction !== 'pod-end') heads.set(generation, (heads.get(generation) ?? 0) + 1);
+    const heads = new Set(
+      placed.filter(({ place }) => place === 'head').map(({ generation, direction }) => `${generation}/${direction}`),
+    );
     let restored = 0;
     for (const iface of this.#o.registry.allLive()) {
       if (reason !== '') {
@@ -109,7 +111,9 @@ export class Attachments {
         continue;
       }
       if (this.#endIfAlone(iface, placed)) continue;
-      if (heads.get(iface.generation) === 2 && iface.attachError === '') continue;
+      const wanted = this.#o.object.directionsOf(iface.link.kind);
+      const isWhole = wanted.every((direction) => heads.has(`${iface.generation}/${direction}`));
+      if (isWhole && iface.attachError === '') continue;
       this.attach(iface);
       for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
         this.#reattach(iface, one);

@@ -83,6 +83,8 @@ describe('guard', () => {
         if (refuse) throw refuse;
         attached.add(g);
       },
+      directionsOf: () => ['in', 'out'],
+      restoreNotes: () => false,
       detach: ({ generation: g }: IfaceKey) => attached.delete(g),
       rekey: ({ generation: g }: IfaceKey, generation: number) => {
         if (attached.delete(g)) attached.add(generation);

@@ -262,7 +262,7 @@ export class Guard {
    */
   renew(iface: GuardedInterface): void {
     // The program of the pod's end stays attached: nothing attaches another one at once.
-    this.#remove(iface, ['in', 'out']);
+    this.#remove(iface, ['in', 'out', 'redirected']);
     attempt(this.#o.onProblem, iface.link.name, () => {
       const { object, registry } = this.#o;
       const link = getLink(iface.ifindex);
