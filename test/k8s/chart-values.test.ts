@@ -66,7 +66,8 @@ describe('values.yaml', () => {
 
   it('a template uses each value', () => {
     expect(pathsOf(schema).length).toBeGreaterThan(150);
-    const indirect = /^(siem\.outputs\.(alertmanager|otlp|syslog|ports)|certificates\.issuerRef\.\w+|console\.proxy\.(names|userHeader|groupsHeader))$/;
+    const indirect =
+      /^(siem\.outputs\.(alertmanager|otlp|syslog|ports)|certificates\.issuerRef\.\w+|console\.proxy\.(names|userHeader|groupsHeader))$/;
     expect(pathsOf(schema).filter((value) => !isUsed(value) && !indirect.test(value))).toEqual([]);
     expect(isUsed('prometheus.podMonitor.unused')).toBe(false);
   });
