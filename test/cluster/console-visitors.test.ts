@@ -344,7 +344,7 @@ describe('in a browser', () => {
     try {
       const { page, errors } = await newPage(browser, { extraHTTPHeaders: bearer('payments') });
       await page.goto(origin);
-      await page.getByText('You see the namespaces').waitFor();
+      await page.getByText('You see the namespace').waitFor();
       await page.getByText('payments/vpn-0').first().waitFor();
       await page.getByText('● live').waitFor();
       const text = await readText(page.locator('main'));

@@ -52,7 +52,7 @@ function ScopeLine() {
   const more = scope.omitted > 0 ? ` and ${scope.omitted} more` : '';
   return (
     <p class="scope">
-      You see the namespaces <b>{scope.namespaces.join(', ')}</b>
+      You see the namespace{scope.namespaces.length === 1 ? '' : 's'} <b>{scope.namespaces.join(', ')}</b>
       {more}. Everything here counts these only. Nodes and services are shown to those who may see all namespaces.
     </p>
   );
