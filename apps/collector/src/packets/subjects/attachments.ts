@@ -87,7 +87,7 @@ export class Attachments {
   /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
   checkChanged(): number {
     if (this.#o.whyNotAttach() !== '') return 0;
-    if (this.#o.object.restoreNotes()) this.#o.onProblem({ interfaceName: 'netkit', reason: NOTES_RESTORED });
+    if (this.#o.object.restoreNotes()) this.#o.onProblem('netkit', NOTES_RESTORED);
     const live = [...this.#o.registry.allLive()].map((iface) => iface.link);
     return this.#o.places.changed(live).length > 0 ? this.check() : 0;
   }
