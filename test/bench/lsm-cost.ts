@@ -2,12 +2,12 @@
  * Cost of runtime policies for open, exec and connect, in instructions, by the number of rules. Compared
  * with a kernel without programs, and with empty programs at the same hooks (the unavoidable part).
  */
-import type { CostPlan, CostReport, Operation, Where } from './lsm/cost.ts';
+import { type CostPlan, type CostReport, type Operation, UNCACHED, type Where } from './lsm/cost.ts';
 import { inside } from './lsm/machine.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 
 const RULES = [1, 10, 100, 1000];
-const READY_MADE = ['escape-guard', 'all ready-made policies'] as const;
+const READY_MADE = ['escape-guard', 'all ready-made policies', UNCACHED] as const;
 /** Columns: the whole operation, then its hook. */
 const SHOWN = ['open', 'exec', 'connect'] as const;
 const PLAN: CostPlan = {

@@ -1,6 +1,6 @@
 // The collector with exactly the capabilities of its manifest: it can guard, restart and detach.
-// Each capability is needed. test/lsm tests the runtime engine, which needs SYS_PTRACE, in the
-// virtual machine with the same capabilities.
+// Each capability is needed. test/lsm tests the runtime engine, which needs SYS_PTRACE and SYSLOG, in
+// the virtual machine with the same capabilities.
 
 import { once } from 'node:events';
 import { waitFor } from '@bailiff/service/testing';
@@ -9,7 +9,7 @@ import { collectorCapabilities, confined } from '../k8s/confined.ts';
 import { TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
-const NETWORK_HALF = collectorCapabilities().filter((name) => name !== 'SYS_PTRACE');
+const NETWORK_HALF = collectorCapabilities().filter((name) => !['SYS_PTRACE', 'SYSLOG'].includes(name));
 
 const spoofed = (pod: TestPod) => udpFrame({ sourceMac: pod.mac, source: '10.244.0.66', destination: '10.244.0.1' });
 

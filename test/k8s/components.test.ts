@@ -61,7 +61,7 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     expect(argsOf(objects)).toEqual([...argsOf(plain), '--initial-mode=audit']);
   });
 
-  it('network-only - the collector has no runtime engine, one capability less and the default AppArmor profile', () => {
+  it('network-only - the collector has no runtime engine, two capabilities less and the default AppArmor profile', () => {
     const objects = objectsWith(overlay, ['network-only']);
     expect(changed(plain, objects)).toEqual(['DaemonSet bailiff-collector']);
     const { pod, container } = workload(objects, 'collector');

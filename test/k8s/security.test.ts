@@ -24,7 +24,7 @@ import {
  * Rights on the node, each with the function that fails without it.
  * test/cluster/collector-privileges.test.ts tries them.
  */
-const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE'];
+const COLLECTOR_CAPABILITIES = ['BPF', 'PERFMON', 'NET_ADMIN', 'SYS_PTRACE', 'SYSLOG'];
 
 interface Rule {
   apiGroups?: readonly string[];

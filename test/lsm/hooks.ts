@@ -108,6 +108,11 @@ export const HOOK_TESTS: Readonly<Record<string, HookTests>> = {
     denies: 'a task that ended leaves no state',
     allows: 'one policy does not reach another pod, nor the host',
   },
+  d_instantiate: {
+    file: 'open-cache.test.ts',
+    denies: "['dentries', 'recreate']",
+    allows: 'each open after a change has the outcome of its name',
+  },
   cgroup_mkdir: {
     file: 'identity.test.ts',
     denies: 'the kernel binds a pod by the name',

@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { foreignObject, frameHelper, holdHelper } from '../kernel/harness/processes.ts';
+import { openCacheObject } from '../lsm/harness/open-cache-object.ts';
 import { compileBpf, compileProgram } from './compile.ts';
 import { repoRoot } from './kernels.ts';
 import type { TierName } from './tiers.ts';
@@ -33,4 +34,5 @@ export function compilePrograms(name: TierName): void {
   }
   for (const [file, flags] of LINKED) compileProgram(path.join(LSM, file), { flags });
   compileBpf(path.join(LSM, 'fixtures/probe.bpf.c'));
+  openCacheObject();
 }

@@ -41,6 +41,7 @@
 #include "runtime/lifecycle.h"
 #include "runtime/exec.h"
 #include "runtime/other-tasks.h"
+#include "runtime/open-cache.h"
 #include "runtime/file.h"
 #include "runtime/attributes.h"
 #include "runtime/mount.h"
@@ -67,6 +68,7 @@ union rt_abi_types {
 	enum counter_extra counter_extra;
 	enum task_flag task_flag;
 	enum source_flag source_flag;
+	enum cache_epoch cache_epoch;
 	enum rt_loss rt_loss;
 	enum rt_sample_flag rt_sample_flag;
 	struct path_rule path_rule;

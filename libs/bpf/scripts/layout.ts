@@ -51,7 +51,7 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
       'rt_address_key',
     ],
     ...['address_rule', 'address_rules', 'value_key', 'value_rule', 'value_rules', 'source_key', 'rt_settings'],
-    ...['rt_birth', 'rt_totals', 'socket_maker', 'runtime_sample'],
+    ...['rt_birth', 'rt_totals', 'rt_cache_control', 'socket_maker', 'runtime_sample'],
   ],
   enums: [
     ...[
@@ -71,6 +71,7 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
       'counter_extra',
       'task_flag',
       'source_flag',
+      'cache_epoch',
       'rt_loss',
       'rt_sample_flag',
     ],

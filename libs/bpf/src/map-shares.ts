@@ -102,6 +102,12 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
   rt_settings: { size: 1, ...CONSTANT },
   rt_totals: { size: 1, ...CONSTANT },
   rt_losses: { size: 12, ...CONSTANT },
+  rt_cache_control: { size: 1, ...CONSTANT },
+  rt_opens: {
+    ...{ size: 32_768, filledBy: 'an open that policies allow without counting it' },
+    share: 'none: an entry replaces another one, and an open without an entry is decided by the rules',
+    whenFull: 'never',
+  },
   rt_cgroups: {
     ...{ size: 8192, filledBy: 'the kubelet, with the cgroup of a pod. A cgroup that a pod creates adds none' },
     ...{ share: '1, until the cgroup is removed', whenFull: '`runtime-cgroups-full`: bound later, from user space' },

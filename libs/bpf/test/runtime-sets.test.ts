@@ -1,7 +1,14 @@
 // Policy sets in maps of the kernel: written, found by the next process, counted and deleted.
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BpfMap, MAP_TYPE, NO_PREALLOC } from '../src/core/bpf-map.ts';
-import { PathKeyLayout, RtAddressKeyLayout, SourceKeyLayout, ValueKeyLayout } from '../src/runtime/layout.gen.ts';
+import { decodeCacheControl } from '../src/runtime/encode.ts';
+import {
+  PathKeyLayout,
+  RtAddressKeyLayout,
+  RtCacheControlLayout,
+  SourceKeyLayout,
+  ValueKeyLayout,
+} from '../src/runtime/layout.gen.ts';
 import {
   type EncodedRuntimeSet,
   keysOfSet,
@@ -17,6 +24,7 @@ const KEY_BYTES: Readonly<Record<string, number>> = {
   rt_values: ValueKeyLayout.size,
   rt_sources: SourceKeyLayout.size,
 };
+const VALUE_BYTES: Readonly<Record<string, number>> = { rt_cache_control: RtCacheControlLayout.size };
 const PARTS = { paths: 'rt_paths', addresses: 'rt_addresses', values: 'rt_values', sources: 'rt_sources' } as const;
 const SIZE = 64;
 
@@ -25,12 +33,13 @@ let maps: RuntimeMaps;
 beforeEach(() => {
   const make = (name: string) =>
     BpfMap.create({
-      ...{ name, keySizeBytes: KEY_BYTES[name] ?? 4, valueSizeBytes: 8, maxEntries: SIZE },
+      ...{ name, keySizeBytes: KEY_BYTES[name] ?? 4, valueSizeBytes: VALUE_BYTES[name] ?? 8, maxEntries: SIZE },
       ...(name === 'rt_addresses' ? { type: MAP_TYPE.lpmTrie, flags: NO_PREALLOC } : { type: MAP_TYPE.hash }),
     });
   raw = Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, make(name)])) as RuntimeRawMaps;
   // The programs count tasks here.
   raw.rt_totals.set(Buffer.alloc(4), Buffer.alloc(8));
+  raw.rt_cache_control.set(Buffer.alloc(4), Buffer.alloc(RtCacheControlLayout.size));
   maps = runtimeMaps(raw);
 });
 afterEach(() => {
@@ -96,4 +105,25 @@ it('sets - one that does not fit leaves nothing when its keys are deleted', () =
     [1, 40, 40, 40, 40],
     [1, 40, 40, 40, 40],
   ]);
+});
+
+it('cache of opens - each change has a later epoch without the flag, also one that fails, and keeps the locks', () => {
+  const epoch = () => decodeCacheControl(raw.rt_cache_control.get(Buffer.alloc(4))!).epoch;
+  const locks = { rename: 0xffffffff82a0c0c0n, mount: 0xffffffff82a0c0c8n };
+  expect([maps.cacheLocks(), epoch()]).toEqual([null, 0n]);
+  maps.setCacheLocks(locks);
+  const set = setOf(1, 1);
+  maps.writeSet(set);
+  const before = epoch();
+  maps.deleteSet(keysOfSet(set));
+  const deleted = epoch();
+  // These maps have shorter keys.
+  expect(() => maps.pods.delete('0'.repeat(32))).toThrow();
+  const failed = epoch();
+  expect([before < deleted, deleted < failed, [before, deleted, failed].map((value) => value & 0xffn)]).toEqual([
+    true,
+    true,
+    [0n, 0n, 0n],
+  ]);
+  expect(maps.cacheLocks()).toEqual(locks);
 });

@@ -36,10 +36,12 @@ const FILES: Partial<Record<Operation, string>> = {
 
 /**
  * Place of the operations. A number: a pod with so many rules each for files, programs and addresses.
- * The last two: a pod under the ready-made policy, or under all of them.
+ * The last ones: a pod under the ready-made policy, or under all of them, also without the cache of
+ * opens, as on a kernel that lacks its symbols.
  */
 export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number | ReadyMade;
-type ReadyMade = 'escape-guard' | 'all ready-made policies';
+type ReadyMade = 'escape-guard' | 'all ready-made policies' | typeof UNCACHED;
+export const UNCACHED = 'all ready-made policies, opens not cached';
 
 /** System call of an operation. */
 export type Kind = 'open' | 'exec' | 'connect';
@@ -250,8 +252,12 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
       if (where === 'no programs' || where === 'empty programs') continue;
       const place = where === 'no pod' ? free : bench;
       if (where !== 'no pod' && where !== 'no policy') enforce(loaded, where);
+      const { maps } = loaded.object;
+      const locks = maps.cacheLocks();
+      if (where === UNCACHED) maps.setCacheLocks(null);
       await place.time(where);
       await place.count(where, hooks);
+      maps.setCacheLocks(locks);
     }
   } finally {
     for (const container of [own, judged]) container[Symbol.dispose]();

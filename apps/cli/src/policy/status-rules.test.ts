@@ -124,6 +124,9 @@ describe('runtime half of a node', () => {
     ]);
     expect(runtimeProblems('n', node('n'))).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');
+    expect(runtimeText(node('n', { openCacheProblem: 'the kernel has no symbol x' }).runtime)).toBe(
+      '2 in force, for 4 pods and containers; opens are not cached: "the kernel has no symbol x"',
+    );
     expect(runtimeText(unable.runtime)).toBe('unavailable: "EPERM"');
   });
 });

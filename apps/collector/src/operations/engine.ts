@@ -44,6 +44,7 @@ export class OperationEngine implements Engine {
   #state = NOT_STARTED;
   #object: PinnedRuntimeMaps | null = null;
   #missing: readonly string[] = [];
+  #openCacheProblem = '';
   #repair: RecordRepair | null = null;
   #attempt = new AbortController();
   #opening: Promise<void> = Promise.resolve();
@@ -97,7 +98,7 @@ export class OperationEngine implements Engine {
 
   async #open(signal: AbortSignal): Promise<void> {
     const { bpfDir: pinDir, cgroupRoot } = this.#parts.ctx.config;
-    const { failure, remedy, missing } = await runLoaderProcess(pinDir, signal);
+    const { failure, remedy, missing, openCacheProblem } = await runLoaderProcess(pinDir, signal);
     if (signal.aborted) return;
     const object = failure === '' ? openPinnedRuntimeMaps(pinDir) : null;
     if (!object) {
@@ -108,6 +109,7 @@ export class OperationEngine implements Engine {
     }
     this.#object = object;
     this.#missing = missing;
+    this.#openCacheProblem = openCacheProblem;
     this.#state = AVAILABLE;
     this.#repair = new RecordRepair({
       bindPods: () => bindExistingPods(object.maps.cgroups, cgroupRoot),
@@ -248,6 +250,7 @@ export class OperationEngine implements Engine {
     return {
       ...this.#state,
       missingHooks: [...this.#missing],
+      openCacheProblem: this.#openCacheProblem,
       ...fitPolicies(policies),
       ...(this.#enforcement?.refused ?? { refusedSubjects: [], refusedSubjectsOmitted: 0 }),
       subjects,
@@ -291,6 +294,7 @@ export class OperationEngine implements Engine {
     this.#object?.close();
     this.#object = null;
     this.#missing = [];
+    this.#openCacheProblem = '';
     this.#state = { state: 'off', reason, remedy: '' };
     // Detaches programs that the loader attached meanwhile.
     this.#opening = this.#opening.then(() => void detachRuntime(this.#parts.ctx.config.bpfDir));

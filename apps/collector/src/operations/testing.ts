@@ -60,6 +60,8 @@ export function memoryMaps(cells = 1024): MemoryMaps {
     pods: tableOf(),
     containers: tableOf(),
     cgroups: tableOf(),
+    cacheLocks: () => null,
+    setCacheLocks: () => {},
     born: () => undefined,
     sets,
     maxSets: 64,

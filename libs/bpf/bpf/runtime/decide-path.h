@@ -234,7 +234,12 @@ static __noinline int decide_object_event(struct policy_ctx *policy, enum op op,
 	if (!policy->head)
 		return 1;
 	rt_match_object(&policy->identity, &matches, event, OP_BIT(op));
-	return has_no_effect(&matches, policy->head, op) ? 0 : rt_decide(&policy->identity, &matches, event, op);
+	if (has_no_effect(&matches, policy->head, op)) {
+		policy->effects |= matches.has_source;
+		return 0;
+	}
+	policy->effects = 1;
+	return rt_decide(&policy->identity, &matches, event, op);
 }
 
 /* `dentry` is in the mount `mnt` and may be negative. */

@@ -42,7 +42,7 @@ struct matches {
 	__u32 audit_rule;
 	__u32 allowed;		/* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
 	__u32 unresolved;	/* 1: not all names or addresses are known; an earlier denial still holds */
-	__u32 reserved;
+	__u32 has_source;	/* 1: a rule was met that depends on the program */
 };
 
 #define NO_MATCHES ((struct matches){ .rule = NO_RULE, .audit_rule = NO_RULE })
@@ -78,6 +78,7 @@ static __always_inline void collect(const struct identity *identity, struct matc
 	if (source) {
 		enum source_match match = rt_match_source(identity->subject.set, source);
 
+		matches->has_source = 1;
 		if (match == SOURCE_NO_MATCH || (match == SOURCE_MAY_MATCH && action <= RULE_ALLOW))
 			return;
 	}
@@ -159,14 +160,16 @@ static __always_inline int carry_out(const struct identity *identity, enum op op
 	return outcome.action >= RULE_BLOCK;
 }
 
-/* Whether no rule and no posture applies. */
+/* Whether no rule denies or counts, and no posture does. */
 static __always_inline bool has_no_effect(const struct matches *matches, const struct set_head *head, enum op op)
 {
 	enum posture_class class = class_of(op);
 
 	if (matches->rule != NO_RULE || matches->audit_rule != NO_RULE || matches->unresolved)
 		return false;
-	return class >= POSTURE_CLASSES || !(head->posture_block[class] | head->posture_audit[class]);
+	if (class >= POSTURE_CLASSES || matches->allowed & 1U << RULE_ALLOW)
+		return true;
+	return !head->posture_block[class] && (!head->posture_audit[class] || matches->allowed & 1U << RULE_ALLOW_AUDIT);
 }
 
 /* Applies the collected rules and the posture. Returns 0 or 1. */

@@ -22,6 +22,7 @@
 #include "decide.h"
 #include "decide-path.h"
 #include "mounts.h"
+#include "open-cache.h"
 #include "other-tasks.h"
 
 #define FMODE_READ	0x1
@@ -53,7 +54,7 @@ static __always_inline __u64 open_ops(const struct file *file)
  * Checks each operation on an object that the policy set covers, and the mount through which the
  * caller reached it. Returns 1 to refuse.
  */
-__noinline int rt_decide_object(const struct object *object)
+__noinline int rt_decide_object(struct object *object)
 {
 	struct policy_ctx policy;
 
@@ -68,6 +69,7 @@ __noinline int rt_decide_object(const struct object *object)
 		if (object->ops & OP_BIT(op) && policy_covers_op(&policy, op) && decide_object(&policy, op, object->dentry, object->mnt))
 			return 1;
 	}
+	object->effects = policy.effects;
 	return 0;
 }
 
@@ -86,12 +88,16 @@ SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
 	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .reach_ops = REACH_OPS };
+	__u64 stamp;
 
 	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
 	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
 		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
+	stamp = rt_find_open(&object);
+	if (stamp == OPEN_CACHED)
+		return 0;
 	if (file->f_mode & FMODE_WRITE && refused(rt_decide_control(&object)))
 		return -EPERM;
 	if (refused(rt_decide_object(&object)))
@@ -102,6 +108,8 @@ int BPF_PROG(handle_file_open, struct file *file)
 		if (refused(rt_decide_object(&object)))
 			return -EPERM;
 	}
+	if (stamp != OPEN_NOT_CACHED)
+		rt_store_open(&object, stamp);
 	return 0;
 }
 

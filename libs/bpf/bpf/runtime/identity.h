@@ -43,7 +43,8 @@ enum quiet {
 	__u32 quiet;	/* enum quiet */						\
 	__u64 suffix_lengths;	/* as in struct path_masks, of path_classes */	\
 	__u32 depths;								\
-	__u32 path_classes;	/* bits of enum path_class */
+	__u16 path_classes;	/* bits of enum path_class */				\
+	__u16 effects;		/* 1: the decision did or depends on more than open-cache.h knows */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel

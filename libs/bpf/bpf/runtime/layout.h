@@ -342,6 +342,22 @@ struct rt_settings {	/* array with one element */
 	__u32 reserved;
 };
 
+/*
+ * rt_cache_control: array with one element. While user space writes what a decision about an open
+ * reads, CACHE_EPOCH_CHANGING is set; afterwards the epoch is a greater one. Each write changes the
+ * flag alone or is made under it, so that a program never uses half of an epoch.
+ */
+enum cache_epoch {
+	CACHE_EPOCH_CHANGING = 1,
+	CACHE_EPOCH_SHIFT = 8,	/* the flag has a byte of its own */
+};
+
+struct rt_cache_control {
+	__u64 epoch;
+	__u64 rename_lock;	/* addresses of the kernel's sequence locks; 0: nothing is cached */
+	__u64 mount_lock;
+};
+
 enum rt_loss {
 	RT_LOSS_RING_FULL,
 	RT_LOSS_NO_CELL,	/* a decision without a counter cell */

@@ -131,7 +131,8 @@ struct object {
 	struct vfsmount *mnt;
 	__u64 ops;	/* bits; each is decided */
 	__u32 reach_ops;	/* of REACH_OPS */
-	__u32 quiet;	/* enum quiet */
+	__u16 quiet;	/* enum quiet */
+	__u16 effects;	/* as in IDENTITY_FIELDS, of the decision */
 };
 
 #define REACH_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
@@ -143,11 +144,13 @@ static __always_inline int decide_reach(struct policy_ctx *policy, const struct 
 	__u32 reach_ops = object->reach_ops;
 
 	if (reach_ops & OP_BIT(OP_KERNEL) && policy_covers_op(policy, OP_KERNEL) && is_host_mount(event.mnt)) {
+		policy->effects = 1;
 		event.value = KERNEL_HOST_MOUNTS;
 		return decide_event(policy, OP_KERNEL, &event);
 	}
 	if (reach_ops & OP_BIT(OP_MOUNT) && policy_covers_op(policy, OP_MOUNT) && is_detached(event.mnt) &&
 	    !is_sole_mount(real_mount(event.mnt))) {
+		policy->effects = 1;
 		event.value = MOUNT_BIND;
 		return decide_mount(policy, &event, true);
 	}

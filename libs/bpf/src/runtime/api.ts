@@ -32,6 +32,8 @@ export interface RuntimeObject extends Disposable {
   readonly reused: boolean;
   /** Number of links that already ran the same programs and were kept. */
   readonly keptLinks: number;
+  /** Why decisions about opens are not cached; null: they are. */
+  readonly cacheProblem: string | null;
   readonly pinDir: string;
   /** As PinnedRuntimeMaps.recordTasks(). */
   recordTasks(): number[];

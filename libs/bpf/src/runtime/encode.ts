@@ -11,6 +11,7 @@ import { checkU32 } from '../core/integers.ts';
 import {
   PodUidLayout,
   RtBirthLayout,
+  RtCacheControlLayout,
   RtSettingsLayout,
   RtTotalsLayout,
   SocketMakerLayout,
@@ -49,6 +50,18 @@ export interface RuntimeSettings {
   readonly abi: number;
   /** Size of rt_tasks. Pods share it: each may hold as many entries as are free. */
   readonly maxTasks: number;
+}
+
+/** Addresses of the kernel's locks whose counters say that names or mounts changed. */
+export interface CacheLocks {
+  readonly rename: bigint;
+  readonly mount: bigint;
+}
+
+export interface CacheControl {
+  readonly epoch: bigint;
+  /** Null: nothing is cached. */
+  readonly locks: CacheLocks | null;
 }
 
 /** The process that created a raw or packet socket. */
@@ -142,6 +155,23 @@ export function decodeRuntimeSettings(buffer: Buffer): RuntimeSettings {
     abi: buffer.readUInt32LE(at.abi.offset),
     maxTasks: buffer.readUInt32LE(at.maxTasks.offset),
   };
+}
+
+/** Encodes `struct rt_cache_control`. */
+export function encodeCacheControl({ epoch, locks }: CacheControl): Buffer {
+  const at = RtCacheControlLayout;
+  const buffer = Buffer.alloc(at.size);
+  buffer.writeBigUInt64LE(epoch, at.epoch.offset);
+  buffer.writeBigUInt64LE(locks?.rename ?? 0n, at.renameLock.offset);
+  buffer.writeBigUInt64LE(locks?.mount ?? 0n, at.mountLock.offset);
+  return buffer;
+}
+
+/** Decodes `struct rt_cache_control`. */
+export function decodeCacheControl(buffer: Buffer): CacheControl {
+  const at = RtCacheControlLayout;
+  const [rename, mount] = [buffer.readBigUInt64LE(at.renameLock.offset), buffer.readBigUInt64LE(at.mountLock.offset)];
+  return { epoch: buffer.readBigUInt64LE(at.epoch.offset), locks: mount === 0n ? null : { rename, mount } };
 }
 
 /** Decodes the time of `struct rt_birth`, CLOCK_BOOTTIME; undefined: not known. */

@@ -135,6 +135,11 @@ export const SourceFlagValues = {
   SOURCE_CHILDREN: 2,
 } as const;
 
+export const CacheEpochValues = {
+  CACHE_EPOCH_CHANGING: 1,
+  CACHE_EPOCH_SHIFT: 8,
+} as const;
+
 export const RtLossValues = {
   RT_LOSS_RING_FULL: 0,
   RT_LOSS_NO_CELL: 1,
@@ -310,6 +315,13 @@ export const RtTotalsLayout = {
   size: 8,
   tasks: { offset: 0, size: 4 },
   spares: { offset: 4, size: 4 },
+} as const;
+
+export const RtCacheControlLayout = {
+  size: 24,
+  epoch: { offset: 0, size: 8 },
+  renameLock: { offset: 8, size: 8 },
+  mountLock: { offset: 16, size: 8 },
 } as const;
 
 export const SocketMakerLayout = {

@@ -13,12 +13,16 @@ import { EntryCount } from '../core/entry-count.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32, encodeU64 } from '../core/integers.ts';
 import {
+  type CacheControl,
+  type CacheLocks,
   decodeBirth,
+  decodeCacheControl,
   decodePodUid,
   decodeRuntimeSettings,
   decodeSocketMaker,
   decodeSubject,
   decodeTasks,
+  encodeCacheControl,
   encodePodUid,
   encodeRuntimeSettings,
   encodeSubject,
@@ -27,7 +31,7 @@ import {
   type SocketMaker,
 } from './encode.ts';
 import { RuntimeError } from './errors.ts';
-import { CounterExtraValues } from './layout.gen.ts';
+import { CacheEpochValues, CounterExtraValues } from './layout.gen.ts';
 
 /** Counter cells behind those of a set's rules: default postures and operations without a path. */
 export const RUNTIME_EXTRA_CELLS = CounterExtraValues.COUNTER_EXTRA;
@@ -54,7 +58,7 @@ export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
 /**
  * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
- * rt_buckets and rt_scratch.
+ * rt_buckets, rt_scratch and rt_opens.
  */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
@@ -76,6 +80,8 @@ export const RUNTIME_MAP_NAMES = [
   'rt_losses',
   'rt_sockets',
   'rt_scratch',
+  'rt_opens',
+  'rt_cache_control',
 ] as const;
 export type RuntimeMapName = (typeof RUNTIME_MAP_NAMES)[number];
 export type RuntimeRawMaps = Readonly<Record<RuntimeMapName, BpfMap>>;
@@ -152,6 +158,9 @@ export interface RuntimeMaps {
   settings(): RuntimeSettings;
   setSettings(settings: RuntimeSettings): void;
   socketMaker(cookie: bigint): SocketMaker | undefined;
+  /** Null: decisions about opens are not cached. */
+  cacheLocks(): CacheLocks | null;
+  setCacheLocks(locks: CacheLocks | null): void;
   /** Entries and capacity of each map, for the node status. */
   fill(): Readonly<Record<string, { entries: number; maxEntries: number }>>;
 }
@@ -178,14 +187,43 @@ function put(map: BpfMap, key: Buffer, value: Buffer): void {
   }
 }
 
-function table<K, V>(map: BpfMap, keys: Codec<K>, values: Codec<V>): RuntimeTable<K, V> {
+const CHANGING = BigInt(CacheEpochValues.CACHE_EPOCH_CHANGING);
+const EPOCH_SHIFT = BigInt(CacheEpochValues.CACHE_EPOCH_SHIFT);
+
+const readControl = (map: BpfMap): CacheControl => decodeCacheControl(map.get(encodeU32(0))!);
+
+/** Writes something that decisions read, and ends the cached decisions of before. */
+type Change = <T>(write: () => T) => T;
+
+/**
+ * While `write` runs, programs neither use nor fill the cache (open-cache.h). If this process ends
+ * meanwhile, that lasts until the next one opens the maps.
+ */
+function changeOf(map: BpfMap): Change {
+  const put = (next: (epoch: bigint) => bigint) => {
+    const control = readControl(map);
+    map.set(encodeU32(0), encodeCacheControl({ ...control, epoch: next(control.epoch) }));
+  };
+  return (write) => {
+    put((epoch) => epoch | CHANGING);
+    try {
+      return write();
+    } finally {
+      // A program may read half of a number that is written, so it is written under the flag.
+      put((epoch) => (((epoch >> EPOCH_SHIFT) + 1n) << EPOCH_SHIFT) | CHANGING);
+      put((epoch) => epoch & ~CHANGING);
+    }
+  };
+}
+
+function table<K, V>(map: BpfMap, keys: Codec<K>, values: Codec<V>, change: Change): RuntimeTable<K, V> {
   return {
     get(key) {
       const found = map.get(keys.encode(key));
       return found === null ? undefined : values.decode(found);
     },
-    set: (key, value) => put(map, keys.encode(key), values.encode(value)),
-    delete: (key) => map.delete(keys.encode(key)),
+    set: (key, value) => change(() => put(map, keys.encode(key), values.encode(value))),
+    delete: (key) => change(() => map.delete(keys.encode(key))),
     entries: () => map.entries().map(([key, value]) => [keys.decode(key), values.decode(value)]),
   };
 }
@@ -224,7 +262,7 @@ function keysByNumber(map: BpfMap, setOffset: number): Map<number, Buffer> {
   return new Map([...filled].map(([number, { keys }]) => [number, keys]));
 }
 
-function setFunctions(raw: RuntimeRawMaps) {
+function setFunctions(raw: RuntimeRawMaps, change: Change) {
   const mapOf = (part: SetPart) => raw[SET_MAPS[part].map];
   /** Only this process writes them, so they are counted by walking the maps once. */
   let entries: Record<SetPart, number> | null = null;
@@ -242,12 +280,14 @@ function setFunctions(raw: RuntimeRawMaps) {
       changed('head', 1);
     },
     deleteSet(keys: RuntimeSetKeys): void {
-      for (const part of SET_PARTS) {
-        const map = mapOf(part);
-        const size = map.info.keySizeBytes;
-        for (let at = 0; at < keys[part].length; at += size)
-          if (map.delete(keys[part].subarray(at, at + size))) changed(part, -1);
-      }
+      change(() => {
+        for (const part of SET_PARTS) {
+          const map = mapOf(part);
+          const size = map.info.keySizeBytes;
+          for (let at = 0; at < keys[part].length; at += size)
+            if (map.delete(keys[part].subarray(at, at + size))) changed(part, -1);
+        }
+      });
     },
     setKeys(): Map<number, RuntimeSetKeys> {
       const found = new Map<number, Record<SetPart, Buffer>>();
@@ -297,7 +337,8 @@ function readLosses(map: BpfMap): Record<RuntimeLoss, bigint> {
 
 /** RuntimeMaps over open maps, which the caller closes. */
 export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
-  const { countSets, ...sets } = setFunctions(raw);
+  const change = changeOf(raw.rt_cache_control);
+  const { countSets, ...sets } = setFunctions(raw, change);
   const counts = new Map(FILL.map((name) => [name, new EntryCount(raw[name])]));
   const partOf = new Map(SET_PARTS.map((part) => [SET_MAPS[part].map as RuntimeMapName, part]));
   const entriesOf = (name: RuntimeMapName): number => {
@@ -307,9 +348,9 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     return part === undefined ? (counts.get(name) as EntryCount).read() : countSets()[part];
   };
   return {
-    pods: table(raw.rt_pods, UIDS, SUBJECTS),
-    containers: table(raw.rt_containers, IDS, SUBJECTS),
-    cgroups: table(raw.rt_cgroups, IDS, UIDS),
+    pods: table(raw.rt_pods, UIDS, SUBJECTS, change),
+    containers: table(raw.rt_containers, IDS, SUBJECTS, change),
+    cgroups: table(raw.rt_cgroups, IDS, UIDS, change),
     born(cgroupId) {
       const found = raw.rt_born.get(encodeU64(cgroupId));
       return found === null ? undefined : decodeBirth(found);
@@ -319,7 +360,13 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     maxSubjects: raw.rt_buckets.info.maxEntries,
     losses: () => readLosses(raw.rt_losses),
     settings: () => decodeRuntimeSettings(raw.rt_settings.get(encodeU32(0))!),
-    setSettings: (settings) => raw.rt_settings.set(encodeU32(0), encodeRuntimeSettings(settings)),
+    setSettings: (settings) => change(() => raw.rt_settings.set(encodeU32(0), encodeRuntimeSettings(settings))),
+    cacheLocks: () => readControl(raw.rt_cache_control).locks,
+    setCacheLocks: (locks) =>
+      change(() => {
+        const { epoch } = readControl(raw.rt_cache_control);
+        raw.rt_cache_control.set(encodeU32(0), encodeCacheControl({ epoch, locks }));
+      }),
     socketMaker(cookie) {
       const found = raw.rt_sockets.get(encodeU64(cookie));
       return found === null ? undefined : decodeSocketMaker(found);

@@ -27,7 +27,8 @@ import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs, possibleCpus } from '../core/system.ts';
 import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
-import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
+import { findCacheLocks } from './cache-locks.ts';
+import { decodeRuntimeSettings, encodeCacheControl, type RuntimeSettings } from './encode.ts';
 import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMapName, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
@@ -40,6 +41,8 @@ const HASH_KEY_BYTES = 16;
 const NEW_SUFFIX = '-new';
 const LSM_SECTION = 'lsm/';
 const FUNCTION_SECTION = 'fentry/';
+/** Program that notices dentries which reuse the address of another. */
+const NEW_DENTRIES = 'handle_d_instantiate';
 /** Tasks that this kernel allows, by its memory. Not namespaced. */
 const THREADS_MAX = '/proc/sys/kernel/threads-max';
 
@@ -102,7 +105,8 @@ function prepare(image: Buffer, options: OpenRuntimeOptions): BpfObject {
     object.setMapAutocreate('.bss', false);
     sizeMaps(object, options);
     refuseOtherShape(object, pins);
-    for (const [name, pin] of pins) object.setMapPinPath(name, pin);
+    const own = new Set(object.maps().map(({ name }) => name));
+    for (const [name, pin] of pins) if (own.has(name)) object.setMapPinPath(name, pin);
     return object;
   } catch (error) {
     object.close();
@@ -134,8 +138,13 @@ function loadWithout(image: Buffer, options: OpenRuntimeOptions, missing: Readon
   object.load();
   const all = object.programs();
   const present = all.filter(({ name }) => !missing.has(name));
+  const own = new Set(object.maps().map(({ name }) => name));
+  const pins = pinsOf(options);
+  // Programs of an earlier release lack the newest maps.
+  const open = (name: RuntimeMapName) =>
+    own.has(name) ? object.map(name) : BpfMap.openPinned(pins.get(name) as string);
   return {
-    raw: Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, object.map(name)])) as unknown as RuntimeRawMaps,
+    raw: Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, open(name)])) as unknown as RuntimeRawMaps,
     programs: new Map(present.map(({ name }) => [name, object.program(name)])),
     list: all.map(({ name, section }) => ({ name, section, missing: missing.get(name) ?? null })),
   };
@@ -198,6 +207,7 @@ class PinnedRuntimeObject implements RuntimeObject {
   readonly programs: readonly RuntimeProgram[];
   readonly reused: boolean;
   readonly keptLinks: number;
+  readonly cacheProblem: string | null;
   readonly pinDir: string;
   readonly #loaded: Loaded;
   #closed = false;
@@ -212,9 +222,14 @@ class PinnedRuntimeObject implements RuntimeObject {
     this.maps = runtimeMaps(this.#loaded.raw);
     this.#settle(options, reused);
     let kept = 0;
-    for (const [name, program] of this.#loaded.programs) if (this.#attach(name, program, whole)) kept++;
+    // Last: until then, an earlier release's program at file_open may use its cache.
+    const inOrder = [...this.#loaded.programs].sort(
+      ([a], [b]) => Number(a === NEW_DENTRIES) - Number(b === NEW_DENTRIES),
+    );
+    for (const [name, program] of inOrder) if (this.#attach(name, program, whole)) kept++;
     this.keptLinks = kept;
     this.#dropOthers();
+    this.cacheProblem = this.#startCache();
     this.programs = this.#loaded.list.map(({ name, section, missing }) => {
       const info = this.#loaded.programs.get(name)?.info;
       const { instructions = 0, verifiedInstructions = 0 } = info ?? {};
@@ -229,6 +244,18 @@ class PinnedRuntimeObject implements RuntimeObject {
       ? this.maps.settings()
       : { hashKey: randomBytes(HASH_KEY_BYTES), ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI };
     this.maps.setSettings({ ...settings, hostMountNs, maxTasks: this.#loaded.raw.rt_tasks.info.maxEntries });
+  }
+
+  /** Caches decisions about opens, now that all programs are attached. @returns why it cannot */
+  #startCache(): string | null {
+    if (!this.#loaded.programs.has(NEW_DENTRIES)) {
+      this.maps.setCacheLocks(null);
+      return 'the kernel has no hook d_instantiate';
+    }
+    if (this.maps.cacheLocks() !== null) return null;
+    const { locks, problem } = findCacheLocks();
+    if (locks !== null) this.maps.setCacheLocks(locks);
+    return problem;
   }
 
   /**
@@ -326,6 +353,12 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
   return { maps: runtimeMaps(raw), recordTasks: () => recordTasks(pinDir), close, [Symbol.dispose]: close };
 }
 
+/** Before its programs are detached one by one. */
+function stopCache(pinDir: string): void {
+  using map = BpfMap.openPinned(path.join(mapsDir(pinDir), 'rt_cache_control'));
+  map.set(encodeU32(0), encodeCacheControl({ epoch: 0n, locks: null }));
+}
+
 function dropMaps(pinDir: string): void {
   for (const name of listPins(mapsDir(pinDir))) unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), name)));
 }
@@ -349,6 +382,7 @@ function unlessGone(remove: () => void): boolean {
  * @returns the number of removed links
  */
 export function detachRuntime(pinDir: string): number {
+  unlessGone(() => stopCache(pinDir));
   const links = listPins(linksDir(pinDir)).map((name) => path.join(linksDir(pinDir), name));
   const removed = links.filter((pin) => unlessGone(() => unlinkSync(pin)));
   dropMaps(pinDir);

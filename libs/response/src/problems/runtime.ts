@@ -69,7 +69,8 @@ export function runtimeText(runtime: RuntimeStatus | undefined): string {
   const of = (state: 'in-force' | 'refused') => runtime.policies.filter((one) => one.state === state).length;
   const refused = of('refused') > 0 ? `, ${of('refused')} refused` : '';
   const more = runtime.policiesOmitted > 0 ? `, ${runtime.policiesOmitted} more` : '';
-  return `${of('in-force')} in force${refused}${more}, for ${runtime.subjects} pods and containers`;
+  const uncached = runtime.openCacheProblem ? `; opens are not cached: ${quoted(runtime.openCacheProblem)}` : '';
+  return `${of('in-force')} in force${refused}${more}, for ${runtime.subjects} pods and containers${uncached}`;
 }
 
 /**

@@ -65,6 +65,8 @@ export const runtimeStatus = z.object({
   remedy: text('reason'),
   /** Hooks that this kernel lacks: their operations are not checked. */
   missingHooks: list('listed', text('word')),
+  /** Why each open is decided by the rules again; empty: decisions are cached. Absent from older versions. */
+  openCacheProblem: text('reason').optional(),
   policies: list('listed', runtimePolicyStatus),
   /** Policies beyond the size limit of the message. */
   policiesOmitted: z.number(),

@@ -20,9 +20,11 @@ export interface Loading {
   readonly reused: boolean;
   /** Sections of programs for which this kernel has no hook. */
   readonly missing: readonly string[];
+  /** Why decisions about opens are not cached; empty: they are. */
+  readonly openCacheProblem: string;
 }
 
-const NOTHING = { isBusy: false, failure: '', remedy: '', reused: false, missing: [] } as const;
+const NOTHING = { isBusy: false, failure: '', remedy: '', reused: false, missing: [], openCacheProblem: '' } as const;
 
 export function loadRuntime(pinDir: string): Loading {
   let lock: number | null = null;
@@ -33,7 +35,7 @@ export function loadRuntime(pinDir: string): Loading {
     if (lock === null) return { ...NOTHING, isBusy: true };
     using object = openRuntimeObject({ pinDir });
     const missing = object.programs.flatMap((program) => (program.missing === null ? [] : [program.section]));
-    return { ...NOTHING, reused: object.reused, missing };
+    return { ...NOTHING, reused: object.reused, missing, openCacheProblem: object.cacheProblem ?? '' };
   } catch (error) {
     const known = error instanceof RuntimeError || error instanceof BpfError;
     if (!known) throw error;
