@@ -42,7 +42,11 @@ const GROUPS = [
 const groupOf = (tier: string): number => GROUPS.findIndex(({ tiers }) => tiers.includes(tier));
 const real = (tier: string, include: string[], testTimeout: number) => ({
   test: {
-    ...{ name: tier, include, testTimeout, hookTimeout: testTimeout, pool: 'forks' as const },
+    name: tier,
+    include,
+    testTimeout,
+    hookTimeout: testTimeout,
+    pool: 'forks' as const,
     globalSetup: CHILDREN.includes(tier) ? ['tools/bundle-children.ts'] : [],
     maxWorkers: GROUPS[groupOf(tier)]!.workers,
     ...(SHARED.includes(tier) ? ONE_PROCESS : {}),
@@ -97,7 +101,8 @@ export default defineConfig({
             'test/versions/**/*.test.ts',
           ],
           // For a test that hangs. Some generate inputs for ten seconds on a busy machine.
-          ...{ testTimeout: 60_000, hookTimeout: 60_000 },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           pool: 'forks',
           // Vitest's default leaves one processor idle.
           maxWorkers: availableParallelism(),

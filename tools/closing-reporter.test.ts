@@ -65,7 +65,10 @@ function triedTwice(file: string) {
     const words = [path.join(root, 'tools/run-tests.ts'), '--root', dir, '--globals'];
     const reporter = ['--reporter', path.join(root, 'tools/closing-reporter.ts')];
     const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', ...words, ...reporter], {
-      ...{ cwd: root, env: { ...process.env, CI: '1' }, encoding: 'utf8', timeout: RUN_MS },
+      cwd: root,
+      env: { ...process.env, CI: '1' },
+      encoding: 'utf8',
+      timeout: RUN_MS,
     });
     return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
   } finally {

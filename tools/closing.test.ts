@@ -3,7 +3,10 @@ import { expect, it } from 'vitest';
 import { closing, type FileReport, secondTries, withSecondTry } from './closing.ts';
 
 const file = (project: string, name: string, failed: string[] = [], passed = 1): FileReport => ({
-  ...{ project, file: name, passed, skipped: [] },
+  project,
+  file: name,
+  passed,
+  skipped: [],
   failures: failed.map((test) => ({ test, message: `${test} failed` })),
 });
 const good = file('bus', 'a.test.ts');

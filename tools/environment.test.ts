@@ -7,24 +7,23 @@ import { environmentOf } from './environment.ts';
 
 const HOME = '/tmp/empty';
 const ASKED = {
-  ...{
-    PATH: '/bin',
-    CI: '1',
-    BAILIFF_SEED: '7',
-    BAILIFF_AHEAD: '40',
-    BAILIFF_VM_FILES: 'test/lsm/exec',
-    VITEST_POOL_ID: '1',
-  },
+  PATH: '/bin',
+  CI: '1',
+  BAILIFF_SEED: '7',
+  BAILIFF_AHEAD: '40',
+  BAILIFF_VM_FILES: 'test/lsm/exec',
+  VITEST_POOL_ID: '1',
 };
 const SHELL = {
-  ...{ ...ASKED, HOME: '/root', KUBECONFIG: '/root/prod', BAILIFF_NATS_URL: 'nats://prod:4222' },
-  ...{
-    BAILIFF_COLLECTOR_NODE_NAME: 'n',
-    TZ: 'Pacific/Kiritimati',
-    LANG: 'tr_TR.UTF-8',
-    TMPDIR: '/a',
-    NODE_OPTIONS: '',
-  },
+  ...ASKED,
+  HOME: '/root',
+  KUBECONFIG: '/root/prod',
+  BAILIFF_NATS_URL: 'nats://prod:4222',
+  BAILIFF_COLLECTOR_NODE_NAME: 'n',
+  TZ: 'Pacific/Kiritimati',
+  LANG: 'tr_TR.UTF-8',
+  TMPDIR: '/a',
+  NODE_OPTIONS: '',
 };
 
 it('environment - what is asked of the tests stays, what programs read goes', () => {

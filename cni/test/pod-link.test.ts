@@ -34,7 +34,8 @@ describe('pod side of an interface', () => {
     await using collector = new ScriptedCollector();
     await collector.listen(() => ({ outcome: 'guarded', reason: '' }));
     const { code, stdout } = await runPlugin({
-      ...{ plugin, wrap: ['nsenter', `--net=/run/netns/${host}`] },
+      plugin,
+      wrap: ['nsenter', `--net=/run/netns/${host}`],
       input: { cniVersion: '1.0.0', name: 'n', socket: collector.socket, failurePolicy: 'closed', prevResult: {} },
       env: { CNI_NETNS: `/run/netns/${pod}`, CNI_IFNAME: ifName, PATH: process.env['PATH'] },
     });

@@ -41,7 +41,10 @@ export function startApp(name: string, args: readonly string[]): AppProcess {
     clearTimeout(timer);
   };
   return {
-    ...{ pid: app.pid, log: app.out, stop, [Symbol.asyncDispose]: stop },
+    pid: app.pid,
+    log: app.out,
+    stop,
+    [Symbol.asyncDispose]: stop,
     until: (message, timeoutMs = 20_000) => app.logged(message, timeoutMs) as Promise<{ time: number } & LogLine>,
   };
 }

@@ -77,12 +77,10 @@ class BenchNode {
       input: JSON.stringify(input),
       timeoutMs: WAIT_MS * 2,
       env: {
-        ...{
-          CNI_COMMAND: command,
-          CNI_CONTAINERID: `c${pod.index}`,
-          CNI_NETNS: netnsPath(pod.netns),
-          CNI_IFNAME: 'eth0',
-        },
+        CNI_COMMAND: command,
+        CNI_CONTAINERID: `c${pod.index}`,
+        CNI_NETNS: netnsPath(pod.netns),
+        CNI_IFNAME: 'eth0',
         CNI_PATH: cniBinDir(['ptp', 'host-local']),
         CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=${pod.namespace};K8S_POD_NAME=${pod.name};K8S_POD_UID=${pod.uid}`,
       },
@@ -100,9 +98,15 @@ class BenchNode {
   /** Starts a pod, and sends a forged packet as its first act. */
   async startPod(index: number): Promise<TestPod> {
     const pod: TestPod = {
-      ...{ index, uid: `00000000-0000-4000-8000-${index.toString(16).padStart(12, '0')}`, namespace: 'shop' },
-      ...{ name: `web-${index}`, netns: `${this.node.netns}-p${index}` },
-      ...{ hostInterface: '', mac: '', ipv4: '', ipv6: '' },
+      index,
+      uid: `00000000-0000-4000-8000-${index.toString(16).padStart(12, '0')}`,
+      namespace: 'shop',
+      name: `web-${index}`,
+      netns: `${this.node.netns}-p${index}`,
+      hostInterface: '',
+      mac: '',
+      ipv4: '',
+      ipv6: '',
     };
     await createNetns(pod.netns);
     this.node.pods.push(pod);

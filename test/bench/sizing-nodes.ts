@@ -33,8 +33,11 @@ const fail = (error: unknown) => {
 async function startNode({ name, pods, isAttacked }: NodesPlan['nodes'][number], index: number): Promise<void> {
   const connect = (role: 'collector' | 'push') =>
     connectBus({
-      ...{ servers: [plan.url], name: `${role} ${name}`, waitForServer: true },
-      ...{ user: userOf({ role, node: name }), password: `password-of-${userOf({ role: 'collector', node: name })}` },
+      servers: [plan.url],
+      name: `${role} ${name}`,
+      waitForServer: true,
+      user: userOf({ role, node: name }),
+      password: `password-of-${userOf({ role: 'collector', node: name })}`,
     });
   const [reads, pushes] = await Promise.all([connect('collector'), connect('push')]);
   await new Promise<void>((resolve) => {

@@ -102,9 +102,12 @@ async function measure(nodes: number, attacked: number): Promise<string[]> {
     const [varz, jsz] = await Promise.all([get('varz'), get('jsz')]);
     return {
       cpu: Object.fromEntries(PARTS.map((part) => [part, cpuSeconds(pids[part])])),
-      ...{ inMessages: varz['in_msgs'], inBytes: varz['in_bytes'] },
-      ...{ outMessages: varz['out_msgs'], outBytes: varz['out_bytes'] },
-      ...{ storedBytes: jsz['storage'], atMs: performance.now() },
+      inMessages: varz['in_msgs'],
+      inBytes: varz['in_bytes'],
+      outMessages: varz['out_msgs'],
+      outBytes: varz['out_bytes'],
+      storedBytes: jsz['storage'],
+      atMs: performance.now(),
     } as Reading;
   };
   await pause(WARM_MS);

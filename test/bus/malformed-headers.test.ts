@@ -145,7 +145,8 @@ async function readUntilGood(bus: Bus, start: StartAt, begun: () => unknown = ()
   });
   await begun();
   await waitFor(() => messages.at(-1)?.subject === OF_B && messages.at(-1)?.pending === 0, {
-    ...{ what: 'the good message', timeoutMs: SOON_MS },
+    what: 'the good message',
+    timeoutMs: SOON_MS,
     state: () => ({ restarts, read: messages.length }),
   });
   end.abort();
@@ -251,7 +252,9 @@ describe('malformed headers - status of a node', () => {
 test('malformed headers - a block of one byte ends a server with one account; with accounts it does not', async () => {
   const tryIt = async (server: TestNats) => {
     await using raw = await RawNats.connect({
-      ...{ port: server.port, user: 'collector-node-a', password: 'password-of-collector-node-a' },
+      port: server.port,
+      user: 'collector-node-a',
+      password: 'password-of-collector-node-a',
     });
     await raw.store({ subject: '$KV.bailiff_nodes.node-a', header: 'N', body: 'x' });
     return openBucket(await server.connect('ipam-sync', { timeoutMs: 2_000 }), 'bailiff_nodes').keys();
@@ -301,7 +304,11 @@ describe('malformed headers - responses of a node to a request', () => {
     const { user, password } = nats.users.find((one) => one.user === 'responder') as { user: string; password: string };
     const ended = vi.spyOn(console, 'log').mockImplementation(() => undefined);
     const nc = await connect({
-      ...{ servers: nats.url, user, pass: password, inboxPrefix: '_INBOX_responder', reconnect: false },
+      servers: nats.url,
+      user,
+      pass: password,
+      inboxPrefix: '_INBOX_responder',
+      reconnect: false,
     });
     response = { header: headerBlock('a: x') };
     await nc.request(captureSubject('node-a'));

@@ -48,7 +48,9 @@ test('connections of nodes - a server whose configuration is older refuses the l
   const busAuth = await nats.connect('bus-auth');
   const refused: string[] = [];
   const watch = new ConnectionWatch(busAuth, {
-    ...{ onList: () => undefined, onFlooding: () => undefined, onRefused: ({ code }) => refused.push(code) },
+    onList: () => undefined,
+    onFlooding: () => undefined,
+    onRefused: ({ code }) => refused.push(code),
   });
   watch.request();
   await waitFor(() => refused.includes('BUS_PERMISSION'), { what: 'the refusal', state: () => refused });

@@ -33,7 +33,10 @@ async function start(isConfined: boolean) {
   const reader = await RawNats.connect({ port: nats.port, user: 'reader', password: 'password-of-reader' });
   const [, minor] = /^2\.(\d+)/.exec(admin.nc.info?.version ?? '') ?? [];
   return {
-    ...{ nats, admin, reader, hasBatches: Number(minor) >= 11 },
+    nats,
+    admin,
+    reader,
+    hasBatches: Number(minor) >= 11,
     /** Sends a request; `_INBOX_reader.raw` is the inbox of the helper. */
     ask: (subject: string, body: string) => reader.publish({ subject, body, reply: '_INBOX_reader.raw' }),
     async [Symbol.asyncDispose]() {

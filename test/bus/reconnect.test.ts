@@ -148,7 +148,11 @@ test('a login that is refused after a rotation - readiness of the instance names
   const end = new AbortController();
   const nothing = () => undefined;
   const service: BusService = {
-    ...{ signal: end.signal, onStop: nothing, onWait: nothing, onRecreated: nothing, onCertificates: nothing },
+    signal: end.signal,
+    onStop: nothing,
+    onWait: nothing,
+    onRecreated: nothing,
+    onCertificates: nothing,
     health: { ready: (name: string, check: () => unknown) => void checks.set(name, check) },
     onLoginRefused: (error: Error) => void refusals.push(error.message),
   } as never;

@@ -15,8 +15,13 @@ test('requests - a flood of one credential does not reach the process that respo
   await using nats = await startNats();
   const relay = await nats.connect('siem-relay');
   const responder = respondToRequests(relay, {
-    ...{ subject: SUBJECT, queue: STATE_QUEUE, maxWaitMs: 1_000, monotonicMs: () => performance.now() },
-    ...{ respond: async () => 'the state', busy: () => 'busy', onError: () => undefined },
+    subject: SUBJECT,
+    queue: STATE_QUEUE,
+    maxWaitMs: 1_000,
+    monotonicMs: () => performance.now(),
+    respond: async () => 'the state',
+    busy: () => 'busy',
+    onError: () => undefined,
   });
   // The control: the same subscription without a limit, in another process.
   const without = await nats.connect('siem-relay');
@@ -46,8 +51,13 @@ test('requests - a flood of one credential does not reach the process that respo
 test('requests - each is answered, or refused at once as without a listener; none is lost between two windows', async () => {
   await using nats = await startNats();
   const responder = respondToRequests(await nats.connect('siem-relay'), {
-    ...{ subject: SUBJECT, queue: STATE_QUEUE, maxWaitMs: 1_000, monotonicMs: () => performance.now() },
-    ...{ respond: async () => 'the state', busy: () => 'busy', onError: () => undefined },
+    subject: SUBJECT,
+    queue: STATE_QUEUE,
+    maxWaitMs: 1_000,
+    monotonicMs: () => performance.now(),
+    respond: async () => 'the state',
+    busy: () => 'busy',
+    onError: () => undefined,
   });
   const reader = await nats.connect('siem-reader');
   const request = () =>

@@ -119,7 +119,10 @@ test('service status - a clock that is set back by an hour: the instance runs, a
   await using nats = await startBus();
   let stepMs = 0;
   const reporter = new InstanceReporter({
-    ...{ bus: await nats.connect('correlator'), service: 'correlator', version: '0', configRevision: () => 0 },
+    bus: await nats.connect('correlator'),
+    service: 'correlator',
+    version: '0',
+    configRevision: () => 0,
     nowMs: () => Date.now() + stepMs,
     refused: () => [],
     ready: async () => ({ ok: false, checks: { streams: 'not read yet' } }),
@@ -203,8 +206,14 @@ test('service status - the delay of the newest verdict, and the frames after the
   expect((await readServiceStatus(cli, [])).correlator).toMatchObject({ running: 0, waiting: { count: 2 } });
   const at = (ageMs: number) => new Date(Date.now() - ageMs).toISOString();
   const instance = (part: Partial<InstanceStatus>): InstanceStatus => ({
-    ...{ service: 'correlator', instance: 'pod-a-00000001', version: '0', configRevision: 0, configRefused: [] },
-    ...{ startedAt: at(7_200_000), updatedAt: at(0), ready: { ok: true, since: at(7_200_000), reason: '' } },
+    service: 'correlator',
+    instance: 'pod-a-00000001',
+    version: '0',
+    configRevision: 0,
+    configRefused: [],
+    startedAt: at(7_200_000),
+    updatedAt: at(0),
+    ready: { ok: true, since: at(7_200_000), reason: '' },
     progress: [{ stream: 'VIOLATIONS', sequence: streamSequence, storedAt: '', behind: 1, stalledMs: 0 }],
     ...part,
   });

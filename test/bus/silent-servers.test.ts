@@ -82,8 +82,14 @@ describe('attempts', () => {
     const failures: string[] = [];
     const end = new AbortController();
     const connecting = connectBus({
-      ...{ servers, user: 'correlator', password: 'x', name: 'test', timeoutMs: TIMEOUT_MS, signal: end.signal },
-      ...{ waitForServer: true, onRetry: ({ code }: BusError) => void failures.push(code) },
+      servers,
+      user: 'correlator',
+      password: 'x',
+      name: 'test',
+      timeoutMs: TIMEOUT_MS,
+      signal: end.signal,
+      waitForServer: true,
+      onRetry: ({ code }: BusError) => void failures.push(code),
     });
     connecting.catch(() => undefined);
     await waitFor(() => failures.length >= 4, { what: 'four attempts', state: () => failures });
@@ -122,8 +128,11 @@ describe('attempts', () => {
     await freeze(pid);
     const failures: string[] = [];
     const connecting = connectBus({
-      ...{ ...nats.options('correlator'), name: 'test', timeoutMs: TIMEOUT_MS },
-      ...{ waitForServer: true, onRetry: ({ code }: BusError) => void failures.push(code) },
+      ...nats.options('correlator'),
+      name: 'test',
+      timeoutMs: TIMEOUT_MS,
+      waitForServer: true,
+      onRetry: ({ code }: BusError) => void failures.push(code),
     });
     try {
       await waitFor(() => failures.length >= 4, { what: 'four attempts', state: () => failures });

@@ -56,8 +56,13 @@ async function makeCertificates(name = 'localhost'): Promise<void> {
 /** Options as services build them from their configuration. */
 const optionsFor = (natsUrl: string, natsCaFile = '') => ({
   ...busOptionsOf({
-    ...{ natsUrl, natsUser: 'correlator', natsPasswordFile: passwordFile, natsTokenFile: '' },
-    ...{ natsCaFile, natsCertFile: '', natsKeyFile: '' },
+    natsUrl,
+    natsUser: 'correlator',
+    natsPasswordFile: passwordFile,
+    natsTokenFile: '',
+    natsCaFile,
+    natsCertFile: '',
+    natsKeyFile: '',
   }),
   name: 'test',
   timeoutMs: 2_000,

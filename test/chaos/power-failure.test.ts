@@ -108,7 +108,9 @@ async function fail(disk: UnpluggedDisk, nats: TestNats, round: number): Promise
   const load = new Load(collector, admin, round);
   const counts = () => KINDS.map((kind) => load.acked[kind].length);
   await waitFor(() => counts().every((count) => count >= ACKNOWLEDGED), {
-    ...{ what: 'something of each kind to be acknowledged', timeoutMs: 60_000, state: counts },
+    what: 'something of each kind to be acknowledged',
+    timeoutMs: 60_000,
+    state: counts,
   });
   disk.unplug();
   load.stop();

@@ -36,8 +36,12 @@ const ROUND = 150;
 const NOISE_MS = 1_000;
 
 const podOf = (n: number) => ({
-  ...{ uid: `pod-${n}`, namespace: `shop-${n % 50}`, name: `web-${n}` },
-  ...{ ownerKind: '', ownerName: '', ownerUid: '' },
+  uid: `pod-${n}`,
+  namespace: `shop-${n % 50}`,
+  name: `web-${n}`,
+  ownerKind: '',
+  ownerName: '',
+  ownerUid: '',
 });
 
 it('outputs - killed, slow and refusing receivers, a restarted bus and a killed relay lose no event', {
@@ -146,7 +150,9 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   const all = () => verdicts.every((id) => hung.ledger.has(id));
   await waitFor(() => hung.ledger.size >= VERDICTS && all(), {
     what: 'all at the one that hung',
-    ...{ timeoutMs: PATIENCE_MS, intervalMs: 100, state: () => [hung.ledger.size, ...state()] },
+    timeoutMs: PATIENCE_MS,
+    intervalMs: 100,
+    state: () => [hung.ledger.size, ...state()],
   });
   expect([hung.ledger.changed, hung.ledger.size]).toEqual([[], VERDICTS]);
   return relay.kill();

@@ -93,7 +93,9 @@ interface Content {
 async function contentOf(bus: Bus): Promise<Map<string, Content['messages']>> {
   const read = async (name: string) => {
     const messages = (await readAll(bus, name)).map(({ sequence, subject, data }) => ({
-      ...{ sequence, subject, data: Buffer.from(data).toString('base64') },
+      sequence,
+      subject,
+      data: Buffer.from(data).toString('base64'),
     }));
     return [name, messages] as const;
   };

@@ -75,7 +75,8 @@ describe('a login by token', () => {
     expect(errors).toEqual([]);
     await subscribe(1);
     await waitFor(() => errors.some((text) => /maximum subscriptions exceeded/i.test(text)), {
-      ...{ what: 'the refusal of one more', state: () => errors },
+      what: 'the refusal of one more',
+      state: () => errors,
     });
   });
 

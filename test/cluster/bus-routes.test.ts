@@ -29,7 +29,10 @@ const conf = (index: number, from: { routePassword: string; nextRoutePassword?: 
   serverName: `nats-${index}`,
   monitorPort: monitors[index] as number,
   cluster: {
-    ...{ name: 'bailiff', port: routes[index] as number, user: 'route', password: from.routePassword },
+    name: 'bailiff',
+    port: routes[index] as number,
+    user: 'route',
+    password: from.routePassword,
     routes: routes.map((port) => `127.0.0.1:${port}`),
     tls: tlsIn(out),
     passwordChanges: from.nextRoutePassword !== undefined,

@@ -25,8 +25,14 @@ print('up', os.getpid(), flush=True); sys.stdin.read()`;
 
 /** Evidence without a process. */
 const NO_PROCESS = {
-  ...{ tgid: 0, uid: 0, comm: 'sleep', executable: '', parentExecutable: '', containerName: '' },
-  ...{ operation: '', subject: '' },
+  tgid: 0,
+  uid: 0,
+  comm: 'sleep',
+  executable: '',
+  parentExecutable: '',
+  containerName: '',
+  operation: '',
+  subject: '',
 };
 
 class PodProcesses implements AsyncDisposable {
@@ -177,7 +183,10 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     await using processes = await PodProcesses.start(root, pod, ['python3', '-c', many]);
     const evidence = [
       {
-        ...{ streamSequence: 1, index: 0, vector: 'p/r', packets: 1 },
+        streamSequence: 1,
+        index: 0,
+        vector: 'p/r',
+        packets: 1,
         process: { ...NO_PROCESS, tgid: processes.pid },
       },
     ];

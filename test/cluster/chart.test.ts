@@ -152,8 +152,15 @@ if (!real || program === null) {
         };
         await cluster.ok('install', 'bailiff', CHART);
         expect(tried).toEqual({
-          ...{ list: 403, read: 403, change: 403, remove: 403, pods: 403, otherNamespace: 403 },
-          ...{ otherName: 422, generatedName: 422, itsOwn: 201 },
+          list: 403,
+          read: 403,
+          change: 403,
+          remove: 403,
+          pods: 403,
+          otherNamespace: 403,
+          otherName: 422,
+          generatedName: 422,
+          itsOwn: 201,
         });
         expect(cluster.runs).toMatchObject([{ name: 'bailiff-credentials-install', exitCode: 0 }]);
         // Names of Secrets, and no content.

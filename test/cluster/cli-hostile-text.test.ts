@@ -60,13 +60,23 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
   const addresses = { claimedAddress: short('claimed'), claimedMac: short('mac'), expectedAddress: short('expected') };
   const operation = {
     ...(sampleLsmViolation().operation as NonNullable<ReturnType<typeof sampleLsmViolation>['operation']>),
-    ...{ operation: short('operation'), subject: evil('subject'), address: short('address'), comm: short('comm') },
-    ...{ executable: evil('exe'), parentExecutable: evil('parent'), arguments: [evil('argument')] },
-    ...{ containerName: evil('container'), containerId: short('id'), capabilities: short('caps') },
+    operation: short('operation'),
+    subject: evil('subject'),
+    address: short('address'),
+    comm: short('comm'),
+    executable: evil('exe'),
+    parentExecutable: evil('parent'),
+    arguments: [evil('argument')],
+    containerName: evil('container'),
+    containerId: short('id'),
+    capabilities: short('caps'),
   };
   await world.frame(NODE_A, [
     violationOf(at, EVIL_POD, {
-      ...{ vector: evil('vector'), counterEpoch: evil('epoch'), detail: evil('detail'), interfaceName: short('veth') },
+      vector: evil('vector'),
+      counterEpoch: evil('epoch'),
+      detail: evil('detail'),
+      interfaceName: short('veth'),
       sample: sample && { ...sample, ...addresses, process: { ...process, containerName: evil('container') } },
     }),
     violationOf(
@@ -87,9 +97,14 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
   const by = { tgid: 1, uid: 0, comm: short('comm'), executable: evil('exe'), parentExecutable: evil('parent') };
   const piece = { streamSequence: 1, index: 0, vector: evil('vector'), packets: 1 };
   const verdict = await world.verdict({
-    ...{ verdictId: verdictId(0xeeee), rule: evil('rule'), groupKey: evil('group'), nodeName: evil('node') },
+    verdictId: verdictId(0xeeee),
+    rule: evil('rule'),
+    groupKey: evil('group'),
+    nodeName: evil('node'),
     pod: { uid: podUid, namespace, name, ownerKind: OWNER.kind, ownerName: OWNER.name, ownerUid: '' },
-    ...{ vectors: [evil('vector')], reason: evil('reason'), tags: [evil('tag')] },
+    vectors: [evil('vector')],
+    reason: evil('reason'),
+    tags: [evil('tag')],
     evidence: [
       {
         ...piece,
@@ -109,7 +124,9 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
     args: [evil('argument')],
   };
   await world.response(verdict, {
-    ...{ action: 'capture', phase: 'succeeded', ...rest },
+    action: 'capture',
+    phase: 'succeeded',
+    ...rest,
     capture: {
       ...capture,
       processes: [{ ...captured, ...names }],
@@ -145,14 +162,12 @@ async function plant(world: World): Promise<{ delete: string; evict: string }> {
   const now = new Date().toISOString();
   for (const service of ['correlator', 'ipam-sync'])
     await world.put('bailiff_services', `${service}.one`, {
-      ...{
-        service,
-        instance: short('instance'),
-        version: short('version'),
-        startedAt: now,
-        updatedAt: now,
-        configRevision: 0,
-      },
+      service,
+      instance: short('instance'),
+      version: short('version'),
+      startedAt: now,
+      updatedAt: now,
+      configRevision: 0,
       configRefused: [{ key: evil('key'), reason: evil('reason') }],
       taints: { ...taints, problem: evil('problem'), remedy: evil('remedy') },
     });
@@ -179,36 +194,42 @@ function evilStatus(node: string) {
   const healthy = healthyStatus(node);
   const iface = {
     ...(healthy.interfaces[0] as NonNullable<(typeof healthy.interfaces)[0]>),
-    ...{ interfaceName: short('veth'), coverage: 'partial' as const, reason: evil('reason'), podName: evil('pod') },
-    ...{
-      podNamespace: evil('namespace'),
-      addresses: [short('address')],
-      mac: short('mac'),
-      quarantinedUntil: short('until'),
-    },
+    interfaceName: short('veth'),
+    coverage: 'partial' as const,
+    reason: evil('reason'),
+    podName: evil('pod'),
+    podNamespace: evil('namespace'),
+    addresses: [short('address')],
+    mac: short('mac'),
+    quarantinedUntil: short('until'),
   };
   const maps = [{ name: short('map'), used: 512, capacity: 512 }];
   const refused = [{ key: evil('key'), reason: evil('reason') }];
   return healthyStatus(node, {
-    ...{
-      collectorVersion: evil('version'),
-      bootId: evil('boot'),
-      snapshotRefused: evil('refused'),
-      configRefused: refused,
-    },
-    ...{ interfaces: [...healthy.interfaces, iface], disarmedUntil: short('until'), maps },
+    collectorVersion: evil('version'),
+    bootId: evil('boot'),
+    snapshotRefused: evil('refused'),
+    configRefused: refused,
+    interfaces: [...healthy.interfaces, iface],
+    disarmedUntil: short('until'),
+    maps,
     features: [{ name: short('feature'), available: false, reason: evil('reason'), remedy: evil('remedy') }],
     runtime: {
-      ...{ state: 'available', reason: evil('reason'), remedy: evil('remedy'), missingHooks: [short('hook')], maps },
+      state: 'available',
+      reason: evil('reason'),
+      remedy: evil('remedy'),
+      missingHooks: [short('hook')],
+      maps,
       policies: [
         { key: 'runtime.cluster._.hostile', revision: 1, state: 'refused', reason: evil('reason'), subjects: 1 },
         { key: evil('key'), revision: 1, state: 'refused', reason: evil('reason'), subjects: 1 },
       ],
-      ...{
-        policiesOmitted: 0,
-        refusedSubjects: [{ podUid: uid(1), container: evil('container'), reason: evil('reason') }],
-      },
-      ...{ refusedSubjectsOmitted: 0, subjects: 1, sets: 1, losses: { [short('loss')]: 5 } },
+      policiesOmitted: 0,
+      refusedSubjects: [{ podUid: uid(1), container: evil('container'), reason: evil('reason') }],
+      refusedSubjectsOmitted: 0,
+      subjects: 1,
+      sets: 1,
+      losses: { [short('loss')]: 5 },
     },
   });
 }
@@ -219,11 +240,19 @@ async function hostileBackup(file: string): Promise<void> {
   const { bytes, sha256 } = await writer.add(fileOf('VIOLATIONS'), async () => null);
   const at = '2026-01-01T00:00:00Z';
   await writer.finish({
-    ...{ format: 'bailiff-backup', version: 1, bailiff: evil('version'), natsServer: evil('server') },
-    ...{ startedAt: at, finishedAt: at, absent: [evil('absent')] },
+    format: 'bailiff-backup',
+    version: 1,
+    bailiff: evil('version'),
+    natsServer: evil('server'),
+    startedAt: at,
+    finishedAt: at,
+    absent: [evil('absent')],
     streams: [
       {
-        ...{ name: 'VIOLATIONS', bytes, sha256, config: { name: 'VIOLATIONS', num_replicas: 1 } },
+        name: 'VIOLATIONS',
+        bytes,
+        sha256,
+        config: { name: 'VIOLATIONS', num_replicas: 1 },
         state: { messages: 0, first_seq: 0, last_seq: 0 },
       },
     ],

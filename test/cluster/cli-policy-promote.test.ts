@@ -16,7 +16,8 @@ beforeAll(async () => {
   const pods = [WEB, CART].map((pod) => podIdentityOf(pod, { labels: {}, owners: [] }));
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
   await world.put('bailiff_pods', NODE_B, {
-    ...{ nodeName: NODE_B, revision: 1 },
+    nodeName: NODE_B,
+    revision: 1,
     pods: [podIdentityOf(VPN, { labels: {}, owners: [] })],
   });
 });
@@ -45,8 +46,14 @@ let epochs = 0;
 const audited = (vector: string, operations: number, part: Partial<Violation> = {}): Violation => {
   epochs += 1;
   return sampleLsmViolation({
-    ...{ vector: `no-shell/${vector}`, policy: KEY, action: 'audit', pod: WEB, cumulativePackets: operations },
-    ...{ count: operations, firstSeenAt: world.t0Micros, lastSeenAt: world.t0Micros },
+    vector: `no-shell/${vector}`,
+    policy: KEY,
+    action: 'audit',
+    pod: WEB,
+    cumulativePackets: operations,
+    count: operations,
+    firstSeenAt: world.t0Micros,
+    lastSeenAt: world.t0Micros,
     counterEpoch: `boot/lsm/${epochs}`,
     operation: sampleOperation({ operation: 'execute', subject: '/bin/sh', executable: '/usr/bin/node' }),
     ...part,
@@ -71,8 +78,15 @@ describe('cli policy apply --mode', () => {
 describe('cli policy promote', () => {
   it('shows what would have been denied, writes after a confirmation, and says what is missing from the list', async () => {
     const runtime = {
-      ...{ state: 'available' as const, reason: '', remedy: '', missingHooks: [], policiesOmitted: 0 },
-      ...{ subjects: 2, sets: 1, losses: {}, maps: [] },
+      state: 'available' as const,
+      reason: '',
+      remedy: '',
+      missingHooks: [],
+      policiesOmitted: 0,
+      subjects: 2,
+      sets: 1,
+      losses: {},
+      maps: [],
       policies: [{ key: KEY, revision: 3, state: 'in-force' as const, reason: '', subjects: 2 }],
     };
     await world.status(healthyStatus(NODE_A, { runtime }));

@@ -24,7 +24,10 @@ function observed(end: string): Proposal {
     read(`/srv/b${entry(end, '/root/.ssh/id_rsa')}`),
   ];
   return proposePolicy(operations, {
-    ...{ name: 'web', namespace: 'shop', matchLabels: { app: 'web' }, classes: POSTURE_CLASSES },
+    name: 'web',
+    namespace: 'shop',
+    matchLabels: { app: 'web' },
+    classes: POSTURE_CLASSES,
   });
 }
 

@@ -17,8 +17,16 @@ const UNKNOWN_POD = /^(unlisted|foreign-pod)$/;
 /** Left the lists since it was reported. */
 const FORMER: PodRef = { ...WEB, uid: uid(67), name: 'former-0' };
 const RUNTIME: RuntimeStatus = {
-  ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policies: [], policiesOmitted: 0 },
-  ...{ subjects: 0, sets: 0, losses: {}, maps: [] },
+  state: 'available',
+  reason: '',
+  remedy: '',
+  missingHooks: [],
+  policies: [],
+  policiesOmitted: 0,
+  subjects: 0,
+  sets: 0,
+  losses: {},
+  maps: [],
 };
 
 const listed = (pod: PodRef) =>
@@ -48,8 +56,12 @@ beforeAll(async () => {
   // The honest half of a frame that is refused in part stays.
   const mixed = await world.frame(NODE_B, [packets(VPN, 5), packets(FORMER, CLAIMED), packets(WEB, CLAIMED)]);
   await deadLetter(await world.as('correlator'), {
-    ...{ stream: 'VIOLATIONS', sequence: mixed, subject: `bailiff.v1.violations.0.${encodeToken(NODE_B)}.spoof` },
-    ...{ reason: 'unproven-pod', detail: '[1] no list names pod x', data: new Uint8Array([1]) },
+    stream: 'VIOLATIONS',
+    sequence: mixed,
+    subject: `bailiff.v1.violations.0.${encodeToken(NODE_B)}.spoof`,
+    reason: 'unproven-pod',
+    detail: '[1] no list names pod x',
+    data: new Uint8Array([1]),
   });
   // Under the subject of node-b: a body that names node-a, a pod of node-a, and a pod that does not exist.
   await world.frame(NODE_B, [packets(WEB, CLAIMED)], { nodeName: NODE_A });
@@ -159,19 +171,30 @@ describe('the status of a node', () => {
   const hostile = healthyStatus(NODE_B, {
     features: [{ name: `tcx ${ADVICE}`, available: false, reason: `a ${ADVICE}`, remedy: `b ${ADVICE}` }],
     runtime: {
-      ...{ ...RUNTIME, state: 'unavailable', reason: `c ${ADVICE}`, remedy: `d ${ADVICE}` },
+      ...RUNTIME,
+      state: 'unavailable',
+      reason: `c ${ADVICE}`,
+      remedy: `d ${ADVICE}`,
       missingHooks: [`e ${ADVICE}`],
       losses: { [`f ${ADVICE}`]: 1 },
     },
     cni: {
-      ...{ state: 'not-served', failurePolicy: 'open', problem: `g ${ADVICE}`, problemAt: null, passed: 1 },
-      ...{ lastPassed: `h ${ADVICE}`, passedAt: new Date().toISOString() },
+      state: 'not-served',
+      failurePolicy: 'open',
+      problem: `g ${ADVICE}`,
+      problemAt: null,
+      passed: 1,
+      lastPassed: `h ${ADVICE}`,
+      passedAt: new Date().toISOString(),
     },
     snapshotRefused: `i ${ADVICE}`,
     configRefused: [{ key: `spoof.cluster._.default; ${ADVICE}`, reason: `j ${ADVICE}` }],
     interfaces: (['partial', 'not-covered'] as const).map((coverage) => ({
       ...(iface as NonNullable<typeof iface>),
-      ...{ coverage, reason: `k ${ADVICE}`, interfaceName: `l ${ADVICE}`, podName: `m ${ADVICE}` },
+      coverage,
+      reason: `k ${ADVICE}`,
+      interfaceName: `l ${ADVICE}`,
+      podName: `m ${ADVICE}`,
     })),
   });
   const outputs = async () => {
@@ -212,17 +235,13 @@ describe('policy learn', () => {
   const operation = (subject: string, part: Partial<Violation> = {}) => {
     epochs += 1;
     return sampleLsmViolation({
-      ...{
-        vector: 'learn-web-0/file-posture',
-        action: 'audit',
-        counterEpoch: `lsm/${epochs}`,
-        count: 1,
-        suppressed: 0,
-      },
-      ...{
-        pod: WEB,
-        operation: sampleOperation({ outcome: 'audit', executable: '/bin/app', subject, operation: 'read' }),
-      },
+      vector: 'learn-web-0/file-posture',
+      action: 'audit',
+      counterEpoch: `lsm/${epochs}`,
+      count: 1,
+      suppressed: 0,
+      pod: WEB,
+      operation: sampleOperation({ outcome: 'audit', executable: '/bin/app', subject, operation: 'read' }),
       ...part,
     });
   };

@@ -50,7 +50,10 @@ describe('grants', () => {
     state.putPod(record);
     const permits = permitsOf(spoofCluster.parse(config));
     const planned = planNode('n', {
-      ...{ state, permits, ownersOf: () => [], selectedBy: new Set() },
+      state,
+      permits,
+      ownersOf: () => [],
+      selectedBy: new Set(),
       ended: new EndedPods(),
     });
     const [granted] = planned?.pods ?? [];

@@ -49,7 +49,9 @@ describe('a pod with two networks', () => {
   async function send(pod: TestPod, from: Side, of: Side, count: number): Promise<void> {
     const frames = of.addresses.map((source, family) =>
       udpFrame({
-        ...{ sourceMac: from.mac, source, destinationMac: from.gatewayMac },
+        sourceMac: from.mac,
+        source,
+        destinationMac: from.gatewayMac,
         destination: from.gateways[family] ?? '',
       }),
     );

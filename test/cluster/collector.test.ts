@@ -211,8 +211,10 @@ describe('collector', () => {
     await node.putPods(1);
     await node.waitForState(pod, 'programmed');
     const toPod = udpFrame({
-      ...{ sourceMac: GATEWAY_MAC, destinationMac: pod.mac },
-      ...{ source: '10.244.0.1', destination: pod.ipv4 },
+      sourceMac: GATEWAY_MAC,
+      destinationMac: pod.mac,
+      source: '10.244.0.1',
+      destination: pod.ipv4,
     });
     /** Packets of 40 that arrived: from the pod at the node, and from the node at the pod. */
     const arrived = async (): Promise<{ sent: number; received: number }> => {

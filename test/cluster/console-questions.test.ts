@@ -65,12 +65,19 @@ beforeAll(async () => {
   ] as const)
     expect((await world.cli(['policy', 'apply', '-', '--yes'], { stdin: POLICY(name, mode) })).exitCode).toBe(0);
   const runtime = {
-    ...{ state: 'available' as const, reason: '', remedy: '', missingHooks: [], policiesOmitted: 0 },
+    state: 'available' as const,
+    reason: '',
+    remedy: '',
+    missingHooks: [],
+    policiesOmitted: 0,
     policies: [
       { key: SHELL, revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
       { key: 'runtime.cluster._.no-mounts', revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
     ],
-    ...{ subjects: 2, sets: 1, losses: {}, maps: [] },
+    subjects: 2,
+    sets: 1,
+    losses: {},
+    maps: [],
   };
   await world.status(healthyStatus(NODE_A, { runtime }));
   const unable = { state: 'unavailable' as const, reason: 'loading is refused: EPERM', remedy: 'boot with lsm=…,bpf' };
@@ -82,9 +89,17 @@ beforeAll(async () => {
   await world.frame(NODE_B, [forged(VPN, 40, '10.1.1.2', '198.51.100.7', audited)]);
   await world.frame(NODE_A, [
     sampleLsmViolation({
-      ...{ pod: CART, action: 'audit', vector: 'no-shell/shells', policy: SHELL, policyRevision: 1 },
-      ...{ counterEpoch: `boot/lsm/${CART.uid}`, cumulativePackets: 3, count: 3, suppressed: 0 },
-      ...{ firstSeenAt: Date.now() * 1000, lastSeenAt: Date.now() * 1000 },
+      pod: CART,
+      action: 'audit',
+      vector: 'no-shell/shells',
+      policy: SHELL,
+      policyRevision: 1,
+      counterEpoch: `boot/lsm/${CART.uid}`,
+      cumulativePackets: 3,
+      count: 3,
+      suppressed: 0,
+      firstSeenAt: Date.now() * 1000,
+      lastSeenAt: Date.now() * 1000,
     }),
   ]);
   browser = await startBrowser();

@@ -38,7 +38,11 @@ test('dead letters - large messages of one node do not replace the letter of ano
   await using _nats = nats;
   const end = new AbortController();
   const letters = new DeadLetters({
-    ...{ bus, clock: systemClock, priorRefusals: new PriorRefusals(0), signal: end.signal, onWritten: () => {} },
+    bus,
+    clock: systemClock,
+    priorRefusals: new PriorRefusals(0),
+    signal: end.signal,
+    onWritten: () => {},
     onError: (error) => expect.unreachable(error.message),
   });
   letters.add(asLetter(QUIET));

@@ -46,7 +46,9 @@ afterEach(() => rig[Symbol.asyncDispose]());
 /** Sends messages as fast as the bus takes them. */
 async function flood(count: number, bodyOf: (number: number) => Uint8Array): Promise<void> {
   await using raw = await RawNats.connect({
-    ...{ port: rig.nats.port, user: `collector-${NODE_A}`, password: `password-of-collector-${NODE_A}` },
+    port: rig.nats.port,
+    user: `collector-${NODE_A}`,
+    password: `password-of-collector-${NODE_A}`,
   });
   for (let number = 0; number < count; number += 1) {
     raw.publish({ subject: SUBJECT, body: bodyOf(number) });
@@ -60,7 +62,8 @@ async function verdictMs(pod: typeof far): Promise<number> {
   const start = performance.now();
   await rig.spoof(NODE_B, pod, 10);
   await waitFor(() => rig.verdicts.some(({ groupKey }) => groupKey === pod.uid), {
-    ...{ what: 'the verdict about a pod of the other node', timeoutMs: 60_000 },
+    what: 'the verdict about a pod of the other node',
+    timeoutMs: 60_000,
     state: () => correlator.log().slice(-5),
   });
   return performance.now() - start;

@@ -35,7 +35,11 @@ beforeAll(async () => {
   await rig.list(NODE_A, [web, neighbour]);
   await rig.list(NODE_B, [far, web2]);
   await rig.rule('by-owner', {
-    ...{ type: 'event_count', level: 'critical', timespan: '60s', condition: { gte: 30 }, 'group-by': 'owner' },
+    type: 'event_count',
+    level: 'critical',
+    timespan: '60s',
+    condition: { gte: 30 },
+    'group-by': 'owner',
     selection: { vectors: ['arp-sender'] },
   });
   await rig.correlator();
@@ -59,9 +63,18 @@ const contentsOf = (name: string) =>
     .map((word) => Buffer.from(word, 'base64').toString('latin1'))
     .join('');
 const WITHOUT_LOG = {
-  ...{ format: 'PASS', signature: 'PASS', records: 'PASS', content: 'PASS', digest: 'PASS' },
-  ...{ 'log-head': 'SKIP', inclusion: 'SKIP', consistency: 'SKIP' },
-  ...{ verdict: 'PASS', evidence: 'PASS', judged: 'PASS', responses: 'PASS' },
+  format: 'PASS',
+  signature: 'PASS',
+  records: 'PASS',
+  content: 'PASS',
+  digest: 'PASS',
+  'log-head': 'SKIP',
+  inclusion: 'SKIP',
+  consistency: 'SKIP',
+  verdict: 'PASS',
+  evidence: 'PASS',
+  judged: 'PASS',
+  responses: 'PASS',
 };
 
 async function attack(pod: PodRef, node: typeof NODE_A | typeof NODE_B, packets: number): Promise<Verdict> {
@@ -82,8 +95,14 @@ describe('evidence - of a verdict by pod', () => {
     await rig.spoof(NODE_A, neighbour, 1, makeViolation({ kind: 'lsm', pod: neighbour, sample: null, operation }));
     verdict = await attack(web, NODE_A, 10);
     const response = sampleResponse({
-      ...{ verdictId: verdict.verdictId, responseId: 'r'.repeat(32), recordedAt: Date.now() * 1000 },
-      ...{ podUid: web.uid, podNamespace: web.namespace, podName: web.name, phase: 'succeeded', action: 'delete' },
+      verdictId: verdict.verdictId,
+      responseId: 'r'.repeat(32),
+      recordedAt: Date.now() * 1000,
+      podUid: web.uid,
+      podNamespace: web.namespace,
+      podName: web.name,
+      phase: 'succeeded',
+      action: 'delete',
     });
     await publishOnce(await rig.bus('responder'), responseSubject(response), encodeResponse(response), {
       msgId: response.responseId,
@@ -191,7 +210,8 @@ describe('evidence - with a log', () => {
       .join('\n\n');
     writeFileSync(file('own-head'), note);
     expect(await verified('logged', '--log-key', first, '--head', file('own-head'))).toMatchObject({
-      ...{ exitCode: 0, of: { ...proven, consistency: 'PASS' } },
+      exitCode: 0,
+      of: { ...proven, consistency: 'PASS' },
     });
     const before = sizeOf();
     // Cut within a write: what no head covers is written again.

@@ -378,7 +378,9 @@ describe('images, as built', () => {
     const host = { hostNetwork: Boolean(spec.hostNetwork), hostPid: Boolean(spec.hostPID) };
     const sandbox = await cri.runSandbox({ ...of('00000000-0000-4000-8000-0000000002c0', 'collector'), ...host });
     const collector = await sandbox.start('collector', {
-      ...{ image, args: cni.node.collectorArgs(cni.args('closed')), volumes: [cni.node.dir] },
+      image,
+      args: cni.node.collectorArgs(cni.args('closed')),
+      volumes: [cni.node.dir],
       security: {
         readonly_rootfs: container.securityContext.readOnlyRootFilesystem,
         no_new_privs: container.securityContext.allowPrivilegeEscalation === false,

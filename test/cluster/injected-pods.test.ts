@@ -30,7 +30,9 @@ function workload(rig: Rig, name: string, inject: (spec: { containers: object[] 
   return Array.from({ length: REPLICAS }, (_, i) => {
     const pod = { namespace: 'shop', name: `${name}-${i}` };
     const made = api.create('pods', {
-      ...{ apiVersion: 'v1', kind: 'Pod', metadata: { ...pod, labels, ownerReferences } },
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { ...pod, labels, ownerReferences },
       spec: { ...inject(spec), nodeName: NODE },
     });
     reportPod(api, pod, podRuns());

@@ -99,8 +99,16 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
   const get = async (resource: string) => JSON.parse(await target.kubectl.ok('get', resource, '-o', 'json'));
   const report = (name: string, policies: RuntimeStatus['policies'] = []) => {
     const runtime: RuntimeStatus = {
-      ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
-      ...{ losses: {}, maps: [], policies },
+      state: 'available',
+      reason: '',
+      remedy: '',
+      missingHooks: [],
+      policiesOmitted: 0,
+      subjects: 1,
+      sets: 1,
+      losses: {},
+      maps: [],
+      policies,
     };
     return openBucket(admin, 'bailiff_nodes').put(name, JSON.stringify(healthyStatus(name, { runtime })));
   };

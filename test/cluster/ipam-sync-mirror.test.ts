@@ -90,8 +90,16 @@ const revisionOf = async (key: string) => (await stored(key))?.revision ?? null;
 /** The status of a collector. */
 function reportNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
   const runtime: RuntimeStatus = {
-    ...{ state: 'available', reason: '', remedy: '', missingHooks: [], policiesOmitted: 0, subjects: 1, sets: 1 },
-    ...{ losses: {}, maps: [], policies },
+    state: 'available',
+    reason: '',
+    remedy: '',
+    missingHooks: [],
+    policiesOmitted: 0,
+    subjects: 1,
+    sets: 1,
+    losses: {},
+    maps: [],
+    policies,
   };
   const status = healthyStatus(name, { runtime, spoofRevision: 0, ...part });
   return openBucket(world.admin, 'bailiff_nodes').put(name, JSON.stringify(status));

@@ -18,7 +18,9 @@ function addService(kube: KubeHarness, namespace: string, n: number): void {
   api.create('services', { metadata: { name, namespace }, spec: { clusterIPs: [address], ports } });
   api.create('endpointslices', {
     metadata: { name, namespace, labels: { 'kubernetes.io/service-name': name } },
-    ...{ addressType: 'IPv4', endpoints: [], ports: [{ name: 'tunnel', protocol: 'UDP', port: TUNNEL_PORT }] },
+    addressType: 'IPv4',
+    endpoints: [],
+    ports: [{ name: 'tunnel', protocol: 'UDP', port: TUNNEL_PORT }],
   });
 }
 
@@ -26,7 +28,9 @@ function feedOf(kube: KubeHarness, maxEntries?: number) {
   const feed = new ServicesFeed({
     informer: { client: kube.client(), inactivityMs: 10_000, backoff: FAST },
     onError: () => () => undefined,
-    ...{ onChange: () => undefined, onClaim: () => undefined, nodes: () => [] },
+    onChange: () => undefined,
+    onClaim: () => undefined,
+    nodes: () => [],
     nowMs: () => Date.now(),
     ...(maxEntries === undefined ? {} : { maxEntries, listIntervalMs: 0 }),
   });
@@ -74,7 +78,9 @@ test('services - a tenant with endless UDP Services has its share of the memory,
       kube.server.api.delete('endpointslices', { namespace: 'tenant', name: `service-${n}` });
     }
     await waitFor(() => bounded.feed.omitted === 0 && bounded.feed.services.stats.objects === 6, {
-      ...{ what: 'the others to be read when there is room', timeoutMs: 30_000, state },
+      what: 'the others to be read when there is room',
+      timeoutMs: 30_000,
+      state,
     });
   } finally {
     await bounded.end();

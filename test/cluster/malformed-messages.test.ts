@@ -41,7 +41,9 @@ function password(user: string): string {
 
 const relay = (): Promise<RunningService> =>
   services.start({
-    ...{ name: 'siem-relay', schema: configSchema, start },
+    name: 'siem-relay',
+    schema: configSchema,
+    start,
     argv: [
       ...['--nats-url', rig.nats.url, '--nats-user', 'siem-relay', '--nats-password-file', password('siem-relay')],
       ...['--metrics-address', '127.0.0.1:0'],
@@ -62,7 +64,8 @@ async function expectJudged(pod: PodRef, when: string): Promise<void> {
     event: events.some((text) => text.includes('network-activity') && text.includes(pod.name)),
   });
   await waitFor(() => found().verdict && found().event, {
-    ...{ what: `a verdict and an event about node-b ${when}`, timeoutMs: SOON_MS },
+    what: `a verdict and an event about node-b ${when}`,
+    timeoutMs: SOON_MS,
     state: () => [found(), rig.deadLetters.map(({ reason, detail }) => `${reason}: ${detail}`)],
   });
 }
@@ -78,7 +81,9 @@ beforeAll(async () => {
   await rig.list(NODE_B, pods);
   await rig.settle();
   thief = await RawNats.connect({
-    ...{ port: rig.nats.port, user: `collector-${NODE_A}`, password: `password-of-collector-${NODE_A}` },
+    port: rig.nats.port,
+    user: `collector-${NODE_A}`,
+    password: `password-of-collector-${NODE_A}`,
   });
 });
 afterAll(async () => {
@@ -133,7 +138,8 @@ describe('malformed messages - the command reads past them', () => {
       expect((await cli('doctor')).stdout).toContain('reachable');
     }
     await waitFor(async () => /^! node-a: \d+ messages of its collector skipped/m.test((await cli('status')).stdout), {
-      ...{ what: 'the line about skipped messages', intervalMs: 500 },
+      what: 'the line about skipped messages',
+      intervalMs: 500,
       state: async () => (await cli('status')).stdout,
     });
   });

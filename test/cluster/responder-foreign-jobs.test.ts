@@ -44,7 +44,14 @@ async function forge(action: string, job: unknown): Promise<void> {
 }
 
 const jobOf = (taskId: string, verdictId: string, policy: string, sequence: number) => ({
-  ...{ kind: 'do', taskId, action: 'quarantine', verdictId, policy, sequence, tries: 0, failingSinceMs: 0 },
+  kind: 'do',
+  taskId,
+  action: 'quarantine',
+  verdictId,
+  policy,
+  sequence,
+  tries: 0,
+  failingSinceMs: 0,
 });
 
 test('a forged job - with the sequence or the id of another verdict ends no task that waits', async () => {

@@ -42,7 +42,11 @@ describe('responder - a full quarantine list', () => {
     const entries = Array.from(
       { length: count },
       (_, n): QuarantineEntry => ({
-        ...{ podUid: uid(n), podNamespace: 'thief', podName: uid(n), verdictId: `v${n}`, reason: 'spoofing' },
+        podUid: uid(n),
+        podNamespace: 'thief',
+        podName: uid(n),
+        verdictId: `v${n}`,
+        reason: 'spoofing',
         until: new Date(Date.now() + 3_600_000).toISOString(),
       }),
     );

@@ -50,8 +50,14 @@ async function startRelay(path: string) {
 }
 
 const jobOf = (taskId: string): Job => ({
-  ...{ kind: 'do', taskId, action: 'label', verdictId: 'v', policy: 'p' },
-  ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
+  kind: 'do',
+  taskId,
+  action: 'label',
+  verdictId: 'v',
+  policy: 'p',
+  sequence: 1,
+  tries: 0,
+  failingSinceMs: 0,
 });
 
 /** Queues behind the relay. `put` adds a job. */
@@ -61,12 +67,17 @@ async function startQueues(port: number) {
   const done: string[] = [];
   const queues = new Queues({
     redis: { host: '127.0.0.1', port },
-    ...{ prefix: 'lost', concurrency: 1, maxPerSecond: 100, lockDurationMs: 1_000 },
+    prefix: 'lost',
+    concurrency: 1,
+    maxPerSecond: 100,
+    lockDurationMs: 1_000,
     run: async ({ taskId }) => {
       done.push(taskId);
       return { kind: 'done' };
     },
-    ...{ onJobFailure: () => undefined, onForeignJob: () => undefined, onRedisError: () => undefined },
+    onJobFailure: () => undefined,
+    onForeignJob: () => undefined,
+    onRedisError: () => undefined,
     onRedisReady: () => reported.push('ready'),
     onRedisLost: (error) => {
       reported.push('lost');

@@ -10,8 +10,14 @@ import { startRedis } from '../support/redis.ts';
 
 const MANY = 300;
 const jobOf = (taskId: string): Job => ({
-  ...{ kind: 'do', taskId, action: 'label', verdictId: 'v', policy: 'p' },
-  ...{ sequence: 1, tries: 0, failingSinceMs: 0 },
+  kind: 'do',
+  taskId,
+  action: 'label',
+  verdictId: 'v',
+  policy: 'p',
+  sequence: 1,
+  tries: 0,
+  failingSinceMs: 0,
 });
 
 /** Tasks of a tenant, in the order in which they run, with one of another tenant that is added last. */
@@ -21,14 +27,20 @@ async function runOrder(prefix: string, turnOf: (tenant: string) => number): Pro
   let mayRun = false;
   const queues = new Queues({
     redis: redisOptions(redis.url, null),
-    ...{ prefix, concurrency: 1, maxPerSecond: 10_000, lockDurationMs: 30_000 },
+    prefix,
+    concurrency: 1,
+    maxPerSecond: 10_000,
+    lockDurationMs: 30_000,
     run: async ({ taskId }) => {
       ran.push(taskId);
       if (!mayRun) await waitFor(() => mayRun, { what: 'all jobs to be added' });
       return { kind: 'done' };
     },
-    ...{ onJobFailure: () => undefined, onForeignJob: () => undefined, onRedisError: () => undefined },
-    ...{ onRedisReady: () => undefined, onRedisLost: () => undefined },
+    onJobFailure: () => undefined,
+    onForeignJob: () => undefined,
+    onRedisError: () => undefined,
+    onRedisReady: () => undefined,
+    onRedisLost: () => undefined,
   });
   const state = () => ({ ran: ran.length, problem: queues.problem });
   const job = (tenant: string, id: string) => ({ id, delayMs: 0, turn: turnOf(tenant), job: jobOf(id) });

@@ -147,7 +147,8 @@ describe('bailiff', () => {
     ];
     const onBus = !args.join(' ').startsWith('credentials');
     const run = await runCli([...args, ...(onBus ? bus : [])], {
-      ...{ home: path.join(directory, 'home'), signal: end.signal },
+      home: path.join(directory, 'home'),
+      signal: end.signal,
       onStdout: () => {
         if (follow) end.abort(new Error('seen'));
       },

@@ -58,8 +58,10 @@ it.each(['protobuf', 'json'] as const)(
     expect(receiver.accepted[0]?.headers).toMatchObject({ 'content-encoding': 'gzip' });
     const [first] = decoded(encoding, receiver.accepted);
     expect(named(first?.resourceLogs[0]?.resource.attributes ?? [])).toEqual({
-      ...{ 'service.name': 'bailiff', 'service.version': expect.any(String) },
-      ...{ 'k8s.cluster.uid': cluster.uid, 'k8s.cluster.name': cluster.name },
+      'service.name': 'bailiff',
+      'service.version': expect.any(String),
+      'k8s.cluster.uid': cluster.uid,
+      'k8s.cluster.name': cluster.name,
     });
     const verdict = records().find(({ eventName }) => eventName === 'bailiff.detection-finding');
     expect(verdict).toMatchObject({

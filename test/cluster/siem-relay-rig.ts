@@ -96,7 +96,9 @@ export class RelayRig implements AsyncDisposable {
   /** @param limits of a node; default: those of the product */
   relay(flags: readonly string[] = [], limits?: ShareLimits): Promise<RunningService> {
     return this.#services.start({
-      ...{ name: 'siem-relay', argv: [...this.flags(), ...flags], schema: configSchema },
+      name: 'siem-relay',
+      argv: [...this.flags(), ...flags],
+      schema: configSchema,
       start: (ctx) => start(ctx, limits),
     });
   }

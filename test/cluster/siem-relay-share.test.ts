@@ -61,7 +61,9 @@ async function flood(limits: ShareLimits) {
 describe('siem-relay - a node that floods', () => {
   it('with shares - the events of another node stay and come early; omitted violations are counted', async () => {
     const { omitted, ofOther, beforeLast, flooded, summaries } = await flood({
-      ...{ burst: 100, perSecond: 1, perSecondBehind: 1 },
+      burst: 100,
+      perSecond: 1,
+      perSecondBehind: 1,
     });
     expect(ofOther).toBe(11);
     expect(beforeLast).toBeLessThan(200);

@@ -157,7 +157,9 @@ it('webhook - status names an output whose deliveries fail, and why', async () =
         (await text()).replaceAll(/\s+/g, ' '),
       ),
     {
-      ...{ what: 'the output in status', timeoutMs: 30_000, state: text },
+      what: 'the output in status',
+      timeoutMs: 30_000,
+      state: text,
     },
   );
 });

@@ -27,7 +27,11 @@ describe('VERDICTS full', () => {
     const seen = { outcomes: [] as [string, PublishOutcome][], retries: [] as string[] };
     const publisher = new VerdictPublisher({
       cluster: {},
-      ...{ bus, clock: systemClock, signal, onFailed: () => {}, onFatal: () => {} },
+      bus,
+      clock: systemClock,
+      signal,
+      onFailed: () => {},
+      onFatal: () => {},
       onPublished: ({ verdictId }, outcome) => seen.outcomes.push([verdictId, outcome]),
       onRetry: (error) => seen.retries.push(String((error as { code?: unknown }).code)),
     });

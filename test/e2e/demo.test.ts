@@ -122,7 +122,9 @@ describe('demo', () => {
       const demo = startDemoWith({ TMPDIR: dir }, '--act', '2');
       // During the boot: what ends the machine is the same later, when 20 s more have passed.
       await waitFor(() => tracesOfMachine(dir).some((trace) => trace.startsWith('process')), {
-        ...{ what: 'a process of the machine', timeoutMs: SECOND_ACT_MS / 2, state: demo.out },
+        what: 'a process of the machine',
+        timeoutMs: SECOND_ACT_MS / 2,
+        state: demo.out,
       });
       demo.interrupt();
       expect(await demo.ended).toBe(130);

@@ -43,12 +43,15 @@ const offset = fc.oneof(
 
 const ipv4 = fc
   .record({
-    ...{ source: oneOf(IPV4S), destination: oneOf(IPV4S), transport: transport4, options, offset },
-    ...{ moreFragments: mostly(false, fc.constant(true)), version: mostly(4, fc.nat(15)) },
-    ...{
-      ihl: fc.option(fc.nat(15), { freq: 20, nil: undefined }),
-      totalLength: fc.option(fc.nat(100), { freq: 20, nil: undefined }),
-    },
+    source: oneOf(IPV4S),
+    destination: oneOf(IPV4S),
+    transport: transport4,
+    options,
+    offset,
+    moreFragments: mostly(false, fc.constant(true)),
+    version: mostly(4, fc.nat(15)),
+    ihl: fc.option(fc.nat(15), { freq: 20, nil: undefined }),
+    totalLength: fc.option(fc.nat(100), { freq: 20, nil: undefined }),
   })
   .map(({ transport, ...fields }) => frames.ipv4({ ...fields, protocol: transport.protocol }, transport.bytes));
 
@@ -86,8 +89,12 @@ const headers = fc.oneof(
 
 const ipv6 = fc
   .record({
-    ...{ source: oneOf(IPV6S), destination: oneOf(IPV6S), transport: transport6, headers },
-    ...{ hopLimit: oneOf([255, 255, 255, 64, 1]), version: mostly(6, fc.nat(15)) },
+    source: oneOf(IPV6S),
+    destination: oneOf(IPV6S),
+    transport: transport6,
+    headers,
+    hopLimit: oneOf([255, 255, 255, 64, 1]),
+    version: mostly(6, fc.nat(15)),
     payloadLength: fc.option(fc.nat(100), { freq: 20, nil: undefined }),
   })
   .map(({ transport, headers: chain, ...fields }) => {
@@ -102,8 +109,12 @@ const ipv6 = fc
 
 const arp = fc
   .record({
-    ...{ senderMac: oneOf(MACS), sender: oneOf(IPV4S), target: oneOf(IPV4S), operation: oneOf([1, 1, 2, 2, 3, 9]) },
-    ...{ hardware: mostly(1, fc.nat(9)), protocol: mostly(0x0800, fc.constant(0x86dd)) },
+    senderMac: oneOf(MACS),
+    sender: oneOf(IPV4S),
+    target: oneOf(IPV4S),
+    operation: oneOf([1, 1, 2, 2, 3, 9]),
+    hardware: mostly(1, fc.nat(9)),
+    protocol: mostly(0x0800, fc.constant(0x86dd)),
     lengths: mostly<[number, number]>([6, 4], fc.constant([8, 4])),
   })
   .map(frames.arp);
@@ -143,8 +154,11 @@ const near4 = fc
   .map(({ transport, ...fields }) => frames.ipv4({ ...fields, protocol: transport.protocol }, transport.bytes));
 const near6 = fc
   .record({
-    ...{ source: oneOf([OWN.ipv6, OWN.ipv6, OWN.linkLocal, 'fd78::1', '::']), destination: oneOf(IPV6S) },
-    ...{ transport: transport6, header: fc.option(header), hopLimit: oneOf([255, 255, 1]) },
+    source: oneOf([OWN.ipv6, OWN.ipv6, OWN.linkLocal, 'fd78::1', '::']),
+    destination: oneOf(IPV6S),
+    transport: transport6,
+    header: fc.option(header),
+    hopLimit: oneOf([255, 255, 1]),
   })
   .map(({ transport, header: extra, ...fields }) => {
     const { protocol, bytes: rest } = transport;

@@ -230,7 +230,12 @@ export class FuzzKernel implements AsyncDisposable {
   /** Writes the record. */
   program({ hasMac, hasIpv4, hasIpv6, grants, quarantine, orphaned = false }: Setting, modes: VectorModes): void {
     const record: IfaceRecord = {
-      ...{ ...KEY, slot: 0, state: 'programmed' as const, modes, sampling: null, auditUntilNs: 0n },
+      ...KEY,
+      slot: 0,
+      state: 'programmed' as const,
+      modes,
+      sampling: null,
+      auditUntilNs: 0n,
       hasMore: grants.length > 0,
       mac: hasMac ? OWN.mac : null,
       ipv4: hasIpv4 ? OWN.ipv4 : null,

@@ -315,25 +315,21 @@ function isBehindChecked(packet: Packet, inner: number): boolean {
 function readFrame(frame: Buffer, segmented: boolean, isJoined: boolean): Packet {
   const bytes = new Bytes(frame);
   const draft: Draft = {
-    ...{
-      kind: 'other',
-      faults: new Set<Vector>(),
-      sourceMac: null,
-      destinationMac: null,
-      isForLoopback: false,
-      fragment: 'none',
-      hopLimit: 0,
-      hopByHop: false,
-    },
-    ...{
-      routed: false,
-      frameBytes: frame.length,
-      bare: false,
-      extensionAt: null,
-      networkAt: 0,
-      transportAt: 0,
-      segmented,
-    },
+    kind: 'other',
+    faults: new Set<Vector>(),
+    sourceMac: null,
+    destinationMac: null,
+    isForLoopback: false,
+    fragment: 'none',
+    hopLimit: 0,
+    hopByHop: false,
+    routed: false,
+    frameBytes: frame.length,
+    bare: false,
+    extensionAt: null,
+    networkAt: 0,
+    transportAt: 0,
+    segmented,
   };
   if (isJoined || bytes.length < 14) {
     draft.faults.add('malformed');

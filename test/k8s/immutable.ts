@@ -6,8 +6,10 @@ const IMMUTABLE: Readonly<Record<string, (object: Json) => Json>> = {
   DaemonSet: ({ spec }) => spec.selector,
   Deployment: ({ spec }) => spec.selector,
   StatefulSet: ({ spec }) => ({
-    ...{ selector: spec.selector, serviceName: spec.serviceName },
-    ...{ podManagementPolicy: spec.podManagementPolicy, volumeClaimTemplates: spec.volumeClaimTemplates },
+    selector: spec.selector,
+    serviceName: spec.serviceName,
+    podManagementPolicy: spec.podManagementPolicy,
+    volumeClaimTemplates: spec.volumeClaimTemplates,
   }),
   Job: ({ spec }) => ({ selector: spec.selector, completions: spec.completions, template: spec.template }),
   Service: ({ spec }) => spec.clusterIP,

@@ -90,8 +90,11 @@ if (program === null) {
       const schema = configSchema.safeExtend(frameShape);
       const config = buildConfig(schema, { name: 'siem-relay', defaults: {}, file: null, env, flags: new Map() });
       expect(config).toMatchObject({
-        ...{ syslogAddress: 'siem.example:6514', syslogFormat: 'ecs', syslogConfirmTimeoutMs: 2_000 },
-        ...{ syslogCaFile: '/etc/bailiff/outputs/ca', formats: ['ocsf', 'ecs'] },
+        syslogAddress: 'siem.example:6514',
+        syslogFormat: 'ecs',
+        syslogConfirmTimeoutMs: 2_000,
+        syslogCaFile: '/etc/bailiff/outputs/ca',
+        formats: ['ocsf', 'ecs'],
       });
     }, 120_000);
 

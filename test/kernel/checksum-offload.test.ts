@@ -156,7 +156,9 @@ const attacks: Attack[] = [
 
 /** A frame whose own checksum, at `offset` of the header at `start`, is left to the kernel. */
 const honest = (name: string, frame: Buffer, start: number, offset: number, modes?: Attack['modes']) => ({
-  ...{ name, modes, turned: leftToKernel(frame, start, offset) },
+  name,
+  modes,
+  turned: leftToKernel(frame, start, offset),
 });
 const option = { options: Buffer.from([148, 4, 0, 0]) };
 const innerTcp = ipv4({ ...own, protocol: PROTOCOL.tcp }, tcp({ source: 1, destination: 2 }, undefined, own));

@@ -27,9 +27,17 @@ import { command } from './harness/processes.ts';
 const KEY = { ifindex: 1, generation: 1 };
 const WORDS = FastpathEntryLayout.size / 8;
 const RECORD: IfaceRecord = {
-  ...{ generation: 1, slot: 3, state: 'programmed', mac: '02:00:00:00:00:07', hasMore: false, sampling: null },
-  ...{ ipv4: '10.77.0.7', ipv6: 'fd77:1:2:3:4:5:6:7', modes: allModes('enforce') },
-  ...{ quarantineUntilNs: 0n, auditUntilNs: 0n },
+  generation: 1,
+  slot: 3,
+  state: 'programmed',
+  mac: '02:00:00:00:00:07',
+  hasMore: false,
+  sampling: null,
+  ipv4: '10.77.0.7',
+  ipv6: 'fd77:1:2:3:4:5:6:7',
+  modes: allModes('enforce'),
+  quarantineUntilNs: 0n,
+  auditUntilNs: 0n,
 };
 /**
  * An identity that passes only if the cache entry contains it. Each word of its entry differs from

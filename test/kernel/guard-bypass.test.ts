@@ -113,8 +113,12 @@ describe('guard bypass', () => {
     expect(node.landed(plain)).toBe(TIMES);
     const [sample] = await guarded.samples();
     expect(sample).toMatchObject({
-      ...{ vector: 'guard-bypass', action: 'drop', egress: false, ifindex: node.pods.attacker.ifindex },
-      ...{ claimedAddress: ATTACKER.ipv4, destinationAddress: RECEIVER.ipv4 },
+      vector: 'guard-bypass',
+      action: 'drop',
+      egress: false,
+      ifindex: node.pods.attacker.ifindex,
+      claimedAddress: ATTACKER.ipv4,
+      destinationAddress: RECEIVER.ipv4,
     });
     expect(sample!.head).toEqual(plain.subarray(0, 64));
   });

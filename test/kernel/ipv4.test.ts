@@ -300,10 +300,22 @@ describe('ipv4', () => {
     await guarded.counted({ 'ipv4-source drop': 1 });
     expect(await guarded.samples()).toMatchObject([
       {
-        ...{ vector: 'ipv4-source', action: 'drop', state: 'programmed', egress: false, first: true },
-        ...{ claimedMac: ATTACKER.mac, expectedMac: ATTACKER.mac, claimedAddress: FORGED },
-        ...{ expectedAddress: ATTACKER.ipv4, destinationAddress: RECEIVER.ipv4, etherType: 0x0800, l4Protocol: 17 },
-        ...{ sourcePort: 4000, destinationPort: 53, lengthBytes: 50, gsoSegments: 1 },
+        vector: 'ipv4-source',
+        action: 'drop',
+        state: 'programmed',
+        egress: false,
+        first: true,
+        claimedMac: ATTACKER.mac,
+        expectedMac: ATTACKER.mac,
+        claimedAddress: FORGED,
+        expectedAddress: ATTACKER.ipv4,
+        destinationAddress: RECEIVER.ipv4,
+        etherType: 0x0800,
+        l4Protocol: 17,
+        sourcePort: 4000,
+        destinationPort: 53,
+        lengthBytes: 50,
+        gsoSegments: 1,
       },
     ]);
   });

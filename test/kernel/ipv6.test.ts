@@ -456,14 +456,15 @@ describe('ipv6', () => {
     await guarded.counted({ 'ipv6-source drop': 1 });
     expect(await guarded.samples()).toMatchObject([
       {
-        ...{ vector: 'ipv6-source', state: 'provisional', claimedAddress: FORGED, expectedAddress: ATTACKER.ipv6 },
-        ...{
-          destinationAddress: RECEIVER.ipv6,
-          etherType: 0x86dd,
-          l4Protocol: 6,
-          sourcePort: 4000,
-          destinationPort: 443,
-        },
+        vector: 'ipv6-source',
+        state: 'provisional',
+        claimedAddress: FORGED,
+        expectedAddress: ATTACKER.ipv6,
+        destinationAddress: RECEIVER.ipv6,
+        etherType: 0x86dd,
+        l4Protocol: 6,
+        sourcePort: 4000,
+        destinationPort: 443,
       },
     ]);
   });

@@ -45,21 +45,17 @@ describe('maps', () => {
 
   it('ifaces - a record is read back as written; a missing one is undefined', () => {
     const record = {
-      ...{
-        generation: 3,
-        slot: 5,
-        state: 'provisional' as const,
-        mac: '02:00:00:00:00:01',
-        ipv4: '10.0.0.1',
-        ipv6: null,
-      },
-      ...{
-        hasMore: true,
-        modes: allModes('audit'),
-        sampling: { burst: 1024, perSecond: 10_000 },
-        quarantineUntilNs: 5n,
-        auditUntilNs: 6n,
-      },
+      generation: 3,
+      slot: 5,
+      state: 'provisional' as const,
+      mac: '02:00:00:00:00:01',
+      ipv4: '10.0.0.1',
+      ipv6: null,
+      hasMore: true,
+      modes: allModes('audit'),
+      sampling: { burst: 1024, perSecond: 10_000 },
+      quarantineUntilNs: 5n,
+      auditUntilNs: 6n,
     };
     maps.ifaces.set(9, record);
     expect(maps.ifaces.get(9)).toEqual(record);

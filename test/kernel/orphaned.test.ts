@@ -14,7 +14,10 @@ const ipv6Source = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6, next: PR
 
 /** Frames that the former pod was allowed to send, by the fast path and by the other. */
 const OWN: Record<string, Buffer> = {
-  ...{ 'IPv4 UDP': plain, 'IPv4 TCP': plainTcp, ping, 'IPv4 with an option': packet({ options: option(1, 1, 1, 0) }) },
+  'IPv4 UDP': plain,
+  'IPv4 TCP': plainTcp,
+  ping,
+  'IPv4 with an option': packet({ options: option(1, 1, 1, 0) }),
   'IPv6 UDP': ethernet({ ...to, type: ETHERTYPE.ipv6 }, ipv6(ipv6Source, udp(4000, 9, undefined, ipv6Source))),
   ARP: ethernet(
     { ...to, type: ETHERTYPE.arp },

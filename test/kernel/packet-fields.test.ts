@@ -12,7 +12,13 @@ import { type Fate, FIELD_ROWS } from './packet-fields.ts';
 
 /** In the order of enum field of crossing.bpf.c, with the values that a pod writes. */
 const WRITTEN = {
-  ...{ mark: 0x51n, priority: 0x52n, queue_mapping: 0x53n, tstamp: 0x54n, hash: 0x55n, tc_index: 0x56n, cb: 0x57n },
+  mark: 0x51n,
+  priority: 0x52n,
+  queue_mapping: 0x53n,
+  tstamp: 0x54n,
+  hash: 0x55n,
+  tc_index: 0x56n,
+  cb: 0x57n,
   pkt_type: 2n,
 };
 type Field = keyof typeof WRITTEN;

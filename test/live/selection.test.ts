@@ -27,6 +27,10 @@ it('readFlags needs a kubeconfig, splits names, and changes nothing without a fl
   expect(() => readFlags([])).toThrow('--kubeconfig');
   expect(() => readFlags(['--kubeconfig', 'f', '--forced'])).toThrow('--forced');
   expect(readFlags(['--kubeconfig', 'f', '--only', 'a, b,'])).toMatchObject({
-    ...{ kubeconfig: 'f', only: ['a', 'b'], yes: false, install: false, uninstall: false },
+    kubeconfig: 'f',
+    only: ['a', 'b'],
+    yes: false,
+    install: false,
+    uninstall: false,
   });
 });

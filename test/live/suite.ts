@@ -47,7 +47,10 @@ export async function runScenarios(live: Live, scenarios: readonly Scenario[]): 
     const outcome = await attempt(scenario, () => scenario.run(live));
     const seconds = (performance.now() - started) / 1000;
     const result = broken.get(scenario.name) ?? {
-      ...{ counts: [], measured: {}, scenario: scenario.name, seconds },
+      counts: [],
+      measured: {},
+      scenario: scenario.name,
+      seconds,
       ...(outcome as NonNullable<typeof outcome>),
     };
     results.push(result);

@@ -219,7 +219,9 @@ describe('adoption', () => {
     const missing = first.programs.filter((program) => program.missing !== null);
     expect(missing).toContainEqual(
       expect.objectContaining({
-        ...{ name: 'handle_path_chroot', section: 'lsm/path_chrooo', instructions: 0 },
+        name: 'handle_path_chroot',
+        section: 'lsm/path_chrooo',
+        instructions: 0,
         missing: 'the kernel has no hook path_chrooo',
       }),
     );

@@ -63,8 +63,13 @@ describe('collector', () => {
       node.dir,
       {
         conf: { cniVersion: '1.0.0', name: 'pods', plugins: [] },
-        ...{ ifName: 'eth0', containerId: 'c1', podUid: uid, podNamespace: namespace, podName: name },
-        ...{ podAnnotations: {}, cgroupParent: pod.cgroup },
+        ifName: 'eth0',
+        containerId: 'c1',
+        podUid: uid,
+        podNamespace: namespace,
+        podName: name,
+        podAnnotations: {},
+        cgroupParent: pod.cgroup,
       },
       {
         cniVersion: '1.0.0',

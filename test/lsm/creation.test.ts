@@ -12,7 +12,9 @@ type Rules = NonNullable<RuntimePolicyInput['rules']>;
 type Action = 'audit' | 'block' | 'kill';
 
 const on = (operation: 'create' | 'read' | 'write', action: Action): Rules[number] => ({
-  ...{ name: operation, action, file: { directories: ['/etc/held'], operations: [operation] } },
+  name: operation,
+  action,
+  file: { directories: ['/etc/held'], operations: [operation] },
 });
 const THERE = '/etc/held/there';
 const ABSENT = '/etc/held/absent';

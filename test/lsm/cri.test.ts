@@ -28,7 +28,10 @@ interface Attack {
 }
 
 const attack = (rule: string, words: string[], landed: string[], refused: string[]): Attack => ({
-  ...{ rule, words, landed, refused },
+  rule,
+  words,
+  landed,
+  refused,
 });
 /** An act whose line ends with its outcome. */
 const act = (rule: string, words: string[], object: string): Attack =>

@@ -4,7 +4,9 @@ import { acts, type Container, type Pod } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 
 const rule = (name: string, action: 'audit' | 'block' | 'kill', path: string, operations: ('execute' | 'map')[]) => ({
-  ...{ name, action, execute: { paths: [path], operations } },
+  name,
+  action,
+  execute: { paths: [path], operations },
 });
 
 const POLICY: RuntimePolicyInput = {

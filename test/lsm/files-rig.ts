@@ -78,8 +78,13 @@ export class FilesRig implements Disposable {
     const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
     maps.zeroCounters(counterBase, counterCount);
     maps.pods.set(container.uid, {
-      ...{ set: number, counterBase, counterCount, generation: number, bucket: container.index },
-      ...{ hasContainers: false, auditUntilNs: 0n },
+      set: number,
+      counterBase,
+      counterCount,
+      generation: number,
+      bucket: container.index,
+      hasContainers: false,
+      auditUntilNs: 0n,
     });
     container.set = set;
     return set;

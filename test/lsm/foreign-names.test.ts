@@ -49,7 +49,8 @@ function mountVolume(container: Container, kind: Kind): void {
 }
 
 const deny = (paths: string[], mode: 'audit' | 'enforce' = 'enforce'): RuntimePolicyInput => ({
-  ...{ mode, rules: [{ name: 'secret', action: 'block', file: { paths, operations: ['read'] } }] },
+  mode,
+  rules: [{ name: 'secret', action: 'block', file: { paths, operations: ['read'] } }],
 });
 const read = (name: string) => ['map-plain', `/volume/files/${name}`];
 const outcome = (name: string, result: string) => `map-plain /volume/files/${name}: ${result}`;

@@ -18,10 +18,14 @@ const files = (...names: string[]): Record<string, HookTests> =>
     ]),
   );
 const kernel = (denies: string, allows = 'one - a rule about one of them leaves the others alone'): HookTests => ({
-  ...{ file: 'kernel-ops.test.ts', denies, allows },
+  file: 'kernel-ops.test.ts',
+  denies,
+  allows,
 });
 const mounts = (denies: string): HookTests => ({
-  ...{ file: 'mounts.test.ts', denies, allows: 'a rule that allows a kind lifts it for that kind alone' },
+  file: 'mounts.test.ts',
+  denies,
+  allows: 'a rule that allows a kind lifts it for that kind alone',
 });
 const network = (denies: string, allows: string): HookTests => ({ file: 'network.test.ts', denies, allows });
 

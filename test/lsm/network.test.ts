@@ -16,7 +16,9 @@ const network = (
   cidrs: string[],
   ports: (number | string)[],
 ): Rules[0] => ({
-  ...{ name, action: 'block', network: { operations, cidrs, ports } },
+  name,
+  action: 'block',
+  network: { operations, cidrs, ports },
 });
 
 const RULES: Rules = [
@@ -128,8 +130,14 @@ describe('network', () => {
     pod.apply({ rules: RULES });
     await expectRows(container, 'net-ops', ROWS, 'guarded');
     expect(pod.counts()).toEqual({
-      ...{ raw: 5, packet: 2, families: 1, sequenced: 1 },
-      ...{ far: denied(DESTINATIONS) + AGAIN, 'own-host': denied(OWN_HOST), bind: 2, listen: 2 },
+      raw: 5,
+      packet: 2,
+      families: 1,
+      sequenced: 1,
+      far: denied(DESTINATIONS) + AGAIN,
+      'own-host': denied(OWN_HOST),
+      bind: 2,
+      listen: 2,
     });
   });
 

@@ -20,13 +20,16 @@ const program = (): string =>
 const POLICY: RuntimePolicyInput = {
   rules: [
     {
-      ...{ name: 'sealed', action: 'block' },
+      name: 'sealed',
+      action: 'block',
       file: { directories: ['/sealed', '/dev/shm/sealed'], recursive: true, operations: ['read'] },
     },
     { name: 'hidden', action: 'block', file: { suffixes: ['.hidden'], operations: ['read'] } },
     { name: 'unwritten', action: 'block', file: { paths: ['/pub/w'], operations: ['write'] } },
     {
-      ...{ name: 'by-other', action: 'block', fromSource: [{ path: '/bin/other' }] },
+      name: 'by-other',
+      action: 'block',
+      fromSource: [{ path: '/bin/other' }],
       file: { paths: ['/pub/by'], operations: ['read'] },
     },
   ],

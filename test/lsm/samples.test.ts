@@ -44,10 +44,24 @@ describe('samples', () => {
     await running.exit();
     expect(others).toEqual([]);
     expect(sample).toMatchObject({
-      ...{ pod: pod.uid, cgroupId: container.cgroupId, containerCgroupId: container.cgroupId },
-      ...{ generation: pod.subject().generation, rule: 0, extra: false, action: action('block'), first: true },
-      ...{ uid: 0, gid: 0, comm: 'acts', program: '/bin/acts', parentProgram: '/bin/acts' },
-      ...{ subject: '/bin/denied', subjectIsPath: true, cut: false, address: null, socketCookie: 0n },
+      pod: pod.uid,
+      cgroupId: container.cgroupId,
+      containerCgroupId: container.cgroupId,
+      generation: pod.subject().generation,
+      rule: 0,
+      extra: false,
+      action: action('block'),
+      first: true,
+      uid: 0,
+      gid: 0,
+      comm: 'acts',
+      program: '/bin/acts',
+      parentProgram: '/bin/acts',
+      subject: '/bin/denied',
+      subjectIsPath: true,
+      cut: false,
+      address: null,
+      socketCookie: 0n,
       args: ['/bin/acts', 'run', '/bin/denied', 'one', 'two', ',', 'wait'],
       parentTgid: running.child.pid,
     });
@@ -60,7 +74,9 @@ describe('samples', () => {
     const names = ['a', 'b', 'c'];
     for (const name of names) writeFileSync(container.image(`/etc/${name}`), '');
     const address = (last: number): Rules[0] => ({
-      ...{ name: `net-${last}`, action: 'audit', network: { cidrs: [`127.9.0.${last}/32`], operations: ['send'] } },
+      name: `net-${last}`,
+      action: 'audit',
+      network: { cidrs: [`127.9.0.${last}/32`], operations: ['send'] },
     });
     pod.apply({ rules: [1, 2, 3].map(address) });
     const sends = (last: number, times: number) => Array<string>(times).fill(`send,udp,127.9.0.${last},100`);

@@ -232,7 +232,11 @@ function specOf(root: string, cgroupsPath: string, args: readonly string[], more
   return {
     ociVersion: '1.0.2',
     process: {
-      ...{ terminal: false, user: { uid: 0, gid: 0 }, args, env: [`PATH=${PATH}`], cwd: '/' },
+      terminal: false,
+      user: { uid: 0, gid: 0 },
+      args,
+      env: [`PATH=${PATH}`],
+      cwd: '/',
       capabilities: { bounding: all, effective: all, permitted: all },
     },
     root: { path: root, readonly: false },
@@ -243,8 +247,10 @@ function specOf(root: string, cgroupsPath: string, args: readonly string[], more
       { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777'] },
     ],
     linux: {
-      ...{ cgroupsPath, namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })) },
-      ...{ maskedPaths: ['/proc/kcore'], readonlyPaths: ['/proc/sys'] },
+      cgroupsPath,
+      namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })),
+      maskedPaths: ['/proc/kcore'],
+      readonlyPaths: ['/proc/sys'],
     },
   };
 }

@@ -182,7 +182,10 @@ const escaping = (
   refusedBy: string | readonly string[],
   behind?: string,
 ): Scenario => ({
-  ...{ name, attack, policies: ['escape-guard'], refusedBy: [refusedBy].flat() },
+  name,
+  attack,
+  policies: ['escape-guard'],
+  refusedBy: [refusedBy].flat(),
   ...(behind === undefined ? {} : { behind }),
 });
 

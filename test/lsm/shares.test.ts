@@ -180,7 +180,9 @@ describe('shares', () => {
   it('samples - a pod that violates many rules at once leaves room for the first sample of another', async () => {
     const paths = Array.from({ length: 40 }, (_, i) => `/etc/rule-${i}`);
     const rules = paths.map((name, i) => ({
-      ...{ name: `rule-${i}`, action: 'block' as const, file: { paths: [name], operations: ['read' as const] } },
+      name: `rule-${i}`,
+      action: 'block' as const,
+      file: { paths: [name], operations: ['read' as const] },
     }));
     const [attacker, other] = [podUnder({ rules }), podUnder(SECRET)];
     for (const name of paths) writeFileSync(attacker.container.image(name), '');

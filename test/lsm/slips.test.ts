@@ -36,7 +36,9 @@ describe('names', () => {
     pod.apply({
       rules: [
         {
-          ...{ name: 'reader', action: 'block', fromSource: [{ path: '/bin/reader', children: true }] },
+          name: 'reader',
+          action: 'block',
+          fromSource: [{ path: '/bin/reader', children: true }],
           file: { paths: ['/etc/secret'], operations: ['read'] },
         },
       ],
@@ -52,7 +54,9 @@ describe('names', () => {
     pod.apply({
       rules: [
         {
-          ...{ name: 'poser', action: 'block', fromSource: [{ path: '/bin/slip-ops' }] },
+          name: 'poser',
+          action: 'block',
+          fromSource: [{ path: '/bin/slip-ops' }],
           file: { paths: ['/etc/secret'], operations: ['read'] },
         },
       ],

@@ -178,7 +178,11 @@ const CLASS_OF = {
 function policy(random: Random): RuntimePolicyInput {
   const posture = () => random.pick(['allow', 'allow', 'audit', 'block'] as const);
   const defaultPosture = {
-    ...{ file: posture(), execute: posture(), network: posture(), capability: posture(), kernel: posture() },
+    file: posture(),
+    execute: posture(),
+    network: posture(),
+    capability: posture(),
+    kernel: posture(),
   };
   const rule = (_: unknown, index: number): Rule => {
     const found = match(random);
@@ -188,12 +192,15 @@ function policy(random: Random): RuntimePolicyInput {
     const allows = defaultPosture[CLASS_OF[kind]] !== 'allow' && random.chance(60);
     const source = { path: random.pick(['/bin/stress', '/bin/acts', '/bin/none']), children: random.chance(50) };
     return {
-      ...{ name: `r${index}`, action: allows ? 'allow' : denial, ...found },
+      name: `r${index}`,
+      action: allows ? 'allow' : denial,
+      ...found,
       ...(random.chance(25) ? { fromSource: [source] } : {}),
     };
   };
   return {
-    ...{ mode: random.chance(80) ? 'enforce' : 'audit', defaultPosture },
+    mode: random.chance(80) ? 'enforce' : 'audit',
+    defaultPosture,
     rules: Array.from({ length: 2 + random.below(8) }, rule),
   };
 }

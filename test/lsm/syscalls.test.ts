@@ -15,9 +15,17 @@ const program = (): string =>
 
 /** Ways beside the plain call, and whether a hook judges them. */
 const MORE: Readonly<Record<string, boolean>> = {
-  ...{ 'open-32bit': true, 'mmap-implied': true, 'core-dump': true, 'fanotify-event': true, 'queue-by-path': true },
-  ...{ sqpoll: true, 'tree-as-namespace': true },
-  ...{ 'execveat-check': false, 'open-path': false, 'open_tree-path': false, 'open_tree-clone': false },
+  'open-32bit': true,
+  'mmap-implied': true,
+  'core-dump': true,
+  'fanotify-event': true,
+  'queue-by-path': true,
+  sqpoll: true,
+  'tree-as-namespace': true,
+  'execveat-check': false,
+  'open-path': false,
+  'open_tree-path': false,
+  'open_tree-clone': false,
 };
 /**
  * It creates another name for everything below a directory, so it is refused if any path is

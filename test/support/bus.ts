@@ -36,7 +36,9 @@ export async function startThree(options: Pick<StartNatsOptions, 'users' | 'with
     const admin = await first.connect('admin');
     // A leader places no replica on servers whose figures it has not received yet.
     await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
-      ...{ what: 'streams on three servers', timeoutMs: 60_000, intervalMs: 250 },
+      what: 'streams on three servers',
+      timeoutMs: 60_000,
+      intervalMs: 250,
       state: () => servers.map(({ log }) => log.slice(-2000)).join('\n'),
     });
     return { first, second, admin, [Symbol.asyncDispose]: stop };

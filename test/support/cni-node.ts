@@ -80,8 +80,15 @@ export class CniNode implements AsyncDisposable {
     const index = ++this.#sandboxes;
     const attachment = this.attachment(index, conf);
     const pod: TestPod = {
-      ...{ index, uid: attachment.podUid, namespace: 'shop', name: attachment.podName },
-      ...{ netns: `${this.node.netns}-p${index}`, hostInterface: '', mac: '', ipv4: '', ipv6: '' },
+      index,
+      uid: attachment.podUid,
+      namespace: 'shop',
+      name: attachment.podName,
+      netns: `${this.node.netns}-p${index}`,
+      hostInterface: '',
+      mac: '',
+      ipv4: '',
+      ipv6: '',
     };
     this.node.pods.push(pod);
     await createNetns(pod.netns);
@@ -124,12 +131,10 @@ export class CniNode implements AsyncDisposable {
     return exec('nsenter', [`--net=${netnsPath(this.node.netns)}`, this.at('bin/bailiff-cni')], {
       input: JSON.stringify({ ...conf, failurePolicy: more.policy ?? 'closed', prevResult }),
       env: {
-        ...{
-          CNI_COMMAND: 'ADD',
-          CNI_CONTAINERID: `c${pod.index}`,
-          CNI_NETNS: netnsPath(pod.netns),
-          CNI_IFNAME: 'eth0',
-        },
+        CNI_COMMAND: 'ADD',
+        CNI_CONTAINERID: `c${pod.index}`,
+        CNI_NETNS: netnsPath(pod.netns),
+        CNI_IFNAME: 'eth0',
         CNI_ARGS: `K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${pod.name};K8S_POD_UID=${uid}`,
       },
     });

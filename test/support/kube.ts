@@ -21,7 +21,9 @@ export const MAIN_CONTAINER = { name: 'main', image: 'example.invalid/main:1' };
 /** A pod with one container. `metadata` and `spec` add fields or replace them. */
 export function podObject(name: string, { metadata = {}, spec = {} }: { metadata?: object; spec?: object } = {}) {
   return {
-    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, ...metadata } },
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, ...metadata },
     spec: { containers: [MAIN_CONTAINER], ...spec },
   };
 }

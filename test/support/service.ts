@@ -57,10 +57,8 @@ export class Services implements AsyncDisposable {
       until: async (state) => {
         const isReady = () => captured.logLines().some(({ msg }) => msg === 'ready');
         await waitFor(() => (state === 'started' ? probeAddress !== '' : isReady()), {
-          ...{
-            what: `${options.name} to be ${state}`,
-            state: () => [captured.stderr(), captured.logLines().slice(-10)],
-          },
+          what: `${options.name} to be ${state}`,
+          state: () => [captured.stderr(), captured.logLines().slice(-10)],
         });
       },
       stop: () => {

@@ -110,7 +110,7 @@ describe.each(recordedVersions())('messages of %s', (version) => {
       .map(({ value }) => value as NodeSnapshot | null)
       .findLast((value) => (value?.pods ?? []).length > 0) as NodeSnapshot;
     const { uid, namespace, name } = snapshot.pods[0] as NodeSnapshot['pods'][number];
-    const pod = { ...{ uid, namespace, name, serviceAccount: '' }, ...{ ownerKind: '', ownerName: '', ownerUid: '' } };
+    const pod = { uid, namespace, name, serviceAccount: '', ownerKind: '', ownerName: '', ownerUid: '' };
     const collector = new SimCollector(snapshot.nodeName);
     // Later than the cooldown of every built-in rule.
     const timestampMicros = last.timestampMicros + 86_400 * SECOND;

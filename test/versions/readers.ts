@@ -88,7 +88,9 @@ export async function judge(messages: readonly Message[]): Promise<Verdict[]> {
     if (keyOf(message) === CLUSTER_KEY) continue;
     const replaces = headers['Nats-Expected-Last-Subject-Sequence'];
     inventory.apply({
-      ...{ node: decodeToken(keyOf(message)), timestampMicros, revision },
+      node: decodeToken(keyOf(message)),
+      timestampMicros,
+      revision,
       previousRevision: replaces === undefined ? null : Number(replaces),
       json: isGone(message) ? null : decodeSnapshotValue(message.data),
     });

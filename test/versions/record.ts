@@ -171,7 +171,11 @@ async function redisKeys(url: string): Promise<Message[]> {
     const keys = (await redis.keys('*')).sort();
     return await Promise.all(
       keys.map(async (key, index) => ({
-        ...{ stream: REDIS, subject: key, sequence: index + 1, timestampMicros: 0, headers: {} },
+        stream: REDIS,
+        subject: key,
+        sequence: index + 1,
+        timestampMicros: 0,
+        headers: {},
         data: (await redis.dumpBuffer(key)) ?? Buffer.alloc(0),
       })),
     );
@@ -188,7 +192,12 @@ function samples(): Message[] {
     Response: encodeResponse(FULL.Response),
   };
   return Object.entries(messages).map(([subject, data], index) => ({
-    ...{ stream: SAMPLES, subject, sequence: index + 1, timestampMicros: 0, headers: {}, data },
+    stream: SAMPLES,
+    subject,
+    sequence: index + 1,
+    timestampMicros: 0,
+    headers: {},
+    data,
   }));
 }
 

@@ -33,7 +33,8 @@ export class Bundle implements Disposable {
   async make(sources: readonly string[], options: BuildOptions = {}): Promise<void> {
     await build({
       ...entriesOf(repoRoot, sources, this.dir),
-      ...{ chunkNames: 'chunks/[name]-[hash]', sourcemap: 'linked' },
+      chunkNames: 'chunks/[name]-[hash]',
+      sourcemap: 'linked',
       ...options,
     });
   }

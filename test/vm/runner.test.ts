@@ -29,7 +29,9 @@ function run(...files: string[]) {
 it('every outcome is a line with its reason, and a failure is the exit code', () => {
   const { status, lines } = run(OUTCOMES, THROWS, PASSES);
   const line = (test: string, state: string, text = '', note = '') => ({
-    ...{ test, state, note },
+    test,
+    state,
+    note,
     text: expect.stringContaining(text),
   });
   const wanted = [

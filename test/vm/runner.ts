@@ -38,9 +38,19 @@ function fullName(task: Test | Suite): string {
 
 class Runner implements VitestRunner {
   readonly config: VitestRunner['config'] = {
-    ...{ root, name: undefined, setupFiles: [], passWithNoTests: false, allowOnly: false, maxConcurrency: 1 },
-    ...{ testNamePattern: undefined, chaiConfig: undefined, includeTaskLocation: false, retry: 0 },
-    ...{ tags: [], tagsFilter: undefined, strictTags: false },
+    root,
+    name: undefined,
+    setupFiles: [],
+    passWithNoTests: false,
+    allowOnly: false,
+    maxConcurrency: 1,
+    testNamePattern: undefined,
+    chaiConfig: undefined,
+    includeTaskLocation: false,
+    retry: 0,
+    tags: [],
+    tagsFilter: undefined,
+    strictTags: false,
     sequence: { seed: 0, hooks: 'stack', setupFiles: 'list' },
     testTimeout: Number(limitMs),
     hookTimeout: Number(limitMs),
@@ -60,7 +70,11 @@ function printTest(test: Test): void {
   const { state = test.mode, errors, duration = 0 } = result;
   const note = 'note' in result ? String(result.note ?? '') : '';
   print({
-    ...{ file: fileOf(test), name: fullName(test), note, errors: text(errors), durationMs: Math.round(duration) },
+    file: fileOf(test),
+    name: fullName(test),
+    note,
+    errors: text(errors),
+    durationMs: Math.round(duration),
     state: state === 'pass' ? 'passed' : state === 'skip' ? 'skipped' : 'failed',
   });
 }

@@ -48,7 +48,8 @@ it.each([
   [['--ahead', '--project', 'unit']],
 ])('test %j - is refused before anything runs', (words) => {
   expect(run(...words)).toMatchObject({
-    ...{ status: 2, stdout: '' },
+    status: 2,
+    stdout: '',
     stderr: expect.stringMatching(/^test: --ahead.*: give 1 to 9999 days, for example: scripts\/test --ahead 400/),
   });
 });

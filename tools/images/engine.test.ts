@@ -3,8 +3,12 @@ import { type BuildSettings, containerfileAt, exportCommand, imageSteps, saveCom
 import { ENGINES, type Engine } from './options.ts';
 
 const settings = (engine: Engine): BuildSettings => ({
-  ...{ engine, epoch: 1_700_000_000, args: { BUILD: 'prepared' }, labels: { 'x.version': '1' } },
-  ...{ contexts: { 'prepared-files': '/tmp/p' }, containerfile: '/tmp/w/Containerfile' },
+  engine,
+  epoch: 1_700_000_000,
+  args: { BUILD: 'prepared' },
+  labels: { 'x.version': '1' },
+  contexts: { 'prepared-files': '/tmp/p' },
+  containerfile: '/tmp/w/Containerfile',
 });
 const image = { target: 'cli', reference: 'r.example/b/cli:1', platforms: ['linux/amd64'] as const };
 const both = { ...image, platforms: ['linux/amd64', 'linux/arm64'] as const };

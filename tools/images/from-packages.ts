@@ -32,7 +32,9 @@ export class UnsuitableMachineError extends Error {
 function run(command: string, args: readonly string[], cwd: string, env: Readonly<Record<string, string>> = {}): void {
   // stdout is for the list of images.
   execFileSync(command, args, {
-    ...{ cwd, timeout: COMMAND_TIMEOUT_MS, env: { ...process.env, ...env } },
+    cwd,
+    timeout: COMMAND_TIMEOUT_MS,
+    env: { ...process.env, ...env },
     stdio: ['ignore', process.stderr, 'inherit'],
   });
 }

@@ -7,8 +7,15 @@ const options = (...args: string[]) => optionsOf(args, around);
 describe('options of scripts/images', () => {
   it('defaults - first engine on the PATH, names of the manifests, platform of the machine', () => {
     expect(options()).toEqual({
-      ...{ engine: 'podman', registry: 'docker.io/bailiff', tag: '0.1.0', platforms: ['linux/amd64'] },
-      ...{ base: undefined, fromPackages: false, isBuilt: false, push: false, save: undefined },
+      engine: 'podman',
+      registry: 'docker.io/bailiff',
+      tag: '0.1.0',
+      platforms: ['linux/amd64'],
+      base: undefined,
+      fromPackages: false,
+      isBuilt: false,
+      push: false,
+      save: undefined,
     });
     expect(optionsOf([], { ...around, arch: 'arm64' })?.platforms).toEqual(['linux/arm64']);
   });

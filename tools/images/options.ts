@@ -92,8 +92,16 @@ function parsed(args: readonly string[]) {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean' } as const;
   const options = {
-    ...{ engine: text, registry: text, tag: text, platform: text, base: text, save: text },
-    ...{ 'from-packages': flag, 'no-build': flag, push: flag, help: flag },
+    engine: text,
+    registry: text,
+    tag: text,
+    platform: text,
+    base: text,
+    save: text,
+    'from-packages': flag,
+    'no-build': flag,
+    push: flag,
+    help: flag,
   };
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false });

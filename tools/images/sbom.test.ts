@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { debianPackages, type ImageContent, sbomOf } from './sbom.ts';
 
 const image: ImageContent = {
-  ...{ app: 'cli', reference: 'r.example:5000/b/cli:1', tag: '1', arch: 'amd64', digest: 'sha256:ab', epoch: 86_400 },
+  app: 'cli',
+  reference: 'r.example:5000/b/cli:1',
+  tag: '1',
+  arch: 'amd64',
+  digest: 'sha256:ab',
+  epoch: 86_400,
   node: '24.21.0',
   debian: [
     { name: 'libbpf1', version: '1:1.5.0-3', arch: 'amd64', source: 'libbpf' },
@@ -24,7 +29,9 @@ describe('SBOM', () => {
     expect(sbom['metadata']).toMatchObject({
       timestamp: '1970-01-02T00:00:00.000Z',
       component: {
-        ...{ type: 'container', name: 'bailiff-cli', version: '1' },
+        type: 'container',
+        name: 'bailiff-cli',
+        version: '1',
         purl: 'pkg:oci/cli@sha256%3Aab?arch=amd64&repository_url=r.example%3A5000%2Fb%2Fcli&tag=1',
       },
     });

@@ -63,7 +63,12 @@ export interface PackageContent {
 export function packageSbomOf({ name, version, sha256, epoch, bundled }: PackageContent): Record<string, unknown> {
   const purl = purlOf(name, version);
   const own: Component = {
-    ...{ 'bom-ref': purl, type: 'application', name, version, purl, licenses: [{ license: { id: 'Apache-2.0' } }] },
+    'bom-ref': purl,
+    type: 'application',
+    name,
+    version,
+    purl,
+    licenses: [{ license: { id: 'Apache-2.0' } }],
     hashes: [{ alg: 'SHA-256', content: sha256 }],
   };
   return documentOf(epoch, own, bundled.map(npmComponent));
@@ -100,7 +105,11 @@ function imageComponent({ app, reference, tag, arch, digest }: ImageContent): Co
 function nodeComponent(version: string): Component {
   const purl = `pkg:generic/node@${version}`;
   return {
-    ...{ 'bom-ref': purl, type: 'application', name: 'node', version, purl },
+    'bom-ref': purl,
+    type: 'application',
+    name: 'node',
+    version,
+    purl,
     cpe: `cpe:2.3:a:nodejs:node.js:${version}:*:*:*:*:*:*:*`,
   };
 }
@@ -117,7 +126,11 @@ function npmComponent({ name, version, license, integrity }: BundledPackage): Co
   const purl = purlOf(name, version);
   const [algorithm, hash = ''] = integrity?.split('-') ?? [];
   return {
-    ...{ 'bom-ref': purl, type: 'library', name, version, purl },
+    'bom-ref': purl,
+    type: 'library',
+    name,
+    version,
+    purl,
     ...(license === undefined ? {} : { licenses: [{ expression: license }] }),
     ...(algorithm === 'sha512'
       ? { hashes: [{ alg: 'SHA-512', content: Buffer.from(hash, 'base64').toString('hex') }] }

@@ -22,8 +22,13 @@ async function stage(directory: string): Promise<void> {
   await build({
     entryPoints: [path.join(ROOT, 'libs/connector/src/index.ts')],
     outfile: path.join(directory, 'dist/index.mjs'),
-    ...{ bundle: true, platform: 'node', format: 'esm', target: 'node20', logLevel: 'warning' },
-    ...{ legalComments: 'none', banner: { js: BANNER } },
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'warning',
+    legalComments: 'none',
+    banner: { js: BANNER },
   });
   // Both files have types alone, so they are declarations already.
   const api = source('connector/src/api.ts').replaceAll("'@bailiff/schemas'", "'./schemas.d.mts'");

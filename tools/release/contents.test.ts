@@ -9,9 +9,13 @@ const SOURCE: Source = {
   chart: { version: '1.2.0', appVersion: '1.2.0' },
   changelog: CHANGELOG,
   baseTags: ['1.2.0'],
-  ...{ head: 'c1', tagged: 'c1', changes: '', imageVersions: ['1.2.0'] },
+  head: 'c1',
+  tagged: 'c1',
+  changes: '',
+  imageVersions: ['1.2.0'],
   recorded: ['1.2.0'],
-  ...{ publicKey: 'KEY\n', signer: 'KEY' },
+  publicKey: 'KEY\n',
+  signer: 'KEY',
 };
 
 it('a checkout of the tag with equal versions and a section of the changelog can be released', () => {

@@ -161,8 +161,16 @@ function main(args: string[]): number {
   const text = { type: 'string' } as const;
   const flag = { type: 'boolean' } as const;
   const options = {
-    ...{ images: text, url: text, key: text, out: text, builder: text, archives: flag },
-    ...{ verify: text, 'public-key': text, 'new-key': text, help: flag },
+    images: text,
+    url: text,
+    key: text,
+    out: text,
+    builder: text,
+    archives: flag,
+    verify: text,
+    'public-key': text,
+    'new-key': text,
+    help: flag,
   } as const;
   try {
     const { values, positionals } = optionsOf(args, options);

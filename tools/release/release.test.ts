@@ -58,7 +58,9 @@ function release(clone: string, args: readonly string[], env: Record<string, str
     'sh',
     ['-c', `umask ${umask}; exec scripts/release "$@"`, 'sh', ...args],
     {
-      ...{ cwd: cloneOf(clone), env: all, encoding: 'utf8' },
+      cwd: cloneOf(clone),
+      env: all,
+      encoding: 'utf8',
       timeout: TIMEOUT_MS,
     },
   );
@@ -320,8 +322,13 @@ function signAgain(files: string): void {
 /** Signed by the project's key, for other files. */
 function foreignProvenance(): string {
   const statement = statementOf({
-    ...{ subjects: [{ name: 'NOTES.md', digest: { sha256: '0' } }], tag: 'v0', url: '', repository: '' },
-    ...{ commit: '0', materials: [], builder: 'a' },
+    subjects: [{ name: 'NOTES.md', digest: { sha256: '0' } }],
+    tag: 'v0',
+    url: '',
+    repository: '',
+    commit: '0',
+    materials: [],
+    builder: 'a',
   });
   return JSON.stringify(signedEnvelope(statement, readPrivateKey(key('ec'))));
 }

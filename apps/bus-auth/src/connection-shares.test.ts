@@ -10,7 +10,13 @@ import {
 
 const A = 'collector-node-a';
 const connection = (id: number, more: Partial<NodeConnection> = {}): NodeConnection => ({
-  ...{ id, user: A, host: '10.0.0.1', sinceMs: id, messages: 0, bytes: 0, isSlow: false },
+  id,
+  user: A,
+  host: '10.0.0.1',
+  sinceMs: id,
+  messages: 0,
+  bytes: 0,
+  isSlow: false,
   ...more,
 });
 const ids = (excess: Excess[]) =>

@@ -63,7 +63,9 @@ export class ConnectionShares {
       const before = former?.connections.get(connection.id);
       const rate = (now: number, then = 0) => ((now - then) * 1_000) / elapsedMs;
       known.set(connection.id, {
-        ...{ server, connection, isEnded: before?.isEnded ?? false },
+        server,
+        connection,
+        isEnded: before?.isEnded ?? false,
         messageRate: rate(connection.messages, before?.connection.messages),
         byteRate: rate(connection.bytes, before?.connection.bytes),
       });

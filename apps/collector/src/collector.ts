@@ -64,7 +64,8 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const latency = new ApplyLatency(metrics, ctx.clock);
   const detach = new DetachWatch(config);
   const bus = new BusLink({
-    ...{ ctx, metrics },
+    ctx,
+    metrics,
     cluster: () => desired.cluster.cluster,
     onError: (part, error) => problems.report(part, '', error.message, error),
   });
@@ -73,7 +74,9 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const shared = { ctx, bootId, object, desired, metrics, latency, problems, detach, clock, nextSequence, moment };
   const operations = new OperationEngine({ ...shared, documents, statusDue, onRefused, sink: bus.sinkOf('lsm') });
   const packets = new PacketEngine({
-    ...{ ...shared, bindingsChanged, sink: bus.sinkOf('spoof') },
+    ...shared,
+    bindingsChanged,
+    sink: bus.sinkOf('spoof'),
     processOf: (sample) => operations.processOf(sample),
   });
   /** In the order in which they start: guards first. */
@@ -84,7 +87,13 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
    */
   const publishers: readonly Engine[] = [operations, packets];
   const receiver = new ConfigReceiver({
-    ...{ desired, documents, latency, problems, runtime: operations, engines, onRefused },
+    desired,
+    documents,
+    latency,
+    problems,
+    runtime: operations,
+    engines,
+    onRefused,
     bindings: () => packets.registry.bindings(),
     nowMicros: clock.nowMicros,
   });
@@ -93,8 +102,20 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {
-    ...{ object, metrics, problems, detach, bus, packets, engines, publishers, cni, receiver, status, captures },
-    ...{ bindingsChanged, statusDue },
+    object,
+    metrics,
+    problems,
+    detach,
+    bus,
+    packets,
+    engines,
+    publishers,
+    cni,
+    receiver,
+    status,
+    captures,
+    bindingsChanged,
+    statusDue,
   };
 }
 

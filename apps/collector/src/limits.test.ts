@@ -27,10 +27,35 @@ const VALUE_BYTES = 512 * 1024;
 
 function runtimeSample(change: Partial<RuntimeSample>): RuntimeSample {
   return {
-    ...{ boottimeNs: 1n, cgroupId: 1n, containerCgroupId: 1n, socketCookie: 1n, value: 0n, pod: '0'.repeat(32) },
-    ...{ generation: 1, rule: 0, extra: false, op: 0, action: 0, first: true, tgid: 1, tid: 1, parentTgid: 1 },
-    ...{ uid: 0, gid: 0, capabilities: 0n, comm: 'sh', program: '/bin/sh', parentProgram: '/init', subject: '/etc' },
-    ...{ subjectIsPath: true, cut: false, address: null, port: 0, family: 0, protocol: 0, args: [] },
+    boottimeNs: 1n,
+    cgroupId: 1n,
+    containerCgroupId: 1n,
+    socketCookie: 1n,
+    value: 0n,
+    pod: '0'.repeat(32),
+    generation: 1,
+    rule: 0,
+    extra: false,
+    op: 0,
+    action: 0,
+    first: true,
+    tgid: 1,
+    tid: 1,
+    parentTgid: 1,
+    uid: 0,
+    gid: 0,
+    capabilities: 0n,
+    comm: 'sh',
+    program: '/bin/sh',
+    parentProgram: '/init',
+    subject: '/etc',
+    subjectIsPath: true,
+    cut: false,
+    address: null,
+    port: 0,
+    family: 0,
+    protocol: 0,
+    args: [],
     ...change,
   };
 }
@@ -98,15 +123,19 @@ describe('limits of what a collector writes', () => {
   it('status at all its limits - fits into its bucket, refused policies first', () => {
     const name = 'n'.repeat(253);
     const interfaces = Array.from({ length: 10_000 }, (_, i) => ({
-      ...{
-        interfaceName: `veth${i}`,
-        ifindex: i,
-        generation: 1,
-        coverage: 'partial' as const,
-        reason: 'r'.repeat(5_000),
-      },
-      ...{ state: 'unknown' as const, podUid: 'u'.repeat(128), podNamespace: name, podName: name, addresses: [] },
-      ...{ mac: '', packetsBeforeGuard: 0, quarantinedUntil: null },
+      interfaceName: `veth${i}`,
+      ifindex: i,
+      generation: 1,
+      coverage: 'partial' as const,
+      reason: 'r'.repeat(5_000),
+      state: 'unknown' as const,
+      podUid: 'u'.repeat(128),
+      podNamespace: name,
+      podName: name,
+      addresses: [],
+      mac: '',
+      packetsBeforeGuard: 0,
+      quarantinedUntil: null,
     }));
     const policies = Array.from({ length: 2_000 }, (_, i): RuntimePolicyStatus => {
       const state = i === 1_999 ? 'refused' : 'in-force';

@@ -67,12 +67,17 @@ class Correlator {
 
     this.#ruleLog = new RuleLog({ bus, rules, clock, metrics, log });
     this.#podsLog = new PodsLog({
-      ...{ bus, inventory, signal },
+      bus,
+      inventory,
+      signal,
       onRefused: (node, reason) => this.#warn(`pods of ${node}`, new Error(reason), 'pod list refused'),
     });
     this.#cluster = new ClusterReader({ bus, clock, onError: (error) => this.#busFailed('cluster', error) });
     this.#publisher = new VerdictPublisher({
-      ...{ bus, cluster: this.#cluster, clock, signal: this.#end.signal },
+      bus,
+      cluster: this.#cluster,
+      clock,
+      signal: this.#end.signal,
       onPublished: (verdict, outcome, offered) => this.#onPublished(verdict, outcome, offered),
       onFailed: (verdict, err) => {
         metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
@@ -86,18 +91,30 @@ class Correlator {
       this.#warn(`messages of ${node}`, new Error(reason), 'messages skipped or refused'),
     );
     this.#reader = new ViolationReader({
-      ...{ bus, rules, inventory, ruleLog: this.#ruleLog, podsLog: this.#podsLog, publisher: this.#publisher },
+      bus,
+      rules,
+      inventory,
+      ruleLog: this.#ruleLog,
+      podsLog: this.#podsLog,
+      publisher: this.#publisher,
       frames: new ProjectedFrameRegistry(lookup, clock.nowMs),
       verdicts: new SchemaRegistry(lookup, clock.nowMs),
       skipped: this.#skipped,
-      ...{ verdictsPerMinute: config.verdictsPerMinute, pullMessages: config.pullMessages },
-      ...{ clock, log, signal, endSignal: this.#end.signal },
+      verdictsPerMinute: config.verdictsPerMinute,
+      pullMessages: config.pullMessages,
+      clock,
+      log,
+      signal,
+      endSignal: this.#end.signal,
       onDeadLetter: (reason) => metrics.deadLetters.inc({ reason }),
       onBusError: (part, error, text) => this.#busFailed(part, error, text),
       onRefused: (part, error) => this.#warn(part, error, 'violations refused'),
     });
     this.#statusReporter = new InstanceReporter({
-      ...{ bus, service: 'correlator', version: ctx.version, nowMs: clock.nowMs },
+      bus,
+      service: 'correlator',
+      version: ctx.version,
+      nowMs: clock.nowMs,
       configRevision: () => rules.latest().revision,
       refused: () => rules.latest().problems.map(({ key, message }) => [key, message] as const),
       ready: () => ctx.health.checkReady(),

@@ -57,7 +57,9 @@ export class SkippedMessages {
       .slice(-MAX_LISTED)
       .reverse()
       .map(([node, { messages, sinceMs, reason }]) => ({
-        ...{ node, messages, reason },
+        node,
+        messages,
+        reason,
         since: new Date(sinceMs).toISOString(),
       }));
   }

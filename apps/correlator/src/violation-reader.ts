@@ -144,13 +144,22 @@ export class ViolationReader {
     this.#deadLetters.clear();
     this.#deadLetters = this.#makeDeadLetters(priorRefusals);
     const engine = new CorrelationEngine({
-      ...{ rules, inventory, priorRefusals, verdictsPerMinute: this.#o.verdictsPerMinute },
+      rules,
+      inventory,
+      priorRefusals,
+      verdictsPerMinute: this.#o.verdictsPerMinute,
       onVerdict: (verdict, streamMicros) => this.#onVerdict(verdict, streamMicros),
       onRefusal: (refusal) => this.#onRefusal(refusal),
     });
     const inputs = [ruleLog, podsLog];
     const consumer = new FrameConsumer({
-      ...{ engine, registry: this.#o.frames, inputs, deadLetters: this.#deadLetters, room: publisher, clock, signal },
+      engine,
+      registry: this.#o.frames,
+      inputs,
+      deadLetters: this.#deadLetters,
+      room: publisher,
+      clock,
+      signal,
       skipped: this.#o.skipped,
       onBug: (err, sequence) => log.error({ err, sequence }, 'cannot process a frame'),
     });
@@ -158,7 +167,10 @@ export class ViolationReader {
     this.#consumer = consumer;
     this.#idleWatermark?.stop();
     this.#idleWatermark = new IdleWatermark({
-      ...{ bus, engine, inputs, clock },
+      bus,
+      engine,
+      inputs,
+      clock,
       handled: () => consumer.handled,
       onError: (error) => onBusError('idle watermark', error),
     });
@@ -189,7 +201,11 @@ export class ViolationReader {
   #makeDeadLetters(priorRefusals: PriorRefusals): DeadLetters {
     const { bus, clock, endSignal, onDeadLetter, onBusError } = this.#o;
     return new DeadLetters({
-      ...{ bus, clock, priorRefusals, signal: endSignal, onWritten: onDeadLetter },
+      bus,
+      clock,
+      priorRefusals,
+      signal: endSignal,
+      onWritten: onDeadLetter,
       onError: (error) => onBusError('dead letters', error),
     });
   }

@@ -138,21 +138,28 @@ export class IpamSync {
       onError: onError('nodes'),
     });
     this.services = new ServicesFeed({
-      ...{ informer, onError, nowMs: ctx.clock.nowMs },
+      informer,
+      onError,
+      nowMs: ctx.clock.nowMs,
       nodes: () => this.state.nodes(),
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onClaim: (service) =>
         this.#log.warn('services', { service }, 'claims an address that leads to a tunnel port of a node'),
     });
     this.cluster = new ClusterReader({
-      ...{ client, name: config.clusterName, clock: ctx.clock },
+      client,
+      name: config.clusterName,
+      clock: ctx.clock,
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onError: onError('namespaces'),
     });
     this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
     this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
     this.#statusReporter = createStatusReporter({
-      ...{ ctx, bus, sync: this, bucket: PODS_BUCKET },
+      ctx,
+      bus,
+      sync: this,
+      bucket: PODS_BUCKET,
       written: () => this.#written,
       onError: (error) => this.#warn('status', error),
     });
@@ -279,7 +286,8 @@ export class IpamSync {
       this.#retrying(
         () =>
           watchUnlistedPods(openBucket(this.#bus, NODES_BUCKET), {
-            ...{ ended: this.ended, signal: term },
+            ended: this.ended,
+            signal: term,
             onChanged: (nodes) => this.#mark(nodes),
           }),
         term,

@@ -33,7 +33,11 @@ export interface StatusReporterOptions {
 
 export function createStatusReporter({ ctx, bus, sync, bucket, written, onError }: StatusReporterOptions) {
   return new InstanceReporter({
-    ...{ bus, service: 'ipam-sync', version: ctx.version, nowMs: ctx.clock.nowMs, onError },
+    bus,
+    service: 'ipam-sync',
+    version: ctx.version,
+    nowMs: ctx.clock.nowMs,
+    onError,
     configRevision: () => 0,
     refused: () => (sync.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, sync.settings.refusal] as const]),
     ready: () => ctx.health.checkReady(),

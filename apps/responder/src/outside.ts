@@ -41,7 +41,9 @@ export async function connectOutside(ctx: ServiceContext<ResponderConfig>): Prom
   const kube = loadKube({ kubeconfig: config.kubeconfig, context: config.kubeContext, userAgent: 'bailiff-responder' });
   ctx.onStop('kube', () => kube.close());
   return {
-    ...{ bus, kube, clock },
+    bus,
+    kube,
+    clock,
     registry: new SchemaRegistry(schemaLookup(bus)),
     quarantine: openBucket(bus, 'bailiff_quarantine'),
     quarantinesGone: goneQuarantines(bus),

@@ -92,29 +92,43 @@ class Responder {
     const onWait = (part: string) => (err: BusError) =>
       quiet.warn(`${part} ${err.code}`, { part, err }, 'the bus rejects the request for now, retrying');
     const streamOptions = (stream: string) => ({
-      ...{ bus, registry, clock, onWait: onWait(`dead letters of ${stream}`) },
+      bus,
+      registry,
+      clock,
+      onWait: onWait(`dead letters of ${stream}`),
       onUnreadable: (reason: string) => this.#onUnreadable(stream, reason),
     });
 
     bus.recreatedListeners.add((stream) => metrics.streamsRecreated.inc({ stream }));
     this.#policyLog = new PolicyLog({ bus, policies, clock, metrics, log });
     this.#cluster = new ClusterReader({
-      ...{ bus, clock },
+      bus,
+      clock,
       onError: (error) => onWait('cluster')(toBusError(error, 'the identity of the cluster')),
     });
     this.#responses = new ResponseStream({
-      ...{ ...streamOptions('RESPONSES'), cluster: this.#cluster, ledger, signal: this.#end.signal },
+      ...streamOptions('RESPONSES'),
+      cluster: this.#cluster,
+      ledger,
+      signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({ ...streamOptions('VERDICTS'), signal });
     const planner = new Planner({
-      ...{ policies, ledger },
+      policies,
+      ledger,
       whenPoliciesRead: (timeMicros) => this.#policyLog.whenReadTo(timeMicros),
       readVerdict: (sequence) => this.#verdicts.get(sequence),
       findVerdict: (response) => this.#verdicts.find(response),
     });
     const order = new OrderGate();
     const deps: TaskDeps = {
-      ...{ ...outside, ledger, order, policies, planner, metrics, step },
+      ...outside,
+      ledger,
+      order,
+      policies,
+      planner,
+      metrics,
+      step,
       mayWait: (verdictId) => this.#scheduler.mayWait(verdictId),
       log: this.#responses,
       onWait: onWait('responses'),
@@ -124,7 +138,14 @@ class Responder {
     this.#undos = new UndoRunner(deps);
     this.#scheduler = new Scheduler(
       {
-        ...{ planner, order, ledger, clock, metrics, log, step, signal },
+        planner,
+        order,
+        ledger,
+        clock,
+        metrics,
+        log,
+        step,
+        signal,
         isCleared: (taskId) => this.#undos.isCleared(taskId),
         approvalTimeoutMs: config.approvalTimeoutMs,
         scanIntervalMs: config.scanIntervalMs,
@@ -141,7 +162,9 @@ class Responder {
   #makeStatusReporter(bus: Bus): InstanceReporter {
     const { clock, health, log, version } = this.#ctx;
     return new InstanceReporter({
-      ...{ bus, service: 'responder', version },
+      bus,
+      service: 'responder',
+      version,
       nowMs: () => clock.nowMs(),
       configRevision: () => this.#policies.revision,
       refused: () => this.#policies.refused().map(({ key, reason }) => [key, reason] as const),
@@ -186,7 +209,11 @@ class Responder {
   #makeRetentionController(bus: Bus): RetentionController {
     const { clock, log, signal } = this.#ctx;
     return new RetentionController({
-      ...{ bus, ledger: this.#ledger, log: this.#responses, clock, signal },
+      bus,
+      ledger: this.#ledger,
+      log: this.#responses,
+      clock,
+      signal,
       onVerdictsDeleted: (firstSequence) => this.#scheduler.verdictsDeleted(firstSequence),
       onTrimmed: (stream, keptMs) => {
         if (keptMs === null) log.info({ stream }, 'the stream keeps its messages until their age limit again');

@@ -43,8 +43,13 @@ export function respondWithConsumerState(
       }
     };
     return respondToRequests(bus, {
-      ...{ subject: consumerStateSubject(consumer), queue: STATE_QUEUE, respond: state },
-      ...{ busy: () => refusal('too many requests'), maxWaitMs: MAX_WAIT_MS, monotonicMs, onError },
+      subject: consumerStateSubject(consumer),
+      queue: STATE_QUEUE,
+      respond: state,
+      busy: () => refusal('too many requests'),
+      maxWaitMs: MAX_WAIT_MS,
+      monotonicMs,
+      onError,
     });
   });
   return async () => {

@@ -49,7 +49,8 @@ describe('shares of nodes and pods', () => {
 describe('omissions', () => {
   const at = (sequence: number, storedMicros: number, node = 'n') => ({
     ...samplePlace('VIOLATIONS', sequence),
-    ...{ storedMicros, node },
+    storedMicros,
+    node,
   });
 
   it('are due after an interval, with the messages and violations of a node', () => {

@@ -69,7 +69,10 @@ export class NodeShares {
   #shareOf(node: string, storedMicros: number): Share {
     const { burst, perSecond, perSecondBehind } = this.#limits;
     const share = this.#nodes.get(node) ?? {
-      ...{ tokens: burst, refilledMicros: storedMicros, windowMicros: storedMicros, used: new Map() },
+      tokens: burst,
+      refilledMicros: storedMicros,
+      windowMicros: storedMicros,
+      used: new Map(),
     };
     // The clock of a new leader of the bus may be behind.
     const elapsed = Math.max(0, storedMicros - share.refilledMicros);

@@ -28,7 +28,12 @@ export class Omissions {
   add({ node, ...place }: Place & Pick<Origin, 'node'>, events: number, done: () => void): void {
     const { sequence, storedMicros } = place;
     const omitted = this.#byNode.get(node) ?? {
-      ...{ node, place, lastSequence: sequence, untilMicros: storedMicros, events: 0, done: [] },
+      node,
+      place,
+      lastSequence: sequence,
+      untilMicros: storedMicros,
+      events: 0,
+      done: [],
     };
     omitted.lastSequence = sequence;
     omitted.untilMicros = Math.max(omitted.untilMicros, storedMicros);

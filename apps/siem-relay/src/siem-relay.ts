@@ -69,7 +69,8 @@ class Relay {
     this.#log = new RateLimitedLog(ctx.log);
     this.#bus = bus;
     this.#cluster = new ClusterReader({
-      ...{ bus, clock: ctx.clock },
+      bus,
+      clock: ctx.clock,
       onError: (error) => this.#warn('cluster', error, 'cannot read the identity of the cluster'),
     });
     this.#outputs = outputsOf(ctx.config, {
@@ -258,7 +259,9 @@ class Relay {
 
   #readings(): Readings {
     const ofReader = (reader: SourceReader): ReaderReadings => ({
-      ...{ pending: reader.pending, messages: reader.messages, lost: reader.lost },
+      pending: reader.pending,
+      messages: reader.messages,
+      lost: reader.lost,
       lagSeconds: reader.lagMs() / 1000,
     });
     return {

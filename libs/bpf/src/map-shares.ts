@@ -16,7 +16,8 @@ export interface MapShare {
 
 const CONSTANT = { filledBy: 'an array, written in place', share: '', whenFull: 'never' } as const;
 const ofPolicies = (share: string): Omit<MapShare, 'size'> => ({
-  ...{ filledBy: 'policies that the collector compiles', share },
+  filledBy: 'policies that the collector compiles',
+  share,
   whenFull: 'the pods that need the set are refused, with the reason in the status',
 });
 const PER_INTERFACE =
@@ -27,15 +28,21 @@ const NOT_GUARDED = 'the interface has no guard or an incomplete one; status and
 export const PACKET_MAPS: Readonly<Record<string, MapShare>> = {
   ifaces: { size: 512, filledBy: PER_INTERFACE, share: '1 per interface', whenFull: NOT_GUARDED },
   cards: {
-    ...{ size: 4096, filledBy: PER_INTERFACE, share: '1 per interface' },
+    size: 4096,
+    filledBy: PER_INTERFACE,
+    share: '1 per interface',
     whenFull: 'the interface uses the slow path',
   },
   addresses: {
-    ...{ size: 32_768, filledBy: 'addresses and grants of pods', share: '64 per interface (MAX_GRANTS)' },
+    size: 32_768,
+    filledBy: 'addresses and grants of pods',
+    share: '64 per interface (MAX_GRANTS)',
     whenFull: 'never: 64 for each interface. Of more than 64, the rest is left out, and status names the interface',
   },
   counters: {
-    ...{ size: 1024, filledBy: PER_INTERFACE, share: '1 per interface' },
+    size: 1024,
+    filledBy: PER_INTERFACE,
+    share: '1 per interface',
     whenFull: NOT_GUARDED,
   },
   seen: { size: 512, ...CONSTANT, share: '1 slot per interface' },
@@ -43,35 +50,42 @@ export const PACKET_MAPS: Readonly<Record<string, MapShare>> = {
   settings: { size: 1, ...CONSTANT },
   meta: { size: 1, ...CONSTANT },
   node_addresses: {
-    ...{ size: 16_384, filledBy: 'addresses of the nodes in the pod list', share: 'none: pods add no entry' },
+    size: 16_384,
+    filledBy: 'addresses of the nodes in the pod list',
+    share: 'none: pods add no entry',
     whenFull: 'tunnels to the other nodes are not recognised; status reports it',
   },
   networks: {
-    ...{ size: 131_072, filledBy: 'networks of the node, the pod list and the configuration' },
-    ...{
-      share: 'none: pods add no entry',
-      whenFull: 'tunnels to the missing networks are not recognised; status reports it',
-    },
+    size: 131_072,
+    filledBy: 'networks of the node, the pod list and the configuration',
+    share: 'none: pods add no entry',
+    whenFull: 'tunnels to the missing networks are not recognised; status reports it',
   },
   tunnel_services: {
-    ...{ size: 16_384, filledBy: 'Services that lead to a tunnel port, in the cluster list' },
+    size: 16_384,
+    filledBy: 'Services that lead to a tunnel port, in the cluster list',
     share: 'namespaces add their Services in turn, 4,096 in all (MAX_TUNNEL_SERVICES of ipam-sync)',
     whenFull: 'never: the list is shorter',
   },
   tunnel_ports: { size: 1024, ...CONSTANT },
   pods_cgroup: { size: 1, ...CONSTANT },
   allowed_cidrs: {
-    ...{ size: 1024, filledBy: 'the configuration `quarantine`', share: 'none: pods add no entry' },
+    size: 1024,
+    filledBy: 'the configuration `quarantine`',
+    share: 'none: pods add no entry',
     whenFull: 'the configuration is not applied; status reports it',
   },
   probe_ports: {
-    ...{ size: 16_384, filledBy: 'probes in the specification of pods', share: '32 per interface (MAX_PROBE_PORTS)' },
+    size: 16_384,
+    filledBy: 'probes in the specification of pods',
+    share: '32 per interface (MAX_PROBE_PORTS)',
     whenFull: 'never: 32 for each interface. Of more than 32, the rest is left out, and status names the interface',
   },
   redirections: { size: 1, ...CONSTANT },
   losses: { size: 3, ...CONSTANT },
   samples: {
-    ...{ size: 1 << 20, filledBy: 'violations of pods, both kinds' },
+    size: 1 << 20,
+    filledBy: 'violations of pods, both kinds',
     share:
       'packets: the burst and rate of its interface, and the first of each vector. Operations: the burst and rate of each subject; firsts of a rule use only the first half of the ring',
     whenFull: '`ring-full`, `runtime-ring-full`: the sample is lost, the count is exact, the next violation is sampled',
@@ -104,45 +118,52 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
   rt_losses: { size: 12, ...CONSTANT },
   rt_cache_control: { size: 1, ...CONSTANT },
   rt_opens: {
-    ...{ size: 32_768, filledBy: 'an open that policies allow without counting it' },
+    size: 32_768,
+    filledBy: 'an open that policies allow without counting it',
     share: 'none: an entry replaces another one, and an open without an entry is decided by the rules',
     whenFull: 'never',
   },
   rt_cgroups: {
-    ...{ size: 8192, filledBy: 'the kubelet, with the cgroup of a pod. A cgroup that a pod creates adds none' },
-    ...{ share: '1, until the cgroup is removed', whenFull: '`runtime-cgroups-full`: bound later, from user space' },
+    size: 8192,
+    filledBy: 'the kubelet, with the cgroup of a pod. A cgroup that a pod creates adds none',
+    share: '1, until the cgroup is removed',
+    whenFull: '`runtime-cgroups-full`: bound later, from user space',
   },
   rt_born: {
-    ...{ size: 8192, filledBy: 'a runtime, with the cgroup of a container. A cgroup that a pod creates adds none' },
+    size: 8192,
+    filledBy: 'a runtime, with the cgroup of a container. A cgroup that a pod creates adds none',
     share: '1 per container, until its cgroup is removed',
     whenFull:
       '`runtime-no-record`: the birth time, the first root and the mount namespaces of the container are unknown: its image is the root of each later program',
   },
   rt_mounts: {
-    ...{ size: 16_384, filledBy: 'a program that a runtime starts in a mount namespace without a record' },
+    size: 16_384,
+    filledBy: 'a program that a runtime starts in a mount namespace without a record',
     share: '4 per container: the first namespace, and the newest of the others (BORN_MOUNTS)',
     whenFull: '`runtime-no-record`: the container is identified by its cgroup alone',
   },
   rt_shares: {
-    ...{ size: 1024, filledBy: 'the first program of a pod', share: '1, until the cgroup of the pod is removed' },
+    size: 1024,
+    filledBy: 'the first program of a pod',
+    share: '1, until the cgroup of the pod is removed',
     whenFull: '`runtime-no-record`: the pod has tasks while half of `rt_tasks` is free, and no records of sockets',
   },
   rt_tasks: {
-    ...{
-      size: 131_072,
-      filledBy: 'each task of a pod, by fork and by the first program; before it, each process in the cgroup of a pod',
-    },
+    size: 131_072,
+    filledBy: 'each task of a pod, by fork and by the first program; before it, each process in the cgroup of a pod',
     share: 'as many as are free: alone at most half, and room for the others stays however many pods do so',
     whenFull:
       '`runtime-task-share`: a fork beyond the share ends with EAGAIN. `runtime-no-state`: the map is full, which the shares prevent; forks and first programs end with EAGAIN',
   },
   rt_scratch: {
-    ...{ size: 513, filledBy: 'a program that runs, for as long as it runs' },
+    size: 513,
+    filledBy: 'a program that runs, for as long as it runs',
     share: 'the slot of the CPU, and as many of the 512 spares as are free while others wait with that slot',
     whenFull: '`runtime-no-scratch`: the operation is decided as unresolved',
   },
   rt_sockets: {
-    ...{ size: 8192, filledBy: 'each raw or packet socket of a pod' },
+    size: 8192,
+    filledBy: 'each raw or packet socket of a pod',
     share: 'the newest 16 of the pod, until its cgroup is removed (SHARE_SOCKETS)',
     whenFull: '`runtime-no-record`: packets of the socket do not name its process',
   },

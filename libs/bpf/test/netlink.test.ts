@@ -60,8 +60,12 @@ describe('native netlink', () => {
 
   test('monitor - 500 interfaces at once are all reported, with the default buffer; the first of them can be read alone', async () => {
     expect(await resultOf('netlink', 'burst')).toEqual({
-      ...{ names: 500, dumped: 500, overruns: 0, quick: true },
-      ...{ first: true, all: true },
+      names: 500,
+      dumped: 500,
+      overruns: 0,
+      quick: true,
+      first: true,
+      all: true,
     });
   });
 });

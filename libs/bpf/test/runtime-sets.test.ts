@@ -33,7 +33,10 @@ let maps: RuntimeMaps;
 beforeEach(() => {
   const make = (name: string) =>
     BpfMap.create({
-      ...{ name, keySizeBytes: KEY_BYTES[name] ?? 4, valueSizeBytes: VALUE_BYTES[name] ?? 8, maxEntries: SIZE },
+      name,
+      keySizeBytes: KEY_BYTES[name] ?? 4,
+      valueSizeBytes: VALUE_BYTES[name] ?? 8,
+      maxEntries: SIZE,
       ...(name === 'rt_addresses' ? { type: MAP_TYPE.lpmTrie, flags: NO_PREALLOC } : { type: MAP_TYPE.hash }),
     });
   raw = Object.fromEntries(RUNTIME_MAP_NAMES.map((name) => [name, make(name)])) as RuntimeRawMaps;
@@ -63,7 +66,10 @@ function setOf(number: number, count: number): EncodedRuntimeSet {
   const { paths, addresses, values, sources } = PARTS;
   return {
     head: { key: head, value },
-    ...{ paths: entries(paths), addresses: entries(addresses), values: entries(values), sources: entries(sources) },
+    paths: entries(paths),
+    addresses: entries(addresses),
+    values: entries(values),
+    sources: entries(sources),
   };
 }
 const inKernel = () => [raw.rt_sets.count(), ...Object.values(PARTS).map((name) => raw[name].count())];

@@ -19,7 +19,11 @@ export function eventOf<F extends Format>(format: F, { subject, data, headers }:
   const content = contentOf(format, Buffer.from(data).toString('utf8'));
   if (parsed?.what !== 'siem' || uid === '' || content === null) return null;
   return {
-    ...{ uid, format, className: parsed.className, namespace: parsed.namespace, node: header('Bailiff-Node') },
+    uid,
+    format,
+    className: parsed.className,
+    namespace: parsed.namespace,
+    node: header('Bailiff-Node'),
     severity: Number(header('Bailiff-Severity')),
     timeMs: Math.floor(Number(header('Bailiff-Time')) / 1000),
     data: content as Contents[F],

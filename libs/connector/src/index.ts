@@ -69,7 +69,10 @@ export const connect: Connect = async (options = {}) => {
   if (!passwordFile) throw new TypeError('no password: set NATS_PASSWORD_FILE, or the option passwordFile');
   const caFile = options.caFile ?? NATS_CA_FILE;
   const bus = await connectBus({
-    ...{ servers, passwordFile, user: options.user ?? NATS_USER ?? 'siem-reader', name: options.name ?? 'connector' },
+    servers,
+    passwordFile,
+    user: options.user ?? NATS_USER ?? 'siem-reader',
+    name: options.name ?? 'connector',
     ...(caFile ? { tls: { caFile } } : {}),
     ...(options.signal ? { signal: options.signal } : {}),
   });

@@ -98,7 +98,9 @@ export function incident(seed = 1): Incident {
   const inventory = new PodInventory();
   inventory.apply({ node: NODE, timestampMicros: CREATED + 10, revision: 1, previousRevision: null, json: list });
   const engine = new CorrelationEngine({
-    ...{ rules: new RuleHistory(), inventory, onVerdict: (one: Verdict) => (verdict ??= one) },
+    rules: new RuleHistory(),
+    inventory,
+    onVerdict: (one: Verdict) => (verdict ??= one),
   });
   const frames = 2 + pick(8, 2);
   for (let sequence = 1; sequence <= frames; sequence++) {
@@ -130,9 +132,15 @@ export function incident(seed = 1): Incident {
   const order = (message: StoredMessage) => streams.indexOf(message.stream);
   const header: Header = {
     format: FORMAT,
-    ...{ verdictId: judged.verdictId, fold: FOLD_VERSION, nodes: [NODE], from: T0, until: T0 + frames * SECOND },
-    ...{ lettersSince: 0, created: Object.fromEntries(streams.map((stream) => [stream, CREATED])) },
-    ...{ exportedAt: T0 + MINUTE, exporter: 'test' },
+    verdictId: judged.verdictId,
+    fold: FOLD_VERSION,
+    nodes: [NODE],
+    from: T0,
+    until: T0 + frames * SECOND,
+    lettersSince: 0,
+    created: Object.fromEntries(streams.map((stream) => [stream, CREATED])),
+    exportedAt: T0 + MINUTE,
+    exporter: 'test',
   };
   const schemaOf = new Map<string, string>(CURRENT_SCHEMAS.map(({ name, text }) => [name, text]));
   const kind: Record<string, string> = { VIOLATIONS: 'ViolationFrame', VERDICTS: 'Verdict', RESPONSES: 'Response' };

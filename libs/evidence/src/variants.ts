@@ -36,7 +36,8 @@ export function sealed(lines: readonly string[], payload: Change = same): string
     counts[record.stream] = (counts[record.stream] ?? 0) + 1;
   }
   const statement = {
-    ...{ _type: 'https://in-toto.io/Statement/v1', predicateType: PREDICATE_TYPE },
+    _type: 'https://in-toto.io/Statement/v1',
+    predicateType: PREDICATE_TYPE,
     subject: [{ name: subjectName(header.verdictId), digest: { sha256: digest.end() } }],
     predicate: { records: counts, positions: { VIOLATIONS: { first: 1, last: 9 } }, log: null },
   };
@@ -63,10 +64,14 @@ export function movedSalt(record: EvidenceRecord): EvidenceRecord {
 /** @param own its lines are those of the bundle without the statement */
 export function variantsOf({ records }: ReturnType<typeof incident>, own: readonly string[]): Variant[] {
   const header = (name: string, change: Change, found: CheckName = 'format'): Variant => ({
-    ...{ name: `header: ${name}`, found, lines: sealed([change(own[0] as string), ...own.slice(1)]) },
+    name: `header: ${name}`,
+    found,
+    lines: sealed([change(own[0] as string), ...own.slice(1)]),
   });
   const payload = (name: string, change: Change): Variant => ({
-    ...{ name: `payload: ${name}`, found: 'format', lines: sealed(own, change) },
+    name: `payload: ${name}`,
+    found: 'format',
+    lines: sealed(own, change),
   });
   const line = (name: string, stream: string, change: Change, found: CheckName = 'format'): Variant => {
     const at = 1 + records.findIndex((record) => record.stream === stream);
@@ -87,8 +92,12 @@ export function variantsOf({ records }: ReturnType<typeof incident>, own: readon
   };
   const configuration = (sequence: number): string =>
     JSON.stringify({
-      ...{ stream: 'CONFIG_LOG', sequence, storedAt: 1, subject: 'bailiff.v1.config.x' },
-      ...{ sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', parts: [] },
+      stream: 'CONFIG_LOG',
+      sequence,
+      storedAt: 1,
+      subject: 'bailiff.v1.config.x',
+      sha256: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+      parts: [],
     });
   const withConfiguration = (sequence: number, found: CheckName | null): Variant => ({
     name: `CONFIG_LOG: sequence ${sequence}`,

@@ -100,7 +100,12 @@ function reader(change: Partial<LargeObjectsOptions> = {}) {
   const stop = new AbortController();
   const running = large.run(stop.signal);
   return {
-    ...{ large, read, applied, late, errors, clock },
+    large,
+    read,
+    applied,
+    late,
+    errors,
+    clock,
     async [Symbol.asyncDispose]() {
       stop.abort();
       await running;
@@ -108,7 +113,11 @@ function reader(change: Partial<LargeObjectsOptions> = {}) {
   };
 }
 const head = (uid: string, namespace = 'shop', resourceVersion = '1'): EventHead => ({
-  ...{ type: 'MODIFIED', namespace, name: uid, uid, resourceVersion },
+  type: 'MODIFIED',
+  namespace,
+  name: uid,
+  uid,
+  resourceVersion,
 });
 
 describe('large objects', () => {

@@ -10,7 +10,9 @@ function page(takesMs = 0) {
   const registry = new Registry();
   let reads = 0;
   new Gauge({
-    ...{ name: 'reads', help: 'x', registers: [registry] },
+    name: 'reads',
+    help: 'x',
+    registers: [registry],
     collect() {
       this.set(++reads);
       busyMs += takesMs;

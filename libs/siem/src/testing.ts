@@ -49,18 +49,31 @@ export function sampleOmission(): SiemEvent {
 /** A pod with more processes and longer names than an event can hold. */
 export function captureEvent(part: Partial<Response> = {}): SiemEvent {
   const process = (index: number) => ({
-    ...{ pid: 100 + index, parentPid: 100, startedAt: 1, uid: 0, container: 'app', comm: `p${index}` },
-    ...{ executable: index === 1 ? '' : `/opt/${index >> 1}/${'x'.repeat(200)}`, args: ['--password=hunter2'] },
+    pid: 100 + index,
+    parentPid: 100,
+    startedAt: 1,
+    uid: 0,
+    container: 'app',
+    comm: `p${index}`,
+    executable: index === 1 ? '' : `/opt/${index >> 1}/${'x'.repeat(200)}`,
+    args: ['--password=hunter2'],
     argsCut: false,
   });
   const socket = (index: number) => ({
-    ...{ protocol: 'tcp', local: `10.1.0.4:${index}`, remote: index === 0 ? '' : `198.51.100.${index}:443` },
-    ...{ state: 'established', pids: [100] },
+    protocol: 'tcp',
+    local: `10.1.0.4:${index}`,
+    remote: index === 0 ? '' : `198.51.100.${index}:443`,
+    state: 'established',
+    pids: [100],
   });
   const list = <T>(make: (index: number) => T) => Array.from({ length: 100 }, (_, index) => make(index));
   const capture = {
-    ...{ takenAt: 1_790_000_000_456_789, arguments: 'full', processes: list(process), processesOmitted: 3 },
-    ...{ sockets: list(socket), socketsOmitted: 2 },
+    takenAt: 1_790_000_000_456_789,
+    arguments: 'full',
+    processes: list(process),
+    processesOmitted: 3,
+    sockets: list(socket),
+    socketsOmitted: 2,
   };
   return responseEvent({ action: 'capture', phase: 'succeeded', capture, ...part });
 }

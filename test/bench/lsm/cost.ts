@@ -168,7 +168,8 @@ class Bench {
   async time(where: Where): Promise<void> {
     for (const operation of this.#plan.rounds === 0 ? [] : this.#operations)
       this.operations.push({
-        ...{ where, operation },
+        where,
+        operation,
         ns: await this.#rounds(operation, this.#plan.rounds, (round) => round()),
       });
   }

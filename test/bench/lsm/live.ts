@@ -61,7 +61,11 @@ async function flood(node: CollectorNode, pod: NodePod, floodMs: number): Promis
   const frames = node.ledger.frames.slice(framesBefore);
   const samples = frames.flatMap((frame) => frame.violations).filter(({ operation }) => operation !== null).length;
   return {
-    ...{ seconds, tried: Number(tried), onTheBus: onTheBus(), samples, frames: frames.length },
+    seconds,
+    tried: Number(tried),
+    onTheBus: onTheBus(),
+    samples,
+    frames: frames.length,
     collectorCpu: cpu / seconds,
   };
 }

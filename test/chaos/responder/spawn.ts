@@ -21,7 +21,8 @@ export async function startVictim(
   const { child } = victim;
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   await waitFor(() => hasEnded() || victim.lines().some(({ msg }) => msg === 'ready'), {
-    ...{ what: 'the responder to be ready or dead', state: victim.out },
+    what: 'the responder to be ready or dead',
+    state: victim.out,
   });
   return victim;
 }

@@ -23,7 +23,8 @@ export async function runConsole(world: World, port = 0): Promise<RunningConsole
   const run = world.cli(['console', '--port', String(port)], { signal: end.signal, onStdout });
   await Promise.race([waitFor(() => link !== '', { what: 'the link' }), run.then((ended) => Promise.reject(ended))]);
   return {
-    ...{ link, origin: new URL(link).origin },
+    link,
+    origin: new URL(link).origin,
     [Symbol.asyncDispose]: async () => {
       end.abort();
       expect((await run).exitCode).toBe(0);

@@ -110,7 +110,8 @@ function storageIn(dir: string): Record<string, string> {
       `static_dir = "${dir}/libpod"\ntmp_dir = "${dir}/libpod-run"\nlock_type = "file"\n`,
   );
   return {
-    ...{ CONTAINERS_STORAGE_CONF: storage, CONTAINERS_CONF: containers },
+    CONTAINERS_STORAGE_CONF: storage,
+    CONTAINERS_CONF: containers,
     // The warning would be part of an app's output.
     PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
   };

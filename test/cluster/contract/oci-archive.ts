@@ -42,7 +42,10 @@ export function readArchive(archive: string): ArchivedImage {
     config: { User: string; Labels: Record<string, string> };
   };
   return {
-    ...{ digest: manifests[0].digest, user: settings.User, labels: settings.Labels, created },
+    digest: manifests[0].digest,
+    user: settings.User,
+    labels: settings.Labels,
+    created,
     files: layers.flatMap((layer) => {
       const files = listed.get(layer.digest) ?? filesOf(member(blob(layer)));
       listed.set(layer.digest, files);
@@ -53,7 +56,9 @@ export function readArchive(archive: string): ArchivedImage {
 
 function filesOf(layer: Buffer): ArchivedFile[] {
   const listing = execFileSync('tar', ['-tvzf', '-', '--numeric-owner', '--full-time', '--utc'], {
-    ...{ input: layer, encoding: 'utf8', maxBuffer: MAX_OUTPUT_BYTES },
+    input: layer,
+    encoding: 'utf8',
+    maxBuffer: MAX_OUTPUT_BYTES,
   });
   return listing
     .trim()

@@ -173,7 +173,9 @@ export class Rig implements AsyncDisposable {
   /** Starts a responder in this process without waiting. */
   begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): RunningService {
     return this.#services.begin({
-      ...{ name: 'responder', argv: this.argv(more), schema: responderSchema },
+      name: 'responder',
+      argv: this.argv(more),
+      schema: responderSchema,
       start: (ctx) => startResponder(ctx, hooks),
     });
   }

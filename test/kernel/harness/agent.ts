@@ -23,8 +23,13 @@ const state: {
   udp: Socket | null;
   datagrams: string[];
 } = {
-  ...{ object: null, foreign: [], received: [], reader: null },
-  ...{ watch: new bpf.PlaceWatch('tcx'), udp: null, datagrams: [] },
+  object: null,
+  foreign: [],
+  received: [],
+  reader: null,
+  watch: new bpf.PlaceWatch('tcx'),
+  udp: null,
+  datagrams: [],
 };
 
 /** Functions that the tests need beyond the plain API. */

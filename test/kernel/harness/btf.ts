@@ -9,8 +9,16 @@ const [STRUCT, UNION] = [4, 5];
 
 /** Bytes after a type, by kind: once, and for each of its items. */
 const TRAILERS: Readonly<Record<number, readonly [once: number, each: number]>> = {
-  ...{ 1: [4, 0], 3: [12, 0], 6: [0, 8], 13: [0, 8], 14: [4, 0], 15: [0, 12], 17: [4, 0], 19: [0, 12] },
-  ...{ [STRUCT]: [0, MEMBER_BYTES], [UNION]: [0, MEMBER_BYTES] },
+  1: [4, 0],
+  3: [12, 0],
+  6: [0, 8],
+  13: [0, 8],
+  14: [4, 0],
+  15: [0, 12],
+  17: [4, 0],
+  19: [0, 12],
+  [STRUCT]: [0, MEMBER_BYTES],
+  [UNION]: [0, MEMBER_BYTES],
 };
 
 export class KernelTypes {

@@ -5,10 +5,16 @@
  */
 export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
 export const ATTACKER = {
-  ...{ mac: '02:00:00:00:77:0a', ipv4: '10.77.0.10', ipv6: 'fd77::10', linkLocal: 'fe80::ff:fe00:770a' },
+  mac: '02:00:00:00:77:0a',
+  ipv4: '10.77.0.10',
+  ipv6: 'fd77::10',
+  linkLocal: 'fe80::ff:fe00:770a',
 } as const;
 export const RECEIVER = {
-  ...{ mac: '02:00:00:00:77:0b', ipv4: '10.77.0.11', ipv6: 'fd77::11', linkLocal: 'fe80::ff:fe00:770b' },
+  mac: '02:00:00:00:77:0b',
+  ipv4: '10.77.0.11',
+  ipv6: 'fd77::11',
+  linkLocal: 'fe80::ff:fe00:770b',
 } as const;
 
 export interface Identity {

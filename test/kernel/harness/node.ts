@@ -212,8 +212,17 @@ export class TestNode implements AsyncDisposable {
   record(pod: Pod, generation: number, change: Partial<IfaceRecord> = {}): IfaceRecord {
     const { mac, ipv4: address4, ipv6: address6 } = pod.identity;
     return {
-      ...{ generation, slot: pod.slot, state: 'programmed' as const, mac, ipv4: address4, ipv6: address6 },
-      ...{ hasMore: false, modes: allModes('enforce'), sampling: null, quarantineUntilNs: 0n, auditUntilNs: 0n },
+      generation,
+      slot: pod.slot,
+      state: 'programmed' as const,
+      mac,
+      ipv4: address4,
+      ipv6: address6,
+      hasMore: false,
+      modes: allModes('enforce'),
+      sampling: null,
+      quarantineUntilNs: 0n,
+      auditUntilNs: 0n,
       ...change,
     };
   }

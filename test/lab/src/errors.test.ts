@@ -54,8 +54,14 @@ describe('lab up', () => {
     const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
     const supervisor = { pid: process.pid, startTicks: processStartTicks(process.pid)! };
     const state: LabState = {
-      ...{ version: 1, id: 'abc', ...supervisor, createdAt: '2026-01-01T00:00:00Z', phase: 'ready' },
-      ...{ cgroupDir: '/none', processes: [], info: null },
+      version: 1,
+      id: 'abc',
+      ...supervisor,
+      createdAt: '2026-01-01T00:00:00Z',
+      phase: 'ready',
+      cgroupDir: '/none',
+      processes: [],
+      info: null,
     };
     const stateText = () => readFileSync(path.join(labsDir, 'abc/state.json'), 'utf8');
     try {

@@ -7,9 +7,28 @@ import { parseAddress, parseMac } from '@bailiff/bpf';
 
 export const ETHERTYPE = { ipv4: 0x0800, arp: 0x0806, rarp: 0x8035, vlan: 0x8100, ipv6: 0x86dd, qinq: 0x88a8 } as const;
 export const PROTOCOL = {
-  ...{ hopByHop: 0, icmp: 1, igmp: 2, ipip: 4, tcp: 6, udp: 17, dccp: 33, ipv6: 41, routing: 43, fragment: 44 },
-  ...{ gre: 47, esp: 50, ah: 51, icmpv6: 58, none: 59, destinationOptions: 60, eigrp: 88, ospf: 89, pim: 103 },
-  ...{ vrrp: 112, sctp: 132, udpLite: 136 },
+  hopByHop: 0,
+  icmp: 1,
+  igmp: 2,
+  ipip: 4,
+  tcp: 6,
+  udp: 17,
+  dccp: 33,
+  ipv6: 41,
+  routing: 43,
+  fragment: 44,
+  gre: 47,
+  esp: 50,
+  ah: 51,
+  icmpv6: 58,
+  none: 59,
+  destinationOptions: 60,
+  eigrp: 88,
+  ospf: 89,
+  pim: 103,
+  vrrp: 112,
+  sctp: 132,
+  udpLite: 136,
 } as const;
 
 const u8 = (...bytes: number[]): Buffer => Buffer.from(bytes);

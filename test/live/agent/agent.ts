@@ -74,7 +74,8 @@ export function agentPodSpec({
         ...(isOnce ? {} : { startupProbe: STARTUP_PROBE }),
         // Added capabilities are effective for uid 0 only.
         securityContext: {
-          ...{ runAsUser: 0, allowPrivilegeEscalation: false },
+          runAsUser: 0,
+          allowPrivilegeEscalation: false,
           capabilities: { drop: ['ALL'], add: ['NET_RAW'] },
         },
         resources: { requests: { cpu: '10m', memory: '32Mi' }, limits: { memory: '256Mi' } },
@@ -94,7 +95,9 @@ export function agentPodSpec({
 export async function createAgentPod(kube: KubeApi, spec: AgentPodSpec): Promise<void> {
   const { namespace, name, labels = {} } = spec;
   await create(kube, apiPath`/api/v1/namespaces/${namespace}/pods`, {
-    ...{ apiVersion: 'v1', kind: 'Pod', metadata: { name, labels: { app: name, ...labels } } },
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, labels: { app: name, ...labels } },
     spec: agentPodSpec(spec),
   });
 }
@@ -184,10 +187,18 @@ export async function sceneOf(
   if (!toMac) throw new Error(`${attacker.name} knows no next hop towards ${addresses.join(', ')}`);
   const gateway = (address: string) => hops[address]?.nextHop ?? '';
   const scene = {
-    ...{ mac, ip4: attacker.ip4, ip6: attacker.ip6, linkLocal: linkLocalOfMac(mac), toMac },
-    ...{ victim4: victim.ip4, victim6: victim.ip6 },
-    ...{ gateway4: gateway('192.0.2.1'), gateway6: gateway('2001:db8::1') },
-    ...{ claimed4: claimed.ip4, claimed6: claimed.ip6, claimed: claimed.name },
+    mac,
+    ip4: attacker.ip4,
+    ip6: attacker.ip6,
+    linkLocal: linkLocalOfMac(mac),
+    toMac,
+    victim4: victim.ip4,
+    victim6: victim.ip6,
+    gateway4: gateway('192.0.2.1'),
+    gateway6: gateway('2001:db8::1'),
+    claimed4: claimed.ip4,
+    claimed6: claimed.ip6,
+    claimed: claimed.name,
   };
   return { scene, isShared: addresses.every((address) => hops[address]?.nextHop === address) };
 }

@@ -31,7 +31,9 @@ export class Stage {
     const labels = { [RUN_LABEL]: this.run, 'pod-security.kubernetes.io/enforce': 'privileged' };
     await create(kube, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels } });
     await create(kube, apiPath`/api/v1/namespaces/${name}/configmaps`, {
-      ...{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: AGENT_CONFIG } },
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: AGENT_CONFIG },
       data: { 'agent.py': AGENT_SOURCE },
     });
     // Admission refuses pods until the controller manager has created this account.

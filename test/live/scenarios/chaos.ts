@@ -61,7 +61,8 @@ type Disturb = (live: Live) => Promise<void>;
 function disturbed(name: string, about: string, disturb: Disturb, unable = async (_: Live) => ''): Scenario {
   let control: Sent | null = null;
   return {
-    ...{ name, about },
+    name,
+    about,
     prepare: async (live) => uidsOf(await castOf(live)),
     control: async (live) => {
       control = await unguardedAttack(live, CONTROL_PACKETS);

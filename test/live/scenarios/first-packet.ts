@@ -165,7 +165,8 @@ async function withIdentity(
   const programmed = sum(ended.map(({ uid }) => live.watch.of(uid).programmedPackets));
   const isInstalled = cni?.state === 'installed';
   const measured = {
-    ...{ pods: ended.length, 'pods per second': Math.round((ended.length / seconds) * 100) / 100 },
+    pods: ended.length,
+    'pods per second': Math.round((ended.length / seconds) * 100) / 100,
     'judged as programmed': programmed,
     ...(isInstalled ? { 'started without a guard': cni.passed - passedBefore, ...(await cniLatency(live)) } : {}),
   };

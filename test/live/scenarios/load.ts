@@ -48,7 +48,11 @@ function flood(): Scenario {
       const frames = [(await floodFrame(live, marker)).toString('hex')];
       const begin = performance.now();
       const report = await attacker.call<SendReport & { before: SendReport }>({
-        ...{ op: 'send', job: 'flood', frames, count: FLOOD_PACKETS, rate: null },
+        op: 'send',
+        job: 'flood',
+        frames,
+        count: FLOOD_PACKETS,
+        rate: null,
       });
       const seconds = (performance.now() - begin) / 1000;
       // The veth may drop packets of a flood before the guard. Those are in tx_dropped.

@@ -222,9 +222,13 @@ const DELETE: Scenario = {
     await policy(live, namespace, [{ action: 'delete', gracePeriodSeconds: 0 }]);
     const labels = { app: 'db' };
     await create(live.kube, apiPath`/apis/apps/v1/namespaces/${namespace}/statefulsets`, {
-      ...{ apiVersion: 'apps/v1', kind: 'StatefulSet', metadata: { name: 'db' } },
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: { name: 'db' },
       spec: {
-        ...{ replicas: 1, serviceName: 'db', selector: { matchLabels: labels } },
+        replicas: 1,
+        serviceName: 'db',
+        selector: { matchLabels: labels },
         template: { metadata: { labels }, spec: agentPodSpec({ node: live.node, image: live.options.agentImage }) },
       },
     });

@@ -23,7 +23,9 @@ export const RUNTIME: Scenario = {
       kind: 'RuntimePolicy',
       metadata: { name: namespace },
       spec: {
-        ...{ mode: 'enforce', severity: 'low', selector: { namespaces: [namespace] } },
+        mode: 'enforce',
+        severity: 'low',
+        selector: { namespaces: [namespace] },
         rules: [{ name: 'hostname', action: 'block', file: { operations: ['read'], paths: [DENIED] } }],
       },
     });

@@ -7,7 +7,11 @@ export const CAPABILITIES = ['CAP_CHOWN', 'CAP_SETUID', 'CAP_SETGID', 'CAP_NET_B
 export const specOf = (container: Container, args: readonly string[], capabilities: readonly string[]) => ({
   ociVersion: '1.0.2',
   process: {
-    ...{ terminal: false, user: { uid: 0, gid: 0 }, args, env: ['PATH=/bin'], cwd: '/' },
+    terminal: false,
+    user: { uid: 0, gid: 0 },
+    args,
+    env: ['PATH=/bin'],
+    cwd: '/',
     capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
     noNewPrivileges: true,
   },

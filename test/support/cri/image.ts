@@ -51,7 +51,8 @@ export function writeImage(dir: string, files: Readonly<Record<string, string>>)
   execFileSync('tar', ['-cf', layerFile, '--owner=0', '--group=0', '--numeric-owner', '-C', tree, '.']);
   const layer = add(`${MEDIA}.layer.v1.tar`, layerFile);
   const config = addJson(`${MEDIA}.config.v1+json`, {
-    ...{ architecture: process.arch === 'x64' ? 'amd64' : process.arch, os: 'linux' },
+    architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+    os: 'linux',
     config: { Entrypoint: [PAUSE], Env: ['PATH=/bin'] },
     rootfs: { type: 'layers', diff_ids: [layer.digest] },
   });

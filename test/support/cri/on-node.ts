@@ -19,8 +19,10 @@ export async function startCri(cni: CniNode): Promise<CriRuntime> {
   mkdirSync(dir);
   const labtool = await ensureLabtool();
   const image = writeImage(dir, {
-    ...{ [PAUSE]: program('pause'), '/bin/spoof': program('spoof') },
-    ...{ '/bin/scenario-ops': program('scenario-ops'), '/bin/labtool': labtool },
+    [PAUSE]: program('pause'),
+    '/bin/spoof': program('spoof'),
+    '/bin/scenario-ops': program('scenario-ops'),
+    '/bin/labtool': labtool,
   });
   const dirs = { confDir: cni.at('net.d'), binDir: cni.at('bin'), resultsDir: cni.node.cniDir };
   const enter = [labtool, ...labtoolArgs({ netns: cni.node.netns }, ['run', '--'])];

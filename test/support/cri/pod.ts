@@ -61,7 +61,8 @@ export class CriSandbox {
   ): Promise<CriSandbox> {
     const namespaces = { network: hostNetwork ? 'NODE' : 'POD', pid: hostPid ? 'NODE' : 'CONTAINER' };
     const config = {
-      ...{ metadata: { uid, namespace, name }, log_directory: logs },
+      metadata: { uid, namespace, name },
+      log_directory: logs,
       // The kubelet passes no host name for a pod in the host's network.
       hostname: hostNetwork ? '' : name,
       // Without servers the runtime copies the machine's file.
@@ -85,10 +86,15 @@ export class CriSandbox {
     const { image = POD_IMAGE, attempt = 0, command, args, env = {}, security, volumes = [] } = options;
     const log = `${name}-${attempt}.log`;
     const config = {
-      ...{ metadata: { name, attempt }, image: { image }, command, args, log_path: log },
+      metadata: { name, attempt },
+      image: { image },
+      command,
+      args,
+      log_path: log,
       envs: Object.entries(env).map(([key, value]) => ({ key, value })),
       mounts: volumes.map((dir) => ({
-        ...{ host_path: dir, container_path: dir },
+        host_path: dir,
+        container_path: dir,
         propagation: 'PROPAGATION_HOST_TO_CONTAINER',
       })),
       linux: { security_context: { ...this.config.linux.security_context, ...security } },

@@ -139,9 +139,20 @@ describe('backtest - pods that are not listed any more', () => {
     ownerUid: 'rs',
   };
   const said = (groupBy: TrialVerdict['groupBy'], of: Partial<typeof pod> = {}) => ({
-    ...{ verdictId: groupBy, rule: 'r', level: 'high' as const, groupBy, groupKey: 'k', triggeredAt: MINUTE },
-    ...{ observed: 1, threshold: 1, nodeName: 'node-a', vectors: [], audited: false, triggerSequence: 1 },
-    ...{ pod: { ...pod, ...of }, digest: JSON.stringify(of) },
+    verdictId: groupBy,
+    rule: 'r',
+    level: 'high' as const,
+    groupBy,
+    groupKey: 'k',
+    triggeredAt: MINUTE,
+    observed: 1,
+    threshold: 1,
+    nodeName: 'node-a',
+    vectors: [],
+    audited: false,
+    triggerSequence: 1,
+    pod: { ...pod, ...of },
+    digest: JSON.stringify(of),
   });
   const gone = { ownerKind: '', ownerName: '', ownerUid: '' };
   it('a pod without a snapshot - its verdict is reproduced without the owner, a verdict by owner or namespace is not; the report counts both', () => {

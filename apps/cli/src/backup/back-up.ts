@@ -36,8 +36,14 @@ export async function backUp(session: Session, path: string): Promise<number> {
       else absent.push(name);
     }
     const manifest: Manifest = {
-      ...{ format: FORMAT, version: FORMAT_VERSION, bailiff: io.version, natsServer: bus.nc.info?.version ?? '' },
-      ...{ startedAt, finishedAt: new Date().toISOString(), streams, absent },
+      format: FORMAT,
+      version: FORMAT_VERSION,
+      bailiff: io.version,
+      natsServer: bus.nc.info?.version ?? '',
+      startedAt,
+      finishedAt: new Date().toISOString(),
+      streams,
+      absent,
     };
     const bytes = await writer.finish(manifest);
     const messages = streams.reduce((sum, { state }) => sum + state.messages, 0);

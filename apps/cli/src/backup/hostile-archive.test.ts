@@ -16,11 +16,18 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 const SNAPSHOT = 'abc';
 const manifest = (over: object = {}, config: object = {}) =>
   JSON.stringify({
-    ...{ format: 'bailiff-backup', version: 1, bailiff: '1', natsServer: '2' },
-    ...{ startedAt: '2026-01-01T00:00:00Z', finishedAt: '2026-01-01T00:00:00Z', absent: [] },
+    format: 'bailiff-backup',
+    version: 1,
+    bailiff: '1',
+    natsServer: '2',
+    startedAt: '2026-01-01T00:00:00Z',
+    finishedAt: '2026-01-01T00:00:00Z',
+    absent: [],
     streams: [
       {
-        ...{ name: 'VERDICTS', bytes: SNAPSHOT.length, sha256: createHash('sha256').update(SNAPSHOT).digest('hex') },
+        name: 'VERDICTS',
+        bytes: SNAPSHOT.length,
+        sha256: createHash('sha256').update(SNAPSHOT).digest('hex'),
         config: { name: 'VERDICTS', num_replicas: 1, ...config },
         state: { messages: 1, first_seq: 1, last_seq: 1 },
       },

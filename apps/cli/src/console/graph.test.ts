@@ -3,8 +3,13 @@ import { describe, expect, it } from 'vitest';
 import { AttackGraph, addressIn } from './graph.ts';
 
 const pod = (namespace: string, name: string, ownerUid = '') => ({
-  ...{ uid: `uid-${namespace}-${name}`, namespace, name, serviceAccount: 'default', ownerUid },
-  ...{ ownerKind: ownerUid === '' ? '' : 'StatefulSet', ownerName: ownerUid === '' ? '' : 'web' },
+  uid: `uid-${namespace}-${name}`,
+  namespace,
+  name,
+  serviceAccount: 'default',
+  ownerUid,
+  ownerKind: ownerUid === '' ? '' : 'StatefulSet',
+  ownerName: ownerUid === '' ? '' : 'web',
 });
 const claim = (claimedAddress: string, from = pod('shop', 'web-0', 'owner')) => {
   const violation = sampleViolation({ pod: from });

@@ -85,8 +85,14 @@ export class AttackGraph {
       if (!this.#groupShares.hasRoom(node)) return null;
       this.#groupShares.add(node);
       found = {
-        ...{ namespace: pod?.namespace ?? null, label: pod ? ownerText(pod) : `interface ${interfaceName} on ${node}` },
-        ...{ hasMore: false, pods: new Map(), nodes: new Set(), vectors: new Set(), packets: 0, dropped: 0 },
+        namespace: pod?.namespace ?? null,
+        label: pod ? ownerText(pod) : `interface ${interfaceName} on ${node}`,
+        hasMore: false,
+        pods: new Map(),
+        nodes: new Set(),
+        vectors: new Set(),
+        packets: 0,
+        dropped: 0,
       };
       this.#attackers.set(key, found);
     }
@@ -182,7 +188,10 @@ function attackerNode(
   const [one] = listed;
   const through = packets - dropped;
   return {
-    ...{ id: `from ${key}`, column: 'attacker', namespace, label },
+    id: `from ${key}`,
+    column: 'attacker',
+    namespace,
+    label,
     link: listed.length === 1 && one ? podLink(one) : '',
     details: [
       ...listed.slice(0, MAX_NAMED).map(podName),

@@ -42,7 +42,9 @@ export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs, ma
   const older = items.length - shown.length;
   const range = since === '1d' ? '' : ` --since ${since}`;
   return {
-    ...{ title, facts, lanes: [...LANES] },
+    title,
+    facts,
+    lanes: [...LANES],
     notes: [
       ...timeline.notes,
       ...(older > 0 ? [`${older} older items are omitted: the command prints them.`] : []),
@@ -50,7 +52,14 @@ export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs, ma
       ...notes,
     ],
     items: shown.map(({ atMicros, untilMicros, lane, what, detail, tone, weight, place }) => ({
-      ...{ atMicros, untilMicros, lane, what, detail, tone, weight, place },
+      atMicros,
+      untilMicros,
+      lane,
+      what,
+      detail,
+      tone,
+      weight,
+      place,
       at: clockTime(atMicros, nowMs),
       after: afterOf(atMicros, origin),
       link: lane === 'config' ? keyLink(keyIn(what)) : verdictLink(idBySequence.get(place) ?? ''),

@@ -37,7 +37,9 @@ export function statusView(facts: ClusterFacts, report: ClusterReport, notes: re
     services: services ? serviceLines(services).map(({ name, text }) => ({ name, text })) : [],
     streams: streamLine(streamsOf(facts), nowMs),
     problems: problems.slice(0, MAX_PROBLEMS).map(({ severity, nodes: where, text, remedy }) => ({
-      ...{ severity, text, remedy },
+      severity,
+      text,
+      remedy,
       where: shortList(where, MAX_NODES_NAMED),
     })),
     problemsOmitted: Math.max(0, problems.length - MAX_PROBLEMS),
@@ -89,7 +91,11 @@ export function coverageView({ nodes, nowMs, staleMs }: ClusterFacts, maySee: Ma
     ),
   );
   return {
-    ...{ atMs: nowMs, ok: seen.length > 0 && open.length === 0, exitCode: null, services: [], streams: '' },
+    atMs: nowMs,
+    ok: seen.length > 0 && open.length === 0,
+    exitCode: null,
+    services: [],
+    streams: '',
     headline:
       seen.length === 0
         ? 'No node reports a pod of yours: whether it is guarded is unknown'
@@ -97,7 +103,11 @@ export function coverageView({ nodes, nowMs, staleMs }: ClusterFacts, maySee: Ma
           ? 'Every pod that you may see is guarded'
           : `Not guarded: ${open.length} of ${seen.length} interfaces of your pods`,
     summary: `${guarded} of ${seen.length} interfaces of the pods that you may see are guarded`,
-    ...{ problems: [], problemsOmitted: 0, notes: [], guarded, guardable: seen.length },
+    problems: [],
+    problemsOmitted: 0,
+    notes: [],
+    guarded,
+    guardable: seen.length,
     nodes: tableOf(POD_COLUMNS, rows, MAX_NODES),
   };
 }

@@ -153,7 +153,11 @@ export async function runTrial(
   const document = { [key.kind]: { [key.name]: value } };
   const trialRules = parseRulesFile(document, key.name);
   const result = await runBacktest(reader, {
-    ...{ sinceMicros: sinceMs * 1000, untilMicros: Number.POSITIVE_INFINITY, trialRules, only: false, cold: false },
+    sinceMicros: sinceMs * 1000,
+    untilMicros: Number.POSITIVE_INFINITY,
+    trialRules,
+    only: false,
+    cold: false,
     verdictsPerMinute: DEFAULT_VERDICTS_PER_MINUTE,
     onProgress,
   });

@@ -97,10 +97,16 @@ export async function planExport(session: Session, row: VerdictRow): Promise<Pla
   const ends = infos.map(({ config, state }) => [config.name, { first: state.first_seq, last: state.last_seq }]);
   const isOfOneNode = verdict.groupBy === 'pod' || verdict.groupBy === 'node';
   const header: Header = {
-    ...{ format: FORMAT, verdictId: verdict.verdictId, fold: FOLD_VERSION },
-    ...{ nodes: isOfOneNode ? [verdict.nodeName] : null, from, until: at + UNDECIDED_MICROS },
-    ...{ lettersSince: await readCompleteSince(bus, 'DEAD_LETTERS'), created },
-    ...{ exportedAt: io.nowMs() * 1000, exporter: `bailiff ${io.version}, ${io.operator}` },
+    format: FORMAT,
+    verdictId: verdict.verdictId,
+    fold: FOLD_VERSION,
+    nodes: isOfOneNode ? [verdict.nodeName] : null,
+    from,
+    until: at + UNDECIDED_MICROS,
+    lettersSince: await readCompleteSince(bus, 'DEAD_LETTERS'),
+    created,
+    exportedAt: io.nowMs() * 1000,
+    exporter: `bailiff ${io.version}, ${io.operator}`,
   };
   return { header, positions: Object.fromEntries(ends) };
 }

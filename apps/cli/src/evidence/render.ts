@@ -51,5 +51,9 @@ function conclusion(checks: readonly Check[]): string {
 }
 
 export const reportJson = ({ header, verdict, responses, checks, limits }: Report): Record<string, unknown> => ({
-  ...{ header, checks, verdict, responses, limits },
+  header,
+  checks,
+  verdict,
+  responses,
+  limits,
 });

@@ -3,8 +3,15 @@ import { expect, test } from 'vitest';
 import { asTree, capturedLines } from './captured.ts';
 
 const process = (pid: number, parentPid: number, args: string[] = []): PodCapture['processes'][number] => ({
-  ...{ pid, parentPid, startedAt: 1_700_000_000_000_000 + pid, uid: 0, container: 'app', comm: `c${pid}` },
-  ...{ executable: '/bin/x', args, argsCut: false },
+  pid,
+  parentPid,
+  startedAt: 1_700_000_000_000_000 + pid,
+  uid: 0,
+  container: 'app',
+  comm: `c${pid}`,
+  executable: '/bin/x',
+  args,
+  argsCut: false,
 });
 const capture = (part: Partial<PodCapture> = {}): PodCapture => ({
   takenAt: 1_700_000_000_000_000,

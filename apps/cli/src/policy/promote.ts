@@ -125,8 +125,12 @@ export async function promote(session: Session, text: string, options: PromoteOp
   const outcomes = await perform(session, await prepare(session, [enforced], 'bailiff policy promote'), options);
   if (json) {
     const denied = found.groups.map(({ key: { pod, vector, nodeName }, packets, firstAtMicros, lastAtMicros }) => ({
-      ...{ pod, vector, nodeName, operations: packets },
-      ...{ firstAt: isoMicros(firstAtMicros), lastAt: isoMicros(lastAtMicros) },
+      pod,
+      vector,
+      nodeName,
+      operations: packets,
+      firstAt: isoMicros(firstAtMicros),
+      lastAt: isoMicros(lastAtMicros),
     }));
     const { operations, unresolved, rest: omitted } = found;
     const before = found.before.map(({ key: { vector }, packets }) => ({ vector, operations: packets }));

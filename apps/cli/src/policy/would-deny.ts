@@ -74,7 +74,11 @@ export async function readWouldDeny(
   });
   const groups = tally.groups();
   return {
-    ...{ groups, rest: tally.rest, cut, refusals, before: before.groups() },
+    groups,
+    rest: tally.rest,
+    cut,
+    refusals,
+    before: before.groups(),
     operations: groups.reduce((sum, group) => sum + group.packets, tally.rest.packets),
     unresolved: unresolved.groups().reduce((sum, group) => sum + group.packets, 0),
     inexact: tally.inexact,

@@ -316,7 +316,11 @@ export function explainJetStreamOff(bus: Bus, cause: unknown): unknown {
 
 export function sessionOn(io: CliIo, connection: Connection, bus: Bus, out = new Out(io)): Session {
   return {
-    ...{ io, connection, bus, out, decoder: new MessageDecoder(bus) },
+    io,
+    connection,
+    bus,
+    out,
+    decoder: new MessageDecoder(bus),
     server: serverOf(connection),
     nowMs: () => io.nowMs(),
     note: (text) => out.note(text),

@@ -57,18 +57,41 @@ function status(part: Partial<NodeStatus> = {}): NodeStatus {
 }
 
 const HEALTH: ServiceHealth = {
-  ...{ running: 1, ready: 1, notReady: '', notReadyForMs: 0, silent: 0, silentForMs: 0, leading: 1 },
-  ...{ runningForMs: 3_600_000, waiting: { count: 0, oldestAtMs: 0, atLeast: false }, behindMs: 0 },
-  ...{ heardMs: 1_000, newer: 0, stalledMs: 0 },
+  running: 1,
+  ready: 1,
+  notReady: '',
+  notReadyForMs: 0,
+  silent: 0,
+  silentForMs: 0,
+  leading: 1,
+  runningForMs: 3_600_000,
+  waiting: { count: 0, oldestAtMs: 0, atLeast: false },
+  behindMs: 0,
+  heardMs: 1_000,
+  newer: 0,
+  stalledMs: 0,
 };
 const SERVICES: ServiceStatus = {
-  ...{ atMs: NOW, cut: false, ipamSync: HEALTH, siemRelay: null },
+  atMs: NOW,
+  cut: false,
+  ipamSync: HEALTH,
+  siemRelay: null,
   correlator: {
-    ...{ ...HEALTH, newestFrameAtMs: null, newestVerdictAtMs: null, newestVerdictDelayMs: null, skipped: [] },
+    ...HEALTH,
+    newestFrameAtMs: null,
+    newestVerdictAtMs: null,
+    newestVerdictDelayMs: null,
+    skipped: [],
   },
   responder: {
-    ...{ ...HEALTH, newestResponseAtMs: null, due: 0, dryRuns: 0, unanswered: 0 },
-    ...{ oldestUnansweredAtMs: null, unansweredIds: [], failed: [] },
+    ...HEALTH,
+    newestResponseAtMs: null,
+    due: 0,
+    dryRuns: 0,
+    unanswered: 0,
+    oldestUnansweredAtMs: null,
+    unansweredIds: [],
+    failed: [],
   },
 };
 
@@ -80,9 +103,18 @@ const unjudged = (unjudgedFrames: number, recentUnjudgedFrames: number) =>
 
 const report = (nodes: Record<string, NodeStatus | string>, part: Partial<ClusterFacts> = {}) =>
   judge({
-    ...{ nodes: new Map(Object.entries(nodes)), expected: Object.keys(nodes), config: [], disarms: [], instances: [] },
-    ...{ services: SERVICES, streams: new Map(), deadLetters: { counts: [], cut: false }, certificates: [] },
-    ...{ nowMs: NOW, staleMs: 60_000, ...part },
+    nodes: new Map(Object.entries(nodes)),
+    expected: Object.keys(nodes),
+    config: [],
+    disarms: [],
+    instances: [],
+    services: SERVICES,
+    streams: new Map(),
+    deadLetters: { counts: [], cut: false },
+    certificates: [],
+    nowMs: NOW,
+    staleMs: 60_000,
+    ...part,
   });
 
 describe('report', () => {

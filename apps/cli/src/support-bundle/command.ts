@@ -45,7 +45,10 @@ const podState = ({ metadata, spec, status }: Pod) => ({
   phase: status?.phase,
   conditions: status?.conditions?.map(({ type, status: is }) => `${type}=${is}`),
   containers: status?.containerStatuses?.map(({ name, ready, restartCount, image }) => ({
-    ...{ name, ready, restartCount, image },
+    name,
+    ready,
+    restartCount,
+    image,
   })),
 });
 

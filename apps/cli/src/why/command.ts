@@ -29,8 +29,11 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
   noteLimits(session, pod, seen);
   const [newest] = verdicts;
   return {
-    ...{ pod: pod.text, since, nowMs: session.io.nowMs() },
-    ...{ groups: seen.tally.groups(), earlierVerdicts: Math.max(0, verdicts.length - 1) },
+    pod: pod.text,
+    since,
+    nowMs: session.io.nowMs(),
+    groups: seen.tally.groups(),
+    earlierVerdicts: Math.max(0, verdicts.length - 1),
     chain: newest ? await readChain(session, newest) : null,
     outage: (services && correlatorProblem(services)?.text) ?? '',
     unanswered: unansweredReason(services),

@@ -8,8 +8,14 @@ import { nextCommands, paragraph, type WhyFacts } from './paragraph.ts';
 const T0 = Date.parse('2026-11-24T12:00:00Z') * 1000;
 
 const group = (vector: string, action: string, packets: number): WhyFacts['groups'][number] => ({
-  ...{ key: { vector, action }, packets, violations: 1, sample: vector.includes('/') ? null : sampleViolation() },
-  ...{ firstAtMicros: T0, lastAtMicros: T0 + 5e6, firstSequence: 1, lastSequence: 2 },
+  key: { vector, action },
+  packets,
+  violations: 1,
+  sample: vector.includes('/') ? null : sampleViolation(),
+  firstAtMicros: T0,
+  lastAtMicros: T0 + 5e6,
+  firstSequence: 1,
+  lastSequence: 2,
 });
 
 function chainOf(...records: [Response['action'], Response['phase'], Partial<Response>?][]) {
@@ -35,8 +41,14 @@ function chainOf(...records: [Response['action'], Response['phase'], Partial<Res
 }
 
 const facts = (part: Partial<WhyFacts>): WhyFacts => ({
-  ...{ pod: 'shop/web-0', since: '1d', nowMs: T0 / 1000 + 60_000, groups: [group('ipv4-source', 'drop', 1_200)] },
-  ...{ chain: null, earlierVerdicts: 0, outage: '', unanswered: () => '' },
+  pod: 'shop/web-0',
+  since: '1d',
+  nowMs: T0 / 1000 + 60_000,
+  groups: [group('ipv4-source', 'drop', 1_200)],
+  chain: null,
+  earlierVerdicts: 0,
+  outage: '',
+  unanswered: () => '',
   ...part,
 });
 

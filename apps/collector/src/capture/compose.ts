@@ -87,12 +87,13 @@ function processOf(one: CaptureFacts['processes'][number], facts: CaptureFacts):
   const { pid, parentPid, startTicks, uid, container, comm, executable, args, argsCut } = one;
   const shown = facts.arguments === 'redacted' ? redact(args) : args;
   return {
-    ...{ pid, parentPid, startedAt: facts.bootMicros + startTicks * TICK_MICROS, uid },
-    ...{
-      container: cutEnd(container, CONTAINER),
-      comm: cutEnd(comm, COMM),
-      executable: cutFront(executable, EXECUTABLE),
-    },
+    pid,
+    parentPid,
+    startedAt: facts.bootMicros + startTicks * TICK_MICROS,
+    uid,
+    container: cutEnd(container, CONTAINER),
+    comm: cutEnd(comm, COMM),
+    executable: cutFront(executable, EXECUTABLE),
     args: shown.map(cut),
     argsCut: argsCut || shown.some((text) => text.length > MAX_TEXT),
   };

@@ -10,7 +10,11 @@ const IN_LIMITS = 'no-cgroups';
 function server() {
   let nowMs = 0;
   const made = new CaptureServer({
-    ...{ cgroupRoot: '/nowhere', hostNetns: '', nowMicros: () => 0, bootMicros: () => 0, monotonicMs: () => nowMs },
+    cgroupRoot: '/nowhere',
+    hostNetns: '',
+    nowMicros: () => 0,
+    bootMicros: () => 0,
+    monotonicMs: () => nowMs,
     podOf: (uid) => ({ namespace: uid.split('/')[0] }) as PodIdentity,
     onResponse: () => {},
     onError: (error) => {

@@ -57,8 +57,12 @@ function leftBehind({ ctx, problems }: CniParts): CniRoom {
     },
     check,
     status: () => ({
-      ...{ state: 'off', failurePolicy: cniFailurePolicy, problem, problemAt: null },
-      ...{ passed: 0, lastPassed: '' },
+      state: 'off',
+      failurePolicy: cniFailurePolicy,
+      problem,
+      problemAt: null,
+      passed: 0,
+      lastPassed: '',
     }),
     close: () => undefined,
   };

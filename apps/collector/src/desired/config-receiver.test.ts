@@ -14,7 +14,13 @@ const pods = (revision: number, list: object[], nodeName = 'n1') =>
   ({ what: 'pods', key: 'n1', json: JSON.stringify({ nodeName, revision, pods: list }) }) as const;
 const audit = { what: 'config', key: 'spoof.namespace.shop.default', json: '{"modes":{"tunnel":"audit"}}' } as const;
 const bound = (podUid: string, address: string): Binding => ({
-  ...{ source: 'cni', podUid, podNamespace: 'shop', podName: podUid, ifName: 'eth0', mac: '', addresses: [address] },
+  source: 'cni',
+  podUid,
+  podNamespace: 'shop',
+  podName: podUid,
+  ifName: 'eth0',
+  mac: '',
+  addresses: [address],
   link: { name: podUid, mac: '', linkNetnsid: 1 },
 });
 

@@ -79,8 +79,12 @@ const SHARED_PARENT =
 const MOVED_DEVICE = 'the pod has the device itself, and its packets do not pass the network stack of the node';
 
 const NO_HOST_SIDE: Readonly<Record<string, string>> = {
-  ...{ macvlan: SHARED_PARENT, ipvlan: SHARED_PARENT, vlan: SHARED_PARENT },
-  ...{ sriov: MOVED_DEVICE, 'ib-sriov': MOVED_DEVICE, 'host-device': MOVED_DEVICE },
+  macvlan: SHARED_PARENT,
+  ipvlan: SHARED_PARENT,
+  vlan: SHARED_PARENT,
+  sriov: MOVED_DEVICE,
+  'ib-sriov': MOVED_DEVICE,
+  'host-device': MOVED_DEVICE,
 };
 
 /** Why an interface of this plugin has no host side; null: it has one, or the plugin is not known. */

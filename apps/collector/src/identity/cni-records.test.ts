@@ -25,8 +25,15 @@ const json = (uid: string, namespace = '') => {
 };
 
 const EMPTY = {
-  ...{ containerId: 'c', ifName: 'eth0', plugin: '', podNamespace: '', podName: '', podMac: '', writtenAtMs: 0 },
-  ...{ hostInterfaces: [], addresses: [] },
+  containerId: 'c',
+  ifName: 'eth0',
+  plugin: '',
+  podNamespace: '',
+  podName: '',
+  podMac: '',
+  writtenAtMs: 0,
+  hostInterfaces: [],
+  addresses: [],
 };
 
 describe('cni records', () => {

@@ -6,7 +6,11 @@ const signs = (cgroup: string, record: string, list: string, isReplaced = false)
   ({ cgroup, record, list, isReplaced }) as PodSigns;
 const SEEN: Seen = { cgroup: true, record: true };
 const binding = {
-  ...{ source: 'cni', podUid: 'a', ifName: 'eth0', recordFile: 'pods-s1-eth0', recordedAtMs: 1_000 },
+  source: 'cni',
+  podUid: 'a',
+  ifName: 'eth0',
+  recordFile: 'pods-s1-eth0',
+  recordedAtMs: 1_000,
 } as Binding;
 
 describe('life of a pod', () => {

@@ -84,7 +84,9 @@ export class Enforcement {
     const accounts = this.#accounts.byGeneration;
     this.#sets = new KernelSets(maps, allocateGeneration);
     this.#adapter = new AccountAdapter({
-      ...{ bootId, accounts, clock },
+      bootId,
+      accounts,
+      clock,
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       bootNs: boottimeNs,
       onAcked: (account, cells) => this.#accounts.acknowledged(account, cells),
@@ -96,8 +98,10 @@ export class Enforcement {
     const pins = createHash('sha256').update(maps.settings().hashKey).digest('hex').slice(0, 16);
     const shared = { maps, acked, sets: this.#sets, store, accounts, pins, version };
     this.#enforcer = new Enforcer({
-      ...{ ...shared, allocateGeneration },
-      ...{ policiesVersion: () => this.#policies.version, nowMs: clock.nowMs },
+      ...shared,
+      allocateGeneration,
+      policiesVersion: () => this.#policies.version,
+      nowMs: clock.nowMs,
       factsOf: ({ set }) => this.#policies.factsOf(set as NonNullable<typeof set>),
       onBeforeChange: (account) => this.#flusher.flush([account]),
       onNew: (inForce) => this.#latency.add(inForce),
@@ -105,7 +109,8 @@ export class Enforcement {
       after: (ms, action) => this.#after(ms, action),
     });
     adoptSubjects({
-      ...{ ...shared, enforcer: this.#enforcer },
+      ...shared,
+      enforcer: this.#enforcer,
       onProblem: problems.of('counts'),
     });
   }

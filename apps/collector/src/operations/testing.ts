@@ -48,8 +48,12 @@ function encodeU32(value: number): Buffer {
 }
 
 const SETTINGS = {
-  ...{ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10 },
-  ...{ abi: 1, maxTasks: 1024 },
+  hashKey: Buffer.alloc(16, 7),
+  hostMountNs: 1,
+  sampleBurst: 8,
+  samplesPerSecond: 10,
+  abi: 1,
+  maxTasks: 1024,
 };
 
 export function memoryMaps(cells = 1024): MemoryMaps {
@@ -118,7 +122,8 @@ export const uidOf = (pod: PodIdentity): string => pod.uid.replaceAll('-', '');
 /** JSON of a policy with one rule per path. */
 export function denying(paths: Readonly<Record<string, string>>, more: RuntimePolicyInput = {}): string {
   const rules = Object.entries(paths).map(([name, path]) => ({
-    ...{ name, action: 'block' as const },
+    name,
+    action: 'block' as const,
     execute: { paths: [path], operations: ['execute' as const] },
   }));
   return JSON.stringify({ mode: 'enforce', rules, ...more });

@@ -93,14 +93,20 @@ export class PacketEngine implements Engine {
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
-      ...{ dir: path.join(config.stateDir, bootId), counters: maps.counters, acked: this.#acked },
+      dir: path.join(config.stateDir, bootId),
+      counters: maps.counters,
+      acked: this.#acked,
       onProblem: problems.of('state'),
     });
     this.#store = new BindingStore(config.stateDir, bootId, { onProblem: problems.of('state') });
     const { registry } = this;
     this.#stores = { registry, store: this.#store, counters: this.#counters, onProblem: problems.of('guard') };
     this.#adapter = new InterfaceAdapter({
-      ...{ bootId, clock, registry, counters: this.#counters, unknownGraceMs: config.unknownGraceMs },
+      bootId,
+      clock,
+      registry,
+      counters: this.#counters,
+      unknownGraceMs: config.unknownGraceMs,
       processOf: (sample) => parts.processOf(sample),
       onSettled: (iface) => forgetGeneration(this.#stores, iface),
       onAcked: (iface) => this.#writeAcked(iface),
@@ -109,7 +115,11 @@ export class PacketEngine implements Engine {
     const onError = (error: Error) => problems.report('publish', '', error.message, error);
     this.#flusher = new Flusher({ ...flusherOptions(parts), onError }, this.#adapter);
     this.#unjudged = new UnjudgedFrames({
-      ...{ bootId, registry, maps, counters: this.#counters, store: this.#store },
+      bootId,
+      registry,
+      maps,
+      counters: this.#counters,
+      store: this.#store,
       nowMicros: clock.nowMicros,
       onFound: (iface, frames) => {
         metrics.unjudged.inc(frames);
@@ -120,11 +130,20 @@ export class PacketEngine implements Engine {
     });
     this.#pastGuard = new PastGuard({ registry, readLink: getLink, onProblem: problems.of('counts') });
     this.#nodeMaps = new NodeMaps({
-      ...{ maps, desired, areNew: !object.reused, ownNetworks, cgroupRoot: config.cgroupRoot },
+      maps,
+      desired,
+      areNew: !object.reused,
+      ownNetworks,
+      cgroupRoot: config.cgroupRoot,
       onProblem: problems.of('node maps'),
     });
     this.#reconciler = new Reconciler({
-      ...{ bootId, maps, desired, store: this.#store, moment, live: () => registry.allLive() },
+      bootId,
+      maps,
+      desired,
+      store: this.#store,
+      moment,
+      live: () => registry.allLive(),
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
       onFound: (iface) => this.#flusher.touch(iface),
@@ -137,27 +156,35 @@ export class PacketEngine implements Engine {
     });
     this.#binder = new Binder({
       cniRecords: () => this.#cni.byFile.values(),
-      ...{ cgroupRoot: config.cgroupRoot, listedAddresses: (uid) => desired.addressesOf(uid) },
+      cgroupRoot: config.cgroupRoot,
+      listedAddresses: (uid) => desired.addressesOf(uid),
       onBound: (iface) => this.#bound(iface),
       wallMs: () => Date.now(),
       onProblem: problems.of('binding'),
     });
     this.#orphans = new Orphans({
-      ...{ registry, store: this.#store, cgroupRoot: config.cgroupRoot },
+      registry,
+      store: this.#store,
+      cgroupRoot: config.cgroupRoot,
       hasRecord: (file) => this.#cni.byFile.has(file),
       list: (podUid) => desired.listSays(podUid),
       onChanged: (changed) => this.#orphansChanged(changed),
       onProblem: problems.of('binding'),
     });
     this.#foreignLinks = new ForeignLinks({
-      ...{ registry, cniRecords: () => this.cniRecords(), ownNsid: () => getNsid({ pid: process.pid }) },
+      registry,
+      cniRecords: () => this.cniRecords(),
+      ownNsid: () => getNsid({ pid: process.pid }),
       readLinks: (targetNsid, atMost) => firstLinks(atMost, { targetNsid }),
       nameOf: (ifindex) => getLink(ifindex)?.name,
       onChanged: (changed) => this.#foreignLinksChanged(changed),
       onProblem: problems.of('guard'),
     });
     this.#guard = new Guard({
-      ...{ ...this.#stores, object, places: new PlaceWatch(object.mode), nowMs: clock.nowMs },
+      ...this.#stores,
+      object,
+      places: new PlaceWatch(object.mode),
+      nowMs: clock.nowMs,
       whyNotAttach: () => detach.whyNotAttach(),
       exclude: new RegExp(config.excludeInterfaces),
       announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),

@@ -34,7 +34,12 @@ const pod = {
 function makeIface(generation: number, over: Partial<GuardedInterface> = {}): GuardedInterface {
   return {
     ...newInterface({ ifindex: generation, generation, slot: generation, seenBase: 0, link }, 0),
-    ...{ binding, pod, attachError: '', guardedAfterMs: 0, packetsBeforeGuard: 0, unguardedReported: true },
+    binding,
+    pod,
+    attachError: '',
+    guardedAfterMs: 0,
+    packetsBeforeGuard: 0,
+    unguardedReported: true,
     flushedAtMs: Number.NEGATIVE_INFINITY,
     ...over,
   };
@@ -116,14 +121,22 @@ describe('flusher', () => {
     };
     const clock = { nowMicros: () => nowMs * 1000, nowMs: () => nowMs, bootWallMicros: () => 0 };
     const adapter = new InterfaceAdapter({
-      ...{ bootId: 'b', clock, registry, counters: { readInto } as never, unknownGraceMs: 5_000 },
+      bootId: 'b',
+      clock,
+      registry,
+      counters: { readInto } as never,
+      unknownGraceMs: 5_000,
       processOf: () => null,
       onSettled: (iface) => settled.push(iface.generation),
       onAcked: () => {},
       onUnguardedReported: () => {},
     });
     const options: FlusherOptions = {
-      ...{ nodeName: 'n1', bootId: 'b', version: '1', clock, flushIntervalMs: 250 },
+      nodeName: 'n1',
+      bootId: 'b',
+      version: '1',
+      clock,
+      flushIntervalMs: 250,
       sink: {
         publish: (frame) => {
           // The frame is reused after the call, so it is copied.

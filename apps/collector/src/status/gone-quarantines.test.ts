@@ -20,12 +20,19 @@ function node(quarantined: string[], listed: string[], omitted = 0) {
   };
   list(listed, omitted > 0 ? { omitted } : {});
   const entries = quarantined.map((podUid) => ({
-    ...{ podUid, podNamespace: 'shop', podName: podUid, verdictId: 'v', until: '', reason: '' },
+    podUid,
+    podNamespace: 'shop',
+    podName: podUid,
+    verdictId: 'v',
+    until: '',
+    reason: '',
   }));
   desired.receiveQuarantine(JSON.stringify({ nodeName: 'n', revision: 1, entries }));
   const gone = new GoneQuarantines();
   return {
-    ...{ desired, registry, list },
+    desired,
+    registry,
+    list,
     at: (ms: number) => gone.observe(desired, registry, ms),
     add: (ifindex: number, more: Partial<GuardedInterface>): GuardedInterface => {
       const link = { ifindex, name: `v${ifindex}`, kind: 'veth', mac: '', linkNetnsid: 1, peerIfindex: 2 };

@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { readingsOf } from './readings.ts';
 
 const CNI: CniStatus = {
-  ...{ state: 'installed', failurePolicy: 'open', problem: '', problemAt: null, passed: 0, lastPassed: '' },
+  state: 'installed',
+  failurePolicy: 'open',
+  problem: '',
+  problemAt: null,
+  passed: 0,
+  lastPassed: '',
 };
 /** The readings of a node without interfaces. */
 const readingsWith = (cni?: CniStatus) => {

@@ -161,9 +161,19 @@ function openWayOf({ appearedAtMs, generation, link }: GuardedInterface, input: 
 /** An interface that has no programs; the caller adds what is known of it. */
 function notGuarded(coverage: InterfaceStatus['coverage'], reason: string): InterfaceStatus {
   return {
-    ...{ interfaceName: '', ifindex: 0, generation: 0, coverage, reason, state: 'unknown' as const },
-    ...{ podUid: '', podNamespace: '', podName: '', addresses: [], mac: '' },
-    ...{ packetsBeforeGuard: 0, quarantinedUntil: null },
+    interfaceName: '',
+    ifindex: 0,
+    generation: 0,
+    coverage,
+    reason,
+    state: 'unknown' as const,
+    podUid: '',
+    podNamespace: '',
+    podName: '',
+    addresses: [],
+    mac: '',
+    packetsBeforeGuard: 0,
+    quarantinedUntil: null,
   };
 }
 
@@ -178,7 +188,8 @@ export function nodeStatus(input: StatusInput): NodeStatus {
   const losses = maps.losses();
   const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({
     ...notGuarded(other.coverage, other.reason),
-    ...{ interfaceName: other.name, ifindex },
+    interfaceName: other.name,
+    ifindex,
   }));
   const listed = withoutHostSide(input);
   return {
@@ -235,8 +246,11 @@ function withoutHostSide({ cniRecords, desired, moment }: StatusInput): Interfac
     if (why === null || !desired.pods.has(record.podUid)) continue;
     result.push({
       ...notGuarded('not-covered', `${record.ifName} is of kind ${record.plugin}: ${why}`),
-      ...{ podUid: record.podUid, podNamespace: record.podNamespace, podName: record.podName },
-      ...{ addresses: record.addresses, mac: record.podMac },
+      podUid: record.podUid,
+      podNamespace: record.podNamespace,
+      podName: record.podName,
+      addresses: record.addresses,
+      mac: record.podMac,
       quarantinedUntil: quarantineEnd(desired.quarantineUntilNs(record.podUid, moment), moment),
     });
   }
@@ -259,7 +273,10 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
       ...(pod.hostNetwork
         ? notGuarded('not-applicable', "on the host's network")
         : notGuarded('not-covered', 'no interface of it was found on this node')),
-      ...{ podUid: pod.uid, podNamespace: pod.namespace, podName: pod.name, addresses },
+      podUid: pod.uid,
+      podNamespace: pod.namespace,
+      podName: pod.name,
+      addresses,
       quarantinedUntil: quarantineEnd(input.desired.quarantineUntilNs(pod.uid, input.moment), input.moment),
     });
   }

@@ -37,7 +37,10 @@ function server({
 
 const asRequest = (headers: Record<string, string>) => ({ headers, socket: {} }) as unknown as IncomingMessage;
 const OPTIONS = {
-  ...{ audiences: [], userHeader: 'X-Forwarded-User', groupsHeader: 'x-forwarded-groups', proxyNames: [] },
+  audiences: [],
+  userHeader: 'X-Forwarded-User',
+  groupsHeader: 'x-forwarded-groups',
+  proxyNames: [],
   proxySecrets: () => ['next', 'secret'],
 };
 const person = { username: 'ann', groups: ['dev'] };

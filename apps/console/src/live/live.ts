@@ -125,7 +125,10 @@ export class Live {
     }
     if (withoutPod > 0) notes.push(`A count of ${withoutPod} belongs to pods beyond the limit of the list.`);
     const live = {
-      ...{ rates: this.#window.rates(nowMs), attackers, attackersOmitted: omitted, notes },
+      rates: this.#window.rates(nowMs),
+      attackers,
+      attackersOmitted: omitted,
+      notes,
       verdicts: this.#verdicts.table([...columns.verdicts], nowMs),
       responses: this.#responses.table([...columns.responses], nowMs),
       complete: this.#caughtUp.size === LIVE_STREAMS.length,

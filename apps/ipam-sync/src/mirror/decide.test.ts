@@ -6,17 +6,32 @@ import type { MirroredResource } from './resource.ts';
 
 const KEY = 'correlation.cluster._.a';
 const resource = (part: Partial<MirroredResource> = {}): MirroredResource => ({
-  ...{ kind: 'CorrelationRule', name: 'a', uid: 'u1', generation: 2, resourceVersion: '50', status: {} },
+  kind: 'CorrelationRule',
+  name: 'a',
+  uid: 'u1',
+  generation: 2,
+  resourceVersion: '50',
+  status: {},
   createdAt: '2026-11-25T00:00:00Z',
   spec: { type: 'event_count', level: 'high' },
   ...part,
 });
 const owner = (part: Partial<NonNullable<StoredConfig['owner']>> = {}) => ({
-  ...{ kind: 'CorrelationRule', name: 'a', uid: 'u1', generation: 2, resourceVersion: '50' },
+  kind: 'CorrelationRule',
+  name: 'a',
+  uid: 'u1',
+  generation: 2,
+  resourceVersion: '50',
   ...part,
 });
 const entry = (part: Partial<StoredConfig> = {}): StoredConfig => ({
-  ...{ key: KEY, bucketRevision: 9, revision: 4, by: 'x', why: 'y', timestampMicros: 0, deleted: false },
+  key: KEY,
+  bucketRevision: 9,
+  revision: 4,
+  by: 'x',
+  why: 'y',
+  timestampMicros: 0,
+  deleted: false,
   json: JSON.stringify({ level: 'high', type: 'event_count', revision: 4 }),
   owner: owner(),
   released: false,

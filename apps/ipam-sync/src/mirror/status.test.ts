@@ -8,12 +8,23 @@ import { type Rollout, statusOf, statusPatch } from './status.ts';
 const NOW_MS = Date.parse('2026-11-25T12:00:00.400Z');
 const KEY = 'runtime.cluster._.a';
 const resource = (status: ResourceStatus = {}): MirroredResource => ({
-  ...{ kind: 'RuntimePolicy', name: 'a', uid: 'u', generation: 5, resourceVersion: '1', createdAt: '', spec: {} },
+  kind: 'RuntimePolicy',
+  name: 'a',
+  uid: 'u',
+  generation: 5,
+  resourceVersion: '1',
+  createdAt: '',
+  spec: {},
   status,
 });
 const stored = { key: KEY, revision: 7, owner: { generation: 4 } } as StoredConfig;
 const place = (node: string, state: Place['state'], reason = ''): Place => ({
-  ...{ node, state, reason, revision: null, subjects: 0, remedy: '' },
+  node,
+  state,
+  reason,
+  revision: null,
+  subjects: 0,
+  remedy: '',
 });
 const rollout = (places: Place[] | null, enabled = true): Rollout => ({ stored, enabled, places });
 const STANDS: Decision = { state: 'unchanged', key: KEY };

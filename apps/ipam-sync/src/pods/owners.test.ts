@@ -66,7 +66,10 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates
   const time = { nowMs: 0 };
   const resolved: string[] = [];
   const options = {
-    ...{ client, signal: stop.signal, inUse: () => pods, nowMs: () => time.nowMs },
+    client,
+    signal: stop.signal,
+    inUse: () => pods,
+    nowMs: () => time.nowMs,
     onResolved: (uid: string) => void resolved.push(uid),
   };
   const resolver = new OwnerResolver(maxTemplates === undefined ? options : { ...options, maxTemplates });

@@ -22,7 +22,9 @@ const CONTAINER_FIELDS = [
 ];
 /** The same for fields of a pod's spec, with the API's defaults. */
 const POD_FIELDS = {
-  ...{ dnsPolicy: 'ClusterFirst', dnsConfig: null, hostAliases: null },
+  dnsPolicy: 'ClusterFirst',
+  dnsConfig: null,
+  hostAliases: null,
   terminationGracePeriodSeconds: 30,
 };
 /**

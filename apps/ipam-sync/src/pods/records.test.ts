@@ -140,7 +140,9 @@ test('node record - internal and external addresses of both families, pod CIDRs,
 
 describe('grants', () => {
   const asking = (change: Partial<PermittedPod>): PermittedPod => ({
-    ...{ namespace: 'vpn', serviceAccount: 'default', workload: null },
+    namespace: 'vpn',
+    serviceAccount: 'default',
+    workload: null,
     ...change,
   });
   test.each([

@@ -37,7 +37,9 @@ describe('records', () => {
   it('service - UDP ports, and the addresses that nodes translate', () => {
     const status = { loadBalancer: { ingress: [{ ip: '35.1.1.1' }, {}, { ip: '34.1.1.1' }] } };
     expect(serviceRecord(service('dns', DNS, status))).toEqual({
-      ...{ key: 'shop/dns', namespace: 'shop', addresses: ['10.96.0.9', 'fd00:96::9', '35.1.1.1', '34.1.1.1'] },
+      key: 'shop/dns',
+      namespace: 'shop',
+      addresses: ['10.96.0.9', 'fd00:96::9', '35.1.1.1', '34.1.1.1'],
       claimed: ['34.1.1.1'],
       ports: [
         { name: 'dns', port: 53, nodePort: 30_053 },

@@ -6,9 +6,19 @@ import { EndedPods, MAX_FORMER } from './ended-pods.ts';
 const NODE = 'node-a';
 const MINUTE = 60_000;
 const identity = (uid: string, more: Partial<PodIdentity> = {}): PodIdentity => ({
-  ...{ uid, namespace: 'shop', name: `pod-${uid}`, labels: { app: 'web' }, serviceAccount: 'default', owners: [] },
-  ...{ interfaces: [], hostNetwork: false, containers: [], allowedPrefixes: [], probePorts: [] },
-  ...{ revision: 1, createdAt: '2026-01-01T00:00:00Z' },
+  uid,
+  namespace: 'shop',
+  name: `pod-${uid}`,
+  labels: { app: 'web' },
+  serviceAccount: 'default',
+  owners: [],
+  interfaces: [],
+  hostNetwork: false,
+  containers: [],
+  allowedPrefixes: [],
+  probePorts: [],
+  revision: 1,
+  createdAt: '2026-01-01T00:00:00Z',
   ...more,
 });
 const uids = (pods: EndedPods) => pods.of(NODE).map(({ uid }) => uid);

@@ -353,7 +353,10 @@ describe('plan - many small pods that do not compress', () => {
   const hostileName = (i: number) => noise(i, 253);
   const hostile = (i: number, change: Partial<PodRecord> = {}) =>
     record(uidOf(i), {
-      ...{ namespace: 'tenant', name: hostileName(i), serviceAccount: noise(i + 9_000, 253), createdAt: later },
+      namespace: 'tenant',
+      name: hostileName(i),
+      serviceAccount: noise(i + 9_000, 253),
+      createdAt: later,
       ...change,
     });
   const honest = Array.from({ length: 60 }, (_, i) => ({ ...ordinary(i + 20_000), createdAt: `${later}.1` }));

@@ -45,7 +45,10 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
       identity: () => ({ ...identityOf(record, input), uid: staticUids.get(record) ?? record.uid }),
     })),
     ...input.ended.of(nodeName).map((pod) => ({
-      ...{ namespace: pod.namespace, uid: pod.uid, createdAt: pod.createdAt, runs: true },
+      namespace: pod.namespace,
+      uid: pod.uid,
+      createdAt: pod.createdAt,
+      runs: true,
       identity: () => withoutAddresses(pod, input.state),
     })),
   ];

@@ -24,7 +24,10 @@ function pod(namespace: string, index: number, { labels = 1, containers = 1, len
   return JSON.parse(
     JSON.stringify({
       metadata: {
-        ...{ uid: `${namespace}-${index}`, namespace, name: `pod-${index}`, resourceVersion: `${index + 1}` },
+        uid: `${namespace}-${index}`,
+        namespace,
+        name: `pod-${index}`,
+        resourceVersion: `${index + 1}`,
         labels: Object.fromEntries(Array.from({ length: labels }, (_, n) => [text(n), text(n)])),
       },
       spec: {

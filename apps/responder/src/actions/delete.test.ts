@@ -44,8 +44,12 @@ function world(pod: Record<string, unknown> | null, refusal: KubeError | null = 
         owner: null,
         node: null,
       },
-      ...{ startedAtMicros: 0, expiresAtMicros: null, maxGraceSeconds: 30, nowMs },
-      ...{ api: new Api(kube, { timeoutMs: 1_000 }), quarantine },
+      startedAtMicros: 0,
+      expiresAtMicros: null,
+      maxGraceSeconds: 30,
+      nowMs,
+      api: new Api(kube, { timeoutMs: 1_000 }),
+      quarantine,
     }) as unknown as ActionContext;
   const isolated = () => (stored ? JSON.parse(Buffer.from(stored.value).toString()).entries.length : 0);
   return { contextAt, asked, isolated };

@@ -19,7 +19,9 @@ type Level = (typeof verdict)['level'];
  */
 function world(before: string | null, { checks = true, churn = false } = {}) {
   const metadata = {
-    ...{ uid, namespace: 'default', name: 'attacker-0' },
+    uid,
+    namespace: 'default',
+    name: 'attacker-0',
     labels: (before === null ? {} : { [VERDICT_LABEL]: before }) as Record<string, string>,
     annotations: {} as Record<string, string>,
   };

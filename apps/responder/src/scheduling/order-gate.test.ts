@@ -3,8 +3,14 @@ import { expect, test } from 'vitest';
 import { CAPTURE_WAIT_MS, ORDER_WAIT_MS, OrderGate, type TaskEnds } from './order-gate.ts';
 
 const task = (action: Task['action'], dueAtMicros = 0, policy = 'p'): Task => ({
-  ...{ verdictId: 'v', policy, action, taskId: `${policy}-${action}`, step: { action } },
-  ...{ dueAtMicros, dryRun: false, substitute: false },
+  verdictId: 'v',
+  policy,
+  action,
+  taskId: `${policy}-${action}`,
+  step: { action },
+  dueAtMicros,
+  dryRun: false,
+  substitute: false,
 });
 const [observe, label, remove] = [task('observe'), task('label'), task('delete')];
 const plan = [observe, label, remove];

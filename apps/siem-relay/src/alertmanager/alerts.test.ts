@@ -5,9 +5,25 @@ import { ActiveAlerts, labelsOf, MAX_NAMESPACE_ALERTS } from './alerts.ts';
 
 const AT = 1_790_000_000_000;
 const facts = (part: Partial<Facts> = {}): Facts => ({
-  ...{ kind: 'verdict', uid: 'u', verdictId: 'v1', title: 'spoof: shop/web-0', summary: 'why', level: 'high' },
-  ...{ rule: 'spoof', clusterUid: 'c-uid', clusterName: 'eu', node: 'node-1', namespace: 'shop', pod: 'web-0' },
-  ...{ podUid: 'p1', action: '', phase: '', process: '', executable: '', tags: [], timeMs: AT - 1_000 },
+  kind: 'verdict',
+  uid: 'u',
+  verdictId: 'v1',
+  title: 'spoof: shop/web-0',
+  summary: 'why',
+  level: 'high',
+  rule: 'spoof',
+  clusterUid: 'c-uid',
+  clusterName: 'eu',
+  node: 'node-1',
+  namespace: 'shop',
+  pod: 'web-0',
+  podUid: 'p1',
+  action: '',
+  phase: '',
+  process: '',
+  executable: '',
+  tags: [],
+  timeMs: AT - 1_000,
   ...part,
 });
 const make = () =>
@@ -94,7 +110,11 @@ describe('alerts', () => {
 
   it('a node without a pod - is in the labels', () => {
     expect(labelsOf(facts({ pod: '', namespace: '', clusterName: '' }))).toEqual({
-      ...{ alertname: 'BailiffVerdict', cluster: 'c-uid', node: 'node-1', rule: 'spoof', level: 'high' },
+      alertname: 'BailiffVerdict',
+      cluster: 'c-uid',
+      node: 'node-1',
+      rule: 'spoof',
+      level: 'high',
     });
   });
 

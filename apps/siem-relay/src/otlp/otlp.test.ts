@@ -6,8 +6,15 @@ import { partialSuccessOf } from './encode.ts';
 import { resourceLogsOf } from './record.ts';
 
 const event = (value: unknown, part: Partial<OutputEvent> = {}): OutputEvent => ({
-  ...{ sequence: 1, subject: '', uid: 'u-1', className: 'network-activity', node: 'node-1', severity: 3 },
-  ...{ timeMicros: 5, storedMicros: 6, data: Buffer.from(JSON.stringify(value)) },
+  sequence: 1,
+  subject: '',
+  uid: 'u-1',
+  className: 'network-activity',
+  node: 'node-1',
+  severity: 3,
+  timeMicros: 5,
+  storedMicros: 6,
+  data: Buffer.from(JSON.stringify(value)),
   ...part,
 });
 
@@ -18,7 +25,11 @@ describe('records', () => {
       resource: { 'service.name': 'bailiff', 'service.version': '1.0' },
       records: [
         {
-          ...{ timeMicros: 5, observedMicros: 6, severityNumber: 13, severityText: '', body: 'm' },
+          timeMicros: 5,
+          observedMicros: 6,
+          severityNumber: 13,
+          severityText: '',
+          body: 'm',
           eventName: 'bailiff.network-activity',
           attributes: { 'log.record.uid': 'u-1', 'k8s.node.name': 'node-1', 'bailiff.ocsf': '{"message":"m"}' },
         },

@@ -15,8 +15,15 @@ import {
 const LIMITS = { maxEvents: 4, maxBytes: 100, lingerMs: 1_000 };
 function held(sequence: number, bytes = 10) {
   const event: OutputEvent = {
-    ...{ sequence, subject: '', uid: `uid-${sequence}`, className: '', node: '', severity: 0 },
-    ...{ timeMicros: 0, storedMicros: sequence, data: new Uint8Array(bytes) },
+    sequence,
+    subject: '',
+    uid: `uid-${sequence}`,
+    className: '',
+    node: '',
+    severity: 0,
+    timeMicros: 0,
+    storedMicros: sequence,
+    data: new Uint8Array(bytes),
   };
   return { event, created: 'now' };
 }

@@ -22,8 +22,12 @@ const ocsf = z.object({
   unmapped: z
     .object({
       k8s: z.object({
-        ...{ cluster_uid: text, cluster_name: text, node_name: text },
-        ...{ namespace: text, pod_name: text, pod_uid: text },
+        cluster_uid: text,
+        cluster_name: text,
+        node_name: text,
+        namespace: text,
+        pod_name: text,
+        pod_uid: text,
       }),
       bailiff: z.object({ rule: text, action: text, phase: text }),
     })

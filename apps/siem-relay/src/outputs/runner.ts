@@ -109,7 +109,12 @@ export class OutputRunner {
     const { delivered, refused, failing, deliveredMicros } = this.#delivery;
     const isoOf = (ms: number) => new Date(ms).toISOString();
     return {
-      ...{ name, pending, delivered, refused, lost, lagMs: Math.round(this.lagMs()) },
+      name,
+      pending,
+      delivered,
+      refused,
+      lost,
+      lagMs: Math.round(this.lagMs()),
       ...(lost > 0 ? { lostAt: isoOf(this.#lostAtMs) } : {}),
       deliveredAt: deliveredMicros > 0 ? isoOf(deliveredMicros / 1000) : '',
       ...(failing

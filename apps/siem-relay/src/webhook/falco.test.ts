@@ -13,9 +13,15 @@ type SiemEvent = ReturnType<typeof verdictEvent>;
 function outputEvent(event: SiemEvent): OutputEvent {
   const { payload, subject, headers } = render(event, 'ocsf', '1');
   return {
-    ...{ sequence: 1, subject, uid: event.origin.uid, className: subject.split('.')[4] ?? '' },
-    ...{ node: headers['Bailiff-Node'] ?? '', severity: Number(headers['Bailiff-Severity']) },
-    ...{ timeMicros: Number(headers['Bailiff-Time']), storedMicros: event.origin.storedMicros, data: payload },
+    sequence: 1,
+    subject,
+    uid: event.origin.uid,
+    className: subject.split('.')[4] ?? '',
+    node: headers['Bailiff-Node'] ?? '',
+    severity: Number(headers['Bailiff-Severity']),
+    timeMicros: Number(headers['Bailiff-Time']),
+    storedMicros: event.origin.storedMicros,
+    data: payload,
   };
 }
 function falco(event: SiemEvent): Record<string, unknown> {
@@ -84,11 +90,18 @@ describe('falco', () => {
     const value = event.kind === 'verdict' ? event.value : null;
     const made = falco(event);
     expect(made).toMatchObject({
-      ...{ rule: value?.rule, priority: 'Error', source: 'bailiff', hostname: value?.nodeName, tags: ['attack.t1611'] },
+      rule: value?.rule,
+      priority: 'Error',
+      source: 'bailiff',
+      hostname: value?.nodeName,
+      tags: ['attack.t1611'],
       uuid: expect.stringMatching(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/),
       output_fields: {
-        ...{ 'k8s.ns.name': value?.pod?.namespace, 'k8s.pod.name': value?.pod?.name, 'bailiff.uid': event.origin.uid },
-        ...{ 'bailiff.cluster.uid': '6d3b', 'bailiff.cluster.name': 'shop-eu' },
+        'k8s.ns.name': value?.pod?.namespace,
+        'k8s.pod.name': value?.pod?.name,
+        'bailiff.uid': event.origin.uid,
+        'bailiff.cluster.uid': '6d3b',
+        'bailiff.cluster.name': 'shop-eu',
       },
     });
     // Talon removes what Falco puts before the text.

@@ -14,7 +14,11 @@ import type { Facts } from '../outputs/facts.ts';
 import type { OutputEvent } from '../outputs/output.ts';
 
 const PRIORITY: Readonly<Record<string, string>> = {
-  ...{ critical: 'Critical', high: 'Error', medium: 'Warning', low: 'Notice', informational: 'Informational' },
+  critical: 'Critical',
+  high: 'Error',
+  medium: 'Warning',
+  low: 'Notice',
+  informational: 'Informational',
 };
 /** Of a text. */
 const MAX_TEXT = 2_048;

@@ -65,14 +65,36 @@ describe('signature', () => {
 
 const HOSTILE = '<!channel> [pay](http://evil) *bold* & `x`';
 const facts: Facts = {
-  ...{ kind: 'verdict', uid: 'verdicts-x-1-0', verdictId: 'abc', title: HOSTILE, summary: HOSTILE, level: 'high' },
-  ...{ rule: 'spoof-flood', clusterUid: 'uid-1', clusterName: 'shop-eu', node: 'node-1', namespace: 'shop' },
-  ...{ pod: 'web-0', podUid: 'p', action: '', phase: '', timeMs: 1_790_000_000_000 },
-  ...{ process: 'sh', executable: '/bin/sh', tags: ['attack.t1611'] },
+  kind: 'verdict',
+  uid: 'verdicts-x-1-0',
+  verdictId: 'abc',
+  title: HOSTILE,
+  summary: HOSTILE,
+  level: 'high',
+  rule: 'spoof-flood',
+  clusterUid: 'uid-1',
+  clusterName: 'shop-eu',
+  node: 'node-1',
+  namespace: 'shop',
+  pod: 'web-0',
+  podUid: 'p',
+  action: '',
+  phase: '',
+  timeMs: 1_790_000_000_000,
+  process: 'sh',
+  executable: '/bin/sh',
+  tags: ['attack.t1611'],
 };
 const event: OutputEvent = {
-  ...{ sequence: 1, subject: '', uid: facts.uid, className: 'detection-finding', node: 'node-1', severity: 4 },
-  ...{ timeMicros: 1_790_000_000_000_000, storedMicros: 1, data: Buffer.from('{"class_uid":2004}') },
+  sequence: 1,
+  subject: '',
+  uid: facts.uid,
+  className: 'detection-finding',
+  node: 'node-1',
+  severity: 4,
+  timeMicros: 1_790_000_000_000_000,
+  storedMicros: 1,
+  data: Buffer.from('{"class_uid":2004}'),
 };
 const parsed = (template: (typeof TEMPLATES)[number], of = facts) =>
   JSON.parse(bodyOf(template, event, of, 'key-1').body.toString('utf8'));
@@ -85,8 +107,13 @@ describe('templates', () => {
   it('cloudevents - has the uid as id, and the event as data', () => {
     expect(bodyOf('cloudevents', event, facts, '').contentType).toBe('application/cloudevents+json');
     expect(parsed('cloudevents')).toEqual({
-      ...{ specversion: '1.0', id: facts.uid, source: '/bailiff/uid-1', type: 'dev.bailiff.siem.detection-finding' },
-      ...{ time: '2026-09-21T14:13:20.000Z', subject: 'shop/web-0', datacontenttype: 'application/json' },
+      specversion: '1.0',
+      id: facts.uid,
+      source: '/bailiff/uid-1',
+      type: 'dev.bailiff.siem.detection-finding',
+      time: '2026-09-21T14:13:20.000Z',
+      subject: 'shop/web-0',
+      datacontenttype: 'application/json',
       data: { class_uid: 2004 },
     });
   });
@@ -114,7 +141,9 @@ describe('templates', () => {
   it('pagerduty - an event that is deduplicated by verdict', () => {
     const value = parsed('pagerduty', { ...facts, summary: 'y'.repeat(2_000) });
     expect(value).toMatchObject({
-      ...{ routing_key: 'key-1', event_action: 'trigger', dedup_key: 'abc' },
+      routing_key: 'key-1',
+      event_action: 'trigger',
+      dedup_key: 'abc',
       payload: { severity: 'error', source: 'shop/web-0', group: 'shop', class: 'spoof-flood' },
     });
     expect(value.payload.summary).toHaveLength(1_024);

@@ -21,8 +21,10 @@ export type TcxDirection = 'ingress' | 'egress';
 export type ChainHook = TcxDirection | 'netkit-primary' | 'netkit-peer';
 
 const ATTACH_TYPE: Readonly<Record<ChainHook, number>> = {
-  ...{ ingress: 46, egress: 47 },
-  ...{ 'netkit-primary': 54, 'netkit-peer': 55 },
+  ingress: 46,
+  egress: 47,
+  'netkit-primary': 54,
+  'netkit-peer': 55,
 };
 
 const BPF_F_BEFORE = 1 << 3;

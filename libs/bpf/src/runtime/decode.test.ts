@@ -33,9 +33,19 @@ const framed = (payload: Buffer): Buffer => {
 describe('runtime decode', () => {
   it('sample - returns every field', () => {
     expect(decodeRuntimeSample(record())).toMatchObject({
-      ...{ boottimeNs: 77n, pod: UID, op: OpValues.OP_EXECUTE, action: RuleActionValues.RULE_BLOCK },
-      ...{ subject: '/bin/sh', subjectIsPath: true, first: true, extra: false, cut: false },
-      ...{ args: ['sh', '-c'], comm: 'runc', program: '', address: null },
+      boottimeNs: 77n,
+      pod: UID,
+      op: OpValues.OP_EXECUTE,
+      action: RuleActionValues.RULE_BLOCK,
+      subject: '/bin/sh',
+      subjectIsPath: true,
+      first: true,
+      extra: false,
+      cut: false,
+      args: ['sh', '-c'],
+      comm: 'runc',
+      program: '',
+      address: null,
     });
   });
 
@@ -69,11 +79,13 @@ describe('runtime decode', () => {
   it('subject - survives the way to the kernel and back', () => {
     const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
     const subject = fc.record({
-      ...{ set: u32, counterBase: u32, counterCount: u32, bucket: u32, hasContainers: fc.boolean() },
-      ...{
-        generation: fc.integer({ min: 1, max: 0xffff_ffff }),
-        auditUntilNs: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-      },
+      set: u32,
+      counterBase: u32,
+      counterCount: u32,
+      bucket: u32,
+      hasContainers: fc.boolean(),
+      generation: fc.integer({ min: 1, max: 0xffff_ffff }),
+      auditUntilNs: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
     });
     fc.assert(
       fc.property(subject, (value) => {

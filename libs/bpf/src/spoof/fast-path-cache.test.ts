@@ -4,10 +4,17 @@ import { encodeFastPathEntry } from './fast-path-cache.ts';
 import { MODES, VECTORS, type VectorModes } from './names.ts';
 
 const record: IfaceRecord = {
-  ...{ generation: 4, slot: 0x0102, state: 'provisional', hasMore: true, sampling: null },
-  ...{ mac: '02:11:22:33:44:55', ipv4: '10.1.2.3', ipv6: 'fd00:102:304:506:708:90a:b0c:d0e' },
+  generation: 4,
+  slot: 0x0102,
+  state: 'provisional',
+  hasMore: true,
+  sampling: null,
+  mac: '02:11:22:33:44:55',
+  ipv4: '10.1.2.3',
+  ipv6: 'fd00:102:304:506:708:90a:b0c:d0e',
   modes: Object.fromEntries(VECTORS.map((vector) => [vector, MODES[0]])) as unknown as VectorModes,
-  ...{ quarantineUntilNs: 0n, auditUntilNs: 5n },
+  quarantineUntilNs: 0n,
+  auditUntilNs: 5n,
 };
 const words = (entry: Buffer | null) => entry?.toString('hex').match(/.{16}/g);
 

@@ -153,7 +153,9 @@ function userClaims({ name, account, permissions, expiresAtS }: Grant) {
     // Nanoseconds, a Go duration.
     ...(allowResponsesMs === undefined ? {} : { resp: { max: 1, ttl: allowResponsesMs * 1_000_000 } }),
     // The server enforces CONNECTION_LIMITS of the account instead.
-    ...{ subs: -1, data: -1, payload: -1 },
+    subs: -1,
+    data: -1,
+    payload: -1,
     // Only clients over TCP; no leaf nodes, WebSocket or MQTT.
     allowed_connection_types: ['STANDARD'],
     type: 'user',

@@ -130,14 +130,21 @@ export class ConnectionWatch {
     const { data } = message.json<Listed>();
     if (!data) return;
     this.#options.onList({
-      ...{ server: data.server_id, account, atMs: Date.parse(data.now) },
+      server: data.server_id,
+      account,
+      atMs: Date.parse(data.now),
       connections: (data.connections ?? []).flatMap(({ reason, ...one }) => {
         const isSlow = reason?.startsWith(SLOW) ?? false;
         if (reason !== undefined && !isSlow) return [];
         return [
           {
-            ...{ id: one.cid, user: one.authorized_user ?? '', host: one.ip, sinceMs: Date.parse(one.start) },
-            ...{ messages: one.in_msgs, bytes: one.out_bytes, isSlow },
+            id: one.cid,
+            user: one.authorized_user ?? '',
+            host: one.ip,
+            sinceMs: Date.parse(one.start),
+            messages: one.in_msgs,
+            bytes: one.out_bytes,
+            isSlow,
           },
         ];
       }),

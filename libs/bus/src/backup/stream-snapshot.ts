@@ -129,7 +129,9 @@ export async function snapshotStream(
   bus.statusListeners.add(onStatus);
   try {
     const head = await apiRequest<SnapshotHead>(bus, `$JS.API.STREAM.SNAPSHOT.${stream}`, {
-      ...{ deliver_subject: subject, chunk_size: SNAPSHOT_CHUNK_BYTES, no_consumers: false },
+      deliver_subject: subject,
+      chunk_size: SNAPSHOT_CHUNK_BYTES,
+      no_consumers: false,
     });
     silence.refresh();
     await ended;

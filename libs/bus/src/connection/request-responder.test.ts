@@ -21,7 +21,10 @@ function rig({ maxWaitMs = 400 } = {}) {
     onError: ({ message }) => errors.push(message),
   });
   return {
-    ...{ turns, worked, answers, errors },
+    turns,
+    worked,
+    answers,
+    errors,
     ask: (text: string) =>
       turns.add({ data: Buffer.from(text), respond: (answer) => (answers[text] = String(answer)) }),
     /** Completes the current request after this time. */

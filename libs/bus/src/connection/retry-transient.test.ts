@@ -8,7 +8,9 @@ function rig() {
   const end = new AbortController();
   let connects = 0;
   return {
-    ...{ reported, slept, end },
+    reported,
+    slept,
+    end,
     connects: () => connects,
     bus: {
       whenConnected: async () => {

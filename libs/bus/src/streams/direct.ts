@@ -79,7 +79,10 @@ export function sourcedMessage(message: Incoming, stream: string): SourcedMessag
   if (!Number.isSafeInteger(sequence) || sequence <= 0 || Number.isNaN(timestampMicros)) return null;
   const numberOf = (name: string) => (source.has(name) ? Number(source.get(name)) : null);
   return {
-    ...{ sequence, timestampMicros, subject: source.get('Nats-Subject') ?? '', pending: 0 },
+    sequence,
+    timestampMicros,
+    subject: source.get('Nats-Subject') ?? '',
+    pending: 0,
     ...contentOf(message, true),
     reportedPending: numberOf('Nats-Num-Pending'),
     previous: numberOf('Nats-Last-Sequence'),

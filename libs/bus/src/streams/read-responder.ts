@@ -68,8 +68,14 @@ export function respondToReads(
       }
     };
     return respondToRequests(bus, {
-      ...{ subject: readSubject(stream), queue: STATE_QUEUE, respond, busy: () => status('503 Busy') },
-      ...{ maxWaitMs: MAX_WAIT_MS, maxPerWindow, monotonicMs, onError },
+      subject: readSubject(stream),
+      queue: STATE_QUEUE,
+      respond,
+      busy: () => status('503 Busy'),
+      maxWaitMs: MAX_WAIT_MS,
+      maxPerWindow,
+      monotonicMs,
+      onError,
     });
   });
   return async () => {

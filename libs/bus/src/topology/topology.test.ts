@@ -39,7 +39,9 @@ test('topology - nats.conf quotes its values', () => {
     storeDir: '/var/lib/nats',
     users: [
       {
-        ...{ user: 'a"b', account: CORE, password: '$x' },
+        user: 'a"b',
+        account: CORE,
+        password: '$x',
         permissions: { publish: { allow: ['$KV.>'] }, subscribe: { allow: [] } },
       },
     ],

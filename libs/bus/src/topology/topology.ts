@@ -190,11 +190,15 @@ export const BUCKETS: readonly BucketLimits[] = [
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true, latest: true }),
   bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true, latest: true }),
   bucket('config', 'what operators tune', CONFIG_MAX_BYTES, MIB / 4, {
-    ...{ push: true, latest: true, history: CONFIG_HISTORY, maxKeys: CONFIG_MAX_KEYS },
+    push: true,
+    latest: true,
+    history: CONFIG_HISTORY,
+    maxKeys: CONFIG_MAX_KEYS,
   }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
   bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, {
-    ...{ maxAgeMs: NODE_MAX_AGE_MS, duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS },
+    maxAgeMs: NODE_MAX_AGE_MS,
+    duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS,
   }),
   // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {

@@ -5,7 +5,11 @@ import { type PendingViolation, PendingViolations } from './pending-violations.t
 
 const violation = { vector: 'v', counterEpoch: 'e', severity: '', pod: null, sample: null, operation: null };
 const pending = (sequence: number, index = 0): PendingViolation => ({
-  ...{ node: `node-${sequence % 40}`, sequence, index, timestampMicros: sequence, frameSequence: sequence },
+  node: `node-${sequence % 40}`,
+  sequence,
+  index,
+  timestampMicros: sequence,
+  frameSequence: sequence,
   violation: violation as unknown as ProjectedViolation,
 });
 

@@ -4,8 +4,10 @@ import { type CountedViolation, CounterHulls } from './counter-hulls.ts';
 import { counterPool, DUPLICATE, EpochCounter } from './counters.ts';
 
 const grown = (cumulative: number, by: number, counterEpoch = 'e'): CountedViolation => ({
-  ...{ counterEpoch, cumulativePackets: cumulative },
-  ...{ count: Math.min(1, by), suppressed: Math.max(0, by - 1) },
+  counterEpoch,
+  cumulativePackets: cumulative,
+  count: Math.min(1, by),
+  suppressed: Math.max(0, by - 1),
 });
 const sumOf = (hulls: CounterHulls, all: readonly CountedViolation[], node = 'n') =>
   all.reduce((sum, one) => sum + hulls.growth(node, one), 0);

@@ -63,7 +63,8 @@ const frameOf = (pods: readonly number[], sequence: number) =>
 function run(steps: Timed, known: (index: number) => boolean, priorRefusals?: PriorRefusals) {
   const inventory = new PodInventory();
   const { engine, refusals, verdicts } = recordingEngine({
-    ...{ rules, inventory },
+    rules,
+    inventory,
     ...(priorRefusals ? { priorRefusals } : {}),
   });
   const last = new Map<string, number>();

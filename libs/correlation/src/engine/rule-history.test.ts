@@ -97,7 +97,9 @@ describe('rule history - rules in force at a time', () => {
   it('streamRecreated - a rule stays until its key is written again, at most a minute after the first change', () => {
     const history = new RuleHistory({ quiet: correlationRule.parse(JSON.parse(rule())) });
     const change = (sequence: number, at: number, name: string, json: string | null) => ({
-      ...{ sequence, timestampMicros: T0 + at * SECOND, json },
+      sequence,
+      timestampMicros: T0 + at * SECOND,
+      json,
       key: `correlation.cluster._.${name}`,
     });
     history.apply(change(1, 0, 'quiet', rule({ enabled: false })));

@@ -17,10 +17,19 @@ import { MAX_EVIDENCE_PATH_BYTES, withinPathBytes } from './verdict.ts';
 /** Evidence with the processes of a pod that has paths of this length. */
 const evidenceOf = (pathBytes: number): Evidence[] =>
   Array.from({ length: MAX_EVIDENCE }, (_, index) => ({
-    ...{ streamSequence: index + 1, index: 0, vector: 'shop/no-shell', packets: 1 },
+    streamSequence: index + 1,
+    index: 0,
+    vector: 'shop/no-shell',
+    packets: 1,
     process: {
-      ...{ tgid: 1000 + index, uid: 0, comm: 'sh', containerName: 'app', operation: 'execute' },
-      ...{ executable: `/${'x'.repeat(pathBytes - 1)}`, parentExecutable: '/bin/bash', subject: '/'.repeat(pathBytes) },
+      tgid: 1000 + index,
+      uid: 0,
+      comm: 'sh',
+      containerName: 'app',
+      operation: 'execute',
+      executable: `/${'x'.repeat(pathBytes - 1)}`,
+      parentExecutable: '/bin/bash',
+      subject: '/'.repeat(pathBytes),
     },
   }));
 const bytesOf = (evidence: Evidence[]) => encodeVerdict(sampleVerdict({ evidence })).length;

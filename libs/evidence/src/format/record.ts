@@ -22,7 +22,11 @@ export const STREAMS: readonly string[] = [
 export const SCHEMAS = 'KV_bailiff_schemas';
 /** Most records of a stream: what the bus keeps of it, or more than one verdict has. */
 export const MOST_RECORDS: Readonly<Record<string, number>> = {
-  ...{ [SCHEMAS]: 512, CONFIG_LOG: 131_072, DEAD_LETTERS: 50_000, VERDICTS: 10_000, RESPONSES: 10_000 },
+  [SCHEMAS]: 512,
+  CONFIG_LOG: 131_072,
+  DEAD_LETTERS: 50_000,
+  VERDICTS: 10_000,
+  RESPONSES: 10_000,
 };
 
 export const bytesOf = (text: string): Buffer => Buffer.from(text, 'base64');
@@ -101,9 +105,13 @@ export function makeRecord(
   }
   if (at < data.length) parts.push(data.subarray(at).toString('base64'));
   return {
-    ...{ stream, sequence, storedAt: storedAtMicros, subject },
+    stream,
+    sequence,
+    storedAt: storedAtMicros,
+    subject,
     ...(headers ? { headers: Buffer.from(headers).toString('base64') } : {}),
-    ...{ sha256: sha256(data).toString('hex'), parts },
+    sha256: sha256(data).toString('hex'),
+    parts,
   };
 }
 

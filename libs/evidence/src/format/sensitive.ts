@@ -12,8 +12,12 @@ import type { SensitiveClass, SensitiveRange } from './record.ts';
 const FIELDS: Readonly<Record<string, Readonly<Record<string, SensitiveClass>>>> = {
   Violation: { detail: 'address' },
   PacketSample: {
-    ...{ claimedMac: 'address', expectedMac: 'address', claimedAddress: 'address', expectedAddress: 'address' },
-    ...{ destinationAddress: 'address', head: 'address' },
+    claimedMac: 'address',
+    expectedMac: 'address',
+    claimedAddress: 'address',
+    expectedAddress: 'address',
+    destinationAddress: 'address',
+    head: 'address',
   },
   OperationSample: { address: 'address', arguments: 'argument', subject: 'argument' },
   EvidenceProcess: { subject: 'argument' },

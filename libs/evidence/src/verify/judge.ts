@@ -101,7 +101,10 @@ export class Judge {
 
   #makeEngine(): CorrelationEngine {
     return new CorrelationEngine({
-      ...{ rules: this.#rules, inventory: this.#inventory, priorRefusals: this.#refusals, verdictsPerMinute: NO_CAP },
+      rules: this.#rules,
+      inventory: this.#inventory,
+      priorRefusals: this.#refusals,
+      verdictsPerMinute: NO_CAP,
       onVerdict: (verdict) => {
         if (verdict.verdictId === this.#id) this.verdict ??= verdict;
         else this.others++;

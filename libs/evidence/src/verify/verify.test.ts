@@ -16,8 +16,18 @@ const outcomes = async (lines: readonly string[], options: Partial<VerifyOptions
 };
 const failed = (all: Record<string, string>) => Object.keys(all).filter((name) => all[name] === 'FAIL');
 const ALL_PASS = {
-  ...{ format: 'PASS', signature: 'PASS', records: 'PASS', content: 'PASS', digest: 'PASS', 'log-head': 'PASS' },
-  ...{ inclusion: 'PASS', consistency: 'PASS', verdict: 'PASS', evidence: 'PASS', judged: 'PASS', responses: 'PASS' },
+  format: 'PASS',
+  signature: 'PASS',
+  records: 'PASS',
+  content: 'PASS',
+  digest: 'PASS',
+  'log-head': 'PASS',
+  inclusion: 'PASS',
+  consistency: 'PASS',
+  verdict: 'PASS',
+  evidence: 'PASS',
+  judged: 'PASS',
+  responses: 'PASS',
 };
 /** Manipulations of all kinds, and a tenth as many honest bundles. CONTRIBUTING.md has a longer run. */
 const RUNS = Number(process.env['BAILIFF_EVIDENCE_RUNS'] ?? 300);
@@ -36,7 +46,9 @@ describe('verify - an honest bundle', () => {
     expect(checks.filter(({ outcome }) => outcome !== 'PASS')).toEqual([
       { name: 'signature', outcome: 'SKIP', detail: "needs the exporter's public key" },
       ...['log-head', 'inclusion', 'consistency'].map((name) => ({
-        ...{ name, outcome: 'SKIP', detail: 'needs a log: this bundle has no proofs' },
+        name,
+        outcome: 'SKIP',
+        detail: 'needs a log: this bundle has no proofs',
       })),
     ]);
     expect(await outcomes(bundle.lines, { logKeys: [] })).toMatchObject({ 'log-head': 'SKIP', inclusion: 'PASS' });
@@ -81,7 +93,10 @@ describe('verify - an honest bundle', () => {
     const { log, ...rest } = bundle;
     const records = bundle.records.filter(({ stream, sequence }) => stream !== 'VIOLATIONS' || sequence > 90);
     expect(await outcomes(linesOf({ ...rest, records }, log.stated()))).toMatchObject({
-      ...{ digest: 'PASS', signature: 'PASS', evidence: 'FAIL', judged: 'FAIL' },
+      digest: 'PASS',
+      signature: 'PASS',
+      evidence: 'FAIL',
+      judged: 'FAIL',
     });
   });
 
@@ -180,7 +195,9 @@ describe('verify - many bundles', () => {
       expect(lines).not.toEqual(bundle.lines);
       const result = failed(await outcomes(lines));
       expect({ run, result, isNamed: result.some((name) => (found as readonly string[]).includes(name)) }).toEqual({
-        ...{ run, result, isNamed: true },
+        run,
+        result,
+        isNamed: true,
       });
     }
   });

@@ -79,9 +79,14 @@ export class Tally<K> {
     if (!this.#counts.hasRoom(nodeName)) return null;
     this.#counts.add(nodeName);
     const group = {
-      ...{ key, packets: 0, violations: 0, sample: null },
-      ...{ firstAtMicros: violation.firstSeenAt, lastAtMicros: violation.lastSeenAt },
-      ...{ firstSequence: sequence, lastSequence: sequence },
+      key,
+      packets: 0,
+      violations: 0,
+      sample: null,
+      firstAtMicros: violation.firstSeenAt,
+      lastAtMicros: violation.lastSeenAt,
+      firstSequence: sequence,
+      lastSequence: sequence,
     };
     this.#groups.set(name, group);
     return group;

@@ -113,8 +113,12 @@ export const guards = z.strictObject({
         ),
     })
     .default({
-      ...{ window: '10m', maxPods: 10, maxPercent: 50, maxNodes: 1 },
-      ...{ maxQuarantines: 100, exhausted: 'quarantine' as const },
+      window: '10m',
+      maxPods: 10,
+      maxPercent: 50,
+      maxNodes: 1,
+      maxQuarantines: 100,
+      exhausted: 'quarantine' as const,
     })
     .describe('limits of actions in a window'),
   cooldown: duration(0, 24 * 3_600_000)

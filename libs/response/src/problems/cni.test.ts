@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest';
 import { cniLines, cniProblems } from './cni.ts';
 
 const INSTALLED = {
-  ...{ state: 'installed', failurePolicy: 'closed', problem: '', problemAt: null, passed: 0, lastPassed: '' },
+  state: 'installed',
+  failurePolicy: 'closed',
+  problem: '',
+  problemAt: null,
+  passed: 0,
+  lastPassed: '',
 } as const;
 
 const node = (cni?: Partial<NonNullable<NodeStatus['cni']>>): NodeStatus =>

@@ -30,7 +30,12 @@ export function fillOf(info: StreamInfo): StreamFill {
   const keptMs = (microsOf(ts ?? '') - microsOf(state.first_ts)) / 1000;
   const trims = isTrimmed(info) && discard === 'old' && name in STOPS;
   return {
-    ...{ name, messages: state.messages, bytes: state.bytes, maxMessages, maxBytes, refusesNew: discard === 'new' },
+    name,
+    messages: state.messages,
+    bytes: state.bytes,
+    maxMessages,
+    maxBytes,
+    refusesNew: discard === 'new',
     trimmed: trims ? { keptMs, maxAgeMs: config.max_age / 1e6 } : null,
   };
 }

@@ -7,8 +7,13 @@ const leader = (
   omittedPods?: InstanceStatus['omittedPods'],
   claimedMembers?: InstanceStatus['claimedMembers'],
 ): InstanceStatus => ({
-  ...{ service: 'ipam-sync', instance: 'a', version: '0.1.0', startedAt: '2026-11-25T11:00:00Z' },
-  ...{ updatedAt: '2026-11-25T11:59:55Z', configRevision: 0, configRefused: [] },
+  service: 'ipam-sync',
+  instance: 'a',
+  version: '0.1.0',
+  startedAt: '2026-11-25T11:00:00Z',
+  updatedAt: '2026-11-25T11:59:55Z',
+  configRevision: 0,
+  configRefused: [],
   ...(omittedPods ? { omittedPods } : {}),
   ...(claimedMembers ? { claimedMembers } : {}),
 });

@@ -20,7 +20,10 @@ const well: ServiceHealth = {
   stalledMs: 0,
 };
 const correlator = {
-  ...{ ...well, newestFrameAtMs: AT - 1_000, newestVerdictAtMs: AT - 9_000, newestVerdictDelayMs: 34 },
+  ...well,
+  newestFrameAtMs: AT - 1_000,
+  newestVerdictAtMs: AT - 9_000,
+  newestVerdictDelayMs: 34,
   skipped: [],
 };
 const responder = {

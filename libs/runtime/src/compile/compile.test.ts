@@ -95,16 +95,27 @@ describe('entries', () => {
     const suffixed = (lengths: bigint) => ({ suffixLengths: lengths, depths: 0 });
     const deep = { suffixLengths: 0n, depths: 1 << 2 };
     expect(masksOf({ file: { paths: ['/a/b'], operations: ['read'] } })).toEqual({
-      ...{ execute: NONE, read: deep, change: NONE, unix: NONE },
+      execute: NONE,
+      read: deep,
+      change: NONE,
+      unix: NONE,
     });
     expect(masksOf({ file: { suffixes: ['.key', 'a'], readOnly: true } })).toMatchObject({
-      ...{ execute: NONE, read: NONE, change: suffixed(0b10010n) },
+      execute: NONE,
+      read: NONE,
+      change: suffixed(0b10010n),
     });
     expect(masksOf({ unix: { suffixes: ['x.sock'] } })).toEqual({
-      ...{ execute: NONE, read: NONE, change: NONE, unix: suffixed(1n << 6n) },
+      execute: NONE,
+      read: NONE,
+      change: NONE,
+      unix: suffixed(1n << 6n),
     });
     expect(masksOf({ execute: { paths: ['/a/b'] } })).toEqual({
-      ...{ execute: deep, read: NONE, change: NONE, unix: NONE },
+      execute: deep,
+      read: NONE,
+      change: NONE,
+      unix: NONE,
     });
   });
 

@@ -53,8 +53,13 @@ function attested(event: Json): Json {
     .update(canonical({ ...event, attestation_list: [authority] }))
     .digest('hex');
   const fingerprint = {
-    ...{ algorithm_id: 3, algorithm: 'SHA-256', encoding_id: 1, encoding: 'Hex' },
-    ...{ serialization_id: 2, serialization: 'JCS', value },
+    algorithm_id: 3,
+    algorithm: 'SHA-256',
+    encoding_id: 1,
+    encoding: 'Hex',
+    serialization_id: 2,
+    serialization: 'JCS',
+    value,
   };
   return { ...event, attestation_list: [{ ...authority, fingerprint }] };
 }

@@ -131,7 +131,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   });
   const handler = new ResourceHandler(operations, nowMs, accounts);
   const http = new HttpLayer({
-    ...{ handler, registry, tokens, faults, watches, log },
+    handler,
+    registry,
+    tokens,
+    faults,
+    watches,
+    log,
     logOfPod: options.logOfPod ?? (() => ''),
   });
   const { key, cert } = certificates;

@@ -5,13 +5,29 @@ import { chooseTargets, resolvePod } from './manual-attack.ts';
 import { forgedFrame, MANUAL_VECTORS, type Scene, tailOf } from './manual-frames.ts';
 
 const pod = (name: string, node: string): LabPodInfo => ({
-  ...{ namespace: 'default', name, uid: `uid-${name}`, node, netns: `ns-${name}`, ips: [], mac: '', hostInterface: '' },
+  namespace: 'default',
+  name,
+  uid: `uid-${name}`,
+  node,
+  netns: `ns-${name}`,
+  ips: [],
+  mac: '',
+  hostInterface: '',
 });
 const pods = [pod('web-a-x1', 'node-0'), pod('web-b-x1', 'node-1'), pod('web-c-x2', 'node-1')];
 const scene: Scene = {
-  ...{ mac: '02:00:00:00:00:02', toMac: '02:00:00:00:00:03', linkLocal: 'fe80::2', claimed: 'web-c' },
-  ...{ ip4: '10.0.0.2', victim4: '10.0.0.3', claimed4: '10.0.0.4', gateway4: '10.0.0.1' },
-  ...{ ip6: 'fd00::2', victim6: 'fd00::3', claimed6: 'fd00::4', gateway6: 'fd00::1' },
+  mac: '02:00:00:00:00:02',
+  toMac: '02:00:00:00:00:03',
+  linkLocal: 'fe80::2',
+  claimed: 'web-c',
+  ip4: '10.0.0.2',
+  victim4: '10.0.0.3',
+  claimed4: '10.0.0.4',
+  gateway4: '10.0.0.1',
+  ip6: 'fd00::2',
+  victim6: 'fd00::3',
+  claimed6: 'fd00::4',
+  gateway6: 'fd00::1',
 };
 
 describe('attack by hand', () => {

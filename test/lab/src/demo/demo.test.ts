@@ -56,7 +56,11 @@ describe('demo summary', () => {
     const many = { ...guarded, countedByVector: landed, latencyMs, legit: { sent: 1234, received: 1234 } };
     const text = summaryText({ control, guarded: many, attacker: 'web-5d4f8c7b9-4sdfq', innocents: 5 });
     const live = progressText({
-      ...{ sent: 252, landed: 0, countedOnBus: 252, verdicts: 1, responses: 3 },
+      sent: 252,
+      landed: 0,
+      countedOnBus: 252,
+      verdicts: 1,
+      responses: 3,
       legit: { sent: 606, received: 606 },
     });
     expect([...text.split('\n'), `  ${live}`].filter((line) => line.length > 80)).toEqual([]);
@@ -85,12 +89,23 @@ const escaped: EscapeOutcome = {
   kernel: '6.12',
   attacker: 'web-x',
   control: {
-    ...{ attempts: 3, refused: 0, landed: 3, failed: 0, ordinary: { tried: 1, passed: 1 } },
+    attempts: 3,
+    refused: 0,
+    landed: 3,
+    failed: 0,
+    ordinary: { tried: 1, passed: 1 },
     seenByHost: ['core_pattern', 'host-mount', 'modprobe'],
   },
   guarded: {
-    ...{ attempts: 9, refused: 9, landed: 0, failed: 0, ordinary: { tried: 3, passed: 3 }, seenByHost: [] },
-    ...{ blocked: 9, countedOnBus: 9, countedByRule: { 'escape-guard/core-pattern': 9 } },
+    attempts: 9,
+    refused: 9,
+    landed: 0,
+    failed: 0,
+    ordinary: { tried: 3, passed: 3 },
+    seenByHost: [],
+    blocked: 9,
+    countedOnBus: 9,
+    countedByRule: { 'escape-guard/core-pattern': 9 },
   },
   verdicts: [{ rule: 'escape-attempts', level: 'high', reason: 'tried, by /bin/escape (pid 7)' }],
   verdictsOnOthers: 0,
@@ -105,7 +120,9 @@ describe('demo second act', () => {
     const runtime = {
       control: { attempts: 3, landed: 3 },
       guarded: { attempts: 9, blocked: 9, landed: 0, countedOnBus: 9 },
-      ...{ verdicts: 1, responses: 1, deletedPods: 1 },
+      verdicts: 1,
+      responses: 1,
+      deletedPods: 1,
     };
     expect(summariseEscape(escaped)).toEqual(runtime);
     expect(summarise(null, escaped)).toMatchObject({ control: null, guarded: null, deletedPods: null, runtime });

@@ -124,7 +124,10 @@ async function guarded(lab: Lab, attacker: LabPodInfo, programs: EscapePrograms)
 async function act(programs: EscapePrograms): Promise<EscapeOutcome> {
   say(`  Linux ${release()} is up; starting a cluster of 1 node and 2 pods`);
   await using lab = await startLab({
-    ...{ nodes: 1, podsPerNode: 2, replace: false, enforce: true },
+    nodes: 1,
+    podsPerNode: 2,
+    replace: false,
+    enforce: true,
     onProgress: (text) => say(`  ${text}`),
     onProblem: (text) => say(`  ! ${text}`),
   });

@@ -8,7 +8,9 @@ import { serviceEnvironment } from './environment.ts';
 it('environment - settings of services and locales of the shell do not reach a lab', () => {
   const shell = { PATH: '/bin', LC_ALL: 'xx_XX', BAILIFF_NATIVE: '/addon', BAILIFF_COLLECTOR_NODE_NAME: 'other' };
   expect(serviceEnvironment(shell, { BAILIFF_COLLECTOR_LIMIT: '1' })).toEqual({
-    ...{ PATH: '/bin', LC_ALL: 'C', BAILIFF_NATIVE: '/addon' },
+    PATH: '/bin',
+    LC_ALL: 'C',
+    BAILIFF_NATIVE: '/addon',
     BAILIFF_COLLECTOR_LIMIT: '1',
   });
 });

@@ -232,6 +232,8 @@ export function resolveConnection(sources: ConnectionSources): Connection {
     natsKeyFile: given.natsKeyFile ?? '',
     source: sourceOf(sources, lab, cluster),
     note: noteOf(sources, lab && implied, cluster),
-    ...{ lab, cluster, installation: null },
+    lab,
+    cluster,
+    installation: null,
   };
 }

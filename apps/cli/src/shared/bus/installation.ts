@@ -191,7 +191,9 @@ export async function findInstallation(choice: ClusterChoice, wanted: Wanted): P
       }
     };
     return {
-      ...{ namespace, ca, client },
+      namespace,
+      ca,
+      client,
       passwords: secretsIn(password),
       natsUrl: external ?? `tls://${BUS}.${namespace}.svc:${service?.spec?.ports?.[0]?.port ?? 4222}`,
       dial: external === null ? dial : null,

@@ -9,7 +9,8 @@ import { Document, type DocumentOptions, isDocument, Scalar, stringify, type ToS
 
 export const API_VERSION = 'bailiff.dev/v1alpha1';
 export const YAML_STYLE: ToStringOptions & DocumentOptions = {
-  ...{ lineWidth: 120, flowCollectionPadding: false },
+  lineWidth: 120,
+  flowCollectionPadding: false,
   // Keeps a quoted text on one line, with line ends as \n.
   doubleQuotedMinMultiLineLength: Number.MAX_SAFE_INTEGER,
 };

@@ -20,8 +20,16 @@ const open = () => {
   return store;
 };
 const account = (generation: number, namespace: string): StoredAccount => ({
-  ...{ generation, pins: 'pins', podUid: '0'.repeat(32), container: null, digest: 'a'.repeat(64), set: 1 },
-  ...{ compiledBy: '1', base: 0, count: 1, bucket: 0 },
+  generation,
+  pins: 'pins',
+  podUid: '0'.repeat(32),
+  container: null,
+  digest: 'a'.repeat(64),
+  set: 1,
+  compiledBy: '1',
+  base: 0,
+  count: 1,
+  bucket: 0,
   pod: {
     uid: '0'.repeat(32),
     namespace,

@@ -78,18 +78,21 @@ class Node {
     let number = 0;
     const allocate = () => ++number;
     this.enforcer = new Enforcer({
-      ...{ maps: this.maps, acked, sets: new KernelSets(this.maps, allocate), pins: 'pins', version: '1' },
+      maps: this.maps,
+      acked,
+      sets: new KernelSets(this.maps, allocate),
+      pins: 'pins',
+      version: '1',
       store: new AccountStore(this.#dir, { onProblem: () => undefined }),
       accounts: new Map(),
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
-      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
-      ...{
-        onBeforeChange: () => undefined,
-        onNew: () => undefined,
-        onRetired: () => undefined,
-        after: () => undefined,
-      },
+      policiesVersion: () => this.policies.version,
+      nowMs: () => 1,
+      onBeforeChange: () => undefined,
+      onNew: () => undefined,
+      onRetired: () => undefined,
+      after: () => undefined,
     });
   }
 
@@ -104,7 +107,10 @@ class Node {
   /** @returns reasons by pod; null: in force */
   apply(pods: readonly PodIdentity[]): (string | null)[] {
     const { subjects, refusals } = desiredSubjects({
-      ...{ pods, policies: this.policies, containersOf: () => [], auditUntilNs: () => 0n },
+      pods,
+      policies: this.policies,
+      containersOf: () => [],
+      auditUntilNs: () => 0n,
     });
     expect(refusals).toEqual([]);
     return subjects.map((subject) => this.enforcer.apply(subject));

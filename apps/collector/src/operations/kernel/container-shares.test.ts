@@ -27,23 +27,30 @@ class Node {
     const sets = new KernelSets(maps, () => ++number);
     const store = new AccountStore(dir, { onProblem: () => undefined });
     this.enforcer = new Enforcer({
-      ...{ ...shared, sets, store },
+      ...shared,
+      sets,
+      store,
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: () => ++number,
-      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
-      ...{ onBeforeChange: () => undefined, onNew: () => undefined, onRetired: () => undefined },
+      policiesVersion: () => this.policies.version,
+      nowMs: () => 1,
+      onBeforeChange: () => undefined,
+      onNew: () => undefined,
+      onRetired: () => undefined,
       after: (_ms, action) => void this.#due.push(action),
     });
     this.policies.receive('runtime.cluster._.pods', denying({ shell: '/bin/sh' }));
     const selector = { containers: CONTAINERS };
     this.policies.receive('runtime.cluster._.containers', denying({ curl: '/bin/curl' }, { selector }));
-    adoptSubjects({ ...{ ...shared, sets, store, enforcer: this.enforcer }, onProblem: () => undefined });
+    adoptSubjects({ ...shared, sets, store, enforcer: this.enforcer, onProblem: () => undefined });
   }
 
   /** Reasons by subject of each pod: its containers, then itself; null: in force. */
   apply(pods: readonly PodIdentity[], containers = CONTAINERS): (string | null)[][] {
     const { subjects } = desiredSubjects({
-      ...{ pods, policies: this.policies, auditUntilNs: () => 0n },
+      pods,
+      policies: this.policies,
+      auditUntilNs: () => 0n,
       containersOf: (pod) =>
         containers.map((name, n) => ({
           name,

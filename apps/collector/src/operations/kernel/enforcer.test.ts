@@ -77,7 +77,10 @@ class Process {
     this.sets = new KernelSets(maps, allocate);
     const clock = { nowMicros: () => 1, nowMs: () => 1, bootWallMicros: () => 0 };
     this.adapter = new AccountAdapter({
-      ...{ bootId: 'boot', accounts: this.accounts, clock, bootNs: () => 0n },
+      bootId: 'boot',
+      accounts: this.accounts,
+      clock,
+      bootNs: () => 0n,
       read: ({ stored }) => Float64Array.from(maps.counters(stored.base, stored.count), Number),
       onAcked: (account, cells) => {
         if (account.counts !== null) return;
@@ -91,7 +94,11 @@ class Process {
     });
     this.flusher = new Flusher(
       {
-        ...{ nodeName: 'n', bootId: 'boot', version, clock, flushIntervalMs: 0 },
+        nodeName: 'n',
+        bootId: 'boot',
+        version,
+        clock,
+        flushIntervalMs: 0,
         nextSequence: allocate,
         sink: {
           hasCapacity: () => world.isBusAvailable,
@@ -107,17 +114,30 @@ class Process {
       this.adapter,
     );
     this.enforcer = new Enforcer({
-      ...{ maps, acked, sets: this.sets, store: this.#store, accounts: this.accounts, pins, version },
+      maps,
+      acked,
+      sets: this.sets,
+      store: this.#store,
+      accounts: this.accounts,
+      pins,
+      version,
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
-      ...{ policiesVersion: () => this.policies.version, nowMs: () => 1 },
+      policiesVersion: () => this.policies.version,
+      nowMs: () => 1,
       onBeforeChange: (account) => this.flusher.flush([account]),
       onNew: () => undefined,
       onRetired: () => undefined,
       after: (_ms, action) => void this.#due.push(action),
     });
     adoptSubjects({
-      ...{ maps, acked, pins, version, store: this.#store, sets: this.sets, enforcer: this.enforcer },
+      maps,
+      acked,
+      pins,
+      version,
+      store: this.#store,
+      sets: this.sets,
+      enforcer: this.enforcer,
       accounts: this.accounts,
       onProblem,
     });

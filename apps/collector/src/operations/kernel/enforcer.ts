@@ -207,7 +207,13 @@ export class Enforcer {
       const { set = 0, base = 0, count = 0 } = created?.stored ?? {};
       inForce.account = created;
       this.#write(inForce, {
-        ...{ set, counterBase: base, counterCount: count, generation, bucket, hasContainers, auditUntilNs },
+        set,
+        counterBase: base,
+        counterCount: count,
+        generation,
+        bucket,
+        hasContainers,
+        auditUntilNs,
       });
     } catch (error) {
       inForce.account = before;
@@ -268,8 +274,16 @@ export class Enforcer {
     acked.zero(base, facts.length);
     const stored: StoredAccount = {
       generation: this.#o.allocateGeneration(),
-      ...{ pins: this.#o.pins, podUid, pod, container, digest: policySet.digest, set },
-      ...{ compiledBy: this.#o.version, base, count: facts.length, bucket },
+      pins: this.#o.pins,
+      podUid,
+      pod,
+      container,
+      digest: policySet.digest,
+      set,
+      compiledBy: this.#o.version,
+      base,
+      count: facts.length,
+      bucket,
     };
     const account = newAccount(stored, facts);
     // The store reports a failing disk. Enforcement continues; only a crash would lose the meaning

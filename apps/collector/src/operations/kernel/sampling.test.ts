@@ -3,8 +3,12 @@ import { expect, it } from 'vitest';
 import { applySampling } from './sampling.ts';
 
 const BEFORE = {
-  ...{ hashKey: Buffer.alloc(16, 7), hostMountNs: 1, sampleBurst: 8, samplesPerSecond: 10 },
-  ...{ abi: 1, maxTasks: 1024 },
+  hashKey: Buffer.alloc(16, 7),
+  hostMountNs: 1,
+  sampleBurst: 8,
+  samplesPerSecond: 10,
+  abi: 1,
+  maxTasks: 1024,
 };
 
 it.each([

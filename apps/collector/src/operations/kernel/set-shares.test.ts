@@ -69,13 +69,11 @@ class Node {
     let number = 0;
     const allocate = () => ++number;
     this.enforcer = new Enforcer({
-      ...{
-        maps: this.maps,
-        acked: memoryAcked(CELLS),
-        pins: 'pins',
-        version: '1',
-        accounts: new Map<number, Account>(),
-      },
+      maps: this.maps,
+      acked: memoryAcked(CELLS),
+      pins: 'pins',
+      version: '1',
+      accounts: new Map<number, Account>(),
       sets: new KernelSets(this.maps, () => {
         this.compiled += 1;
         return allocate();
@@ -83,8 +81,11 @@ class Node {
       store: new AccountStore(dir, { onProblem: () => undefined }),
       factsOf: ({ set }) => this.policies.factsOf(set as NonNullable<typeof set>),
       allocateGeneration: allocate,
-      ...{ policiesVersion: () => this.policies.version, nowMs: () => this.nowMs },
-      ...{ onBeforeChange: () => undefined, onNew: () => undefined, onRetired: () => undefined },
+      policiesVersion: () => this.policies.version,
+      nowMs: () => this.nowMs,
+      onBeforeChange: () => undefined,
+      onNew: () => undefined,
+      onRetired: () => undefined,
       after: (_ms, action) => void this.#due.push(action),
     });
     for (let bit = 0; bit < POLICIES; bit += 1) this.policies.receive(key(bit), policy(bit));
@@ -93,7 +94,10 @@ class Node {
   /** One pass. @returns reasons by pod; null: in force */
   apply(pods: readonly PodIdentity[]): (string | null)[] {
     const { subjects } = desiredSubjects({
-      ...{ pods, policies: this.policies, containersOf: () => [], auditUntilNs: () => 0n },
+      pods,
+      policies: this.policies,
+      containersOf: () => [],
+      auditUntilNs: () => 0n,
     });
     this.policies.forgetUnused();
     return subjects.map((subject) => this.enforcer.apply(subject));

@@ -91,8 +91,13 @@ describe('desired subjects', () => {
     const { set } = policies.match(podIdentity('a'), null);
     const facts = policies.factsOf(set as NonNullable<typeof set>);
     expect(facts[0]).toEqual({
-      ...{ vector: 'guard/one', action: 'drop', policy: KEY, policyRevision: 3, severity: 'high' },
-      ...{ tags: ['t'], message: 'no' },
+      vector: 'guard/one',
+      action: 'drop',
+      policy: KEY,
+      policyRevision: 3,
+      severity: 'high',
+      tags: ['t'],
+      message: 'no',
     });
     expect(facts.at(-1)).toMatchObject({ vector: 'unresolved', action: 'drop', policy: '' });
     expect(policies.factsOf(set as NonNullable<typeof set>)).toBe(facts);

@@ -45,7 +45,10 @@ export const unjudgedOf = (occurrences: Readonly<Record<string, number>>): numbe
     .reduce((sum, [, frames]) => sum + frames, 0);
 
 export const newConservation = (base: number | null = null, unjudged = 0): Conservation => ({
-  ...{ base, unjudged, lastExcess: 0, lastReceived: 0 },
+  base,
+  unjudged,
+  lastExcess: 0,
+  lastReceived: 0,
 });
 
 /**

@@ -5,8 +5,13 @@ import type { Identity } from '../../identity/identity.ts';
 import { grantsOf, MAX_GRANTS } from './grants.ts';
 
 const NOTHING: Identity = {
-  ...{ state: 'programmed', mac: '0a:00:00:00:00:01', addresses: ['10.0.0.2'] },
-  ...{ allowedPrefixes: [], allowedMacs: [], allowedTunnels: [], allowedNeighbours: [] },
+  state: 'programmed',
+  mac: '0a:00:00:00:00:01',
+  addresses: ['10.0.0.2'],
+  allowedPrefixes: [],
+  allowedMacs: [],
+  allowedTunnels: [],
+  allowedNeighbours: [],
 };
 
 /** What the kernel finds: the longest match of the family. */

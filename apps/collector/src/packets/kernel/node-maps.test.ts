@@ -75,7 +75,9 @@ function makeNodeMaps(options: {
   };
   const desired = new DesiredState('node-a');
   const nodeMaps = new NodeMaps({
-    ...{ maps, desired, areNew: options.areNew },
+    maps,
+    desired,
+    areNew: options.areNew,
     ownNetworks: () => own,
     cgroupRoot: '',
     findPodsCgroup: () => {
@@ -89,7 +91,12 @@ function makeNodeMaps(options: {
     { name: 'node-b', addresses: ['192.0.2.2', '10.244.0.1'], podCidrs: ['10.244.1.0/24'] },
   ];
   return {
-    ...{ nodeMaps, desired, writes, problems, broken, steps },
+    nodeMaps,
+    desired,
+    writes,
+    problems,
+    broken,
+    steps,
     placeOf: (cidr: string) => networks.find((network) => network.cidr === cidr)?.place,
     held: () => Object.fromEntries(held.map(({ address, thisNode }) => [address, thisNode ? 'this' : 'other'])),
     setOwn: (addresses: string[]) => {

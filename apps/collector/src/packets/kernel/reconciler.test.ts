@@ -9,7 +9,12 @@ import { Reconciler } from './reconciler.ts';
 
 const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
 const binding: Binding = {
-  ...{ source: 'cni', podUid: 'a', podNamespace: 'shop', podName: 'web', ifName: 'eth0', mac: '0a:00:00:00:00:01' },
+  source: 'cni',
+  podUid: 'a',
+  podNamespace: 'shop',
+  podName: 'web',
+  ifName: 'eth0',
+  mac: '0a:00:00:00:00:01',
   addresses: ['10.0.0.2', '10.0.0.3'],
   link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
 };
@@ -107,8 +112,11 @@ describe('reconciler', () => {
     const claims = (all: readonly AddressGrant[] = []) =>
       Object.fromEntries(all.map(({ cidr, neighbour, source = true }) => [cidr, `${neighbour} ${source}`]));
     expect(claims(iface.kernel?.grants)).toEqual({
-      ...{ '10.0.0.3/32': 'true true', '10.0.0.0/24': 'true true', '10.9.0.1/32': 'true true' },
-      ...{ '10.0.0.1/32': 'false false', '10.0.0.7/32': 'false false' },
+      '10.0.0.3/32': 'true true',
+      '10.0.0.0/24': 'true true',
+      '10.9.0.1/32': 'true true',
+      '10.0.0.1/32': 'false false',
+      '10.0.0.7/32': 'false false',
     });
     expect(iface.takenGrants).toEqual(['10.0.0.1']);
     // Without room for its exceptions, a prefix may not be announced.

@@ -146,8 +146,10 @@ export class Guard {
       if (!this.#o.registry.live(link.ifindex))
         this.#o.registry.others.set(link.ifindex, {
           ...this.#o.registry.others.get(link.ifindex),
-          ...{ name: link.name, coverage: 'not-covered' as const },
-          ...{ reason, isShort: isShortage(error) },
+          name: link.name,
+          coverage: 'not-covered' as const,
+          reason,
+          isShort: isShortage(error),
         });
       this.#o.onProblem(link.name, reason, error);
       this.#retrySoon(error);

@@ -41,7 +41,10 @@ describe('orphans', () => {
   /** As a process that starts. */
   const make = (cgroupRoot = root) => {
     orphans = new Orphans({
-      ...{ registry, cgroupRoot, hasRecord: (file) => records.has(file), list: () => list },
+      registry,
+      cgroupRoot,
+      hasRecord: (file) => records.has(file),
+      list: () => list,
       store: {
         save: () => {
           saved += 1;

@@ -4,7 +4,11 @@ import { framesPastGuard, MAX_PAIRS_PER_LOOK, PastGuard } from './past-guard.ts'
 
 const NSID = 3;
 const end = (ifindex: number, peerIfindex: number, packets: { rx?: number; tx?: number }, kind = 'veth') => ({
-  ...{ ifindex, peerIfindex, kind, rxPackets: packets.rx ?? 0, txPackets: packets.tx ?? 0 },
+  ifindex,
+  peerIfindex,
+  kind,
+  rxPackets: packets.rx ?? 0,
+  txPackets: packets.tx ?? 0,
 });
 
 describe('frames past the guard', () => {

@@ -29,8 +29,15 @@ function messageOf(spec: JsonObject, binding: JsonObject = {}, more: Partial<Adm
   store.put(admissionBindingStorage, 'b', object('b', { spec: bound }));
   const [now, before] = [object('a', { spec: { n: 2 } }), object('a', { spec: { n: 1 } })];
   const review: AdmissionReview = {
-    ...{ operation: 'UPDATE', def: nodes, subresource: '', namespace: '', name: 'a', dryRun: false },
-    ...{ object: now, oldObject: before, user: { user: 'anna', groups: ['ops'] } },
+    operation: 'UPDATE',
+    def: nodes,
+    subresource: '',
+    namespace: '',
+    name: 'a',
+    dryRun: false,
+    object: now,
+    oldObject: before,
+    user: { user: 'anna', groups: ['ops'] },
     ...more,
   };
   try {
