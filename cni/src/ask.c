@@ -28,7 +28,7 @@ static int64_t now_ms(void)
 
 static bool wait_for(int fd, short events, int64_t deadline)
 {
-	struct pollfd poll_fd = {.fd = fd, .events = events};
+	struct pollfd poll_fd = { .fd = fd, .events = events };
 
 	for (;;) {
 		int64_t left = deadline - now_ms();
@@ -48,18 +48,20 @@ static bool peer_is_root(int fd)
 	struct ucred peer;
 	socklen_t length = sizeof(peer);
 
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
 static int connect_to(const char *path, char *why, size_t why_size)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	/* parse_own_keys checks the length. */
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		snprintf(why, why_size, "cannot connect to the collector at %.120s: %s", path, strerror(errno));
+		snprintf(why, why_size, "cannot connect to the collector at %.120s: %s", path,
+			 strerror(errno));
 		if (fd >= 0)
 			close(fd);
 		return -1;
@@ -131,7 +133,8 @@ static void read_pod_end(const json_t *pins, struct pod_end *end)
 	const char *link = json_string_value(json_object_get(pins, "link"));
 
 	memset(end, 0, sizeof(*end));
-	if (program == NULL || link == NULL || strlen(program) >= sizeof(end->program) || strlen(link) >= sizeof(end->link))
+	if (program == NULL || link == NULL || strlen(program) >= sizeof(end->program) ||
+	    strlen(link) >= sizeof(end->link))
 		return;
 	strcpy(end->program, program);
 	strcpy(end->link, link);
@@ -168,8 +171,8 @@ static bool read_answer(const char *text, size_t length, struct answer *answer, 
  * Returns whether the collector decided. Otherwise `answer->reason` says what failed. `again`: the collector asked to
  * repeat the request, now or before.
  */
-static bool try_once(const char *path, const char *request, size_t length, int64_t deadline, struct answer *answer,
-		     bool *again)
+static bool try_once(const char *path, const char *request, size_t length, int64_t deadline,
+		     struct answer *answer, bool *again)
 {
 	static char text[MAX_ANSWER_BYTES];
 	bool was_again = *again;
@@ -177,7 +180,9 @@ static bool try_once(const char *path, const char *request, size_t length, int64
 
 	if (fd < 0)
 		return false;
-	ssize_t got = send_all(fd, request, length, deadline) ? receive_all(fd, text, sizeof(text), deadline) : -1;
+	ssize_t got = send_all(fd, request, length, deadline)
+			      ? receive_all(fd, text, sizeof(text), deadline)
+			      : -1;
 	close(fd);
 	if (got > 0 && read_answer(text, (size_t)got, answer, again))
 		return !*again;
@@ -193,13 +198,14 @@ static bool try_once(const char *path, const char *request, size_t length, int64
 			return false;
 		problem = "did not answer in time";
 	}
-	snprintf(answer->reason, sizeof(answer->reason), "the collector at %.120s %s", path, problem);
+	snprintf(answer->reason, sizeof(answer->reason), "the collector at %.120s %s", path,
+		 problem);
 	return false;
 }
 
 struct answer ask_collector(const char *path, const char *request, size_t length, struct wait wait)
 {
-	struct answer answer = {.outcome = OUTCOME_NO_ANSWER};
+	struct answer answer = { .outcome = OUTCOME_NO_ANSWER };
 	int64_t start = now_ms(), deadline = start + wait.ms;
 	bool extended = wait.restart_ms <= wait.ms, again = false;
 

@@ -13,19 +13,19 @@
 #include <stdint.h>
 
 /* Limits: a real configuration has 1-8 KiB, a real answer 100 bytes. */
-#define MAX_STDIN_BYTES (1024 * 1024)
+#define MAX_STDIN_BYTES	 (1024 * 1024)
 #define MAX_ANSWER_BYTES (64 * 1024)
 /* The collector closes the connection of a larger request. */
 #define MAX_REQUEST_BYTES (1536 * 1024)
 /* A runtime passes some 64 bytes of a container id and 200 bytes of arguments. */
-#define MAX_ID_BYTES 256
-#define MAX_ARGS_BYTES (64 * 1024)
-#define MAX_PIN_BYTES 512
-#define MAX_WAIT_MS 60000
+#define MAX_ID_BYTES	256
+#define MAX_ARGS_BYTES	(64 * 1024)
+#define MAX_PIN_BYTES	512
+#define MAX_WAIT_MS	60000
 #define DEFAULT_WAIT_MS 10000
 /* Longer than two restarts of the kubelet, whose first waits are 10 and 20 s. */
 #define DEFAULT_RESTART_WAIT_MS 60000
-#define DEFAULT_SOCKET "/run/bailiff/cni.sock"
+#define DEFAULT_SOCKET		"/run/bailiff/cni.sock"
 /* The version of the protocol with the collector. */
 #define PROTOCOL 1
 
@@ -69,10 +69,10 @@ struct pod_link {
 };
 
 enum outcome {
-	OUTCOME_GUARDED,        /* programs are attached and the identity is in the kernel */
+	OUTCOME_GUARDED,	/* programs are attached and the identity is in the kernel */
 	OUTCOME_NOT_APPLICABLE, /* nothing can be guarded: the reason says why */
-	OUTCOME_FAILED,         /* the collector refused */
-	OUTCOME_NO_ANSWER,      /* absent, or not within the bound */
+	OUTCOME_FAILED,		/* the collector refused */
+	OUTCOME_NO_ANSWER,	/* absent, or not within the bound */
 };
 
 /* Pins of the program for the pod's end, and of its link. Empty: there is none to attach. */
@@ -91,7 +91,8 @@ struct answer {
 /* Bounded in size and time: a runtime that does not close stdin must not hold a node's pods. */
 bool read_stdin(char **text, size_t *length, char *why, size_t why_size);
 /* Returns 0, or a CNI code with the reason in `why`. */
-int parse_config(const char *text, size_t length, struct config *config, char *why, size_t why_size);
+int parse_config(const char *text, size_t length, struct config *config, char *why,
+		 size_t why_size);
 /* The keys that the collector writes into the configuration; DEL and GC do not depend on them. */
 int parse_own_keys(struct config *config, char *why, size_t why_size);
 bool is_supported_version(const char *version);
@@ -107,7 +108,8 @@ struct wait {
 };
 
 /* ask.c */
-struct answer ask_collector(const char *socket_path, const char *request, size_t length, struct wait wait);
+struct answer ask_collector(const char *socket_path, const char *request, size_t length,
+			    struct wait wait);
 
 /* pod_link.c */
 /* False: `netns` is no network namespace, or it has no such interface. */

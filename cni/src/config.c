@@ -17,7 +17,7 @@
 #define STDIN_WAIT_MS 10000
 
 /* 0.3.0 is the first version with chained results in today's form. */
-static const char *const versions[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"};
+static const char *const versions[] = { "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0" };
 
 bool is_supported_version(const char *version)
 {
@@ -43,7 +43,7 @@ static int64_t now_ms(void)
 
 static bool stdin_is_ready(int64_t deadline)
 {
-	struct pollfd stdin_fd = {.fd = STDIN_FILENO, .events = POLLIN};
+	struct pollfd stdin_fd = { .fd = STDIN_FILENO, .events = POLLIN };
 
 	for (;;) {
 		int64_t left = deadline - now_ms();
@@ -63,12 +63,15 @@ bool read_stdin(char **text, size_t *length, char *why, size_t why_size)
 	while (buffer != NULL) {
 		if (*length == capacity) {
 			if (capacity >= MAX_STDIN_BYTES) {
-				snprintf(why, why_size, "the configuration on stdin is larger than %d bytes", MAX_STDIN_BYTES);
+				snprintf(why, why_size,
+					 "the configuration on stdin is larger than %d bytes",
+					 MAX_STDIN_BYTES);
 				break;
 			}
 			char *larger = realloc(buffer, capacity *= 4);
 			if (larger == NULL) {
-				snprintf(why, why_size, "cannot allocate memory for the configuration");
+				snprintf(why, why_size,
+					 "cannot allocate memory for the configuration");
 				break;
 			}
 			buffer = larger;
@@ -83,7 +86,8 @@ bool read_stdin(char **text, size_t *length, char *why, size_t why_size)
 			return true;
 		}
 		if (got < 0 && errno != EINTR) {
-			snprintf(why, why_size, "cannot read the configuration from stdin: %s", strerror(errno));
+			snprintf(why, why_size, "cannot read the configuration from stdin: %s",
+				 strerror(errno));
 			break;
 		}
 		if (got > 0)
@@ -113,9 +117,7 @@ static bool all_strings(const json_t *array)
 	size_t i;
 	json_t *value;
 
-	json_array_foreach(array, i, value)
-		if (!json_is_string(value))
-			return false;
+	json_array_foreach(array, i, value) if (!json_is_string(value)) return false;
 	return true;
 }
 
@@ -137,13 +139,15 @@ int parse_own_keys(struct config *config, char *why, size_t why_size)
 {
 	const char *policy = text_of(config->root, "failurePolicy", "open");
 
-	if (!is_text_or_absent(config->root, "failurePolicy") || !is_text_or_absent(config->root, "socket")) {
+	if (!is_text_or_absent(config->root, "failurePolicy") ||
+	    !is_text_or_absent(config->root, "socket")) {
 		snprintf(why, why_size, "failurePolicy and socket must be strings");
 		return CNI_INVALID_CONFIG;
 	}
 	config->socket = text_of(config->root, "socket", DEFAULT_SOCKET);
 	/* Another path is a name in the abstract namespace, or depends on the working directory. */
-	if (config->socket[0] != '/' || strlen(config->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
+	if (config->socket[0] != '/' ||
+	    strlen(config->socket) >= sizeof(((struct sockaddr_un *)0)->sun_path)) {
 		snprintf(why, why_size, "socket must be an absolute path of at most 107 bytes");
 		return CNI_INVALID_CONFIG;
 	}
@@ -157,10 +161,13 @@ int parse_own_keys(struct config *config, char *why, size_t why_size)
 	}
 	if (!read_wait(config->root, "timeoutMs", &config->wait_ms) ||
 	    !read_wait(config->root, "restartTimeoutMs", &config->restart_wait_ms)) {
-		snprintf(why, why_size, "timeoutMs and restartTimeoutMs must be integers from 1 to %d", MAX_WAIT_MS);
+		snprintf(why, why_size,
+			 "timeoutMs and restartTimeoutMs must be integers from 1 to %d",
+			 MAX_WAIT_MS);
 		return CNI_INVALID_CONFIG;
 	}
-	if (config->exempt != NULL && (!json_is_array(config->exempt) || !all_strings(config->exempt))) {
+	if (config->exempt != NULL &&
+	    (!json_is_array(config->exempt) || !all_strings(config->exempt))) {
 		snprintf(why, why_size, "exemptNamespaces must be a list of names");
 		return CNI_INVALID_CONFIG;
 	}
@@ -174,7 +181,8 @@ int parse_config(const char *text, size_t length, struct config *config, char *w
 	memset(config, 0, sizeof(*config));
 	config->root = json_loadb(text, length, 0, &error);
 	if (config->root == NULL) {
-		snprintf(why, why_size, "the configuration is not JSON: line %d: %s", error.line, error.text);
+		snprintf(why, why_size, "the configuration is not JSON: line %d: %s", error.line,
+			 error.text);
 		return CNI_DECODE_FAILURE;
 	}
 	if (!json_is_object(config->root)) {
@@ -197,7 +205,8 @@ bool cni_arg(const char *args, const char *key, char *value, size_t size)
 
 	while (*args != '\0') {
 		size_t length = strcspn(args, ";");
-		if (length > key_length && strncmp(args, key, key_length) == 0 && args[key_length] == '=') {
+		if (length > key_length && strncmp(args, key, key_length) == 0 &&
+		    args[key_length] == '=') {
 			size_t value_length = length - key_length - 1;
 			if (value_length >= size)
 				return false;

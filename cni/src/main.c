@@ -19,15 +19,20 @@
 /* containerd calls STATUS every 5 s and waits for it. */
 #define STATUS_WAIT_MS 1000
 
-static int print_error(const struct config *config, int code, const char *message, const char *details)
+static int print_error(const struct config *config, int code, const char *message,
+		       const char *details)
 {
-	const char *version = config != NULL && config->version != NULL && config->version[0] != '\0' ? config->version : "1.1.0";
-	json_t *error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code, "msg", message, "details", details);
+	const char *version =
+		config != NULL && config->version != NULL && config->version[0] != '\0'
+			? config->version
+			: "1.1.0";
+	json_t *error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code,
+				  "msg", message, "details", details);
 
 	/* jansson refuses text that is not UTF-8, as a reason is that was cut within a character. */
 	if (error == NULL)
-		error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code, "msg", message, "details",
-				  "the reason is not UTF-8");
+		error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code,
+				  "msg", message, "details", "the reason is not UTF-8");
 	if (error != NULL)
 		json_dumpf(error, stdout, JSON_COMPACT);
 	json_decref(error);
@@ -48,18 +53,19 @@ static bool is_exempt(const struct config *config, const struct invocation *call
 
 	if (!cni_arg(call->args, "K8S_POD_NAMESPACE", namespace, sizeof(namespace)))
 		return false;
-	json_array_foreach(config->exempt, i, name)
-		if (strcmp(json_string_value(name), namespace) == 0)
-			return true;
+	json_array_foreach(config->exempt, i,
+			   name) if (strcmp(json_string_value(name), namespace) == 0) return true;
 	return false;
 }
 
 /* Caller frees. NULL: no memory. `link`: the pod's side of the interface; ifindex 0: not known. */
-static char *request_text(const struct config *config, const struct invocation *call, struct pod_link *link)
+static char *request_text(const struct config *config, const struct invocation *call,
+			  struct pod_link *link)
 {
-	json_t *request = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s}", "protocol", PROTOCOL, "command", call->command,
-				    "containerId", call->container_id, "ifName", call->if_name, "netns", call->netns, "args",
-				    call->args, "network", config->network);
+	json_t *request =
+		json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s}", "protocol", PROTOCOL, "command",
+			  call->command, "containerId", call->container_id, "ifName", call->if_name,
+			  "netns", call->netns, "args", call->args, "network", config->network);
 
 	if (request == NULL)
 		return NULL;
@@ -68,7 +74,8 @@ static char *request_text(const struct config *config, const struct invocation *
 	/* Later the pod may have changed its side. */
 	if (strcmp(call->command, "ADD") == 0 && find_pod_link(call->netns, call->if_name, link))
 		json_object_set_new(request, "podLink",
-				    json_pack("{s:I, s:I, s:s}", "ifindex", (json_int_t)link->ifindex, "hostIfindex",
+				    json_pack("{s:I, s:I, s:s}", "ifindex",
+					      (json_int_t)link->ifindex, "hostIfindex",
 					      (json_int_t)link->host_ifindex, "mac", link->mac));
 	char *text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
@@ -76,15 +83,18 @@ static char *request_text(const struct config *config, const struct invocation *
 }
 
 /* A pod can send frames past the guard until the program at its end is attached. */
-static void guard_pod_end(const struct invocation *call, const struct pod_link *link, struct answer *answer)
+static void guard_pod_end(const struct invocation *call, const struct pod_link *link,
+			  struct answer *answer)
 {
 	const struct pod_end *end = &answer->pod_end;
 	int own = open_own_netns(), netns = open_netns(call->netns);
 
 	if (own < 0 || netns < 0) {
-		snprintf(answer->reason, sizeof(answer->reason), "cannot open the network namespace %.200s", call->netns);
+		snprintf(answer->reason, sizeof(answer->reason),
+			 "cannot open the network namespace %.200s", call->netns);
 		answer->outcome = OUTCOME_FAILED;
-	} else if (!attach_pod_end(netns, own, link->ifindex, end->program, end->link, answer->reason, sizeof(answer->reason))) {
+	} else if (!attach_pod_end(netns, own, link->ifindex, end->program, end->link,
+				   answer->reason, sizeof(answer->reason))) {
 		answer->outcome = OUTCOME_FAILED;
 	}
 	if (own >= 0)
@@ -93,18 +103,22 @@ static void guard_pod_end(const struct invocation *call, const struct pod_link *
 		close(netns);
 }
 
-static struct answer ask(const struct config *config, const struct invocation *call, struct wait wait)
+static struct answer ask(const struct config *config, const struct invocation *call,
+			 struct wait wait)
 {
-	struct pod_link link = {0};
+	struct pod_link link = { 0 };
 	char *text = request_text(config, call, &link);
-	struct answer answer = {.outcome = OUTCOME_FAILED, .reason = "the request has values that are not UTF-8"};
+	struct answer answer = { .outcome = OUTCOME_FAILED,
+				 .reason = "the request has values that are not UTF-8" };
 
 	if (text != NULL && strlen(text) > MAX_REQUEST_BYTES)
-		snprintf(answer.reason, sizeof(answer.reason), "the request is larger than %d bytes", MAX_REQUEST_BYTES);
+		snprintf(answer.reason, sizeof(answer.reason),
+			 "the request is larger than %d bytes", MAX_REQUEST_BYTES);
 	else if (text != NULL)
 		answer = ask_collector(config->socket, text, strlen(text), wait);
 	free(text);
-	if (answer.outcome == OUTCOME_GUARDED && answer.pod_end.link[0] != '\0' && link.ifindex != 0)
+	if (answer.outcome == OUTCOME_GUARDED && answer.pod_end.link[0] != '\0' &&
+	    link.ifindex != 0)
 		guard_pod_end(call, &link, &answer);
 	return answer;
 }
@@ -113,8 +127,10 @@ static int print_prev_result(const struct config *config)
 {
 	/* Plugins of 0.4.0 and older may omit it; the runtime requires it of this one. */
 	if (json_object_get(config->prev_result, "cniVersion") == NULL)
-		json_object_set_new(config->prev_result, "cniVersion", json_string(config->version));
-	if (json_dumpf(config->prev_result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17)) != 0 || fflush(stdout) != 0)
+		json_object_set_new(config->prev_result, "cniVersion",
+				    json_string(config->version));
+	if (json_dumpf(config->prev_result, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17)) != 0 ||
+	    fflush(stdout) != 0)
 		return print_error(config, CNI_IO_FAILURE, "cannot print the result", "");
 	return 0;
 }
@@ -127,21 +143,26 @@ static int guard_interface(const struct config *config, const struct invocation 
 	char pod[256];
 
 	if (config->prev_result == NULL)
-		return print_error(config, CNI_INVALID_CONFIG, "bailiff-cni has no prevResult",
-				   "it must be chained behind the plugin that creates the interface");
+		return print_error(
+			config, CNI_INVALID_CONFIG, "bailiff-cni has no prevResult",
+			"it must be chained behind the plugin that creates the interface");
 	/* A container that is no pod of Kubernetes has no identity to enforce. */
 	if (!cni_arg(call->args, "K8S_POD_NAME", pod, sizeof(pod)))
 		return is_add ? print_prev_result(config) : 0;
-	struct wait wait = {.ms = config->wait_ms, .restart_ms = config->restart_wait_ms, .retry = true};
+	struct wait wait = { .ms = config->wait_ms,
+			     .restart_ms = config->restart_wait_ms,
+			     .retry = true };
 	if (exempt) {
 		wait.ms = wait.ms < EXEMPT_WAIT_MS ? wait.ms : EXEMPT_WAIT_MS;
-		wait.restart_ms = wait.restart_ms < EXEMPT_RESTART_MS ? wait.restart_ms : EXEMPT_RESTART_MS;
+		wait.restart_ms =
+			wait.restart_ms < EXEMPT_RESTART_MS ? wait.restart_ms : EXEMPT_RESTART_MS;
 		wait.retry = collector_is_expected(config->socket);
 	}
 	struct answer answer = ask(config, call, wait);
 	bool unguarded = answer.outcome == OUTCOME_FAILED || answer.outcome == OUTCOME_NO_ANSWER;
 	if (unguarded && config->closed && !exempt)
-		return print_error(config, CNI_TRY_AGAIN_LATER, "the pod's interface is not guarded", answer.reason);
+		return print_error(config, CNI_TRY_AGAIN_LATER,
+				   "the pod's interface is not guarded", answer.reason);
 	if (!is_add)
 		return 0;
 	if (unguarded)
@@ -153,11 +174,13 @@ static int report_status(const struct config *config, const struct invocation *c
 {
 	if (!config->closed)
 		return 0;
-	struct wait wait = {.ms = config->wait_ms < STATUS_WAIT_MS ? config->wait_ms : STATUS_WAIT_MS};
+	struct wait wait = { .ms = config->wait_ms < STATUS_WAIT_MS ? config->wait_ms
+								    : STATUS_WAIT_MS };
 	struct answer answer = ask(config, call, wait);
 	if (answer.outcome == OUTCOME_GUARDED || answer.outcome == OUTCOME_NOT_APPLICABLE)
 		return 0;
-	return print_error(config, CNI_NOT_AVAILABLE, "the collector is not available", answer.reason);
+	return print_error(config, CNI_NOT_AVAILABLE, "the collector is not available",
+			   answer.reason);
 }
 
 /* The first version of the specification that has the command. NULL: unknown command. */
@@ -190,9 +213,11 @@ static int run(struct config *config, const struct invocation *call)
 	char why[256] = "";
 
 	if (!is_supported_version(config->version))
-		return print_error(NULL, CNI_INCOMPATIBLE_VERSION, "the CNI version is not supported", config->version);
+		return print_error(NULL, CNI_INCOMPATIBLE_VERSION,
+				   "the CNI version is not supported", config->version);
 	if (compare_versions(config->version, first) < 0)
-		return print_error(config, CNI_INCOMPATIBLE_VERSION, "the CNI version does not have this command", first);
+		return print_error(config, CNI_INCOMPATIBLE_VERSION,
+				   "the CNI version does not have this command", first);
 	if (strcmp(call->command, "DEL") == 0 || strcmp(call->command, "GC") == 0)
 		return 0;
 	int code = parse_own_keys(config, why, sizeof(why));
@@ -205,7 +230,8 @@ static int run(struct config *config, const struct invocation *call)
 				   "CNI_CONTAINERID, CNI_NETNS and CNI_IFNAME are required");
 	const char *too_long = too_long_variable(call);
 	if (too_long != NULL)
-		return print_error(config, CNI_INVALID_ENVIRONMENT, "a variable is too long", too_long);
+		return print_error(config, CNI_INVALID_ENVIRONMENT, "a variable is too long",
+				   too_long);
 	return guard_interface(config, call);
 }
 
@@ -232,12 +258,14 @@ int main(void)
 	if (strcmp(call.command, "VERSION") == 0)
 		return print_versions();
 	if (since(call.command) == NULL)
-		return print_error(NULL, CNI_INVALID_ENVIRONMENT, "CNI_COMMAND is missing or unknown",
+		return print_error(NULL, CNI_INVALID_ENVIRONMENT,
+				   "CNI_COMMAND is missing or unknown",
 				   "ADD, DEL, CHECK, STATUS, GC and VERSION are supported");
 	if (!read_stdin(&text, &length, why, sizeof(why)))
 		return print_error(NULL, CNI_IO_FAILURE, "cannot read the configuration", why);
 	int code = parse_config(text, length, &config, why, sizeof(why));
-	int status = code == 0 ? run(&config, &call) : print_error(&config, code, "the configuration is invalid", why);
+	int status = code == 0 ? run(&config, &call)
+			       : print_error(&config, code, "the configuration is invalid", why);
 	json_decref(config.root);
 	free(text);
 	return status;

@@ -60,7 +60,8 @@ static const struct nlmsghdr *reply_of(int fd, uint16_t type, void *buffer, size
 	ssize_t got = recv(fd, buffer, size, MSG_DONTWAIT);
 	const struct nlmsghdr *header = buffer;
 
-	return got > 0 && NLMSG_OK(header, (size_t)got) && header->nlmsg_type == type ? header : NULL;
+	return got > 0 && NLMSG_OK(header, (size_t)got) && header->nlmsg_type == type ? header
+										      : NULL;
 }
 
 int32_t nsid_of(int netlink, int netns)
@@ -89,7 +90,8 @@ int32_t nsid_of(int netlink, int netns)
 		return NO_NSID;
 	size_t length = NLMSG_PAYLOAD(header, sizeof(struct rtgenmsg));
 	const char *data = NLMSG_DATA(header);
-	const struct rtattr *attribute = (const struct rtattr *)(data + NLMSG_ALIGN(sizeof(struct rtgenmsg)));
+	const struct rtattr *attribute =
+		(const struct rtattr *)(data + NLMSG_ALIGN(sizeof(struct rtgenmsg)));
 	for (; RTA_OK(attribute, length); attribute = RTA_NEXT(attribute, length))
 		if (attribute->rta_type == NETNSA_NSID && RTA_PAYLOAD(attribute) >= sizeof(nsid))
 			memcpy(&nsid, RTA_DATA(attribute), sizeof(nsid));
@@ -120,7 +122,8 @@ static bool request_link(int netlink, uint32_t ifindex, const char *name)
 	} else {
 		request.info.ifi_index = (int)ifindex;
 	}
-	return send(netlink, &request, request.header.nlmsg_len, 0) == (ssize_t)request.header.nlmsg_len;
+	return send(netlink, &request, request.header.nlmsg_len, 0) ==
+	       (ssize_t)request.header.nlmsg_len;
 }
 
 static bool is_kind(const struct rtattr *info, const char *kind)
@@ -144,11 +147,12 @@ static void read_attributes(const struct ifinfomsg *info, size_t length, struct 
 		const unsigned char *data = RTA_DATA(attribute);
 		size_t size = RTA_PAYLOAD(attribute);
 		if (attribute->rta_type == IFLA_ADDRESS && size == 6)
-			snprintf(link->mac, sizeof(link->mac), "%02x:%02x:%02x:%02x:%02x:%02x", data[0], data[1], data[2],
-				 data[3], data[4], data[5]);
+			snprintf(link->mac, sizeof(link->mac), "%02x:%02x:%02x:%02x:%02x:%02x",
+				 data[0], data[1], data[2], data[3], data[4], data[5]);
 		else if (attribute->rta_type == IFLA_LINK && size >= sizeof(link->peer))
 			memcpy(&link->peer, data, sizeof(link->peer));
-		else if (attribute->rta_type == IFLA_LINK_NETNSID && size >= sizeof(link->peer_nsid))
+		else if (attribute->rta_type == IFLA_LINK_NETNSID &&
+			 size >= sizeof(link->peer_nsid))
 			memcpy(&link->peer_nsid, data, sizeof(link->peer_nsid));
 		else if (attribute->rta_type == IFLA_LINKINFO) {
 			link->veth = is_kind(attribute, "veth");

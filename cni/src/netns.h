@@ -10,7 +10,7 @@
 /* One end of a veth or netkit pair, or another link. */
 struct link {
 	uint32_t ifindex;
-	uint32_t peer; /* 0: it is no end of a pair */
+	uint32_t peer;	   /* 0: it is no end of a pair */
 	int32_t peer_nsid; /* of the peer's namespace; NO_NSID: the link's own, or unknown */
 	bool veth;
 	char mac[18]; /* empty: none */
@@ -37,4 +37,5 @@ bool read_link(int netlink, uint32_t ifindex, const char *name, struct link *lin
  * Attaches a pinned program at tcx egress of an interface in another namespace, and pins the link.
  * True also if another process has attached it. False with the reason.
  */
-bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link, char *why, size_t why_size);
+bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link,
+		    char *why, size_t why_size);

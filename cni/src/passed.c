@@ -27,7 +27,7 @@ static bool lock(int fd)
 			return true;
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return false;
-		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+		nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
 	}
 	return false;
 }
@@ -52,8 +52,8 @@ static void write_line(int fd, const char *args, const char *reason)
 	cni_arg(args, "K8S_POD_NAME", name, sizeof(name));
 	replace_blanks(namespace);
 	replace_blanks(name);
-	int length = snprintf(line, sizeof(line), "%llu %lld %s/%s %s\n", count + 1, (long long)time(NULL), namespace,
-			      name, reason);
+	int length = snprintf(line, sizeof(line), "%llu %lld %s/%s %s\n", count + 1,
+			      (long long)time(NULL), namespace, name, reason);
 	if (length >= (int)sizeof(line))
 		length = (int)sizeof(line) - 1;
 	if (pwrite(fd, line, (size_t)length, 0) != length || ftruncate(fd, length) != 0)

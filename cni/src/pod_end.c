@@ -16,7 +16,7 @@
 
 /* Of Linux 6.6, newer than the headers of some build machines. */
 #define TCX_EGRESS 47
-#define BEFORE (1U << 3)
+#define BEFORE	   (1U << 3)
 
 static int call_bpf(int command, union bpf_attr *attribute)
 {
@@ -67,7 +67,8 @@ static int create_link_in(int netns, int own, int program, uint32_t ifindex)
 	return link;
 }
 
-bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link, char *why, size_t why_size)
+bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link,
+		    char *why, size_t why_size)
 {
 	const char *step = "open the program";
 	int program_fd = open_pin(program), link_fd = -1;
@@ -84,7 +85,8 @@ bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, c
 		attached = pin(link_fd, link) == 0 || errno == EEXIST;
 	}
 	if (!attached)
-		snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s", step, program_fd < 0 ? program : link, strerror(errno));
+		snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s", step,
+			 program_fd < 0 ? program : link, strerror(errno));
 	if (link_fd >= 0)
 		close(link_fd);
 	if (program_fd >= 0)

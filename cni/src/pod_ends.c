@@ -32,11 +32,11 @@
 
 #include "netns.h"
 
-#define MAX_ENDS 4096
-#define LOOK_EVERY_MS 250
-#define FIRST_PAUSE_MS 250
+#define MAX_ENDS	 4096
+#define LOOK_EVERY_MS	 250
+#define FIRST_PAUSE_MS	 250
 #define LONGEST_PAUSE_MS 30000
-#define PROGRAM "programs/spoof_pod_end"
+#define PROGRAM		 "programs/spoof_pod_end"
 
 /* A guard without a program at the pod's end. */
 struct end {
@@ -45,7 +45,8 @@ struct end {
 	int32_t peer_nsid; /* namespace of its other end; NO_NSID: unknown, or nothing is missing */
 };
 
-struct namespace {
+struct namespace
+{
 	int fd;
 	int32_t nsid;
 };
@@ -73,7 +74,7 @@ static struct end *end_of(uint32_t ifindex, uint32_t generation)
 			return &ends[i];
 	if (end_count == MAX_ENDS)
 		return NULL;
-	ends[end_count] = (struct end){.ifindex = ifindex, .generation = generation};
+	ends[end_count] = (struct end){ .ifindex = ifindex, .generation = generation };
 	return &ends[end_count++];
 }
 
@@ -110,7 +111,8 @@ static void read_pins(void)
 	closedir(dir);
 	for (size_t i = 0; i < end_count; i++)
 		if (is_missing(&ends[i]))
-			missing += ((uint64_t)ends[i].generation << 32 | ends[i].ifindex) * 0x9e3779b97f4a7c15;
+			missing += ((uint64_t)ends[i].generation << 32 | ends[i].ifindex) *
+				   0x9e3779b97f4a7c15;
 }
 
 static int namespace_of(int32_t nsid)
@@ -145,7 +147,7 @@ static void add_namespace(int netlink, const char *path)
 	int32_t nsid = nsid_of(netlink, fd);
 	if (is_wanted(nsid)) {
 		last = file.st_ino;
-		namespaces[namespace_count++] = (struct namespace){.fd = fd, .nsid = nsid};
+		namespaces[namespace_count++] = (struct namespace){ .fd = fd, .nsid = nsid };
 	} else
 		close(fd);
 }
@@ -158,9 +160,11 @@ static void add_entries(int netlink, const char *directory, const char *suffix)
 	if (dir == NULL)
 		return;
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-		if (entry->d_name[0] == '.' || (*suffix != '\0' && !isdigit((unsigned char)entry->d_name[0])))
+		if (entry->d_name[0] == '.' ||
+		    (*suffix != '\0' && !isdigit((unsigned char)entry->d_name[0])))
 			continue;
-		if ((size_t)snprintf(path, sizeof(path), "%s/%s%s", directory, entry->d_name, suffix) < sizeof(path))
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s%s", directory, entry->d_name,
+				     suffix) < sizeof(path))
 			add_namespace(netlink, path);
 	}
 	closedir(dir);
@@ -187,8 +191,9 @@ static bool is_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifind
 
 	if (netlink < 0)
 		return false;
-	bool found = read_link(netlink, ifindex, NULL, &link) && link.veth && link.peer == host_ifindex &&
-		     link.peer_nsid != NO_NSID && nsid_of(netlink, own) == link.peer_nsid;
+	bool found = read_link(netlink, ifindex, NULL, &link) && link.veth &&
+		     link.peer == host_ifindex && link.peer_nsid != NO_NSID &&
+		     nsid_of(netlink, own) == link.peer_nsid;
 	close(netlink);
 	return found;
 }
@@ -204,15 +209,19 @@ static bool attach_end(const struct end *end, int netlink, int own, char *why, s
 		return true;
 	int netns = host.peer_nsid == NO_NSID ? -1 : namespace_of(host.peer_nsid);
 	if (netns < 0) {
-		snprintf(why, why_size, "no process and no file names the network namespace of its other end");
+		snprintf(why, why_size,
+			 "no process and no file names the network namespace of its other end");
 		return false;
 	}
 	if (!is_pod_end(netns, own, host.peer, end->ifindex)) {
-		snprintf(why, why_size, "its other end cannot be read in the pod's network namespace: %s", strerror(errno));
+		snprintf(why, why_size,
+			 "its other end cannot be read in the pod's network namespace: %s",
+			 strerror(errno));
 		return false;
 	}
 	snprintf(program, sizeof(program), "%s/" PROGRAM, pins);
-	snprintf(pin, sizeof(pin), "%s/links/link-%u-%u-pod-end", pins, end->ifindex, end->generation);
+	snprintf(pin, sizeof(pin), "%s/links/link-%u-%u-pod-end", pins, end->ifindex,
+		 end->generation);
 	if (!attach_pod_end(netns, own, host.peer, program, pin, why, why_size))
 		return false;
 	/* Between the two steps another link of the pod can have got the index. */
@@ -231,7 +240,9 @@ static bool attach_missing(bool silent)
 	bool complete = true;
 
 	if (netlink < 0) {
-		fprintf(stderr, "bailiff-pod-ends: cannot open netlink (%s): it needs CAP_SYS_ADMIN\n", strerror(errno));
+		fprintf(stderr,
+			"bailiff-pod-ends: cannot open netlink (%s): it needs CAP_SYS_ADMIN\n",
+			strerror(errno));
 		exit(4);
 	}
 	/* Reading the links assigns ids to the namespaces of their peers. */
@@ -247,7 +258,8 @@ static bool attach_missing(bool silent)
 			continue;
 		complete = false;
 		if (!silent)
-			fprintf(stderr, "bailiff-pod-ends: interface %u: %s\n", ends[i].ifindex, why);
+			fprintf(stderr, "bailiff-pod-ends: interface %u: %s\n", ends[i].ifindex,
+				why);
 	}
 	close_namespaces();
 	close(netlink);
@@ -265,7 +277,9 @@ static void run(void)
 		/* Another set has an interface that was not tried: it is tried at once. */
 		if (missing != 0 && (missing != failed || waited >= pause)) {
 			bool repeated = missing == failed;
-			pause = !repeated ? FIRST_PAUSE_MS : pause * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pause * 2;
+			pause = !repeated		       ? FIRST_PAUSE_MS
+				: pause * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS
+							       : pause * 2;
 			waited = 0;
 			if (!attach_missing(repeated)) {
 				read_pins();
@@ -280,10 +294,10 @@ static void run(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"pins", required_argument, NULL, 'p'},
-		{"netns-dir", required_argument, NULL, 'n'},
-		{"once", no_argument, NULL, 'o'},
-		{0},
+		{ "pins", required_argument, NULL, 'p' },
+		{ "netns-dir", required_argument, NULL, 'n' },
+		{ "once", no_argument, NULL, 'o' },
+		{ 0 },
 	};
 	bool once = false;
 
@@ -298,7 +312,8 @@ int main(int argc, char **argv)
 			pins = NULL, optind = argc + 1;
 	}
 	if (pins == NULL || optind != argc) {
-		fprintf(stderr, "usage: bailiff-pod-ends --pins DIRECTORY [--netns-dir DIRECTORY] [--once]\n");
+		fprintf(stderr,
+			"usage: bailiff-pod-ends --pins DIRECTORY [--netns-dir DIRECTORY] [--once]\n");
 		return 2;
 	}
 	signal(SIGTERM, stop);

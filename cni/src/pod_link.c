@@ -34,7 +34,7 @@ bool find_pod_link(const char *netns, const char *if_name, struct pod_link *link
 		memcpy(link->mac, side.mac, sizeof(link->mac));
 	}
 	for (size_t i = 0; i < 3; i++) {
-		int fd = (int[]){netlink, target, own}[i];
+		int fd = (int[]){ netlink, target, own }[i];
 		if (fd >= 0)
 			close(fd);
 	}

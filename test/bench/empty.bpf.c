@@ -7,7 +7,7 @@ SEC("tcx/ingress")
 int empty(struct __sk_buff *skb)
 {
 	(void)skb;
-	return -1;	/* TCX_NEXT */
+	return -1; /* TCX_NEXT */
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define MAX_INTERFACES 16
-#define MAX_FRAME 1514
+#define MAX_FRAME      1514
 /* Pause between rounds, so that a real-time sender leaves CPU to others. */
 #define PAUSE_US 2000
 
@@ -42,7 +42,8 @@ static int64_t now_ns(void)
 
 static int open_interface(const char *name)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(name) };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = (int)if_nametoindex(name) };
 	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
 	if (fd < 0 || to.sll_ifindex == 0 || bind(fd, (struct sockaddr *)&to, sizeof(to)))

@@ -47,7 +47,9 @@ int main(void)
 	mkdir("/root", 0755);
 	require(mount("root", "/root", "virtiofs", MS_RDONLY, NULL) == 0, "root");
 	require(mount("dev", "/root/dev", "devtmpfs", 0, NULL) == 0, "devtmpfs");
-	require(chdir("/root") == 0 && mount(".", "/", NULL, MS_MOVE, NULL) == 0 && chroot(".") == 0, "root over the archive");
+	require(chdir("/root") == 0 && mount(".", "/", NULL, MS_MOVE, NULL) == 0 &&
+			chroot(".") == 0,
+		"root over the archive");
 	execl(init, init, NULL);
 	require(0, init);
 	return 1;

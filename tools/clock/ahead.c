@@ -57,14 +57,17 @@ static long system_call(long number, const long words[6])
 	register long x4 __asm__("x4") = words[4];
 	register long x5 __asm__("x5") = words[5];
 
-	__asm__ volatile("svc 0" : "+r"(result) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	__asm__ volatile("svc 0"
+			 : "+r"(result)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
 	return result;
 #endif
 }
 
 static int system_clock(clockid_t clock, struct timespec *now)
 {
-	return (int)system_call(SYS_clock_gettime, (long[6]){clock, (long)now});
+	return (int)system_call(SYS_clock_gettime, (long[6]){ clock, (long)now });
 }
 
 /* 0 or a negative errno, as in the vDSO. */
@@ -106,7 +109,8 @@ static Elf64_Sym *find_clock(char *image)
 		for (size_t index = 0; index < sections[at].sh_size / sizeof(*symbols); index++) {
 			const char *name = names + symbols[index].st_name;
 			/* On x86, and on arm64. */
-			if (strcmp(name, "__vdso_clock_gettime") == 0 || strcmp(name, "__kernel_clock_gettime") == 0)
+			if (strcmp(name, "__vdso_clock_gettime") == 0 ||
+			    strcmp(name, "__kernel_clock_gettime") == 0)
 				return &symbols[index];
 		}
 	}
@@ -196,7 +200,7 @@ static long set_times(int directory, const char *path, const struct timespec tim
 		if (moved[at].tv_sec >= LEAST_WALL_SECONDS)
 			moved[at].tv_sec -= AHEAD_SECONDS;
 	}
-	long words[6] = {directory, (long)path, times == NULL ? 0 : (long)moved, flags};
+	long words[6] = { directory, (long)path, times == NULL ? 0 : (long)moved, flags };
 	return libc_result(system_call(SYS_utimensat, words));
 }
 

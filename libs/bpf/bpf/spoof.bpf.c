@@ -73,7 +73,8 @@ const union abi_types *abi_types __attribute__((unused));
 SEC("tcx/ingress")
 int spoof_ingress(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex, slot = own_linear_part(skb) ? plain_slot(skb, ifindex) : NO_SLOT;
+	__u32 ifindex = skb->ifindex,
+	      slot = own_linear_part(skb) ? plain_slot(skb, ifindex) : NO_SLOT;
 	const struct iface *iface;
 	struct packet packet;
 
@@ -117,7 +118,8 @@ int spoof_egress(struct __sk_buff *skb)
 	quarantined = is_quarantined(iface);
 	if (quarantined || !is_plain_unicast(skb, iface))
 		sender = find_sender(skb);
-	if (sender && is_quarantined(sender) && !is_allowed_pod(iface) && judge_from_quarantine(skb, sender) == TCX_DROP)
+	if (sender && is_quarantined(sender) && !is_allowed_pod(iface) &&
+	    judge_from_quarantine(skb, sender) == TCX_DROP)
 		return TCX_DROP;
 	if (!quarantined && is_plain_to_pod(skb, iface))
 		return TCX_NEXT;

@@ -17,20 +17,20 @@
 
 #include <bpf/bpf_helpers.h>
 
-#define NSEC_PER_SEC		1000000000ULL
-#define MAX_REFILL_NS		(10 * NSEC_PER_SEC)	/* keeps elapsed × rate within 64 bits */
+#define NSEC_PER_SEC  1000000000ULL
+#define MAX_REFILL_NS (10 * NSEC_PER_SEC) /* keeps elapsed × rate within 64 bits */
 
 struct token_bucket {
 	__u64 refilled_ns;
 	__u32 tokens;
-	__u32 generation;	/* if it is not the owner's, the bucket restarts */
-	__u32 marks;		/* of the owner; a restart clears them */
+	__u32 generation; /* if it is not the owner's, the bucket restarts */
+	__u32 marks;	  /* of the owner; a restart clears them */
 	struct bpf_spin_lock lock;
 };
 
 /* Restarts the bucket for a new generation, and adds the tokens that are due. */
-static __always_inline void refill_tokens(struct token_bucket *bucket, __u32 generation, __u64 now, __u32 rate,
-					  __u32 burst)
+static __always_inline void refill_tokens(struct token_bucket *bucket, __u32 generation, __u64 now,
+					  __u32 rate, __u32 burst)
 {
 	__u64 elapsed, more;
 

@@ -8,9 +8,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#define MARKED_BYTES	777
-#define TC_ACT_OK	0
-#define PACKET_MULTICAST	2
+#define MARKED_BYTES	 777
+#define TC_ACT_OK	 0
+#define PACKET_MULTICAST 2
 
 enum field { MARK, PRIORITY, QUEUE_MAPPING, TSTAMP, HASH, TC_INDEX, CB, PKT_TYPE, FIELD_COUNT };
 
@@ -42,7 +42,7 @@ int write_fields(struct __sk_buff *context)
 	skb->queue_mapping = 0x53;
 	skb->tstamp = 0x54;
 	bpf_set_hash(context, 0x55);
-	skb->tc_classid = 0x56;	/* the kernel copies it into tc_index */
+	skb->tc_classid = 0x56; /* the kernel copies it into tc_index */
 	skb->cb[0] = 0x57;
 	bpf_skb_change_type(context, PACKET_MULTICAST);
 	return TC_ACT_OK;

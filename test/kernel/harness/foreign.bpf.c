@@ -11,8 +11,8 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#define GSO_BY_FRAGS	0xffff
-#define MAX_HEADERS	128	/* Ethernet, IP and SCTP have 66 */
+#define GSO_BY_FRAGS 0xffff
+#define MAX_HEADERS  128 /* Ethernet, IP and SCTP have 66 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -43,7 +43,7 @@ SEC("tcx/ingress")
 int count_packets(struct __sk_buff *skb)
 {
 	count_and_target(skb);
-	return -1;	/* TCX_NEXT, TC_ACT_UNSPEC */
+	return -1; /* TCX_NEXT, TC_ACT_UNSPEC */
 }
 
 SEC("tcx/ingress")

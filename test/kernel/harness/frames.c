@@ -59,7 +59,8 @@ static int open_socket(const char *interface, int protocol)
 	};
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(protocol));
 
-	if (fd < 0 || address.sll_ifindex == 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+	if (fd < 0 || address.sll_ifindex == 0 ||
+	    bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		perror(interface);
 		exit(1);
 	}
@@ -79,8 +80,8 @@ static size_t parse_hex(const char *text, uint8_t *to)
 /* Length of the metadata before each frame. */
 static size_t header_size = sizeof(struct virtio_net_hdr);
 
-static int send_frame(int fd, const struct tunnel_header *header, const uint8_t *frame, size_t length, unsigned long count,
-		      int once)
+static int send_frame(int fd, const struct tunnel_header *header, const uint8_t *frame,
+		      size_t length, unsigned long count, int once)
 {
 	struct iovec parts[] = {
 		{ .iov_base = (void *)header, .iov_len = header_size },
@@ -119,13 +120,14 @@ static int send_lines(int fd, int once)
 
 	stay_on_one_processor();
 	while (fgets(line, sizeof(line), stdin)) {
-		struct tunnel_header header = {0};
+		struct tunnel_header header = { 0 };
 		unsigned long count;
 		unsigned int size, type, head, start, offset;
 		int at = 0, error;
 		size_t length;
 
-		if (sscanf(line, "%lu %u %u %u %u %u %n", &count, &size, &type, &head, &start, &offset, &at) < 6)
+		if (sscanf(line, "%lu %u %u %u %u %u %n", &count, &size, &type, &head, &start,
+			   &offset, &at) < 6)
 			return 2;
 		length = parse_hex(line + at, frame);
 		header.base.gso_type = (uint8_t)type;
@@ -195,7 +197,8 @@ static int run_tap(const char *name)
 /* The offset and the value of a tag that the kernel removed, if there was one. */
 static int find_tag(struct msghdr *message, uint8_t *tag)
 {
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part;
+	     part = CMSG_NXTHDR(message, part)) {
 		struct tpacket_auxdata aux;
 
 		if (part->cmsg_level != SOL_PACKET || part->cmsg_type != PACKET_AUXDATA)
@@ -238,7 +241,10 @@ static int run_sniff(const char *interface)
 		char control[256];
 		struct iovec part = { .iov_base = frame, .iov_len = sizeof(frame) };
 		struct msghdr message = {
-			.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
+			.msg_iov = &part,
+			.msg_iovlen = 1,
+			.msg_control = control,
+			.msg_controllen = sizeof(control),
 		};
 		ssize_t length = recvmsg(fd, &message, 0);
 		uint8_t tag[4];
@@ -289,6 +295,7 @@ int main(int argc, char **argv)
 		return run_tun(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "tap") == 0)
 		return run_tap(argv[2]);
-	fprintf(stderr, "usage: frames send|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
+	fprintf(stderr,
+		"usage: frames send|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
 	return 2;
 }

@@ -38,7 +38,8 @@ int main(int argc, char **argv)
 	if (child < 0 || waitpid(child, &status, 0) != child)
 		return 126;
 	ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
-	while (ptrace(PTRACE_SYSCALL, child, 0, 0) == 0 && waitpid(child, &status, 0) == child && WIFSTOPPED(status))
+	while (ptrace(PTRACE_SYSCALL, child, 0, 0) == 0 && waitpid(child, &status, 0) == child &&
+	       WIFSTOPPED(status))
 		if (WSTOPSIG(status) == SYSCALL_STOP && is_bpf_entry(child) && --calls == 0) {
 			puts("held");
 			fflush(stdout);

@@ -10,8 +10,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#define CARRIER_PORT	9999
-#define OUTER_BYTES	28	/* IPv4 and UDP */
+#define CARRIER_PORT 9999
+#define OUTER_BYTES  28 /* IPv4 and UDP */
 
 SEC("tc")
 int remove_outer(struct __sk_buff *skb)
@@ -20,8 +20,10 @@ int remove_outer(struct __sk_buff *skb)
 	__be16 port;
 	__u64 flags;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || bpf_skb_load_bytes(skb, ETH_HLEN + 22, &port, sizeof(port)) ||
-	    port != bpf_htons(CARRIER_PORT) || bpf_skb_load_bytes(skb, ETH_HLEN + OUTER_BYTES, &inner, sizeof(inner)))
+	if (skb->protocol != bpf_htons(ETH_P_IP) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + 22, &port, sizeof(port)) ||
+	    port != bpf_htons(CARRIER_PORT) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN + OUTER_BYTES, &inner, sizeof(inner)))
 		return TC_ACT_OK;
 	/* netkit keeps the protocol of the metadata. The flag is in Linux 6.3. */
 	flags = inner.h_proto == bpf_htons(ETH_P_IPV6) ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : 0;

@@ -126,9 +126,10 @@ static void open_uring(void)
 	if (uring < 0)
 		fail("io_uring_setup");
 	size = uring_params.cq_off.cqes + uring_params.cq_entries * sizeof(struct io_uring_cqe);
-	uring_map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, uring, IORING_OFF_SQ_RING);
-	uring_entries = mmap(NULL, URING * sizeof(*uring_entries), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-			     uring, IORING_OFF_SQES);
+	uring_map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, uring,
+			 IORING_OFF_SQ_RING);
+	uring_entries = mmap(NULL, URING * sizeof(*uring_entries), PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_POPULATE, uring, IORING_OFF_SQES);
 	if (uring_map == MAP_FAILED || uring_entries == MAP_FAILED)
 		fail("mmap of io_uring");
 }
@@ -136,9 +137,11 @@ static void open_uring(void)
 /* Each entry completes once when it is sent, and again when the kernel has released the pages. */
 static void send_uring(unsigned int slot)
 {
-	uint32_t tail = *uring_field(uring_params.sq_off.tail), mask = *uring_field(uring_params.sq_off.ring_mask);
+	uint32_t tail = *uring_field(uring_params.sq_off.tail),
+		 mask = *uring_field(uring_params.sq_off.ring_mask);
 	const struct io_uring_cqe *completions = (void *)(uring_map + uring_params.cq_off.cqes);
-	uint32_t *head = uring_field(uring_params.cq_off.head), *end = uring_field(uring_params.cq_off.tail);
+	uint32_t *head = uring_field(uring_params.cq_off.head),
+		 *end = uring_field(uring_params.cq_off.tail);
 
 	uring_entries[tail & mask] = (struct io_uring_sqe){
 		.opcode = IORING_OP_SEND_ZC,
@@ -150,7 +153,8 @@ static void send_uring(unsigned int slot)
 	__atomic_store_n(uring_field(uring_params.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
 	if (syscall(SYS_io_uring_enter, uring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
 		fail("io_uring_enter");
-	for (; *head != __atomic_load_n(end, __ATOMIC_ACQUIRE); __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE)) {
+	for (; *head != __atomic_load_n(end, __ATOMIC_ACQUIRE);
+	     __atomic_store_n(head, *head + 1, __ATOMIC_RELEASE)) {
 		int result = completions[*head & (uring_params.cq_entries - 1)].res;
 
 		if (result >= 0)
@@ -180,21 +184,26 @@ static void send_ring(unsigned int slot)
 static void open_ring(void)
 {
 	struct tpacket_req request = {
-		.tp_block_size = PAGE, .tp_block_nr = SLOTS / 2, .tp_frame_size = RING_FRAME, .tp_frame_nr = SLOTS,
+		.tp_block_size = PAGE,
+		.tp_block_nr = SLOTS / 2,
+		.tp_frame_size = RING_FRAME,
+		.tp_frame_nr = SLOTS,
 	};
 	int version = TPACKET_V2;
 
 	if (setsockopt(target, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0 ||
 	    setsockopt(target, SOL_PACKET, PACKET_TX_RING, &request, sizeof(request)) < 0)
 		fail("PACKET_TX_RING");
-	slots = mmap(NULL, (size_t)RING_FRAME * SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED, target, 0);
+	slots = mmap(NULL, (size_t)RING_FRAME * SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED, target,
+		     0);
 	slot_size = RING_FRAME;
 	slot_start = TPACKET2_HDRLEN - sizeof(struct sockaddr_ll);
 }
 
 static void open_packet_socket(const char *interface)
 {
-	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface) };
+	struct sockaddr_ll address = { .sll_family = AF_PACKET,
+				       .sll_ifindex = (int)if_nametoindex(interface) };
 
 	target = socket(AF_PACKET, SOCK_RAW, 0);
 	if (target < 0 || bind(target, (struct sockaddr *)&address, sizeof(address)) < 0)
@@ -208,9 +217,11 @@ static void open_datagram_socket(const char *interface, int source, int destinat
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)destination) };
 	int one = 1, buffer = 8 << 20;
 
-	to.sin_addr.s_addr = htonl(strcmp(interface, "lo") == 0 ? INADDR_LOOPBACK : INADDR_BROADCAST);
+	to.sin_addr.s_addr =
+		htonl(strcmp(interface, "lo") == 0 ? INADDR_LOOPBACK : INADDR_BROADCAST);
 	target = socket(AF_INET, SOCK_DGRAM, 0);
-	if (target < 0 || setsockopt(target, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface)) < 0 ||
+	if (target < 0 ||
+	    setsockopt(target, SOL_SOCKET, SO_BINDTODEVICE, interface, strlen(interface)) < 0 ||
 	    setsockopt(target, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    setsockopt(target, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one)) < 0 ||
 	    setsockopt(target, SOL_SOCKET, SO_NO_CHECK, &one, sizeof(one)) < 0 ||
@@ -274,12 +285,14 @@ static size_t parse_hex(const char *text, uint8_t *to)
 	size_t bytes = 0;
 	unsigned int byte;
 
-	while (bytes < PAGE && isxdigit(text[2 * bytes]) && sscanf(text + 2 * bytes, "%2x", &byte) == 1)
+	while (bytes < PAGE && isxdigit(text[2 * bytes]) &&
+	       sscanf(text + 2 * bytes, "%2x", &byte) == 1)
 		to[bytes++] = (uint8_t)byte;
 	return bytes;
 }
 
-static void (*open_sender(const char *name, const char *interface, int source, int destination))(unsigned int)
+static void (*open_sender(const char *name, const char *interface, int source,
+			  int destination))(unsigned int)
 {
 	bool packets = strcmp(name, "packet") == 0, ring = strcmp(name, "ring") == 0;
 

@@ -20,7 +20,13 @@
 #define XDP_UMEM_TX_METADATA_LEN (1 << 2)
 #endif
 
-enum { CHUNK = 4096, CHUNKS = 16, RING = 16, METADATA = sizeof(struct xsk_tx_metadata), NO_METADATA = 3 };
+enum {
+	CHUNK = 4096,
+	CHUNKS = 16,
+	RING = 16,
+	METADATA = sizeof(struct xsk_tx_metadata),
+	NO_METADATA = 3
+};
 
 static void fail(const char *what)
 {
@@ -68,7 +74,8 @@ int main(int argc, char **argv)
 	fd = socket(AF_XDP, SOCK_RAW, 0);
 	if (fd < 0)
 		fail("AF_XDP");
-	chunk = mmap(NULL, CHUNK * CHUNKS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	chunk = mmap(NULL, CHUNK * CHUNKS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
 	if (chunk == MAP_FAILED)
 		fail("mmap");
 	memory.addr = (uint64_t)(uintptr_t)chunk;
@@ -84,8 +91,8 @@ int main(int argc, char **argv)
 	set_option(fd, XDP_TX_RING, &ring, sizeof(ring));
 	if (getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size) < 0)
 		fail("XDP_MMAP_OFFSETS");
-	map = mmap(NULL, offsets.tx.desc + RING * sizeof(*descriptors), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		   XDP_PGOFF_TX_RING);
+	map = mmap(NULL, offsets.tx.desc + RING * sizeof(*descriptors), PROT_READ | PROT_WRITE,
+		   MAP_SHARED, fd, XDP_PGOFF_TX_RING);
 	if (map == MAP_FAILED)
 		fail("mmap of the ring");
 	producer = (uint32_t *)(map + offsets.tx.producer);
@@ -104,12 +111,16 @@ int main(int argc, char **argv)
 		memcpy(at, &metadata, metadata_bytes);
 		length = parse_hex(argv[5], at + metadata_bytes, CHUNK - METADATA);
 		descriptors[i] = (struct xdp_desc){
-			.addr = (uint64_t)i * CHUNK + metadata_bytes, .len = (uint32_t)length, .options = options,
+			.addr = (uint64_t)i * CHUNK + metadata_bytes,
+			.len = (uint32_t)length,
+			.options = options,
 		};
 	}
 	__atomic_store_n(producer, (uint32_t)count, __ATOMIC_RELEASE);
-	for (int tries = 0; __atomic_load_n((uint32_t *)(map + offsets.tx.consumer), __ATOMIC_ACQUIRE) != (uint32_t)count;) {
-		if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN && errno != EBUSY && errno != ENOBUFS)
+	for (int tries = 0; __atomic_load_n((uint32_t *)(map + offsets.tx.consumer),
+					    __ATOMIC_ACQUIRE) != (uint32_t)count;) {
+		if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
+		    errno != EBUSY && errno != ENOBUFS)
 			fail("sendto");
 		if (++tries > 1000)
 			return 1;

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #define MAX_MARKERS 16
-#define MAX_MARKER 32
+#define MAX_MARKER  32
 /* Holds about 20,000 small frames while this process is not scheduled. */
-#define RECEIVE_BUFFER (16 * 1024 * 1024)
+#define RECEIVE_BUFFER	(16 * 1024 * 1024)
 #define REPORT_EVERY_MS 100
 /* The last frames may be queued in the kernel after their sender has ended. */
 #define QUIET_MS 200
@@ -56,7 +56,8 @@ static long drain(int fd, struct marker *markers, int held)
 
 	for (;;) {
 		socklen_t from_length = sizeof(from);
-		ssize_t length = recvfrom(fd, frame, sizeof(frame), MSG_DONTWAIT, (struct sockaddr *)&from, &from_length);
+		ssize_t length = recvfrom(fd, frame, sizeof(frame), MSG_DONTWAIT,
+					  (struct sockaddr *)&from, &from_length);
 
 		if (length < 0 && (errno == EAGAIN || errno == EINTR))
 			return matched;
@@ -89,7 +90,8 @@ static void drain_until_quiet(int fd, struct marker *markers, int held)
 			until_ns = monotonic_ns() + QUIET_MS * 1000000LL;
 		else if (left_ns <= 0)
 			return;
-		if (poll(&wait, 1, left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0) < 0 && errno != EINTR)
+		if (poll(&wait, 1, left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0) < 0 &&
+		    errno != EINTR)
 			fail("poll");
 	}
 }
@@ -123,7 +125,8 @@ int cmd_count(int argc, char **argv)
 		fail("receive buffer");
 	report("ready", fd, markers, held);
 	while (!stopping) {
-		struct pollfd waits[2] = { { .fd = fd, .events = POLLIN }, { .fd = STDIN_FILENO, .events = POLLIN } };
+		struct pollfd waits[2] = { { .fd = fd, .events = POLLIN },
+					   { .fd = STDIN_FILENO, .events = POLLIN } };
 		int64_t until_ns = monotonic_ns() + REPORT_EVERY_MS * 1000000LL;
 
 		if (poll(waits, 2, -1) < 0 && errno != EINTR)

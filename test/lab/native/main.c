@@ -34,7 +34,8 @@ void fail(const char *what)
 
 void usage(const char *line)
 {
-	fprintf(stderr, "usage: labtool [--netns PATH] [--cgroup DIR] [--die-with-parent] %s\n", line);
+	fprintf(stderr, "usage: labtool [--netns PATH] [--cgroup DIR] [--die-with-parent] %s\n",
+		line);
 	exit(EXIT_USAGE);
 }
 
@@ -46,7 +47,8 @@ long number_or_exit(const char *text, const char *what, long min, long max)
 	errno = 0;
 	value = strtol(text, &end, 10);
 	if (errno || *text == '\0' || *end != '\0' || value < min || value > max) {
-		fprintf(stderr, "labtool: %s must be a number from %ld to %ld, not \"%s\"\n", what, min, max, text);
+		fprintf(stderr, "labtool: %s must be a number from %ld to %ld, not \"%s\"\n", what,
+			min, max, text);
 		exit(EXIT_USAGE);
 	}
 	return value;

@@ -19,7 +19,7 @@
 #define MAX_FRAMES 4096
 /* Minimum interval of progress lines; retries of a full queue before a frame counts as refused. */
 #define REPORT_EVERY_NS 200000000LL
-#define MAX_RETRIES 1000
+#define MAX_RETRIES	1000
 
 static volatile sig_atomic_t stopping;
 
@@ -43,7 +43,9 @@ static int read_frames(struct frame *frames)
 		uint16_t length = (uint16_t)(head[0] << 8 | head[1]);
 
 		if (held == MAX_FRAMES || length == 0 || length > MAX_FRAME) {
-			fprintf(stderr, "labtool: frame %d: too many frames or a length outside 1-%d\n", held, MAX_FRAME);
+			fprintf(stderr,
+				"labtool: frame %d: too many frames or a length outside 1-%d\n",
+				held, MAX_FRAME);
 			exit(EXIT_USAGE);
 		}
 		if (fread(frames[held].bytes, 1, length, stdin) != length) {
@@ -103,6 +105,7 @@ int cmd_send(int argc, char **argv)
 			printf("{\"event\":\"progress\",\"sent\":%ld}\n", sent);
 		}
 	}
-	printf("{\"event\":\"done\",\"sent\":%ld,\"refused\":%ld,\"atMicros\":%lld}\n", sent, refused, (long long)now_micros());
+	printf("{\"event\":\"done\",\"sent\":%ld,\"refused\":%ld,\"atMicros\":%lld}\n", sent,
+	       refused, (long long)now_micros());
 	return 0;
 }

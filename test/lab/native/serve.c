@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 /* Limit of concurrent connections; a further one waits in the backlog until one ends. */
-#define MAX_CONNECTIONS 64
+#define MAX_CONNECTIONS	 64
 #define FIRST_CONNECTION 2
 
 static int open_socket(int type, uint16_t port)
@@ -39,7 +39,8 @@ static void answer_datagrams(int fd)
 
 	for (;;) {
 		socklen_t from_length = sizeof(from);
-		ssize_t length = recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &from_length);
+		ssize_t length =
+			recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&from, &from_length);
 
 		if (length < 0 && errno == EINTR)
 			continue;

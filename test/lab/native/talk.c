@@ -21,7 +21,7 @@
 
 /* Timeout of a reply: a dropped one never arrives, and a machine may pause for some seconds. */
 #define ANSWER_MS 10000
-#define KINDS 6
+#define KINDS	  6
 /* Text of request and reply; the ICMP header precedes it for echo. */
 #define TEXT_LENGTH 40
 
@@ -109,9 +109,11 @@ static int await_answer(const struct channel *channel, const uint8_t *question, 
 		if (got < 0 || !memmem(answer, (size_t)got, text, TEXT_LENGTH))
 			continue;
 		/* A raw socket on the target's own address receives the request too; only a reply counts. */
-		if (channel->type == SOCK_RAW && channel->family == AF_INET6 && answer[0] != ICMP6_ECHO_REPLY)
+		if (channel->type == SOCK_RAW && channel->family == AF_INET6 &&
+		    answer[0] != ICMP6_ECHO_REPLY)
 			continue;
-		if (channel->type == SOCK_RAW && channel->family == AF_INET && answer[(answer[0] & 15) * 4] != ICMP_ECHOREPLY)
+		if (channel->type == SOCK_RAW && channel->family == AF_INET &&
+		    answer[(answer[0] & 15) * 4] != ICMP_ECHOREPLY)
 			continue;
 		return 1;
 	}
@@ -127,7 +129,8 @@ static void ask(struct channel *channel, long round)
 		channel->fd = open_channel(channel);
 	if (channel->fd < 0)
 		return;
-	if (send(channel->fd, question, length, MSG_NOSIGNAL) == (ssize_t)length && await_answer(channel, question, length)) {
+	if (send(channel->fd, question, length, MSG_NOSIGNAL) == (ssize_t)length &&
+	    await_answer(channel, question, length)) {
 		channel->received++;
 		return;
 	}
@@ -144,18 +147,23 @@ static void report(const char *event, const struct channel *channels)
 		sent += channels[i].sent;
 		received += channels[i].received;
 	}
-	printf("{\"event\":\"%s\",\"sent\":%ld,\"received\":%ld,\"byKind\":{", event, sent, received);
+	printf("{\"event\":\"%s\",\"sent\":%ld,\"received\":%ld,\"byKind\":{", event, sent,
+	       received);
 	for (int i = 0; i < KINDS; i++)
-		printf("%s\"%s\":[%ld,%ld]", i ? "," : "", channels[i].name, channels[i].sent, channels[i].received);
+		printf("%s\"%s\":[%ld,%ld]", i ? "," : "", channels[i].name, channels[i].sent,
+		       channels[i].received);
 	printf("}}\n");
 }
 
 int cmd_talk(int argc, char **argv)
 {
 	struct channel channels[KINDS] = {
-		{ "udp4", AF_INET, SOCK_DGRAM, 0, -1, 0, 0 }, { "udp6", AF_INET6, SOCK_DGRAM, 0, -1, 0, 0 },
-		{ "tcp4", AF_INET, SOCK_STREAM, 0, -1, 0, 0 }, { "tcp6", AF_INET6, SOCK_STREAM, 0, -1, 0, 0 },
-		{ "icmp4", AF_INET, SOCK_RAW, IPPROTO_ICMP, -1, 0, 0 }, { "icmp6", AF_INET6, SOCK_RAW, IPPROTO_ICMPV6, -1, 0, 0 },
+		{ "udp4", AF_INET, SOCK_DGRAM, 0, -1, 0, 0 },
+		{ "udp6", AF_INET6, SOCK_DGRAM, 0, -1, 0, 0 },
+		{ "tcp4", AF_INET, SOCK_STREAM, 0, -1, 0, 0 },
+		{ "tcp6", AF_INET6, SOCK_STREAM, 0, -1, 0, 0 },
+		{ "icmp4", AF_INET, SOCK_RAW, IPPROTO_ICMP, -1, 0, 0 },
+		{ "icmp6", AF_INET6, SOCK_RAW, IPPROTO_ICMPV6, -1, 0, 0 },
 	};
 	long port, rounds, interval_ms;
 
@@ -165,8 +173,10 @@ int cmd_talk(int argc, char **argv)
 	rounds = number_or_exit(argv[2], "ROUNDS", 0, 1000000000);
 	interval_ms = number_or_exit(argv[3], "INTERVAL_MS", 0, 3600000);
 	to4.v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-	to6.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
-	if (inet_pton(AF_INET, argv[4], &to4.v4.sin_addr) != 1 || inet_pton(AF_INET6, argv[5], &to6.v6.sin6_addr) != 1)
+	to6.v6 = (struct sockaddr_in6){ .sin6_family = AF_INET6,
+					.sin6_port = htons((uint16_t)port) };
+	if (inet_pton(AF_INET, argv[4], &to4.v4.sin_addr) != 1 ||
+	    inet_pton(AF_INET6, argv[5], &to6.v6.sin6_addr) != 1)
 		usage("talk PORT ROUNDS INTERVAL_MS ADDRESS4 ADDRESS6");
 	for (long round = 0; rounds == 0 || round < rounds; round++) {
 		int64_t next_ns = monotonic_ns() + interval_ms * 1000000LL;

@@ -4,7 +4,8 @@
 
 int main(int argc, char **argv)
 {
-	if (argc < 2) return puts("dynamic: ok") < 0;
+	if (argc < 2)
+		return puts("dynamic: ok") < 0;
 	printf("dlopen %s: %s\n", argv[1], dlopen(argv[1], RTLD_NOW) ? "ok" : "refused");
 	return 0;
 }

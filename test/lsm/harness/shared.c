@@ -3,5 +3,6 @@
 
 __attribute__((constructor)) static void loaded(void)
 {
-	if (write(1, "library: ok\n", 12) < 0) _exit(1);
+	if (write(1, "library: ok\n", 12) < 0)
+		_exit(1);
 }

@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #define DEFAULT_FILE "/data/app/config/settings"
-#define OWN_PATH "/bin/cost"
+#define OWN_PATH     "/bin/cost"
 
 static int udp;
 static const char *file = DEFAULT_FILE;
@@ -49,7 +49,9 @@ static int exec_once(void)
 
 static int connect_once(void)
 {
-	struct sockaddr_in peer = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in peer = { .sin_family = AF_INET,
+				    .sin_port = htons(9),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	return connect(udp, (void *)&peer, sizeof(peer));
 }

@@ -130,8 +130,9 @@ int main(int argc, char **argv)
 		make_sockets(&outcome, count);
 	else
 		return 2;
-	printf("made %d refused %d errno %d failed %d first %llu last %llu\n", outcome.made, outcome.refused, outcome.error,
-	       outcome.failed, (unsigned long long)outcome.first, (unsigned long long)outcome.last);
+	printf("made %d refused %d errno %d failed %d first %llu last %llu\n", outcome.made,
+	       outcome.refused, outcome.error, outcome.failed, (unsigned long long)outcome.first,
+	       (unsigned long long)outcome.last);
 	fflush(stdout);
 	return getchar() == EOF ? 5 : 0;
 }

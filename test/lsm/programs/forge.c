@@ -13,28 +13,34 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define RANGES 16
+#define RANGES	  16
 #define NOT_READY 120
 
 struct plan {
 	int fd;
 	int count;
-	struct { unsigned long start, bytes; } ranges[RANGES];
+	struct {
+		unsigned long start, bytes;
+	} ranges[RANGES];
 };
 
-static inline __attribute__((always_inline)) long call(long number, long a, long b, long c, long d, long e, long f)
+static inline __attribute__((always_inline)) long call(long number, long a, long b, long c, long d,
+						       long e, long f)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
 	register long r9 __asm__("r9") = f;
 	long result;
 
-	__asm__ volatile("syscall" : "=a"(result) : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
 	return result;
 }
 
-__attribute__((noinline, section("forge_code"), optimize("no-stack-protector"))) static void forge(const struct plan *plan)
+__attribute__((noinline, section("forge_code"), optimize("no-stack-protector"))) static void
+forge(const struct plan *plan)
 {
 	for (int i = 0; i < plan->count; i++)
 		if (call(SYS_munmap, plan->ranges[i].start, plan->ranges[i].bytes, 0, 0, 0, 0))
@@ -50,7 +56,8 @@ extern const char __start_forge_code[], __stop_forge_code[];
 
 static void must(int holds, const char *what)
 {
-	if (holds) return;
+	if (holds)
+		return;
 	perror(what);
 	exit(NOT_READY);
 }
@@ -60,7 +67,8 @@ int main(int argc, char **argv)
 	struct plan plan = { .fd = -1 };
 	char own[256] = "", line[512];
 
-	if (argc != 2) return NOT_READY;
+	if (argc != 2)
+		return NOT_READY;
 	plan.fd = open(argv[1], O_RDONLY);
 	must(plan.fd >= 0, argv[1]);
 	must(readlink("/proc/self/exe", own, sizeof own - 1) > 0, "exe");
@@ -70,15 +78,19 @@ int main(int argc, char **argv)
 		char path[256] = "";
 		unsigned long start, end;
 
-		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %255s", &start, &end, path) != 3 || strcmp(path, own)) continue;
+		if (sscanf(line, "%lx-%lx %*s %*s %*s %*s %255s", &start, &end, path) != 3 ||
+		    strcmp(path, own))
+			continue;
 		must(plan.count < RANGES, "ranges");
 		plan.ranges[plan.count].start = start;
 		plan.ranges[plan.count++].bytes = end - start;
 	}
 	must(plan.count > 0, "own mappings");
-	void *copy = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *copy = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	must(copy != MAP_FAILED, "mmap");
 	memcpy(copy, __start_forge_code, __stop_forge_code - __start_forge_code);
-	((void (*)(const struct plan *))((char *)copy + ((const char *)forge - __start_forge_code)))(&plan);
+	((void (*)(const struct plan *))((char *)copy +
+					 ((const char *)forge - __start_forge_code)))(&plan);
 	return NOT_READY;
 }

@@ -66,7 +66,8 @@ int main(int argc, char **argv)
 {
 	int count = argc > 2 ? atoi(argv[1]) : 0, failed = 0, status;
 	unsigned long tried = 0;
-	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct shared *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+				     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	const char *path = argv[2], *mode = argc > 4 ? argv[4] : "";
 
@@ -83,7 +84,8 @@ int main(int argc, char **argv)
 		if (child < 0)
 			return 2;
 		if (child == 0)
-			_exit(hammer(shared, i, path, argc > 3 ? atoi(argv[3]) : 0, !strcmp(mode, "fork")));
+			_exit(hammer(shared, i, path, argc > 3 ? atoi(argv[3]) : 0,
+				     !strcmp(mode, "fork")));
 	}
 	for (int i = 0; i < count; i++)
 		while (!shared->tried[i])

@@ -53,14 +53,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define MAX_WORDS 4
+#define MAX_WORDS      4
 #define CAP_WAKE_ALARM 35
 
 static char *words[MAX_WORDS + 1];
 /* As long as an ELF header: the kernel refuses anything shorter before the hook. */
 static const char no_module[128] = "no module at all";
 
-static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+static int is(const char *word, const char *text)
+{
+	return strcmp(word, text) == 0;
+}
 
 /* The target task: the pid in the words, or a child that waits. */
 static pid_t target(void)
@@ -72,7 +75,8 @@ static pid_t target(void)
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() == parent)	/* refused at once; it may have exited before the line above */
+		if (getppid() ==
+		    parent) /* refused at once; it may have exited before the line above */
 			pause();
 		_exit(0);
 	}
@@ -116,14 +120,18 @@ static int get_descriptor(void)
 
 static int make_map(void)
 {
-	union bpf_attr attr = { .map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1 };
+	union bpf_attr attr = {
+		.map_type = BPF_MAP_TYPE_ARRAY, .key_size = 4, .value_size = 4, .max_entries = 1
+	};
 
 	return syscall(SYS_bpf, BPF_MAP_CREATE, &attr, sizeof(attr));
 }
 
 static int open_counter(void)
 {
-	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = PERF_COUNT_SW_TASK_CLOCK };
+	struct perf_event_attr attr = { .type = PERF_TYPE_SOFTWARE,
+					.size = sizeof(attr),
+					.config = PERF_COUNT_SW_TASK_CLOCK };
 
 	return syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 }
@@ -160,24 +168,32 @@ static int signal_by_descriptor(void)
 static int set_by_ring(int with_persona)
 {
 	struct io_uring_params params = {};
-	int file = open(words[1], O_RDWR | O_CREAT, 0600), ring = syscall(SYS_io_uring_setup, 1, &params), persona = 0, result;
+	int file = open(words[1], O_RDWR | O_CREAT, 0600),
+	    ring = syscall(SYS_io_uring_setup, 1, &params), persona = 0, result;
 	char *sq, *cq;
 	struct io_uring_sqe *entry;
 
 	if (file < 0 || ring < 0)
 		return -1;
 	if (with_persona) {
-		persona = syscall(SYS_io_uring_register, ring, IORING_REGISTER_PERSONALITY, NULL, 0);
+		persona =
+			syscall(SYS_io_uring_register, ring, IORING_REGISTER_PERSONALITY, NULL, 0);
 		if (persona < 0 || prctl(PR_CAPBSET_DROP, CAP_WAKE_ALARM))
 			return -1;
 	}
-	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-		  IORING_OFF_CQ_RING);
-	entry = mmap(0, params.sq_entries * sizeof(*entry), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
+		  MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe),
+		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+	entry = mmap(0, params.sq_entries * sizeof(*entry), PROT_READ | PROT_WRITE, MAP_SHARED,
+		     ring, IORING_OFF_SQES);
 	*entry = (struct io_uring_sqe){
-		.opcode = IORING_OP_FSETXATTR, .fd = file, .addr = (unsigned long)"trusted.bailiff", .addr2 = (unsigned long)"x",
-		.len = 1, .personality = persona,
+		.opcode = IORING_OP_FSETXATTR,
+		.fd = file,
+		.addr = (unsigned long)"trusted.bailiff",
+		.addr2 = (unsigned long)"x",
+		.len = 1,
+		.personality = persona,
 	};
 	*(unsigned *)(sq + params.sq_off.array) = 0;
 	__atomic_store_n((unsigned *)(sq + params.sq_off.tail), 1, __ATOMIC_RELEASE);
@@ -230,15 +246,30 @@ static size_t add_peer(char *to)
 {
 	struct nlmsghdr *header = (void *)to;
 	struct ifinfomsg link = {};
-	struct { struct rtattr data, peer; struct ifinfomsg link; struct rtattr pid; int number; } nested = {
-		.data = { sizeof(nested), 2 }, .peer = { sizeof(nested) - sizeof(nested.data), 1 },
-		.pid = { RTA_LENGTH(sizeof(int)), IFLA_NET_NS_PID }, .number = INT_MAX,
+	struct {
+		struct rtattr data, peer;
+		struct ifinfomsg link;
+		struct rtattr pid;
+		int number;
+	} nested = {
+		.data = { sizeof(nested), 2 },
+		.peer = { sizeof(nested) - sizeof(nested.data), 1 },
+		.pid = { RTA_LENGTH(sizeof(int)), IFLA_NET_NS_PID },
+		.number = INT_MAX,
 	};
-	struct { struct rtattr kind; char name[8]; typeof(nested) nested; } info = {
-		.kind = { RTA_LENGTH(5), 1 }, .name = "veth", .nested = nested,
+	struct {
+		struct rtattr kind;
+		char name[8];
+		typeof(nested) nested;
+	} info = {
+		.kind = { RTA_LENGTH(5), 1 },
+		.name = "veth",
+		.nested = nested,
 	};
 
-	*header = (struct nlmsghdr){ .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL };
+	*header = (struct nlmsghdr){ .nlmsg_type = RTM_NEWLINK,
+				     .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE |
+						    NLM_F_EXCL };
 	header->nlmsg_len = NLMSG_LENGTH(sizeof(link));
 	memcpy(NLMSG_DATA(header), &link, sizeof(link));
 	add_attribute(header, IFLA_ADDRESS, "\2\0\0\0\0\1", 6);
@@ -263,12 +294,16 @@ static int request_link(const char *what)
 	else if (is(what, "by-pid"))
 		length += add_request(request, RTM_SETLINK, IFLA_NET_NS_PID, 1);
 	else if (!is(what, "own"))
-		length += add_request(request + length, RTM_DELLINK, IFLA_TARGET_NETNSID, is(what, "behind-many") ? 100 : 1);
+		length += add_request(request + length, RTM_DELLINK, IFLA_TARGET_NETNSID,
+				      is(what, "behind-many") ? 100 : 1);
 	if (send(fd, request, length, 0) < 0)
 		return -1;
-	for (ssize_t got; !is(what, "link-id") && (got = recv(fd, reply, sizeof(reply), MSG_DONTWAIT)) > 0;)
-		for (struct nlmsghdr *one = (void *)reply; NLMSG_OK(one, (size_t)got); one = NLMSG_NEXT(one, got))
-			if (one->nlmsg_type == NLMSG_ERROR && (errno = -((struct nlmsgerr *)NLMSG_DATA(one))->error))
+	for (ssize_t got;
+	     !is(what, "link-id") && (got = recv(fd, reply, sizeof(reply), MSG_DONTWAIT)) > 0;)
+		for (struct nlmsghdr *one = (void *)reply; NLMSG_OK(one, (size_t)got);
+		     one = NLMSG_NEXT(one, got))
+			if (one->nlmsg_type == NLMSG_ERROR &&
+			    (errno = -((struct nlmsgerr *)NLMSG_DATA(one))->error))
 				return -1;
 	return 0;
 }
@@ -277,11 +312,15 @@ static int request_link(const char *what)
 static int ioctl_compat(int fd, unsigned command, pid_t pid)
 {
 #ifdef __x86_64__
-	pid_t *low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	pid_t *low = mmap(NULL, sizeof(*low), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	int result;
 
 	*low = pid;
-	asm volatile("int $0x80" : "=a"(result) : "a"(54), "b"(fd), "c"(command), "d"((unsigned)(unsigned long)low) : "memory");
+	asm volatile("int $0x80"
+		     : "=a"(result)
+		     : "a"(54), "b"(fd), "c"(command), "d"((unsigned)(unsigned long)low)
+		     : "memory");
 	errno = -result;
 	return result < 0 ? -1 : 0;
 #else
@@ -294,8 +333,10 @@ static int own_signals(const char *what, pid_t pid)
 	struct f_owner_ex owner = { F_OWNER_PID, pid };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	if (is(what, "owner-ex")) return fcntl(fd, F_SETOWN_EX, &owner);
-	if (is(what, "owner-compat")) return ioctl_compat(fd, FIOSETOWN, pid);
+	if (is(what, "owner-ex"))
+		return fcntl(fd, F_SETOWN_EX, &owner);
+	if (is(what, "owner-compat"))
+		return ioctl_compat(fd, FIOSETOWN, pid);
 	return is(what, "owner-ioctl") ? ioctl(fd, FIOSETOWN, &pid) : fcntl(fd, F_SETOWN, pid);
 }
 
@@ -305,43 +346,81 @@ static int change_task(const char *what, pid_t pid)
 	struct rlimit limit;
 	cpu_set_t cpus;
 
-	if (is(what, "limit")) return prlimit(pid, RLIMIT_CORE, NULL, &limit) || prlimit(pid, RLIMIT_CORE, &limit, NULL) ? -1 : 0;
-	if (is(what, "renice")) return setpriority(PRIO_PROCESS, pid, 0);
-	if (is(what, "ionice")) return syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4);
-	if (is(what, "batch")) return sched_setscheduler(pid, SCHED_OTHER, &none);
-	if (is(what, "pin")) return sched_getaffinity(pid, sizeof(cpus), &cpus) || sched_setaffinity(pid, sizeof(cpus), &cpus) ? -1 : 0;
+	if (is(what, "limit"))
+		return prlimit(pid, RLIMIT_CORE, NULL, &limit) ||
+				       prlimit(pid, RLIMIT_CORE, &limit, NULL)
+			       ? -1
+			       : 0;
+	if (is(what, "renice"))
+		return setpriority(PRIO_PROCESS, pid, 0);
+	if (is(what, "ionice"))
+		return syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4);
+	if (is(what, "batch"))
+		return sched_setscheduler(pid, SCHED_OTHER, &none);
+	if (is(what, "pin"))
+		return sched_getaffinity(pid, sizeof(cpus), &cpus) ||
+				       sched_setaffinity(pid, sizeof(cpus), &cpus)
+			       ? -1
+			       : 0;
 	return syscall(SYS_move_pages, pid, 0, NULL, NULL, NULL, 0);
 }
 
 static int run(const char *what)
 {
-	if (is(what, "hostname")) return sethostname("k", 1);
-	if (is(what, "chown")) return chown(words[1], 1, 1);
-	if (is(what, "nice")) return setpriority(PRIO_PROCESS, 0, -5);
-	if (is(what, "seccomp")) return enter_seccomp();
-	if (is(what, "write")) return open(words[1], O_WRONLY);
-	if (is(what, "trusted")) return set_trusted();
-	if (is(what, "uring-trusted")) return set_by_ring(0);
-	if (is(what, "persona-trusted")) return set_by_ring(1);
-	if (is(what, "userns")) return unshare(CLONE_NEWUSER);
-	if (is(what, "userns-hostname")) return name_in_userns();
-	if (is(what, "userns-clone")) return clone_userns();
-	if (is(what, "attach")) return ptrace(PTRACE_SEIZE, target(), 0, 0);
-	if (is(what, "mem") || is(what, "root") || is(what, "stat")) return open_proc(what);
-	if (is(what, "readv")) return read_memory();
-	if (is(what, "getfd")) return get_descriptor();
-	if (is(what, "traceme")) return ptrace(PTRACE_TRACEME, 0, 0, 0);
-	if (is(what, "bpf")) return make_map();
-	if (is(what, "perf")) return open_counter();
-	if (is(what, "kexec")) return syscall(SYS_kexec_load, 0, 0, NULL, 0);
-	if (is(what, "module")) return syscall(SYS_init_module, no_module, sizeof(no_module), "");
-	if (is(what, "finit")) return finit();
-	if (is(what, "rtnetlink")) return request_link(words[1]);
-	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
-	if (is(what, "pidfd-kill")) return signal_by_descriptor();
-	if (is(what, "owner") && is(words[1], "self")) return own_signals(what, getpid());
-	if (strncmp(what, "owner", 5) == 0) return own_signals(what, atoi(words[1]));
-	if (is(what, "limit") || is(what, "renice") || is(what, "ionice") || is(what, "batch") || is(what, "pin") || is(what, "pages"))
+	if (is(what, "hostname"))
+		return sethostname("k", 1);
+	if (is(what, "chown"))
+		return chown(words[1], 1, 1);
+	if (is(what, "nice"))
+		return setpriority(PRIO_PROCESS, 0, -5);
+	if (is(what, "seccomp"))
+		return enter_seccomp();
+	if (is(what, "write"))
+		return open(words[1], O_WRONLY);
+	if (is(what, "trusted"))
+		return set_trusted();
+	if (is(what, "uring-trusted"))
+		return set_by_ring(0);
+	if (is(what, "persona-trusted"))
+		return set_by_ring(1);
+	if (is(what, "userns"))
+		return unshare(CLONE_NEWUSER);
+	if (is(what, "userns-hostname"))
+		return name_in_userns();
+	if (is(what, "userns-clone"))
+		return clone_userns();
+	if (is(what, "attach"))
+		return ptrace(PTRACE_SEIZE, target(), 0, 0);
+	if (is(what, "mem") || is(what, "root") || is(what, "stat"))
+		return open_proc(what);
+	if (is(what, "readv"))
+		return read_memory();
+	if (is(what, "getfd"))
+		return get_descriptor();
+	if (is(what, "traceme"))
+		return ptrace(PTRACE_TRACEME, 0, 0, 0);
+	if (is(what, "bpf"))
+		return make_map();
+	if (is(what, "perf"))
+		return open_counter();
+	if (is(what, "kexec"))
+		return syscall(SYS_kexec_load, 0, 0, NULL, 0);
+	if (is(what, "module"))
+		return syscall(SYS_init_module, no_module, sizeof(no_module), "");
+	if (is(what, "finit"))
+		return finit();
+	if (is(what, "rtnetlink"))
+		return request_link(words[1]);
+	if (is(what, "kill"))
+		return kill(atoi(words[1]), atoi(words[2]));
+	if (is(what, "pidfd-kill"))
+		return signal_by_descriptor();
+	if (is(what, "owner") && is(words[1], "self"))
+		return own_signals(what, getpid());
+	if (strncmp(what, "owner", 5) == 0)
+		return own_signals(what, atoi(words[1]));
+	if (is(what, "limit") || is(what, "renice") || is(what, "ionice") || is(what, "batch") ||
+	    is(what, "pin") || is(what, "pages"))
 		return change_task(what, atoi(words[1]));
 	_exit(2);
 }
@@ -366,7 +445,8 @@ static void report(const char *text)
 	if (read(ends[0], &code, sizeof(code)) == sizeof(code))
 		printf("%s %s\n", text, code ? strerrorname_np(code) : "ok");
 	else
-		printf("%s %s\n", text, WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "nothing");
+		printf("%s %s\n", text,
+		       WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "nothing");
 	fflush(stdout);
 	close(ends[0]);
 	close(ends[1]);
@@ -379,7 +459,8 @@ int main(int argc, char **argv)
 		int count = 0;
 
 		memset(words, 0, sizeof(words));
-		for (char *word = strtok(text, ","); word && count < MAX_WORDS; word = strtok(NULL, ","))
+		for (char *word = strtok(text, ","); word && count < MAX_WORDS;
+		     word = strtok(NULL, ","))
 			words[count++] = word;
 		report(argv[i]);
 	}

@@ -41,7 +41,10 @@ static char *words[MAX_WORDS];
 static struct sockaddr_storage address;
 static socklen_t address_length;
 
-static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+static int is(const char *word, const char *text)
+{
+	return strcmp(word, text) == 0;
+}
 
 static void name_internet(const char *text, const char *port)
 {
@@ -78,16 +81,20 @@ static void name_unix(const char *name)
 
 static int unix_type(const char *word)
 {
-	return is(word, "stream") ? SOCK_STREAM : is(word, "seqpacket") ? SOCK_SEQPACKET : SOCK_DGRAM;
+	return is(word, "stream")      ? SOCK_STREAM
+	       : is(word, "seqpacket") ? SOCK_SEQPACKET
+				       : SOCK_DGRAM;
 }
 
 /* A socket of the family of `address`. */
 static int internet_socket(const char *proto)
 {
 	if (is(proto, "raw"))
-		return socket(address.ss_family, SOCK_RAW, address.ss_family == AF_INET ? 253 : 254);
+		return socket(address.ss_family, SOCK_RAW,
+			      address.ss_family == AF_INET ? 253 : 254);
 	if (is(proto, "smc"))
-		return socket(address.ss_family, SOCK_STREAM, 256);	/* IPPROTO_SMC, missing in libc's headers */
+		return socket(address.ss_family, SOCK_STREAM,
+			      256); /* IPPROTO_SMC, missing in libc's headers */
 	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM, 0);
 }
 
@@ -102,10 +109,12 @@ static int submit(struct io_uring_sqe *entry, int async)
 
 	if (ring < 0)
 		return -errno;
-	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQ_RING);
-	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-		  IORING_OFF_CQ_RING);
-	sqes = mmap(0, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
+		  MAP_SHARED, ring, IORING_OFF_SQ_RING);
+	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe),
+		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
+	sqes = mmap(0, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
+		    IORING_OFF_SQES);
 	if (async)
 		entry->flags |= IOSQE_ASYNC;
 	sqes[0] = *entry;
@@ -150,20 +159,28 @@ static int uring(const char *what, int async)
 
 static int send_two(int fd)
 {
-	struct sockaddr_in other = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in other = { .sin_family = AF_INET,
+				     .sin_port = htons(9),
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct iovec data = { "x", 1 };
 	struct mmsghdr both[2] = {
-		{ .msg_hdr = { .msg_name = &other, .msg_namelen = sizeof(other), .msg_iov = &data, .msg_iovlen = 1 } },
-		{ .msg_hdr = { .msg_name = &address, .msg_namelen = address_length, .msg_iov = &data, .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_name = &other,
+			       .msg_namelen = sizeof(other),
+			       .msg_iov = &data,
+			       .msg_iovlen = 1 } },
+		{ .msg_hdr = { .msg_name = &address,
+			       .msg_namelen = address_length,
+			       .msg_iov = &data,
+			       .msg_iovlen = 1 } },
 	};
 	int sent = sendmmsg(fd, both, 2, 0);
 
-	if (sent == 1)	/* the next call reports the error of the second message */
+	if (sent == 1) /* the next call reports the error of the second message */
 		return sendmmsg(fd, both + 1, 1, 0);
 	return sent;
 }
 
-#define BATCH	10
+#define BATCH 10
 
 /* Several messages to one address: the kernel asks the hook once. */
 static int send_batch(int fd)
@@ -173,14 +190,19 @@ static int send_batch(int fd)
 
 	for (int i = 0; i < BATCH; i++)
 		all[i] = (struct mmsghdr){
-			.msg_hdr = { .msg_name = &address, .msg_namelen = address_length, .msg_iov = &data, .msg_iovlen = 1 },
+			.msg_hdr = { .msg_name = &address,
+				     .msg_namelen = address_length,
+				     .msg_iov = &data,
+				     .msg_iovlen = 1 },
 		};
 	return sendmmsg(fd, all, BATCH, 0) == BATCH ? 0 : -1;
 }
 
 static int reconnect(int fd)
 {
-	struct sockaddr_in first = { .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in first = { .sin_family = AF_INET,
+				     .sin_port = htons(9),
+				     .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
 	if (connect(fd, (void *)&first, sizeof(first)) || connect(fd, &none, sizeof(none)))
@@ -219,10 +241,10 @@ static int internet(const char *what)
 	exit(2);
 }
 
-#define SCTP_BINDX_ADD	100	/* linux/sctp.h, missing in libc's headers */
-#define SCTP_CONNECTX	110
+#define SCTP_BINDX_ADD 100 /* linux/sctp.h, missing in libc's headers */
+#define SCTP_CONNECTX  110
 
-#define SCTP_DSTADDRV4	7
+#define SCTP_DSTADDRV4 7
 
 /* One association with two addresses of the peer: one in the message's name, one in its control
  * message. */
@@ -236,8 +258,12 @@ static int send_with_address(int fd)
 	} control = {};
 	struct iovec data = { "x", 1 };
 	struct msghdr message = {
-		.msg_name = &named, .msg_namelen = sizeof(named), .msg_iov = &data, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
+		.msg_name = &named,
+		.msg_namelen = sizeof(named),
+		.msg_iov = &data,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
 	};
 
 	named.sin_addr.s_addr = htonl(0x7f080001);
@@ -248,9 +274,9 @@ static int send_with_address(int fd)
 	return sendmsg(fd, &message, 0);
 }
 
-#define SCTP_ABORT	0x4
-#define SCTP_SENDALL	0x40
-#define SCTP_SNDINFO	2
+#define SCTP_ABORT   0x4
+#define SCTP_SENDALL 0x40
+#define SCTP_SNDINFO 2
 
 struct sndinfo {
 	unsigned short stream, flags;
@@ -271,9 +297,16 @@ static int send_hidden(int fd)
 	} all = {}, one = {};
 	struct iovec data = { "x", 1 };
 	struct mmsghdr both[2] = {
-		{ .msg_hdr = { .msg_name = &named, .msg_namelen = sizeof(named), .msg_control = &all, .msg_controllen = sizeof(all) } },
-		{ .msg_hdr = { .msg_name = &named, .msg_namelen = sizeof(named), .msg_iov = &data, .msg_iovlen = 1,
-			       .msg_control = &one, .msg_controllen = CMSG_SPACE(sizeof(*more)) } },
+		{ .msg_hdr = { .msg_name = &named,
+			       .msg_namelen = sizeof(named),
+			       .msg_control = &all,
+			       .msg_controllen = sizeof(all) } },
+		{ .msg_hdr = { .msg_name = &named,
+			       .msg_namelen = sizeof(named),
+			       .msg_iov = &data,
+			       .msg_iovlen = 1,
+			       .msg_control = &one,
+			       .msg_controllen = CMSG_SPACE(sizeof(*more)) } },
 	};
 	int sent;
 
@@ -288,7 +321,7 @@ static int send_hidden(int fd)
 	memcpy(CMSG_DATA(&one.first), more, sizeof(*more));
 	sent = sendmmsg(fd, both, 2, 0);
 	if (sent == 1)
-		errno = ENOMSG;	/* the association was not started */
+		errno = ENOMSG; /* the association was not started */
 	return sent == 2 ? 0 : -1;
 }
 
@@ -306,7 +339,8 @@ static int sctp(const char *what)
 		return send_with_address(fd);
 	if (is(what, "hidden"))
 		return send_hidden(fd);
-	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX, &address, address_length);
+	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX,
+			  &address, address_length);
 }
 
 static int local(const char *what)
@@ -344,7 +378,8 @@ static int run(const char *what)
 		errno = -result;
 		return result;
 	}
-	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit") || is(what, "dstaddr") || is(what, "hidden"))
+	if (is(what, "connectx") || is(what, "bindx") || is(what, "implicit") ||
+	    is(what, "dstaddr") || is(what, "hidden"))
 		return sctp(what);
 	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
 }
@@ -356,7 +391,8 @@ int main(int argc, char **argv)
 		unsigned long long cookie;
 		int count = 0, result;
 
-		for (char *word = strtok(text, ","); word && count < MAX_WORDS; word = strtok(NULL, ","))
+		for (char *word = strtok(text, ","); word && count < MAX_WORDS;
+		     word = strtok(NULL, ","))
 			words[count++] = word;
 		if (is(words[0], "cookie") && made_cookie(&cookie) == 0) {
 			printf("%s %llu\n", argv[i], cookie);

@@ -33,23 +33,23 @@
 
 #define PAGE_FILE "/dev/shm/turns"
 #define TWIN_FILE "/dev/shm/twin"
-#define OTHER "/bin/other"
-#define HELD 256
-#define MANY 64
-#define TIMES 2
-#define RACES 5000
-#define PAUSES 64
-#define SPINS 5000
+#define OTHER	  "/bin/other"
+#define HELD	  256
+#define MANY	  64
+#define TIMES	  2
+#define RACES	  5000
+#define PAUSES	  64
+#define SPINS	  5000
 
 enum ask { OPEN, OPEN_WRITE, REOPEN, OPEN_AT, OPEN_AS_OTHER, ENTER, HOLD, DROP, RACE };
 
 struct turns {
-	atomic_uint turn;	/* odd: the server's */
+	atomic_uint turn; /* odd: the server's */
 	enum ask ask;
 	int held;
 	int result;
-	atomic_uint phase;	/* of a race: odd while the object moves; bit 1: it is sealed */
-	unsigned long opens, refused, wrong;	/* of a race */
+	atomic_uint phase; /* of a race: odd while the object moves; bit 1: it is sealed */
+	unsigned long opens, refused, wrong; /* of a race */
 	char path[256];
 };
 
@@ -58,7 +58,8 @@ static unsigned long opens, refused, wrong;
 
 static void must(long result, const char *what)
 {
-	if (result >= 0) return;
+	if (result >= 0)
+		return;
 	perror(what);
 	exit(120);
 }
@@ -77,8 +78,10 @@ static struct turns *map_page(const char *file, int flags)
 static void await_turn(unsigned int odd)
 {
 	for (int tries = 0; (atomic_load(&turns->turn) & 1) != odd; tries++)
-		if (tries < SPINS) sched_yield();
-		else usleep(1000);
+		if (tries < SPINS)
+			sched_yield();
+		else
+			usleep(1000);
 }
 
 static void enter(const char *pid)
@@ -103,7 +106,8 @@ static int try_open(int dir, const char *path, int flags)
 {
 	int fd = openat(dir, path, flags | O_NONBLOCK);
 
-	if (fd < 0) return errno;
+	if (fd < 0)
+		return errno;
 	close(fd);
 	return 0;
 }
@@ -130,7 +134,8 @@ static void race(const char *name)
 
 		turns->opens++;
 		turns->refused += result == EPERM;
-		if (phase & 1 || phase != atomic_load(&turns->phase)) continue;
+		if (phase & 1 || phase != atomic_load(&turns->phase))
+			continue;
 		turns->wrong += result != (phase & 2 ? EPERM : 0);
 	}
 }
@@ -213,8 +218,10 @@ static void expect(enum ask what, int held, const char *path, bool is_sealed)
 
 		opens++;
 		refused += result == EPERM;
-		if (result == (is_sealed ? EPERM : 0)) continue;
-		if (!wrong++) fprintf(stderr, "%s: %d\n", path, result);
+		if (result == (is_sealed ? EPERM : 0))
+			continue;
+		if (!wrong++)
+			fprintf(stderr, "%s: %d\n", path, result);
 	}
 }
 
@@ -233,7 +240,8 @@ static void make(const char *path)
 
 static void make_dir(const char *path)
 {
-	if (mkdir(path, 0755) && errno != EEXIST) must(-1, path);
+	if (mkdir(path, 0755) && errno != EEXIST)
+		must(-1, path);
 }
 
 static void bind_mount(const char *from, const char *to, unsigned long flags)
@@ -259,11 +267,26 @@ static void there_and_back(const char *from, const char *to, const char *inside)
 	ask(DROP, 0, "");
 }
 
-static void rename_file(void) { there_and_back("/pub/f", "/sealed/f", ""); }
-static void rename_suffix(void) { there_and_back("/pub/f", "/pub/f.hidden", ""); }
-static void rename_parent(void) { there_and_back("/pub/g/d", "/sealed/d", "/f"); }
-static void rename_ancestor(void) { there_and_back("/pub/g", "/sealed/g", "/d/f"); }
-static void rename_tmpfs(void) { there_and_back("/dev/shm/pub/d", "/dev/shm/sealed/d", "/f"); }
+static void rename_file(void)
+{
+	there_and_back("/pub/f", "/sealed/f", "");
+}
+static void rename_suffix(void)
+{
+	there_and_back("/pub/f", "/pub/f.hidden", "");
+}
+static void rename_parent(void)
+{
+	there_and_back("/pub/g/d", "/sealed/d", "/f");
+}
+static void rename_ancestor(void)
+{
+	there_and_back("/pub/g", "/sealed/g", "/d/f");
+}
+static void rename_tmpfs(void)
+{
+	there_and_back("/dev/shm/pub/d", "/dev/shm/sealed/d", "/f");
+}
 
 static void exchange(void)
 {
@@ -313,8 +336,14 @@ static void again_in(const char *open_dir, const char *sealed_dir)
 	}
 }
 
-static void recreate(void) { again_in("/dev/shm/pub", "/dev/shm/sealed"); }
-static void recreate_overlay(void) { again_in("/pub", "/sealed"); }
+static void recreate(void)
+{
+	again_in("/dev/shm/pub", "/dev/shm/sealed");
+}
+static void recreate_overlay(void)
+{
+	again_in("/pub", "/sealed");
+}
 
 static void reclaim(void)
 {
@@ -338,7 +367,7 @@ static void move_a_mount(void)
 	bind_mount("/sealed/m", "/pub/m", MS_MOVE);
 	expect(OPEN_AT, 0, "f", false);
 	must(umount2("/pub/m", MNT_DETACH), "umount");
-	expect(OPEN_AT, 0, "f", true);	/* detached: decided as a bind mount */
+	expect(OPEN_AT, 0, "f", true); /* detached: decided as a bind mount */
 	ask(DROP, 0, "");
 }
 
@@ -427,7 +456,10 @@ static void other_program(void)
 }
 
 /* Nothing changes: what changed before is seen in what is refused. */
-static void look(void) { expect(OPEN, 0, "/pub/f", false); }
+static void look(void)
+{
+	expect(OPEN, 0, "/pub/f", false);
+}
 
 /* The server goes on in the mount namespace of another pod. */
 static void look_from_there(void)
@@ -452,7 +484,8 @@ static void race_rename(void)
 		move(AT[moved & 1], AT[~moved & 1], 0);
 		atomic_fetch_add(&turns->phase, 1);
 		moved++;
-		for (int pause = rand() % PAUSES; pause; pause--) sched_yield();
+		for (int pause = rand() % PAUSES; pause; pause--)
+			sched_yield();
 	}
 	opens += turns->opens;
 	refused += turns->refused;
@@ -464,51 +497,87 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } KINDS[] = {
-	{ "rename-file", rename_file }, { "rename-suffix", rename_suffix }, { "rename-parent", rename_parent },
-	{ "rename-ancestor", rename_ancestor }, { "rename-tmpfs", rename_tmpfs }, { "exchange", exchange },
-	{ "hard-links", hard_links }, { "recreate", recreate }, { "recreate-overlay", recreate_overlay },
-	{ "reclaim", reclaim }, { "move-mount", move_a_mount }, { "move-upper-mount", move_upper_mount },
-	{ "over-mount", over_mount }, { "propagate", propagate }, { "pivot", pivot }, { "copy-up", copy_up },
-	{ "two-mounts", two_mounts }, { "other-operation", other_operation }, { "other-program", other_program },
+	{ "rename-file", rename_file },
+	{ "rename-suffix", rename_suffix },
+	{ "rename-parent", rename_parent },
+	{ "rename-ancestor", rename_ancestor },
+	{ "rename-tmpfs", rename_tmpfs },
+	{ "exchange", exchange },
+	{ "hard-links", hard_links },
+	{ "recreate", recreate },
+	{ "recreate-overlay", recreate_overlay },
+	{ "reclaim", reclaim },
+	{ "move-mount", move_a_mount },
+	{ "move-upper-mount", move_upper_mount },
+	{ "over-mount", over_mount },
+	{ "propagate", propagate },
+	{ "pivot", pivot },
+	{ "copy-up", copy_up },
+	{ "two-mounts", two_mounts },
+	{ "other-operation", other_operation },
+	{ "other-program", other_program },
 	{ "race", race_rename },
 	/* of the test alone */
-	{ "look", look }, { "look-from-there", look_from_there },
+	{ "look", look },
+	{ "look-from-there", look_from_there },
 };
-#define ALL 20	/* without those of the test */
+#define ALL 20 /* without those of the test */
 
 static void prepare(void)
 {
 	static const char *const DIRS[] = {
-		"/pub", "/sealed", "/src", "/pub/m", "/sealed/m", "/pub/g", "/pub/g/d", "/dev/shm/pub", "/dev/shm/pub/d",
-		"/dev/shm/sealed", "/dev/shm/src", "/dev/shm/src/inner", "/dev/shm/other", "/dev/shm/other/old",
+		"/pub",
+		"/sealed",
+		"/src",
+		"/pub/m",
+		"/sealed/m",
+		"/pub/g",
+		"/pub/g/d",
+		"/dev/shm/pub",
+		"/dev/shm/pub/d",
+		"/dev/shm/sealed",
+		"/dev/shm/src",
+		"/dev/shm/src/inner",
+		"/dev/shm/other",
+		"/dev/shm/other/old",
 		"/dev/shm/other/sealed",
 	};
 	static const char *const FILES[] = {
-		"/pub/f", "/pub/w", "/pub/by", "/sealed/s", "/src/f", "/pub/g/d/f", "/dev/shm/pub/d/f", "/dev/shm/src/f", "/dev/shm/other/sealed/f",
+		"/pub/f",	    "/pub/w",	      "/pub/by",
+		"/sealed/s",	    "/src/f",	      "/pub/g/d/f",
+		"/dev/shm/pub/d/f", "/dev/shm/src/f", "/dev/shm/other/sealed/f",
 	};
 
-	for (unsigned int i = 0; i < sizeof DIRS / sizeof *DIRS; i++) make_dir(DIRS[i]);
-	for (unsigned int i = 0; i < sizeof FILES / sizeof *FILES; i++) make(FILES[i]);
+	for (unsigned int i = 0; i < sizeof DIRS / sizeof *DIRS; i++)
+		make_dir(DIRS[i]);
+	for (unsigned int i = 0; i < sizeof FILES / sizeof *FILES; i++)
+		make(FILES[i]);
 }
 
 static void attack(const char *kind, int rounds)
 {
 	for (unsigned int i = 0; i < sizeof KINDS / sizeof *KINDS; i++) {
-		if (strcmp(kind, "all") ? strcmp(kind, KINDS[i].name) : i >= ALL) continue;
+		if (strcmp(kind, "all") ? strcmp(kind, KINDS[i].name) : i >= ALL)
+			continue;
 		opens = refused = wrong = 0;
-		for (int round = 0; round < rounds; round++) KINDS[i].run();
+		for (int round = 0; round < rounds; round++)
+			KINDS[i].run();
 		printf("%s %lu %lu %lu\n", KINDS[i].name, opens, refused, wrong);
 	}
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 2) serve();
-	if (argc == 3) return try_open(AT_FDCWD, argv[2], O_RDONLY);
-	if (argc < 5) return 2;
+	if (argc == 2)
+		serve();
+	if (argc == 3)
+		return try_open(AT_FDCWD, argv[2], O_RDONLY);
+	if (argc < 5)
+		return 2;
 	enter(argv[2]);
 	turns = map_page(getenv("TWIN") ? TWIN_FILE : PAGE_FILE, 0);
 	prepare();
-	for (int i = 4; i < argc; i++) attack(argv[i], atoi(argv[3]));
+	for (int i = 4; i < argc; i++)
+		attack(argv[i], atoi(argv[3]));
 	return 0;
 }

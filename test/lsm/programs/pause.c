@@ -3,5 +3,6 @@
 
 int main(void)
 {
-	for (;;) pause();
+	for (;;)
+		pause();
 }

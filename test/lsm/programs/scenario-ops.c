@@ -42,7 +42,7 @@
 
 #include "steps.h"
 
-#define WAIT_STEPS 2000
+#define WAIT_STEPS   2000
 #define WAIT_STEP_US 5000
 
 static int overwrite(int fd)
@@ -53,7 +53,8 @@ static int overwrite(int fd)
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	for (int i = 0; i < WAIT_STEPS; i++) {
 		out = open(path, O_WRONLY | O_TRUNC);
-		if (out >= 0 || errno != ETXTBSY) break;
+		if (out >= 0 || errno != ETXTBSY)
+			break;
 		usleep(WAIT_STEP_US);
 	}
 	must(out, "open the runtime for writing");
@@ -61,7 +62,7 @@ static int overwrite(int fd)
 	return landed();
 }
 
-static int catch(const char *ready, const char *go)
+static int catch (const char *ready, const char *go)
 {
 	char text[64] = "", path[64];
 	int fd = -1;
@@ -70,8 +71,10 @@ static int catch(const char *ready, const char *go)
 	fflush(stdout);
 	for (int i = 0; i < WAIT_STEPS && !atoi(text); i++) {
 		fd = open(ready, O_RDONLY);
-		if (fd >= 0 && read(fd, text, sizeof text - 1) < 0) exit(1);
-		if (fd >= 0) close(fd);
+		if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
+			exit(1);
+		if (fd >= 0)
+			close(fd);
 		usleep(WAIT_STEP_US);
 	}
 	snprintf(path, sizeof path, "/proc/%d/exe", atoi(text));
@@ -96,11 +99,15 @@ static int fresh_proc(const char *path, const char *text)
 	return write_below(must(syscall(SYS_fsmount, context, 0, 0), "fsmount"), path, text);
 }
 
-static int clone_of(const char *dir) { return must(syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE), "open_tree"); }
+static int clone_of(const char *dir)
+{
+	return must(syscall(SYS_open_tree, AT_FDCWD, dir, OPEN_TREE_CLONE), "open_tree");
+}
 
 static int attach(const char *dir, const char *on)
 {
-	must(syscall(SYS_move_mount, clone_of(dir), "", AT_FDCWD, on, MOVE_MOUNT_F_EMPTY_PATH), "move_mount");
+	must(syscall(SYS_move_mount, clone_of(dir), "", AT_FDCWD, on, MOVE_MOUNT_F_EMPTY_PATH),
+	     "move_mount");
 	return landed();
 }
 
@@ -136,7 +143,8 @@ static int map_memory(const char *program)
 {
 	int fd = copy_to(must(memfd_create("libc.so", 0), "memfd"), program);
 
-	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED) must(-1, "map");
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+		must(-1, "map");
 	return landed();
 }
 
@@ -178,11 +186,14 @@ static int load_bpf(void)
 		{ .code = BPF_JMP | BPF_EXIT },
 	};
 	union bpf_attr attr = {
-		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insns = (unsigned long)code, .insn_cnt = 2,
+		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+		.insns = (unsigned long)code,
+		.insn_cnt = 2,
 		.license = (unsigned long)"GPL",
 	};
 	int program = must(syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr), "load");
-	union bpf_attr link = { .raw_tracepoint = { .name = (unsigned long)"sched_process_fork", .prog_fd = program } };
+	union bpf_attr link = { .raw_tracepoint = { .name = (unsigned long)"sched_process_fork",
+						    .prog_fd = program } };
 
 	must(syscall(SYS_bpf, BPF_RAW_TRACEPOINT_OPEN, &link, sizeof link), "attach");
 	return landed();
@@ -190,7 +201,9 @@ static int load_bpf(void)
 
 static int use_alg(void)
 {
-	struct sockaddr_alg name = { .salg_family = AF_ALG, .salg_type = "hash", .salg_name = "sha256" };
+	struct sockaddr_alg name = { .salg_family = AF_ALG,
+				     .salg_type = "hash",
+				     .salg_name = "sha256" };
 	int fd = must(socket(AF_ALG, SOCK_SEQPACKET, 0), "socket");
 
 	must(bind(fd, (void *)&name, sizeof name), "bind");
@@ -209,9 +222,19 @@ static void tell_cookie(int fd)
 static int forge(const char *from, const char *to_text, const char *port)
 {
 	struct sockaddr_in to = to_address(to_text, port), source = to_address(from, port);
-	struct { struct iphdr ip; struct udphdr udp; char text[8]; } packet = {
-		.ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP, .tot_len = htons(sizeof packet) },
-		.udp = { .source = to.sin_port, .dest = to.sin_port, .len = htons(sizeof packet.udp + sizeof packet.text) },
+	struct {
+		struct iphdr ip;
+		struct udphdr udp;
+		char text[8];
+	} packet = {
+		.ip = { .version = 4,
+			.ihl = 5,
+			.ttl = 64,
+			.protocol = IPPROTO_UDP,
+			.tot_len = htons(sizeof packet) },
+		.udp = { .source = to.sin_port,
+			 .dest = to.sin_port,
+			 .len = htons(sizeof packet.udp + sizeof packet.text) },
 		.text = "forged",
 	};
 	int fd = must(socket(AF_INET, SOCK_RAW, IPPROTO_RAW), "socket");
@@ -224,7 +247,8 @@ static int forge(const char *from, const char *to_text, const char *port)
 }
 
 // The source port is the destination port.
-static int send_from(const char *step, int fd, int level, int option, void *source, void *to, socklen_t length)
+static int send_from(const char *step, int fd, int level, int option, void *source, void *to,
+		     socklen_t length)
 {
 	int one = 1;
 
@@ -238,24 +262,27 @@ static int transparent(const char *from, const char *to_text, const char *port)
 {
 	struct sockaddr_in source = to_address(from, port), to = to_address(to_text, port);
 
-	return send_from("transparent", must(socket(AF_INET, SOCK_DGRAM, 0), "socket"), IPPROTO_IP, IP_TRANSPARENT, &source, &to,
-			 sizeof to);
+	return send_from("transparent", must(socket(AF_INET, SOCK_DGRAM, 0), "socket"), IPPROTO_IP,
+			 IP_TRANSPARENT, &source, &to, sizeof to);
 }
 
 static int freebind(const char *from, const char *to_text, const char *port)
 {
-	struct sockaddr_in6 source = { .sin6_family = AF_INET6, .sin6_port = htons(atoi(port)) }, to = source;
+	struct sockaddr_in6 source = { .sin6_family = AF_INET6, .sin6_port = htons(atoi(port)) },
+			    to = source;
 
 	inet_pton(AF_INET6, from, &source.sin6_addr);
 	inet_pton(AF_INET6, to_text, &to.sin6_addr);
-	return send_from("freebind", must(socket(AF_INET6, SOCK_DGRAM, 0), "socket"), IPPROTO_IPV6, IPV6_FREEBIND, &source, &to,
-			 sizeof to);
+	return send_from("freebind", must(socket(AF_INET6, SOCK_DGRAM, 0), "socket"), IPPROTO_IPV6,
+			 IPV6_FREEBIND, &source, &to, sizeof to);
 }
 
 static int send_frame(const char *interface)
 {
 	static const char frame[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0x66, 8, 0, 0x45 };
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(interface), .sll_halen = 6 };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = if_nametoindex(interface),
+				  .sll_halen = 6 };
 	int fd = must(socket(AF_PACKET, SOCK_RAW, htons(3)), "socket");
 
 	tell_cookie(fd);
@@ -265,7 +292,8 @@ static int send_frame(const char *interface)
 
 static int work(int listener, const char *file)
 {
-	int log = must(open("/tmp/access.log", O_WRONLY | O_CREAT | O_APPEND, 0644), "log"), client, from;
+	int log = must(open("/tmp/access.log", O_WRONLY | O_CREAT | O_APPEND, 0644), "log"), client,
+	    from;
 	struct stat about;
 	char request[1024];
 
@@ -294,7 +322,8 @@ static int serve(const char *port, const char *file)
 	puts("ready");
 	fflush(stdout);
 	worker = must(fork(), "fork");
-	if (worker == 0) exit(work(fd, file));
+	if (worker == 0)
+		exit(work(fd, file));
 	must(waitpid(worker, &status, 0), "wait");
 	return status ? 1 : landed();
 }
@@ -316,32 +345,57 @@ static int crash(void)
 	return *nowhere;
 }
 
-static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+static int is(const char *word, const char *text)
+{
+	return strcmp(word, text) == 0;
+}
 
 int main(int argc, char **argv)
 {
 	char *words[8] = { "quick" };
 
-	for (int i = 1; i < argc && i < 8; i++) words[i - 1] = argv[i];
-	if (is(words[0], "quick")) return landed();
-	if (is(words[0], "overwrite")) return overwrite(atoi(words[1]));
-	if (is(words[0], "catch")) return catch(words[1], words[2]);
-	if (is(words[0], "fsopen")) return fresh_proc(words[1], words[2]);
-	if (is(words[0], "clone")) return write_below(clone_of(words[1]), words[2], words[3]);
-	if (is(words[0], "attach")) return attach(words[1], words[2]);
-	if (is(words[0], "memfd")) return run_fd(copy_to(must(memfd_create("x", MFD_CLOEXEC), "memfd"), words[1]), words + 1);
-	if (is(words[0], "tmpfile")) return run_tmpfile(words + 1);
-	if (is(words[0], "mapped")) return map_memory(words[1]);
-	if (is(words[0], "pool")) return pool(words[1], words[2]);
-	if (is(words[0], "owner")) return signal_owner(atoi(words[1]));
-	if (is(words[0], "bpf")) return load_bpf();
-	if (is(words[0], "alg")) return use_alg();
-	if (is(words[0], "forge")) return forge(words[1], words[2], words[3]);
-	if (is(words[0], "transparent")) return transparent(words[1], words[2], words[3]);
-	if (is(words[0], "freebind")) return freebind(words[1], words[2], words[3]);
-	if (is(words[0], "frame")) return send_frame(words[1]);
-	if (is(words[0], "serve")) return serve(words[1], words[2]);
-	if (is(words[0], "crash")) return crash();
-	if (is(words[0], "token")) return read_token(words[1]);
+	for (int i = 1; i < argc && i < 8; i++)
+		words[i - 1] = argv[i];
+	if (is(words[0], "quick"))
+		return landed();
+	if (is(words[0], "overwrite"))
+		return overwrite(atoi(words[1]));
+	if (is(words[0], "catch"))
+		return catch (words[1], words[2]);
+	if (is(words[0], "fsopen"))
+		return fresh_proc(words[1], words[2]);
+	if (is(words[0], "clone"))
+		return write_below(clone_of(words[1]), words[2], words[3]);
+	if (is(words[0], "attach"))
+		return attach(words[1], words[2]);
+	if (is(words[0], "memfd"))
+		return run_fd(copy_to(must(memfd_create("x", MFD_CLOEXEC), "memfd"), words[1]),
+			      words + 1);
+	if (is(words[0], "tmpfile"))
+		return run_tmpfile(words + 1);
+	if (is(words[0], "mapped"))
+		return map_memory(words[1]);
+	if (is(words[0], "pool"))
+		return pool(words[1], words[2]);
+	if (is(words[0], "owner"))
+		return signal_owner(atoi(words[1]));
+	if (is(words[0], "bpf"))
+		return load_bpf();
+	if (is(words[0], "alg"))
+		return use_alg();
+	if (is(words[0], "forge"))
+		return forge(words[1], words[2], words[3]);
+	if (is(words[0], "transparent"))
+		return transparent(words[1], words[2], words[3]);
+	if (is(words[0], "freebind"))
+		return freebind(words[1], words[2], words[3]);
+	if (is(words[0], "frame"))
+		return send_frame(words[1]);
+	if (is(words[0], "serve"))
+		return serve(words[1], words[2]);
+	if (is(words[0], "crash"))
+		return crash();
+	if (is(words[0], "token"))
+		return read_token(words[1]);
 	return 2;
 }

@@ -14,7 +14,8 @@ static void hold(void)
 	fprintf(held, "%d\n", getpid());
 	fclose(held);
 	rename("/tmp/held.part", "/tmp/held");
-	for (int i = 0; i < 2000 && access("/tmp/go", F_OK); i++) usleep(5000);
+	for (int i = 0; i < 2000 && access("/tmp/go", F_OK); i++)
+		usleep(5000);
 	_exit(0);
 }
 
@@ -29,6 +30,7 @@ static void overwrite(void)
 
 __attribute__((constructor)) static void take_over(void)
 {
-	if (getenv("HOLD")) hold();
+	if (getenv("HOLD"))
+		hold();
 	overwrite();
 }

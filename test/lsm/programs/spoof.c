@@ -21,7 +21,8 @@ static uint16_t checksum(const void *data, size_t length)
 	const uint16_t *words = data;
 	uint32_t sum = 0;
 
-	for (size_t i = 0; i < length / 2; i++) sum += words[i];
+	for (size_t i = 0; i < length / 2; i++)
+		sum += words[i];
 	sum = (sum & 0xffff) + (sum >> 16);
 	return ~(sum + (sum >> 16));
 }
@@ -36,14 +37,16 @@ int main(int argc, char **argv)
 	struct ifreq request = { 0 };
 	int sent = 0;
 
-	if (argc != 5) return 2;
+	if (argc != 5)
+		return 2;
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP));
 	if (fd < 0) {
 		printf("socket %s\n", strerrorname_np(errno));
 		return 0;
 	}
 	strncpy(request.ifr_name, argv[1], IFNAMSIZ - 1);
-	if (ioctl(fd, SIOCGIFHWADDR, &request)) return 1;
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		return 1;
 	memset(frame.link.ether_dhost, 0xff, ETH_ALEN);
 	memcpy(frame.link.ether_shost, request.ifr_hwaddr.sa_data, ETH_ALEN);
 	frame.link.ether_type = htons(ETH_P_IP);
@@ -58,9 +61,13 @@ int main(int argc, char **argv)
 	frame.udp.source = htons(40000);
 	frame.udp.dest = htons(53);
 	frame.udp.len = htons(sizeof frame.udp);
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(argv[1]), .sll_halen = ETH_ALEN };
+	struct sockaddr_ll to = { .sll_family = AF_PACKET,
+				  .sll_ifindex = if_nametoindex(argv[1]),
+				  .sll_halen = ETH_ALEN };
 	for (int i = 0; i < atoi(argv[4]); i++)
-		if (sendto(fd, &frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) == sizeof frame) sent++;
+		if (sendto(fd, &frame, sizeof frame, 0, (struct sockaddr *)&to, sizeof to) ==
+		    sizeof frame)
+			sent++;
 	printf("sent %d\n", sent);
 	return 0;
 }

@@ -27,15 +27,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TASKS 8
+#define TASKS	   8
 #define OPERATIONS 256
-#define WORDS 4
-#define NOT_ENDED 255
-#define DIFFERED 254
+#define WORDS	   4
+#define NOT_ENDED  255
+#define DIFFERED   254
 
 static const char *FILES[] = { "/data/a/lib.so", "/data/b/lib.so", "/data/b/deep/x.key" };
 static const char *FOLDERS[] = { "/dev/shm/a", "/dev/shm/b", "/dev/shm/b/deep" };
-static const char *WRITABLE[] = { "/dev/shm/a/f.key", "/dev/shm/a/f.txt", "/dev/shm/b/f.key", "/dev/shm/b/deep/f.txt" };
+static const char *WRITABLE[] = { "/dev/shm/a/f.key", "/dev/shm/a/f.txt", "/dev/shm/b/f.key",
+				  "/dev/shm/b/deep/f.txt" };
 static const char *NAMES[] = { "stress-a", "stress-b" };
 #define COUNT(list) (sizeof(list) / sizeof(*(list)))
 
@@ -51,10 +52,14 @@ struct shared {
 
 static struct operation plan[TASKS][OPERATIONS];
 static int planned[TASKS];
-static int connected[TASKS], unconnected[TASKS], sender[TASKS], files[COUNT(FILES)], servers[COUNT(NAMES)];
+static int connected[TASKS], unconnected[TASKS], sender[TASKS], files[COUNT(FILES)],
+	servers[COUNT(NAMES)];
 static struct shared *shared;
 
-static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
+static int is(const char *word, const char *text)
+{
+	return strcmp(word, text) == 0;
+}
 
 static socklen_t name_abstract(struct sockaddr_un *to, const char *name)
 {
@@ -86,7 +91,10 @@ static void prepare(void)
 	}
 }
 
-static int closed(int fd) { return fd < 0 ? -1 : close(fd); }
+static int closed(int fd)
+{
+	return fd < 0 ? -1 : close(fd);
+}
 
 static int map(int file)
 {
@@ -123,18 +131,30 @@ static int run(int task, char **words)
 {
 	const char *kind = words[0];
 
-	if (is(kind, "read")) return closed(open(words[1], O_RDONLY));
-	if (is(kind, "write")) return closed(open(words[1], O_WRONLY));
-	if (is(kind, "chmod")) return chmod(words[1], 0600);
-	if (is(kind, "dir")) return mkdir(words[1], 0700) ? -1 : rmdir(words[1]);
-	if (is(kind, "map")) return map(files[atoi(words[1])]);
-	if (is(kind, "socket")) return closed(socket(atoi(words[1]), atoi(words[2]), atoi(words[3])));
-	if (is(kind, "connect") || is(kind, "send")) return to_internet(task, words);
-	if (is(kind, "name")) return to_name(task, words[1]);
-	if (is(kind, "hostname")) return sethostname("k", 1);
-	if (is(kind, "boot")) return syscall(SYS_reboot, 0, 0, 0, NULL);
-	if (is(kind, "account")) return syscall(SYS_acct, NULL);
-	if (is(kind, "bpf")) return syscall(SYS_bpf, 9999, NULL, 0);
+	if (is(kind, "read"))
+		return closed(open(words[1], O_RDONLY));
+	if (is(kind, "write"))
+		return closed(open(words[1], O_WRONLY));
+	if (is(kind, "chmod"))
+		return chmod(words[1], 0600);
+	if (is(kind, "dir"))
+		return mkdir(words[1], 0700) ? -1 : rmdir(words[1]);
+	if (is(kind, "map"))
+		return map(files[atoi(words[1])]);
+	if (is(kind, "socket"))
+		return closed(socket(atoi(words[1]), atoi(words[2]), atoi(words[3])));
+	if (is(kind, "connect") || is(kind, "send"))
+		return to_internet(task, words);
+	if (is(kind, "name"))
+		return to_name(task, words[1]);
+	if (is(kind, "hostname"))
+		return sethostname("k", 1);
+	if (is(kind, "boot"))
+		return syscall(SYS_reboot, 0, 0, 0, NULL);
+	if (is(kind, "account"))
+		return syscall(SYS_acct, NULL);
+	if (is(kind, "bpf"))
+		return syscall(SYS_bpf, 9999, NULL, 0);
 	_exit(2);
 }
 
@@ -201,7 +221,8 @@ static void add(char *line)
 
 	memset(operation, 0, sizeof(*operation));
 	strncpy(operation->text, rest, sizeof(operation->text) - 1);
-	for (char *word = strtok(operation->text, " "); word && count < WORDS; word = strtok(NULL, " "))
+	for (char *word = strtok(operation->text, " "); word && count < WORDS;
+	     word = strtok(NULL, " "))
 		operation->words[count++] = word;
 }
 
@@ -209,7 +230,8 @@ int main(void)
 {
 	char line[128];
 
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	if (shared == MAP_FAILED)
 		return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);

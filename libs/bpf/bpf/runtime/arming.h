@@ -66,7 +66,8 @@ static __always_inline bool is_container_file(struct task_struct *task, const st
 	const struct rt_settings *settings = rt_read_settings();
 	struct mnt_namespace *own = mnt_ns_of(task);
 
-	if (!settings || !own || !file || LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns)
+	if (!settings || !own || !file ||
+	    LOAD(mnt_namespace, own, ns.inum) == settings->host_mount_ns)
 		return false;
 	return namespace_of(real_mount(LOAD(file, file, f_path.mnt))) == own;
 }
@@ -85,11 +86,13 @@ static __always_inline __u64 mnt_ns_number(struct task_struct *task)
 {
 	struct mnt_namespace *own = mnt_ns_of(task);
 	struct mnt_namespace___seq *counted = (void *)own;
-	struct ns_common___id *numbered = (void *)own + bpf_core_field_offset(struct mnt_namespace, ns);
+	struct ns_common___id *numbered =
+		(void *)own + bpf_core_field_offset(struct mnt_namespace, ns);
 
 	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
 		return BPF_CORE_READ(counted, seq);
-	return bpf_core_field_exists(struct ns_common___id, ns_id) ? BPF_CORE_READ(numbered, ns_id) : 0;
+	return bpf_core_field_exists(struct ns_common___id, ns_id) ? BPF_CORE_READ(numbered, ns_id)
+								   : 0;
 }
 
 /*
@@ -160,7 +163,8 @@ static __noinline int record_origin(struct task_struct *task, const struct rt_or
 {
 	__u64 number = mnt_ns_number(task);
 
-	if (!origin->cgroup_id || (__u64)BPF_CORE_READ(task, real_parent, fs, root.dentry) == origin->root_dentry)
+	if (!origin->cgroup_id ||
+	    (__u64)BPF_CORE_READ(task, real_parent, fs, root.dentry) == origin->root_dentry)
 		return 0;
 	rt_own_root(origin->cgroup_id, origin->root_dentry, origin->root_device);
 	if (!number || bpf_map_lookup_elem(&rt_mounts, &number))
@@ -255,7 +259,8 @@ __noinline int rt_push_executable(void)
 	struct task_state *state = state_of(task);
 
 	if (state)
-		push_program(state, rt_hash_file(&(struct file_at){ BPF_CORE_READ(task, mm, exe_file) }));
+		push_program(state,
+			     rt_hash_file(&(struct file_at){ BPF_CORE_READ(task, mm, exe_file) }));
 	return 0;
 }
 

@@ -18,8 +18,8 @@
 #include "file.h"
 #include "mounts.h"
 
-#define ATTRIBUTE_IGNORED	0	/* the policy does not cover it, or the kernel's own work */
-#define ATTRIBUTE_NO_MOUNT	1	/* no mount of the task's namespace shows the object */
+#define ATTRIBUTE_IGNORED  0 /* the policy does not cover it, or the kernel's own work */
+#define ATTRIBUTE_NO_MOUNT 1 /* no mount of the task's namespace shows the object */
 
 /* Otherwise returns the address of the mount to decide with. */
 __noinline __u64 rt_attribute_mount(const struct object *object)
@@ -27,13 +27,16 @@ __noinline __u64 rt_attribute_mount(const struct object *object)
 	struct vfsmount *mnt;
 	struct policy_ctx policy;
 
-	if (!object || !identify(&policy, OP_SETXATTR) || uses_foreign_creds(bpf_get_current_task_btf()))
+	if (!object || !identify(&policy, OP_SETXATTR) ||
+	    uses_foreign_creds(bpf_get_current_task_btf()))
 		return ATTRIBUTE_IGNORED;
 	mnt = find_mount(object->dentry);
 	if (mnt)
 		return (__u64)mnt;
 	/* with an io_uring, the credentials alone prove nothing */
-	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry) ? ATTRIBUTE_IGNORED : ATTRIBUTE_NO_MOUNT;
+	return has_overridden_creds(bpf_get_current_task_btf()) && is_layer(object->dentry)
+		       ? ATTRIBUTE_IGNORED
+		       : ATTRIBUTE_NO_MOUNT;
 }
 
 /* Decides about an object without a path. Returns 1 to refuse. */

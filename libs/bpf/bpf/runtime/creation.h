@@ -20,8 +20,8 @@
 
 /* Flags of task_state.mknod_result, or'ed to the low half of the dentry's address. */
 enum mknod_result {
-	MKNOD_UNCOUNTED = 1,	/* allowed; count it if the file is created */
-	MKNOD_REFUSED = 2,	/* refused and counted */
+	MKNOD_UNCOUNTED = 1, /* allowed; count it if the file is created */
+	MKNOD_REFUSED = 2,   /* refused and counted */
 	MKNOD_FLAGS = 3,
 };
 
@@ -41,7 +41,8 @@ static __always_inline bool is_new_dentry(struct dentry *dentry)
 {
 	struct dentry___lru *listed = (void *)dentry;
 
-	return BPF_CORE_READ(listed, d_lru.next) == (void *)dentry + bpf_core_field_offset(struct dentry___lru, d_lru);
+	return BPF_CORE_READ(listed, d_lru.next) ==
+	       (void *)dentry + bpf_core_field_offset(struct dentry___lru, d_lru);
 }
 
 static __always_inline bool is_hashed(struct dentry *dentry)

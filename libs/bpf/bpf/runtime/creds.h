@@ -19,7 +19,7 @@
 #include "kernel.h"
 #include "state.h"
 
-#define PF_IO_WORKER	0x10	/* a worker of io_uring, which has no ring of its own */
+#define PF_IO_WORKER 0x10 /* a worker of io_uring, which has no ring of its own */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -41,9 +41,11 @@ static __always_inline bool has_io_uring(const struct task_struct___creds *task)
  * Capabilities are relative to a user namespace; a task has all of them in a namespace that it
  * created.
  */
-static __always_inline bool exceeds_bounding(const struct cred *used, const struct cred *own, const struct task_state *state)
+static __always_inline bool exceeds_bounding(const struct cred *used, const struct cred *own,
+					     const struct task_state *state)
 {
-	return state && !BPF_CORE_READ(used, user_ns, level) && !BPF_CORE_READ(own, user_ns, level) &&
+	return state && !BPF_CORE_READ(used, user_ns, level) &&
+	       !BPF_CORE_READ(own, user_ns, level) &&
 	       CAPABILITIES(used, cap_permitted) & ~state->bounding;
 }
 

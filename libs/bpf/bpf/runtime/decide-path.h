@@ -16,24 +16,26 @@
 #include "decide.h"
 #include "walk.h"
 
-#define MAX_SUFFIX	63
+#define MAX_SUFFIX 63
 
 struct matching {
 	struct scratch *scratch;
 	const struct identity *identity;
 	struct matches *matches;
-	__u64 ops;		/* bits; a rule needs one of them */
-	__u32 depths;		/* as in struct path_masks, of these operations */
+	__u64 ops;    /* bits; a rule needs one of them */
+	__u32 depths; /* as in struct path_masks, of these operations */
 };
 
-#define MAX_DEPTH	31
+#define MAX_DEPTH 31
 /* Operations that the markers above a denied path refuse. */
-#define ANCESTOR_OPS	(OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
+#define ANCESTOR_OPS (OP_BIT(OP_RENAME) | OP_BIT(OP_MOUNT_POINT))
 
 /* The masks are of all rules if the task was identified for other operations. */
 static __always_inline __u32 depths_of(const struct identity *identity, __u64 ops)
 {
-	return ops & ANCESTOR_OPS || path_classes_of(ops) & ~identity->path_classes ? ~0U : identity->depths;
+	return ops & ANCESTOR_OPS || path_classes_of(ops) & ~identity->path_classes
+		       ? ~0U
+		       : identity->depths;
 }
 
 static __always_inline __u64 suffix_lengths_of(const struct identity *identity, __u64 ops)
@@ -68,7 +70,8 @@ static __always_inline bool path_match_holds(__u32 match, __u32 above)
  * Collects the rules at one hash that cover one of `ops`. `place`: the path_kind, and from bit 8 on
  * the distance to the object.
  */
-__noinline int rt_collect_path(const struct identity *identity, struct matches *matches, __u64 hash, __u64 ops, __u32 place)
+__noinline int rt_collect_path(const struct identity *identity, struct matches *matches, __u64 hash,
+			       __u64 ops, __u32 place)
 {
 	const struct path_rules *rules;
 	struct path_key key = {};
@@ -94,7 +97,8 @@ __noinline int rt_collect_path(const struct identity *identity, struct matches *
  * At the root of a mount whose names are not unique: unresolved if a rule denies one of `ops` on a
  * path below, because the object may have that name too.
  */
-__noinline int rt_collect_foreign(const struct identity *identity, struct matches *matches, __u64 hash, __u64 ops)
+__noinline int rt_collect_foreign(const struct identity *identity, struct matches *matches,
+				  __u64 hash, __u64 ops)
 {
 	struct path_key key = { .kind = PATH_PREFIX, .hash = hash };
 	const struct path_rules *rules;
@@ -108,9 +112,11 @@ __noinline int rt_collect_foreign(const struct identity *identity, struct matche
 	return 0;
 }
 
-static __always_inline void collect_path(const struct matching *matching, enum path_kind kind, __u64 hash, __u32 above)
+static __always_inline void collect_path(const struct matching *matching, enum path_kind kind,
+					 __u64 hash, __u32 above)
 {
-	rt_collect_path(matching->identity, matching->matches, hash, matching->ops, kind | above << 8);
+	rt_collect_path(matching->identity, matching->matches, hash, matching->ops,
+			kind | above << 8);
 }
 
 static long match_step(__u32 step, void *context)
@@ -170,7 +176,8 @@ static __always_inline void match_path(struct matching *matching, enum walk_end 
 		scratch->foreign_hash = scratch->hash;
 		bpf_loop(WALK_COMPONENTS, match_step, matching, 0);
 		if (scratch->foreign)
-			rt_collect_foreign(matching->identity, matching->matches, scratch->foreign_hash, matching->ops);
+			rt_collect_foreign(matching->identity, matching->matches,
+					   scratch->foreign_hash, matching->ops);
 	}
 	scratch->suffix_lengths = suffix_lengths_of(matching->identity, matching->ops);
 	if (scratch->suffix_lengths && scratch->count)
@@ -199,7 +206,8 @@ static __always_inline void match_own_location(struct matching *matching)
 }
 
 /* Collects into `matches` the rules that match the object of `event` and one of `ops`. */
-__noinline int rt_match_object(const struct identity *identity, struct matches *matches, const struct event *event, __u64 ops)
+__noinline int rt_match_object(const struct identity *identity, struct matches *matches,
+			       const struct event *event, __u64 ops)
 {
 	struct matching matching = { .identity = identity, .matches = matches, .ops = ops };
 	struct scratch *scratch;
@@ -217,7 +225,8 @@ __noinline int rt_match_object(const struct identity *identity, struct matches *
 	if (end != WALK_UNRESOLVED) {
 		matches->unresolved = 0;
 		match_path(&matching, end);
-		if (walk_own_location(scratch, identity->root_device, (void *)identity->root_dentry))
+		if (walk_own_location(scratch, identity->root_device,
+				      (void *)identity->root_dentry))
 			match_own_location(&matching);
 	}
 	release(scratch);
@@ -227,7 +236,8 @@ __noinline int rt_match_object(const struct identity *identity, struct matches *
 }
 
 /* Decides about the object of `event`. */
-static __noinline int decide_object_event(struct policy_ctx *policy, enum op op, const struct event *event)
+static __noinline int decide_object_event(struct policy_ctx *policy, enum op op,
+					  const struct event *event)
 {
 	struct matches matches = NO_MATCHES;
 
@@ -243,7 +253,8 @@ static __noinline int decide_object_event(struct policy_ctx *policy, enum op op,
 }
 
 /* `dentry` is in the mount `mnt` and may be negative. */
-static __always_inline int decide_object(struct policy_ctx *policy, enum op op, struct dentry *dentry, struct vfsmount *mnt)
+static __always_inline int decide_object(struct policy_ctx *policy, enum op op,
+					 struct dentry *dentry, struct vfsmount *mnt)
 {
 	struct event event = { .dentry = dentry, .mnt = mnt };
 
@@ -251,32 +262,39 @@ static __always_inline int decide_object(struct policy_ctx *policy, enum op op, 
 }
 
 /* Decides about an existing object. */
-static __always_inline int decide_path(struct policy_ctx *policy, enum op op, const struct path *path)
+static __always_inline int decide_path(struct policy_ctx *policy, enum op op,
+				       const struct path *path)
 {
 	return decide_object(policy, op, LOAD(path, path, dentry), LOAD(path, path, mnt));
 }
 
-static __always_inline int decide_file(struct policy_ctx *policy, enum op op, const struct file *file)
+static __always_inline int decide_file(struct policy_ctx *policy, enum op op,
+				       const struct file *file)
 {
-	return decide_object(policy, op, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt));
+	return decide_object(policy, op, LOAD(file, file, f_path.dentry),
+			     LOAD(file, file, f_path.mnt));
 }
 
 /* Decides about an entry of a directory, as the path_* hooks pass it; it may be negative. */
-static __always_inline int decide_child(struct policy_ctx *policy, enum op op, const struct path *directory, struct dentry *dentry)
+static __always_inline int decide_child(struct policy_ctx *policy, enum op op,
+					const struct path *directory, struct dentry *dentry)
 {
 	return decide_object(policy, op, dentry, LOAD(path, directory, mnt));
 }
 
 /* ---- abstract unix names ---- */
 
-#define ABSTRACT_BYTES	127	/* a mask; sun_path has 108 */
+#define ABSTRACT_BYTES 127 /* a mask; sun_path has 108 */
 
 /* Decides about an abstract unix name in kernel memory, without its leading zero. */
-static __always_inline int decide_name(struct policy_ctx *policy, enum op op, const char *name, __u32 length)
+static __always_inline int decide_name(struct policy_ctx *policy, enum op op, const char *name,
+				       __u32 length)
 {
 	struct matches matches = NO_MATCHES;
 	struct event event = { .text = name, .length = length };
-	struct matching matching = { .identity = &policy->identity, .matches = &matches, .ops = OP_BIT(op) };
+	struct matching matching = { .identity = &policy->identity,
+				     .matches = &matches,
+				     .ops = OP_BIT(op) };
 
 	if (!policy->head)
 		return 1;
@@ -284,7 +302,8 @@ static __always_inline int decide_name(struct policy_ctx *policy, enum op op, co
 	if (matching.scratch) {
 		length &= ABSTRACT_BYTES;
 		if (!bpf_probe_read_kernel(matching.scratch->words, length, name))
-			collect_path(&matching, PATH_ABSTRACT, rt_siphash(matching.scratch, length), 0);
+			collect_path(&matching, PATH_ABSTRACT, rt_siphash(matching.scratch, length),
+				     0);
 		release(matching.scratch);
 	} else {
 		matches.unresolved = 1;

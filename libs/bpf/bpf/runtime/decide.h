@@ -21,7 +21,7 @@
 #include "sample.h"
 #include "state.h"
 
-#define NO_RULE		(~0U)
+#define NO_RULE (~0U)
 
 /*
  * Hides from the compiler that a decision is 0 or 1. Otherwise it returns the negated value instead
@@ -37,12 +37,12 @@ static __always_inline int refused(int decision)
 enum source_match { SOURCE_NO_MATCH, SOURCE_MATCH, SOURCE_MAY_MATCH };
 
 struct matches {
-	__u32 rule;		/* of the strongest denial; NO_RULE: none */
-	__u32 action;		/* action of that rule */
+	__u32 rule;   /* of the strongest denial; NO_RULE: none */
+	__u32 action; /* action of that rule */
 	__u32 audit_rule;
-	__u32 allowed;		/* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
-	__u32 unresolved;	/* 1: not all names or addresses are known; an earlier denial still holds */
-	__u32 has_source;	/* 1: a rule was met that depends on the program */
+	__u32 allowed;	  /* bits RULE_ALLOW_AUDIT and RULE_ALLOW */
+	__u32 unresolved; /* 1: not all names or addresses are known; an earlier denial still holds */
+	__u32 has_source; /* 1: a rule was met that depends on the program */
 };
 
 #define NO_MATCHES ((struct matches){ .rule = NO_RULE, .audit_rule = NO_RULE })
@@ -73,7 +73,8 @@ __noinline int rt_match_source(__u32 set, __u32 source)
 	return flags && *flags & SOURCE_CHILDREN ? SOURCE_MAY_MATCH : SOURCE_NO_MATCH;
 }
 
-static __always_inline void collect(const struct identity *identity, struct matches *matches, __u32 rule, __u32 source, __u32 action)
+static __always_inline void collect(const struct identity *identity, struct matches *matches,
+				    __u32 rule, __u32 source, __u32 action)
 {
 	if (source) {
 		enum source_match match = rt_match_source(identity->subject.set, source);
@@ -87,7 +88,8 @@ static __always_inline void collect(const struct identity *identity, struct matc
 	} else if (action == RULE_AUDIT) {
 		if (rule < matches->audit_rule)
 			matches->audit_rule = rule;
-	} else if (action > matches->action || (action == matches->action && rule < matches->rule)) {
+	} else if (action > matches->action ||
+		   (action == matches->action && rule < matches->rule)) {
 		matches->action = action;
 		matches->rule = rule;
 	}
@@ -111,17 +113,19 @@ static __always_inline enum posture_class class_of(enum op op)
 		return POSTURE_CAPABILITY;
 	if (op == OP_MOUNT || op == OP_KERNEL)
 		return POSTURE_KERNEL;
-	return POSTURE_CLASSES;	/* no posture */
+	return POSTURE_CLASSES; /* no posture */
 }
 
 /* Result of a decision: the counter cell, and the action of the rule. */
 struct outcome {
 	__u32 cell;
-	__u32 action;		/* 0: nothing to count */
-	__u32 flags;		/* RT_SAMPLE_* */
+	__u32 action; /* 0: nothing to count */
+	__u32 flags;  /* RT_SAMPLE_* */
 };
 
-static __always_inline struct outcome posture_outcome(const struct identity *identity, const struct set_head *head, enum op op, __u32 allowed)
+static __always_inline struct outcome posture_outcome(const struct identity *identity,
+						      const struct set_head *head, enum op op,
+						      __u32 allowed)
 {
 	enum posture_class class = class_of(op);
 	struct outcome outcome = { .flags = RT_SAMPLE_POSTURE };
@@ -138,9 +142,11 @@ static __always_inline struct outcome posture_outcome(const struct identity *ide
 	return outcome;
 }
 
-static __always_inline struct outcome unresolved_outcome(const struct identity *identity, const struct set_head *head, enum op op)
+static __always_inline struct outcome unresolved_outcome(const struct identity *identity,
+							 const struct set_head *head, enum op op)
 {
-	bool block = (class_of(op) == POSTURE_NETWORK ? head->unresolved_address : head->unresolved) >= RULE_BLOCK;
+	bool block = (class_of(op) == POSTURE_NETWORK ? head->unresolved_address
+						      : head->unresolved) >= RULE_BLOCK;
 
 	return (struct outcome){
 		.cell = extra_cell(identity, EXTRA_UNRESOLVED + block),
@@ -150,18 +156,21 @@ static __always_inline struct outcome unresolved_outcome(const struct identity *
 }
 
 /* Counts the outcome, as an audit during break-glass. Returns whether it refuses. */
-static __always_inline int carry_out(const struct identity *identity, enum op op, struct outcome outcome, const struct event *event)
+static __always_inline int carry_out(const struct identity *identity, enum op op,
+				     struct outcome outcome, const struct event *event)
 {
 	if (!outcome.action)
 		return 0;
 	if (outcome.action >= RULE_BLOCK && is_disarmed(identity))
 		outcome.action = RULE_AUDIT;
-	rt_record_violation(identity, event, outcome.cell, EVENT_CODE(op, outcome.action) | EVENT_CODE_FLAGS(outcome.flags));
+	rt_record_violation(identity, event, outcome.cell,
+			    EVENT_CODE(op, outcome.action) | EVENT_CODE_FLAGS(outcome.flags));
 	return outcome.action >= RULE_BLOCK;
 }
 
 /* Whether no rule denies or counts, and no posture does. */
-static __always_inline bool has_no_effect(const struct matches *matches, const struct set_head *head, enum op op)
+static __always_inline bool has_no_effect(const struct matches *matches,
+					  const struct set_head *head, enum op op)
 {
 	enum posture_class class = class_of(op);
 
@@ -169,11 +178,13 @@ static __always_inline bool has_no_effect(const struct matches *matches, const s
 		return false;
 	if (class >= POSTURE_CLASSES || matches->allowed & 1U << RULE_ALLOW)
 		return true;
-	return !head->posture_block[class] && (!head->posture_audit[class] || matches->allowed & 1U << RULE_ALLOW_AUDIT);
+	return !head->posture_block[class] &&
+	       (!head->posture_audit[class] || matches->allowed & 1U << RULE_ALLOW_AUDIT);
 }
 
 /* Applies the collected rules and the posture. Returns 0 or 1. */
-__noinline int rt_decide(const struct identity *identity, const struct matches *matches, const struct event *event, enum op op)
+__noinline int rt_decide(const struct identity *identity, const struct matches *matches,
+			 const struct event *event, enum op op)
 {
 	const struct set_head *head;
 	struct outcome outcome = {};
@@ -186,7 +197,8 @@ __noinline int rt_decide(const struct identity *identity, const struct matches *
 	if (!head)
 		return 1;
 	if (matches->audit_rule != NO_RULE)
-		rt_record_violation(identity, event, matches->audit_rule, EVENT_CODE(op, RULE_AUDIT));
+		rt_record_violation(identity, event, matches->audit_rule,
+				    EVENT_CODE(op, RULE_AUDIT));
 	if (matches->rule != NO_RULE) {
 		outcome.cell = matches->rule;
 		outcome.action = matches->action;
@@ -206,13 +218,15 @@ static __always_inline int deny_alias(struct policy_ctx *policy, enum op op, str
 	if (!policy->head)
 		return 1;
 	outcome.cell = policy->head->guard_rule;
-	outcome.action = policy->head->guard_aliases >= RULE_AUDIT ? policy->head->guard_aliases : RULE_BLOCK;
+	outcome.action = policy->head->guard_aliases >= RULE_AUDIT ? policy->head->guard_aliases
+								   : RULE_BLOCK;
 	return refused(carry_out(&policy->identity, op, outcome, event));
 }
 
 /* ---- values ---- */
 
-__noinline int rt_collect_value(const struct identity *identity, struct matches *matches, enum op op, __u64 value)
+__noinline int rt_collect_value(const struct identity *identity, struct matches *matches,
+				enum op op, __u64 value)
 {
 	const struct value_rules *rules;
 	struct value_key key = {};
@@ -233,7 +247,7 @@ __noinline int rt_collect_value(const struct identity *identity, struct matches 
 	return 0;
 }
 
-#define SOCKET_PARTS	3
+#define SOCKET_PARTS 3
 
 /* A socket is looked up with each of its parts, and with SOCKET_ANY instead. */
 static __always_inline __u64 with_any(__u64 value, __u32 parts)
@@ -245,7 +259,8 @@ static __always_inline __u64 with_any(__u64 value, __u32 parts)
 	return value;
 }
 
-__noinline int rt_match_value(const struct identity *identity, struct matches *matches, enum op op, __u64 value)
+__noinline int rt_match_value(const struct identity *identity, struct matches *matches, enum op op,
+			      __u64 value)
 {
 	if (!identity || !matches)
 		return 0;
@@ -260,7 +275,8 @@ __noinline int rt_match_value(const struct identity *identity, struct matches *m
 }
 
 /* Decides about `event->value`; the other fields are for the sample. */
-static __always_inline int decide_event(struct policy_ctx *policy, enum op op, const struct event *event)
+static __always_inline int decide_event(struct policy_ctx *policy, enum op op,
+					const struct event *event)
 {
 	struct matches matches = NO_MATCHES;
 
@@ -280,10 +296,13 @@ static __always_inline int decide_value(struct policy_ctx *policy, enum op op, _
 }
 
 /* Decides about a value of a file: its drift, or that it is on a mount of the host. */
-static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op, __u64 value, const struct path *path)
+static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op, __u64 value,
+					   const struct path *path)
 {
 	struct event event = {
-		.value = value, .dentry = BPF_CORE_READ(path, dentry), .mnt = BPF_CORE_READ(path, mnt),
+		.value = value,
+		.dentry = BPF_CORE_READ(path, dentry),
+		.mnt = BPF_CORE_READ(path, mnt),
 	};
 
 	return decide_event(policy, op, &event);
@@ -291,9 +310,10 @@ static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op
 
 /* ---- addresses ---- */
 
-#define ADDRESS_KEY_BITS	(32 + 128)
+#define ADDRESS_KEY_BITS (32 + 128)
 
-__noinline int rt_match_endpoint(const struct identity *identity, struct matches *matches, const struct endpoint *endpoint, enum op op)
+__noinline int rt_match_endpoint(const struct identity *identity, struct matches *matches,
+				 const struct endpoint *endpoint, enum op op)
 {
 	struct rt_address_key key = { .prefixlen = ADDRESS_KEY_BITS };
 	const struct address_rules *rules;
@@ -308,7 +328,8 @@ __noinline int rt_match_endpoint(const struct identity *identity, struct matches
 
 		if (i >= rules->count)
 			break;
-		if (!(rule->ops >> (op - OP_CONNECT) & 1) || endpoint->port < rule->port_first || endpoint->port > rule->port_last)
+		if (!(rule->ops >> (op - OP_CONNECT) & 1) || endpoint->port < rule->port_first ||
+		    endpoint->port > rule->port_last)
 			continue;
 		if (!rule->protocol || rule->protocol == endpoint->protocol)
 			collect(identity, matches, rule->rule, rule->source, rule->action);
@@ -317,7 +338,8 @@ __noinline int rt_match_endpoint(const struct identity *identity, struct matches
 }
 
 /* `unresolved`: `endpoint` stands for further addresses of the call, which no hook sees. */
-static __always_inline int decide_endpoints(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint, bool unresolved)
+static __always_inline int decide_endpoints(struct policy_ctx *policy, enum op op,
+					    const struct endpoint *endpoint, bool unresolved)
 {
 	struct matches matches = NO_MATCHES;
 	struct event event = { .has_endpoint = 1, .endpoint = *endpoint };
@@ -332,7 +354,8 @@ static __always_inline int decide_endpoints(struct policy_ctx *policy, enum op o
 	return refused(rt_decide(&policy->identity, &matches, &event, op));
 }
 
-static __always_inline int decide_endpoint(struct policy_ctx *policy, enum op op, const struct endpoint *endpoint)
+static __always_inline int decide_endpoint(struct policy_ctx *policy, enum op op,
+					   const struct endpoint *endpoint)
 {
 	return decide_endpoints(policy, op, endpoint, false);
 }

@@ -20,22 +20,22 @@
 #include "layout.h"
 #include "sample.h"
 
-#define AF_UNSPEC		0
-#define AF_UNIX			1
-#define AF_INET			2
-#define AF_INET6		10
-#define AF_PACKET		17
+#define AF_UNSPEC 0
+#define AF_UNIX	  1
+#define AF_INET	  2
+#define AF_INET6  10
+#define AF_PACKET 17
 
-#define SOCK_STREAM		1
-#define SOCK_DGRAM		2
-#define SOCK_RAW		3
-#define SOCK_SEQPACKET		5
-#define SOCK_TYPE_MASK		0xf	/* without SOCK_NONBLOCK and SOCK_CLOEXEC */
+#define SOCK_STREAM    1
+#define SOCK_DGRAM     2
+#define SOCK_RAW       3
+#define SOCK_SEQPACKET 5
+#define SOCK_TYPE_MASK 0xf /* without SOCK_NONBLOCK and SOCK_CLOEXEC */
 
-#define SCTP_ADDRESSES		4	/* per call; a call with more is unresolved */
+#define SCTP_ADDRESSES 4 /* per call; a call with more is unresolved */
 
 #ifndef IPPROTO_ICMPV6
-#define IPPROTO_ICMPV6		58
+#define IPPROTO_ICMPV6 58
 #endif
 
 struct in6_addr {
@@ -73,7 +73,7 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
-	void *msg_control;	/* the kernel's copy, when a hook runs */
+	void *msg_control; /* the kernel's copy, when a hook runs */
 	unsigned int msg_flags;
 	unsigned long msg_controllen;
 };
@@ -96,12 +96,12 @@ struct inet_name {
 /* Everything that determines the address of a call. */
 struct naming {
 	struct inet_name inet;
-	__u32 length;		/* of `inet` */
+	__u32 length; /* of `inet` */
 	__u32 op;
 	__u16 protocol;
 	__u16 reserved;
-	__be32 bound_ipv4;	/* 0: not bound */
-	__u32 bound_mapped;	/* an IPv6 socket bound to an IPv4 address */
+	__be32 bound_ipv4;  /* 0: not bound */
+	__u32 bound_mapped; /* an IPv6 socket bound to an IPv4 address */
 };
 
 static __always_inline void map_ipv4(struct endpoint *endpoint, __be32 ipv4)
@@ -113,7 +113,8 @@ static __always_inline void map_ipv4(struct endpoint *endpoint, __be32 ipv4)
 
 static __always_inline bool has_ports(const struct endpoint *endpoint)
 {
-	return endpoint->type != SOCK_RAW && endpoint->protocol != IPPROTO_ICMP && endpoint->protocol != IPPROTO_ICMPV6;
+	return endpoint->type != SOCK_RAW && endpoint->protocol != IPPROTO_ICMP &&
+	       endpoint->protocol != IPPROTO_ICMPV6;
 }
 
 /*
@@ -142,7 +143,7 @@ static __always_inline void fill_any(struct endpoint *endpoint, const struct nam
 static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u32 op)
 {
 	if (op == OP_CONNECT)
-		return AF_UNSPEC;	/* dissolves the association */
+		return AF_UNSPEC; /* dissolves the association */
 	if (endpoint->family == AF_INET6 && endpoint->type != SOCK_RAW)
 		return AF_UNSPEC;
 	return endpoint->family;
@@ -160,9 +161,11 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 		return 0;
 	endpoint->protocol = naming->protocol;
 	if (endpoint->type == SOCK_STREAM && naming->protocol != IPPROTO_SCTP)
-		endpoint->protocol = IPPROTO_TCP;	/* TCP, or a layer above it: MPTCP, SMC */
-	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op) : naming->inet.family;
-	if (family == AF_INET && naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
+		endpoint->protocol = IPPROTO_TCP; /* TCP, or a layer above it: MPTCP, SMC */
+	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op)
+						  : naming->inet.family;
+	if (family == AF_INET &&
+	    naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
 		map_ipv4(endpoint, naming->inet.ipv4);
 	else if (family == AF_INET6 && naming->length == sizeof(naming->inet))
 		__builtin_memcpy(endpoint->address, naming->inet.ipv6, sizeof(endpoint->address));
@@ -174,7 +177,8 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 	return 1;
 }
 
-static __always_inline void describe_socket(struct endpoint *endpoint, struct naming *naming, struct sock *sk)
+static __always_inline void describe_socket(struct endpoint *endpoint, struct naming *naming,
+					    struct sock *sk)
 {
 	endpoint->cookie = bpf_get_socket_cookie(sk);
 	endpoint->family = sk->__sk_common.skc_family;
@@ -184,7 +188,8 @@ static __always_inline void describe_socket(struct endpoint *endpoint, struct na
 	naming->bound_mapped = sk->__sk_common.skc_v6_rcv_saddr.words[2] == bpf_htonl(0xffff);
 }
 
-static __noinline bool read_endpoint(struct endpoint *endpoint, enum op op, struct sock *sk, const void *name, __u32 length)
+static __noinline bool read_endpoint(struct endpoint *endpoint, enum op op, struct sock *sk,
+				     const void *name, __u32 length)
 {
 	struct naming naming = { .op = op };
 
@@ -203,12 +208,13 @@ static __noinline bool read_bound(struct endpoint *endpoint, enum op op, struct 
 	struct naming naming = { .op = op, .length = sizeof(naming.inet) };
 
 	naming.inet.family = sk->__sk_common.skc_family;
-	naming.inet.port = bpf_htons(sk->__sk_common.skc_num);	/* 0: not chosen yet */
+	naming.inet.port = bpf_htons(sk->__sk_common.skc_num); /* 0: not chosen yet */
 	describe_socket(endpoint, &naming, sk);
 	if (naming.inet.family == AF_INET)
 		naming.inet.ipv4 = naming.bound_ipv4;
 	else
-		bpf_probe_read_kernel(naming.inet.ipv6, sizeof(naming.inet.ipv6), &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_probe_read_kernel(naming.inet.ipv6, sizeof(naming.inet.ipv6),
+				      &sk->__sk_common.skc_v6_rcv_saddr);
 	return shape_endpoint(endpoint, &naming);
 }
 

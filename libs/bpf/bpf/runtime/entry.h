@@ -28,16 +28,16 @@
 #include "maps.h"
 #include "state.h"
 
-#define CGROUP_LEVELS	10	/* kubelet's trees are 3 deep, nested ones 6 */
+#define CGROUP_LEVELS 10 /* kubelet's trees are 3 deep, nested ones 6 */
 
-#define CLONE_THREAD		0x10000
-#define CLONE_INTO_CGROUP	0x200000000ULL
+#define CLONE_THREAD	  0x10000
+#define CLONE_INTO_CGROUP 0x200000000ULL
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct cgroup_root {
-	unsigned int subsys_mask;	/* bits of its controllers */
-	int hierarchy_id;	/* 0: the unified hierarchy */
+	unsigned int subsys_mask; /* bits of its controllers */
+	int hierarchy_id;	  /* 0: the unified hierarchy */
 };
 
 struct cgroup___root {
@@ -95,7 +95,7 @@ static __noinline bool pod_of_cgroup(struct cgroup *cgroup, struct rt_origin *or
 	return false;
 }
 
-#define ENTRY_FLAGS	(TASK_ENTERED | TASK_FOREIGN)
+#define ENTRY_FLAGS (TASK_ENTERED | TASK_FOREIGN)
 
 /* State of the task's process: its record, or what it is since it was armed. NULL: neither. */
 static __always_inline struct task_state *entry_of(struct task_struct *task)
@@ -111,7 +111,8 @@ static __always_inline struct task_state *entry_of(struct task_struct *task)
  */
 static __always_inline bool is_armed(struct task_struct *task, const struct task_state *state)
 {
-	return state && state->flags & TASK_ARMED && (!(state->flags & TASK_ENTERED) || entry_of(task));
+	return state && state->flags & TASK_ARMED &&
+	       (!(state->flags & TASK_ENTERED) || entry_of(task));
 }
 
 static __always_inline bool is_room_left(void)
@@ -126,7 +127,8 @@ static __always_inline bool is_room_left(void)
  * Records the entry of a process, in place of an earlier record. The share of the pod does not
  * matter, as in arm(). Without room the first program is refused and counted (exec.h).
  */
-static __noinline int record_entry(struct task_struct *task, const struct rt_origin *origin, __u32 flag)
+static __noinline int record_entry(struct task_struct *task, const struct rt_origin *origin,
+				   __u32 flag)
 {
 	struct task_state *state;
 
@@ -175,7 +177,8 @@ static __noinline int enter(struct task_struct *task, struct cgroup *cgroup)
 }
 
 SEC("tp_btf/cgroup_attach_task")
-int BPF_PROG(handle_cgroup_attach_task, struct cgroup *cgroup, const char *path, struct task_struct *leader, bool whole)
+int BPF_PROG(handle_cgroup_attach_task, struct cgroup *cgroup, const char *path,
+	     struct task_struct *leader, bool whole)
 {
 	/* a single thread moves only within the cgroups of its process */
 	if (whole && is_unified(cgroup))

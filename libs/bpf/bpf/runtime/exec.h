@@ -35,7 +35,7 @@
 #include "walk.h"
 
 #define EXEC_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_DRIFT))
-#define MAP_OPS (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
+#define MAP_OPS	 (OP_BIT(OP_MAP_EXECUTE) | OP_BIT(OP_DRIFT) | OP_BIT(OP_KERNEL))
 
 enum origin { FROM_IMAGE, FROM_LAYER, FROM_VOLUME, FROM_MEMORY };
 
@@ -54,7 +54,8 @@ static __always_inline bool has_upper(struct inode *inode)
 {
 	void *upper = NULL;
 
-	if (bpf_probe_read_kernel(&upper, sizeof(upper), (void *)inode + bpf_core_type_size(struct inode)))
+	if (bpf_probe_read_kernel(&upper, sizeof(upper),
+				  (void *)inode + bpf_core_type_size(struct inode)))
 		return true;
 	return upper;
 }
@@ -129,13 +130,15 @@ static __always_inline int decide_host_mount(struct policy_ctx *policy, struct e
 }
 
 /* Makes all decisions about a file that becomes code; `op` is the one by path. */
-static __always_inline int decide_executable(struct policy_ctx *policy, enum op op, const struct file *file)
+static __always_inline int decide_executable(struct policy_ctx *policy, enum op op,
+					     const struct file *file)
 {
 	struct event event = {};
 
 	file_location(file, &event.dentry, &event.mnt);
 	/* for a program, file_open decided about the host mount in this exec */
-	if (op == OP_MAP_EXECUTE && policy_covers_op(policy, OP_KERNEL) && decide_host_mount(policy, &event))
+	if (op == OP_MAP_EXECUTE && policy_covers_op(policy, OP_KERNEL) &&
+	    decide_host_mount(policy, &event))
 		return 1;
 	if (policy_covers_op(policy, OP_DRIFT) && decide_origin(policy, &event))
 		return 1;
@@ -153,8 +156,8 @@ __noinline int rt_is_without_state(void)
 	const struct rt_totals *total = totals();
 	struct rt_origin origin = {};
 
-	if (!settings || !total || total->tasks < (__s32)settings->max_tasks || state_of(bpf_get_current_task_btf()) ||
-	    !find_origin_at_exec(&origin))
+	if (!settings || !total || total->tasks < (__s32)settings->max_tasks ||
+	    state_of(bpf_get_current_task_btf()) || !find_origin_at_exec(&origin))
 		return 0;
 	rt_count_loss(RT_LOSS_NO_STATE);
 	return 1;
@@ -213,7 +216,8 @@ static __always_inline bool is_in_exec(void)
 {
 	struct task_struct___exec *task = (void *)bpf_get_current_task_btf();
 
-	return !bpf_core_field_exists(task->in_execve) || BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+	return !bpf_core_field_exists(task->in_execve) ||
+	       BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
 }
 
 static __always_inline bool is_program_of_exec(const struct file *file)
@@ -230,7 +234,7 @@ static __always_inline bool is_program_of_exec(const struct file *file)
 	return LOAD(dentry, of_own, d_inode) == LOAD(dentry, dentry, d_inode);
 }
 
-#define ZERO_DEVICE	(1 << 20 | 5)	/* /dev/zero, at any path */
+#define ZERO_DEVICE (1 << 20 | 5) /* /dev/zero, at any path */
 
 union memory_name {
 	char bytes[16];
@@ -259,7 +263,8 @@ static __noinline bool is_anonymous(const struct file *file)
 
 	if (is_internal(LOAD(file, file, f_path.mnt)))
 		return is_memory_name(dentry);
-	return (LOAD(inode, inode, i_mode) & S_IFMT) == S_IFCHR && LOAD(inode, inode, i_rdev) == ZERO_DEVICE;
+	return (LOAD(inode, inode, i_mode) & S_IFMT) == S_IFCHR &&
+	       LOAD(inode, inode, i_rdev) == ZERO_DEVICE;
 }
 
 static __noinline int decide_mapping(struct file *file)
@@ -281,7 +286,8 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 	struct task_state *state = state_of(task);
 	struct rt_origin origin = {};
 
-	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) || !find_origin(&origin))
+	if (!at || (state && state->flags & TASK_ARMED) || !is_container_file(task, at->file) ||
+	    !find_origin(&origin))
 		return 0;
 	if (arm_as_entered(task, &origin))
 		rt_push_executable();
@@ -289,7 +295,8 @@ __noinline int rt_arm_by_mapping(const struct file_at *at)
 }
 
 SEC("lsm/mmap_file")
-int BPF_PROG(handle_mmap_file, struct file *file, unsigned long wanted, unsigned long protection, unsigned long flags)
+int BPF_PROG(handle_mmap_file, struct file *file, unsigned long wanted, unsigned long protection,
+	     unsigned long flags)
 {
 	if (!file || !(protection & PROT_EXEC))
 		return 0;
@@ -300,7 +307,8 @@ int BPF_PROG(handle_mmap_file, struct file *file, unsigned long wanted, unsigned
 }
 
 SEC("lsm/file_mprotect")
-int BPF_PROG(handle_file_mprotect, struct vm_area_struct *area, unsigned long wanted, unsigned long protection)
+int BPF_PROG(handle_file_mprotect, struct vm_area_struct *area, unsigned long wanted,
+	     unsigned long protection)
 {
 	struct file *file = area->vm_file;
 

@@ -27,13 +27,13 @@
 
 #define FMODE_READ	0x1
 #define FMODE_WRITE	0x2
-#define FMODE_CREATED	0x100000	/* by this open */
-#define FMODE_NOACCOUNT	0x20000000	/* opened by the kernel itself: layers of an overlay */
+#define FMODE_CREATED	0x100000   /* by this open */
+#define FMODE_NOACCOUNT 0x20000000 /* opened by the kernel itself: layers of an overlay */
 
-#define O_CREAT		0x40
-#define O_TRUNC		0x200
-#define FLAG_EXEC	0x20		/* opened for an exec: decided as OP_EXECUTE elsewhere */
-#define FLAG_TMPFILE	0x400000	/* O_TMPFILE without O_DIRECTORY */
+#define O_CREAT	     0x40
+#define O_TRUNC	     0x200
+#define FLAG_EXEC    0x20     /* opened for an exec: decided as OP_EXECUTE elsewhere */
+#define FLAG_TMPFILE 0x400000 /* O_TMPFILE without O_DIRECTORY */
 
 /* ---- opening ---- */
 
@@ -66,7 +66,8 @@ __noinline int rt_decide_object(struct object *object)
 	for (enum op op = OP_READ; op <= OP_UNIX_BIND; op++) {
 		if (!(object->ops >> op))
 			break;
-		if (object->ops & OP_BIT(op) && policy_covers_op(&policy, op) && decide_object(&policy, op, object->dentry, object->mnt))
+		if (object->ops & OP_BIT(op) && policy_covers_op(&policy, op) &&
+		    decide_object(&policy, op, object->dentry, object->mnt))
 			return 1;
 	}
 	object->effects = policy.effects;
@@ -75,7 +76,9 @@ __noinline int rt_decide_object(struct object *object)
 
 static __always_inline int decide_ops(const struct path *path, __u64 ops)
 {
-	struct object object = { .dentry = path->dentry, .mnt = path->mnt, .ops = ops, .reach_ops = REACH_OPS };
+	struct object object = {
+		.dentry = path->dentry, .mnt = path->mnt, .ops = ops, .reach_ops = REACH_OPS
+	};
 
 	return refused(rt_decide_object(&object));
 }
@@ -87,7 +90,9 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object = { .dentry = file->f_path.dentry, .mnt = file->f_path.mnt, .reach_ops = REACH_OPS };
+	struct object object = { .dentry = file->f_path.dentry,
+				 .mnt = file->f_path.mnt,
+				 .reach_ops = REACH_OPS };
 	__u64 stamp;
 
 	if (file->f_mode & FMODE_NOACCOUNT)
@@ -173,7 +178,9 @@ int BPF_PROG(handle_path_chroot, const struct path *path)
 
 static __always_inline int decide_entry(const struct path *dir, struct dentry *dentry, enum op op)
 {
-	struct object object = { .dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .reach_ops = REACH_OPS };
+	struct object object = {
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(op), .reach_ops = REACH_OPS
+	};
 
 	return refused(rt_decide_object(&object));
 }
@@ -195,7 +202,11 @@ static __always_inline enum op mknod_op(unsigned int mode)
 static __always_inline int decide_creation(const struct path *dir, struct dentry *dentry)
 {
 	struct object object = {
-		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_CREATE), .reach_ops = REACH_OPS, .quiet = QUIET_PROBE,
+		.dentry = dentry,
+		.mnt = dir->mnt,
+		.ops = OP_BIT(OP_CREATE),
+		.reach_ops = REACH_OPS,
+		.quiet = QUIET_PROBE,
 	};
 	int decision = refused(rt_decide_object(&object));
 
@@ -297,32 +308,41 @@ __noinline int rt_decide_old_name(const struct object *object, enum op op)
 	return rt_decide(&policy.identity, &matches, &event, op);
 }
 
-static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange, enum op op)
+static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange,
+					enum op op)
 {
 	if (refused(rt_decide_reach(object)) || refused(rt_decide_old_name(object, op)))
 		return 1;
 	object->dentry = new;
-	return exchange ? refused(rt_decide_old_name(object, op)) : refused(rt_decide_object(object));
+	return exchange ? refused(rt_decide_old_name(object, op))
+			: refused(rt_decide_object(object));
 }
 
 SEC("lsm/path_link")
-int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)
+int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new_dir,
+	     struct dentry *new_dentry)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_LINK), .reach_ops = REACH_OPS };
+	struct object object = { .dentry = old_dentry,
+				 .mnt = new_dir->mnt,
+				 .ops = OP_BIT(OP_LINK),
+				 .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, false, OP_LINK))
 		return -EPERM;
 	return 0;
 }
 
-#define RENAME_EXCHANGE	2
+#define RENAME_EXCHANGE 2
 
 /* Both names are in one mount. In an exchange, both are old names. */
 SEC("lsm/path_rename")
-int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
-	     struct dentry *new_dentry, unsigned int flags)
+int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry,
+	     const struct path *new_dir, struct dentry *new_dentry, unsigned int flags)
 {
-	struct object object = { .dentry = old_dentry, .mnt = new_dir->mnt, .ops = OP_BIT(OP_RENAME), .reach_ops = REACH_OPS };
+	struct object object = { .dentry = old_dentry,
+				 .mnt = new_dir->mnt,
+				 .ops = OP_BIT(OP_RENAME),
+				 .reach_ops = REACH_OPS };
 
 	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
 		return -EPERM;

@@ -26,25 +26,25 @@
 #include "state.h"
 #include "walk.h"
 
-#define BIND_TRIES	4
+#define BIND_TRIES 4
 
 /* The same decision, but neither counted nor sampled. */
 enum quiet {
-	QUIET_COUNTED = 1,	/* an earlier hook of the operation counted it; kill still kills */
-	QUIET_PROBE = 2,	/* and any greater value: the task did nothing yet, so no kill */
+	QUIET_COUNTED = 1, /* an earlier hook of the operation counted it; kill still kills */
+	QUIET_PROBE = 2,   /* and any greater value: the task did nothing yet, so no kill */
 };
 
-#define IDENTITY_FIELDS								\
-	struct pod_uid pod;							\
-	struct subject subject;							\
-	__u64 container_cgroup_id;						\
-	__u64 root_dentry;	/* of the container's root: compared, never followed */	\
-	__u32 root_device;	/* of its file system */				\
-	__u32 quiet;	/* enum quiet */						\
-	__u64 suffix_lengths;	/* as in struct path_masks, of path_classes */	\
-	__u32 depths;								\
-	__u16 path_classes;	/* bits of enum path_class */				\
-	__u16 effects;		/* 1: the decision did or depends on more than open-cache.h knows */
+#define IDENTITY_FIELDS \
+	struct pod_uid pod; \
+	struct subject subject; \
+	__u64 container_cgroup_id; \
+	__u64 root_dentry;    /* of the container's root: compared, never followed */ \
+	__u32 root_device;    /* of its file system */ \
+	__u32 quiet;	      /* enum quiet */ \
+	__u64 suffix_lengths; /* as in struct path_masks, of path_classes */ \
+	__u32 depths; \
+	__u16 path_classes; /* bits of enum path_class */ \
+	__u16 effects;	    /* 1: the decision did or depends on more than open-cache.h knows */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel
@@ -61,15 +61,15 @@ struct policy_ctx {
 			IDENTITY_FIELDS
 		};
 	};
-	const struct set_head *head;	/* NULL: an orphan, which decide_*() refuse */
-	struct task_state *task;	/* NULL at a container's first program */
+	const struct set_head *head; /* NULL: an orphan, which decide_*() refuse */
+	struct task_state *task;     /* NULL at a container's first program */
 };
 
-#define OP_BIT(op)	(1ULL << (op))
+#define OP_BIT(op) (1ULL << (op))
 
-#define EXECUTE_PATH_OPS	(OP_BIT(OP_READ) - 1)
-#define CHANGE_PATH_OPS		(OP_BIT(OP_UNIX_CONNECT) - OP_BIT(OP_WRITE))
-#define UNIX_PATH_OPS		(OP_BIT(OP_CONNECT) - OP_BIT(OP_UNIX_CONNECT))
+#define EXECUTE_PATH_OPS (OP_BIT(OP_READ) - 1)
+#define CHANGE_PATH_OPS	 (OP_BIT(OP_UNIX_CONNECT) - OP_BIT(OP_WRITE))
+#define UNIX_PATH_OPS	 (OP_BIT(OP_CONNECT) - OP_BIT(OP_UNIX_CONNECT))
 
 /* State of the current task if it is armed, otherwise NULL. */
 static __always_inline struct task_state *state_of_current(void)
@@ -89,7 +89,8 @@ static __always_inline struct task_state *state_of_current(void)
  * Copies the subject `found`, all fields from one write. The map may reuse a replaced element for
  * another key during the copy. The key must therefore lead to the same element after the copy.
  */
-static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found, struct subject *to)
+static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found,
+					 struct subject *to)
 {
 	for (int i = 0; i < BIND_TRIES; i++) {
 		const struct subject *again;
@@ -109,8 +110,10 @@ static __always_inline bool copy_subject(void *map, const void *key, const struc
 /* Bits of enum path_class that contain one of `ops`. */
 static __always_inline __u32 path_classes_of(__u64 ops)
 {
-	return (ops & EXECUTE_PATH_OPS ? 1U << PATHS_EXECUTE : 0) | (ops & OP_BIT(OP_READ) ? 1U << PATHS_READ : 0) |
-	       (ops & CHANGE_PATH_OPS ? 1U << PATHS_CHANGE : 0) | (ops & UNIX_PATH_OPS ? 1U << PATHS_UNIX : 0);
+	return (ops & EXECUTE_PATH_OPS ? 1U << PATHS_EXECUTE : 0) |
+	       (ops & OP_BIT(OP_READ) ? 1U << PATHS_READ : 0) |
+	       (ops & CHANGE_PATH_OPS ? 1U << PATHS_CHANGE : 0) |
+	       (ops & UNIX_PATH_OPS ? 1U << PATHS_UNIX : 0);
 }
 
 /* Copies the masks of the rules about `ops`. */
@@ -148,7 +151,8 @@ static __noinline bool bind_policy(struct policy_ctx *policy, const struct subje
 		struct subject own;
 
 		if (copy_subject(&rt_containers, &policy->container_cgroup_id,
-				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id), &own))
+				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id),
+				 &own))
 			policy->subject = own;
 	}
 	if (!policy->subject.set)

@@ -24,10 +24,10 @@
 #include "kernel.h"
 #include "mount.h"
 
-#define CAP_SYS_ADMIN		21
-#define CAP_OPT_NOAUDIT		2
+#define CAP_SYS_ADMIN	21
+#define CAP_OPT_NOAUDIT 2
 
-#define PERF_SECURITY_OPEN	0
+#define PERF_SECURITY_OPEN 0
 
 struct perf_event_attr;
 
@@ -47,7 +47,8 @@ static __noinline int decide_capability(int capability, unsigned int options)
 
 /* In any user namespace: most escapes begin as root of one that the pod created. */
 SEC("lsm/capable")
-int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace, int capability, unsigned int options)
+int BPF_PROG(handle_capable, const struct cred *cred, struct user_namespace *namespace,
+	     int capability, unsigned int options)
 {
 	if (capability == CAP_SYS_ADMIN && decide_tree_as_namespace())
 		return -EPERM;
@@ -113,7 +114,7 @@ int BPF_PROG(handle_kernel_load_data, int what)
 	return 0;
 }
 
-#define MODULE_NAME_BYTES	56	/* as in the kernel, with the zero */
+#define MODULE_NAME_BYTES 56 /* as in the kernel, with the zero */
 
 /*
  * Modules that the kernel loads on demand: a socket family, a file system, a program format. If

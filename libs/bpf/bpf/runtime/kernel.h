@@ -18,32 +18,37 @@
 
 #define EPERM	1
 #define EAGAIN	11
-#define SIGKILL	9
+#define SIGKILL 9
 
-#define S_IFMT		0170000
-#define S_IFSOCK	0140000
-#define S_IFREG		0100000
-#define S_IFCHR		0020000
+#define S_IFMT	 0170000
+#define S_IFSOCK 0140000
+#define S_IFREG	 0100000
+#define S_IFCHR	 0020000
 
-#define PROT_EXEC	0x4
-#define VM_EXEC		0x4UL
+#define PROT_EXEC 0x4
+#define VM_EXEC	  0x4UL
 
-#define OVERLAYFS_MAGIC	0x794c7630
+#define OVERLAYFS_MAGIC 0x794c7630
 #define TMPFS_MAGIC	0x01021994
 #define RAMFS_MAGIC	0x858458f6
-#define HUGETLBFS_MAGIC	0x958458f6
+#define HUGETLBFS_MAGIC 0x958458f6
 #define SB_RDONLY	1UL
 
 /* Inode number of every detached mount namespace since 6.18; before, it is 0. */
-#define ANONYMOUS_MOUNT_NS	0xEFFFFFF7
+#define ANONYMOUS_MOUNT_NS 0xEFFFFFF7
 
-#define MAX_ERRNO	4095UL
-#define IS_ERR_OR_NULL(pointer) (!(pointer) || (unsigned long)(pointer) >= (unsigned long)-MAX_ERRNO)
+#define MAX_ERRNO 4095UL
+#define IS_ERR_OR_NULL(pointer) \
+	(!(pointer) || (unsigned long)(pointer) >= (unsigned long)-MAX_ERRNO)
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-typedef struct { __u32 val; } kuid_t;
-typedef struct { __u32 val; } kgid_t;
+typedef struct {
+	__u32 val;
+} kuid_t;
+typedef struct {
+	__u32 val;
+} kgid_t;
 
 struct qstr {
 	__u32 len;
@@ -179,7 +184,7 @@ struct cgroup_subsys_state {
 
 struct cgroup {
 	struct cgroup_subsys_state self;
-	int level;	/* 0: the root */
+	int level; /* 0: the root */
 	struct kernfs_node *kn;
 };
 
@@ -193,23 +198,27 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
  * the address is invalid. A plain load if the kernel lets a program cast it to the type, otherwise
  * a copy by helper, which costs many times as much.
  */
-#define LOAD(type, object, field) ({									\
-	typeof(((struct type *)0)->field) loaded;							\
-	if (bpf_ksym_exists(bpf_rdonly_cast))								\
-		loaded = ((struct type *)bpf_rdonly_cast(object, bpf_core_type_id_kernel(struct type)))->field;	\
-	else												\
-		loaded = BPF_CORE_READ((const struct type *)(object), field);				\
-	loaded;												\
-})
+#define LOAD(type, object, field) \
+	({ \
+		typeof(((struct type *)0)->field) loaded; \
+		if (bpf_ksym_exists(bpf_rdonly_cast)) \
+			loaded = ((struct type *)bpf_rdonly_cast( \
+					  object, bpf_core_type_id_kernel(struct type))) \
+					 ->field; \
+		else \
+			loaded = BPF_CORE_READ((const struct type *)(object), field); \
+		loaded; \
+	})
 
 /*
  * A capability set of a task: `CAPABILITIES(task, cred, cap_bset)`. It does not name the field of
  * the set, which was renamed.
  */
-#define CAPABILITIES(object, ...) ({					\
-	__u64 set = 0;							\
-	BPF_CORE_READ_INTO(&set, object, __VA_ARGS__);			\
-	set;								\
-})
+#define CAPABILITIES(object, ...) \
+	({ \
+		__u64 set = 0; \
+		BPF_CORE_READ_INTO(&set, object, __VA_ARGS__); \
+		set; \
+	})
 
 #endif

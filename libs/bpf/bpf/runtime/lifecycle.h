@@ -29,8 +29,8 @@
 #include "maps.h"
 #include "walk.h"
 
-#define CGROUP_NAME_BYTES	128
-#define UID_DIGITS		32
+#define CGROUP_NAME_BYTES 128
+#define UID_DIGITS	  32
 
 /* Reads a UID digit by digit after the marker `pod`. scratch->words has the name. */
 struct uid_parser {
@@ -40,8 +40,8 @@ struct uid_parser {
  * In scratch: hash: last four characters; count: digits; crossings: 1 after a marker; end: 1 if the
  * UID is complete.
  */
-#define PARSED_HIGH	(NAME_BYTES / 8 - 1)
-#define PARSED_LOW	(NAME_BYTES / 8)
+#define PARSED_HIGH (NAME_BYTES / 8 - 1)
+#define PARSED_LOW  (NAME_BYTES / 8)
 
 static __always_inline int hex_value(__u8 c)
 {
@@ -78,7 +78,8 @@ static long parse_step(__u32 step, void *context)
 		return 1;
 	}
 	if (scratch->crossings && digit >= 0 && !whole) {
-		scratch->words[PARSED_HIGH] = scratch->words[PARSED_HIGH] << 4 | scratch->words[PARSED_LOW] >> 60;
+		scratch->words[PARSED_HIGH] =
+			scratch->words[PARSED_HIGH] << 4 | scratch->words[PARSED_LOW] >> 60;
 		scratch->words[PARSED_LOW] = scratch->words[PARSED_LOW] << 4 | digit;
 		scratch->count++;
 		return 0;
@@ -113,8 +114,8 @@ static __noinline bool parse_pod_name(const char *name, struct pod_uid *pod)
 	return found;
 }
 
-#define KUBEPODS	0x6b756265706f6473ULL	/* eight letters, the first in the highest byte */
-#define QOS_LEVELS	2			/* maximum from a pod's cgroup to `kubepods` */
+#define KUBEPODS   0x6b756265706f6473ULL /* eight letters, the first in the highest byte */
+#define QOS_LEVELS 2			 /* maximum from a pod's cgroup to `kubepods` */
 
 /*
  * Sets scratch->end if the name is `kubepods` or `<prefix>-kubepods`, with an optional suffix after
@@ -148,7 +149,8 @@ static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 	for (int up = 0; up < QOS_LEVELS && css && !scratch->end; up++) {
 		scratch->hash = 0;
 		scratch->crossings = 0;
-		if (bpf_probe_read_kernel_str(scratch->words, CGROUP_NAME_BYTES, BPF_CORE_READ(css, cgroup, kn, name)) > 0)
+		if (bpf_probe_read_kernel_str(scratch->words, CGROUP_NAME_BYTES,
+					      BPF_CORE_READ(css, cgroup, kn, name)) > 0)
 			bpf_loop(CGROUP_NAME_BYTES, seek_kubepods, &parser, 0);
 		css = BPF_CORE_READ(css, parent);
 	}
@@ -157,7 +159,7 @@ static __noinline bool is_kubelet_cgroup(struct cgroup_subsys_state *css)
 	return found;
 }
 
-#define NAME_START	4
+#define NAME_START 4
 
 /* Compares the first letters of both drivers' names. */
 static __always_inline bool looks_like_pod(const char *name)
@@ -206,7 +208,8 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 	}
 	if (up || !parse_pod_name(BPF_CORE_READ(cgroup, kn, name), &pod))
 		return 0;
-	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS || !is_kubelet_cgroup(BPF_CORE_READ(cgroup, self.parent))) {
+	if (BPF_CORE_READ(cgroup, level) > CGROUP_LEVELS ||
+	    !is_kubelet_cgroup(BPF_CORE_READ(cgroup, self.parent))) {
 		rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
 	}
@@ -244,7 +247,7 @@ int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_fl
 	struct task_state *state = state_of(parent);
 	struct rt_share *share;
 
-	delete_state(task);	/* of an earlier task at this address */
+	delete_state(task); /* of an earlier task at this address */
 	if (!is_armed(parent, state))
 		return 0;
 	share = share_of(&state->pod);

@@ -20,7 +20,7 @@
 #include "kernel.h"
 #include "layout.h"
 
-#define MAX_SUBJECTS	4096	/* 1,024 pods with four different containers */
+#define MAX_SUBJECTS 4096 /* 1,024 pods with four different containers */
 
 /* Twice the pods of large nodes, because ending pods overlap new ones. */
 struct {
@@ -183,11 +183,11 @@ struct {
 	__uint(max_entries, 1 << 20);
 } samples SEC(".maps");
 
-#define WALK_COMPONENTS	64	/* components of a path; deeper paths are unresolved */
-#define WALK_MOUNTS	16	/* mounts that a walk crosses */
+#define WALK_COMPONENTS 64 /* components of a path; deeper paths are unresolved */
+#define WALK_MOUNTS	16 /* mounts that a walk crosses */
 #define NAME_BYTES	256
 #define TEXT_BYTES	SAMPLE_PATH_BYTES
-#define SCRATCH_WORDS	64	/* a power of two, so a mask bounds an index */
+#define SCRATCH_WORDS	64 /* a power of two, so a mask bounds an index */
 
 /* A mount that the walk left upwards; `count` components of its file system are below. */
 struct crossing {
@@ -203,27 +203,27 @@ enum scratch_use { SCRATCH_FREE, SCRATCH_CPU, SCRATCH_SPARE };
  * see claim() in state.h.
  */
 struct scratch {
-	__u32 busy;		/* enum scratch_use */
-	__u32 count;		/* components, from the object upwards */
+	__u32 busy;  /* enum scratch_use */
+	__u32 count; /* components, from the object upwards */
 	__u32 crossings;
-	__u32 end;		/* enum walk_end */
+	__u32 end; /* enum walk_end */
 	__u64 key[2];
 	__u64 hash;
-	__u64 foreign_hash;	/* of the path of the mount above the `foreign` components */
+	__u64 foreign_hash; /* of the path of the mount above the `foreign` components */
 	struct dentry *dentry;
 	struct mount *mount;
-	struct dentry *root;	/* of `mount` */
-	struct dentry *stop;	/* end of a walk within one file system; otherwise NULL */
+	struct dentry *root; /* of `mount` */
+	struct dentry *stop; /* end of a walk within one file system; otherwise NULL */
 	struct dentry *components[WALK_COMPONENTS];
 	struct crossing crossed[WALK_MOUNTS];
-	__u64 suffix_lengths;	/* as in struct path_masks, of the operations to match */
+	__u64 suffix_lengths; /* as in struct path_masks, of the operations to match */
 	union {
-		__u64 words[SCRATCH_WORDS];	/* input of a hash: the parent's hash, then a name */
+		__u64 words[SCRATCH_WORDS]; /* input of a hash: the parent's hash, then a name */
 		struct socket_maker maker;
 	};
-	__u32 foreign;		/* components below a mount whose names are not unique (naming.h) */
-	__u32 at;		/* position in the text, which is written from its end */
-	__u8 text[2 * TEXT_BYTES];	/* the second half stays zero */
+	__u32 foreign; /* components below a mount whose names are not unique (naming.h) */
+	__u32 at;      /* position in the text, which is written from its end */
+	__u8 text[2 * TEXT_BYTES]; /* the second half stays zero */
 };
 
 /*
@@ -231,7 +231,7 @@ struct scratch {
  * are CPUs. LSM programs can be preempted, so a task that waits may hold the slot of the CPU. A
  * program then uses one of the spares. A pod may use as many as are free (state.h).
  */
-#define SPARES	512
+#define SPARES 512
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -24,18 +24,18 @@
 #include "mounts.h"
 #include "file.h"
 
-#define MS_REMOUNT	0x20
-#define MS_BIND		0x1000
-#define MS_MOVE		0x2000
-#define MS_PROPAGATION	0x1e0000	/* shared, private, slave, unbindable */
+#define MS_REMOUNT     0x20
+#define MS_BIND	       0x1000
+#define MS_MOVE	       0x2000
+#define MS_PROPAGATION 0x1e0000 /* shared, private, slave, unbindable */
 
 /* Equal on every architecture, and for 32-bit programs. */
-#define SYSCALL_OPEN_TREE	428
-#define SYSCALL_FSCONFIG	431
-#define SYSCALL_OPEN_TREE_ATTR	467
-#define OPEN_TREE_NAMESPACE	2
-#define SYSCALL_X32		0x40000000
-#define TYPE_BYTES		16
+#define SYSCALL_OPEN_TREE      428
+#define SYSCALL_FSCONFIG       431
+#define SYSCALL_OPEN_TREE_ATTR 467
+#define OPEN_TREE_NAMESPACE    2
+#define SYSCALL_X32	       0x40000000
+#define TYPE_BYTES	       16
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -156,7 +156,8 @@ static __always_inline int decide_super(struct super_block *sb, enum mount_value
 		return 0;
 	event.text = BPF_CORE_READ(mounted, s_type, name);
 	event.length = type_length(event.text);
-	alias = kind == MOUNT_NEW && (is_overlay(event.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
+	alias = kind == MOUNT_NEW &&
+		(is_overlay(event.text) || (BPF_CORE_READ(mounted, s_bdev) && first_mount(sb)));
 	return decide_mount(&policy, &event, alias);
 }
 
@@ -165,13 +166,15 @@ static __always_inline int decide_super(struct super_block *sb, enum mount_value
  * protected files.
  */
 SEC("lsm/sb_mount")
-int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const char *type, unsigned long flags)
+int BPF_PROG(handle_sb_mount, const char *source, const struct path *path, const char *type,
+	     unsigned long flags)
 {
 	enum mount_value kind = mount_kind(flags);
 
 	if (decide_kind(path, kind, is_alias_kind(kind) || (kind == MOUNT_NEW && is_overlay(type))))
 		return -EPERM;
-	if (kind != MOUNT_REMOUNT && kind != MOUNT_PROPAGATION && decide_point(path->dentry, path->mnt))
+	if (kind != MOUNT_REMOUNT && kind != MOUNT_PROPAGATION &&
+	    decide_point(path->dentry, path->mnt))
 		return -EPERM;
 	return 0;
 }
@@ -223,9 +226,12 @@ int BPF_PROG(handle_move_mount, const struct path *from, const struct path *to)
 SEC("lsm/sb_umount")
 int BPF_PROG(handle_sb_umount, struct vfsmount *mnt)
 {
-	struct object object = { .dentry = mnt->mnt_root, .mnt = mnt, .ops = OP_BIT(OP_MOUNT_POINT) };
+	struct object object = { .dentry = mnt->mnt_root,
+				 .mnt = mnt,
+				 .ops = OP_BIT(OP_MOUNT_POINT) };
 
-	if (refused(rt_decide_mount(&object, MOUNT_UMOUNT, false)) || refused(rt_decide_object(&object)))
+	if (refused(rt_decide_mount(&object, MOUNT_UMOUNT, false)) ||
+	    refused(rt_decide_object(&object)))
 		return -EPERM;
 	return 0;
 }
@@ -240,7 +246,8 @@ static __always_inline int decide_tree_as_namespace(void)
 	struct object object = {};
 	__u32 flags, number = system_call(&flags);
 
-	if ((number != SYSCALL_OPEN_TREE && number != SYSCALL_OPEN_TREE_ATTR) || !(flags & OPEN_TREE_NAMESPACE))
+	if ((number != SYSCALL_OPEN_TREE && number != SYSCALL_OPEN_TREE_ATTR) ||
+	    !(flags & OPEN_TREE_NAMESPACE))
 		return 0;
 	return refused(rt_decide_mount(&object, MOUNT_BIND, true));
 }
@@ -251,7 +258,8 @@ int BPF_PROG(handle_sb_pivotroot, const struct path *put_old, const struct path 
 {
 	if (decide_kind(new_root, MOUNT_PIVOT, true))
 		return -EPERM;
-	if (decide_point(new_root->dentry, new_root->mnt) || decide_point(put_old->dentry, put_old->mnt))
+	if (decide_point(new_root->dentry, new_root->mnt) ||
+	    decide_point(put_old->dentry, put_old->mnt))
 		return -EPERM;
 	return 0;
 }

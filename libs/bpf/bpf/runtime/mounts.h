@@ -22,8 +22,8 @@
 #include "kernel.h"
 #include "walk.h"
 
-#define SEARCH_MOUNTS	4096	/* mounts of one file system on a node: 250 pods with 16 volumes */
-#define SEARCH_DEPTH	64
+#define SEARCH_MOUNTS 4096 /* mounts of one file system on a node: 250 pods with 16 volumes */
+#define SEARCH_DEPTH  64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -63,7 +63,8 @@ static __always_inline struct mount *listed(const struct super_block *sb, void *
 {
 	void *head = (void *)sb + bpf_core_field_offset(struct super_block___list, s_mounts);
 
-	return link == head ? NULL : link - bpf_core_field_offset(struct mount___list, mnt_instance);
+	return link == head ? NULL
+			    : link - bpf_core_field_offset(struct mount___list, mnt_instance);
 }
 
 static __always_inline struct mount *first_mount(const struct super_block *sb)
@@ -71,7 +72,8 @@ static __always_inline struct mount *first_mount(const struct super_block *sb)
 	struct super_block___chain *chain = (void *)sb;
 	struct super_block___list *list = (void *)sb;
 
-	return is_chained() ? BPF_CORE_READ(chain, s_mounts) : listed(sb, BPF_CORE_READ(list, s_mounts.next));
+	return is_chained() ? BPF_CORE_READ(chain, s_mounts)
+			    : listed(sb, BPF_CORE_READ(list, s_mounts.next));
 }
 
 static __always_inline struct mount *next_mount(const struct super_block *sb, struct mount *mount)
@@ -79,7 +81,8 @@ static __always_inline struct mount *next_mount(const struct super_block *sb, st
 	struct mount___chain *chain = (void *)mount;
 	struct mount___list *list = (void *)mount;
 
-	return is_chained() ? BPF_CORE_READ(chain, mnt_next_for_sb) : listed(sb, BPF_CORE_READ(list, mnt_instance.next));
+	return is_chained() ? BPF_CORE_READ(chain, mnt_next_for_sb)
+			    : listed(sb, BPF_CORE_READ(list, mnt_instance.next));
 }
 
 /* Whether the file system has no other mount, so that this one cannot be an alias. */
@@ -115,10 +118,12 @@ static __always_inline int decide_mount(struct policy_ctx *policy, struct event 
 	if (!policy->head)
 		return 1;
 	rt_match_value(&policy->identity, &matches, OP_MOUNT, event->value);
-	if (!alias || !policy->head->guard_aliases || matches.rule != NO_RULE || matches.allowed & 1U << RULE_ALLOW)
+	if (!alias || !policy->head->guard_aliases || matches.rule != NO_RULE ||
+	    matches.allowed & 1U << RULE_ALLOW)
 		return refused(rt_decide(&policy->identity, &matches, event, OP_MOUNT));
 	if (matches.audit_rule != NO_RULE)
-		rt_record_violation(&policy->identity, event, matches.audit_rule, EVENT_CODE(OP_MOUNT, RULE_AUDIT));
+		rt_record_violation(&policy->identity, event, matches.audit_rule,
+				    EVENT_CODE(OP_MOUNT, RULE_AUDIT));
 	return deny_alias(policy, OP_MOUNT, event);
 }
 
@@ -129,10 +134,10 @@ static __always_inline int decide_mount(struct policy_ctx *policy, struct event 
 struct object {
 	struct dentry *dentry;
 	struct vfsmount *mnt;
-	__u64 ops;	/* bits; each is decided */
-	__u32 reach_ops;	/* of REACH_OPS */
-	__u16 quiet;	/* enum quiet */
-	__u16 effects;	/* as in IDENTITY_FIELDS, of the decision */
+	__u64 ops;	 /* bits; each is decided */
+	__u32 reach_ops; /* of REACH_OPS */
+	__u16 quiet;	 /* enum quiet */
+	__u16 effects;	 /* as in IDENTITY_FIELDS, of the decision */
 };
 
 #define REACH_OPS (OP_BIT(OP_KERNEL) | OP_BIT(OP_MOUNT))
@@ -143,13 +148,14 @@ static __always_inline int decide_reach(struct policy_ctx *policy, const struct 
 	struct event event = { .dentry = object->dentry, .mnt = object->mnt };
 	__u32 reach_ops = object->reach_ops;
 
-	if (reach_ops & OP_BIT(OP_KERNEL) && policy_covers_op(policy, OP_KERNEL) && is_host_mount(event.mnt)) {
+	if (reach_ops & OP_BIT(OP_KERNEL) && policy_covers_op(policy, OP_KERNEL) &&
+	    is_host_mount(event.mnt)) {
 		policy->effects = 1;
 		event.value = KERNEL_HOST_MOUNTS;
 		return decide_event(policy, OP_KERNEL, &event);
 	}
-	if (reach_ops & OP_BIT(OP_MOUNT) && policy_covers_op(policy, OP_MOUNT) && is_detached(event.mnt) &&
-	    !is_sole_mount(real_mount(event.mnt))) {
+	if (reach_ops & OP_BIT(OP_MOUNT) && policy_covers_op(policy, OP_MOUNT) &&
+	    is_detached(event.mnt) && !is_sole_mount(real_mount(event.mnt))) {
 		policy->effects = 1;
 		event.value = MOUNT_BIND;
 		return decide_mount(policy, &event, true);
@@ -162,7 +168,7 @@ static __always_inline int decide_reach(struct policy_ctx *policy, const struct 
 struct search {
 	struct super_block *sb;
 	struct dentry *dentry;
-	struct mnt_namespace *namespace;	/* NULL: search for the kernel's own mounts */
+	struct mnt_namespace *namespace; /* NULL: search for the kernel's own mounts */
 	struct mount *mount;
 	struct vfsmount *found;
 };
@@ -200,7 +206,8 @@ static long look_at_mount(__u32 step, void *context)
 	if (!mount)
 		return 1;
 	namespace = BPF_CORE_READ(mount, mnt_ns);
-	if (search->namespace ? namespace == search->namespace : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
+	if (search->namespace ? namespace == search->namespace
+			      : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
 		if (is_below(search->dentry, BPF_CORE_READ(mount, mnt.mnt_root))) {
 			search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
 			return 1;
@@ -210,7 +217,8 @@ static long look_at_mount(__u32 step, void *context)
 	return 0;
 }
 
-static __always_inline struct vfsmount *search_mount(struct dentry *dentry, struct mnt_namespace *namespace)
+static __always_inline struct vfsmount *search_mount(struct dentry *dentry,
+						     struct mnt_namespace *namespace)
 {
 	struct search search = { .dentry = dentry, .namespace = namespace };
 

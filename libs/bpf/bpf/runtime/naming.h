@@ -16,17 +16,17 @@
 #include "kernel.h"
 #include "maps.h"
 
-#define DCACHE_OP_COMPARE	2
-#define NTFS3_MAGIC	0x7366746e	/* short names, without a comparison */
-#define FUSE_MAGIC	0x65735546	/* virtiofs too */
-#define V9FS_MAGIC	0x01021997
-#define SMB1_MAGIC	0xff534d42
-#define SMB2_MAGIC	0xfe534d42
+#define DCACHE_OP_COMPARE 2
+#define NTFS3_MAGIC	  0x7366746e /* short names, without a comparison */
+#define FUSE_MAGIC	  0x65735546 /* virtiofs too */
+#define V9FS_MAGIC	  0x01021997
+#define SMB1_MAGIC	  0xff534d42
+#define SMB2_MAGIC	  0xfe534d42
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct super_block___encoding {
-	void *s_encoding;	/* casefold: ext4, f2fs, tmpfs */
+	void *s_encoding; /* casefold: ext4, f2fs, tmpfs */
 };
 
 #pragma clang attribute pop
@@ -39,10 +39,12 @@ static __always_inline bool is_naming_unique(struct dentry *root)
 
 	if (LOAD(dentry, root, d_flags) & DCACHE_OP_COMPARE)
 		return false;
-	if (bpf_core_field_exists(encoded->s_encoding) && LOAD(super_block___encoding, encoded, s_encoding))
+	if (bpf_core_field_exists(encoded->s_encoding) &&
+	    LOAD(super_block___encoding, encoded, s_encoding))
 		return false;
 	magic = LOAD(super_block, sb, s_magic);
-	return magic != NTFS3_MAGIC && magic != FUSE_MAGIC && magic != V9FS_MAGIC && magic != SMB1_MAGIC && magic != SMB2_MAGIC;
+	return magic != NTFS3_MAGIC && magic != FUSE_MAGIC && magic != V9FS_MAGIC &&
+	       magic != SMB1_MAGIC && magic != SMB2_MAGIC;
 }
 
 /* Notes the components that were collected below the root of a mount. */

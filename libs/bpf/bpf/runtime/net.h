@@ -45,7 +45,8 @@ int BPF_PROG(handle_socket_create, int family, int type, int protocol, int kern)
 
 	if (kern || !identify(&policy, OP_SOCKET))
 		return 0;
-	if (decide_value(&policy, OP_SOCKET, socket_value(family, kind, rule_protocol(family, protocol))))
+	if (decide_value(&policy, OP_SOCKET,
+			 socket_value(family, kind, rule_protocol(family, protocol))))
 		return -EPERM;
 	return 0;
 }
@@ -91,7 +92,8 @@ static __noinline void record_maker(__u64 cookie, __u64 value)
  * cookie at tcx.
  */
 SEC("lsm/socket_post_create")
-int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int type, int protocol, int kern)
+int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int type, int protocol,
+	     int kern)
 {
 	__u16 kind = type & SOCK_TYPE_MASK;
 	struct sock *sk;
@@ -101,7 +103,8 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 	sk = socket->sk;
 	if (!sk)
 		return 0;
-	record_maker(bpf_get_socket_cookie(sk), socket_value(family, kind, rule_protocol(family, protocol)));
+	record_maker(bpf_get_socket_cookie(sk),
+		     socket_value(family, kind, rule_protocol(family, protocol)));
 	return 0;
 }
 
@@ -110,10 +113,12 @@ static __always_inline bool is_dual(const struct endpoint *endpoint, const struc
 {
 	const __u64 *halves = (const __u64 *)endpoint->address;
 
-	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] && !sk->__sk_common.skc_ipv6only;
+	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] &&
+	       !sk->__sk_common.skc_ipv6only;
 }
 
-static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct endpoint *endpoint, const struct sock *sk)
+static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct endpoint *endpoint,
+				   const struct sock *sk)
 {
 	if (decide_endpoint(policy, op, endpoint))
 		return 1;
@@ -124,7 +129,7 @@ static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct
 }
 
 #ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP		262
+#define IPPROTO_MPTCP 262
 #endif
 
 /*
@@ -134,7 +139,8 @@ static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct
  */
 static __always_inline bool is_connecting(const struct socket *socket, const struct sock *sk)
 {
-	return sk->sk_type == SOCK_STREAM && (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP) &&
+	return sk->sk_type == SOCK_STREAM &&
+	       (sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP) &&
 	       (socket->state == SS_CONNECTING || socket->state == SS_CONNECTED);
 }
 
@@ -145,7 +151,8 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 	struct sock *sk = socket->sk;
 	struct policy_ctx policy;
 
-	if (!sk || !identify(&policy, OP_CONNECT) || !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
+	if (!sk || !identify(&policy, OP_CONNECT) ||
+	    !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
 		return 0;
 	if (is_connecting(socket, sk)) {
 		policy.quiet = QUIET_PROBE;
@@ -188,19 +195,20 @@ int BPF_PROG(handle_socket_bind, struct socket *socket, struct sockaddr *address
 	}
 	if (!identify(&policy, OP_BIND))
 		return 0;
-	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) && decide_local(&policy, OP_BIND, &endpoint, sk))
+	if (read_endpoint(&endpoint, OP_BIND, sk, address, length) &&
+	    decide_local(&policy, OP_BIND, &endpoint, sk))
 		return -EPERM;
 	return 0;
 }
 
 /* ---- SCTP: several packed addresses, each with the length of its family ---- */
 
-#define SCTP_SOCKOPT_BINDX_ADD	100
+#define SCTP_SOCKOPT_BINDX_ADD	  100
 #define SCTP_SOCKOPT_CONNECTX_OLD 107
-#define SCTP_SOCKOPT_CONNECTX	110
-#define SCTP_SENDMSG_CONNECT	126
-#define SOCKADDR_IN_BYTES	16
-#define SOCKADDR_IN6_BYTES	28
+#define SCTP_SOCKOPT_CONNECTX	  110
+#define SCTP_SENDMSG_CONNECT	  126
+#define SOCKADDR_IN_BYTES	  16
+#define SOCKADDR_IN6_BYTES	  28
 
 static __always_inline enum op sctp_operation(int option)
 {
@@ -212,7 +220,7 @@ static __always_inline enum op sctp_operation(int option)
 	case SCTP_SOCKOPT_BINDX_ADD:
 		return OP_BIND;
 	default:
-		return OP_COUNT;	/* an option of the peer */
+		return OP_COUNT; /* an option of the peer */
 	}
 }
 
@@ -223,7 +231,7 @@ struct packed {
 	__s64 length;
 	__u32 op;
 	__u32 refused;
-	__u16 family;	/* of the address at `at` */
+	__u16 family; /* of the address at `at` */
 };
 
 static long decide_packed(__u32 step, void *context)
@@ -237,7 +245,7 @@ static long decide_packed(__u32 step, void *context)
 		return 1;
 	if (!read_endpoint(&endpoint, packed->op, packed->sk, packed->at, packed->length) ||
 	    bpf_probe_read_kernel(&packed->family, sizeof(packed->family), packed->at)) {
-		packed->length = 0;	/* the kernel rejects the whole list */
+		packed->length = 0; /* the kernel rejects the whole list */
 		return 1;
 	}
 	family = packed->family;
@@ -256,15 +264,20 @@ static __noinline int decide_list(struct packed *packed)
 }
 
 SEC("lsm/sctp_bind_connect")
-int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct sockaddr *address, int length)
+int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct sockaddr *address,
+	     int length)
 {
 	struct policy_ctx policy;
-	struct packed packed = { .policy = &policy, .sk = sk, .at = address, .length = length, .op = sctp_operation(option) };
+	struct packed packed = { .policy = &policy,
+				 .sk = sk,
+				 .at = address,
+				 .length = length,
+				 .op = sctp_operation(option) };
 
 	if (packed.op == OP_COUNT || !identify(&policy, packed.op))
 		return 0;
 	if (decide_list(&packed)) {
-		barrier();	/* keeps the branch: the verifier wants constants */
+		barrier(); /* keeps the branch: the verifier wants constants */
 		return -EPERM;
 	}
 	return 0;

@@ -25,19 +25,19 @@
 #include "kernel.h"
 #include "other-tasks.h"
 
-#define REQUEST_STEPS		1024	/* messages and attributes; ip(8) sends some twenty */
-#define NETLINK_ROUTE		0
-#define RTM_NEWLINK		16
-#define RTM_SETLINK		19
-#define IFLA_LINKINFO		18
-#define IFLA_NET_NS_PID		19
-#define IFLA_LINK_NETNSID	37
-#define IFLA_TARGET_NETNSID	46
-#define NLA_TYPE_MASK		0x3fff
-#define IFINFO_BYTES		16
+#define REQUEST_STEPS	    1024 /* messages and attributes; ip(8) sends some twenty */
+#define NETLINK_ROUTE	    0
+#define RTM_NEWLINK	    16
+#define RTM_SETLINK	    19
+#define IFLA_LINKINFO	    18
+#define IFLA_NET_NS_PID	    19
+#define IFLA_LINK_NETNSID   37
+#define IFLA_TARGET_NETNSID 46
+#define NLA_TYPE_MASK	    0x3fff
+#define IFINFO_BYTES	    16
 /* In IFLA_LINKINFO, the interface at the other end (veth, vxcan, netkit): IFINFO_BYTES, then attributes. */
-#define IFLA_INFO_DATA		2
-#define INFO_PEER		1
+#define IFLA_INFO_DATA 2
+#define INFO_PEER      1
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -63,11 +63,12 @@ struct nlattr {
 
 struct request {
 	const unsigned char *data;
-	__u32 at, end;		/* of what was read, and of all messages */
-	__u32 ends[4];		/* of the message, and of the attributes in which the current one is; 0: a header follows */
-	__u32 depth;		/* of `ends` */
+	__u32 at, end; /* of what was read, and of all messages */
+	__u32 ends
+		[4]; /* of the message, and of the attributes in which the current one is; 0: a header follows */
+	__u32 depth; /* of `ends` */
 	__u32 found;
-	__u32 pids;		/* a PID counts as an id */
+	__u32 pids; /* a PID counts as an id */
 };
 
 static __always_inline __u32 aligned(__u32 length)
@@ -81,11 +82,13 @@ static __always_inline long read_message(struct request *request)
 	struct nlmsghdr header;
 	__u32 left = request->end - request->at;
 
-	if (left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), request->data + request->at) ||
+	if (left < sizeof(header) ||
+	    bpf_probe_read_kernel(&header, sizeof(header), request->data + request->at) ||
 	    header.nlmsg_len < sizeof(header) || header.nlmsg_len > left)
 		return 1;
 	/* RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK */
-	if (header.nlmsg_type >= RTM_NEWLINK && header.nlmsg_type <= RTM_SETLINK && header.nlmsg_len > sizeof(header) + IFINFO_BYTES) {
+	if (header.nlmsg_type >= RTM_NEWLINK && header.nlmsg_type <= RTM_SETLINK &&
+	    header.nlmsg_len > sizeof(header) + IFINFO_BYTES) {
 		request->ends[0] = request->at + header.nlmsg_len;
 		request->at += sizeof(header) + IFINFO_BYTES;
 		return 0;

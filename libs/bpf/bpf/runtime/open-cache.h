@@ -27,14 +27,14 @@
 #include "other-tasks.h"
 #include "state.h"
 
-#define OPEN_SLOT_BITS	15
-#define GOLDEN_RATIO	0x9e3779b97f4a7c15ULL
+#define OPEN_SLOT_BITS 15
+#define GOLDEN_RATIO   0x9e3779b97f4a7c15ULL
 /* Jiffies of a window: 8 s at 1000 Hz, 82 s at 100 Hz. A rename takes far more than 40 ns. */
-#define WINDOW_BITS	13
+#define WINDOW_BITS 13
 
 /* What rt_find_open() returns: OPEN_CACHED, OPEN_NOT_CACHED, or the stamp to fill an entry with. */
 #define OPEN_CACHED	0
-#define OPEN_NOT_CACHED	1
+#define OPEN_NOT_CACHED 1
 
 /*
  * One dentry may have an entry. User space never reads or writes it. `lock` covers all fields but
@@ -42,16 +42,16 @@
  */
 struct rt_open {
 	struct bpf_spin_lock lock;
-	__u32 dentries;		/* counts dentries of this slot that got an inode */
-	__u64 stamp;		/* 0: empty */
+	__u32 dentries; /* counts dentries of this slot that got an inode */
+	__u64 stamp;	/* 0: empty */
 	__u64 dentry;
 	__u64 mnt;
 	__u64 pod[2];
 	__u64 cgroup_id;
 	__u64 root_dentry;
 	__u32 root_device;
-	__u16 ops;		/* bits of the operations that were allowed */
-	__u16 bound;		/* TASK_BOUND of the task */
+	__u16 ops;   /* bits of the operations that were allowed */
+	__u16 bound; /* TASK_BOUND of the task */
 };
 
 struct {
@@ -112,7 +112,7 @@ static __always_inline bool leaves_out(enum open_check check)
 	return settings && settings->reserved & check;
 }
 #else
-#define leaves_out(check)	false
+#define leaves_out(check) false
 #endif
 
 /* ---- entries ---- */
@@ -148,7 +148,8 @@ static __always_inline __u64 current_stamp(const struct rt_open *open)
 	mounts = counted(LOAD(seqcount, (void *)control->mount_lock, sequence), CHECK_MOUNTS);
 	if (epoch & CACHE_EPOCH_CHANGING || (renames | mounts) & 1)
 		return 0;
-	sum = renames + mounts + counted(epoch >> CACHE_EPOCH_SHIFT, CHECK_EPOCH) + counted(open->dentries, CHECK_DENTRIES);
+	sum = renames + mounts + counted(epoch >> CACHE_EPOCH_SHIFT, CHECK_EPOCH) +
+	      counted(open->dentries, CHECK_DENTRIES);
 	return (bpf_jiffies64() >> WINDOW_BITS) << 32 | sum;
 }
 
@@ -156,8 +157,9 @@ static __always_inline __u64 current_stamp(const struct rt_open *open)
 static __always_inline bool is_entry_of(const struct rt_open *open, const struct rt_open *key)
 {
 	return open->stamp == key->stamp && open->dentry == key->dentry && open->mnt == key->mnt &&
-	       open->pod[0] == key->pod[0] && open->pod[1] == key->pod[1] && open->cgroup_id == key->cgroup_id &&
-	       open->root_dentry == key->root_dentry && open->root_device == key->root_device && open->bound == key->bound;
+	       open->pod[0] == key->pod[0] && open->pod[1] == key->pod[1] &&
+	       open->cgroup_id == key->cgroup_id && open->root_dentry == key->root_dentry &&
+	       open->root_device == key->root_device && open->bound == key->bound;
 }
 
 /* What a key does not tell apart, in a test. */
@@ -186,7 +188,9 @@ static __always_inline void leave_out_before(void)
 		bpf_loop(20000, idle, NULL, 0);
 }
 #else
-#define leave_out_before()	do {} while (0)
+#define leave_out_before() \
+	do { \
+	} while (0)
 #endif
 
 /* Returns false if the current task is not armed. */
@@ -215,7 +219,8 @@ __noinline __u64 rt_find_open(const struct object *object)
 	__u32 wanted = 0;
 	bool found;
 
-	if (!bpf_ksym_exists(bpf_rdonly_cast) || !object || object->quiet || !read_key(&key, object))
+	if (!bpf_ksym_exists(bpf_rdonly_cast) || !object || object->quiet ||
+	    !read_key(&key, object))
 		return OPEN_NOT_CACHED;
 	open = slot_of((__u64)object->dentry);
 	key.stamp = open ? current_stamp(open) : 0;
@@ -242,7 +247,8 @@ static __always_inline bool depends_on_more(const struct object *object)
 	struct super_block *sb = LOAD(dentry, dentry, d_sb);
 	unsigned long magic = LOAD(super_block, sb, s_magic);
 
-	return !namespace_of(real_mount(object->mnt)) || magic == PROC_MAGIC || magic == CGROUP_MAGIC || magic == CGROUP2_MAGIC;
+	return !namespace_of(real_mount(object->mnt)) || magic == PROC_MAGIC ||
+	       magic == CGROUP_MAGIC || magic == CGROUP2_MAGIC;
 }
 
 /* `stamp`: of before the decision, which allowed. */
@@ -253,8 +259,8 @@ __noinline int rt_store_open(const struct object *object, __u64 stamp)
 	__u64 now;
 	bool known;
 
-	if (!bpf_ksym_exists(bpf_rdonly_cast) || !object || (object->effects && !leaves_out(CHECK_EFFECTS)) ||
-	    depends_on_more(object))
+	if (!bpf_ksym_exists(bpf_rdonly_cast) || !object ||
+	    (object->effects && !leaves_out(CHECK_EFFECTS)) || depends_on_more(object))
 		return 0;
 	open = slot_of((__u64)object->dentry);
 	if (!open || !read_key(&key, object))

@@ -31,12 +31,12 @@
 #include "mounts.h"
 #include "walk.h"
 
-#define PTRACE_MODE_ATTACH	2
-#define PTRACE_MODE_NOAUDIT	4
+#define PTRACE_MODE_ATTACH  2
+#define PTRACE_MODE_NOAUDIT 4
 
-#define PROC_MAGIC	0x9fa0
-#define CGROUP_MAGIC	0x27e0eb
-#define CGROUP2_MAGIC	0x63677270
+#define PROC_MAGIC    0x9fa0
+#define CGROUP_MAGIC  0x27e0eb
+#define CGROUP2_MAGIC 0x63677270
 
 struct kernel_siginfo;
 struct rlimit;
@@ -53,7 +53,7 @@ struct hlist_head {
 
 struct pid {
 	unsigned int level;
-	struct hlist_head tasks[1];	/* the first: of the task with this number */
+	struct hlist_head tasks[1]; /* the first: of the task with this number */
 };
 
 struct task_struct___ids {
@@ -62,17 +62,17 @@ struct task_struct___ids {
 };
 
 struct proc_inode {
-	struct pid *pid;	/* NULL: the file is of no task */
+	struct pid *pid; /* NULL: the file is of no task */
 	struct inode vfs_inode;
 };
 
 struct inode___cgroup {
 	unsigned long i_ino;
-	void *i_private;	/* kernfs_node */
+	void *i_private; /* kernfs_node */
 };
 
 struct kernfs_node___cgroup {
-	void *priv;	/* of a directory: its cgroup */
+	void *priv; /* of a directory: its cgroup */
 };
 
 #pragma clang attribute pop
@@ -98,7 +98,8 @@ static __always_inline bool is_contained(struct task_struct *task)
 {
 	const struct task_struct___ids *of = (void *)task;
 
-	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) || BPF_CORE_READ(of, thread_pid, level);
+	return mnt_ns_of(task) == mnt_ns_of(bpf_get_current_task_btf()) ||
+	       BPF_CORE_READ(of, thread_pid, level);
 }
 
 /*
@@ -158,7 +159,8 @@ static __noinline int decide_change(struct task_struct *target)
 
 /* Signals of the kernel do not reach this hook. Signal 0 only tests whether the task exists. */
 SEC("lsm/task_kill")
-int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal, const struct cred *cred)
+int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo *info, int signal,
+	     const struct cred *cred)
 {
 	if (signal && decide_change(target))
 		return -EPERM;
@@ -167,7 +169,8 @@ int BPF_PROG(handle_task_kill, struct task_struct *target, struct kernel_siginfo
 
 /* prlimit and setrlimit. */
 SEC("lsm/task_setrlimit")
-int BPF_PROG(handle_task_setrlimit, struct task_struct *target, unsigned int resource, struct rlimit *limit)
+int BPF_PROG(handle_task_setrlimit, struct task_struct *target, unsigned int resource,
+	     struct rlimit *limit)
 {
 	if (decide_change(target))
 		return -EPERM;
@@ -210,10 +213,10 @@ int BPF_PROG(handle_task_movememory, struct task_struct *target)
 
 /* ---- signals of a file ---- */
 
-#define F_SETOWN	8
-#define F_SETOWN_EX	15
-#define FIOSETOWN	0x8901
-#define SIOCSPGRP	0x8902
+#define F_SETOWN    8
+#define F_SETOWN_EX 15
+#define FIOSETOWN   0x8901
+#define SIOCSPGRP   0x8902
 
 /* Since 6.2. */
 extern struct task_struct *bpf_task_from_pid(__s32 pid) __ksym __weak;
@@ -232,7 +235,8 @@ static __noinline int decide_unknown_owner(void)
 {
 	struct policy_ctx policy;
 
-	return sees_host_pids() && identify(&policy, OP_KERNEL) && refused(decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL));
+	return sees_host_pids() && identify(&policy, OP_KERNEL) &&
+	       refused(decide_value(&policy, OP_KERNEL, KERNEL_SIGNAL));
 }
 
 /*
@@ -296,11 +300,13 @@ int BPF_PROG(handle_file_ioctl_compat, struct file *file, unsigned int command)
 /* Address of the task that a file of /proc is about, or NULL. */
 static __always_inline struct task_struct *task_of_proc(struct inode *inode)
 {
-	struct proc_inode *proc = (void *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode);
+	struct proc_inode *proc =
+		(void *)inode - bpf_core_field_offset(struct proc_inode, vfs_inode);
 	struct pid *pid = BPF_CORE_READ(proc, pid);
 	struct hlist_node *link = pid ? BPF_CORE_READ(pid, tasks[0].first) : NULL;
 
-	return link ? (void *)link - bpf_core_field_offset(struct task_struct___ids, pid_links) : NULL;
+	return link ? (void *)link - bpf_core_field_offset(struct task_struct___ids, pid_links)
+		    : NULL;
 }
 
 /* Whether the file is in the directory of a pod's cgroup, or below it. Its number is the cgroup's id. */
@@ -361,7 +367,8 @@ __noinline int rt_decide_control(const struct object *object)
 		task = task_of_proc(LOAD(dentry, dentry, d_inode));
 		if (!task || is_same_pod(&policy, task))
 			return 0;
-	} else if (magic == CGROUP2_MAGIC ? is_file_of_pod(dentry, &policy.pod) : !has_controllers(dentry)) {
+	} else if (magic == CGROUP2_MAGIC ? is_file_of_pod(dentry, &policy.pod)
+					  : !has_controllers(dentry)) {
 		return 0;
 	}
 	return decide_event(&policy, OP_KERNEL, &event);

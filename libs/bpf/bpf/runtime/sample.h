@@ -24,9 +24,9 @@
 
 /* The address that a policy decides about. */
 struct endpoint {
-	__u8 address[16];	/* IPv4 as ::ffff:a.b.c.d */
-	__u64 cookie;		/* of the socket; 0: none yet */
-	__u16 port;		/* host order */
+	__u8 address[16]; /* IPv4 as ::ffff:a.b.c.d */
+	__u64 cookie;	  /* of the socket; 0: none yet */
+	__u16 port;	  /* host order */
 	__u16 family;
 	__u16 type;
 	__u16 protocol;
@@ -37,9 +37,9 @@ struct endpoint {
  * functions take it.
  */
 struct event {
-	struct dentry *dentry;	/* with `mnt`: a path */
+	struct dentry *dentry; /* with `mnt`: a path */
 	struct vfsmount *mnt;
-	const char *text;	/* kernel memory of `length` bytes */
+	const char *text; /* kernel memory of `length` bytes */
 	__u64 value;
 	__u32 length;
 	__u32 has_endpoint;
@@ -51,14 +51,16 @@ enum rt_admission { RT_ADMIT_NONE, RT_ADMIT };
 /* Whether samples may use the ring without a token: not its second half. */
 static __always_inline bool is_ring_free(void)
 {
-	return bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&samples, BPF_RB_RING_SIZE) / 2;
+	return bpf_ringbuf_query(&samples, BPF_RB_AVAIL_DATA) <
+	       bpf_ringbuf_query(&samples, BPF_RB_RING_SIZE) / 2;
 }
 
 /* The lock covers a few instructions and no helper call. */
 static __always_inline enum rt_admission rt_admit_sample(const struct identity *identity, __u64 now)
 {
 	const struct rt_settings *settings = rt_read_settings();
-	__u32 index = identity->subject.bucket, generation = identity->subject.generation, burst, rate;
+	__u32 index = identity->subject.bucket, generation = identity->subject.generation, burst,
+	      rate;
 	struct token_bucket *bucket = bpf_map_lookup_elem(&rt_buckets, &index);
 	enum rt_admission admission = RT_ADMIT_NONE;
 	bool is_due;
@@ -100,26 +102,28 @@ static __always_inline __u16 text_length(struct runtime_sample *sample, __u32 le
 }
 
 /* Describes a violation: the operation, the action taken, RT_SAMPLE_* flags. */
-#define EVENT_CODE(op, action)		((op) | (action) << 8)
-#define EVENT_CODE_FLAGS(flags)	((flags) << 16)
-#define EVENT_CODE_OP(code)		((code) & 0xff)
-#define EVENT_CODE_ACTION(code)		((code) >> 8 & 0xff)
+#define EVENT_CODE(op, action)	((op) | (action) << 8)
+#define EVENT_CODE_FLAGS(flags) ((flags) << 16)
+#define EVENT_CODE_OP(code)	((code) & 0xff)
+#define EVENT_CODE_ACTION(code) ((code) >> 8 & 0xff)
 
 /*
  * Writes the path of a task's executable to `to`, which has TEXT_BYTES. Returns the length like
  * rt_path_text(), or 0 if the task has no executable.
  */
-static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task, char *to)
+static __always_inline __u32 executable_text(struct scratch *scratch, struct task_struct *task,
+					     char *to)
 {
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
 
 	if (!file)
 		return 0;
-	return rt_path_text(scratch, (__u64)BPF_CORE_READ(file, f_path.dentry), (__u64)BPF_CORE_READ(file, f_path.mnt),
-			    (struct path_text *)to);
+	return rt_path_text(scratch, (__u64)BPF_CORE_READ(file, f_path.dentry),
+			    (__u64)BPF_CORE_READ(file, f_path.mnt), (struct path_text *)to);
 }
 
-static __always_inline void fill_texts(struct runtime_sample *sample, struct task_struct *task, const struct event *event)
+static __always_inline void fill_texts(struct runtime_sample *sample, struct task_struct *task,
+				       const struct event *event)
 {
 	struct scratch *scratch = claim();
 
@@ -127,18 +131,23 @@ static __always_inline void fill_texts(struct runtime_sample *sample, struct tas
 		return;
 	if (event->dentry && event->mnt) {
 		sample->flags |= RT_SAMPLE_PATH;
-		sample->subject_length = text_length(sample, 
-			rt_path_text(scratch, (__u64)event->dentry, (__u64)event->mnt, (struct path_text *)sample->subject));
+		sample->subject_length = text_length(
+			sample, rt_path_text(scratch, (__u64)event->dentry, (__u64)event->mnt,
+					     (struct path_text *)sample->subject));
 	}
-	sample->program_length = text_length(sample, executable_text(scratch, task, sample->program));
-	sample->parent_length = text_length(sample, executable_text(scratch, BPF_CORE_READ(task, real_parent), sample->parent_program));
+	sample->program_length =
+		text_length(sample, executable_text(scratch, task, sample->program));
+	sample->parent_length =
+		text_length(sample, executable_text(scratch, BPF_CORE_READ(task, real_parent),
+						    sample->parent_program));
 	release(scratch);
 }
 
 /* Reads the arguments only if the task's memory is resident, because the program must not sleep. */
 static __always_inline void fill_args(struct runtime_sample *sample, struct task_struct *task)
 {
-	unsigned long start = BPF_CORE_READ(task, mm, arg_start), end = BPF_CORE_READ(task, mm, arg_end);
+	unsigned long start = BPF_CORE_READ(task, mm, arg_start),
+		      end = BPF_CORE_READ(task, mm, arg_end);
 	__u64 length = end - start;
 
 	if (!start || end <= start)
@@ -161,9 +170,11 @@ static __always_inline void fill_event(struct runtime_sample *sample, const stru
 		__builtin_memcpy(sample->address, event->endpoint.address, sizeof(sample->address));
 	}
 	if (event->text) {
-		__u32 length = event->length < SAMPLE_PATH_BYTES ? event->length : SAMPLE_PATH_BYTES - 1;
+		__u32 length =
+			event->length < SAMPLE_PATH_BYTES ? event->length : SAMPLE_PATH_BYTES - 1;
 
-		if (!bpf_probe_read_kernel(sample->subject, length & (SAMPLE_PATH_BYTES - 1), event->text))
+		if (!bpf_probe_read_kernel(sample->subject, length & (SAMPLE_PATH_BYTES - 1),
+					   event->text))
 			sample->subject_length = length;
 	}
 }
@@ -185,13 +196,14 @@ static __always_inline void clear(struct runtime_sample *sample)
 {
 	volatile __u64 *words = (void *)sample;
 
-	#pragma clang loop unroll(full)
+#pragma clang loop unroll(full)
 	for (__u32 i = 0; i < sizeof(*sample) / sizeof(*words); i++)
 		words[i] = 0;
 }
 
 /* `cell` is relative to counter_base; `code` is an EVENT_CODE. */
-static __always_inline void emit_event(const struct identity *identity, __u32 cell, __u32 code, const struct event *event)
+static __always_inline void emit_event(const struct identity *identity, __u32 cell, __u32 code,
+				       const struct event *event)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 now = bpf_ktime_get_boot_ns();
@@ -213,7 +225,9 @@ static __always_inline void emit_event(const struct identity *identity, __u32 ce
 	sample->container_cgroup_id = identity->container_cgroup_id;
 	sample->pod = identity->pod;
 	sample->generation = identity->subject.generation;
-	sample->rule = code & EVENT_CODE_FLAGS(RT_SAMPLE_POSTURE) ? cell - (identity->subject.counter_count - COUNTER_EXTRA) : cell;
+	sample->rule = code & EVENT_CODE_FLAGS(RT_SAMPLE_POSTURE)
+			       ? cell - (identity->subject.counter_count - COUNTER_EXTRA)
+			       : cell;
 	sample->op = EVENT_CODE_OP(code);
 	sample->action = EVENT_CODE_ACTION(code);
 	sample->flags = code >> 16;
@@ -227,11 +241,13 @@ static __always_inline void emit_event(const struct identity *identity, __u32 ce
 /* Whether break-glass is active: denials act as audit. */
 static __always_inline bool is_disarmed(const struct identity *identity)
 {
-	return identity->subject.audit_until_ns && bpf_ktime_get_boot_ns() < identity->subject.audit_until_ns;
+	return identity->subject.audit_until_ns &&
+	       bpf_ktime_get_boot_ns() < identity->subject.audit_until_ns;
 }
 
 /* Counts, samples and, if the action is kill, kills. */
-__noinline int rt_record_violation(const struct identity *identity, const struct event *event, __u32 cell, __u32 code)
+__noinline int rt_record_violation(const struct identity *identity, const struct event *event,
+				   __u32 cell, __u32 code)
 {
 	__u64 *count;
 	__u32 index;

@@ -24,8 +24,8 @@
 #include "endpoint.h"
 #include "identity.h"
 
-#define MSG_FASTOPEN		0x20000000
-#define MSG_BATCH		0x40000	/* of sendmmsg: another message follows */
+#define MSG_FASTOPEN 0x20000000
+#define MSG_BATCH    0x40000 /* of sendmmsg: another message follows */
 
 /*
  * Operation for a destination in sendmsg. A stream socket uses the destination only for TCP Fast
@@ -44,12 +44,12 @@ static __always_inline bool names_destination(const struct msghdr *message, __u1
 
 /* ---- SCTP: further addresses of a new peer, each in a control message of the first send ---- */
 
-#define SCTP_DSTADDRV4		7
-#define SCTP_DSTADDRV6		8
-#define SCTP_CONTROL_MESSAGES	16	/* other control messages before the next address; likewise */
+#define SCTP_DSTADDRV4	      7
+#define SCTP_DSTADDRV6	      8
+#define SCTP_CONTROL_MESSAGES 16 /* other control messages before the next address; likewise */
 
 struct control_header {
-	__u64 length;	/* includes this header */
+	__u64 length; /* includes this header */
 	__s32 level;
 	__s32 type;
 };
@@ -57,12 +57,13 @@ struct control_header {
 struct controls {
 	const void *at;
 	__u64 left;
-	__u64 room;		/* size of the control message that has an address; 0: none found */
+	__u64 room; /* size of the control message that has an address; 0: none found */
 	__u32 type;
-	__be16 port;		/* port in msg_name, which applies to all addresses */
+	__be16 port; /* port in msg_name, which applies to all addresses */
 };
 
-static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message, struct sock *sk)
+static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message,
+					  struct sock *sk)
 {
 	struct inet_name name = {};
 
@@ -87,13 +88,15 @@ static long seek_control(__u32 step, void *context)
 	struct control_header header = {};
 	__u64 room;
 
-	if (controls->left < sizeof(header) || bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
+	if (controls->left < sizeof(header) ||
+	    bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
 	    header.length < sizeof(header) || header.length > controls->left) {
-		controls->left = 0;	/* end of the messages, or one that the kernel rejects */
+		controls->left = 0; /* end of the messages, or one that the kernel rejects */
 		return 1;
 	}
 	room = (header.length + 7) & ~7ULL;
-	if (header.level == IPPROTO_SCTP && (header.type == SCTP_DSTADDRV4 || header.type == SCTP_DSTADDRV6)) {
+	if (header.level == IPPROTO_SCTP &&
+	    (header.type == SCTP_DSTADDRV4 || header.type == SCTP_DSTADDRV6)) {
 		controls->type = header.type;
 		controls->room = room;
 		return 1;
@@ -103,7 +106,8 @@ static long seek_control(__u32 step, void *context)
 }
 
 /* Returns false if no control message within the limit has an address. */
-static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls, struct sock *sk)
+static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls,
+				    struct sock *sk)
 {
 	struct inet_name name = { .port = controls->port };
 	const void *data;
@@ -130,7 +134,8 @@ static __noinline bool next_address(struct endpoint *endpoint, struct controls *
  */
 static __always_inline bool hides_addresses(const struct msghdr *message, const struct sock *sk)
 {
-	return sk->sk_protocol == IPPROTO_SCTP && message->msg_name && message->msg_flags & MSG_BATCH;
+	return sk->sk_protocol == IPPROTO_SCTP && message->msg_name &&
+	       message->msg_flags & MSG_BATCH;
 }
 
 SEC("lsm/socket_sendmsg")
@@ -150,20 +155,23 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 	hides = hides_addresses(message, sk);
 	if (!named && !more && !hides)
 		return 0;
-	if (!identify_any(&policy, (named ? OP_BIT(op) : 0) | (more || hides ? OP_BIT(OP_CONNECT) : 0)))
+	if (!identify_any(&policy,
+			  (named ? OP_BIT(op) : 0) | (more || hides ? OP_BIT(OP_CONNECT) : 0)))
 		return 0;
 	if (named && op == OP_SEND && policy.task)
 		policy.task->flags |= TASK_SEND_ASKED;
-	#pragma clang loop unroll(disable)
+#pragma clang loop unroll(disable)
 	for (int i = 0; i <= SCTP_ADDRESSES + 1; i++) {
 		if (!i && named) {
-			found = read_endpoint(&endpoint, op, sk, message->msg_name, message->msg_namelen);
+			found = read_endpoint(&endpoint, op, sk, message->msg_name,
+					      message->msg_namelen);
 		} else if (i <= SCTP_ADDRESSES && controls.left) {
 			op = OP_CONNECT;
 			found = next_address(&endpoint, &controls, sk);
 		} else {
 			op = OP_CONNECT;
-			unresolved = (hides || controls.left) && policy_covers_op(&policy, OP_CONNECT);
+			unresolved =
+				(hides || controls.left) && policy_covers_op(&policy, OP_CONNECT);
 			found = unresolved;
 			is_last = true;
 		}
@@ -187,7 +195,8 @@ static __always_inline int count_unasked(struct socket *socket, struct msghdr *m
 	struct policy_ctx policy;
 	enum op op;
 
-	if (!sk || !names_destination(message, sk->sk_type, &op) || op != OP_SEND || !identify(&policy, OP_SEND))
+	if (!sk || !names_destination(message, sk->sk_type, &op) || op != OP_SEND ||
+	    !identify(&policy, OP_SEND))
 		return 0;
 	if (policy.task && policy.task->flags & TASK_SEND_ASKED) {
 		policy.task->flags &= ~TASK_SEND_ASKED;

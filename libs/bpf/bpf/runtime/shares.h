@@ -43,7 +43,7 @@ static __always_inline struct rt_totals *totals(void)
 __noinline int rt_make_share(const struct pod_uid *pod)
 {
 	const void *none = zeroes();
-	struct pod_uid key;	/* 6.1 takes no argument of a global function as a key */
+	struct pod_uid key; /* 6.1 takes no argument of a global function as a key */
 
 	if (!pod || !none)
 		return 0;
@@ -117,7 +117,7 @@ __noinline int rt_own_root(__u64 container_cgroup_id, __u64 dentry, __u32 device
 	if (!birth || birth->root_dentry)
 		return 0;
 	birth->root_device = device;
-	barrier();	/* a reader of the dentry finds the device */
+	barrier(); /* a reader of the dentry finds the device */
 	birth->root_dentry = dentry;
 	return 0;
 }
@@ -139,7 +139,7 @@ __noinline int rt_own_mounts(__u64 container_cgroup_id, __u64 number)
 	}
 	at = __sync_fetch_and_add(&birth->recorded, 1);
 	at = at ? 1 + (at - 1) % (BORN_MOUNTS - 1) : 0;
-	barrier_var(at);	/* keeps the mask, which bounds the index for the verifier */
+	barrier_var(at); /* keeps the mask, which bounds the index for the verifier */
 	former = __sync_lock_test_and_set(&birth->mounts[at & (BORN_MOUNTS - 1)], number);
 	if (former)
 		bpf_map_delete_elem(&rt_mounts, &former);

@@ -31,7 +31,8 @@ static __always_inline struct task_state *state_of(struct task_struct *task)
 }
 
 /* Creates the state of a task of the pod with this share. Returns false if the map is full. */
-static __always_inline bool make_state(struct task_struct *task, struct rt_share *share, const void *value)
+static __always_inline bool make_state(struct task_struct *task, struct rt_share *share,
+				       const void *value)
 {
 	__u64 key = (__u64)task;
 
@@ -71,7 +72,8 @@ static __always_inline int claim_spare(void)
 		__u32 index = (start + i) & (SPARES - 1);
 		struct scratch *scratch = bpf_map_lookup_elem(&rt_scratch, &index);
 
-		if (!scratch || scratch->busy || __sync_val_compare_and_swap(&scratch->busy, SCRATCH_FREE, SCRATCH_SPARE))
+		if (!scratch || scratch->busy ||
+		    __sync_val_compare_and_swap(&scratch->busy, SCRATCH_FREE, SCRATCH_SPARE))
 			continue;
 		if (share)
 			__sync_fetch_and_add(&share->spares, 1);

@@ -40,12 +40,13 @@ struct unix_sock {
 
 #pragma clang attribute pop
 
-#define UNIX_NAME_OFFSET	2	/* of sun_path */
-#define UNIX_NAME_BYTES		108
-#define BOUND_NAME_BYTES	128	/* a power of two, so a mask bounds an index */
+#define UNIX_NAME_OFFSET 2 /* of sun_path */
+#define UNIX_NAME_BYTES	 108
+#define BOUND_NAME_BYTES 128 /* a power of two, so a mask bounds an index */
 
 /* Decides about an abstract name: the bytes after the leading zero; there may be none. */
-static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, const void *name, __u32 length)
+static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, const void *name,
+				       __u32 length)
 {
 	if (length <= UNIX_NAME_OFFSET || length > UNIX_NAME_OFFSET + UNIX_NAME_BYTES)
 		return 0;
@@ -63,7 +64,8 @@ static __noinline int decide_unix_name(struct policy_ctx *policy, enum op op, co
 static long count_bound(__u32 step, void *context)
 {
 	struct scratch *scratch = ((struct matching *)context)->scratch;
-	__u8 c = scratch->text[step & (TEXT_BYTES - 1)], next = scratch->text[(step + 1) & (TEXT_BYTES - 1)];
+	__u8 c = scratch->text[step & (TEXT_BYTES - 1)],
+	     next = scratch->text[(step + 1) & (TEXT_BYTES - 1)];
 
 	if (!c)
 		return 1;
@@ -80,13 +82,15 @@ static long match_bound_step(__u32 step, void *context)
 	__u8 c = scratch->text[step & (TEXT_BYTES - 1)];
 
 	if (c && c != '/') {
-		((__u8 *)scratch->words)[sizeof(__u64) + (scratch->at & (BOUND_NAME_BYTES - 1))] = c;
+		((__u8 *)scratch->words)[sizeof(__u64) + (scratch->at & (BOUND_NAME_BYTES - 1))] =
+			c;
 		scratch->at++;
 		return 0;
 	}
 	if (scratch->at) {
 		scratch->words[0] = scratch->hash;
-		scratch->hash = rt_siphash(scratch, sizeof(__u64) + (scratch->at & (BOUND_NAME_BYTES - 1)));
+		scratch->hash =
+			rt_siphash(scratch, sizeof(__u64) + (scratch->at & (BOUND_NAME_BYTES - 1)));
 		scratch->count--;
 		scratch->at = 0;
 		collect_path(matching, PATH_PREFIX, scratch->hash, scratch->count);
@@ -105,7 +109,8 @@ static long match_bound_suffix(__u32 step, void *context)
 		return !lengths;
 	if (length > end)
 		return 1;
-	bpf_probe_read_kernel(scratch->words, length, &scratch->text[(end - length) & (TEXT_BYTES - 1)]);
+	bpf_probe_read_kernel(scratch->words, length,
+			      &scratch->text[(end - length) & (TEXT_BYTES - 1)]);
 	collect_path(matching, PATH_SUFFIX, rt_siphash(scratch, length), 0);
 	return 0;
 }
@@ -114,7 +119,8 @@ static long match_bound_suffix(__u32 step, void *context)
  * Collects the denials that match the absolute name `event->text`. Allow rules must match the
  * object itself.
  */
-__noinline int rt_match_bound_name(const struct identity *identity, struct matches *matches, const struct event *event, __u64 ops)
+__noinline int rt_match_bound_name(const struct identity *identity, struct matches *matches,
+				   const struct event *event, __u64 ops)
 {
 	struct matching matching = { .identity = identity, .matches = matches, .ops = ops };
 	struct scratch *scratch;
@@ -130,7 +136,8 @@ __noinline int rt_match_bound_name(const struct identity *identity, struct match
 	scratch->count = 0;
 	scratch->end = 0;
 	scratch->at = 0;
-	if (bpf_probe_read_kernel_str(scratch->text, BOUND_NAME_BYTES, event->text) > 1 && scratch->text[0] == '/') {
+	if (bpf_probe_read_kernel_str(scratch->text, BOUND_NAME_BYTES, event->text) > 1 &&
+	    scratch->text[0] == '/') {
 		scratch->hash = hash_root(scratch, WALK_ROOT);
 		bpf_loop(BOUND_NAME_BYTES, count_bound, &matching, 0);
 		bpf_loop(BOUND_NAME_BYTES, match_bound_step, &matching, 0);
@@ -144,9 +151,11 @@ __noinline int rt_match_bound_name(const struct identity *identity, struct match
 }
 
 /* Decides about a peer with a path: by its current location, and by the name of its bind. */
-static __noinline int decide_bound_peer(struct policy_ctx *policy, enum op op, const struct unix_sock *peer)
+static __noinline int decide_bound_peer(struct policy_ctx *policy, enum op op,
+					const struct unix_sock *peer)
 {
-	struct event event = { .dentry = BPF_CORE_READ(peer, path.dentry), .mnt = BPF_CORE_READ(peer, path.mnt) };
+	struct event event = { .dentry = BPF_CORE_READ(peer, path.dentry),
+			       .mnt = BPF_CORE_READ(peer, path.mnt) };
 	const struct unix_address *address = BPF_CORE_READ(peer, addr);
 	struct matches matches = NO_MATCHES;
 
@@ -154,15 +163,19 @@ static __noinline int decide_bound_peer(struct policy_ctx *policy, enum op op, c
 		return 1;
 	rt_match_object(&policy->identity, &matches, &event, OP_BIT(op));
 	if (address) {
-		event.text = __builtin_preserve_access_index((const void *)&address->name) + UNIX_NAME_OFFSET;
+		event.text = __builtin_preserve_access_index((const void *)&address->name) +
+			     UNIX_NAME_OFFSET;
 		rt_match_bound_name(&policy->identity, &matches, &event, OP_BIT(op));
 		event.text = NULL;
 	}
-	return has_no_effect(&matches, policy->head, op) ? 0 : rt_decide(&policy->identity, &matches, &event, op);
+	return has_no_effect(&matches, policy->head, op)
+		       ? 0
+		       : rt_decide(&policy->identity, &matches, &event, op);
 }
 
 /* An unnamed peer is the other end of a socketpair, whose creator had both ends. */
-static __always_inline int decide_unix_peer(struct policy_ctx *policy, enum op op, const struct sock *other)
+static __always_inline int decide_unix_peer(struct policy_ctx *policy, enum op op,
+					    const struct sock *other)
 {
 	const struct unix_sock *peer = (const void *)other;
 	const struct unix_address *address;
@@ -170,7 +183,10 @@ static __always_inline int decide_unix_peer(struct policy_ctx *policy, enum op o
 	if (BPF_CORE_READ(peer, path.dentry))
 		return refused(decide_bound_peer(policy, op, peer));
 	address = BPF_CORE_READ(peer, addr);
-	return address ? decide_unix_name(policy, op, __builtin_preserve_access_index(&address->name), BPF_CORE_READ(address, len)) : 0;
+	return address ? decide_unix_name(policy, op,
+					  __builtin_preserve_access_index(&address->name),
+					  BPF_CORE_READ(address, len))
+		       : 0;
 }
 
 /* Stream and seqpacket. */

@@ -25,9 +25,9 @@
 
 enum walk_end {
 	WALK_UNRESOLVED,
-	WALK_ROOT,	/* of a mount namespace */
-	WALK_DETACHED,	/* of an object in no mount namespace */
-	WALK_STOP,	/* at scratch->stop */
+	WALK_ROOT,     /* of a mount namespace */
+	WALK_DETACHED, /* of an object in no mount namespace */
+	WALK_STOP,     /* at scratch->stop */
 };
 
 static __always_inline struct mount *real_mount(const struct vfsmount *mnt)
@@ -47,7 +47,7 @@ static __always_inline struct mnt_namespace *namespace_of(struct mount *mount)
 	return number && number != ANONYMOUS_MOUNT_NS ? namespace : NULL;
 }
 
-#define MNT_INTERNAL	0x4000	/* the kernel's own mounts: pipes, sockets, memfd, message queues */
+#define MNT_INTERNAL 0x4000 /* the kernel's own mounts: pipes, sockets, memfd, message queues */
 
 static __always_inline bool is_internal(const struct vfsmount *mnt)
 {
@@ -60,7 +60,8 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
 	const struct rt_settings *settings = rt_read_settings();
 	struct mnt_namespace *namespace = namespace_of(real_mount(mnt));
 
-	return settings && namespace && LOAD(mnt_namespace, namespace, ns.inum) == settings->host_mount_ns;
+	return settings && namespace &&
+	       LOAD(mnt_namespace, namespace, ns.inum) == settings->host_mount_ns;
 }
 
 /*
@@ -68,14 +69,16 @@ static __always_inline bool is_host_mount(const struct vfsmount *mnt)
  * an internal mount, and remembers the overlay's path. The flag for that differs between kernels,
  * so the dentry of an overlay is the test.
  */
-static __always_inline void file_location(const struct file *file, struct dentry **dentry, struct vfsmount **mnt)
+static __always_inline void file_location(const struct file *file, struct dentry **dentry,
+					  struct vfsmount **mnt)
 {
 	const struct backing_file *backing = (const void *)file;
 	struct dentry *overlay;
 
 	*dentry = LOAD(file, file, f_path.dentry);
 	*mnt = LOAD(file, file, f_path.mnt);
-	if (!bpf_core_field_exists(struct backing_file, user_path) || namespace_of(real_mount(*mnt)))
+	if (!bpf_core_field_exists(struct backing_file, user_path) ||
+	    namespace_of(real_mount(*mnt)))
 		return;
 	overlay = BPF_CORE_READ(backing, user_path.dentry);
 	if (BPF_CORE_READ(overlay, d_sb, s_magic) != OVERLAYFS_MAGIC)
@@ -153,7 +156,8 @@ static __always_inline void walk_up(struct scratch *scratch)
 }
 
 /* Collects the components from the object up to the root of its namespace. */
-static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry *dentry, struct vfsmount *mnt)
+static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry *dentry,
+					  struct vfsmount *mnt)
 {
 	struct mount *mount = real_mount(mnt);
 
@@ -173,7 +177,8 @@ static __always_inline enum walk_end walk(struct scratch *scratch, struct dentry
  * is the same object as at its own location. If the walk crossed such a mount, the components are
  * replaced by those of the own location. Returns false if it did not.
  */
-static __always_inline bool walk_own_location(struct scratch *scratch, __u32 root_device, struct dentry *root)
+static __always_inline bool walk_own_location(struct scratch *scratch, __u32 root_device,
+					      struct dentry *root)
 {
 	struct mount *mount = scratch->mount;
 	struct dentry *dentry = NULL;
@@ -194,7 +199,8 @@ static __always_inline bool walk_own_location(struct scratch *scratch, __u32 roo
 		dentry = scratch->dentry;
 		count = scratch->count;
 	}
-	if (!dentry || !root || (dentry == root && count == scratch->count && scratch->end == WALK_ROOT))
+	if (!dentry || !root ||
+	    (dentry == root && count == scratch->count && scratch->end == WALK_ROOT))
 		return false;
 	scratch->count = count;
 	scratch->dentry = dentry;
@@ -208,17 +214,25 @@ static __always_inline bool walk_own_location(struct scratch *scratch, __u32 roo
 /* ---- hashes ---- */
 
 #define ROTATE(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
-#define SIP_ROUND(v0, v1, v2, v3) do {				\
-	v0 += v1; v1 = ROTATE(v1, 13) ^ v0; v0 = ROTATE(v0, 32);	\
-	v2 += v3; v3 = ROTATE(v3, 16) ^ v2;				\
-	v0 += v3; v3 = ROTATE(v3, 21) ^ v0;				\
-	v2 += v1; v1 = ROTATE(v1, 17) ^ v2; v2 = ROTATE(v2, 32);	\
-} while (0)
+#define SIP_ROUND(v0, v1, v2, v3) \
+	do { \
+		v0 += v1; \
+		v1 = ROTATE(v1, 13) ^ v0; \
+		v0 = ROTATE(v0, 32); \
+		v2 += v3; \
+		v3 = ROTATE(v3, 16) ^ v2; \
+		v0 += v3; \
+		v3 = ROTATE(v3, 21) ^ v0; \
+		v2 += v1; \
+		v1 = ROTATE(v1, 17) ^ v2; \
+		v2 = ROTATE(v2, 32); \
+	} while (0)
 
 /* SipHash-1-3 of the first `bytes` of scratch->words; at most 8 + NAME_BYTES. */
 __noinline __u64 rt_siphash(struct scratch *scratch, __u32 bytes)
 {
-	__u64 v0 = 0x736f6d6570736575ULL, v1 = 0x646f72616e646f6dULL, v2 = 0x6c7967656e657261ULL, v3 = 0x7465646279746573ULL;
+	__u64 v0 = 0x736f6d6570736575ULL, v1 = 0x646f72616e646f6dULL, v2 = 0x6c7967656e657261ULL,
+	      v3 = 0x7465646279746573ULL;
 	__u32 whole = bytes / 8, rest = bytes & 7;
 	__u64 word, last = (__u64)bytes << 56;
 
@@ -255,7 +269,7 @@ static __always_inline __u64 hash_root(struct scratch *scratch, enum walk_end en
 	return rt_siphash(scratch, end == WALK_DETACHED ? 0 : 1);
 }
 
-#define SHORT_NAME	16	/* bytes; the kernel keeps names of twice that inside the dentry */
+#define SHORT_NAME 16 /* bytes; the kernel keeps names of twice that inside the dentry */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -270,7 +284,8 @@ struct timespec64 {
 /*
  * Reads the name into scratch->words after the parent's hash. Returns false if it cannot be read.
  */
-static __always_inline bool read_name(struct scratch *scratch, const unsigned char *name, __u32 length)
+static __always_inline bool read_name(struct scratch *scratch, const unsigned char *name,
+				      __u32 length)
 {
 	if (!bpf_ksym_exists(bpf_rdonly_cast) || length > SHORT_NAME)
 		return !bpf_probe_read_kernel(&scratch->words[1], length, name);
@@ -280,7 +295,8 @@ static __always_inline bool read_name(struct scratch *scratch, const unsigned ch
 }
 
 /* Next hash of the chain. */
-static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above, struct dentry *dentry)
+static __always_inline __u64 hash_component(struct scratch *scratch, __u64 above,
+					    struct dentry *dentry)
 {
 	const unsigned char *name = LOAD(dentry, dentry, d_name.name);
 	__u32 length = LOAD(dentry, dentry, d_name.len) & (NAME_BYTES - 1);
@@ -323,7 +339,8 @@ __noinline __u64 rt_hash_file(const struct file_at *at)
 	scratch = claim();
 	if (!scratch)
 		return 0;
-	if (walk(scratch, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt)) != WALK_UNRESOLVED) {
+	if (walk(scratch, LOAD(file, file, f_path.dentry), LOAD(file, file, f_path.mnt)) !=
+	    WALK_UNRESOLVED) {
 		scratch->hash = hash_root(scratch, scratch->end);
 		bpf_loop(WALK_COMPONENTS, hash_step, &scratch, 0);
 		hash = scratch->hash;
@@ -367,8 +384,9 @@ struct path_text {
  * Writes the path as text, without its front if it is too long. Returns the length, or'ed with
  * TEXT_CUT if something is missing. `dentry` and `mnt` are addresses.
  */
-#define TEXT_CUT	0x8000
-__noinline __u32 rt_path_text(struct scratch *scratch, __u64 dentry, __u64 mnt, struct path_text *to)
+#define TEXT_CUT 0x8000
+__noinline __u32 rt_path_text(struct scratch *scratch, __u64 dentry, __u64 mnt,
+			      struct path_text *to)
 {
 	enum walk_end end;
 	__u32 length;
@@ -385,7 +403,8 @@ __noinline __u32 rt_path_text(struct scratch *scratch, __u64 dentry, __u64 mnt, 
 	}
 	length = TEXT_BYTES - scratch->at;
 	bpf_probe_read_kernel(to, TEXT_BYTES, &scratch->text[scratch->at & (TEXT_BYTES - 1)]);
-	return end == WALK_UNRESOLVED || scratch->end == WALK_UNRESOLVED ? length | TEXT_CUT : length;
+	return end == WALK_UNRESOLVED || scratch->end == WALK_UNRESOLVED ? length | TEXT_CUT
+									 : length;
 }
 
 #endif

@@ -17,34 +17,36 @@
 #include "routers.h"
 #include "tunnels.h"
 
-#define ICMP_DEST_UNREACH		3
-#define ICMP_SOURCE_QUENCH		4
-#define ICMP_REDIRECT			5
-#define ICMP_ROUTER_ADVERT		9
-#define ICMP_TIME_EXCEEDED		11
-#define ICMP_PARAMETERPROB		12
-#define NDISC_ROUTER_SOLICITATION	133
-#define NDISC_ROUTER_ADVERTISEMENT	134
-#define NDISC_NEIGHBOUR_SOLICITATION	135
-#define NDISC_NEIGHBOUR_ADVERTISEMENT	136
-#define NDISC_REDIRECT			137
-#define NDISC_INVERSE_SOLICITATION	141
-#define NDISC_INVERSE_ADVERTISEMENT	142
+#define ICMP_DEST_UNREACH	      3
+#define ICMP_SOURCE_QUENCH	      4
+#define ICMP_REDIRECT		      5
+#define ICMP_ROUTER_ADVERT	      9
+#define ICMP_TIME_EXCEEDED	      11
+#define ICMP_PARAMETERPROB	      12
+#define NDISC_ROUTER_SOLICITATION     133
+#define NDISC_ROUTER_ADVERTISEMENT    134
+#define NDISC_NEIGHBOUR_SOLICITATION  135
+#define NDISC_NEIGHBOUR_ADVERTISEMENT 136
+#define NDISC_REDIRECT		      137
+#define NDISC_INVERSE_SOLICITATION    141
+#define NDISC_INVERSE_ADVERTISEMENT   142
 
-#define ND_OPT_SOURCE_LL_ADDR		1
-#define ND_OPT_TARGET_LL_ADDR		2
+#define ND_OPT_SOURCE_LL_ADDR 1
+#define ND_OPT_TARGET_LL_ADDR 2
 
 static __always_inline bool is_icmpv6(const struct packet *packet, __u8 type)
 {
 	return packet->protocol == IPPROTO_ICMPV6 && packet->transport && packet->icmp_type == type;
 }
 
-static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struct iface *iface,
+					      struct packet *packet)
 {
 	if (is_inline_ipv4(iface, &packet->source))
 		return;
 	if (packet->source.words[3] == 0)
-		add_violation(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV4_SOURCE);
+		add_violation(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT
+									  : VECTOR_IPV4_SOURCE);
 	else if (!is_granted(iface, skb->ifindex, &packet->source, true, ADDRESS_SOURCE))
 		add_violation(packet, VECTOR_IPV4_SOURCE);
 }
@@ -52,20 +54,25 @@ static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struc
 /* RFC 3590: a host without an address sends reports from ::, among them the one that DAD needs. */
 static __always_inline bool is_mld_report(const struct packet *packet)
 {
-	return (is_icmpv6(packet, ICMPV6_MGM_REPORT) || is_icmpv6(packet, ICMPV6_MGM_REDUCTION) || is_icmpv6(packet, ICMPV6_MLD2_REPORT)) &&
+	return (is_icmpv6(packet, ICMPV6_MGM_REPORT) || is_icmpv6(packet, ICMPV6_MGM_REDUCTION) ||
+		is_icmpv6(packet, ICMPV6_MLD2_REPORT)) &&
 	       packet->hop_limit == 1 && packet->hop_by_hop && packet->destination.bytes[0] == 0xff;
 }
 
 /* Checks a packet from ::. */
-__noinline int check_unspecified(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int check_unspecified(struct __sk_buff *skb, const struct iface *iface,
+				 struct packet *packet)
 {
-	if (!iface || !packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
+	if (!iface || !packet || is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) ||
+	    is_icmpv6(packet, NDISC_ROUTER_SOLICITATION) || is_mld_report(packet))
 		return 0;
-	add_violation(packet, is_dhcpv6_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT : VECTOR_IPV6_SOURCE);
+	add_violation(packet, is_dhcpv6_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT
+								    : VECTOR_IPV6_SOURCE);
 	return 0;
 }
 
-static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struct iface *iface,
+					      struct packet *packet)
 {
 	if (is_inline_ipv6(iface, &packet->source))
 		return;
@@ -81,7 +88,8 @@ static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struc
 	}
 }
 
-static __always_inline void check_arp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_arp(struct __sk_buff *skb, const struct iface *iface,
+				      struct packet *packet)
 {
 	bool probe = packet->source.words[3] == 0 && packet->protocol == ARPOP_REQUEST;
 
@@ -94,13 +102,14 @@ static __always_inline void check_arp(struct __sk_buff *skb, const struct iface 
 
 struct nd_option {
 	__u8 type;
-	__u8 length;	/* in units of 8 bytes */
+	__u8 length; /* in units of 8 bytes */
 	__u8 mac[6];
 };
 
 enum options { OPTIONS_GOOD, OPTIONS_FORGED, OPTIONS_MALFORMED };
 
-__noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 at)
+__noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface,
+				const struct packet *packet, __u32 at)
 {
 	bool unspecified, forged = false;
 	struct nd_option option;
@@ -115,7 +124,8 @@ __noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface
 		if (option.type != ND_OPT_SOURCE_LL_ADDR && option.type != ND_OPT_TARGET_LL_ADDR)
 			continue;
 		/* A longer option is one of another kind of link. */
-		if (unspecified || option.length != 1 || !may_use_mac(iface, skb->ifindex, option.mac))
+		if (unspecified || option.length != 1 ||
+		    !may_use_mac(iface, skb->ifindex, option.mac))
 			forged = true;
 	}
 	if (at != packet->end)
@@ -124,9 +134,11 @@ __noinline int check_nd_options(struct __sk_buff *skb, const struct iface *iface
 }
 
 /* ff02::1:ff00:0/104 with the last 24 bits of the target (RFC 4291, 2.7.1). */
-static __always_inline bool is_solicited_node(const union address *group, const union address *target)
+static __always_inline bool is_solicited_node(const union address *group,
+					      const union address *target)
 {
-	return group->words[0] == bpf_htonl(0xff020000) && group->words[1] == 0 && group->words[2] == bpf_htonl(1) &&
+	return group->words[0] == bpf_htonl(0xff020000) && group->words[1] == 0 &&
+	       group->words[2] == bpf_htonl(1) &&
 	       group->words[3] == (target->words[3] | bpf_htonl(0xff000000));
 }
 
@@ -135,7 +147,8 @@ static __always_inline bool is_solicited_node(const union address *group, const 
  * form of another MAC. Any other may be a stable one that no record has (RFC 7217);
  * VECTOR_LINK_LOCAL covers it and may be in mode audit.
  */
-static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex, const union address *address)
+static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 ifindex,
+					     const union address *address)
 {
 	bool by_mac = address->bytes[11] == 0xff && address->bytes[12] == 0xfe;
 
@@ -145,18 +158,21 @@ static __always_inline bool is_foreign_claim(const struct iface *iface, __u32 if
 }
 
 /* Checks an NS, NA or RS. Returns false if it is malformed. */
-__noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
+			       struct packet *packet)
 {
 	bool claims;
 	__u32 body;
 	int options;
 
-	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->icmp_code != 0)
+	if (!iface || !packet || packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 ||
+	    packet->icmp_code != 0)
 		return false;
 	claims = packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT;
 	body = packet->transport + 8;
 	if (packet->icmp_type != NDISC_ROUTER_SOLICITATION) {
-		if (!load_bytes(skb, packet, body, &packet->target, sizeof(packet->target)) || packet->target.bytes[0] == 0xff)
+		if (!load_bytes(skb, packet, body, &packet->target, sizeof(packet->target)) ||
+		    packet->target.bytes[0] == 0xff)
 			return false;
 		body += sizeof(packet->target);
 	}
@@ -169,7 +185,8 @@ __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
 	 * A receiver of an NS or RS takes its source for a neighbour at the MAC of the option. That
 	 * is a claim, as in ARP.
 	 */
-	if (packet->icmp_type != NDISC_NEIGHBOUR_ADVERTISEMENT && !is_unspecified(&packet->source) &&
+	if (packet->icmp_type != NDISC_NEIGHBOUR_ADVERTISEMENT &&
+	    !is_unspecified(&packet->source) &&
 	    is_foreign_claim(iface, skb->ifindex, &packet->source))
 		add_violation(packet, VECTOR_ND_TARGET);
 	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION && is_unspecified(&packet->source)) {
@@ -179,12 +196,15 @@ __noinline int check_neighbour(struct __sk_buff *skb, const struct iface *iface,
 	}
 	if (claims && !may_claim_ipv6(iface, skb->ifindex, &packet->target))
 		add_violation(packet, packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION &&
-			       !is_foreign_claim(iface, skb->ifindex, &packet->target) ?
-				       VECTOR_LINK_LOCAL : VECTOR_ND_TARGET);
+						      !is_foreign_claim(iface, skb->ifindex,
+									&packet->target)
+					      ? VECTOR_LINK_LOCAL
+					      : VECTOR_ND_TARGET);
 	return true;
 }
 
-static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface *iface,
+				       struct packet *packet)
 {
 	switch (packet->icmp_type) {
 	case ICMP_REDIRECT:
@@ -202,7 +222,8 @@ static __always_inline void check_icmp(struct __sk_buff *skb, const struct iface
 	}
 }
 
-static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct iface *iface,
+					 struct packet *packet)
 {
 	/* Linux gives errors of types that it does not know to the socket too. */
 	if (packet->icmp_type < ICMPV6_ECHO_REQUEST) {
@@ -235,7 +256,8 @@ static __always_inline void check_icmpv6(struct __sk_buff *skb, const struct ifa
 		add_violation(packet, VECTOR_MALFORMED);
 }
 
-static __always_inline void check_udp(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, bool ipv4)
+static __always_inline void check_udp(struct __sk_buff *skb, const struct iface *iface,
+				      struct packet *packet, bool ipv4)
 {
 	__be16 server = ipv4 ? bpf_htons(PORT_DHCP_SERVER) : bpf_htons(PORT_DHCPV6_SERVER);
 	__be16 client = ipv4 ? bpf_htons(PORT_DHCP_CLIENT) : bpf_htons(PORT_DHCPV6_CLIENT);
@@ -248,8 +270,8 @@ static __always_inline void check_udp(struct __sk_buff *skb, const struct iface 
 		check_tunnel_port(skb, iface, packet, ipv4);
 }
 
-static __always_inline void check_protocol(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
-					   bool ipv4)
+static __always_inline void check_protocol(struct __sk_buff *skb, const struct iface *iface,
+					   struct packet *packet, bool ipv4)
 {
 	if (is_tunnel_protocol(packet->protocol)) {
 		check_tunnel(iface, skb->ifindex, packet, ipv4);
@@ -266,7 +288,8 @@ static __always_inline void check_protocol(struct __sk_buff *skb, const struct i
 		return;
 	case IPPROTO_IGMP:
 		/* A bridge reads a type in every fragment, also where nothing is read here. */
-		if (ipv4 && (packet->fragment == FRAGMENT_LATER || (packet->transport && !is_host_igmp(packet->icmp_type))))
+		if (ipv4 && (packet->fragment == FRAGMENT_LATER ||
+			     (packet->transport && !is_host_igmp(packet->icmp_type))))
 			add_violation(packet, VECTOR_ROUTER_PROTOCOL);
 		return;
 	case IPPROTO_VRRP:

@@ -23,7 +23,7 @@
 #include "offload.h"
 
 #define IP_DF	0x4000
-#define NO_SLOT			(~0U)
+#define NO_SLOT (~0U)
 
 static __always_inline bool is_plain_tcp(const void *header, const void *data_end, __u32 bytes)
 {
@@ -40,7 +40,8 @@ static __always_inline bool is_plain_udp(const __be16 *ports, bool ipv4)
 {
 	__be16 server = bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER);
 
-	if (ports[0] == server || ports[1] == server || ports[1] == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT))
+	if (ports[0] == server || ports[1] == server ||
+	    ports[1] == bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT))
 		return false;
 	return !is_tunnel_port(ports[1]);
 }
@@ -56,9 +57,9 @@ static __always_inline bool is_plain_icmpv6(__u8 type)
 	return (type & ~1) == ICMPV6_ECHO_REQUEST;
 }
 
-#define FASTPATH_HAS	(1ULL << FASTPATH_HAS_SHIFT)
-#define FASTPATH_TAG	(~0ULL << FASTPATH_TAG_SHIFT)
-#define FASTPATH_BYTES	(~FASTPATH_TAG)
+#define FASTPATH_HAS   (1ULL << FASTPATH_HAS_SHIFT)
+#define FASTPATH_TAG   (~0ULL << FASTPATH_TAG_SHIFT)
+#define FASTPATH_BYTES (~FASTPATH_TAG)
 
 /* Whether a word of the entry holds the bytes, under the tag that all words of one write share. */
 static __always_inline bool has_word(const __u64 *word, __u64 bytes, __u64 tag)
@@ -68,10 +69,12 @@ static __always_inline bool has_word(const __u64 *word, __u64 bytes, __u64 tag)
 
 static __always_inline bool has_mac(const struct fastpath_entry *entry, const __u8 *mac, __u64 tag)
 {
-	return has_word(&entry->mac, *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32, tag);
+	return has_word(&entry->mac, *(const __u32 *)mac | (__u64) * (const __u16 *)(mac + 4) << 32,
+			tag);
 }
 
-static __always_inline bool has_ipv6(const struct fastpath_entry *entry, const union address *address, __u64 tag)
+static __always_inline bool has_ipv6(const struct fastpath_entry *entry,
+				     const union address *address, __u64 tag)
 {
 	__u64 low = address->halves[0], high = address->halves[1];
 
@@ -80,8 +83,9 @@ static __always_inline bool has_ipv6(const struct fastpath_entry *entry, const u
 	       has_word(&entry->ipv6[2], high >> 32 | FASTPATH_HAS, tag);
 }
 
-static __always_inline __u32 is_plain_ipv4(const struct fastpath_entry *entry, __u64 tag, const void *network, const void *data_end,
-					  __u32 available)
+static __always_inline __u32 is_plain_ipv4(const struct fastpath_entry *entry, __u64 tag,
+					   const void *network, const void *data_end,
+					   __u32 available)
 {
 	const struct iphdr *header = network;
 	const __u8 *transport = (const void *)(header + 1);
@@ -99,14 +103,16 @@ static __always_inline __u32 is_plain_ipv4(const struct fastpath_entry *entry, _
 	if (header->protocol == IPPROTO_TCP)
 		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
 	if (header->protocol == IPPROTO_UDP)
-		return is_plain_udp((const __be16 *)transport, true) ? checksum_place(IPPROTO_UDP) : 0;
+		return is_plain_udp((const __be16 *)transport, true) ? checksum_place(IPPROTO_UDP)
+								     : 0;
 	if (header->protocol != IPPROTO_ICMP || !is_plain_icmp(transport[0]))
 		return 0;
 	return checksum_place(IPPROTO_ICMP);
 }
 
-static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, __u64 tag, const void *network, const void *data_end,
-					  __u32 available)
+static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, __u64 tag,
+					   const void *network, const void *data_end,
+					   __u32 available)
 {
 	const struct ipv6hdr *header = network;
 	const __u8 *transport = (const void *)(header + 1);
@@ -123,7 +129,8 @@ static __always_inline __u32 is_plain_ipv6(const struct fastpath_entry *entry, _
 	if (header->nexthdr == IPPROTO_TCP)
 		return is_plain_tcp(transport, data_end, bytes) ? checksum_place(IPPROTO_TCP) : 0;
 	if (header->nexthdr == IPPROTO_UDP)
-		return is_plain_udp((const __be16 *)transport, false) ? checksum_place(IPPROTO_UDP) : 0;
+		return is_plain_udp((const __be16 *)transport, false) ? checksum_place(IPPROTO_UDP)
+								      : 0;
 	if (header->nexthdr != IPPROTO_ICMPV6 || !is_plain_icmpv6(transport[0]))
 		return 0;
 	return checksum_place(IPPROTO_ICMPV6);
@@ -150,7 +157,8 @@ static __always_inline bool is_plain_offload(struct __sk_buff *skb, __s32 start,
  */
 static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 {
-	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
+	const void *data = (const void *)(long)skb->data,
+		   *data_end = (const void *)(long)skb->data_end;
 	const struct ethhdr *ethernet = data;
 	__u32 index = ifindex % FASTPATH_COUNT;
 	const struct fastpath_entry *entry = bpf_map_lookup_elem(&cards, &index);
@@ -162,18 +170,20 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 		return NO_SLOT;
 	interface = *(const volatile __u64 *)&entry->interface;
 	tag = interface & FASTPATH_TAG;
-	if ((__u32)interface != ifindex || skb->vlan_present || (const void *)(ethernet + 1) > data_end ||
-	    !has_mac(entry, ethernet->h_source, tag))
+	if ((__u32)interface != ifindex || skb->vlan_present ||
+	    (const void *)(ethernet + 1) > data_end || !has_mac(entry, ethernet->h_source, tag))
 		return NO_SLOT;
 	/* struct ethhdr is packed: the compiler would read its field byte by byte */
 	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
 	if (type != skb->protocol)
 		return NO_SLOT;
 	if (type == bpf_htons(ETH_P_IP)) {
-		place = is_plain_ipv4(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+		place = is_plain_ipv4(entry, tag, ethernet + 1, data_end,
+				      skb->len - sizeof(*ethernet));
 		start += IPV4_MIN_BYTES;
 	} else if (type == bpf_htons(ETH_P_IPV6)) {
-		place = is_plain_ipv6(entry, tag, ethernet + 1, data_end, skb->len - sizeof(*ethernet));
+		place = is_plain_ipv6(entry, tag, ethernet + 1, data_end,
+				      skb->len - sizeof(*ethernet));
 		start += IPV6_BYTES;
 	}
 	if (!place || !is_plain_offload(skb, start, place) || has_more_headers(skb))

@@ -25,7 +25,8 @@ static __always_inline bool ends_before(const struct packet *packet, __u32 at)
  * routing header for it (RFC 8754), if it has one. Returns false if the quote is malformed. One that
  * ends early is not: its receiver reads no more of it than is there.
  */
-__noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *packet, __u32 quote, union address *to)
+__noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *packet, __u32 quote,
+				       union address *to)
 {
 	struct extension header;
 	__u8 next;
@@ -46,7 +47,8 @@ __noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *pac
 		if (next == IPPROTO_ROUTING && header.routing_type == ROUTING_SEGMENTS &&
 		    !load_bytes(skb, packet, at + sizeof(header), to, sizeof(*to)))
 			return ends_before(packet, at + sizeof(header) + sizeof(*to));
-		if (next == IPPROTO_ROUTING || (next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IP6_OFFSET)))
+		if (next == IPPROTO_ROUTING ||
+		    (next == IPPROTO_FRAGMENT && header.fragment & bpf_htons(IP6_OFFSET)))
 			return true;
 		bytes = (header.length + 1) * 8;
 		if (next == IPPROTO_AH)
@@ -65,7 +67,8 @@ __noinline int load_quoted_destination(struct __sk_buff *skb, struct packet *pac
  */
 static __always_inline bool is_answer_to_group(const struct packet *packet, const union address *to)
 {
-	return packet->icmp_type == ICMPV6_PARAMPROB && packet->icmp_code == ICMPV6_UNK_OPTION && to->bytes[0] == 0xff;
+	return packet->icmp_type == ICMPV6_PARAMPROB && packet->icmp_code == ICMPV6_UNK_OPTION &&
+	       to->bytes[0] == 0xff;
 }
 
 /*
@@ -73,7 +76,8 @@ static __always_inline bool is_answer_to_group(const struct packet *packet, cons
  * the pod. An error about another flow could close that flow or reduce its path MTU. `ipv4` holds
  * for the error and the packet that it quotes.
  */
-__noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
+__noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface,
+				struct packet *packet, int ipv4)
 {
 	__u32 quote, right = ADDRESS_SOURCE | ADDRESS_NEIGHBOUR;
 	union address to;
@@ -91,7 +95,8 @@ __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface
 	} else {
 		if (!load_quoted_destination(skb, packet, quote, &to))
 			goto malformed;
-		own = is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to) || is_answer_to_group(packet, &to);
+		own = is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to) ||
+		      is_answer_to_group(packet, &to);
 	}
 	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
 		add_violation(packet, VECTOR_REDIRECT);

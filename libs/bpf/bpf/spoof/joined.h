@@ -37,7 +37,7 @@ static __always_inline bool has_more_headers(struct __sk_buff *skb)
 
 #else
 
-#define SKB_GSO_FRAGLIST	(1U << 18)
+#define SKB_GSO_FRAGLIST (1U << 18)
 
 static __always_inline bool has_more_headers(struct __sk_buff *skb)
 {

@@ -25,7 +25,7 @@ static __always_inline __be32 first_word(const struct ipv6hdr *header)
 /* The first eight bytes of any extension header. */
 struct extension {
 	__u8 next;
-	__u8 length;		/* reserved in a fragment header */
+	__u8 length; /* reserved in a fragment header */
 	union {
 		__be16 fragment;
 		struct {
@@ -36,15 +36,15 @@ struct extension {
 	__be32 rest;
 };
 
-#define IPPROTO_ETHERIP		97
-#define IPV4_MIN_BYTES		20
-#define IPV4_OPTION_BYTES	40
-#define IP_MF			0x2000
-#define IP_OFFSET		0x1fff
-#define IPV6_BYTES		40
-#define IP6_OFFSET		0xfff8
-#define EXTENSION_HEAD_BYTES	2
-#define ROUTING_SEGMENTS	4	/* segment routing, RFC 8754 */
+#define IPPROTO_ETHERIP	     97
+#define IPV4_MIN_BYTES	     20
+#define IPV4_OPTION_BYTES    40
+#define IP_MF		     0x2000
+#define IP_OFFSET	     0x1fff
+#define IPV6_BYTES	     40
+#define IP6_OFFSET	     0xfff8
+#define EXTENSION_HEAD_BYTES 2
+#define ROUTING_SEGMENTS     4 /* segment routing, RFC 8754 */
 
 /*
  * The loop visits every byte and evaluates only those where an option begins. All indexes are
@@ -116,7 +116,8 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 	packet->hop_limit = header.ttl;
 	packet->transport = packet->network + header_bytes;
 
-	if (header_bytes > IPV4_MIN_BYTES && !parse_ipv4_options(skb, packet, header_bytes - IPV4_MIN_BYTES))
+	if (header_bytes > IPV4_MIN_BYTES &&
+	    !parse_ipv4_options(skb, packet, header_bytes - IPV4_MIN_BYTES))
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 
 	fragment = bpf_ntohs(header.frag_off);
@@ -139,7 +140,8 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
  * Reads destination options up to `end`. A receiver that supports Home Address takes the address in
  * that option for the source of the packet. Returns false if the options are malformed.
  */
-__noinline int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at, __u32 end)
+__noinline int parse_destination_options(struct __sk_buff *skb, struct packet *packet, __u32 at,
+					 __u32 end)
 {
 	struct {
 		__u8 type, length;
@@ -154,7 +156,8 @@ __noinline int parse_destination_options(struct __sk_buff *skb, struct packet *p
 			at = hide_bounds(packet, at + 1);
 			continue;
 		}
-		if (!load_bytes(skb, packet, at, &option, sizeof(option)) || at + sizeof(option) + option.length > end)
+		if (!load_bytes(skb, packet, at, &option, sizeof(option)) ||
+		    at + sizeof(option) + option.length > end)
 			return false;
 		if (option.type == IPV6_TLV_HAO)
 			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
@@ -167,18 +170,21 @@ __noinline int parse_destination_options(struct __sk_buff *skb, struct packet *p
  * Whether a packet that has passed all segments is at the last one. Linux takes that one for its
  * destination where it reads an error about it.
  */
-static __always_inline bool is_at_last_segment(struct __sk_buff *skb, const struct packet *packet, __u32 at)
+static __always_inline bool is_at_last_segment(struct __sk_buff *skb, const struct packet *packet,
+					       __u32 at)
 {
 	union address last;
 
-	return load_bytes(skb, packet, at, &last, sizeof(last)) && same_address(&last, &packet->destination);
+	return load_bytes(skb, packet, at, &last, sizeof(last)) &&
+	       same_address(&last, &packet->destination);
 }
 
 /*
  * Reads one extension header and returns its length in bytes; 0: malformed. After a later fragment
  * the caller stops, because the following bytes are from the middle of a packet.
  */
-static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packet *packet, __u32 at, bool first)
+static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packet *packet, __u32 at,
+					     bool first)
 {
 	struct extension header;
 	__u32 offset, bytes;
@@ -195,7 +201,8 @@ static __always_inline __u32 parse_extension(struct __sk_buff *skb, struct packe
 	case IPPROTO_ROUTING:
 		packet->routed = 1;
 		if (header.routing_type == 0 || header.segments_left ||
-		    (header.routing_type == ROUTING_SEGMENTS && !is_at_last_segment(skb, packet, at + sizeof(header))))
+		    (header.routing_type == ROUTING_SEGMENTS &&
+		     !is_at_last_segment(skb, packet, at + sizeof(header))))
 			packet->violations |= VECTOR_BIT(VECTOR_SOURCE_ROUTE);
 		break;
 	case IPPROTO_AH:
@@ -239,14 +246,15 @@ static __always_inline bool is_tunnel_protocol(__u8 protocol)
 /* Whether the source of an IP packet is 0.0.0.0 or ::. */
 static __always_inline bool has_no_source(const struct packet *packet)
 {
-	return packet->ether_type == bpf_htons(ETH_P_IP) ? packet->source.words[3] == 0 :
-								 is_unspecified(&packet->source);
+	return packet->ether_type == bpf_htons(ETH_P_IP) ? packet->source.words[3] == 0
+							 : is_unspecified(&packet->source);
 }
 
 static __always_inline bool is_extension(__u8 protocol)
 {
-	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
-	       protocol == IPPROTO_AH || protocol == IPPROTO_DSTOPTS;
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+	       protocol == IPPROTO_FRAGMENT || protocol == IPPROTO_AH ||
+	       protocol == IPPROTO_DSTOPTS;
 }
 
 __noinline int parse_extensions(struct __sk_buff *skb, struct packet *packet)

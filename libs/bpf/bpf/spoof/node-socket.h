@@ -14,7 +14,7 @@
 #include "skb.h"
 
 /* Deepest cgroup that is compared. A deeper one counts as a pod's, because a container can nest cgroups. */
-#define MAX_CGROUP_DEPTH	16
+#define MAX_CGROUP_DEPTH 16
 
 /* A flow between the pod and a node. */
 struct flow {
@@ -76,29 +76,35 @@ static __always_inline bool is_of_pods(const struct bpf_sock *socket)
 /* A socket in TIME_WAIT has been closed by its process, and a request has no socket yet: neither has a cgroup. */
 static __always_inline bool has_cgroup(const struct bpf_sock *socket, __u8 protocol)
 {
-	return protocol != IPPROTO_TCP || (socket->state != BPF_TCP_TIME_WAIT && socket->state != BPF_TCP_NEW_SYN_RECV);
+	return protocol != IPPROTO_TCP ||
+	       (socket->state != BPF_TCP_TIME_WAIT && socket->state != BPF_TCP_NEW_SYN_RECV);
 }
 
-static __always_inline struct bpf_sock *find_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
+static __always_inline struct bpf_sock *
+find_socket(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
 {
-	return protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0) :
-					 bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
+	return protocol == IPPROTO_TCP
+		       ? bpf_skc_lookup_tcp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0)
+		       : bpf_sk_lookup_udp(skb, tuple, size, BPF_F_CURRENT_NETNS, 0);
 }
 
 /* Whether the flow has a socket of the node's own processes that does not listen. */
-static __always_inline bool has_own_flow(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size, __u8 protocol)
+static __always_inline bool has_own_flow(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
+					 __u32 size, __u8 protocol)
 {
 	struct bpf_sock *socket = find_socket(skb, tuple, size, protocol);
 	bool own;
 
 	if (!socket)
 		return false;
-	own = (protocol != IPPROTO_TCP || socket->state != BPF_TCP_LISTEN) && !(has_cgroup(socket, protocol) && is_of_pods(socket));
+	own = (protocol != IPPROTO_TCP || socket->state != BPF_TCP_LISTEN) &&
+	      !(has_cgroup(socket, protocol) && is_of_pods(socket));
 	bpf_sk_release(socket);
 	return own;
 }
 
-static __always_inline bool has_server(struct __sk_buff *skb, struct bpf_sock_tuple *tuple, __u32 size)
+static __always_inline bool has_server(struct __sk_buff *skb, struct bpf_sock_tuple *tuple,
+				       __u32 size)
 {
 	struct bpf_sock *socket = find_socket(skb, tuple, size, IPPROTO_TCP);
 	bool listening;
@@ -117,7 +123,8 @@ static __always_inline bool has_server(struct __sk_buff *skb, struct bpf_sock_tu
  * server of the node, from its probe port and before the quarantine: it would lead through a proxy there.
  * A process of a pod on the host's network opens no probes: an ingress controller is one.
  */
-static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow, __u8 protocol, bool ipv4)
+static __always_inline bool has_node_socket(struct __sk_buff *skb, const struct flow *flow,
+					    __u8 protocol, bool ipv4)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size;

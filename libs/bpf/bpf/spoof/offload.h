@@ -20,14 +20,14 @@
 #include "packet.h"
 #include "skb.h"
 
-#define UDP_HEAD_BYTES		8
-#define INNER_MIN_OFFSET	4	/* GRE, L2TP and MPLS have no shorter header */
-#define NO_CHECKSUM		0xffff
+#define UDP_HEAD_BYTES	 8
+#define INNER_MIN_OFFSET 4 /* GRE, L2TP and MPLS have no shorter header */
+#define NO_CHECKSUM	 0xffff
 
 /* A checksum that is left to the kernel. */
 struct offload {
-	__s32 start;	/* first byte of the frame that is summed up */
-	__u32 place;	/* of the sum, relative to start */
+	__s32 start; /* first byte of the frame that is summed up */
+	__u32 place; /* of the sum, relative to start */
 };
 
 /*
@@ -88,8 +88,8 @@ static __always_inline struct offload read_offload(struct __sk_buff *skb)
 
 #else
 
-#define CHECKSUM_PARTIAL	3
-#define SCTP_CHECKSUM_PLACE	8
+#define CHECKSUM_PARTIAL    3
+#define SCTP_CHECKSUM_PLACE 8
 
 static __always_inline bool is_encapsulated(struct __sk_buff *skb)
 {
@@ -120,7 +120,8 @@ static __always_inline bool is_partial(struct __sk_buff *skb)
 static __always_inline struct offload read_offload(struct __sk_buff *skb)
 {
 	const struct sk_buff *packet = kernel_skb(skb);
-	bool is_crc = bpf_core_field_exists(packet->csum_not_inet) && READ_BITFIELD(packet, csum_not_inet);
+	bool is_crc = bpf_core_field_exists(packet->csum_not_inet) &&
+		      READ_BITFIELD(packet, csum_not_inet);
 	__s32 headroom = (__u64)READ_FIELD(packet, data) - (__u64)READ_FIELD(packet, head);
 
 	return (struct offload){
@@ -161,10 +162,14 @@ static __always_inline __u32 inner_offset(const struct packet *packet)
 	if (is_tunnel_protocol(packet->protocol))
 		return INNER_MIN_OFFSET;
 	/* Any port may be a tunnel port. A DHCP message is checked by its payload. */
-	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) && !is_to_dhcp_server(packet) ? UDP_HEAD_BYTES : 0;
+	return packet->protocol == IPPROTO_UDP && !has_no_source(packet) &&
+			       !is_to_dhcp_server(packet)
+		       ? UDP_HEAD_BYTES
+		       : 0;
 }
 
-static __always_inline bool may_be_filled_in(const struct packet *packet, const struct offload *offload)
+static __always_inline bool may_be_filled_in(const struct packet *packet,
+					     const struct offload *offload)
 {
 	__s32 from_transport = offload->start - packet->transport;
 	__u32 inner;

@@ -11,7 +11,7 @@
 #include "maps.h"
 #include "packet.h"
 
-#define ADDRESS_KEY_BITS	64	/* ifindex and generation precede the address */
+#define ADDRESS_KEY_BITS 64 /* ifindex and generation precede the address */
 
 /* Addresses that are never a valid source or claim, even inside a granted prefix. */
 static __always_inline bool is_never_granted(const union address *address, bool ipv4)
@@ -23,8 +23,9 @@ static __always_inline bool is_never_granted(const union address *address, bool 
 	if (first >> 24 == 0xff)
 		return true;
 	/* ::, ::1, and the mapped form of IPv4 addresses in the maps */
-	return address->halves[0] == 0 && ((address->words[2] == 0 && bpf_ntohl(address->words[3]) <= 1) ||
-					   address->words[2] == bpf_htonl(0xffff));
+	return address->halves[0] == 0 &&
+	       ((address->words[2] == 0 && bpf_ntohl(address->words[3]) <= 1) ||
+		address->words[2] == bpf_htonl(0xffff));
 }
 
 /*
@@ -39,7 +40,8 @@ static __always_inline const __u32 *find_node_address(const union address *addre
 }
 
 /* ADDRESS_* bits of the longest match if it has `kind`; 0: nothing is granted. */
-static __always_inline __u32 find_grant(const struct iface *iface, __u32 ifindex, const union address *address, __u32 kind)
+static __always_inline __u32 find_grant(const struct iface *iface, __u32 ifindex,
+					const union address *address, __u32 kind)
 {
 	struct address_key key = {
 		.prefixlen = ADDRESS_KEY_BITS + 128,
@@ -54,7 +56,8 @@ static __always_inline __u32 find_grant(const struct iface *iface, __u32 ifindex
 }
 
 /* Returns the ADDRESS_* bits of the longest match in the family; 0: nothing is granted. */
-__noinline int granted_rights(const struct iface *iface, __u32 ifindex, const union address *address, int ipv4)
+__noinline int granted_rights(const struct iface *iface, __u32 ifindex,
+			      const union address *address, int ipv4)
 {
 	if (!iface || !address || is_never_granted(address, ipv4))
 		return 0;
@@ -84,7 +87,8 @@ static __always_inline bool may_use_mac(const struct iface *iface, __u32 ifindex
 {
 	if (!(iface->flags & IFACE_HAS_MAC) || same_mac(mac, iface->mac))
 		return true;
-	return iface->flags & IFACE_HAS_MORE && is_granted_mac(iface, ifindex, (const struct mac *)mac);
+	return iface->flags & IFACE_HAS_MORE &&
+	       is_granted_mac(iface, ifindex, (const struct mac *)mac);
 }
 
 static __always_inline bool is_inline_ipv4(const struct iface *iface, const union address *address)
@@ -96,7 +100,8 @@ static __always_inline bool is_inline_ipv6(const struct iface *iface, const unio
 {
 	const __u64 *own = (const __u64 *)iface->ipv6;
 
-	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] && address->halves[1] == own[1];
+	return iface->flags & IFACE_HAS_IPV6 && address->halves[0] == own[0] &&
+	       address->halves[1] == own[1];
 }
 
 /* The EUI-64 of the MAC of the record, in network order; 0: it has none. */
@@ -112,13 +117,15 @@ static __always_inline __u64 interface_id(const struct iface *iface)
 }
 
 /* fe80::/64 with the EUI-64 of a MAC of the pod (RFC 4291, appendix A). */
-static __always_inline bool is_mac_link_local(const struct iface *iface, __u32 ifindex, const union address *address)
+static __always_inline bool is_mac_link_local(const struct iface *iface, __u32 ifindex,
+					      const union address *address)
 {
 	const __u8 *id = address->bytes + 8;
 	struct mac mac __attribute__((aligned(2)));
 
-	if (!(iface->flags & IFACE_HAS_MAC) || address->halves[0] != bpf_cpu_to_be64(0xfe80000000000000ULL) ||
-	    id[3] != 0xff || id[4] != 0xfe)
+	if (!(iface->flags & IFACE_HAS_MAC) ||
+	    address->halves[0] != bpf_cpu_to_be64(0xfe80000000000000ULL) || id[3] != 0xff ||
+	    id[4] != 0xfe)
 		return false;
 	mac = (struct mac){ { id[0] ^ 2, id[1], id[2], id[5], id[6], id[7] } };
 	return may_use_mac(iface, ifindex, mac.bytes);
@@ -127,13 +134,15 @@ static __always_inline bool is_mac_link_local(const struct iface *iface, __u32 i
 static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
 				       const union address *address, bool ipv4, __u32 right)
 {
-	return iface->flags & IFACE_HAS_MORE && granted_rights(iface, ifindex, address, ipv4) & right;
+	return iface->flags & IFACE_HAS_MORE &&
+	       granted_rights(iface, ifindex, address, ipv4) & right;
 }
 
 static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifindex,
 					   const union address *address)
 {
-	return is_inline_ipv4(iface, address) || is_granted(iface, ifindex, address, true, ADDRESS_NEIGHBOUR);
+	return is_inline_ipv4(iface, address) ||
+	       is_granted(iface, ifindex, address, true, ADDRESS_NEIGHBOUR);
 }
 
 static __always_inline bool may_claim_ipv6(const struct iface *iface, __u32 ifindex,

@@ -24,14 +24,14 @@
 #include "events.h"
 #include "skb.h"
 
-#define MAX_VLAN_TAGS	2	/* in the frame; a third tag may be in the metadata */
-#define MAX_EXTENSIONS	8	/* RFC 8200 defines six, each used once */
-#define MAX_DESTINATION_OPTIONS	16	/* Linux accepts 8, padding not counted */
-#define MAX_ND_OPTIONS	8	/* an NS or NA has one or two */
-#define MAX_IP_BYTES	65535
-#define MAX_HEADER_BYTES	512	/* of a frame; longer headers are malformed */
+#define MAX_VLAN_TAGS		2  /* in the frame; a third tag may be in the metadata */
+#define MAX_EXTENSIONS		8  /* RFC 8200 defines six, each used once */
+#define MAX_DESTINATION_OPTIONS 16 /* Linux accepts 8, padding not counted */
+#define MAX_ND_OPTIONS		8  /* an NS or NA has one or two */
+#define MAX_IP_BYTES		65535
+#define MAX_HEADER_BYTES	512 /* of a frame; longer headers are malformed */
 
-#define VECTOR_BIT(vector)	(1U << (vector))
+#define VECTOR_BIT(vector) (1U << (vector))
 
 union address {
 	__u8 bytes[16];
@@ -42,16 +42,16 @@ union address {
 enum fragment { FRAGMENT_NONE, FRAGMENT_FIRST, FRAGMENT_LATER };
 
 struct packet {
-	__u32 ifindex;		/* of the host side */
-	__u32 end;		/* end of the IP packet; before IP is parsed, of the frame */
-	__u32 readable;		/* bytes from the start of the frame that may be read */
-	__u32 network;		/* offset of the ARP or IP header */
-	__u32 transport;	/* offset of the transport header; 0: none */
-	__u32 extension;	/* offset of the last IPv6 extension header that was read; 0: there is none */
-	__u32 violations;		/* VECTOR_BIT()s */
-	union address source;	/* ARP: sender */
-	union address destination;	/* ARP: target */
-	union address target;	/* target of NS and NA */
+	__u32 ifindex;	 /* of the host side */
+	__u32 end;	 /* end of the IP packet; before IP is parsed, of the frame */
+	__u32 readable;	 /* bytes from the start of the frame that may be read */
+	__u32 network;	 /* offset of the ARP or IP header */
+	__u32 transport; /* offset of the transport header; 0: none */
+	__u32 extension; /* offset of the last IPv6 extension header that was read; 0: there is none */
+	__u32 violations;	   /* VECTOR_BIT()s */
+	union address source;	   /* ARP: sender */
+	union address destination; /* ARP: target */
+	union address target;	   /* target of NS and NA */
 	__be16 ether_type;
 	__be16 source_port;
 	__be16 destination_port;
@@ -59,16 +59,16 @@ struct packet {
 	__u8 arp_mac[6];
 	__u8 has_addresses;
 	__u8 protocol;
-	__u8 fragment;		/* enum fragment */
+	__u8 fragment; /* enum fragment */
 	__u8 hop_limit;
 	__u8 hop_by_hop;
-	__u8 routed;		/* has an IPv6 routing header of any type */
+	__u8 routed; /* has an IPv6 routing header of any type */
 	__u8 tcp_flags;
-	__u8 tcp_bytes;		/* length of the header with options */
+	__u8 tcp_bytes; /* length of the header with options */
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 dropped_as;	/* vector of a drop */
-	__u32 cursor;		/* of a loop; see hide_bounds() */
+	__u8 dropped_as; /* vector of a drop */
+	__u32 cursor;	 /* of a loop; see hide_bounds() */
 };
 
 /*
@@ -102,14 +102,14 @@ struct arphdr {
 	__u8 ar_tip[4];
 };
 
-#define ARPHRD_ETHER	1
-#define ARPOP_REQUEST	1
-#define ARPOP_REPLY	2
+#define ARPHRD_ETHER  1
+#define ARPOP_REQUEST 1
+#define ARPOP_REPLY   2
 
-#define TCP_HEAD_BYTES	20
-#define TCPHDR_SYN		0x02
-#define TCPHDR_RST		0x04
-#define TCPHDR_ACK		0x10
+#define TCP_HEAD_BYTES 20
+#define TCPHDR_SYN     0x02
+#define TCPHDR_RST     0x04
+#define TCPHDR_ACK     0x10
 
 static __always_inline void add_violation(struct packet *packet, enum vector vector)
 {
@@ -173,7 +173,8 @@ static __always_inline bool own_headers(struct __sk_buff *skb, struct packet *pa
 	return !is_held(skb) && bpf_skb_pull_data(skb, packet->readable) == 0;
 }
 
-static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet, __u32 offset, void *to, __u32 size)
+static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packet *packet,
+				       __u32 offset, void *to, __u32 size)
 {
 	return offset + size <= packet->end && offset + size <= packet->readable &&
 	       bpf_skb_load_bytes(skb, offset, to, size) == 0;
@@ -184,7 +185,8 @@ static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packe
  * apart. Merged into one comparison of `size - 1`, they give the verifier of Linux 6.12 no bounds
  * of `size`, and it rejects a read that may have length 0.
  */
-static __always_inline bool copy_bytes(struct __sk_buff *skb, __u32 offset, void *to, __u32 size, __u32 room)
+static __always_inline bool copy_bytes(struct __sk_buff *skb, __u32 offset, void *to, __u32 size,
+				       __u32 room)
 {
 	if (size > room)
 		return false;
@@ -318,7 +320,7 @@ struct tcp_head {
 	__be16 destination;
 	__be32 sequence;
 	__be32 acknowledged;
-	__u8 data_offset;	/* upper four bits, in units of 4 bytes */
+	__u8 data_offset; /* upper four bits, in units of 4 bytes */
 	__u8 flags;
 };
 

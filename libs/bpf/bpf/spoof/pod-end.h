@@ -20,13 +20,14 @@
 #include "report.h"
 #include "skb.h"
 
-#define NETDEV_ALIGN	32
+#define NETDEV_ALIGN 32
 
 static __always_inline bool skips_host_side(struct __sk_buff *skb)
 {
 	const struct sk_buff *packet = 0;
 
-	if (!bpf_ksym_exists(bpf_cast_to_kern_ctx) || !bpf_core_field_exists(packet->tc_skip_classify))
+	if (!bpf_ksym_exists(bpf_cast_to_kern_ctx) ||
+	    !bpf_core_field_exists(packet->tc_skip_classify))
 		return false;
 	packet = bpf_cast_to_kern_ctx(skb);
 	return BPF_CORE_READ_BITFIELD(packet, tc_skip_classify);
@@ -49,7 +50,8 @@ static __always_inline __u32 host_ifindex(struct __sk_buff *skb)
 	const struct net_device *device = packet->dev, *peer = 0;
 
 	/* struct veth_priv begins with its peer. */
-	if (bpf_probe_read_kernel(&peer, sizeof(peer), (const void *)device + private_offset()) || !peer)
+	if (bpf_probe_read_kernel(&peer, sizeof(peer), (const void *)device + private_offset()) ||
+	    !peer)
 		return 0;
 	return BPF_CORE_READ(peer, ifindex);
 }

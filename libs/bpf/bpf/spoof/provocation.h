@@ -18,17 +18,17 @@
 #include "packet.h"
 
 /* Before the packet that an ICMPv6 error quotes. */
-#define ERROR_HEAD_BYTES	(ETH_HLEN + IPV6_BYTES + 8)
-#define LOOPBACK_NETWORK	127	/* first byte of 127/8 */
+#define ERROR_HEAD_BYTES (ETH_HLEN + IPV6_BYTES + 8)
+#define LOOPBACK_NETWORK 127 /* first byte of 127/8 */
 /* Of an extension header in the quote, at most. */
-#define QUOTED_BYTES	(sizeof(struct extension) + sizeof(union address))
-#define RA_BYTES	16	/* of an RA, before its options */
-#define MAX_RA_OPTIONS	16	/* that are read; a router sends about ten */
-#define ND_OPT_PREFIX	3
-#define PREFIX_UNITS	4	/* minimal length of that option */
-#define PREFIX_AT	16	/* in it; its first half counts */
-#define PREFIX_BYTES	8
-#define PREFIX_AUTONOMOUS	0x40
+#define QUOTED_BYTES	  (sizeof(struct extension) + sizeof(union address))
+#define RA_BYTES	  16 /* of an RA, before its options */
+#define MAX_RA_OPTIONS	  16 /* that are read; a router sends about ten */
+#define ND_OPT_PREFIX	  3
+#define PREFIX_UNITS	  4  /* minimal length of that option */
+#define PREFIX_AT	  16 /* in it; its first half counts */
+#define PREFIX_BYTES	  8
+#define PREFIX_AUTONOMOUS 0x40
 
 /* Whether UDP may be answered to its source port, which is the first of the two. */
 static __always_inline bool is_plain_answer(const __be16 *ports, const void *data_end, bool ipv4)
@@ -36,12 +36,15 @@ static __always_inline bool is_plain_answer(const __be16 *ports, const void *dat
 	if ((const void *)(ports + 2) > data_end)
 		return false;
 	return ports[0] != bpf_htons(ipv4 ? PORT_DHCP_CLIENT : PORT_DHCPV6_CLIENT) &&
-	       ports[0] != bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER) && !is_tunnel_port(ports[0]);
+	       ports[0] != bpf_htons(ipv4 ? PORT_DHCP_SERVER : PORT_DHCPV6_SERVER) &&
+	       !is_tunnel_port(ports[0]);
 }
 
-static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, const struct iphdr *header, const void *data_end)
+static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface,
+						 const struct iphdr *header, const void *data_end)
 {
-	if ((const void *)(header + 1) > data_end || !(iface->flags & IFACE_HAS_IPV4) || header->daddr != iface->ipv4)
+	if ((const void *)(header + 1) > data_end || !(iface->flags & IFACE_HAS_IPV4) ||
+	    header->daddr != iface->ipv4)
 		return false;
 	if (*(const __u8 *)header != 0x45)
 		return false;
@@ -52,12 +55,15 @@ static __always_inline bool is_plain_ipv4_to_pod(const struct iface *iface, cons
 
 static __always_inline bool is_plain_icmpv6_to_pod(const __u8 *type, const void *data_end)
 {
-	return (const void *)(type + 1) <= data_end && *type != NDISC_NEIGHBOUR_SOLICITATION && *type != NDISC_ROUTER_ADVERTISEMENT;
+	return (const void *)(type + 1) <= data_end && *type != NDISC_NEIGHBOUR_SOLICITATION &&
+	       *type != NDISC_ROUTER_ADVERTISEMENT;
 }
 
-static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface, const struct ipv6hdr *header, const void *data_end)
+static __always_inline bool is_plain_ipv6_to_pod(const struct iface *iface,
+						 const struct ipv6hdr *header, const void *data_end)
 {
-	if ((const void *)(header + 1) > data_end || !is_inline_ipv6(iface, (const union address *)&header->daddr))
+	if ((const void *)(header + 1) > data_end ||
+	    !is_inline_ipv6(iface, (const union address *)&header->daddr))
 		return false;
 	/* ::/64 contains the mapped addresses. */
 	if (!((const union address *)&header->saddr)->halves[0])
@@ -83,10 +89,12 @@ static __always_inline bool is_without_identity(const struct iface *iface)
 /* Whether the packet provokes nothing, as its first headers show. */
 static __always_inline bool is_plain_to_pod(struct __sk_buff *skb, const struct iface *iface)
 {
-	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
+	const void *data = (const void *)(long)skb->data,
+		   *data_end = (const void *)(long)skb->data_end;
 	__be16 type;
 
-	if (iface->modes[VECTOR_PROVOCATION] == MODE_OFF || is_without_identity(iface) || data + ETH_HLEN > data_end)
+	if (iface->modes[VECTOR_PROVOCATION] == MODE_OFF || is_without_identity(iface) ||
+	    data + ETH_HLEN > data_end)
 		return true;
 	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
 	if (type == bpf_htons(ETH_P_IP))
@@ -126,7 +134,8 @@ static __always_inline bool is_taken(struct __sk_buff *skb, const struct iface *
 {
 	__u8 mac[6] __attribute__((aligned(2)));
 
-	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 && (mac[0] & 1 || may_use_mac(iface, skb->ifindex, mac));
+	return bpf_skb_load_bytes(skb, 0, mac, sizeof(mac)) == 0 &&
+	       (mac[0] & 1 || may_use_mac(iface, skb->ifindex, mac));
 }
 
 /* 240/4 except the broadcast address. It is no group: a host that reports an error about such a packet names this address. */
@@ -146,10 +155,12 @@ static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct
 	if (!is_taken(skb, iface))
 		return false;
 	if (is_group(&packet->source, ipv4))
-		return (packet->protocol == IPPROTO_TCP && packet->transport) || (ipv4 && is_reserved(&packet->source));
+		return (packet->protocol == IPPROTO_TCP && packet->transport) ||
+		       (ipv4 && is_reserved(&packet->source));
 	if (!ipv4 || !udp)
 		return true;
-	if (packet->source_port == bpf_htons(PORT_DHCP_CLIENT) && packet->destination_port == bpf_htons(PORT_DHCP_SERVER) &&
+	if (packet->source_port == bpf_htons(PORT_DHCP_CLIENT) &&
+	    packet->destination_port == bpf_htons(PORT_DHCP_SERVER) &&
 	    packet->source.bytes[12] != LOOPBACK_NETWORK)
 		return false;
 	return !(is_to_group_mac(skb) && may_be_broadcast(&packet->source));
@@ -161,8 +172,9 @@ static __always_inline bool is_mapped(const union address *address)
 	return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
-static __always_inline void check_answering_address(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
-						    bool ipv4)
+static __always_inline void check_answering_address(struct __sk_buff *skb,
+						    const struct iface *iface,
+						    struct packet *packet, bool ipv4)
 {
 	if (ipv4 ? is_inline_ipv4(iface, &packet->source) : is_inline_ipv6(iface, &packet->source))
 		return;
@@ -192,7 +204,8 @@ static __always_inline void check_dhcp_answer(struct packet *packet, bool ipv4)
  * Adds the violations of the answer, whose ends are exchanged already. `of_packet` are those of the
  * packet's format.
  */
-__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 of_packet)
+__noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
+			    __u32 of_packet)
 {
 	bool ipv4, udp;
 
@@ -202,7 +215,8 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	/* An error quotes these headers, and each of them is read. */
 	if (packet->extension &&
 	    (of_packet & VECTOR_BIT(VECTOR_MALFORMED) ||
-	     packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES > MAX_HEADER_BYTES))
+	     packet->extension - packet->network + QUOTED_BYTES + ERROR_HEAD_BYTES >
+		     MAX_HEADER_BYTES))
 		add_violation(packet, VECTOR_MALFORMED);
 	/*
 	 * An answer repeats a source route of IPv4. An error about a routing header names its last segment,
@@ -232,7 +246,8 @@ static __always_inline bool is_arp_for_loopback(struct __sk_buff *skb, const str
 {
 	__u8 first;
 
-	return load_bytes(skb, packet, packet->network + offsetof(struct arphdr, ar_tip), &first, sizeof(first)) &&
+	return load_bytes(skb, packet, packet->network + offsetof(struct arphdr, ar_tip), &first,
+			  sizeof(first)) &&
 	       first == LOOPBACK_NETWORK;
 }
 
@@ -240,17 +255,21 @@ static __always_inline bool is_arp_for_loopback(struct __sk_buff *skb, const str
  * Whether it is an NS for the anycast address of the routers of a subnet (RFC 4291, 2.6.1), which a kernel that
  * forwards IPv6 answers. The program does not know the subnet: its host part is at least 8 bits.
  */
-static __always_inline bool is_ns_for_routers(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline bool is_ns_for_routers(struct __sk_buff *skb, const struct iface *iface,
+					      struct packet *packet)
 {
-	if (packet->ether_type != bpf_htons(ETH_P_IPV6) || !is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION))
+	if (packet->ether_type != bpf_htons(ETH_P_IPV6) ||
+	    !is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION))
 		return false;
-	return load_bytes(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
-	       packet->target.bytes[15] == 0 && !may_claim_ipv6(iface, skb->ifindex, &packet->target);
+	return load_bytes(skb, packet, packet->transport + 8, &packet->target,
+			  sizeof(packet->target)) &&
+	       packet->target.bytes[15] == 0 &&
+	       !may_claim_ipv6(iface, skb->ifindex, &packet->target);
 }
 
 /* Start of an option of ND. */
 struct prefix_option {
-	__u8 type, length;	/* length in units of 8 bytes */
+	__u8 type, length; /* length in units of 8 bytes */
 	__u8 prefix_length, flags;
 };
 
@@ -258,7 +277,8 @@ struct prefix_option {
  * Whether an RA offers a prefix in which the pod may not claim the address that its kernel makes of the prefix
  * and the MAC (RFC 4862). The kernel asks for that address by an NS, and sends from it.
  */
-__noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *iface,
+				     struct packet *packet)
 {
 	struct prefix_option option;
 	union address address;
@@ -274,9 +294,11 @@ __noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *
 		/* The receiver discards the message. */
 		if (option.length == 0)
 			return false;
-		if (option.type == ND_OPT_PREFIX && option.flags & PREFIX_AUTONOMOUS && option.length >= PREFIX_UNITS &&
+		if (option.type == ND_OPT_PREFIX && option.flags & PREFIX_AUTONOMOUS &&
+		    option.length >= PREFIX_UNITS &&
 		    (!load_bytes(skb, packet, at + PREFIX_AT, &address, PREFIX_BYTES) ||
-		     (!is_inline_ipv6(iface, &address) && !is_granted(iface, skb->ifindex, &address, false, ADDRESS_NEIGHBOUR))))
+		     (!is_inline_ipv6(iface, &address) &&
+		      !is_granted(iface, skb->ifindex, &address, false, ADDRESS_NEIGHBOUR))))
 			return true;
 		at = hide_bounds(packet, at + option.length * 8);
 	}
@@ -284,20 +306,24 @@ __noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *
 }
 
 /* Whether the answer to a parsed packet to the pod would be dropped. */
-__noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+__noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface,
+			      struct packet *packet)
 {
 	__u32 of_packet, of_answer;
 
 	if (!iface || !packet || is_without_identity(iface))
 		return false;
 	if (packet->ether_type == bpf_htons(ETH_P_ARP))
-		return iface->modes[VECTOR_ARP_SENDER] == MODE_ENFORCE && is_arp_for_loopback(skb, packet);
+		return iface->modes[VECTOR_ARP_SENDER] == MODE_ENFORCE &&
+		       is_arp_for_loopback(skb, packet);
 	if (!packet->has_addresses)
 		return false;
 	if (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE && is_ns_for_routers(skb, iface, packet))
 		return true;
-	if (packet->ether_type == bpf_htons(ETH_P_IPV6) && is_icmpv6(packet, NDISC_ROUTER_ADVERTISEMENT) &&
-	    (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE || iface->modes[VECTOR_IPV6_SOURCE] == MODE_ENFORCE) &&
+	if (packet->ether_type == bpf_htons(ETH_P_IPV6) &&
+	    is_icmpv6(packet, NDISC_ROUTER_ADVERTISEMENT) &&
+	    (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE ||
+	     iface->modes[VECTOR_IPV6_SOURCE] == MODE_ENFORCE) &&
 	    offers_foreign_prefix(skb, iface, packet))
 		return true;
 	of_packet = packet->violations;

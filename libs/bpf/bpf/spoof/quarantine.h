@@ -17,21 +17,23 @@
 #include "packet.h"
 #include "report.h"
 
-#define NODE_ADDRESS_OTHER	1	/* values of node_addresses */
-#define NODE_ADDRESS_THIS	2
+#define NODE_ADDRESS_OTHER 1 /* values of node_addresses */
+#define NODE_ADDRESS_THIS  2
 
 /* Minimum of Ethernet, with the frame check sequence that some NICs leave in place. */
-#define MINIMAL_FRAME_BYTES	64
+#define MINIMAL_FRAME_BYTES 64
 /* NS or NA with two options: link-layer address and nonce. */
-#define MINIMAL_ND_BYTES	40
+#define MINIMAL_ND_BYTES 40
 
-#define NEVER_EXEMPT	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | VECTOR_BIT(VECTOR_VLAN_TAG) | \
-			 VECTOR_BIT(VECTOR_ETHERTYPE) | VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD))
+#define NEVER_EXEMPT \
+	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | \
+	 VECTOR_BIT(VECTOR_VLAN_TAG) | VECTOR_BIT(VECTOR_ETHERTYPE) | \
+	 VECTOR_BIT(VECTOR_CHECKSUM_OFFLOAD))
 
 static __always_inline bool is_quarantined(const struct iface *iface)
 {
-	return iface->quarantine_until_ns &&
-	       (iface->quarantine_until_ns == ~0ULL || bpf_ktime_get_boot_ns() < iface->quarantine_until_ns);
+	return iface->quarantine_until_ns && (iface->quarantine_until_ns == ~0ULL ||
+					      bpf_ktime_get_boot_ns() < iface->quarantine_until_ns);
 }
 
 static __always_inline bool is_allowed(const union address *peer, bool ipv4)
@@ -66,7 +68,8 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
  */
 static __always_inline void keep_interface(struct __sk_buff *skb, const struct packet *packet)
 {
-	if (packet->fragment != FRAGMENT_NONE && packet->ether_type == bpf_htons(ETH_P_IPV6) && skb->pkt_type != PACKET_HOST)
+	if (packet->fragment != FRAGMENT_NONE && packet->ether_type == bpf_htons(ETH_P_IPV6) &&
+	    skb->pkt_type != PACKET_HOST)
 		skb->tc_index = packet->ifindex;
 }
 
@@ -86,7 +89,8 @@ static __always_inline const struct iface *find_sender(struct __sk_buff *skb)
  */
 static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct iface *iface)
 {
-	const void *data = (const void *)(long)skb->data, *data_end = (const void *)(long)skb->data_end;
+	const void *data = (const void *)(long)skb->data,
+		   *data_end = (const void *)(long)skb->data_end;
 	const struct ipv6hdr *header = data + ETH_HLEN;
 	__be16 type;
 
@@ -107,22 +111,25 @@ static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct
  */
 __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *sender)
 {
-	struct packet packet = { .ifindex = skb->ingress_ifindex ? skb->ingress_ifindex : skb->tc_index, .end = skb->len };
+	struct packet packet = { .ifindex = skb->ingress_ifindex ? skb->ingress_ifindex
+								 : skb->tc_index,
+				 .end = skb->len };
 	bool ipv4;
 
 	if (!sender)
 		return TCX_NEXT;
 	parse_frame(skb, &packet);
 	ipv4 = packet.ether_type == bpf_htons(ETH_P_IP);
-	if (packet.has_addresses && packet.ether_type != bpf_htons(ETH_P_ARP) && is_group(&packet.destination, ipv4) &&
-	    is_allowed(&packet.destination, ipv4))
+	if (packet.has_addresses && packet.ether_type != bpf_htons(ETH_P_ARP) &&
+	    is_group(&packet.destination, ipv4) && is_allowed(&packet.destination, ipv4))
 		return TCX_NEXT;
 	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
 	return apply_modes(skb, sender, &packet, 0);
 }
 
-static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
-				     const struct flow *flow, bool ipv4)
+static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface,
+				     const struct packet *packet, const struct flow *flow,
+				     bool ipv4)
 {
 	struct probe_key key = {
 		.ifindex = skb->ifindex,
@@ -132,27 +139,30 @@ static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *
 	};
 	const __u32 *node;
 
-	if (!packet->transport || (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
+	if (!packet->transport ||
+	    (packet->protocol != IPPROTO_TCP && packet->protocol != IPPROTO_UDP))
 		return false;
 	node = find_node_address(flow->node);
 	if (!node || *node != NODE_ADDRESS_THIS || !bpf_map_lookup_elem(&probe_ports, &key))
 		return false;
 	/* The kernel removes the socket before it sends the reset that the kubelet asked for. */
-	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP && packet->tcp_flags & TCPHDR_RST &&
-	    packet->end - packet->transport == packet->tcp_bytes)
+	if (flow->node == &packet->source && packet->protocol == IPPROTO_TCP &&
+	    packet->tcp_flags & TCPHDR_RST && packet->end - packet->transport == packet->tcp_bytes)
 		return true;
 	return has_node_socket(skb, flow, packet->protocol, ipv4);
 }
 
 static __always_inline bool is_opening_syn(const struct packet *packet)
 {
-	return packet->protocol == IPPROTO_TCP && (packet->tcp_flags & (TCPHDR_SYN | TCPHDR_ACK)) == TCPHDR_SYN;
+	return packet->protocol == IPPROTO_TCP &&
+	       (packet->tcp_flags & (TCPHDR_SYN | TCPHDR_ACK)) == TCPHDR_SYN;
 }
 
 /* ff02::1, the destination of unsolicited NAs */
 static __always_inline bool is_all_nodes(const union address *address)
 {
-	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) && address->halves[1] == bpf_cpu_to_be64(1);
+	return address->halves[0] == bpf_cpu_to_be64(0xff02000000000000ULL) &&
+	       address->halves[1] == bpf_cpu_to_be64(1);
 }
 
 /* Only padding of a NIC or a switch fits: a longer trailer could carry data. */
@@ -167,10 +177,13 @@ static __always_inline bool is_minimal_arp(const struct __sk_buff *skb)
  */
 static __always_inline bool is_minimal_nd(const struct __sk_buff *skb, const struct packet *packet)
 {
-	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 || packet->end != skb->len)
+	if (packet->fragment != FRAGMENT_NONE || packet->hop_limit != 255 ||
+	    packet->end != skb->len)
 		return false;
-	return packet->transport == packet->network + IPV6_BYTES && packet->end - packet->transport <= MINIMAL_ND_BYTES &&
-	       (is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) || is_icmpv6(packet, NDISC_NEIGHBOUR_ADVERTISEMENT));
+	return packet->transport == packet->network + IPV6_BYTES &&
+	       packet->end - packet->transport <= MINIMAL_ND_BYTES &&
+	       (is_icmpv6(packet, NDISC_NEIGHBOUR_SOLICITATION) ||
+		is_icmpv6(packet, NDISC_NEIGHBOUR_ADVERTISEMENT));
 }
 
 /*
@@ -195,15 +208,18 @@ static __always_inline bool is_nd_from_pod(const struct __sk_buff *skb, const st
 {
 	if (packet->violations || !is_minimal_nd(skb, packet))
 		return false;
-	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION && is_solicited_node(&packet->destination, &packet->target))
+	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION &&
+	    is_solicited_node(&packet->destination, &packet->target))
 		return true;
-	if (packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT && is_all_nodes(&packet->destination))
+	if (packet->icmp_type == NDISC_NEIGHBOUR_ADVERTISEMENT &&
+	    is_all_nodes(&packet->destination))
 		return true;
 	return is_link_neighbour(&packet->destination);
 }
 
 /* Needs a packet from the pod that was checked. */
-__noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet)
+__noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *iface,
+				  const struct packet *packet)
 {
 	struct flow flow;
 	bool ipv4;
@@ -220,26 +236,30 @@ __noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *ifa
 		return false;
 	if (is_allowed(&packet->destination, ipv4))
 		return true;
-	flow = (struct flow){ &packet->source, &packet->destination, packet->source_port, packet->destination_port };
+	flow = (struct flow){ &packet->source, &packet->destination, packet->source_port,
+			      packet->destination_port };
 	return !is_opening_syn(packet) && is_probe(skb, iface, packet, &flow, ipv4);
 }
 
-static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface, struct packet *packet)
+static __always_inline bool is_nd_for_pod(struct __sk_buff *skb, const struct iface *iface,
+					  struct packet *packet)
 {
 	if (!is_minimal_nd(skb, packet))
 		return false;
 	if (packet->icmp_type == NDISC_NEIGHBOUR_SOLICITATION)
-		return load_bytes(skb, packet, packet->transport + 8, &packet->target, sizeof(packet->target)) &&
+		return load_bytes(skb, packet, packet->transport + 8, &packet->target,
+				  sizeof(packet->target)) &&
 		       may_claim_ipv6(iface, skb->ifindex, &packet->target);
-	return is_all_nodes(&packet->destination) || may_claim_ipv6(iface, skb->ifindex, &packet->destination);
+	return is_all_nodes(&packet->destination) ||
+	       may_claim_ipv6(iface, skb->ifindex, &packet->destination);
 }
 
 /*
  * Needs a packet to the pod that was parsed. Its sender is not this pod, so it is not checked. ARP and ND of
  * `sender`, another pod of the node, pass only if quarantine allows it: they carry data as well.
  */
-__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface, const struct iface *sender,
-				struct packet *packet)
+__noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface,
+				const struct iface *sender, struct packet *packet)
 {
 	bool ipv4, is_stranger;
 	struct flow flow;
@@ -249,12 +269,14 @@ __noinline int is_exempt_to_pod(struct __sk_buff *skb, const struct iface *iface
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
 	is_stranger = sender && !is_allowed_pod(sender);
 	if (packet->ether_type == bpf_htons(ETH_P_ARP))
-		return !is_stranger && is_minimal_arp(skb) && may_claim_ipv4(iface, skb->ifindex, &packet->destination);
+		return !is_stranger && is_minimal_arp(skb) &&
+		       may_claim_ipv4(iface, skb->ifindex, &packet->destination);
 	if (!ipv4 && !is_stranger && is_nd_for_pod(skb, iface, packet))
 		return true;
 	if (is_allowed(&packet->source, ipv4))
 		return true;
-	flow = (struct flow){ &packet->destination, &packet->source, packet->destination_port, packet->source_port };
+	flow = (struct flow){ &packet->destination, &packet->source, packet->destination_port,
+			      packet->source_port };
 	return is_probe(skb, iface, packet, &flow, ipv4);
 }
 

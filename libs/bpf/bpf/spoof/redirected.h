@@ -22,13 +22,14 @@
 #include "report.h"
 #include "skb.h"
 
-#define NOTE_NS	NSEC_PER_SEC
+#define NOTE_NS NSEC_PER_SEC
 
 static __always_inline bool is_host_side(const struct net_device *device)
 {
 	const struct netkit *pair;
 
-	pair = bpf_rdonly_cast((const void *)device + private_offset(), bpf_core_type_id_kernel(struct netkit));
+	pair = bpf_rdonly_cast((const void *)device + private_offset(),
+			       bpf_core_type_id_kernel(struct netkit));
 	return pair->primary;
 }
 

@@ -15,7 +15,7 @@
 #include "maps.h"
 #include "packet.h"
 
-#define NO_VECTOR		VECTOR_SLOTS
+#define NO_VECTOR VECTOR_SLOTS
 
 static __always_inline void count_loss(enum loss loss)
 {
@@ -47,8 +47,8 @@ static __always_inline __u32 segments(const struct __sk_buff *skb)
 	return skb->gso_segs ? skb->gso_segs : 1;
 }
 
-static __always_inline void count(const struct iface *iface, struct __sk_buff *skb, __u32 ifindex, __u32 vector,
-				  __u32 action)
+static __always_inline void count(const struct iface *iface, struct __sk_buff *skb, __u32 ifindex,
+				  __u32 vector, __u32 action)
 {
 	struct counter_key key = { .ifindex = ifindex, .generation = iface->generation };
 	struct counters *entry = bpf_map_lookup_elem(&counters, &key);
@@ -80,8 +80,8 @@ static __always_inline __u32 tokens_kept(__u32 burst, bool received)
  * Detects a bucket without a token to take, without the lock. During a flood it returns true for almost every packet
  * on every CPU. If another CPU refills the bucket at the same time, a sample is lost, never a count.
  */
-static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit, __u64 now, __u32 rate,
-				     __u32 kept)
+static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 generation, __u32 bit,
+				     __u64 now, __u32 rate, __u32 kept)
 {
 	const volatile struct token_bucket *shared = bucket;
 	__u64 elapsed = now - shared->refilled_ns;
@@ -91,7 +91,8 @@ static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 ge
 }
 
 /* Takes a token for a sample. The lock covers a few instructions and no helper call. */
-static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector, __u64 now, bool received)
+static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector,
+						   __u64 now, bool received)
 {
 	const struct settings *set = read_settings();
 	__u32 slot = iface->slot, bit = VECTOR_BIT(vector & 31);
@@ -137,7 +138,8 @@ static __always_inline void unmark_sampled(const struct iface *iface, __u32 vect
 	bpf_spin_unlock(&bucket->lock);
 }
 
-static __always_inline void fill_expected(struct spoof_sample *sample, const struct iface *iface, __be16 ether_type)
+static __always_inline void fill_expected(struct spoof_sample *sample, const struct iface *iface,
+					  __be16 ether_type)
 {
 	union address expected = {};
 
@@ -152,8 +154,8 @@ static __always_inline void fill_expected(struct spoof_sample *sample, const str
 	__builtin_memcpy(sample->expected_address, &expected, sizeof(expected));
 }
 
-#define MAC_BYTES	12	/* destination and source, before a tag */
-#define HEAD_REST	(SAMPLE_HEAD_BYTES - MAC_BYTES)
+#define MAC_BYTES 12 /* destination and source, before a tag */
+#define HEAD_REST (SAMPLE_HEAD_BYTES - MAC_BYTES)
 
 /*
  * Copies the start of the frame as it was sent, with the tag that the kernel moved into the
@@ -169,7 +171,7 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 	if (skb->vlan_present) {
 		struct vlan_hdr *tag = (struct vlan_hdr *)to;
 
-		tag->h_vlan_TCI = skb->vlan_proto;	/* the protocol id precedes the tag */
+		tag->h_vlan_TCI = skb->vlan_proto; /* the protocol id precedes the tag */
 		tag->h_vlan_encapsulated_proto = bpf_htons(skb->vlan_tci);
 		if (rest > HEAD_REST - sizeof(*tag))
 			rest = HEAD_REST - sizeof(*tag);
@@ -184,8 +186,8 @@ static __always_inline void fill_head(struct spoof_sample *sample, struct __sk_b
 }
 
 /* `how`: the action, and SAMPLE_* flags from bit 1 on. */
-__noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, __u32 vector,
-		      __u32 how)
+__noinline int emit_event(struct __sk_buff *skb, const struct iface *iface,
+			  const struct packet *packet, __u32 vector, __u32 how)
 {
 	struct spoof_sample *sample;
 	enum admission admission;
@@ -239,8 +241,9 @@ __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface, cons
 	return 0;
 }
 
-static __always_inline void report(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet,
-				   __u32 vector, __u32 action, __u32 flags)
+static __always_inline void report(struct __sk_buff *skb, const struct iface *iface,
+				   const struct packet *packet, __u32 vector, __u32 action,
+				   __u32 flags)
 {
 	count(iface, skb, packet->ifindex, vector, action);
 	emit_event(skb, iface, packet, vector, action | flags << 1);
@@ -262,7 +265,8 @@ static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bo
  * Applies the modes to packet->violations in the order of the vectors (rules.md), reports the
  * result, and returns TCX_NEXT or TCX_DROP.
  */
-__noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, __u32 flags)
+__noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, struct packet *packet,
+			   __u32 flags)
 {
 	__u32 audited = NO_VECTOR, enforced = NO_VECTOR;
 	bool armed;

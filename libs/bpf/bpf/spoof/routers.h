@@ -13,11 +13,11 @@
 #include "owner.h"
 #include "packet.h"
 
-#define IPPROTO_EIGRP	88
-#define IPPROTO_OSPF	89
-#define IPPROTO_VRRP	112
-#define VRRP_HEAD_BYTES	8
-#define MAX_VRRP_ADDRESSES	8	/* of one virtual router */
+#define IPPROTO_EIGRP	   88
+#define IPPROTO_OSPF	   89
+#define IPPROTO_VRRP	   112
+#define VRRP_HEAD_BYTES	   8
+#define MAX_VRRP_ADDRESSES 8 /* of one virtual router */
 
 static __always_inline bool is_router_protocol(__u8 protocol)
 {
@@ -37,7 +37,8 @@ static __always_inline bool is_router_icmpv6(__u8 type)
 }
 
 /* Whether the pod may claim all addresses of a VRRP advertisement, as it announces them in ARP and ND. */
-__noinline int is_own_vrrp(struct __sk_buff *skb, const struct iface *iface, const struct packet *packet, int ipv4)
+__noinline int is_own_vrrp(struct __sk_buff *skb, const struct iface *iface,
+			   const struct packet *packet, int ipv4)
 {
 	__u8 head[4];
 	__u32 at;

@@ -23,7 +23,8 @@ static __always_inline bool is_never_outside(const union address *address, bool 
 	__u32 first = bpf_ntohl(address->words[ipv4 ? 3 : 0]);
 
 	if (ipv4)
-		return first >> 24 == 0 || first >> 24 == 127 || first >> 16 == 0xa9fe || first >= 0xe0000000;
+		return first >> 24 == 0 || first >> 24 == 127 || first >> 16 == 0xa9fe ||
+		       first >= 0xe0000000;
 	/* fe80::/9 is link-local and the former site-local space */
 	return first >> 24 == 0xff || first >> 23 == 0xfe80 >> 7 || address->halves[0] == 0;
 }
@@ -31,7 +32,8 @@ static __always_inline bool is_never_outside(const union address *address, bool 
 /* 64:ff9b::/96, whose last 32 bits are the IPv4 address that a NAT64 translates it to */
 static __always_inline bool is_nat64(const union address *address)
 {
-	return address->words[0] == bpf_htonl(0x0064ff9b) && address->words[1] == 0 && address->words[2] == 0;
+	return address->words[0] == bpf_htonl(0x0064ff9b) && address->words[1] == 0 &&
+	       address->words[2] == 0;
 }
 
 /* Where the packet can end. */
@@ -54,10 +56,12 @@ static __always_inline enum network find_network(const struct packet *packet, bo
 	return place ? *place : NETWORK_OUTSIDE;
 }
 
-static __always_inline bool is_tunnel_granted(const struct iface *iface, __u32 ifindex, const struct packet *packet,
-					      enum network place, bool ipv4)
+static __always_inline bool is_tunnel_granted(const struct iface *iface, __u32 ifindex,
+					      const struct packet *packet, enum network place,
+					      bool ipv4)
 {
-	return place != NETWORK_NODE && is_granted(iface, ifindex, &packet->destination, ipv4, ADDRESS_TUNNEL);
+	return place != NETWORK_NODE &&
+	       is_granted(iface, ifindex, &packet->destination, ipv4, ADDRESS_TUNNEL);
 }
 
 static __always_inline void add_tunnel(struct packet *packet, enum network place)
@@ -66,7 +70,8 @@ static __always_inline void add_tunnel(struct packet *packet, enum network place
 }
 
 /* Checks a protocol that carries packets or frames. */
-static __always_inline void check_tunnel(const struct iface *iface, __u32 ifindex, struct packet *packet, bool ipv4)
+static __always_inline void check_tunnel(const struct iface *iface, __u32 ifindex,
+					 struct packet *packet, bool ipv4)
 {
 	enum network place = find_network(packet, ipv4);
 
@@ -98,7 +103,8 @@ static __always_inline __u32 find_service(const union address *address, __be16 p
 }
 
 /* Checks UDP to a port of `tunnel_ports`. Nodes translate the addresses of Services after this program. */
-__noinline int check_tunnel_port(struct __sk_buff *skb, const struct iface *iface, struct packet *packet, int ipv4)
+__noinline int check_tunnel_port(struct __sk_buff *skb, const struct iface *iface,
+				 struct packet *packet, int ipv4)
 {
 	enum network place;
 	__u32 of_port;

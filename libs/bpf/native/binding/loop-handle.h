@@ -41,7 +41,8 @@ class LoopHandle {
   std::function<void()> onTeardown_;
 };
 
-inline LoopHandle::LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadable, std::function<void()> onTeardown)
+inline LoopHandle::LoopHandle(Napi::Env env, int fd, std::function<void(int)> onReadable,
+                              std::function<void()> onTeardown)
     : onTeardown_(std::move(onTeardown)) {
   uv_loop_t* loop = nullptr;
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) fail("poll.open", ENOSYS, "this environment has no loop");

@@ -35,7 +35,8 @@ class MapWrap : public Wrap<MapWrap, Map> {
     addMethod(prototype, "set", [](MapWrap& self, Info info) {
       self.core().update(toBytes(info[0], "key"), toBytes(info[1], "value"), toU32(info[2], "flags"));
     });
-    addMethod(prototype, "delete", [](MapWrap& self, Info info) { return self.core().remove(toBytes(info[0], "key")); });
+    addMethod(prototype, "delete",
+              [](MapWrap& self, Info info) { return self.core().remove(toBytes(info[0], "key")); });
     addMethod(prototype, "entries", [](MapWrap& self, Info info) {
       Napi::Env env = info.Env();
       MapEntries entries = self.core().entries();

@@ -68,8 +68,8 @@ void addOpeners(Napi::Object exports) {
   addFunction(exports, "queryTcx", [](Info info) {
     Napi::Env env = info.Env();
     TcxChain chain = queryTcx(toU32(info[0], "ifindex"), toU32(info[1], "attachType"));
-    return toObject(
-        env, {{"revision", Napi::BigInt::New(env, chain.revision)}, {"programs", toJs(env, chain.programs)}});
+    return toObject(env,
+                    {{"revision", Napi::BigInt::New(env, chain.revision)}, {"programs", toJs(env, chain.programs)}});
   });
   addFunction(exports, "queryClsact", [](Info info) -> std::optional<uint32_t> {
     std::optional<ClsactFilter> filter = queryClsact(toPlace(info));
@@ -82,12 +82,10 @@ void addOpeners(Napi::Object exports) {
 
 void addSystem(Napi::Object exports) {
   addFunction(exports, "dumpLinks", [](Info info) { return dumpLinks(toOptionalI32(info[0], "targetNetnsid")); });
-  addFunction(exports, "firstLinks", [](Info info) {
-    return firstLinks(toOptionalI32(info[0], "targetNetnsid"), toU32(info[1], "atMost"));
-  });
-  addFunction(exports, "getLink", [](Info info) {
-    return getLink(toU32(info[0], "ifindex"), toOptionalI32(info[1], "targetNetnsid"));
-  });
+  addFunction(exports, "firstLinks",
+              [](Info info) { return firstLinks(toOptionalI32(info[0], "targetNetnsid"), toU32(info[1], "atMost")); });
+  addFunction(exports, "getLink",
+              [](Info info) { return getLink(toU32(info[0], "ifindex"), toOptionalI32(info[1], "targetNetnsid")); });
   addFunction(exports, "dumpLocalNetworks", [](Info) { return dumpLocalNetworks(); });
   addFunction(exports, "getNsid", [](Info info) { return getNsid(toU32(info[0], "pid")); });
   addFunction(exports, "probeProgramType", [](Info info) { return probeProgramType(toU32(info[0], "type")); });

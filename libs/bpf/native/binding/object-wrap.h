@@ -55,9 +55,8 @@ class BpfObjectWrap : public Wrap<BpfObjectWrap, Object> {
     addMethod(prototype, "setProgramAutoload", [](Self& self, Info info) {
       self.core().setProgramAutoload(toText(info[0], "name"), toBool(info[1], "autoload"));
     });
-    addMethod(prototype, "reuseMap", [](Self& self, Info info) {
-      self.core().reuseMap(toText(info[0], "name"), toText(info[1], "path"));
-    });
+    addMethod(prototype, "reuseMap",
+              [](Self& self, Info info) { self.core().reuseMap(toText(info[0], "name"), toText(info[1], "path")); });
     addMethod(prototype, "setInitialValue", [](Self& self, Info info) {
       self.core().setInitialValue(toText(info[0], "section"), toU32(info[1], "offsetBytes"), toBytes(info[2], "value"));
     });

@@ -27,7 +27,8 @@ class Wrap : public Napi::ObjectWrap<Self> {
   }
 
   static Napi::FunctionReference define(Napi::Env env) {
-    Napi::Function constructor = Wrap::DefineClass(env, Self::kName, std::vector<Napi::ClassPropertyDescriptor<Self>>());
+    Napi::Function constructor =
+        Wrap::DefineClass(env, Self::kName, std::vector<Napi::ClassPropertyDescriptor<Self>>());
     Napi::Object prototype = constructor.Get("prototype").As<Napi::Object>();
     Self::addMethods(prototype);
     addMethod(prototype, "close", [](Self& self, Info) { self.close(); });

@@ -76,7 +76,8 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
   struct bpf_tc_hook hook = hookOf(place);
   std::string printed;
   int error = quietly([&] { return bpf_tc_hook_create(&hook); }, printed);
-  if (error < 0 && error != -EEXIST) failWith("clsact.attach", error, "creating the qdisc at " + describe(place), printed);
+  if (error < 0 && error != -EEXIST)
+    failWith("clsact.attach", error, "creating the qdisc at " + describe(place), printed);
   bool created = error == 0;
   if (!hasSide(place)) fail("clsact.attach", EOPNOTSUPP, describe(place) + " of a qdisc of kind ingress");
   struct bpf_tc_opts options = optionsOf(place);

@@ -16,7 +16,7 @@
 namespace bailiff {
 namespace {
 
-constexpr uint32_t kLoopbackIfindex = 1;  // exists in every network namespace
+constexpr uint32_t kLoopbackIfindex = 1;             // exists in every network namespace
 constexpr std::string_view kLsmPrefix = "bpf_lsm_";  // of the function that a hook calls for BPF
 
 // libbpf's probes return 1, 0 or a negative errno.
@@ -76,9 +76,13 @@ int probeAtomics() {
   struct bpf_insn instructions[6] = {};
   instructions[0] = {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .src_reg = 0, .off = 0, .imm = 0};
   instructions[1] = {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_1, .src_reg = 0, .off = 0, .imm = 0};
-  instructions[2] = {.code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .src_reg = BPF_REG_0, .off = -8, .imm = 0};
-  instructions[3] = {
-      .code = BPF_STX | BPF_ATOMIC | BPF_DW, .dst_reg = BPF_REG_10, .src_reg = BPF_REG_1, .off = -8, .imm = BPF_CMPXCHG};
+  instructions[2] = {
+      .code = BPF_STX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_10, .src_reg = BPF_REG_0, .off = -8, .imm = 0};
+  instructions[3] = {.code = BPF_STX | BPF_ATOMIC | BPF_DW,
+                     .dst_reg = BPF_REG_10,
+                     .src_reg = BPF_REG_1,
+                     .off = -8,
+                     .imm = BPF_CMPXCHG};
   instructions[4] = instructions[0];
   instructions[5].code = BPF_JMP | BPF_EXIT;
   auto options = zeroedOptions<struct bpf_prog_load_opts>();

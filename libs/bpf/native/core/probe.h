@@ -15,7 +15,7 @@ int probeTcx();                                          // loads a one-line pro
 int probeAtomics();                                      // loads a program with an atomic that returns a value
 int probeLsm(const std::string& hook);                   // loads a program that allows everything at that LSM hook
 
-std::vector<std::string> lsmHooks();  // all that the kernel has, from its BTF; throws if it has none
+std::vector<std::string> lsmHooks();              // all that the kernel has, from its BTF; throws if it has none
 bool hasKernelFunction(const std::string& name);  // likewise
 
 }  // namespace bailiff

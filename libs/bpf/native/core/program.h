@@ -18,7 +18,7 @@ struct ProgramInfo {
   std::string name;
   uint32_t id;
   uint32_t type;
-  std::string tag;  // 16 hex digits over the instructions
+  std::string tag;                // 16 hex digits over the instructions
   uint32_t instructions;          // after the verifier
   uint32_t verifiedInstructions;  // processed by the verifier; 0 below Linux 5.16
   uint64_t runs;                  // counted while kernel.bpf_stats_enabled is set, as the time

@@ -53,7 +53,8 @@ void readStats(const struct rtattr* at, LinkRecord& out) {
 NetkitInfo readNetkit(const Attributes& data) {
   NetkitInfo info = {};
   const struct rtattr* primary = data.find(IFLA_NETKIT_PRIMARY);
-  info.primary = primary != nullptr && RTA_PAYLOAD(primary) >= 1 && *static_cast<const uint8_t*>(RTA_DATA(primary)) != 0;
+  info.primary =
+      primary != nullptr && RTA_PAYLOAD(primary) >= 1 && *static_cast<const uint8_t*>(RTA_DATA(primary)) != 0;
   uint32_t policy = NETKIT_PASS;
   data.u32(IFLA_NETKIT_PEER_POLICY, policy);
   info.peerDrops = policy == NETKIT_DROP;
@@ -64,7 +65,8 @@ bool parseLocalRoute(const struct nlmsghdr* message, std::string& out) {
   if (message->nlmsg_type != RTM_NEWROUTE || message->nlmsg_len < NLMSG_SPACE(sizeof(struct rtmsg))) return false;
   // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
   auto* header = static_cast<const struct rtmsg*>(NLMSG_DATA(message));
-  if (header->rtm_table != RT_TABLE_LOCAL || (header->rtm_family != AF_INET && header->rtm_family != AF_INET6)) return false;
+  if (header->rtm_table != RT_TABLE_LOCAL || (header->rtm_family != AF_INET && header->rtm_family != AF_INET6))
+    return false;
   uint8_t address[sizeof(struct in6_addr)] = {};  // a route without RTA_DST is the default route
   const struct rtattr* at = attributesOf(message, sizeof(*header)).find(RTA_DST);
   size_t wanted = header->rtm_family == AF_INET6 ? 16 : 4;

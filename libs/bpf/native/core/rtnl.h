@@ -32,7 +32,7 @@ struct LinkRecord {
   std::optional<int32_t> newNetnsid;    // IFLA_NEW_NETNSID, on the RTM_DELLINK of a link that moved away
   std::optional<uint64_t> rxPackets;    // of IFLA_STATS64
   std::optional<uint64_t> txPackets;
-  bool xdp = false;  // an XDP program is attached
+  bool xdp = false;                  // an XDP program is attached
   std::optional<NetkitInfo> netkit;  // of kind "netkit"
 };
 

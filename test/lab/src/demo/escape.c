@@ -16,26 +16,40 @@
 
 /* The services share the emulated processors, and answer twice as fast as with 100 ms. */
 #define EVERY_US 300000
-#define TRY(call)                                   \
-	do {                                        \
-		if ((long)(call) < 0) return errno; \
+#define TRY(call) \
+	do { \
+		if ((long)(call) < 0) \
+			return errno; \
 	} while (0)
 
 static volatile sig_atomic_t ending;
-static void on_term(int signal) { ending = signal; }
+static void on_term(int signal)
+{
+	ending = signal;
+}
 
 static int put(const char *path, int flags, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0644), failed = 0;
 
 	TRY(fd);
-	if (write(fd, text, strlen(text)) < 0) failed = errno;
+	if (write(fd, text, strlen(text)) < 0)
+		failed = errno;
 	close(fd);
 	return failed;
 }
-static int core_pattern(void) { return put("/proc/sys/kernel/core_pattern", 0, "|/escaped"); }
-static int module_loader(void) { return put("/proc/sys/kernel/modprobe", 0, "/escaped"); }
-static int ordinary(void) { return put("/tmp/notes", O_CREAT | O_TRUNC, "ordinary\n"); }
+static int core_pattern(void)
+{
+	return put("/proc/sys/kernel/core_pattern", 0, "|/escaped");
+}
+static int module_loader(void)
+{
+	return put("/proc/sys/kernel/modprobe", 0, "/escaped");
+}
+static int ordinary(void)
+{
+	return put("/tmp/notes", O_CREAT | O_TRUNC, "ordinary\n");
+}
 
 /* The host's tree of control groups, by fsopen, fsmount and move_mount instead of mount(2). */
 static int host_mount(void)
@@ -53,9 +67,12 @@ static int host_mount(void)
 
 static void tell(const char *way, int failed)
 {
-	if (failed == 0) printf("%s landed\n", way);
-	else if (failed == EPERM) printf("%s refused\n", way);
-	else printf("%s failed %d\n", way, failed);
+	if (failed == 0)
+		printf("%s landed\n", way);
+	else if (failed == EPERM)
+		printf("%s refused\n", way);
+	else
+		printf("%s failed %d\n", way, failed);
 	fflush(stdout);
 }
 
@@ -67,12 +84,15 @@ int main(int argc, char **argv)
 	sigaction(SIGTERM, &action, NULL);
 	do {
 		tell("core_pattern", core_pattern());
-		if (ending) break;
+		if (ending)
+			break;
 		tell("host-mount", host_mount());
-		if (ending) break;
+		if (ending)
+			break;
 		tell("modprobe", module_loader());
 		tell("ordinary", ordinary());
-		if (forever && !ending) usleep(EVERY_US);
+		if (forever && !ending)
+			usleep(EVERY_US);
 	} while (forever && !ending);
 	return 0;
 }
