@@ -6,9 +6,12 @@ import { makeProgram } from './run.ts';
 import { captureCli, runCli } from './testing.ts';
 
 function leaves(command: Command, path: string[] = []): string[][] {
-  return command.commands
-    .filter((one) => one.name() !== 'help' && one.name() !== 'lab')
-    .flatMap((one) => [[...path, one.name()], ...leaves(one, [...path, one.name()])]);
+  return (
+    command.commands
+      // `lab` and `console serve` hand over to other programs, which have their own help.
+      .filter((one) => !['help', 'lab', 'serve'].includes(one.name()))
+      .flatMap((one) => [[...path, one.name()], ...leaves(one, [...path, one.name()])])
+  );
 }
 const COMMANDS = leaves(makeProgram(captureCli().io));
 

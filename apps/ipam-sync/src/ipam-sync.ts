@@ -27,7 +27,7 @@ import { createMirror, createTaintController } from './controllers.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
-import { isStaticUid, type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { isStaticUid, type ListedPod, type NodeRecord, nodeRecord, podRecord } from './pods/records.ts';
 import { UnknownPods } from './pods/unknown-pods.ts';
 import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';
@@ -46,10 +46,8 @@ import { type NodeObject, nodeObject } from './taint/node-object.ts';
 
 export const PODS_BUCKET = 'bailiff_pods';
 export const CONFIG_BUCKET = 'bailiff_config';
-/** A term's first write waits this long for owners: without them pods lack their workload's modes. */
-const OWNERS_WAIT_MS = 10_000;
-/** The same for Services, which an older role does not permit to read. */
-const SERVICES_WAIT_MS = 10_000;
+/** A term's first write waits this long for owners and Services; an older role cannot read these. */
+const FIRST_WAIT_MS = 10_000;
 /** A leader without a bus connection for this long releases the lease. */
 const BUS_GRACE_MS = 10_000;
 /** Short, because two replicas do not overload a restarted API server. */
@@ -59,13 +57,6 @@ const INFORMER_BACKOFF = { baseMs: 200, maxMs: 5_000 };
 interface KeptNode {
   record: NodeRecord;
   object: NodeObject;
-}
-
-/** Pods with a node that have not ended. The state has the record; a store of its own would keep all. */
-interface ListedPod {
-  readonly uid: string;
-  /** null: taken over by the state. */
-  record: PodRecord | null;
 }
 
 /** Interval at which former pods are forgotten, and old templates are read again. */
@@ -276,8 +267,8 @@ export class IpamSync {
 
   async #serve(term: AbortSignal): Promise<void> {
     while (!this.informed && !term.aborted) await pause(10, term);
-    await Promise.race([this.owners.whenIdle(), pause(OWNERS_WAIT_MS, term)]);
-    const deadline = performance.now() + SERVICES_WAIT_MS;
+    await Promise.race([this.owners.whenIdle(), pause(FIRST_WAIT_MS, term)]);
+    const deadline = performance.now() + FIRST_WAIT_MS;
     const isComplete = () => this.services.current && this.cluster.hasTried;
     while (!isComplete() && performance.now() < deadline && !term.aborted) await pause(10, term);
     const { mirror, taints } = this;

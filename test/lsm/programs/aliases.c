@@ -36,8 +36,7 @@ static int deep_fd, shallow_fd;
 // Each step returns 0 or an errno; the first failure ends an attempt.
 #define TRY(call) \
 	do { \
-		if ((long)(call) < 0) \
-			return errno; \
+		if ((long)(call) < 0) return errno; \
 	} while (0)
 
 static int read_fd(int fd)
@@ -45,8 +44,7 @@ static int read_fd(int fd)
 	char text[64] = "";
 	ssize_t n = pread(fd, text, sizeof text - 1, 0);
 
-	if (n < 0)
-		return errno;
+	if (n < 0) return errno;
 	return strncmp(text, SECRET, strlen(SECRET)) == 0 ? LANDED : ENODATA;
 }
 
@@ -54,17 +52,13 @@ static int read_at(int dir, const char *path)
 {
 	int fd = openat(dir, path, O_RDONLY);
 
-	if (fd < 0)
-		return errno;
+	if (fd < 0) return errno;
 	int result = read_fd(fd);
 	close(fd);
 	return result;
 }
 
-static int read_path(const char *path)
-{
-	return read_at(AT_FDCWD, path);
-}
+static int read_path(const char *path) { return read_at(AT_FDCWD, path); }
 
 static int reopen(int fd)
 {
@@ -78,28 +72,19 @@ static void put(const char *path, const char *text, mode_t mode)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
 
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		perror(path), exit(2);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0) perror(path), exit(2);
 	close(fd);
 }
 
 static void own_mounts(void)
 {
-	if (unshare(CLONE_NEWNS))
-		perror("unshare"), _exit(99);
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		perror("private"), _exit(99);
+	if (unshare(CLONE_NEWNS)) perror("unshare"), _exit(99);
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) perror("private"), _exit(99);
 }
 
 // --- names that resolve to the same object ---
-static int direct(void)
-{
-	return read_path("/protected/secret");
-}
-static int neighbour(void)
-{
-	return read_path("/open/secret");
-}
+static int direct(void) { return read_path("/protected/secret"); }
+static int neighbour(void) { return read_path("/open/secret"); }
 static int follow_symlink(void)
 {
 	TRY(symlink("/protected/secret", "/open/symlink"));
@@ -110,10 +95,7 @@ static int relative(void)
 	TRY(chdir("/protected"));
 	return read_path("secret");
 }
-static int dotdot(void)
-{
-	return read_path("/open/../protected/../open/./../protected//secret");
-}
+static int dotdot(void) { return read_path("/open/../protected/../open/./../protected//secret"); }
 static int by_openat2(void)
 {
 	struct open_how how = { .flags = O_RDONLY,
@@ -125,27 +107,15 @@ static int by_openat2(void)
 	TRY(fd);
 	return read_fd(fd);
 }
-static int proc_self_root(void)
-{
-	return read_path("/proc/self/root/protected/secret");
-}
+static int proc_self_root(void) { return read_path("/proc/self/root/protected/secret"); }
 static int proc_self_cwd(void)
 {
 	TRY(chdir("/protected"));
 	return read_path("/proc/self/cwd/secret");
 }
-static int proc_self_fd(void)
-{
-	return reopen(early_fd);
-}
-static int path_fd(void)
-{
-	return reopen(early_path_fd);
-}
-static int dir_fd(void)
-{
-	return read_at(early_dir, "secret");
-}
+static int proc_self_fd(void) { return reopen(early_fd); }
+static int path_fd(void) { return reopen(early_path_fd); }
+static int dir_fd(void) { return read_at(early_dir, "secret"); }
 static int by_chroot(void)
 {
 	TRY(chroot("/protected"));
@@ -178,14 +148,8 @@ static int handle_of_volume(bool cold)
 	TRY(fd);
 	return read_fd(fd);
 }
-static int by_handle(void)
-{
-	return handle_of_volume(false);
-}
-static int by_cold_handle(void)
-{
-	return handle_of_volume(true);
-}
+static int by_handle(void) { return handle_of_volume(false); }
+static int by_cold_handle(void) { return handle_of_volume(true); }
 static int deleted(void)
 {
 	int fd = open("/protected/deleted", O_PATH);
@@ -216,8 +180,7 @@ static int io_uring_open(void)
 		mmap(NULL, params.sq_entries * sizeof *sqes, PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
 
-	if (sq == MAP_FAILED || cq == MAP_FAILED || sqes == MAP_FAILED)
-		return errno;
+	if (sq == MAP_FAILED || cq == MAP_FAILED || sqes == MAP_FAILED) return errno;
 	sqes[0] = (struct io_uring_sqe){ .opcode = IORING_OP_OPENAT,
 					 .fd = AT_FDCWD,
 					 .addr = (unsigned long)"/protected/secret",
@@ -231,16 +194,12 @@ static int io_uring_open(void)
 }
 
 // --- descriptors from before the policy ---
-static int early_read(void)
-{
-	return read_fd(early_fd);
-}
+static int early_read(void) { return read_fd(early_fd); }
 static int early_mmap(void)
 {
 	char *text = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, early_fd, 0);
 
-	if (text == MAP_FAILED)
-		return errno;
+	if (text == MAP_FAILED) return errno;
 	return strncmp(text, SECRET, strlen(SECRET)) == 0 ? LANDED : ENODATA;
 }
 // Passes a descriptor over a socket to its own other end, and reads it there.
@@ -275,10 +234,7 @@ static int pass_and_read(int passed)
 	return read_fd(fd);
 }
 
-static int scm_rights(void)
-{
-	return pass_and_read(early_fd);
-}
+static int scm_rights(void) { return pass_and_read(early_fd); }
 static int scm_rights_neighbour(void)
 {
 	int fd = open("/open/secret", O_RDONLY);
@@ -351,18 +307,9 @@ static int bind_volume(void)
 	TRY(mount("/volume", "/open/mnt", NULL, MS_BIND, NULL));
 	return read_path("/open/mnt/secret");
 }
-static int bind_before(void)
-{
-	return read_path("/open/bound/secret");
-}
-static int bind_suffix_before(void)
-{
-	return read_path("/open/bound-file");
-}
-static int bind_volume_before(void)
-{
-	return read_path("/open/bound-volume/secret");
-}
+static int bind_before(void) { return read_path("/open/bound/secret"); }
+static int bind_suffix_before(void) { return read_path("/open/bound-file"); }
+static int bind_volume_before(void) { return read_path("/open/bound-volume/secret"); }
 static int userns_bind(void)
 {
 	TRY(unshare(CLONE_NEWUSER | CLONE_NEWNS));
@@ -499,14 +446,8 @@ static int lazy_umount(void)
 	return read_at(early_volume_dir, "secret") == ENOENT ? ENOENT
 							     : read_at(early_volume_dir, "secret");
 }
-static int deep(void)
-{
-	return read_at(deep_fd, "secret");
-}
-static int shallow(void)
-{
-	return read_at(shallow_fd, "secret");
-}
+static int deep(void) { return read_at(deep_fd, "secret"); }
+static int shallow(void) { return read_at(shallow_fd, "secret"); }
 
 // --- names that are no alias ---
 static int memfd_name(void)
@@ -527,8 +468,7 @@ static int exec_wait(int fd, const char *path, int flags)
 	if (child == 0) {
 		syscall(SYS_execveat, fd, path, argv, envp, flags);
 		int code = errno;
-		if (write(error[1], &code, sizeof code) < 0)
-			_exit(99);
+		if (write(error[1], &code, sizeof code) < 0) _exit(99);
 		_exit(99);
 	}
 	close(error[1]);
@@ -538,14 +478,8 @@ static int exec_wait(int fd, const char *path, int flags)
 	waitpid(child, &status, 0);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 42 ? LANDED : ECANCELED;
 }
-static int exec_path(void)
-{
-	return exec_wait(AT_FDCWD, "/protected/tool", 0);
-}
-static int exec_neighbour(void)
-{
-	return exec_wait(AT_FDCWD, "/open/tool", 0);
-}
+static int exec_path(void) { return exec_wait(AT_FDCWD, "/protected/tool", 0); }
+static int exec_neighbour(void) { return exec_wait(AT_FDCWD, "/open/tool", 0); }
 static int exec_fd(void)
 {
 	int fd = open("/protected/tool", O_PATH | O_CLOEXEC);
@@ -656,8 +590,7 @@ static int dig(const char *top, int levels)
 		fd = next;
 	}
 	int file = openat(fd, "secret", O_WRONLY | O_CREAT, 0644);
-	if (file < 0 || write(file, SECRET, strlen(SECRET)) < 0)
-		perror(top), exit(2);
+	if (file < 0 || write(file, SECRET, strlen(SECRET)) < 0) perror(top), exit(2);
 	close(file);
 	return fd;
 }
@@ -668,11 +601,9 @@ static void copy(const char *from, const char *to)
 	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0755);
 	ssize_t n;
 
-	if (in < 0 || out < 0)
-		perror(to), exit(2);
+	if (in < 0 || out < 0) perror(to), exit(2);
 	while ((n = read(in, buffer, sizeof buffer)) > 0)
-		if (write(out, buffer, n) != n)
-			perror(to), exit(2);
+		if (write(out, buffer, n) != n) perror(to), exit(2);
 	close(in), close(out);
 }
 
@@ -723,8 +654,7 @@ static void lay_out(void)
 	copy("/proc/self/exe", "/open/tool");
 	deep_fd = dig("/open/deep", DEEP);
 	shallow_fd = dig("/open/shallow", DEEP / 4);
-	if (mount("/protected", "/open/bound", NULL, MS_BIND, NULL))
-		perror("bind"), exit(2);
+	if (mount("/protected", "/open/bound", NULL, MS_BIND, NULL)) perror("bind"), exit(2);
 	put("/open/a.hidden", SECRET, 0644);
 	put("/open/bound-file", "", 0644);
 	if (mount("/open/a.hidden", "/open/bound-file", NULL, MS_BIND, NULL))
@@ -739,20 +669,17 @@ static void lay_out(void)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && strcmp(argv[1], "exec") == 0)
-		return 42;
+	if (argc > 1 && strcmp(argv[1], "exec") == 0) return 42;
 	(void)argv;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	lay_out();
 	puts("ready");
-	if (getchar() == EOF)
-		return 3;
+	if (getchar() == EOF) return 3;
 	for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
 		int status;
 		pid_t child = fork();
 
-		if (child == 0)
-			_exit(attempts[i].run());
+		if (child == 0) _exit(attempts[i].run());
 		waitpid(child, &status, 0);
 		int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 		if (code == LANDED)

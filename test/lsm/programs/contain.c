@@ -22,8 +22,7 @@
 
 static void must(long result, const char *what)
 {
-	if (result >= 0)
-		return;
+	if (result >= 0) return;
 	perror(what);
 	exit(120);
 }
@@ -48,8 +47,7 @@ static void start_in(const char *cgroup)
 	arguments.cgroup = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t child = syscall(SYS_clone3, &arguments, sizeof arguments);
 	must(child, "clone3");
-	if (child == 0)
-		return;
+	if (child == 0) return;
 	must(waitpid(child, &status, 0), "waitpid");
 	exit(WEXITSTATUS(status));
 }
@@ -69,8 +67,7 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	char line;
 
-	if (argc < 4)
-		return 2;
+	if (argc < 4) return 2;
 	if (how && !strcmp(how, "clone"))
 		start_in(argv[1]);
 	else
@@ -88,8 +85,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		must(read(0, &line, 1), "read");
 	}
-	if (!how || strcmp(how, "thread"))
-		execute(argv + 3);
+	if (!how || strcmp(how, "thread")) execute(argv + 3);
 	must(-pthread_create(&thread, NULL, execute, argv + 3), "thread");
 	pthread_join(thread, NULL);
 	return 121;

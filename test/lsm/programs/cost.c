@@ -87,12 +87,9 @@ int main(int argc, char **argv)
 	int (*once)(void) = NULL;
 	long count;
 
-	if (argc == 1)
-		return 0;
-	if (argc != 3 && argc != 4)
-		return 2;
-	if (argc == 4)
-		file = argv[3];
+	if (argc == 1) return 0;
+	if (argc != 3 && argc != 4) return 2;
+	if (argc == 4) file = argv[3];
 	if (!strcmp(argv[1], "open"))
 		once = open_once;
 	else if (!strcmp(argv[1], "exec"))
@@ -101,19 +98,16 @@ int main(int argc, char **argv)
 		once = connect_once;
 	count = atol(argv[2]);
 	udp = socket(AF_INET, SOCK_DGRAM, 0);
-	if (!once || udp < 0)
-		return 2;
+	if (!once || udp < 0) return 2;
 	for (int i = 0; i < 10; i++)
-		if (once())
-			return perror(argv[1]), 3;
+		if (once()) return perror(argv[1]), 3;
 	puts("ready");
 	fflush(stdout);
 	while (next_line()) {
 		long long began = now();
 
 		for (long i = 0; i < count; i++)
-			if (once())
-				return perror(argv[1]), 3;
+			if (once()) return perror(argv[1]), 3;
 		printf("%lld %ld\n", now() - began, count);
 		fflush(stdout);
 	}

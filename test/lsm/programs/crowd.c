@@ -94,8 +94,7 @@ static void make_sockets(struct outcome *outcome, int count)
 {
 	struct rlimit limit = { count + 64, count + 64 };
 
-	if (setrlimit(RLIMIT_NOFILE, &limit))
-		exit(4);
+	if (setrlimit(RLIMIT_NOFILE, &limit)) exit(4);
 	for (int i = 0; i < count; i++) {
 		int fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
 		socklen_t length = sizeof(outcome->last);
@@ -104,8 +103,7 @@ static void make_sockets(struct outcome *outcome, int count)
 			refuse(outcome, errno);
 			continue;
 		}
-		if (!outcome->made++)
-			outcome->first = outcome->last;
+		if (!outcome->made++) outcome->first = outcome->last;
 	}
 }
 
@@ -119,8 +117,7 @@ int main(int argc, char **argv)
 	if (argc > 4) {
 		puts("ready");
 		fflush(stdout);
-		if (getchar() == EOF)
-			return 5;
+		if (getchar() == EOF) return 5;
 	}
 	if (!strcmp(kind, "threads"))
 		make_threads(&outcome, count);

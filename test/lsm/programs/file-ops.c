@@ -22,8 +22,7 @@
 
 #define TRY(call) \
 	do { \
-		if ((long)(call) < 0) \
-			return errno; \
+		if ((long)(call) < 0) return errno; \
 	} while (0)
 
 #define ACCESS_LIST "system.posix_acl_access"
@@ -57,38 +56,14 @@ static int open_as(int flags, mode_t mode, const char *name)
 	return 0;
 }
 
-static int read_only(void)
-{
-	return open_as(O_RDONLY, 0, "file");
-}
-static int read_dir(void)
-{
-	return open_as(O_RDONLY | O_DIRECTORY, 0, ".");
-}
-static int write_only(void)
-{
-	return open_as(O_WRONLY, 0, "file");
-}
-static int append(void)
-{
-	return open_as(O_WRONLY | O_APPEND, 0, "file");
-}
-static int read_write(void)
-{
-	return open_as(O_RDWR, 0, "file");
-}
-static int empty_while_reading(void)
-{
-	return open_as(O_RDONLY | O_TRUNC, 0, "file");
-}
-static int create(void)
-{
-	return open_as(O_WRONLY | O_CREAT | O_EXCL, 0644, "created");
-}
-static int create_tmpfile(void)
-{
-	return open_as(O_WRONLY | O_TMPFILE, 0644, ".");
-}
+static int read_only(void) { return open_as(O_RDONLY, 0, "file"); }
+static int read_dir(void) { return open_as(O_RDONLY | O_DIRECTORY, 0, "."); }
+static int write_only(void) { return open_as(O_WRONLY, 0, "file"); }
+static int append(void) { return open_as(O_WRONLY | O_APPEND, 0, "file"); }
+static int read_write(void) { return open_as(O_RDWR, 0, "file"); }
+static int empty_while_reading(void) { return open_as(O_RDONLY | O_TRUNC, 0, "file"); }
+static int create(void) { return open_as(O_WRONLY | O_CREAT | O_EXCL, 0644, "created"); }
+static int create_tmpfile(void) { return open_as(O_WRONLY | O_TMPFILE, 0644, "."); }
 static int create_mknod(void)
 {
 	TRY(mknod("created-mknod", S_IFREG | 0644, 0));
@@ -190,10 +165,7 @@ static int truncate_fd(void)
 	TRY(ftruncate(open("file", O_RDWR | O_CLOEXEC), 1));
 	return 0;
 }
-static int truncate_open(void)
-{
-	return open_as(O_WRONLY | O_TRUNC, 0, "file");
-}
+static int truncate_open(void) { return open_as(O_WRONLY | O_TRUNC, 0, "file"); }
 static int set_attribute(void)
 {
 	TRY(setxattr("file", attribute("test"), "x", 1, 0));
@@ -244,8 +216,7 @@ static int by_ring(struct io_uring_sqe request)
 	struct io_uring_sqe *sqes =
 		mmap(NULL, 4 * sizeof *sqes, protection, shared, ring, IORING_OFF_SQES);
 
-	if (sq == MAP_FAILED || cq == MAP_FAILED || sqes == MAP_FAILED)
-		return errno;
+	if (sq == MAP_FAILED || cq == MAP_FAILED || sqes == MAP_FAILED) return errno;
 	sqes[0] = request;
 	sqes[0].flags = IOSQE_ASYNC;
 	((unsigned *)(sq + params.sq_off.array))[0] = 0;
@@ -361,16 +332,14 @@ static void make(const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT, 0644);
 
-	if (fd < 0 || write(fd, "text", 4) != 4)
-		perror(path), exit(2);
+	if (fd < 0 || write(fd, "text", 4) != 4) perror(path), exit(2);
 	close(fd);
 }
 
 static void lay_out(const char *dir)
 {
 	mkdir(dir, 0755);
-	if (chdir(dir))
-		perror(dir), exit(2);
+	if (chdir(dir)) perror(dir), exit(2);
 	make("file"), make("gone"), make("gone-ring"), make("listed");
 	if (mkdir("dir", 0755) || mkdir("dir2", 0755) || mkdir("point", 0755) ||
 	    symlink("file", "link-of-old"))
@@ -416,12 +385,10 @@ int main(void)
 	lay_out("/only/other");
 	for (size_t i = 0; i < WAYS; i++) {
 		snprintf(path, sizeof path, "/only/%s", ways[i].operation);
-		if (access(path, F_OK))
-			lay_out(path);
+		if (access(path, F_OK)) lay_out(path);
 	}
 	puts("ready");
-	if (getchar() == EOF)
-		return 3;
+	if (getchar() == EOF) return 3;
 	for (size_t i = 0; i < WAYS; i++) {
 		attempt(&ways[i], ways[i].operation, "own");
 		attempt(&ways[i], "other", "other");

@@ -56,8 +56,7 @@ extern const char __start_forge_code[], __stop_forge_code[];
 
 static void must(int holds, const char *what)
 {
-	if (holds)
-		return;
+	if (holds) return;
 	perror(what);
 	exit(NOT_READY);
 }
@@ -67,8 +66,7 @@ int main(int argc, char **argv)
 	struct plan plan = { .fd = -1 };
 	char own[256] = "", line[512];
 
-	if (argc != 2)
-		return NOT_READY;
+	if (argc != 2) return NOT_READY;
 	plan.fd = open(argv[1], O_RDONLY);
 	must(plan.fd >= 0, argv[1]);
 	must(readlink("/proc/self/exe", own, sizeof own - 1) > 0, "exe");

@@ -29,8 +29,7 @@ static enum end attempt(const char *path)
 {
 	int fd = open(path, O_RDONLY);
 
-	if (fd < 0)
-		return errno == EPERM || errno == EACCES ? REFUSED : FAILED;
+	if (fd < 0) return errno == EPERM || errno == EACCES ? REFUSED : FAILED;
 	close(fd);
 	return LANDED;
 }
@@ -40,10 +39,8 @@ static enum end attempt_of_child(const char *path)
 	int status;
 	pid_t child = fork();
 
-	if (child == 0)
-		_exit(attempt(path));
-	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
-		return FAILED;
+	if (child == 0) _exit(attempt(path));
+	if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) return FAILED;
 	return WEXITSTATUS(status);
 }
 
@@ -52,12 +49,10 @@ static int hammer(struct shared *shared, int own, const char *path, unsigned int
 	while (!shared->stop) {
 		enum end end = forks ? attempt_of_child(path) : attempt(path);
 
-		if (end == FAILED)
-			return 3;
+		if (end == FAILED) return 3;
 		atomic_fetch_add(end == REFUSED ? &shared->refused : &shared->landed, 1);
 		atomic_fetch_add(&shared->tried[own], 1);
-		if (pause)
-			usleep(pause);
+		if (pause) usleep(pause);
 	}
 	return 0;
 }
@@ -71,18 +66,15 @@ int main(int argc, char **argv)
 
 	const char *path = argv[2], *mode = argc > 4 ? argv[4] : "";
 
-	if (count < 1 || count > MAX_PROCESSES || shared == MAP_FAILED)
-		return 2;
+	if (count < 1 || count > MAX_PROCESSES || shared == MAP_FAILED) return 2;
 	if (!strcmp(mode, "near")) {
 		path = basename(strdup(argv[2]));
-		if (chdir(dirname(strdup(argv[2]))))
-			return 2;
+		if (chdir(dirname(strdup(argv[2])))) return 2;
 	}
 	for (int i = 0; i < count; i++) {
 		pid_t child = fork();
 
-		if (child < 0)
-			return 2;
+		if (child < 0) return 2;
 		if (child == 0)
 			_exit(hammer(shared, i, path, argc > 3 ? atoi(argv[3]) : 0,
 				     !strcmp(mode, "fork")));
@@ -92,12 +84,10 @@ int main(int argc, char **argv)
 			usleep(1000);
 	puts("hammering");
 	fflush(stdout);
-	if (getchar() == EOF)
-		failed = 4;
+	if (getchar() == EOF) failed = 4;
 	shared->stop = 1;
 	while (wait(&status) > 0)
-		if (!WIFEXITED(status) || WEXITSTATUS(status))
-			failed = 3;
+		if (!WIFEXITED(status) || WEXITSTATUS(status)) failed = 3;
 	for (int i = 0; i < count; i++)
 		tried += shared->tried[i];
 	printf("tried %lu refused %lu landed %lu\n", tried, shared->refused, shared->landed);

@@ -60,18 +60,14 @@ static char *words[MAX_WORDS + 1];
 /* As long as an ELF header: the kernel refuses anything shorter before the hook. */
 static const char no_module[128] = "no module at all";
 
-static int is(const char *word, const char *text)
-{
-	return strcmp(word, text) == 0;
-}
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
 /* The target task: the pid in the words, or a child that waits. */
 static pid_t target(void)
 {
 	pid_t child, parent = getpid();
 
-	if (!is(words[1], "child"))
-		return atoi(words[1]);
+	if (!is(words[1], "child")) return atoi(words[1]);
 	child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -89,8 +85,7 @@ static int open_proc(const char *file)
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", target(), file);
-	if (is(file, "root"))
-		return readlink(path, text, sizeof(text));
+	if (is(file, "root")) return readlink(path, text, sizeof(text));
 	fd = open(path, O_RDONLY);
 	return fd < 0 || is(file, "mem") ? fd : read(fd, text, sizeof(text));
 }
@@ -152,8 +147,7 @@ static int clone_userns(void)
 {
 	int child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
 
-	if (child == 0)
-		_exit(0);
+	if (child == 0) _exit(0);
 	return child;
 }
 
@@ -173,13 +167,11 @@ static int set_by_ring(int with_persona)
 	char *sq, *cq;
 	struct io_uring_sqe *entry;
 
-	if (file < 0 || ring < 0)
-		return -1;
+	if (file < 0 || ring < 0) return -1;
 	if (with_persona) {
 		persona =
 			syscall(SYS_io_uring_register, ring, IORING_REGISTER_PERSONALITY, NULL, 0);
-		if (persona < 0 || prctl(PR_CAPBSET_DROP, CAP_WAKE_ALARM))
-			return -1;
+		if (persona < 0 || prctl(PR_CAPBSET_DROP, CAP_WAKE_ALARM)) return -1;
 	}
 	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
 		  MAP_SHARED, ring, IORING_OFF_SQ_RING);
@@ -296,8 +288,7 @@ static int request_link(const char *what)
 	else if (!is(what, "own"))
 		length += add_request(request + length, RTM_DELLINK, IFLA_TARGET_NETNSID,
 				      is(what, "behind-many") ? 100 : 1);
-	if (send(fd, request, length, 0) < 0)
-		return -1;
+	if (send(fd, request, length, 0) < 0) return -1;
 	for (ssize_t got;
 	     !is(what, "link-id") && (got = recv(fd, reply, sizeof(reply), MSG_DONTWAIT)) > 0;)
 		for (struct nlmsghdr *one = (void *)reply; NLMSG_OK(one, (size_t)got);
@@ -333,10 +324,8 @@ static int own_signals(const char *what, pid_t pid)
 	struct f_owner_ex owner = { F_OWNER_PID, pid };
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	if (is(what, "owner-ex"))
-		return fcntl(fd, F_SETOWN_EX, &owner);
-	if (is(what, "owner-compat"))
-		return ioctl_compat(fd, FIOSETOWN, pid);
+	if (is(what, "owner-ex")) return fcntl(fd, F_SETOWN_EX, &owner);
+	if (is(what, "owner-compat")) return ioctl_compat(fd, FIOSETOWN, pid);
 	return is(what, "owner-ioctl") ? ioctl(fd, FIOSETOWN, &pid) : fcntl(fd, F_SETOWN, pid);
 }
 
@@ -351,12 +340,9 @@ static int change_task(const char *what, pid_t pid)
 				       prlimit(pid, RLIMIT_CORE, &limit, NULL)
 			       ? -1
 			       : 0;
-	if (is(what, "renice"))
-		return setpriority(PRIO_PROCESS, pid, 0);
-	if (is(what, "ionice"))
-		return syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4);
-	if (is(what, "batch"))
-		return sched_setscheduler(pid, SCHED_OTHER, &none);
+	if (is(what, "renice")) return setpriority(PRIO_PROCESS, pid, 0);
+	if (is(what, "ionice")) return syscall(SYS_ioprio_set, 1, pid, 2 << 13 | 4);
+	if (is(what, "batch")) return sched_setscheduler(pid, SCHED_OTHER, &none);
 	if (is(what, "pin"))
 		return sched_getaffinity(pid, sizeof(cpus), &cpus) ||
 				       sched_setaffinity(pid, sizeof(cpus), &cpus)
@@ -367,58 +353,32 @@ static int change_task(const char *what, pid_t pid)
 
 static int run(const char *what)
 {
-	if (is(what, "hostname"))
-		return sethostname("k", 1);
-	if (is(what, "chown"))
-		return chown(words[1], 1, 1);
-	if (is(what, "nice"))
-		return setpriority(PRIO_PROCESS, 0, -5);
-	if (is(what, "seccomp"))
-		return enter_seccomp();
-	if (is(what, "write"))
-		return open(words[1], O_WRONLY);
-	if (is(what, "trusted"))
-		return set_trusted();
-	if (is(what, "uring-trusted"))
-		return set_by_ring(0);
-	if (is(what, "persona-trusted"))
-		return set_by_ring(1);
-	if (is(what, "userns"))
-		return unshare(CLONE_NEWUSER);
-	if (is(what, "userns-hostname"))
-		return name_in_userns();
-	if (is(what, "userns-clone"))
-		return clone_userns();
-	if (is(what, "attach"))
-		return ptrace(PTRACE_SEIZE, target(), 0, 0);
-	if (is(what, "mem") || is(what, "root") || is(what, "stat"))
-		return open_proc(what);
-	if (is(what, "readv"))
-		return read_memory();
-	if (is(what, "getfd"))
-		return get_descriptor();
-	if (is(what, "traceme"))
-		return ptrace(PTRACE_TRACEME, 0, 0, 0);
-	if (is(what, "bpf"))
-		return make_map();
-	if (is(what, "perf"))
-		return open_counter();
-	if (is(what, "kexec"))
-		return syscall(SYS_kexec_load, 0, 0, NULL, 0);
-	if (is(what, "module"))
-		return syscall(SYS_init_module, no_module, sizeof(no_module), "");
-	if (is(what, "finit"))
-		return finit();
-	if (is(what, "rtnetlink"))
-		return request_link(words[1]);
-	if (is(what, "kill"))
-		return kill(atoi(words[1]), atoi(words[2]));
-	if (is(what, "pidfd-kill"))
-		return signal_by_descriptor();
-	if (is(what, "owner") && is(words[1], "self"))
-		return own_signals(what, getpid());
-	if (strncmp(what, "owner", 5) == 0)
-		return own_signals(what, atoi(words[1]));
+	if (is(what, "hostname")) return sethostname("k", 1);
+	if (is(what, "chown")) return chown(words[1], 1, 1);
+	if (is(what, "nice")) return setpriority(PRIO_PROCESS, 0, -5);
+	if (is(what, "seccomp")) return enter_seccomp();
+	if (is(what, "write")) return open(words[1], O_WRONLY);
+	if (is(what, "trusted")) return set_trusted();
+	if (is(what, "uring-trusted")) return set_by_ring(0);
+	if (is(what, "persona-trusted")) return set_by_ring(1);
+	if (is(what, "userns")) return unshare(CLONE_NEWUSER);
+	if (is(what, "userns-hostname")) return name_in_userns();
+	if (is(what, "userns-clone")) return clone_userns();
+	if (is(what, "attach")) return ptrace(PTRACE_SEIZE, target(), 0, 0);
+	if (is(what, "mem") || is(what, "root") || is(what, "stat")) return open_proc(what);
+	if (is(what, "readv")) return read_memory();
+	if (is(what, "getfd")) return get_descriptor();
+	if (is(what, "traceme")) return ptrace(PTRACE_TRACEME, 0, 0, 0);
+	if (is(what, "bpf")) return make_map();
+	if (is(what, "perf")) return open_counter();
+	if (is(what, "kexec")) return syscall(SYS_kexec_load, 0, 0, NULL, 0);
+	if (is(what, "module")) return syscall(SYS_init_module, no_module, sizeof(no_module), "");
+	if (is(what, "finit")) return finit();
+	if (is(what, "rtnetlink")) return request_link(words[1]);
+	if (is(what, "kill")) return kill(atoi(words[1]), atoi(words[2]));
+	if (is(what, "pidfd-kill")) return signal_by_descriptor();
+	if (is(what, "owner") && is(words[1], "self")) return own_signals(what, getpid());
+	if (strncmp(what, "owner", 5) == 0) return own_signals(what, atoi(words[1]));
 	if (is(what, "limit") || is(what, "renice") || is(what, "ionice") || is(what, "batch") ||
 	    is(what, "pin") || is(what, "pages"))
 		return change_task(what, atoi(words[1]));
@@ -431,13 +391,11 @@ static void report(const char *text)
 	int ends[2], code = -1, status;
 	pid_t child;
 
-	if (pipe(ends))
-		exit(2);
+	if (pipe(ends)) exit(2);
 	child = fork();
 	if (child == 0) {
 		code = run(words[0]) < 0 ? errno : 0;
-		if (write(ends[1], &code, sizeof(code)) != sizeof(code))
-			_exit(2);
+		if (write(ends[1], &code, sizeof(code)) != sizeof(code)) _exit(2);
 		_exit(0);
 	}
 	waitpid(child, &status, 0);

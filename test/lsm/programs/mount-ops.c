@@ -16,8 +16,7 @@
 
 #define TRY(call) \
 	do { \
-		if ((long)(call) < 0) \
-			return errno; \
+		if ((long)(call) < 0) return errno; \
 	} while (0)
 #define LEAKED 9
 
@@ -41,8 +40,7 @@ static int create_by_api(const char *type, const char *key, const char *value)
 	int context = syscall(SYS_fsopen, type, 0), tree;
 
 	TRY(context);
-	if (key)
-		TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0));
+	if (key) TRY(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, key, value, 0));
 	TRY(syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
 	tree = syscall(SYS_fsmount, context, 0, 0);
 	TRY(tree);
@@ -55,23 +53,14 @@ static int new_tmpfs(void)
 	TRY(mount("tmpfs", "/mnt/a", "tmpfs", 0, NULL));
 	return 0;
 }
-static int new_by_api(void)
-{
-	return create_by_api("tmpfs", NULL, NULL);
-}
-static int new_proc_by_api(void)
-{
-	return create_by_api("proc", NULL, NULL);
-}
+static int new_by_api(void) { return create_by_api("tmpfs", NULL, NULL); }
+static int new_proc_by_api(void) { return create_by_api("proc", NULL, NULL); }
 static int new_overlay(void)
 {
 	TRY(mount("overlay", "/mnt/a", "overlay", 0, "lowerdir=/volume:/mnt"));
 	return 0;
 }
-static int new_overlay_by_api(void)
-{
-	return create_by_api("overlay", "lowerdir", "/volume:/mnt");
-}
+static int new_overlay_by_api(void) { return create_by_api("overlay", "lowerdir", "/volume:/mnt"); }
 static int bind(void)
 {
 	TRY(mount("/volume", "/mnt/a", NULL, MS_BIND, NULL));
@@ -185,32 +174,20 @@ static int enter_host(void)
 	TRY(setns(fd, CLONE_NEWNS));
 	return 0;
 }
-static int host_leaked(void)
-{
-	return opened(LEAKED, "hostname");
-}
+static int host_leaked(void) { return opened(LEAKED, "hostname"); }
 static int host_leaked_up(void)
 {
 	TRY(fchdir(LEAKED));
 	return opened(AT_FDCWD, "../hostname");
 }
-static int host_leaked_run(void)
-{
-	return run_at(LEAKED, "quick");
-}
+static int host_leaked_run(void) { return run_at(LEAKED, "quick"); }
 static int host_leaked_unlink(void)
 {
 	TRY(unlinkat(LEAKED, "gone", 0));
 	return 0;
 }
-static int host_proc_root(void)
-{
-	return opened(AT_FDCWD, "/proc/1/root/etc/hostname");
-}
-static int host_proc_cwd(void)
-{
-	return opened(AT_FDCWD, "/proc/1/cwd/etc/hostname");
-}
+static int host_proc_root(void) { return opened(AT_FDCWD, "/proc/1/root/etc/hostname"); }
+static int host_proc_cwd(void) { return opened(AT_FDCWD, "/proc/1/cwd/etc/hostname"); }
 static int host_entered(void)
 {
 	int error = enter_host();
@@ -223,14 +200,8 @@ static int host_entered_run(void)
 
 	return error ? error : run_at(AT_FDCWD, "/bin/true");
 }
-static int own_file(void)
-{
-	return opened(AT_FDCWD, "/volume/file");
-}
-static int own_proc_root(void)
-{
-	return opened(AT_FDCWD, "/proc/self/root/volume/file");
-}
+static int own_file(void) { return opened(AT_FDCWD, "/volume/file"); }
+static int own_proc_root(void) { return opened(AT_FDCWD, "/proc/self/root/volume/file"); }
 static int own_run(void)
 {
 	char *argv[] = { "mount-ops", "quick", NULL }, *envp[] = { NULL };
@@ -282,8 +253,7 @@ static const struct way {
 
 int main(int argc, char **argv)
 {
-	if (argc > 1 && argv[1][0] == 'q')
-		return 0;
+	if (argc > 1 && argv[1][0] == 'q') return 0;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mkdir("/mnt", 0755), mkdir("/mnt/a", 0755), mkdir("/volume/old", 0755);
 	close(open("/volume/file", O_WRONLY | O_CREAT, 0644));
@@ -293,8 +263,7 @@ int main(int argc, char **argv)
 		for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
 			pid_t child = fork();
 
-			if (child == 0)
-				_exit(unshare(CLONE_NEWNS) ? 97 : ways[i].run());
+			if (child == 0) _exit(unshare(CLONE_NEWNS) ? 97 : ways[i].run());
 			int code = exit_of(child);
 			printf("%s %s ", ways[i].name, ways[i].kind);
 			if (code == 0)

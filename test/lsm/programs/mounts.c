@@ -17,12 +17,10 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "off")) {
 		for (int i = 2; i < argc; i++)
-			if (umount2(argv[i], MNT_DETACH))
-				return fail(argv[i]);
+			if (umount2(argv[i], MNT_DETACH)) return fail(argv[i]);
 		return 0;
 	}
-	if (argc < 2 || strcmp(argv[1], "on") || (argc - 2) % 4)
-		return 2;
+	if (argc < 2 || strcmp(argv[1], "on") || (argc - 2) % 4) return 2;
 	for (int i = 2; i < argc; i += 4) {
 		unsigned long flags = strcmp(argv[i], "bind") ? 0 : MS_BIND;
 

@@ -41,10 +41,7 @@ static char *words[MAX_WORDS];
 static struct sockaddr_storage address;
 static socklen_t address_length;
 
-static int is(const char *word, const char *text)
-{
-	return strcmp(word, text) == 0;
-}
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
 static void name_internet(const char *text, const char *port)
 {
@@ -58,8 +55,7 @@ static void name_internet(const char *text, const char *port)
 		address_length = sizeof(*v4);
 		return;
 	}
-	if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
-		exit(2);
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1) exit(2);
 	v6->sin6_family = AF_INET6;
 	v6->sin6_port = htons(atoi(port));
 	address_length = sizeof(*v6);
@@ -107,16 +103,14 @@ static int submit(struct io_uring_sqe *entry, int async)
 	char *sq, *cq;
 	struct io_uring_sqe *sqes;
 
-	if (ring < 0)
-		return -errno;
+	if (ring < 0) return -errno;
 	sq = mmap(0, params.sq_off.array + params.sq_entries * 4, PROT_READ | PROT_WRITE,
 		  MAP_SHARED, ring, IORING_OFF_SQ_RING);
 	cq = mmap(0, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe),
 		  PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_CQ_RING);
 	sqes = mmap(0, params.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
 		    IORING_OFF_SQES);
-	if (async)
-		entry->flags |= IOSQE_ASYNC;
+	if (async) entry->flags |= IOSQE_ASYNC;
 	sqes[0] = *entry;
 	*(unsigned *)(sq + params.sq_off.array) = 0;
 	__atomic_store_n((unsigned *)(sq + params.sq_off.tail), 1, __ATOMIC_RELEASE);
@@ -216,26 +210,19 @@ static int internet(const char *what)
 
 	name_internet(words[2], words[3]);
 	fd = internet_socket(words[1]);
-	if (fd < 0)
-		return -1;
-	if (is(what, "connect"))
-		return connect(fd, (void *)&address, address_length);
-	if (is(what, "send"))
-		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (fd < 0) return -1;
+	if (is(what, "connect")) return connect(fd, (void *)&address, address_length);
+	if (is(what, "send")) return sendto(fd, "x", 1, 0, (void *)&address, address_length);
 	if (is(what, "sendunspec")) {
 		address.ss_family = AF_UNSPEC;
 		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
 	}
 	if (is(what, "fastopen"))
 		return sendto(fd, "x", 1, MSG_FASTOPEN, (void *)&address, address_length);
-	if (is(what, "sendmmsg"))
-		return send_two(fd);
-	if (is(what, "batch"))
-		return send_batch(fd);
-	if (is(what, "reconnect"))
-		return reconnect(fd);
-	if (is(what, "bind"))
-		return bind(fd, (void *)&address, address_length);
+	if (is(what, "sendmmsg")) return send_two(fd);
+	if (is(what, "batch")) return send_batch(fd);
+	if (is(what, "reconnect")) return reconnect(fd);
+	if (is(what, "bind")) return bind(fd, (void *)&address, address_length);
 	if (is(what, "listen"))
 		return bind(fd, (void *)&address, address_length) ? -1 : listen(fd, 1);
 	exit(2);
@@ -320,8 +307,7 @@ static int send_hidden(int fd)
 	one.first.cmsg_type = SCTP_DSTADDRV4;
 	memcpy(CMSG_DATA(&one.first), more, sizeof(*more));
 	sent = sendmmsg(fd, both, 2, 0);
-	if (sent == 1)
-		errno = ENOMSG; /* the association was not started */
+	if (sent == 1) errno = ENOMSG; /* the association was not started */
 	return sent == 2 ? 0 : -1;
 }
 
@@ -331,14 +317,10 @@ static int sctp(const char *what)
 
 	name_internet(words[2], words[3]);
 	fd = socket(address.ss_family, atoi(words[1]), IPPROTO_SCTP);
-	if (fd < 0)
-		return -1;
-	if (is(what, "implicit"))
-		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
-	if (is(what, "dstaddr"))
-		return send_with_address(fd);
-	if (is(what, "hidden"))
-		return send_hidden(fd);
+	if (fd < 0) return -1;
+	if (is(what, "implicit")) return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (is(what, "dstaddr")) return send_with_address(fd);
+	if (is(what, "hidden")) return send_hidden(fd);
 	return setsockopt(fd, IPPROTO_SCTP, is(what, "bindx") ? SCTP_BINDX_ADD : SCTP_CONNECTX,
 			  &address, address_length);
 }
@@ -348,12 +330,9 @@ static int local(const char *what)
 	int type = unix_type(words[1]), fd = socket(AF_UNIX, type, 0);
 
 	name_unix(words[2]);
-	if (is(what, "uconnect"))
-		return connect(fd, (void *)&address, address_length);
-	if (is(what, "usend"))
-		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
-	if (bind(fd, (void *)&address, address_length))
-		return -1;
+	if (is(what, "uconnect")) return connect(fd, (void *)&address, address_length);
+	if (is(what, "usend")) return sendto(fd, "x", 1, 0, (void *)&address, address_length);
+	if (bind(fd, (void *)&address, address_length)) return -1;
 	return is(what, "serve") && type != SOCK_DGRAM ? listen(fd, 8) : 0;
 }
 
@@ -369,8 +348,7 @@ static int run(const char *what)
 {
 	int result;
 
-	if (is(what, "socket"))
-		return socket(atoi(words[1]), atoi(words[2]), atoi(words[3]));
+	if (is(what, "socket")) return socket(atoi(words[1]), atoi(words[2]), atoi(words[3]));
 	if (strncmp(what, "uring-", 6) == 0) {
 		int async = strncmp(what + 6, "async-", 6) == 0;
 
@@ -401,8 +379,7 @@ int main(int argc, char **argv)
 		result = is(words[0], "cookie") ? -1 : run(words[0]);
 		printf("%s %s\n", argv[i], result < 0 ? strerrorname_np(errno) : "ok");
 		fflush(stdout);
-		if (is(words[0], "serve") && result >= 0 && i == argc - 1)
-			pause();
+		if (is(words[0], "serve") && result >= 0 && i == argc - 1) pause();
 		close_range(STDERR_FILENO + 1, ~0U, 0);
 	}
 	return 0;

@@ -58,8 +58,7 @@ static unsigned long opens, refused, wrong;
 
 static void must(long result, const char *what)
 {
-	if (result >= 0)
-		return;
+	if (result >= 0) return;
 	perror(what);
 	exit(120);
 }
@@ -106,8 +105,7 @@ static int try_open(int dir, const char *path, int flags)
 {
 	int fd = openat(dir, path, flags | O_NONBLOCK);
 
-	if (fd < 0)
-		return errno;
+	if (fd < 0) return errno;
 	close(fd);
 	return 0;
 }
@@ -134,8 +132,7 @@ static void race(const char *name)
 
 		turns->opens++;
 		turns->refused += result == EPERM;
-		if (phase & 1 || phase != atomic_load(&turns->phase))
-			continue;
+		if (phase & 1 || phase != atomic_load(&turns->phase)) continue;
 		turns->wrong += result != (phase & 2 ? EPERM : 0);
 	}
 }
@@ -218,10 +215,8 @@ static void expect(enum ask what, int held, const char *path, bool is_sealed)
 
 		opens++;
 		refused += result == EPERM;
-		if (result == (is_sealed ? EPERM : 0))
-			continue;
-		if (!wrong++)
-			fprintf(stderr, "%s: %d\n", path, result);
+		if (result == (is_sealed ? EPERM : 0)) continue;
+		if (!wrong++) fprintf(stderr, "%s: %d\n", path, result);
 	}
 }
 
@@ -240,8 +235,7 @@ static void make(const char *path)
 
 static void make_dir(const char *path)
 {
-	if (mkdir(path, 0755) && errno != EEXIST)
-		must(-1, path);
+	if (mkdir(path, 0755) && errno != EEXIST) must(-1, path);
 }
 
 static void bind_mount(const char *from, const char *to, unsigned long flags)
@@ -267,26 +261,11 @@ static void there_and_back(const char *from, const char *to, const char *inside)
 	ask(DROP, 0, "");
 }
 
-static void rename_file(void)
-{
-	there_and_back("/pub/f", "/sealed/f", "");
-}
-static void rename_suffix(void)
-{
-	there_and_back("/pub/f", "/pub/f.hidden", "");
-}
-static void rename_parent(void)
-{
-	there_and_back("/pub/g/d", "/sealed/d", "/f");
-}
-static void rename_ancestor(void)
-{
-	there_and_back("/pub/g", "/sealed/g", "/d/f");
-}
-static void rename_tmpfs(void)
-{
-	there_and_back("/dev/shm/pub/d", "/dev/shm/sealed/d", "/f");
-}
+static void rename_file(void) { there_and_back("/pub/f", "/sealed/f", ""); }
+static void rename_suffix(void) { there_and_back("/pub/f", "/pub/f.hidden", ""); }
+static void rename_parent(void) { there_and_back("/pub/g/d", "/sealed/d", "/f"); }
+static void rename_ancestor(void) { there_and_back("/pub/g", "/sealed/g", "/d/f"); }
+static void rename_tmpfs(void) { there_and_back("/dev/shm/pub/d", "/dev/shm/sealed/d", "/f"); }
 
 static void exchange(void)
 {
@@ -336,14 +315,8 @@ static void again_in(const char *open_dir, const char *sealed_dir)
 	}
 }
 
-static void recreate(void)
-{
-	again_in("/dev/shm/pub", "/dev/shm/sealed");
-}
-static void recreate_overlay(void)
-{
-	again_in("/pub", "/sealed");
-}
+static void recreate(void) { again_in("/dev/shm/pub", "/dev/shm/sealed"); }
+static void recreate_overlay(void) { again_in("/pub", "/sealed"); }
 
 static void reclaim(void)
 {
@@ -456,10 +429,7 @@ static void other_program(void)
 }
 
 /* Nothing changes: what changed before is seen in what is refused. */
-static void look(void)
-{
-	expect(OPEN, 0, "/pub/f", false);
-}
+static void look(void) { expect(OPEN, 0, "/pub/f", false); }
 
 /* The server goes on in the mount namespace of another pod. */
 static void look_from_there(void)
@@ -557,8 +527,7 @@ static void prepare(void)
 static void attack(const char *kind, int rounds)
 {
 	for (unsigned int i = 0; i < sizeof KINDS / sizeof *KINDS; i++) {
-		if (strcmp(kind, "all") ? strcmp(kind, KINDS[i].name) : i >= ALL)
-			continue;
+		if (strcmp(kind, "all") ? strcmp(kind, KINDS[i].name) : i >= ALL) continue;
 		opens = refused = wrong = 0;
 		for (int round = 0; round < rounds; round++)
 			KINDS[i].run();
@@ -568,12 +537,9 @@ static void attack(const char *kind, int rounds)
 
 int main(int argc, char **argv)
 {
-	if (argc == 2)
-		serve();
-	if (argc == 3)
-		return try_open(AT_FDCWD, argv[2], O_RDONLY);
-	if (argc < 5)
-		return 2;
+	if (argc == 2) serve();
+	if (argc == 3) return try_open(AT_FDCWD, argv[2], O_RDONLY);
+	if (argc < 5) return 2;
 	enter(argv[2]);
 	turns = map_page(getenv("TWIN") ? TWIN_FILE : PAGE_FILE, 0);
 	prepare();

@@ -13,8 +13,7 @@ int main(int argc, char **argv)
 {
 	int fd;
 
-	if (strcmp(argv[0], "/proc/self/exe"))
-		return contain(argc, argv);
+	if (strcmp(argv[0], "/proc/self/exe")) return contain(argc, argv);
 	fd = open(argv[1], O_RDONLY);
 	printf("open %s: %s\n", argv[1], fd < 0 ? strerrorname_np(errno) : "ok");
 	return 0;

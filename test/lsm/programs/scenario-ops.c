@@ -53,8 +53,7 @@ static int overwrite(int fd)
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	for (int i = 0; i < WAIT_STEPS; i++) {
 		out = open(path, O_WRONLY | O_TRUNC);
-		if (out >= 0 || errno != ETXTBSY)
-			break;
+		if (out >= 0 || errno != ETXTBSY) break;
 		usleep(WAIT_STEP_US);
 	}
 	must(out, "open the runtime for writing");
@@ -71,10 +70,8 @@ static int catch (const char *ready, const char *go)
 	fflush(stdout);
 	for (int i = 0; i < WAIT_STEPS && !atoi(text); i++) {
 		fd = open(ready, O_RDONLY);
-		if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
-			exit(1);
-		if (fd >= 0)
-			close(fd);
+		if (fd >= 0 && read(fd, text, sizeof text - 1) < 0) exit(1);
+		if (fd >= 0) close(fd);
 		usleep(WAIT_STEP_US);
 	}
 	snprintf(path, sizeof path, "/proc/%d/exe", atoi(text));
@@ -322,8 +319,7 @@ static int serve(const char *port, const char *file)
 	puts("ready");
 	fflush(stdout);
 	worker = must(fork(), "fork");
-	if (worker == 0)
-		exit(work(fd, file));
+	if (worker == 0) exit(work(fd, file));
 	must(waitpid(worker, &status, 0), "wait");
 	return status ? 1 : landed();
 }
@@ -345,10 +341,7 @@ static int crash(void)
 	return *nowhere;
 }
 
-static int is(const char *word, const char *text)
-{
-	return strcmp(word, text) == 0;
-}
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
 int main(int argc, char **argv)
 {
@@ -356,46 +349,27 @@ int main(int argc, char **argv)
 
 	for (int i = 1; i < argc && i < 8; i++)
 		words[i - 1] = argv[i];
-	if (is(words[0], "quick"))
-		return landed();
-	if (is(words[0], "overwrite"))
-		return overwrite(atoi(words[1]));
-	if (is(words[0], "catch"))
-		return catch (words[1], words[2]);
-	if (is(words[0], "fsopen"))
-		return fresh_proc(words[1], words[2]);
-	if (is(words[0], "clone"))
-		return write_below(clone_of(words[1]), words[2], words[3]);
-	if (is(words[0], "attach"))
-		return attach(words[1], words[2]);
+	if (is(words[0], "quick")) return landed();
+	if (is(words[0], "overwrite")) return overwrite(atoi(words[1]));
+	if (is(words[0], "catch")) return catch (words[1], words[2]);
+	if (is(words[0], "fsopen")) return fresh_proc(words[1], words[2]);
+	if (is(words[0], "clone")) return write_below(clone_of(words[1]), words[2], words[3]);
+	if (is(words[0], "attach")) return attach(words[1], words[2]);
 	if (is(words[0], "memfd"))
 		return run_fd(copy_to(must(memfd_create("x", MFD_CLOEXEC), "memfd"), words[1]),
 			      words + 1);
-	if (is(words[0], "tmpfile"))
-		return run_tmpfile(words + 1);
-	if (is(words[0], "mapped"))
-		return map_memory(words[1]);
-	if (is(words[0], "pool"))
-		return pool(words[1], words[2]);
-	if (is(words[0], "owner"))
-		return signal_owner(atoi(words[1]));
-	if (is(words[0], "bpf"))
-		return load_bpf();
-	if (is(words[0], "alg"))
-		return use_alg();
-	if (is(words[0], "forge"))
-		return forge(words[1], words[2], words[3]);
-	if (is(words[0], "transparent"))
-		return transparent(words[1], words[2], words[3]);
-	if (is(words[0], "freebind"))
-		return freebind(words[1], words[2], words[3]);
-	if (is(words[0], "frame"))
-		return send_frame(words[1]);
-	if (is(words[0], "serve"))
-		return serve(words[1], words[2]);
-	if (is(words[0], "crash"))
-		return crash();
-	if (is(words[0], "token"))
-		return read_token(words[1]);
+	if (is(words[0], "tmpfile")) return run_tmpfile(words + 1);
+	if (is(words[0], "mapped")) return map_memory(words[1]);
+	if (is(words[0], "pool")) return pool(words[1], words[2]);
+	if (is(words[0], "owner")) return signal_owner(atoi(words[1]));
+	if (is(words[0], "bpf")) return load_bpf();
+	if (is(words[0], "alg")) return use_alg();
+	if (is(words[0], "forge")) return forge(words[1], words[2], words[3]);
+	if (is(words[0], "transparent")) return transparent(words[1], words[2], words[3]);
+	if (is(words[0], "freebind")) return freebind(words[1], words[2], words[3]);
+	if (is(words[0], "frame")) return send_frame(words[1]);
+	if (is(words[0], "serve")) return serve(words[1], words[2]);
+	if (is(words[0], "crash")) return crash();
+	if (is(words[0], "token")) return read_token(words[1]);
 	return 2;
 }

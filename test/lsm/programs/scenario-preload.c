@@ -30,7 +30,6 @@ static void overwrite(void)
 
 __attribute__((constructor)) static void take_over(void)
 {
-	if (getenv("HOLD"))
-		hold();
+	if (getenv("HOLD")) hold();
 	overwrite();
 }

@@ -40,8 +40,7 @@ static int write_own_code(void)
 static int elsewhere(const char *file, int copy)
 {
 	must(setns(must(open("/proc/1/ns/mnt", O_RDONLY), "open"), CLONE_NEWNS), "setns");
-	if (copy)
-		must(unshare(CLONE_NEWNS), "unshare");
+	if (copy) must(unshare(CLONE_NEWNS), "unshare");
 	must(write(must(open(file, O_WRONLY | O_CREAT, 0644), "open the file"), "owned\n", 6),
 	     "write");
 	return landed();
@@ -63,22 +62,19 @@ static void move_to_memory(void)
 	while (maps && fgets(line, sizeof line, maps)) {
 		char rights[5];
 
-		if (!strstr(line, own) || count == 16)
-			continue;
+		if (!strstr(line, own) || count == 16) continue;
 		if (sscanf(line, "%lx-%lx %4s", &found[count].from, &found[count].to, rights) != 3)
 			continue;
 		found[count++].protection = PROT_READ | (rights[1] == 'w' ? PROT_WRITE : 0) |
 					    (rights[2] == 'x' ? PROT_EXEC : 0);
 	}
-	if (maps)
-		fclose(maps);
+	if (maps) fclose(maps);
 	for (int i = 0; i < count; i++) {
 		size_t length = found[i].to - found[i].from;
 		void *fresh = mmap(NULL, length, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-		if (fresh == MAP_FAILED)
-			must(-1, "memory");
+		if (fresh == MAP_FAILED) must(-1, "memory");
 		memcpy(fresh, (void *)found[i].from, length);
 		must(mprotect(fresh, length, found[i].protection), "protect");
 		if (mremap(fresh, length, length, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -103,11 +99,8 @@ static int pose(const char *program, const char *file)
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IONBF, 0);
-	if (argc == 2 && !strcmp(argv[1], "selfmem"))
-		return write_own_code();
-	if (argc >= 3 && !strcmp(argv[1], "elsewhere"))
-		return elsewhere(argv[2], argc == 4);
-	if (argc == 4 && !strcmp(argv[1], "pose"))
-		return pose(argv[2], argv[3]);
+	if (argc == 2 && !strcmp(argv[1], "selfmem")) return write_own_code();
+	if (argc >= 3 && !strcmp(argv[1], "elsewhere")) return elsewhere(argv[2], argc == 4);
+	if (argc == 4 && !strcmp(argv[1], "pose")) return pose(argv[2], argv[3]);
 	return 2;
 }

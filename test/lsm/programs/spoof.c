@@ -37,16 +37,14 @@ int main(int argc, char **argv)
 	struct ifreq request = { 0 };
 	int sent = 0;
 
-	if (argc != 5)
-		return 2;
+	if (argc != 5) return 2;
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP));
 	if (fd < 0) {
 		printf("socket %s\n", strerrorname_np(errno));
 		return 0;
 	}
 	strncpy(request.ifr_name, argv[1], IFNAMSIZ - 1);
-	if (ioctl(fd, SIOCGIFHWADDR, &request))
-		return 1;
+	if (ioctl(fd, SIOCGIFHWADDR, &request)) return 1;
 	memset(frame.link.ether_dhost, 0xff, ETH_ALEN);
 	memcpy(frame.link.ether_shost, request.ifr_hwaddr.sa_data, ETH_ALEN);
 	frame.link.ether_type = htons(ETH_P_IP);

@@ -10,8 +10,7 @@
 
 static long must(long result, const char *step)
 {
-	if (result >= 0)
-		return result;
+	if (result >= 0) return result;
 	printf("%s: %s\n", step, strerrorname_np(errno));
 	exit(1);
 }

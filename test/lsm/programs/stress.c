@@ -56,10 +56,7 @@ static int connected[TASKS], unconnected[TASKS], sender[TASKS], files[COUNT(FILE
 	servers[COUNT(NAMES)];
 static struct shared *shared;
 
-static int is(const char *word, const char *text)
-{
-	return strcmp(word, text) == 0;
-}
+static int is(const char *word, const char *text) { return strcmp(word, text) == 0; }
 
 static socklen_t name_abstract(struct sockaddr_un *to, const char *name)
 {
@@ -81,8 +78,7 @@ static void prepare(void)
 		files[i] = open(FILES[i], O_RDONLY);
 	for (size_t i = 0; i < COUNT(NAMES); i++) {
 		servers[i] = socket(AF_UNIX, SOCK_DGRAM, 0);
-		if (bind(servers[i], (void *)&name, name_abstract(&name, NAMES[i])))
-			exit(2);
+		if (bind(servers[i], (void *)&name, name_abstract(&name, NAMES[i]))) exit(2);
 	}
 	for (int i = 0; i < TASKS; i++) {
 		connected[i] = socket(AF_INET, SOCK_DGRAM, 0);
@@ -91,10 +87,7 @@ static void prepare(void)
 	}
 }
 
-static int closed(int fd)
-{
-	return fd < 0 ? -1 : close(fd);
-}
+static int closed(int fd) { return fd < 0 ? -1 : close(fd); }
 
 static int map(int file)
 {
@@ -108,8 +101,7 @@ static int to_internet(int task, char **words)
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(atoi(words[2])) };
 
 	inet_pton(AF_INET, words[1], &to.sin_addr);
-	if (is(words[0], "connect"))
-		return connect(connected[task], (void *)&to, sizeof(to));
+	if (is(words[0], "connect")) return connect(connected[task], (void *)&to, sizeof(to));
 	return sendto(unconnected[task], "x", 1, 0, (void *)&to, sizeof(to));
 }
 
@@ -131,30 +123,19 @@ static int run(int task, char **words)
 {
 	const char *kind = words[0];
 
-	if (is(kind, "read"))
-		return closed(open(words[1], O_RDONLY));
-	if (is(kind, "write"))
-		return closed(open(words[1], O_WRONLY));
-	if (is(kind, "chmod"))
-		return chmod(words[1], 0600);
-	if (is(kind, "dir"))
-		return mkdir(words[1], 0700) ? -1 : rmdir(words[1]);
-	if (is(kind, "map"))
-		return map(files[atoi(words[1])]);
+	if (is(kind, "read")) return closed(open(words[1], O_RDONLY));
+	if (is(kind, "write")) return closed(open(words[1], O_WRONLY));
+	if (is(kind, "chmod")) return chmod(words[1], 0600);
+	if (is(kind, "dir")) return mkdir(words[1], 0700) ? -1 : rmdir(words[1]);
+	if (is(kind, "map")) return map(files[atoi(words[1])]);
 	if (is(kind, "socket"))
 		return closed(socket(atoi(words[1]), atoi(words[2]), atoi(words[3])));
-	if (is(kind, "connect") || is(kind, "send"))
-		return to_internet(task, words);
-	if (is(kind, "name"))
-		return to_name(task, words[1]);
-	if (is(kind, "hostname"))
-		return sethostname("k", 1);
-	if (is(kind, "boot"))
-		return syscall(SYS_reboot, 0, 0, 0, NULL);
-	if (is(kind, "account"))
-		return syscall(SYS_acct, NULL);
-	if (is(kind, "bpf"))
-		return syscall(SYS_bpf, 9999, NULL, 0);
+	if (is(kind, "connect") || is(kind, "send")) return to_internet(task, words);
+	if (is(kind, "name")) return to_name(task, words[1]);
+	if (is(kind, "hostname")) return sethostname("k", 1);
+	if (is(kind, "boot")) return syscall(SYS_reboot, 0, 0, 0, NULL);
+	if (is(kind, "account")) return syscall(SYS_acct, NULL);
+	if (is(kind, "bpf")) return syscall(SYS_bpf, 9999, NULL, 0);
 	_exit(2);
 }
 
@@ -169,8 +150,7 @@ static void work(int task, int repeats)
 			int code = run(task, plan[task][i].words) < 0 ? errno : 0;
 
 			/* a directory that could not be removed still exists the next time */
-			if (is(plan[task][i].words[0], "dir") && code == EEXIST)
-				code = EPERM;
+			if (is(plan[task][i].words[0], "dir") && code == EEXIST) code = EPERM;
 			*result = *result == NOT_ENDED || *result == code ? code : DIFFERED;
 		}
 	}
@@ -198,8 +178,7 @@ static void go(int repeats)
 	memset(shared->result, NOT_ENDED, sizeof(shared->result));
 	shared->here = shared->go = 0;
 	while (tasks < TASKS && planned[tasks]) {
-		if (fork() == 0)
-			work(tasks, repeats);
+		if (fork() == 0) work(tasks, repeats);
 		tasks++;
 	}
 	while (shared->here < tasks)
@@ -232,8 +211,7 @@ int main(void)
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
-	if (shared == MAP_FAILED)
-		return 2;
+	if (shared == MAP_FAILED) return 2;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	prepare();
 	puts("ready");

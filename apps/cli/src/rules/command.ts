@@ -22,7 +22,10 @@ Additional exit code: ${CASES_FAILED} a case failed.
 `;
 
 export function register(program: Command, io: CliIo): void {
-  const rules = program.command('rules').description('correlation rules: try them on events that you write down');
+  const rules = program
+    .command('rules')
+    .description('correlation rules: try them on events that you write down')
+    .addHelpText('after', '\nExample:\n  bailiff rules test cases/rules/\n');
   rules
     .command('test')
     .description('judge the events of case files, and compare the verdicts with the expected ones')

@@ -48,6 +48,13 @@ export interface PodRecord {
   cut: boolean;
 }
 
+/** Pods with a node that have not ended. The state has the record; a store of its own would keep all. */
+export interface ListedPod {
+  readonly uid: string;
+  /** null: taken over by the state. */
+  record: PodRecord | null;
+}
+
 /** Names and values of a pod's labels together: enough for a hundred ordinary labels. */
 export const MAX_LABELS_BYTES = 8 * 1024;
 

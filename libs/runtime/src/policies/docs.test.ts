@@ -8,14 +8,17 @@ import { loadPolicyFile } from './load.ts';
 import { mergeSelected } from './merge.ts';
 
 const text = readFileSync(path.resolve(import.meta.dirname, '../../../../docs/runtime-policies.md'), 'utf8');
-const examples = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match, index) => {
-  const body = match[1] as string;
-  const indented = body.replaceAll(/^/gm, '  ');
-  const whole = body.startsWith('apiVersion')
-    ? body
-    : `kind: RuntimePolicy\nmetadata: { name: example }\nspec:\n${indented}`;
-  return [index, whole] as const;
-});
+const documents = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1] as string);
+// A file of cases is tried by `bailiff policy test` (apps/cli/src/shared/cases.test.ts).
+const examples = documents
+  .filter((body) => !/^tests:/m.test(body))
+  .map((body, index) => {
+    const indented = body.replaceAll(/^/gm, '  ');
+    const whole = body.startsWith('apiVersion')
+      ? body
+      : `kind: RuntimePolicy\nmetadata: { name: example }\nspec:\n${indented}`;
+    return [index, whole] as const;
+  });
 
 describe('reference of runtime policies', () => {
   it('has an example of every kind', () => {
