@@ -27,7 +27,7 @@ import { createMirror, createTaintController } from './controllers.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
-import { isStaticUid, type ListedPod, type NodeRecord, nodeRecord, podRecord } from './pods/records.ts';
+import { isStaticUid, type ListedPod, type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
 import { UnknownPods } from './pods/unknown-pods.ts';
 import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';
