@@ -275,6 +275,8 @@ const OWN = [
   '__complete',
   // test/cluster/cli-kubectl.test.ts
   'logs',
+  // A service: test/cluster/console-visitors.test.ts looks at its pages.
+  'console serve',
   // It prints a link alone. test/cluster/console.test.ts looks at its pages.
   'console',
 ];

@@ -92,6 +92,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'credentials install': 'asks the API server: below',
   'credentials uninstall': 'asks the API server: below',
   console: 'runs until a signal: console.test.ts takes its bus away',
+  'console serve': 'runs until a signal: console-visitors.test.ts',
   completion: 'prints a text',
   __complete: 'prints a text',
   logs: 'asks the API server: cli-kubectl.test.ts',
