@@ -9,11 +9,12 @@ import type { ConsoleData } from './data.ts';
 import { Lives } from './live/lives.ts';
 import { LinkDoor } from './server/link-door.ts';
 import { pageFiles } from './server/page.ts';
-import { type ConsoleServer, type ServerOptions, startServer } from './server/server.ts';
+import { type ConsoleServer, type ServerOptions, type ServerReports, startServer } from './server/server.ts';
 import { Sessions } from './server/sessions.ts';
 
 export { KUBE_RULES, VIEWER_RULE } from './access/kube-rules.ts';
 export { ProxyDoor } from './access/proxy-door.ts';
+export { Recent } from './access/recent.ts';
 export { Rights } from './access/rights.ts';
 export type { MaySee } from './access/scope.ts';
 export { Visitors } from './access/visitors.ts';
@@ -53,6 +54,7 @@ export interface ClusterConsoleOptions {
   /** Address in browsers. */
   origin: string;
   tls?: TlsOptions;
+  reports: ServerReports;
   nowMs: () => number;
 }
 

@@ -55,4 +55,26 @@ describe('connection shares', () => {
     of.setBusy('a', 'a2');
     expect(of.add('a', 'a5')?.connection).toBe('a1');
   });
+
+  test('with idleFirst, a source with many busy connections keeps them while others are idle', () => {
+    for (const [idleFirst, displaced] of [
+      [true, 'b1'],
+      [false, 'a1'],
+    ] as const) {
+      const of = new ConnectionShares<string>({ perSource: 5, total: 5, idleFirst });
+      fill(of, 'a', 3);
+      for (const one of ['a1', 'a2', 'a3']) of.setBusy('a', one);
+      fill(of, 'b', 2);
+      expect(of.add('c', 'c1')?.connection).toBe(displaced);
+    }
+    const busy = new ConnectionShares<string>({ perSource: 5, total: 2, idleFirst: true });
+    fill(busy, 'a', 2);
+    for (const one of ['a1', 'a2']) busy.setBusy('a', one);
+    busy.setBusy('a', 'a2', false);
+    expect(busy.add('b', 'b1')?.connection, 'its response is complete').toBe('a2');
+    expect(busy.add('c', 'c1')?.connection).toBe('b1');
+    busy.setBusy('c', 'c1');
+    expect(busy.add('d', 'd1')?.connection, 'all are busy').toBe('a1');
+    expect(busy.count).toBe(2);
+  });
 });

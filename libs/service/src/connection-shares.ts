@@ -4,11 +4,15 @@
  * A new connection is always admitted. At a limit, an older one is closed instead: of the same
  * source at the limit of a source, of the source with the most connections at the limit of all. So
  * a source that keeps connections open cannot keep another source out.
+ *
+ * With `idleFirst`, the source with the most idle connections comes first at the limit of all. This fits
+ * listeners whose long requests are admitted: then only admitted clients have busy connections.
  */
 
 export interface ConnectionLimits {
   perSource: number;
   total: number;
+  idleFirst?: boolean;
 }
 
 /** Why an older connection is closed. */
@@ -40,14 +44,14 @@ export class ConnectionShares<C> {
     own.set(connection, false);
     this.#count += 1;
     if (own.size > this.#limits.perSource) return this.#displace(source, connection, 'source-share');
-    if (this.#count > this.#limits.total) return this.#displace(this.#largest(), connection, 'all-shares');
+    if (this.#count > this.#limits.total) return this.#displace(this.#largest(connection), connection, 'all-shares');
     return null;
   }
 
   /** A request of this connection is answered: idle connections are closed before it. */
-  setBusy(source: string, connection: C): void {
+  setBusy(source: string, connection: C, isBusy = true): void {
     const own = this.#sources.get(source);
-    if (own?.has(connection)) own.set(connection, true);
+    if (own?.has(connection)) own.set(connection, isBusy);
   }
 
   remove(source: string, connection: C): void {
@@ -65,10 +69,15 @@ export class ConnectionShares<C> {
     return { connection, reason };
   }
 
-  #largest(): string {
-    let largest = '';
-    let size = 0;
-    for (const [source, { size: own }] of this.#sources) if (own > size) [largest, size] = [source, own];
-    return largest;
+  #largest(added: C): string {
+    const isIdle = ([connection, isBusy]: [C, boolean]) => !isBusy && connection !== added;
+    const bySize = (sizeOf: (own: ReadonlyMap<C, boolean>) => number) => {
+      let largest = '';
+      let size = 0;
+      for (const [source, own] of this.#sources) if (sizeOf(own) > size) [largest, size] = [source, sizeOf(own)];
+      return largest;
+    };
+    const idle = this.#limits.idleFirst ? bySize((own) => [...own].filter(isIdle).length) : '';
+    return idle || bySize(({ size }) => size);
   }
 }

@@ -52,9 +52,12 @@ interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
   headers?: Record<string, string>;
 }
 
-function send(url: string, { body = '', ...options }: Asked, onResponse: (message: IncomingMessage) => void) {
+/** Sends what the page sends with each request. */
+const PAGE = { 'x-bailiff-key': '' };
+
+function send(url: string, { body = '', headers, ...options }: Asked, onResponse: (message: IncomingMessage) => void) {
   const start = url.startsWith('https:') ? tlsRequest : request;
-  const sent: ClientRequest = start(url, { ...options, agent: false }, onResponse);
+  const sent: ClientRequest = start(url, { ...options, headers: { ...PAGE, ...headers }, agent: false }, onResponse);
   sent.end(body);
   return sent;
 }

@@ -66,10 +66,14 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
     },
     () => performance.now(),
   );
-  const door = new ProxyDoor(visitors, new Rights(client, () => performance.now()), (error) => {
-    metrics.refused.inc({ status: String(error.status) });
-    log.warn(`refused ${error.status}`, { reason: error.message }, 'refused a visitor');
-  });
+  const onRefused = (status: number, reason: string) => {
+    metrics.refused.inc({ status: String(status) });
+    // The reasons of a 503 are few, and each needs another remedy.
+    log.warn(status === 503 ? reason : `refused ${status}`, { reason }, `refused a visitor (${status})`);
+  };
+  const door = new ProxyDoor(visitors, new Rights(client, () => performance.now()), (error) =>
+    onRefused(error.status, error.message),
+  );
   const at = config.listenAddress.lastIndexOf(':');
   const page = await startClusterConsole({
     data: consoleData({ bus, server, nowMs, connection: config }),
@@ -78,6 +82,17 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
     port: Number(config.listenAddress.slice(at + 1)),
     origin: new URL(config.externalUrl).origin,
     ...(tls ? { tls } : {}),
+    reports: {
+      onRefused,
+      onFailed: (err) => {
+        metrics.failed.inc();
+        log.warn('failed', { err }, 'a request failed');
+      },
+      onDisplaced: () => {
+        metrics.displaced.inc();
+        log.warn('displaced', {}, 'too many connections: closed an older one');
+      },
+    },
     nowMs,
   });
   ctx.onStop('console', () => page.close());

@@ -8,7 +8,7 @@ import { NowPage } from './now.tsx';
 import { PodPage } from './pod.tsx';
 import { PoliciesPage } from './policies.tsx';
 import { refusal, session } from './session.ts';
-import { now, stream } from './stream.ts';
+import { now, stream, trouble } from './stream.ts';
 import { VerdictPage } from './verdict.tsx';
 import { WhatIfPage } from './what-if.tsx';
 
@@ -61,9 +61,18 @@ function ScopeLine() {
 /** What the reader has to know before trusting the numbers. */
 function Connection() {
   if (stream.value === 'lost') {
+    const old = now.value === null ? '' : 'What you see is old. ';
+    if (trouble.value !== null && refusal.value === null) {
+      return (
+        <p class="banner bad" role="alert">
+          Not live: {trouble.value.error}. {old}
+          {trouble.value.remedy}. Trying again …
+        </p>
+      );
+    }
     return (
       <p class="banner bad" role="alert">
-        The console does not respond. What you see is old. Trying again …
+        The console does not respond. {old}Trying again …
       </p>
     );
   }

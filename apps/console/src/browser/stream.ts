@@ -4,7 +4,7 @@
  * opens six connections to a host, and the seventh page would wait for ever.
  */
 import { effect, signal } from '@preact/signals';
-import type { NowView } from '../wire.ts';
+import type { ErrorView, NowView } from '../wire.ts';
 import { ApiError, refusal, request, session } from './session.ts';
 
 /** The server sends a comment every ten seconds. */
@@ -14,6 +14,8 @@ const MAX_RETRY_MS = 5_000;
 
 export const now = signal<NowView | null>(null);
 export const stream = signal<'connecting' | 'live' | 'lost'>('connecting');
+/** What the console said instead of a view; null: it did not respond. */
+export const trouble = signal<ErrorView | null>(null);
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -76,7 +78,9 @@ export async function followNow(): Promise<never> {
     try {
       await readOnce();
       retryMs = RETRY_MS;
+      trouble.value = null;
     } catch (error) {
+      trouble.value = error instanceof ApiError ? { error: error.message, remedy: error.remedy } : null;
       // Without a session there is nothing to repeat until there is one.
       if (error instanceof ApiError && error.status === 401 && session.value === 'none') continue;
       // What was seen with other rights does not stay.

@@ -86,6 +86,8 @@ export class Live {
   /** Loops that wait for a page. */
   #sleeping: (() => void)[] = [];
   #last = '';
+  /** The view as text, for pages that are opened before the next one; empty: to be made. */
+  #json = '';
 
   constructor({ data, nowMs, scope = EVERYTHING, readMs = READ_MS }: LiveOptions) {
     this.#scope = scope;
@@ -108,7 +110,8 @@ export class Live {
   subscribe(listener: ViewListener): () => void {
     this.#listeners.add(listener);
     this.#wake();
-    listener(toJson(this.view()));
+    this.#json ||= toJson(this.view());
+    listener(this.#json);
     return () => this.#listeners.delete(listener);
   }
 
@@ -146,13 +149,14 @@ export class Live {
   }
 
   #push(): void {
+    this.#json = '';
     if (this.#listeners.size === 0) return;
     const view = this.view();
     const content = toJson({ ...view, nowMs: 0 });
     if (content === this.#last) return;
     this.#last = content;
-    const json = toJson(view);
-    for (const listener of this.#listeners) listener(json);
+    this.#json = toJson(view);
+    for (const listener of this.#listeners) listener(this.#json);
   }
 
   /** Repeats a work until the end; a failure is part of the view. */

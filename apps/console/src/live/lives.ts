@@ -2,9 +2,10 @@
  * The states of the page Now, one for each scope that a visitor has. Visitors with equal scopes share
  * one; a state holds nothing outside its scope.
  *
- * Bounds: MAX_SCOPES; one without a page ends after IDLE_MS, or at once if another scope needs its place.
+ * Bounds: MAX_SCOPES, and the scope of everything, whose place no other takes. One without a page ends after
+ * IDLE_MS, or at once if another scope needs its place.
  */
-import type { Scope } from '../access/scope.ts';
+import { EVERYTHING, type Scope } from '../access/scope.ts';
 import { Live, type LiveOptions, type ViewListener } from './live.ts';
 
 export const MAX_SCOPES = 16;
@@ -55,8 +56,9 @@ export class Lives {
   }
 
   #start(scope: Scope): Entry | null {
-    if (this.#entries.size >= MAX_SCOPES) {
-      const [unused] = [...this.#entries].find(([, { live, isKept }]) => live.pages === 0 && !isKept) ?? [];
+    const limited = [...this.#entries].filter(([key]) => key !== EVERYTHING.key);
+    if (!scope.isAll && limited.length >= MAX_SCOPES) {
+      const [unused] = limited.find(([, { live, isKept }]) => live.pages === 0 && !isKept) ?? [];
       if (unused === undefined) return null;
       this.#end(unused);
     }

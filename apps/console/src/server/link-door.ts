@@ -5,6 +5,9 @@ import { EVERYTHING } from '../access/scope.ts';
 import { cookieIn } from './request-check.ts';
 import type { Opened, Sessions } from './sessions.ts';
 
+/** The page sends it with each request for data; only here, its value counts. */
+export const KEY_HEADER = 'x-bailiff-key';
+
 export class LinkDoor implements Door {
   readonly kind = 'link';
   readonly #sessions: Sessions;
@@ -22,7 +25,7 @@ export class LinkDoor implements Door {
   }
 
   async admit({ headers, socket }: IncomingMessage): Promise<Guest> {
-    const key = headers['x-bailiff-key'];
+    const key = headers[KEY_HEADER];
     const cookie = cookieIn(headers.cookie, LinkDoor.cookieName(socket.localPort));
     if (this.#sessions.isOpen(cookie, typeof key === 'string' ? key : '')) return { name: '', scope: EVERYTHING };
     throw new Refused(

@@ -5,9 +5,10 @@
  * the other `/api/` paths are for those whom the door admits, within their scope. Nothing here changes
  * anything on the bus.
  *
- * Bounds: MAX_CONNECTIONS, MAX_STREAMS open event streams and MAX_READS readings at a time, shared by
- * visitors, and one reading at most READ_MS. A slow page misses views, instead of having them queued. An
- * open stream is admitted again every KEEP_MS, and ends if its scope changed.
+ * Bounds: MAX_CONNECTIONS (connections.ts), MAX_STREAMS open event streams and MAX_READS readings at a
+ * time, shared by visitors, and one reading at most READ_MS. A slow page misses views, instead of having
+ * them queued. An open stream is admitted again every KEEP_MS, gets nothing while that is decided, and ends
+ * if its scope changed.
  */
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions as TlsOptions, Server as TlsServer } from 'node:https';
@@ -18,12 +19,13 @@ import type { ConsoleData } from '../data.ts';
 import { toJson } from '../json.ts';
 import type { Lives } from '../live/lives.ts';
 import type { DoorView, ErrorView, TrialEvent } from '../wire.ts';
-import { LinkDoor } from './link-door.ts';
+import { limitConnections, onRequests } from './connections.ts';
+import { KEY_HEADER, LinkDoor } from './link-door.ts';
 import { DOCUMENT, PAGES, type PageFiles, SECURITY_HEADERS, typeOf } from './page.ts';
 import { type Refusal, refusalOf } from './request-check.ts';
 
 export const HOST = '127.0.0.1';
-const MAX_CONNECTIONS = 512;
+export const MAX_CONNECTIONS = 512;
 /** Open pages of all visitors. One visitor has half of them at most. */
 export const MAX_STREAMS = 128;
 export const MAX_READS = 8;
@@ -46,7 +48,20 @@ export interface ServerOptions {
   data: ConsoleData;
   lives: Lives;
   page: PageFiles;
+  reports?: ServerReports;
 }
+
+/** For metrics and logs. */
+export interface ServerReports {
+  /** A request that is not answered, although the door admits its visitor, or before it is asked. */
+  onRefused(status: 403 | 421 | 503, reason: string): void;
+  /** A request that failed for no fault of the visitor. */
+  onFailed(error: unknown): void;
+  /** A connection was closed, because a new one is beyond MAX_CONNECTIONS. */
+  onDisplaced(): void;
+}
+
+const NO_REPORTS: ServerReports = { onRefused: () => {}, onFailed: () => {}, onDisplaced: () => {} };
 
 export interface ConsoleServer {
   /** `http://127.0.0.1:9470` */
@@ -60,7 +75,7 @@ export interface ConsoleServer {
   close(): Promise<void>;
 }
 
-const REFUSALS: Readonly<Record<Refusal, [number, string]>> = {
+const REFUSALS: Readonly<Record<Refusal, [403 | 405 | 421, string]>> = {
   host: [421, 'this console answers only at its own address'],
   origin: [403, 'this request is from another page'],
   method: [405, 'this method is not allowed'],
@@ -75,6 +90,7 @@ const PROGRESS_MS = 250;
 
 class Server {
   readonly #options: ServerOptions;
+  readonly #reports: ServerReports;
   origin = '';
   /** By visitor. */
   readonly #streams = new FairCounts(MAX_STREAMS);
@@ -84,6 +100,7 @@ class Server {
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    this.#reports = options.reports ?? NO_REPORTS;
   }
 
   get streams(): number {
@@ -95,19 +112,25 @@ class Server {
     const isApi = path.startsWith('/api/');
     const { method = '', headers } = request;
     const refusal = refusalOf({ method, isApi, headers }, this.origin);
-    if (refusal) {
-      const [status, error] = REFUSALS[refusal];
-      return sendJson(response, status, { error, remedy: '' });
-    }
+    if (refusal) return this.#refuse(response, refusal);
     if (!isApi) return this.#file(path, response);
     if (path === '/api/session') return this.#session(request, response);
     if (method !== 'GET') return sendJson(response, 405, { error: REFUSALS.method[1], remedy: '' });
     if (query.length > MAX_QUERY_LENGTH) return sendJson(response, 414, { error: 'the query is too long', remedy: '' });
+    // Another site can send neither header. Browsers send the first one to https only.
+    const { door } = this.#options;
+    if (door.kind === 'proxy' && headers['sec-fetch-site'] === undefined && headers[KEY_HEADER] === undefined) {
+      return this.#refuse(response, 'origin', `a program sends the header ${KEY_HEADER}, with any value`);
+    }
     const guest = await this.#admitted(request, response);
-    if (!guest) return;
+    // Of a connection that was closed meanwhile, no event ends what is begun here.
+    if (!guest || response.destroyed) return;
     if (path === '/api/now') return this.#stream(request, response, guest);
     const needsAll = path === '/api/rules' || path === '/api/trial';
-    if (needsAll && !guest.scope.isAll) return sendJson(response, 403, NEEDS_ALL);
+    if (needsAll && !guest.scope.isAll) {
+      this.#reports.onRefused(403, NEEDS_ALL.error);
+      return sendJson(response, 403, NEEDS_ALL);
+    }
     if (path === '/api/trial') return this.#trial(new URLSearchParams(query), { request, response, guest });
     await this.#read(path, new URLSearchParams(query), { request, response, guest });
   }
@@ -155,26 +178,36 @@ class Server {
   }
 
   #stream(request: IncomingMessage, response: ServerResponse, guest: Guest): void {
-    if (!this.#streams.hasRoom(guest.name)) return void tooMany(response, 'pages are open');
+    if (!hasRoom(this.#streams, guest)) return void this.#tooMany(response, 'pages are open');
+    /** The newest view, while it is not sent: before the head, and while the rights are asked for. */
+    let held = '';
+    let isHeld = true;
     const write = (text: string) => {
-      if (!response.writableNeedDrain) response.write(text);
+      if (!response.destroyed && !response.writableNeedDrain) response.write(text);
     };
-    const first: string[] = [];
-    let isOpen = false;
+    const release = () => {
+      isHeld = false;
+      if (held !== '') write(held);
+      held = '';
+    };
     const stop = this.#options.lives.subscribe(guest.scope, (json) => {
-      if (isOpen) write(`data: ${json}\n\n`);
-      else first.push(json);
+      if (isHeld) held = `data: ${json}\n\n`;
+      else write(`data: ${json}\n\n`);
     });
-    if (!stop) return void tooMany(response, 'visitors with other rights are here');
+    if (!stop) return void this.#tooMany(response, 'visitors with other rights are here');
     this.#streams.add(guest.name);
     response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
-    isOpen = true;
-    for (const json of first) write(`data: ${json}\n\n`);
-    const alive = setInterval(() => write(': alive\n\n'), KEEP_ALIVE_MS);
+    release();
+    const alive = setInterval(() => isHeld || write(': alive\n\n'), KEEP_ALIVE_MS);
     const check = setInterval(() => {
+      if (isHeld) return;
+      isHeld = true;
       this.#isStill(request, guest).then(
-        (isStill) => isStill || response.end(),
-        () => response.destroy(),
+        (isStill) => (isStill ? release() : response.end()),
+        (error) => {
+          this.#reports.onFailed(error);
+          response.destroy();
+        },
       );
     }, KEEP_MS);
     response.once('close', () => {
@@ -208,7 +241,7 @@ class Server {
   ): Promise<void> {
     const reader = this.#readerOf(path, query, guest);
     if (!reader) return sendJson(response, 404, { error: 'not found', remedy: '' });
-    if (!this.#reads.hasRoom(guest.name)) return void tooMany(response, 'readings run');
+    if (!hasRoom(this.#reads, guest)) return this.#tooMany(response, 'readings run');
     this.#reads.add(guest.name);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
@@ -221,6 +254,7 @@ class Server {
     } catch (error) {
       if (gone.signal.aborted) return;
       const { status, ...described } = this.#options.data.describe(error);
+      if (status >= 500) this.#reports.onFailed(error);
       sendJson(response, status, described satisfies ErrorView);
     } finally {
       this.#reads.remove(guest.name);
@@ -232,7 +266,7 @@ class Server {
     query: URLSearchParams,
     { request, response, guest }: { request: IncomingMessage; response: ServerResponse; guest: Guest },
   ): Promise<void> {
-    if (this.#isTrying) return tooMany(response, 'trials run');
+    if (this.#isTrying) return this.#tooMany(response, 'trials run');
     this.#isTrying = true;
     const { data } = this.#options;
     const gone = new AbortController();
@@ -260,18 +294,31 @@ class Server {
       else write({ error: 'your rights changed meanwhile', remedy: '' });
     } catch (error) {
       if (gone.signal.aborted) return;
-      const { error: text, remedy } = data.describe(error);
+      const { status, error: text, remedy } = data.describe(error);
+      if (status >= 500) this.#reports.onFailed(error);
       write({ error: text, remedy });
     } finally {
       this.#isTrying = false;
       response.end();
     }
   }
+
+  #refuse(response: ServerResponse, refusal: Refusal, remedy = ''): void {
+    const [status, error] = REFUSALS[refusal];
+    if (status !== 405) this.#reports.onRefused(status, error);
+    sendJson(response, status, { error, remedy });
+  }
+
+  #tooMany(response: ServerResponse, what: string): void {
+    const error = `too many ${what} already`;
+    this.#reports.onRefused(503, error);
+    sendJson(response, 503, { error, remedy: 'close a page, or try again in a moment' });
+  }
 }
 
-function tooMany(response: ServerResponse, what: string): void {
-  sendJson(response, 503, { error: `too many ${what} already`, remedy: 'close a page, or try again in a moment' });
-}
+/** A quarter is for those who may see everything: visitors with other rights may have many names. */
+const hasRoom = (counts: FairCounts, { name, scope }: Guest): boolean =>
+  counts.roomFor(name, scope.isAll ? 0 : counts.most / 4) > 0;
 
 /** Path and query. */
 function splitUrl(url: string): [string, string] {
@@ -301,18 +348,18 @@ async function bodyOf(request: IncomingMessage): Promise<string | null> {
 
 /** @throws Error with a code of listen(2), such as EADDRINUSE */
 export async function startServer(options: ServerOptions): Promise<ConsoleServer> {
-  const { host = HOST, port, tls } = options;
+  const { host = HOST, port, tls, reports = NO_REPORTS } = options;
   const server = new Server(options);
   const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
   const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
-  http.maxConnections = MAX_CONNECTIONS;
-  // With `route_localnet`, the kernel delivers packets of pods to 127.0.0.1.
-  http.on('connection', (socket) => {
-    if (socket.localAddress?.startsWith('127.') && !socket.remoteAddress?.startsWith('127.')) socket.destroy();
-  });
-  http.on('request', (request: IncomingMessage, response: ServerResponse) => {
+  limitConnections(http, MAX_CONNECTIONS, () => reports.onDisplaced());
+  onRequests(http, (request, response) => {
     server.handle(request, response).catch((error: Error) => {
+      reports.onFailed(error);
       if (response.headersSent) response.destroy();
+      // In a cluster, the cause is for the log: it may name what the visitor may not see.
+      else if (options.door.kind === 'proxy')
+        sendJson(response, 500, { error: 'the console failed', remedy: 'its log names the cause' });
       else sendJson(response, 500, { error: error.message, remedy: '' });
     });
   });

@@ -1,0 +1,55 @@
+/**
+ * Connections of the listener. Each has one request at a time, and a new one is always admitted: at the
+ * limit, it displaces an idle one of the source with most of them. Only visitors have requests that last, so
+ * a source that holds connections keeps nobody out and ends no open page.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { ConnectionShares } from '@bailiff/service/connection-shares';
+
+/** With TLS, a request has another socket object than its connection. */
+const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
+
+/** Call before `onRequests`. @param onDisplaced an older connection was closed */
+export function limitConnections(http: Server, most: number, onDisplaced: () => void): void {
+  const shares = new ConnectionShares<string>({ perSource: most, total: most, idleFirst: true });
+  const open = new Map<string, Socket>();
+  http.on('connection', (socket: Socket) => {
+    const { localAddress, remoteAddress: source = '' } = socket;
+    // With `route_localnet`, the kernel delivers packets of pods to 127.0.0.1.
+    if (localAddress?.startsWith('127.') && !source.startsWith('127.')) return void socket.destroy();
+    const name = nameOf(socket);
+    // The end of the former connection of this port may not be noticed yet.
+    shares.remove(source, name);
+    const displaced = shares.add(source, name);
+    if (displaced) {
+      onDisplaced();
+      open.get(displaced.connection)?.destroy();
+    }
+    open.set(name, socket);
+    socket.once('close', () => {
+      if (open.get(name) !== socket) return;
+      open.delete(name);
+      shares.remove(source, name);
+    });
+  });
+  http.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const [source, name] = [socket.remoteAddress ?? '', nameOf(socket)];
+    shares.setBusy(source, name);
+    response.once('close', () => shares.setBusy(source, name, false));
+  });
+}
+
+/**
+ * Passes requests on. A connection ends that sends one before the response to the former: it would wait in
+ * memory, and no event would report that its client is gone. Neither browsers nor proxies do so.
+ */
+export function onRequests(http: Server, handle: (request: IncomingMessage, response: ServerResponse) => void): void {
+  const last = new WeakMap<Socket, ServerResponse>();
+  http.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    const { socket } = request;
+    if (last.get(socket)?.writableFinished === false) return void socket.destroy();
+    last.set(socket, response);
+    handle(request, response);
+  });
+}
