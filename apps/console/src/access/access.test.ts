@@ -2,7 +2,8 @@ import type { IncomingMessage } from 'node:http';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import { describe, expect, it } from 'vitest';
 import { KEEP_MS } from './door.ts';
-import { MAX_AT_ONCE, MISSING_MS, Rights } from './rights.ts';
+import { ProxyDoor } from './proxy-door.ts';
+import { MAX_AT_ONCE, MAX_VISITORS, MISSING_MS, Rights } from './rights.ts';
 import { MAX_REVIEWS, Visitors } from './visitors.ts';
 
 interface Body {
@@ -14,7 +15,7 @@ function server({
   may = () => false,
   wait = Promise.resolve(),
 }: {
-  may?: (namespace: string) => boolean;
+  may?: (namespace: string, user: string) => boolean;
   wait?: Promise<unknown>;
 } = {}) {
   const asked: string[] = [];
@@ -30,12 +31,15 @@ function server({
     const namespace = spec.resourceAttributes?.namespace ?? '';
     asked.push(namespace);
     groups.push(spec.groups ?? []);
-    return { status: { allowed: may(namespace) } };
+    return { status: { allowed: may(namespace, spec.user ?? '') } };
   };
   return { asked, groups, client: { request } as unknown as KubeApi };
 }
 
-const asRequest = (headers: Record<string, string>) => ({ headers, socket: {} }) as unknown as IncomingMessage;
+const asRequest = (headers: Record<string, string | string[]>) => {
+  const headersDistinct = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value].flat()]));
+  return { headersDistinct, socket: {} } as unknown as IncomingMessage;
+};
 const OPTIONS = {
   audiences: [],
   userHeader: 'X-Forwarded-User',
@@ -86,11 +90,64 @@ describe('rights', () => {
       }),
     });
     const rights = new Rights(client, () => 0);
-    const first = Array.from({ length: MAX_AT_ONCE }, (_, n) => rights.scopeOf({ username: `u${n}` }));
+    const first = Array.from({ length: MAX_AT_ONCE / 2 }, (_, n) => rights.scopeOf({ username: `u${n}` }));
     await expect(rights.scopeOf({ username: 'late' })).rejects.toMatchObject({ status: 503 });
     go(null);
     for (const scope of await Promise.all(first)) expect(scope.isAll).toBe(true);
     expect((await rights.scopeOf({ username: 'late' })).isAll, 'the failure is not kept').toBe(true);
+  });
+
+  it('a flood of tokens without a right leaves reviews for people who had one', async () => {
+    let wait: Promise<unknown> = Promise.resolve();
+    let nowMs = 0;
+    const { asked, client } = server({ may: (namespace, user) => namespace === 'b' && user === 'ann' });
+    const slow = {
+      request: async (options: RequestOptions) => {
+        await wait;
+        return client.request(options);
+      },
+    } as unknown as KubeApi;
+    const rights = new Rights(slow, () => nowMs);
+    expect((await rights.scopeOf(person)).namespaces).toEqual(['b']);
+    nowMs = KEEP_MS;
+    let go = (_: unknown) => {};
+    wait = new Promise((resolve) => {
+      go = resolve;
+    });
+    // Each token of a service account is an identity of its own.
+    const token = (n: number) => ({
+      username: 'sa',
+      extra: { 'authentication.kubernetes.io/credential-id': [`${n}`] },
+    });
+    const flood = Array.from({ length: 3 * MAX_AT_ONCE }, (_, n) =>
+      rights.scopeOf(n % 2 === 0 ? token(n) : { username: `sa-${n}` }).catch(({ status }) => status as number),
+    );
+    const ann = rights.scopeOf(person);
+    await expect(rights.scopeOf({ username: 'new' }), 'the control').rejects.toMatchObject({ status: 503 });
+    go(null);
+    expect((await ann).namespaces).toEqual(['b']);
+    const reviewed = (await Promise.all(flood)).filter((one) => one !== 503);
+    expect(reviewed.length).toBeLessThanOrEqual(MAX_AT_ONCE / 2);
+    // What is remembered about ann is not displaced by the identities of another name.
+    wait = Promise.resolve();
+    for (let n = 0; n < 2 * MAX_VISITORS; n += 1) await rights.scopeOf(token(1_000 + n));
+    nowMs += KEEP_MS;
+    asked.length = 0;
+    await rights.scopeOf(person);
+    expect(asked).toEqual(['', 'b']);
+  });
+
+  it('end at the first namespaces of a large cluster, and say so', async () => {
+    const request = async ({ path }: RequestOptions) =>
+      path === '/api/v1/namespaces'
+        ? { metadata: { continue: 'next' }, items: [{ metadata: { name: 'a' } }] }
+        : { status: { allowed: false } };
+    const client = { request } as unknown as KubeApi;
+    const door = (api: KubeApi) =>
+      new ProxyDoor(new Visitors(api, OPTIONS, () => 0), new Rights(api, () => 0), () => {});
+    const ann = asRequest({ 'x-forwarded-user': 'ann', 'x-bailiff-proxy-secret': 'secret' });
+    await expect(door(client).admit(ann)).rejects.toThrow('in any of the first 2000 namespaces');
+    await expect(door(server().client).admit(ann), 'the control').rejects.toThrow('in any namespace');
   });
 
   it('of users with the same name and other groups are their own', async () => {
@@ -116,6 +173,23 @@ describe('visitors', () => {
     const empty = asRequest({ ...headers, 'x-bailiff-proxy-secret': '' });
     await expect(none.identify(empty), 'no secret is configured').rejects.toMatchObject({ status: 401 });
   });
+
+  it.each(['x-forwarded-user', 'x-forwarded-groups', 'x-bailiff-proxy-secret', 'authorization'])(
+    'a browser adds nothing to a header of the proxy - %s',
+    async (name) => {
+      const visitors = new Visitors(server().client, OPTIONS, () => 0);
+      const headers: Record<string, string> = {
+        ...{ 'x-forwarded-user': 'ann', 'x-forwarded-groups': 'dev', 'x-bailiff-proxy-secret': 'secret' },
+        ...(name === 'authorization' ? { authorization: 'Bearer good-1' } : {}),
+      };
+      const twice = asRequest({ ...headers, [name]: ['security', headers[name] as string] });
+      await expect(visitors.identify(twice)).rejects.toMatchObject({
+        status: 401,
+        message: expect.stringMatching(/once/),
+      });
+      expect((await visitors.identify(asRequest(headers))).username, 'the control').toMatch(/ann|good-1/);
+    },
+  );
 
   it('a flood of wrong tokens leaves reviews for those that were valid before', async () => {
     let wait: Promise<unknown> = Promise.resolve();

@@ -1,7 +1,7 @@
 /** The door of the cluster's console: visitors see what Kubernetes lets them see. */
 import type { IncomingMessage } from 'node:http';
 import { type Door, type Guest, Refused } from './door.ts';
-import type { Rights } from './rights.ts';
+import { MAX_NAMESPACES, type Rights } from './rights.ts';
 import type { Visitors } from './visitors.ts';
 
 export class ProxyDoor implements Door {
@@ -26,7 +26,7 @@ export class ProxyDoor implements Door {
       const shown = /^[\w.@:-]+$/.test(name) ? name : 'USER';
       throw new Refused(
         403,
-        `${name} may not see violations in any namespace`,
+        `${name} may not see violations in any ${this.#rights.isCut ? `of the first ${MAX_NAMESPACES} namespaces` : 'namespace'}`,
         `an administrator gives the right: kubectl -n NAMESPACE create rolebinding NAME --clusterrole bailiff-viewer --user ${shown}`,
       );
     } catch (error) {

@@ -4,10 +4,12 @@
  *
  * A right is asked for again after KEEP_MS, a missing one after MISSING_MS: it may come late, but not
  * stay. Bounds: MAX_VISITORS, MAX_NAMESPACES a visitor, MAX_AT_ONCE visitors under review with PARALLEL
- * reviews each. Every failure refuses.
+ * reviews each. Half of those are for people who had a right before: every token of the cluster may ask,
+ * and a service account has as many tokens as its owner wants. Every failure refuses.
  */
 import { createHash } from 'node:crypto';
 import { type KubeApi, KubeError, type KubeList, reviewAccess, type TokenUserInfo } from '@bailiff/kube';
+import { FairCounts } from '@bailiff/service/fair-counts';
 import { KEEP_MS, Refused } from './door.ts';
 import { Recent } from './recent.ts';
 import { EVERYTHING, type Scope, scopeOf } from './scope.ts';
@@ -36,19 +38,35 @@ interface Known {
   atMs: number;
 }
 
+interface Remembered {
+  name: string;
+  atMs: number;
+  namespaces: ReadonlyMap<string, Known>;
+}
+
 export class Rights {
   readonly #client: KubeApi;
   readonly #nowMs: () => number;
   readonly #scopes = new Recent<Scope>(MAX_VISITORS, KEEP_MS);
   readonly #namespaces = new Recent<string[]>(1, KEEP_MS);
-  /** By visitor, then by namespace. */
-  readonly #known = new Map<string, Map<string, Known>>();
-  #running = 0;
+  /** By visitor, oldest first; shared by name. */
+  readonly #known = new Map<string, Remembered>();
+  readonly #shares = new FairCounts(MAX_VISITORS);
+  /** Names of visitors that had a right, oldest first. */
+  readonly #welcome = new Set<string>();
+  /** Reviews by name. */
+  readonly #running = new FairCounts(MAX_AT_ONCE);
+  #isCut = false;
 
   /** @param nowMs a monotonic clock */
   constructor(client: KubeApi, nowMs: () => number) {
     this.#client = client;
     this.#nowMs = nowMs;
+  }
+
+  /** The cluster has more than MAX_NAMESPACES: the others are not asked for. */
+  get isCut(): boolean {
+    return this.#isCut;
   }
 
   /** @throws Refused 503 if the API server does not answer, or too many are asked for at once */
@@ -58,17 +76,28 @@ export class Rights {
   }
 
   async #review(visitor: string, user: TokenUserInfo): Promise<Scope> {
-    if (this.#running >= MAX_AT_ONCE)
+    const { username: name = '' } = user;
+    const kept = this.#welcome.has(name) ? 0 : MAX_AT_ONCE / 2;
+    if (this.#running.roomFor(name, kept) === 0)
       throw new Refused(503, 'too many visitors arrive at once', 'try again in a moment');
-    this.#running += 1;
+    this.#running.add(name);
     try {
-      if (await this.#may(user, '')) return EVERYTHING;
-      return scopeOf(await this.#allowed(visitor, user));
+      const scope = (await this.#may(user, '')) ? EVERYTHING : scopeOf(await this.#allowed(visitor, user));
+      this.#greet(name, scope.isAll || scope.namespaces.length > 0);
+      return scope;
     } catch (error) {
       throw asRefusal(error);
     } finally {
-      this.#running -= 1;
+      this.#running.remove(name);
     }
+  }
+
+  #greet(name: string, hasRight: boolean): void {
+    this.#welcome.delete(name);
+    if (!hasRight) return;
+    const [oldest] = this.#welcome;
+    if (this.#welcome.size >= MAX_VISITORS && oldest !== undefined) this.#welcome.delete(oldest);
+    this.#welcome.add(name);
   }
 
   #may(user: TokenUserInfo, namespace: string): Promise<boolean> {
@@ -77,7 +106,7 @@ export class Rights {
 
   async #allowed(visitor: string, user: TokenUserInfo): Promise<string[]> {
     const names = await this.#namespaces.get('', this.#nowMs(), () => this.#list());
-    const before = this.#known.get(visitor);
+    const before = this.#known.get(visitor)?.namespaces;
     const now = new Map<string, Known>();
     const left = [...names];
     const work = async () => {
@@ -88,22 +117,32 @@ export class Rights {
       }
     };
     await Promise.all(Array.from({ length: PARALLEL }, work));
-    this.#known.delete(visitor);
-    const [oldest] = this.#known.keys();
-    if (this.#known.size >= MAX_VISITORS && oldest !== undefined) this.#known.delete(oldest);
-    this.#known.set(visitor, now);
+    this.#remember(visitor, { name: user.username ?? '', atMs: this.#nowMs(), namespaces: now });
     return [...now].filter(([, { may }]) => may).map(([name]) => name);
   }
 
+  /** A name with many identities takes no place of another one. */
+  #remember(visitor: string, one: Remembered): void {
+    for (const [key, { name, atMs }] of this.#known) {
+      if (key !== visitor && one.atMs - atMs < MISSING_MS) continue;
+      this.#known.delete(key);
+      this.#shares.remove(name);
+    }
+    if (!this.#shares.hasRoom(one.name)) return;
+    this.#shares.add(one.name);
+    this.#known.set(visitor, one);
+  }
+
   async #list(): Promise<string[]> {
-    const { items } = await this.#client.request<KubeList>({
+    const { metadata, items } = await this.#client.request<KubeList>({
       path: '/api/v1/namespaces',
       query: { limit: MAX_NAMESPACES },
       accept: LIST_TYPE,
       attempts: 1,
       timeoutMs: REVIEW_MS,
     });
-    return (items ?? []).map(({ metadata }) => metadata.name);
+    this.#isCut = (metadata?.continue ?? '') !== '';
+    return (items ?? []).map((one) => one.metadata.name);
   }
 }
 

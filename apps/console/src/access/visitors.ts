@@ -54,8 +54,8 @@ export class Visitors {
 
   /** @throws Refused */
   async identify(request: IncomingMessage): Promise<TokenUserInfo> {
-    const { authorization } = request.headers;
-    if (authorization !== undefined) return this.#byToken(authorization);
+    const { authorization } = request.headersDistinct;
+    if (authorization !== undefined) return this.#byToken(this.#header(request, 'Authorization'));
     const user = this.#header(request, this.#options.userHeader);
     if (user === '') throw new Refused(401, 'you are not signed in', NOT_SIGNED_IN);
     if (!this.#isProxy(request)) {
@@ -111,10 +111,17 @@ export class Visitors {
     this.#valid.add(key);
   }
 
-  /** Headers that occur twice are joined by commas. */
-  #header({ headers }: IncomingMessage, name: string): string {
-    const value = headers[name.toLowerCase()];
-    return (Array.isArray(value) ? value.join(',') : (value ?? '')).trim();
+  /** Of a header that occurs twice, the browser may have sent one. @throws Refused */
+  #header({ headersDistinct }: IncomingMessage, name: string): string {
+    const [value = '', ...more] = headersDistinct[name.toLowerCase()] ?? [];
+    if (more.length > 0) {
+      throw new Refused(
+        401,
+        `the request has the header ${name} more than once`,
+        'the proxy must replace what browsers send in this header, instead of adding to it',
+      );
+    }
+    return value.trim();
   }
 
   #isProxy(request: IncomingMessage): boolean {
@@ -130,7 +137,7 @@ export class Visitors {
   /** Names of Kubernetes' own identities belong to no person: a proxy cannot give them. */
   #byHeaders(user: string, groupsText: string): TokenUserInfo {
     const groups = groupsText.split(',').map((group) => group.trim());
-    // A comma: the header was there twice.
+    // A comma: another proxy joined two headers.
     if (
       user.includes(',') ||
       user.length > MAX_NAME_LENGTH ||
