@@ -2,16 +2,20 @@
 // view, in every count, and on a page that is open. Bus, API server, TLS and browser are real.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { encodeToken } from '@bailiff/bus';
 import { freePort } from '@bailiff/bus/testing';
 import { configSchema, KUBE_RULES, VIEWER_RULE } from '@bailiff/console';
+import { podIdentityOf, sampleInterfaces } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { start } from '../../apps/cli/src/console/serve.ts';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { MAX_STREAMS } from '../../apps/console/src/server/server.ts';
 import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
 import { type KubeHarness, startKube } from '../support/kube.ts';
 import { type RunningService, Services } from '../support/service.ts';
 import {
+  CART,
   healthyStatus,
   NODE_A,
   NODE_B,
@@ -19,6 +23,7 @@ import {
   type Story,
   uid,
   VPN,
+  verdictId,
   violationOf,
   WEB,
   World,
@@ -72,8 +77,22 @@ async function serve(flags: string[] = [], scheme = 'http'): Promise<{ origin: s
   return { origin: url, service: await services.start({ name: 'console', argv, schema: configSchema, start }) };
 }
 
+/** Pods that violate later. */
+const FRESH = [7, 5].map((count) => ({
+  ...(count === 7 ? WEB : VPN),
+  uid: uid(500 + count),
+  name: `fresh-${count}`,
+})) as [typeof WEB, typeof VPN];
+
 beforeAll(async () => {
   world = await World.start();
+  for (const [nodeName, pods] of [
+    [NODE_A, [WEB, CART, FRESH[0]]],
+    [NODE_B, [VPN, FRESH[1]]],
+  ] as const) {
+    const list = pods.map((pod, index) => podIdentityOf(pod, { interfaces: sampleInterfaces(`10.1.9.${index + 1}`) }));
+    await world.put('bailiff_pods', encodeToken(nodeName), { nodeName, revision: 1, pods: list });
+  }
   story = await publishStory(world);
   for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
   const why = ['--yes', '--reason', 'their VPN, until Friday'];
@@ -267,10 +286,9 @@ describe('what a visitor sees', () => {
     expect(before.slice(0, 2)).toEqual([322, 40]);
     expect(before[2]).toBeGreaterThanOrEqual(363);
     const at = Date.now() * 1000;
-    const fresh = (pod: typeof WEB, count: number) =>
-      violationOf(at, { ...pod, uid: uid(500 + count), name: `fresh-${count}` }, { cumulativePackets: count, count });
-    await world.frame(NODE_A, [fresh(WEB, 7)]);
-    await world.frame(NODE_B, [fresh(VPN, 5)]);
+    const fresh = (pod: typeof WEB, count: number) => violationOf(at, pod, { cumulativePackets: count, count });
+    await world.frame(NODE_A, [fresh(FRESH[0], 7)]);
+    await world.frame(NODE_B, [fresh(FRESH[1], 5)]);
     const grown = () => totals().map((total, index) => total - (before[index] ?? 0));
     await waitFor(() => grown().join() === '7,5,12', { state: grown, what: 'each its own' });
     const views = [shop, payments, all].map((one) => one.view());
@@ -281,10 +299,110 @@ describe('what a visitor sees', () => {
     // Nodes, services and their problems are of no namespace.
     for (const [index, view] of views.entries()) {
       const isAll = names[index] === 'all';
-      expect([view?.status?.nodes.rows.length, view?.status?.streams === '']).toEqual([isAll ? 2 : 0, !isAll]);
+      expect([view?.status?.exitCode === null, view?.status?.streams === '']).toEqual([!isAll, !isAll]);
+      expect(view?.status?.nodes.columns[0]?.title).toBe(isAll ? 'NODE' : 'POD');
     }
-    expect(views[0]?.status?.guardable, 'its own pods, on two nodes').toBe(4);
-    expect(views[1]?.status?.guardable).toBe(0);
+    // Both nodes report the pods of shop as guarded; node-b has none of them, and is silent about its own.
+    const guarded = (index: number) => [views[index]?.status?.guarded, views[index]?.status?.guardable];
+    expect([guarded(0), guarded(1)]).toEqual([
+      [2, 3],
+      [0, 2],
+    ]);
+    expect(views[1]?.status?.headline).toBe('Not known to be guarded: 2 of 2 interfaces of your pods');
+  });
+
+  it('a verdict about a node, and evidence of another pod, are not those of a namespace', async () => {
+    const part = { nodeName: NODE_B, pod: { ...WEB }, groupKey: WEB.uid };
+    const evidence = (streamSequence: number) => [
+      { streamSequence, index: 0, vector: 'ipv4-source', packets: 40, process: null },
+    ];
+    // The last pod that the node rule counted was of shop; the others were not.
+    const ofNode = await world.verdict({
+      ...part,
+      ...{ verdictId: verdictId(0xdddd), rule: 'many-on-node', groupBy: 'node', groupKey: NODE_B },
+      evidence: evidence(3),
+      reason: '99 packets (tunnel-other) by node node-b; by /usr/bin/payments-job (pid 7)',
+    });
+    // A stream that was restored: the sequence is that of a violation of vpn-0.
+    const restored = await world.verdict({
+      ...part,
+      ...{ verdictId: verdictId(0xeeee), rule: 'restored', evidence: evidence(3) },
+    });
+    const read = async (name: Name, one: string) => {
+      const { status, body } = await ask(origin, one, { headers: bearer(name) });
+      return { status, body };
+    };
+    const path_ = `/api/verdict?id=${ofNode.verdictId}`;
+    expect([(await read('shop', path_)).status, (await read('all', path_)).status]).toEqual([404, 200]);
+    const stream = await open(bearer('shop'));
+    await waitFor(() => stream.view()?.live.complete && stream.text().includes('restored'));
+    const page = await read('shop', '/api/pod?pod=shop/web-0');
+    for (const text of [stream.text(), page.body]) {
+      expect(text).toContain('restored');
+      expect(text).not.toMatch(/many-on-node|payments-job/);
+    }
+    expect((await read('all', '/api/pod?pod=shop/web-0')).body, 'the control').toContain('payments-job');
+    const bodies_ = [await read('shop', `/api/verdict?id=${restored.verdictId}`)];
+    bodies_.push(await read('all', `/api/verdict?id=${restored.verdictId}`));
+    expect(bodies_.map(({ status, body }) => [status, body.includes('tunnel-other')])).toEqual([
+      [200, false],
+      [200, true],
+    ]);
+  });
+
+  it('a node that accuses a pod of a namespace is not named to it', async () => {
+    const at = Date.now() * 1000;
+    await world.frame(NODE_B, [violationOf(at, WEB, { counterEpoch: 'lie', cumulativePackets: 900, count: 900 })]);
+    const pod = async (name: Name) =>
+      (await ask(origin, '/api/pod?pod=shop/web-0', { headers: bearer(name) })).body.includes('refused, not counted');
+    await waitFor(() => pod('all'), { what: 'the control: those who see nodes are told' });
+    expect(await pod('shop')).toBe(false);
+  });
+
+  it('no page says that there is nothing, where there is something that one may not see', async () => {
+    await world.cli(['policy', 'apply', '-', '--yes'], {
+      stdin: [
+        'apiVersion: bailiff.dev/v1alpha1',
+        'kind: RuntimePolicy',
+        'metadata: { name: no-shell }',
+        'spec: { mode: audit, rules: [{ name: shells, action: block, execute: { paths: [/bin/sh] } }] }',
+      ].join('\n'),
+    });
+    const read = async (name: Name, one: string) => (await ask(origin, one, { headers: bearer(name) })).body;
+    expect(await read('all', '/api/policies'), 'the control: it is stored').toContain('no-shell');
+    expect(await read('shop', '/api/policies')).toContain(
+      'No policy for programs is stored in the namespaces that you may see',
+    );
+    const history = async (name: Name, key: string) =>
+      (await read(name, `/api/history?key=${key}&since=all`)).replaceAll(key, 'KEY');
+    const [stored, absent] = ['spoof.cluster._.default', 'correlation.cluster._.repeated-spoofing'];
+    expect(await history('all', stored)).toContain('their VPN, until Friday');
+    expect(await history('all', absent), 'the control: there is none').toContain('no value was ever stored');
+    // It does not depend on whether there is a value.
+    expect(await history('shop', stored)).toContain('KEY: you may see changes in your own namespaces only');
+    expect(await history('shop', absent)).toBe(await history('shop', stored));
+  });
+});
+
+describe('requests', () => {
+  it('what a browser adds to the headers of the proxy is refused', async () => {
+    const status = async (groups: string | string[]) => {
+      const headers = { 'x-forwarded-user': 'shop', 'x-bailiff-proxy-secret': SECRET, 'x-forwarded-groups': groups };
+      return (await ask(origin, '/api/history', { headers: headers as Record<string, string> })).status;
+    };
+    expect([await status('dev'), await status(['security', 'dev'])]).toEqual([200, 401]);
+  });
+
+  it('each refusal is counted, also of one page too many', async () => {
+    const count = (status: number) => service.metric(`refused_total{status="${status}"}`);
+    const before = await count(503);
+    let last = 200;
+    for (let n = 0; last === 200 && n <= MAX_STREAMS; n += 1) last = (await open(bearer('payments'))).status;
+    expect([last, await count(503)]).toEqual([503, before + 1]);
+    const other = await count(421);
+    expect((await ask(origin, '/api/history', { headers: { ...bearer('all'), host: 'a.example' } })).status).toBe(421);
+    expect(await count(421)).toBe(other + 1);
+    expect((await open(bearer('shop'))).status, 'the control: others have a place').toBe(200);
   });
 });
 

@@ -1,18 +1,20 @@
 /** The readings of the console, by the readers of the commands that print the same. */
 import { filters, isCopy, MAX_MESSAGES, readNewest } from '@bailiff/bus';
-import type {
-  ConsoleData,
-  GraphView,
-  LiveEvents,
-  LiveStream,
-  MaySee,
-  PodRequest,
-  PodView,
-  TableView,
-  VerdictView,
+import {
+  type ConsoleData,
+  type GraphView,
+  type LiveEvents,
+  type LiveStream,
+  type MaySee,
+  type PodRequest,
+  type PodView,
+  Recent,
+  type TableView,
+  type VerdictView,
 } from '@bailiff/console';
 import { CounterHulls } from '@bailiff/correlation';
 import {
+  type EvidenceStep,
   MessageDecoder,
   NodeFrames,
   outcomeOf,
@@ -30,7 +32,7 @@ import {
   waitingTasks,
 } from '@bailiff/insight';
 import { judge, podName, STALE_NODE_MS, unansweredReason } from '@bailiff/response';
-import type { Response, Violation } from '@bailiff/schemas';
+import type { Response, Verdict, Violation } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import { parseIdPrefix, parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError, describeError } from '../shared/errors.ts';
@@ -42,10 +44,12 @@ import { AttackGraph } from './graph.ts';
 import { readHistoryView } from './history-view.ts';
 import { podView } from './pod-view.ts';
 import { readPoliciesView } from './policies-view.ts';
-import { coverageView, statusView } from './status-view.ts';
+import { coverageView, type PodLists, statusView } from './status-view.ts';
 import { columnsOf, podLink, rowOf, tableOf, verdictLink } from './tables.ts';
 import { readRules, runTrial } from './trial-view.ts';
 
+/** How long pod lists are used. The page reads its status every ten seconds. */
+const LISTS_MS = 5_000;
 /** Approvals that are shown. */
 const MAX_WAITING = 100;
 
@@ -96,7 +100,7 @@ async function follow(reader: Reader, stream: LiveStream, sinceMs: number, event
       const { sequence, timestampMicros: storedAtMicros } = message;
       if (stream === 'VERDICTS')
         return decoder.read(message, 'Verdict', (verdict) =>
-          events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict }), verdict.pod?.namespace ?? null),
+          events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict }), namespaceOfVerdict(verdict)),
         );
       if (stream === 'RESPONSES')
         return isCopy(message)
@@ -116,6 +120,13 @@ async function follow(reader: Reader, stream: LiveStream, sinceMs: number, event
   });
 }
 
+/**
+ * Null: of a node. One that groups by node counts the pods of all namespaces there, and its pod is the last
+ * of them.
+ */
+const namespaceOfVerdict = ({ groupBy, pod }: Verdict): string | null =>
+  groupBy === 'node' ? null : (pod?.namespace ?? null);
+
 /** Null: of a node. */
 const namespaceOf = ({ podNamespace }: Response): string | null => (podNamespace === '' ? null : podNamespace);
 
@@ -128,6 +139,7 @@ const STREAM_FILTERS = {
 export function consoleData(session: ConsoleBus): ConsoleData {
   const { bus, connection } = session;
   const { nowMs } = session;
+  const lists = podLists(session);
   return {
     bus: connection.natsUrl,
     user: connection.natsUser,
@@ -136,7 +148,7 @@ export function consoleData(session: ConsoleBus): ConsoleData {
     status: async (maySee, signal) => {
       const own = reading(session, signal);
       const facts = await readFacts(own, STALE_NODE_MS);
-      return maySee(null) ? statusView(facts, judge(facts), own.notes) : coverageView(facts, maySee);
+      return maySee(null) ? statusView(facts, judge(facts), own.notes) : coverageView(facts, await lists(), maySee);
     },
     waiting: async (maySee, signal): Promise<TableView> => {
       const rows = await waitingTasks(reading(session, signal));
@@ -158,6 +170,17 @@ export function consoleData(session: ConsoleBus): ConsoleData {
     trial: (request, signal) => runTrial(reading(session, signal), request),
     describe,
   };
+}
+
+/** The pod lists are read for all visitors together: they have every pod of the cluster. */
+function podLists(session: ConsoleBus): () => Promise<PodLists> {
+  const recent = new Recent<PodLists>(1, LISTS_MS);
+  return () =>
+    recent.get('', performance.now(), async () => {
+      const own = reading(session, new AbortController().signal);
+      const pods = await readPods(own);
+      return { pods, isWhole: own.notes.length === 0 };
+    });
 }
 
 async function readGraph(own: Reader & { notes: string[] }, since: string, maySee: MaySee): Promise<GraphView> {
@@ -189,9 +212,15 @@ const notesFor = ({ notes }: { notes: string[] }, maySee: MaySee): string[] => (
 
 async function readVerdict(own: Reader & { notes: string[] }, id: string, maySee: MaySee): Promise<VerdictView> {
   const prefix = parseIdPrefix(id, 'verdict');
-  const row = await verdictById(own, prefix, ({ verdict }) => maySee(verdict.pod?.namespace ?? null));
-  const [services, chain] = [await readServices(own), await readChain(own, row)];
+  const row = await verdictById(own, prefix, ({ verdict }) => maySee(namespaceOfVerdict(verdict)));
+  const [services, read] = [await readServices(own), await readChain(own, row)];
   own.decoder.reportUndecodable(own);
+  // The place of a violation may be another one's, in a stream that was restored from a backup.
+  const isOthers = ({ violation }: EvidenceStep) => violation !== null && !maySee(violation.pod?.namespace ?? null);
+  const chain = {
+    ...read,
+    evidence: read.evidence.map((step) => (isOthers(step) ? { ...step, violation: null } : step)),
+  };
   return chainView(chain, { nowMs: own.nowMs(), notes: notesFor(own, maySee), unanswered: unansweredReason(services) });
 }
 
@@ -210,7 +239,7 @@ async function readPod(
   }
   const sinceMs = parseWhen(since, own.nowMs(), 'since');
   const [timeline, seen, verdicts] = await Promise.all([
-    readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null }),
+    readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null, maySee }),
     violationsOfPod(own, pod, sinceMs),
     verdictsOfPod(own, pod, sinceMs),
   ]);
@@ -220,7 +249,7 @@ async function readPod(
     since,
     timeline,
     seen,
-    verdicts,
+    verdicts: verdicts.filter(({ verdict }) => maySee(namespaceOfVerdict(verdict))),
     notes: notesFor(own, maySee),
     nowMs: own.nowMs(),
     maySee,

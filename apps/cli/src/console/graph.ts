@@ -208,24 +208,10 @@ function attackerNode(
 function placeOf(text: string, pod: PlacedPod | undefined, column: 'claim' | 'target', maySee: MaySee): GraphNodeView {
   const base = { column, packets: null, passed: null } as const;
   if (text === '') return { ...base, id: `${column} ?`, namespace: null, label: 'not recorded', link: '', details: [] };
-  if (!pod)
-    return {
-      ...base,
-      id: `${column} ${text}`,
-      namespace: null,
-      label: text,
-      link: '',
-      details: ['no pod has this address now'],
-    };
-  if (!maySee(pod.namespace)) {
-    return {
-      ...base,
-      id: `${column} ${text}`,
-      namespace: null,
-      label: text,
-      link: '',
-      details: ['of a namespace that you may not see'],
-    };
+  if (!pod || !maySee(pod.namespace)) {
+    // Whether a namespace that one may not see has this address, is not said.
+    const details = [maySee(null) ? 'no pod has this address now' : 'no pod that you may see has this address now'];
+    return { ...base, id: `${column} ${text}`, namespace: null, label: text, link: '', details };
   }
   const top = pod.owners.at(-1);
   const label = top ? `${pod.namespace}/${top.name} (${top.kind})` : podName(pod);

@@ -50,7 +50,9 @@ export async function readHistoryView(
   });
   if (cut) notes.push('Only the newest changes were read: there are too many.');
   omitted += Math.max(0, changes.length - MAX_CHANGES);
-  if (only !== null && newest.size === 0 && !(await isStored(bus, only, maySee))) {
+  if (only !== null && !maySee(namespaceOfKey(only))) {
+    notes.push(`${only}: you may see changes in your own namespaces only.`);
+  } else if (only !== null && newest.size === 0 && (await openBucket(bus, CONFIG_BUCKET).newest(only)) === null) {
     notes.push(`${only}: no value was ever stored; the built-in one is in force, if there is one.`);
   }
   const nowMs = clock();
@@ -64,10 +66,6 @@ export async function readHistoryView(
     notes: [...notes, ...(since === 'all' ? [] : [`Changes since ${since}.`])],
   };
 }
-
-/** A key outside the scope counts as one without a value. */
-const isStored = async (bus: Reader['bus'], key: string, maySee: MaySee): Promise<boolean> =>
-  maySee(namespaceOfKey(key)) && (await openBucket(bus, CONFIG_BUCKET).newest(key)) !== null;
 
 /** A complete value that is in force without a stored one. A spoof policy has defaults for single fields. */
 function completeBuiltIn(key: string): unknown {

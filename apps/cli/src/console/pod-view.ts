@@ -11,7 +11,6 @@ import {
   type VerdictRow,
 } from '@bailiff/insight';
 import { SUMMARY_COLUMNS, summaryCells } from '../explain/render.ts';
-import { namespaceOfKey } from '../shared/config-keys/keys.ts';
 import { keyLink, rowOf, tableOf, verdictLink } from './tables.ts';
 
 /** The newest items are shown. */
@@ -23,6 +22,7 @@ export interface PodReadings {
   since: string;
   timeline: Timeline;
   seen: PodViolations;
+  /** Those that the visitor may see. */
   verdicts: readonly VerdictRow[];
   notes: readonly string[];
   nowMs: number;
@@ -34,10 +34,12 @@ const keyIn = (what: string): string => what.split(' ')[0] ?? '';
 
 export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs, maySee }: PodReadings): PodView {
   const { title, facts } = timeline;
-  const items = timeline.items.filter(({ lane, what }) => lane !== 'config' || maySee(namespaceOfKey(keyIn(what))));
+  const idBySequence = new Map(verdicts.map(({ sequence, verdict }) => [`VERDICTS #${sequence}`, verdict.verdictId]));
+  const items = timeline.items.filter(
+    ({ lane, place }) => lane !== 'verdicts' || maySee(null) || idBySequence.has(place),
+  );
   const origin = originOf(items);
   const shown = items.slice(-MAX_ITEMS);
-  const idBySequence = new Map(verdicts.map(({ sequence, verdict }) => [`VERDICTS #${sequence}`, verdict.verdictId]));
   const rest = restText(seen.tally.rest);
   const older = items.length - shown.length;
   const range = since === '1d' ? '' : ` --since ${since}`;

@@ -118,7 +118,10 @@ function headlineOf(
   places: readonly PolicyPlaces[],
   seesNodes: boolean,
 ): Pick<PoliciesView, 'headline' | 'tone'> {
-  if (stored.length === 0) return { headline: 'No policy for programs is stored', tone: 'plain' };
+  if (stored.length === 0) {
+    const where = seesNodes ? '' : ' in the namespaces that you may see';
+    return { headline: `No policy for programs is stored${where}`, tone: 'plain' };
+  }
   const audited = stored.filter(({ policy }) => policy?.enabled && policy.mode !== 'enforce').length;
   const auditText = audited === 0 ? '' : `; ${audited} only watch (audit) and deny nothing`;
   if (!seesNodes) return { headline: `${plural(stored.length, 'policy', 'policies')}${auditText}`, tone: 'plain' };

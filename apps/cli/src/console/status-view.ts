@@ -1,6 +1,7 @@
 /** What `bailiff status` prints, as a view of the console. Pure. */
 import type { MaySee, StatusView } from '@bailiff/console';
-import { type ClusterFacts, type ClusterReport, serviceLines, shortList } from '@bailiff/response';
+import type { PlacedPod } from '@bailiff/insight';
+import { type ClusterFacts, type ClusterReport, podName, serviceLines, shortList } from '@bailiff/response';
 import { streamsOf } from '../status/command.ts';
 import {
   MAX_NODES_NAMED,
@@ -65,43 +66,67 @@ function headlineOf({ ok, problems, nodes }: ClusterReport): string {
 
 const POD_COLUMNS = [{ title: 'POD', min: 8 }, { title: 'GUARDED' }, { title: 'WHY NOT', min: 8 }];
 
+export interface PodLists {
+  pods: readonly PlacedPod[];
+  /** False: the list of a node cannot be read. */
+  isWhole: boolean;
+}
+
+interface Place {
+  pod: PlacedPod;
+  interfaceName: string;
+  /** Whether it is guarded; null: unknown. */
+  isGuarded: boolean | null;
+  why: string;
+}
+
+/** The interfaces of a pod, by the report of its own node: other nodes have no say about it. */
+function placesOf(pod: PlacedPod, { nodes, nowMs, staleMs }: ClusterFacts): Place[] {
+  const unknown = (why: string): Place[] => [{ pod, interfaceName: '', isGuarded: null, why }];
+  const status = nodes.get(pod.nodeName);
+  if (status === undefined) return unknown('its node has not reported');
+  if (typeof status === 'string') return unknown('the report of its node cannot be read');
+  if (nowMs - Date.parse(status.updatedAt) > staleMs) return unknown('its node has not reported for a while');
+  const own = status.interfaces.filter(({ podUid }) => podUid === pod.uid);
+  if (own.length === 0) return unknown('the report of its node does not name it');
+  const isDisarmed = status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > nowMs;
+  return own
+    .filter(({ coverage }) => coverage !== 'not-applicable')
+    .map(({ interfaceName, coverage, reason }) => ({
+      pod,
+      interfaceName,
+      isGuarded: coverage === 'guarded' && !isDisarmed,
+      why: isDisarmed ? 'its node is disarmed' : reason,
+    }));
+}
+
 /**
- * Without the right to see nodes: whether the interfaces of the pods that one may see are guarded, as the
- * nodes reported last.
+ * Without the right to see nodes: whether the interfaces of the pods that one may see are guarded. The pod
+ * lists decide which pods there are: a pod that no node reports is not guarded as far as is known.
  */
-export function coverageView({ nodes, nowMs, staleMs }: ClusterFacts, maySee: MaySee): StatusView {
-  const statuses = [...nodes.values()].filter((status) => typeof status !== 'string');
-  const seen = statuses.flatMap((status) =>
-    status.interfaces
-      .filter(({ podName, podNamespace }) => podName !== '' && maySee(podNamespace))
-      .map((one) => ({ ...one, isStale: nowMs - Date.parse(status.updatedAt) > staleMs })),
-  );
-  const open = seen.filter(({ coverage, isStale }) => coverage !== 'guarded' || isStale);
+export function coverageView(facts: ClusterFacts, { pods, isWhole }: PodLists, maySee: MaySee): StatusView {
+  const seen = pods
+    .filter(({ namespace, hostNetwork, ended, interfaces }) => {
+      return maySee(namespace) && !hostNetwork && ended !== true && interfaces.length > 0;
+    })
+    .flatMap((pod) => placesOf(pod, facts));
+  const open = seen.filter(({ isGuarded }) => isGuarded !== true);
   const guarded = seen.length - open.length;
-  const rows = open.map(({ podNamespace, podName, interfaceName, reason, isStale }) =>
+  const rows = open.map(({ pod, interfaceName, isGuarded, why }) =>
     rowOf(
       POD_COLUMNS,
-      `${podNamespace}/${podName} ${interfaceName}`,
-      [
-        `${podNamespace}/${podName}`,
-        { text: isStale ? 'unknown' : 'no', style: 'red' },
-        isStale ? 'its node has not reported for a while' : reason,
-      ],
-      { POD: podLink({ namespace: podNamespace, name: podName }) },
+      `${pod.uid} ${interfaceName}`,
+      [podName(pod), { text: isGuarded === null ? 'unknown' : 'no', style: 'red' }, why],
+      { POD: podLink(pod) },
     ),
   );
   return {
-    atMs: nowMs,
-    ok: seen.length > 0 && open.length === 0,
+    atMs: facts.nowMs,
+    ok: isWhole && seen.length > 0 && open.length === 0,
     exitCode: null,
     services: [],
     streams: '',
-    headline:
-      seen.length === 0
-        ? 'No node reports a pod of yours: whether it is guarded is unknown'
-        : open.length === 0
-          ? 'Every pod that you may see is guarded'
-          : `Not guarded: ${open.length} of ${seen.length} interfaces of your pods`,
+    headline: coverageHeadline(seen.length, open.length, isWhole),
     summary: `${guarded} of ${seen.length} interfaces of the pods that you may see are guarded`,
     problems: [],
     problemsOmitted: 0,
@@ -110,4 +135,11 @@ export function coverageView({ nodes, nowMs, staleMs }: ClusterFacts, maySee: Ma
     guardable: seen.length,
     nodes: tableOf(POD_COLUMNS, rows, MAX_NODES),
   };
+}
+
+function coverageHeadline(seen: number, open: number, isWhole: boolean): string {
+  if (open > 0) return `Not known to be guarded: ${open} of ${seen} interfaces of your pods`;
+  if (!isWhole) return 'A pod list cannot be read: pods of yours may be missing here';
+  if (seen === 0) return 'No pod of yours is in the pod lists: whether it is guarded is unknown';
+  return 'Every pod that you may see is guarded';
 }

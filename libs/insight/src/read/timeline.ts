@@ -43,7 +43,12 @@ export interface TimelineRequest {
   untilMs: number;
   /** The requested verdict. */
   verdict: VerdictRow | null;
+  /** Others do not exist for the reader; null: something of a node or of the whole cluster. Default: all. */
+  maySee?: MaySee;
 }
+
+type MaySee = (namespace: string | null) => boolean;
+const ALL: MaySee = () => true;
 
 /** Most lifecycle items of one kind. */
 const MAX_LIFECYCLE = 100;
@@ -106,7 +111,7 @@ async function readLists(reader: Reader, { pod }: TimelineRequest, found: Collec
 
 async function readViolations(reader: Reader, request: TimelineRequest, found: Collected): Promise<void> {
   const { bus, signal } = reader;
-  const { pod, sinceMs, untilMs, verdict } = request;
+  const { pod, sinceMs, untilMs, verdict, maySee = ALL } = request;
   const named = new Set(verdict?.verdict.evidence.map(({ streamSequence, index }) => `${streamSequence}/${index}`));
   const frames = new NodeFrames(reader, sinceMs);
   const refusals = new RefusedCounts();
@@ -151,7 +156,8 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
     signal,
   });
   found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
-  found.notes.push(...refusals.lines());
+  // They name nodes that are not the pod's.
+  if (maySee(null)) found.notes.push(...refusals.lines());
   if (result.cut) found.notes.push('Only the newest violations were read: there are too many.');
   if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations omitted.`);
 }
@@ -211,12 +217,13 @@ class Newest<T> {
   }
 }
 
-/** Whether a key can affect pods of these namespaces or nodes. Pure. */
-export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: ReadonlySet<string>): boolean {
+/** Whether a key can affect pods of these namespaces or nodes, and may be seen. Pure. */
+function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: ReadonlySet<string>, maySee: MaySee): boolean {
   try {
     const { scope, namespace, name } = parseConfigKey(key);
-    if (scope === 'cluster') return true;
-    return scope === 'node' ? nodes.has(name) : namespace !== null && namespaces.has(namespace);
+    if (scope === 'cluster') return maySee(null);
+    if (scope === 'node') return nodes.has(name) && maySee(null);
+    return namespace !== null && namespaces.has(namespace) && maySee(namespace);
   } catch (error) {
     if (error instanceof ConfigError) return false;
     throw error;
@@ -225,12 +232,13 @@ export function canAffect(key: string, namespaces: ReadonlySet<string>, nodes: R
 
 async function readConfig({ bus, signal }: Reader, request: TimelineRequest, found: Collected): Promise<void> {
   const namespaces = new Set([...found.pods.values()].map(({ namespace }) => namespace));
+  const { sinceMs, maySee = ALL } = request;
   const changes = new Newest<TimelineItem>(MAX_ITEMS);
   await readNewest(bus, 'CONFIG_LOG', {
-    sinceMs: request.sinceMs,
+    sinceMs,
     onMessage: (message) => {
       const change = changeOf(message);
-      if (change && canAffect(change.key, namespaces, found.nodes)) changes.add(configItem(change));
+      if (change && canAffect(change.key, namespaces, found.nodes, maySee)) changes.add(configItem(change));
     },
     signal,
   });
