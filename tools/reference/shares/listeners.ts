@@ -67,7 +67,7 @@ export const LISTENERS: readonly Listener[] = [
     ports: [],
     reachedBy:
       'all users of that machine. Data needs a session, which a one-time link opens; requests by another name, or from another page, are refused',
-    share: `${page('MAX_CONNECTIONS')} connections, ${page('MAX_STREAMS')} open pages, ${page('MAX_READS')} readings at a time; beyond that requests are refused. ${OPEN}another user of the machine can hold all connections, and the page then does not open`,
+    share: `${page('MAX_CONNECTIONS')} connections, ${page('MAX_STREAMS')} open pages, ${page('MAX_READS')} readings at a time; beyond that requests are refused. A connection has one request at a time. A new connection displaces an idle one`,
     counter: 'none',
     tests: ['test/cluster/console.test.ts'],
   },
@@ -75,9 +75,9 @@ export const LISTENERS: readonly Listener[] = [
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',
     ports: [],
     reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
-    share: `${page('MAX_CONNECTIONS')} connections; of ${page('MAX_STREAMS')} open pages and ${page('MAX_READS')} readings at a time, one visitor has half of what is free. ${OPEN}who reaches the port can hold all connections`,
-    counter: '`bailiff_console_refused_total`, `bailiff_console_pages`',
-    tests: ['test/cluster/console-visitors.test.ts'],
+    share: `${page('MAX_CONNECTIONS')} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${page('MAX_STREAMS')} open pages and ${page('MAX_READS')} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces`,
+    counter: '`bailiff_console_refused_total`, `bailiff_console_pages`, `bailiff_console_displaced_connections_total`',
+    tests: ['apps/console/src/server/server.test.ts', 'test/cluster/console-visitors.test.ts'],
   },
   {
     what: 'NATS: 4222',

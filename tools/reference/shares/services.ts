@@ -285,7 +285,7 @@ export const IN_THE_CLI: readonly Share[] = [
     limits: ['MAX_SCOPES'],
     filledBy: 'visitors with different rights',
     share:
-      'visitors with equal rights share one; one without a page ends after a minute, or when another needs its place',
+      'visitors with equal rights share one; that of everything has a place of its own; one without a page ends after a minute, or when another needs its place',
     whenFull: 'a visitor with further rights is refused (503) until one is free',
     counter: '`bailiff_console_refused_total`',
     tests: ['test/cluster/console-visitors.test.ts'],
@@ -296,8 +296,8 @@ export const IN_THE_CLI: readonly Share[] = [
     limits: ['MAX_VISITORS', 'MAX_NAMESPACES', 'MAX_AT_ONCE'],
     filledBy: 'visitors whom the API server knows',
     share:
-      'none: the oldest is dropped and asked for again. Namespaces beyond the limit are not shown to those who may not see all',
-    whenFull: 'further visitors at once are refused (503)',
+      'one name has half of what is free; half of the reviews are for names that had a right before. Namespaces beyond the limit are not shown to those who may not see all',
+    whenFull: 'further visitors at once are refused (503); what is not kept is asked for again',
     counter: '`bailiff_console_refused_total`',
     tests: ['apps/console/src/access/access.test.ts', 'test/cluster/console-visitors.test.ts'],
   },
