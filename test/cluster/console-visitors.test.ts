@@ -473,6 +473,14 @@ describe('in a browser', () => {
         await screenshot(page, `viewer-light-${width}`);
       }
       await page.context().close();
+      let last = 200;
+      for (let n = 0; last === 200 && n <= MAX_STREAMS; n += 1) last = (await open(bearer('payments'))).status;
+      const late = await newPage(browser, { extraHTTPHeaders: bearer('payments') });
+      await late.page.goto(origin);
+      await late.page.getByText('Not live: too many pages are open already').waitFor();
+      for (const stream of streams.splice(0)) stream.close();
+      await late.page.getByText('● live').waitFor();
+      await late.page.context().close();
       const other = await newPage(browser, { extraHTTPHeaders: bearer('nobody') });
       await other.page.goto(origin);
       await other.page.getByText('create rolebinding').waitFor();
