@@ -28,6 +28,13 @@ it.each([
   expect(kernelSymbols(['rename_lock'], file)).toEqual(new Map([['rename_lock', 0xffffffff82a0c0c0n]]));
 });
 
+it('symbols - the global one, whatever other files of the kernel have under its name', () => {
+  const [before, after] = ['ffffffff82a0c0c1 d mount_lock', 'ffffffff82a0c0c2 b mount_lock'];
+  const file = fileOf([before, 'ffffffff82a0c0c0 D mount_lock', after, ...FILLER, after]);
+  expect(kernelSymbols(['mount_lock', 'absent'], file)).toEqual(new Map([['mount_lock', 0xffffffff82a0c0c0n]]));
+  expect(kernelSymbols(['mount_lock'], fileOf([before, after]))).toEqual(new Map());
+});
+
 it('symbols - no part of a name, no symbol of a module, and zero where the kernel hides addresses', () => {
   const file = fileOf([
     'ffffffff82a0c0c1 D my_rename_lock',

@@ -9,10 +9,13 @@ import { closeSync, openSync, readSync } from 'node:fs';
 
 const KALLSYMS = '/proc/kallsyms';
 const PIECE_BYTES = 64 << 10;
-/** `ffffffff82a0c0c0 D rename_lock`; symbols of modules have a further word. */
-const LINE = /^([0-9a-f]+) \w (\S+)$/;
+/**
+ * `ffffffff82a0c0c0 D rename_lock`; symbols of modules have a further word. A capital: there is no
+ * other one of this name in the kernel, while several files may have a static one.
+ */
+const LINE = /^([0-9a-f]+) [A-Z] (\S+)$/;
 
-/** Name → address, without names that the kernel does not list. */
+/** Name → address of global symbols, without names that the kernel does not list. */
 export function kernelSymbols(names: readonly string[], file = KALLSYMS): Map<string, bigint> {
   const found = new Map<string, bigint>();
   const piece = Buffer.alloc(PIECE_BYTES);
@@ -25,10 +28,10 @@ export function kernelSymbols(names: readonly string[], file = KALLSYMS): Map<st
       const end = text.lastIndexOf('\n') + 1;
       rest = text.slice(end);
       for (const name of names) {
-        const at = text.lastIndexOf(` ${name}\n`, end);
-        if (at < 0 || found.has(name)) continue;
-        const line = LINE.exec(text.slice(text.lastIndexOf('\n', at) + 1, at + name.length + 1));
-        if (line !== null) found.set(name, BigInt(`0x${line[1]}`));
+        for (let at = text.indexOf(` ${name}\n`); at >= 0; at = text.indexOf(` ${name}\n`, at + 1)) {
+          const line = LINE.exec(text.slice(text.lastIndexOf('\n', at) + 1, at + name.length + 1));
+          if (line !== null) found.set(name, BigInt(`0x${line[1]}`));
+        }
       }
       if (length === 0 || found.size === names.length) return found;
     }
