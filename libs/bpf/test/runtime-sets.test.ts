@@ -1,4 +1,6 @@
 // Policy sets in maps of the kernel: written, found by the next process, counted and deleted.
+import { mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BpfMap, MAP_TYPE, NO_PREALLOC } from '../src/core/bpf-map.ts';
 import { decodeCacheControl } from '../src/runtime/encode.ts';
@@ -6,6 +8,8 @@ import {
   PathKeyLayout,
   RtAddressKeyLayout,
   RtCacheControlLayout,
+  RtSettingsLayout,
+  RuntimeAbiValues,
   SourceKeyLayout,
   ValueKeyLayout,
 } from '../src/runtime/layout.gen.ts';
@@ -17,6 +21,7 @@ import {
   type RuntimeRawMaps,
   runtimeMaps,
 } from '../src/runtime/maps.ts';
+import { openPinnedRuntimeMaps } from '../src/runtime/object.ts';
 
 const KEY_BYTES: Readonly<Record<string, number>> = {
   rt_paths: PathKeyLayout.size,
@@ -24,7 +29,10 @@ const KEY_BYTES: Readonly<Record<string, number>> = {
   rt_values: ValueKeyLayout.size,
   rt_sources: SourceKeyLayout.size,
 };
-const VALUE_BYTES: Readonly<Record<string, number>> = { rt_cache_control: RtCacheControlLayout.size };
+const VALUE_BYTES: Readonly<Record<string, number>> = {
+  rt_cache_control: RtCacheControlLayout.size,
+  rt_settings: RtSettingsLayout.size,
+};
 const PARTS = { paths: 'rt_paths', addresses: 'rt_addresses', values: 'rt_values', sources: 'rt_sources' } as const;
 const SIZE = 64;
 
@@ -132,4 +140,31 @@ it('cache of opens - each change has a later epoch without the flag, also one th
     [0n, 0n, 0n],
   ]);
   expect(maps.cacheLocks()).toEqual(locks);
+});
+
+it('cache of opens - ends when the link of the program that counts new dentries is gone, and only then', () => {
+  const pinDir = `/sys/fs/bpf/bailiff-sets-${process.pid}`;
+  const link = path.join(pinDir, 'runtime/links/handle_d_instantiate');
+  for (const dir of ['maps', 'links']) mkdirSync(path.join(pinDir, 'runtime', dir), { recursive: true });
+  try {
+    maps.setSettings({
+      hashKey: Buffer.alloc(16, 7),
+      hostMountNs: 1,
+      sampleBurst: 8,
+      samplesPerSecond: 10,
+      abi: RuntimeAbiValues.RUNTIME_ABI,
+      maxTasks: SIZE,
+    });
+    for (const [name, map] of Object.entries(raw)) map.pin(path.join(pinDir, 'runtime/maps', name));
+    raw.rt_totals.pin(link);
+    using pinned = openPinnedRuntimeMaps(pinDir)!;
+    const locks = { rename: 0xffffffff82a0c0c0n, mount: 0xffffffff82a0c0c8n };
+    maps.setCacheLocks(locks);
+    expect([pinned.checkCache(), maps.cacheLocks()]).toEqual([null, locks]);
+    unlinkSync(link);
+    expect(pinned.checkCache()).toBe('handle_d_instantiate is not attached any more: restart the collector');
+    expect([pinned.checkCache(), maps.cacheLocks()]).toEqual([null, null]);
+  } finally {
+    rmSync(pinDir, { recursive: true, force: true });
+  }
 });

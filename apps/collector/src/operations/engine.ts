@@ -33,6 +33,9 @@ export interface OperationParts extends EnforcementParts {
 
 type State = Pick<RuntimeStatus, 'state' | 'reason' | 'remedy'>;
 
+/** An open could be allowed by an entry of another name so long after a link was removed by hand. */
+const CACHE_CHECK_MS = 1000;
+
 const NOT_STARTED: State = { state: 'off', reason: 'not started', remedy: '' };
 const LOADING: State = { state: 'unavailable', reason: 'its programs are being loaded', remedy: '' };
 const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
@@ -40,7 +43,7 @@ const AVAILABLE: State = { state: 'available', reason: '', remedy: '' };
 export class OperationEngine implements Engine {
   readonly #parts: OperationParts;
   /** Changes of cgroups have no event; a resync finds them early enough. */
-  readonly checks: readonly Check[] = [];
+  readonly checks: readonly Check[] = [{ everyMs: CACHE_CHECK_MS, part: 'runtime', run: () => this.#checkCache() }];
   #state = NOT_STARTED;
   #object: PinnedRuntimeMaps | null = null;
   #missing: readonly string[] = [];
@@ -215,6 +218,14 @@ export class OperationEngine implements Engine {
       if (repaired !== '') this.#report(repaired);
     });
     this.apply();
+  }
+
+  #checkCache(): void {
+    const problem = this.#object?.checkCache() ?? null;
+    if (problem === null) return;
+    this.#openCacheProblem = problem;
+    this.#report(`opens are decided by the rules again: ${problem}`);
+    this.#parts.statusDue.emit();
   }
 
   /** Records that the kernel programs lacked and the collector added, by kind. */

@@ -12,17 +12,15 @@ import type { BpfMap } from '../core/bpf-map.ts';
 import { EntryCount } from '../core/entry-count.ts';
 import { BpfError } from '../core/errors.ts';
 import { encodeU32, encodeU64 } from '../core/integers.ts';
+import { type Change, cacheLocks, changeOf, setCacheLocks } from './cache-control.ts';
 import {
-  type CacheControl,
   type CacheLocks,
   decodeBirth,
-  decodeCacheControl,
   decodePodUid,
   decodeRuntimeSettings,
   decodeSocketMaker,
   decodeSubject,
   decodeTasks,
-  encodeCacheControl,
   encodePodUid,
   encodeRuntimeSettings,
   encodeSubject,
@@ -31,7 +29,7 @@ import {
   type SocketMaker,
 } from './encode.ts';
 import { RuntimeError } from './errors.ts';
-import { CacheEpochValues, CounterExtraValues } from './layout.gen.ts';
+import { CounterExtraValues } from './layout.gen.ts';
 
 /** Counter cells behind those of a set's rules: default postures and operations without a path. */
 export const RUNTIME_EXTRA_CELLS = CounterExtraValues.COUNTER_EXTRA;
@@ -187,35 +185,6 @@ function put(map: BpfMap, key: Buffer, value: Buffer): void {
   }
 }
 
-const CHANGING = BigInt(CacheEpochValues.CACHE_EPOCH_CHANGING);
-const EPOCH_SHIFT = BigInt(CacheEpochValues.CACHE_EPOCH_SHIFT);
-
-const readControl = (map: BpfMap): CacheControl => decodeCacheControl(map.get(encodeU32(0))!);
-
-/** Writes something that decisions read, and ends the cached decisions of before. */
-type Change = <T>(write: () => T) => T;
-
-/**
- * While `write` runs, programs neither use nor fill the cache (open-cache.h). If this process ends
- * meanwhile, that lasts until the next one opens the maps.
- */
-function changeOf(map: BpfMap): Change {
-  const put = (next: (epoch: bigint) => bigint) => {
-    const control = readControl(map);
-    map.set(encodeU32(0), encodeCacheControl({ ...control, epoch: next(control.epoch) }));
-  };
-  return (write) => {
-    put((epoch) => epoch | CHANGING);
-    try {
-      return write();
-    } finally {
-      // A program may read half of a number that is written, so it is written under the flag.
-      put((epoch) => (((epoch >> EPOCH_SHIFT) + 1n) << EPOCH_SHIFT) | CHANGING);
-      put((epoch) => epoch & ~CHANGING);
-    }
-  };
-}
-
 function table<K, V>(map: BpfMap, keys: Codec<K>, values: Codec<V>, change: Change): RuntimeTable<K, V> {
   return {
     get(key) {
@@ -361,12 +330,8 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     losses: () => readLosses(raw.rt_losses),
     settings: () => decodeRuntimeSettings(raw.rt_settings.get(encodeU32(0))!),
     setSettings: (settings) => change(() => raw.rt_settings.set(encodeU32(0), encodeRuntimeSettings(settings))),
-    cacheLocks: () => readControl(raw.rt_cache_control).locks,
-    setCacheLocks: (locks) =>
-      change(() => {
-        const { epoch } = readControl(raw.rt_cache_control);
-        raw.rt_cache_control.set(encodeU32(0), encodeCacheControl({ epoch, locks }));
-      }),
+    cacheLocks: () => cacheLocks(raw.rt_cache_control),
+    setCacheLocks: (locks) => setCacheLocks(raw.rt_cache_control, locks),
     socketMaker(cookie) {
       const found = raw.rt_sockets.get(encodeU64(cookie));
       return found === null ? undefined : decodeSocketMaker(found);

@@ -27,8 +27,9 @@ import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs, possibleCpus } from '../core/system.ts';
 import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
+import { setCacheLocks } from './cache-control.ts';
 import { findCacheLocks } from './cache-locks.ts';
-import { decodeRuntimeSettings, encodeCacheControl, type RuntimeSettings } from './encode.ts';
+import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
 import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMapName, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
@@ -198,6 +199,9 @@ export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   const samplesDir = path.dirname(options.samplesPin ?? defaultSamplesPin(pinDir));
   // Without the settings, the key that hashed the names is lost, so the maps are useless.
   if (!reused) dropMaps(pinDir);
+  // An epoch that begins again could make old entries valid.
+  if (!existsSync(path.join(mapsDir(pinDir), 'rt_cache_control')))
+    unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), 'rt_opens')));
   for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
   return new PinnedRuntimeObject(readFileSync(objectPath), options, reused);
 }
@@ -220,9 +224,11 @@ class PinnedRuntimeObject implements RuntimeObject {
     const whole = [...pinsOf(options).values()].every((pin) => existsSync(pin));
     this.#loaded = load(image, options);
     this.maps = runtimeMaps(this.#loaded.raw);
+    // Until all programs are attached: a link may be gone, or of a release that counted no dentries.
+    this.maps.setCacheLocks(null);
     this.#settle(options, reused);
     let kept = 0;
-    // Last: until then, an earlier release's program at file_open may use its cache.
+    // Last: until then, an earlier release's program at file_open may use a cache of other maps.
     const inOrder = [...this.#loaded.programs].sort(
       ([a], [b]) => Number(a === NEW_DENTRIES) - Number(b === NEW_DENTRIES),
     );
@@ -248,11 +254,7 @@ class PinnedRuntimeObject implements RuntimeObject {
 
   /** Caches decisions about opens, now that all programs are attached. @returns why it cannot */
   #startCache(): string | null {
-    if (!this.#loaded.programs.has(NEW_DENTRIES)) {
-      this.maps.setCacheLocks(null);
-      return 'the kernel has no hook d_instantiate';
-    }
-    if (this.maps.cacheLocks() !== null) return null;
+    if (!this.#loaded.programs.has(NEW_DENTRIES)) return 'the kernel has no hook d_instantiate';
     const { locks, problem } = findCacheLocks();
     if (locks !== null) this.maps.setCacheLocks(locks);
     return problem;
@@ -329,6 +331,12 @@ export interface PinnedRuntimeMaps extends Disposable {
    * @returns their ids in this process's PID namespace, which is the host's
    */
   recordTasks(): number[];
+  /**
+   * Ends the cache of opens if the program that counts new dentries was detached since: its pin is
+   * gone. Only the process that writes the maps calls it.
+   * @returns why decisions are no longer cached; null: nothing changed
+   */
+  checkCache(): string | null;
   close(): void;
 }
 
@@ -338,6 +346,13 @@ const RECORD_TASKS = 'record_tasks';
 function recordTasks(pinDir: string): number[] {
   const bytes = readFileSync(path.join(linksDir(pinDir), RECORD_TASKS));
   return Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readUInt32LE(i * 4));
+}
+
+function checkCache(maps: RuntimeMaps, pinDir: string): string | null {
+  // The kernel detaches a link of a hook only when its last pin and descriptor are gone.
+  if (existsSync(path.join(linksDir(pinDir), NEW_DENTRIES)) || maps.cacheLocks() === null) return null;
+  maps.setCacheLocks(null);
+  return `${NEW_DENTRIES} is not attached any more: restart the collector`;
 }
 
 /** Null if no maps are pinned there. Errors: ERR_RUNTIME_ABI. */
@@ -350,13 +365,20 @@ export function openPinnedRuntimeMaps(pinDir: string): PinnedRuntimeMaps | null 
   const close = () => {
     for (const map of Object.values(raw)) map.close();
   };
-  return { maps: runtimeMaps(raw), recordTasks: () => recordTasks(pinDir), close, [Symbol.dispose]: close };
+  const maps = runtimeMaps(raw);
+  return {
+    maps,
+    recordTasks: () => recordTasks(pinDir),
+    checkCache: () => checkCache(maps, pinDir),
+    close,
+    [Symbol.dispose]: close,
+  };
 }
 
 /** Before its programs are detached one by one. */
 function stopCache(pinDir: string): void {
   using map = BpfMap.openPinned(path.join(mapsDir(pinDir), 'rt_cache_control'));
-  map.set(encodeU32(0), encodeCacheControl({ epoch: 0n, locks: null }));
+  setCacheLocks(map, null);
 }
 
 function dropMaps(pinDir: string): void {
