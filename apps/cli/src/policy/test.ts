@@ -12,14 +12,18 @@ import { parseOperation } from './explain/parse-operation.ts';
 import { readPolicies } from './files.ts';
 
 const word = z.string().min(1).max(4096);
-const pod = z.strictObject({
-  namespace: word.default('default'),
-  labels: z.record(word, z.string().max(256)).default({}),
-  container: word.default('main').describe('name of the container that the program runs in'),
-});
+// Without defaults: a case that names one field keeps the others of its file.
+const pod = z
+  .strictObject({
+    namespace: word,
+    labels: z.record(word, z.string().max(256)),
+    container: word.describe('name of the container that the program runs in'),
+  })
+  .partial();
+const DEFAULT_POD = { namespace: 'default', labels: {}, container: 'main' };
 const policyCase = z.strictObject({
   name: caseName,
-  pod: pod.partial().optional().describe('fields that differ from those of the file'),
+  pod: pod.optional().describe('fields that differ from those of the file'),
   operation: word.describe('as `bailiff policy explain --operation`; its other flags too'),
   path: word.optional(),
   abstract: word.optional(),
@@ -33,20 +37,22 @@ const policyCase = z.strictObject({
 });
 const policyCases = z.strictObject({
   policies: z.array(word).min(1).max(64).describe('files or folders, relative to this file'),
-  pod: pod.prefault({}),
+  pod: pod.default({}),
   tests: z.array(policyCase).min(1).max(10_000),
 });
 type Cases = z.output<typeof policyCases>;
 
 /** @returns what differs from the expectation; empty: nothing */
 function judge(policies: readonly NamedPolicy[], cases: Cases, one: Cases['tests'][number]): string[] {
-  const where = { ...cases.pod, ...one.pod };
+  const where = { ...DEFAULT_POD, ...cases.pod, ...one.pod };
   const { port, ...flags } = one;
   const request = parseOperation({ ...flags, ...(port === undefined ? {} : { port: String(port) }) });
   if (request === null) throw new CliError('CLI_CONFIG', `${one.name}: has no operation`);
   const selected = policies.filter((named) => selects(named, where, where.container));
-  if (selected.length === 0)
-    return one.expect === 'pass' ? [] : [`expected ${one.expect}, but no policy selects the pod`];
+  if (selected.length === 0) {
+    const expected = one.by === undefined ? one.expect : `${one.expect} by ${one.by}`;
+    return expected === 'pass' ? [] : [`expected ${expected}, but no policy selects the pod`];
+  }
   const set = mergeSelected(selected);
   const { outcome, counted, decidedBy, text } = explain(set, request.operation, request.task);
   const audits = counted.filter(({ action }) => action === 'audit').map(({ cell }) => cellName(set, cell)?.vector);

@@ -141,14 +141,30 @@ const fits = ({ rule, level, at, pod, node, groupBy }: Expected, { atMicros, ver
   (node ?? verdict.nodeName) === verdict.nodeName &&
   (groupBy ?? verdict.groupBy) === verdict.groupBy;
 
+/**
+ * Pairs expected with found verdicts, as many as possible: one that several expectations fit goes to
+ * that which fits no other.
+ */
+function pair(wanted: readonly Expected[], found: readonly Found[]): { missing: Expected[]; left: Found[] } {
+  const takenBy = new Map<Found, Expected>();
+  const take = (one: Expected, tried: Set<Found>): boolean => {
+    for (const verdict of found) {
+      if (tried.has(verdict) || !fits(one, verdict)) continue;
+      tried.add(verdict);
+      const other = takenBy.get(verdict);
+      if (other !== undefined && !take(other, tried)) continue;
+      takenBy.set(verdict, one);
+      return true;
+    }
+    return false;
+  };
+  const missing = wanted.filter((one) => !take(one, new Set()));
+  return { missing, left: found.filter((verdict) => !takenBy.has(verdict)) };
+}
+
 /** @returns one sentence for each missing or unexpected verdict */
 function differences(wanted: readonly Expected[], found: readonly Found[]): string[] {
-  const left = [...found];
-  const missing = wanted.filter((one) => {
-    const at = left.findIndex((verdict) => fits(one, verdict));
-    if (at >= 0) left.splice(at, 1);
-    return at < 0;
-  });
+  const { missing, left } = pair(wanted, found);
   const text = ({ rule, at, ...more }: Expected) =>
     [
       rule,

@@ -47,6 +47,21 @@ describe('rules test', () => {
     const found = await failures({ events: [forged({ count: 10 })], verdicts });
     expect(found).toEqual(expected.map((one) => expect.stringMatching(one)));
   });
+  it('expected verdicts that fit several - each gets one of its own, in any order', async () => {
+    const rule = { type: 'event_count', level: 'low', timespan: '5s', cooldown: '5s', condition: { gte: 1 } };
+    const rules = file('each.json', { each: rule });
+    const events = [forged({}), forged({ at: '30s' })];
+    const [any, first] = [{ rule: 'each' }, { rule: 'each', at: '0s' }];
+    for (const verdicts of [
+      [any, first],
+      [first, any],
+    ])
+      expect(await failures({ events, verdicts }, { rules, only: true })).toEqual([]);
+    expect(await failures({ events, verdicts: [first, first] }, { rules, only: true })).toEqual([
+      'no verdict each, at 0s',
+      expect.stringMatching(/^unexpected: each .* at 30s$/),
+    ]);
+  });
   it('repetitions - each at its time', async () => {
     const events = [forged({ times: 10, every: '5s' })];
     expect(await failures({ events, verdicts: [{ ...verdict, at: '45s' }] })).toEqual([]);
@@ -119,6 +134,20 @@ describe('policy test', () => {
       'expected block, but no policy selects the pod',
     ]);
     expect(await failures({ expect: 'pass', pod: { labels: {} } }, web, { selector })).toEqual([]);
+  });
+  it('pod of a case - replaces the fields that it names, and no other', async () => {
+    const selector = { podLabels: { matchLabels: { app: 'web' } }, namespaces: ['shop'], containers: ['proxy'] };
+    const shop = { pod: { namespace: 'shop', labels: { app: 'web' }, container: 'proxy' } };
+    for (const pod of [{}, { labels: { app: 'web' } }, { namespace: 'shop' }, { container: 'proxy' }])
+      expect(await failures({ expect: 'block', pod }, shop, { selector })).toEqual([]);
+    expect(await failures({ expect: 'pass', pod: { container: 'main' } }, shop, { selector })).toEqual([]);
+  });
+  it('deciding rule of a pod that no policy selects - fails the case', async () => {
+    const selector = { namespaces: ['shop'] };
+    expect(await failures({ expect: 'pass' }, {}, { selector })).toEqual([]);
+    expect(await failures({ expect: 'pass', by: 'p/shell' }, {}, { selector })).toEqual([
+      'expected pass by p/shell, but no policy selects the pod',
+    ]);
   });
   it('operation without its flag - names file and case, exit code 6', async () => {
     const cases = {
