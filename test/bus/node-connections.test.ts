@@ -1,6 +1,6 @@
 // bus-auth lists the connections of nodes on all servers of a cluster, and ends one on another server.
 import { ensureTopology } from '@bailiff/bus';
-import { ConnectionWatch, type ListedConnections } from '@bailiff/bus/auth';
+import { type AdmittedConnection, ConnectionWatch, type ListedConnections } from '@bailiff/bus/auth';
 import { startNats, testCallout } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -18,6 +18,7 @@ test('connections of nodes - are listed by every server, and end on every server
   const refused: Error[] = [];
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.set(list.server, list)),
+    onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => refused.push(error),
   });
@@ -47,14 +48,45 @@ test('connections of nodes - a server whose configuration is older refuses the l
   await using nats = await startNats({ authCallout: { ...callout, service } });
   const busAuth = await nats.connect('bus-auth');
   const refused: string[] = [];
+  const admitted: AdmittedConnection[] = [];
   const watch = new ConnectionWatch(busAuth, {
     onList: () => undefined,
+    onAdmitted: (connection) => admitted.push(connection),
     onFlooding: () => undefined,
     onRefused: ({ code }) => refused.push(code),
   });
   watch.request();
   await waitFor(() => refused.includes('BUS_PERMISSION'), { what: 'the refusal', state: () => refused });
   expect(busAuth.connected).toBe(true);
+  // When the servers have the new configuration, it works without another connection.
+  await nats.reload({ authCallout: callout });
+  const login = { server: 'N', account: 'NODES', id: 1, user: USER };
+  const isReported = () => {
+    watch.request();
+    watch.reportAdmitted(login);
+    return admitted.length > 0;
+  };
+  await waitFor(isReported, { what: 'a login to be reported', intervalMs: 100, state: () => refused });
+  expect([admitted[0], busAuth.connects]).toEqual([login, 1]);
+  watch.close();
+});
+
+test('connections of nodes - a late response is a list, and a refused response to a login is no refusal of lists', async () => {
+  await using nats = await startNats({ authCallout: testCallout() });
+  const busAuth = await nats.connect('bus-auth');
+  await using _node = await rawUser(nats.port);
+  const [lists, refused]: [ListedConnections[], Error[]] = [[], []];
+  const watch = new ConnectionWatch(busAuth, {
+    onList: (list) => void (list.account === 'NODES' && lists.push(list)),
+    onAdmitted: () => undefined,
+    onFlooding: () => undefined,
+    onRefused: (error) => refused.push(error),
+  });
+  busAuth.nc.publish('_INBOX_of.the.server', 'late');
+  for (let times = 0; times < 3; times += 1) watch.request();
+  await waitFor(() => lists.length === 3, { what: 'three lists', state: () => lists });
+  expect(lists.map(({ connections }) => connections.map(({ user }) => user))).toEqual([[USER], [USER], [USER]]);
+  expect(refused).toEqual([]);
   watch.close();
 });
 

@@ -225,6 +225,7 @@ const PUBLISH: Line[] = [
   line('$SYS.REQ.SERVER.NAAA.KICK', 'bus-auth'),
   line('$SYS.REQ.SERVER.NAAA.RELOAD'),
   line('bailiff.v1.auth.flooding', 'bus-auth'),
+  line('bailiff.v1.auth.admitted', 'bus-auth'),
   line(AUTH_CALLOUT_SUBJECT),
   line('$SYS.REQ.USER.INFO'),
   line('$SYS._INBOX.forged.answer'),
@@ -270,6 +271,7 @@ const SUBSCRIBE: Line[] = [
   { subject: `${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, who: ['bus-auth'] },
   { subject: '_INBOX_bus-auth.>', who: ['bus-auth'] },
   line('bailiff.v1.auth.flooding', 'bus-auth'),
+  line('bailiff.v1.auth.admitted', 'bus-auth'),
 ];
 /** Subjects for no identity at all. */
 const NOBODY = [

@@ -19,6 +19,8 @@ const READS = `PUB $JS.API.DIRECT.GET.LATEST_bailiff_pods.$KV.bailiff_pods.${A} 
 const CONNECTIONS = 12;
 /** Without the guard, memory grows beyond this within some seconds; with it, a third is used. */
 const MUCH = 350 * MIB;
+/** In the log of bus-auth. */
+const ENDED = 'ended a connection of a node';
 /** With the guard, the attack lasts as long as it took without it, or this long. */
 const LONGEST_MS = 10_000;
 
@@ -101,6 +103,33 @@ test('connections - a node that floods the bus is ended, and the memory of the s
   // Another node is not affected.
   expect(await rig.login(userOf({ role: 'collector', node: B }), await rig.tokenOf(B))).toBe('in');
 }, 180_000);
+
+test('connections - a node that floods the bus and then calls itself another one is blamed itself', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const AS_B = userOf({ role: 'collector', node: B });
+  const victim = await rig.connect(await rig.collector(B));
+  // While the second login is reviewed, the servers list the connection under the name in it.
+  const [, ...rest] = token.split('.');
+  const unproven = [Buffer.from('{"alg":"ES256","kid":"another"}').toString('base64url'), ...rest].join('.');
+  const reviews = { resource: 'tokenreviews', times: Number.POSITIVE_INFINITY, hold: true };
+  const requests = `PUB $JS.API.DIRECT.GET.LATEST_bailiff_pods.$KV.bailiff_pods.${A} 0\r\n\r\n`;
+  const ended = () => auth.log().filter(({ msg, reason }) => msg === ENDED && reason === 'flooding');
+  // Two lists may divide the messages.
+  for (let attempts = 0; ended().length === 0 && attempts < 5; attempts += 1) {
+    const thief = await logIn(rig, token);
+    expect(thief.closed).toBe(false);
+    const fault = rig.kube.server.faults.inject(reviews);
+    thief.write(`${requests.repeat(8_000)}CONNECT ${JSON.stringify({ user: AS_B, pass: unproven })}\r\n`);
+    await waitFor(() => thief.closed, { what: 'the end of the connection' });
+    fault.remove();
+  }
+  // The control: the list named the other node.
+  expect(ended().map(({ user, named }) => [user, named])).toEqual([[USER, AS_B]]);
+  expect([victim.connected, victim.connects]).toEqual([true, 1]);
+  expect(await rig.login(AS_B, await rig.tokenOf(B))).toBe('in');
+  expect((await logIn(rig, token)).closed).toBe(true);
+});
 
 test('connections - a user has a share; the oldest one of the address with most ends', async () => {
   const { rig, token } = await start();

@@ -268,6 +268,11 @@ export class BusAuth {
 
   #respond({ sealed, request, atMs }: Pick<Login, 'sealed' | 'request' | 'atMs'>, decision: Decision): void {
     const answer = 'grant' in decision ? { grant: decision.grant } : { refusal: textOf(decision.refusal) };
+    if ('grant' in decision) {
+      const { serverId: server, connectionId: id } = request;
+      const { account, name: user } = decision.grant;
+      this.#guard.admit({ server, account, id, user });
+    }
     try {
       sealed.respond(writeAuthResponse(request, this.#keys(), answer));
     } catch (error) {

@@ -6,13 +6,15 @@
  * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
  */
 import type { Bus } from '@bailiff/bus';
-import { ConnectionWatch } from '@bailiff/bus/auth';
+import { type AdmittedConnection, ConnectionWatch } from '@bailiff/bus/auth';
 import type { Clock, RateLimitedLog } from '@bailiff/service';
 import { ConnectionShares } from './connection-shares.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Interval of the lists. */
 const LIST_MS = 1_000;
+/** A server that has not responded is not asked again for this long: a list costs it work. */
+const RESPONSE_MS = 5_000;
 /** After a refusal: someone may reload the servers. */
 const REFUSED_MS = 60_000;
 /** A list older than this counts as none. */
@@ -36,6 +38,7 @@ export class ConnectionGuard {
   readonly #flooding = new Map<string, number>();
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
+  #requestedMs = Number.NEGATIVE_INFINITY;
   #pausedUntilMs = 0;
 
   constructor(options: ConnectionGuardOptions) {
@@ -46,6 +49,7 @@ export class ConnectionGuard {
         this.#listedMs = clock.monotonicMs();
         this.#end(list);
       },
+      onAdmitted: (connection) => this.#shares.admit(connection, clock.monotonicMs()),
       onFlooding: (user) => this.#remember(user),
       onRefused: (err) => {
         this.#pausedUntilMs = clock.monotonicMs() + REFUSED_MS;
@@ -70,25 +74,35 @@ export class ConnectionGuard {
     return untilMs !== undefined && untilMs > this.#o.clock.monotonicMs();
   }
 
+  /** Called before the server gets the grant, so that no list is older. */
+  admit(connection: AdmittedConnection): void {
+    this.#shares.admit(connection, this.#o.clock.monotonicMs());
+    this.#watch.reportAdmitted(connection);
+  }
+
   close(): void {
     this.#stop();
     this.#watch.close();
   }
 
   #request(): void {
-    if (this.#o.bus.connected && this.#o.clock.monotonicMs() >= this.#pausedUntilMs) this.#watch.request();
+    const nowMs = this.#o.clock.monotonicMs();
+    if (!this.#o.bus.connected || nowMs < this.#pausedUntilMs) return;
+    if (this.#listedMs < this.#requestedMs && nowMs - this.#requestedMs < RESPONSE_MS) return;
+    this.#requestedMs = nowMs;
+    this.#watch.request();
   }
 
   #end(list: Parameters<ConnectionShares['judge']>[0]): void {
     const { metrics, log } = this.#o;
     const excess = this.#shares.judge(list, this.#o.clock.monotonicMs());
-    for (const { server, connection, reason } of excess) {
+    for (const { server, connection, user, reason } of excess) {
       this.#watch.kick(server, connection.id);
       metrics.connectionsEnded.inc({ reason });
-      const { user, host } = connection;
-      log.warn(`${reason} ${user}`, { user, host, reason }, 'ended a connection of a node');
+      const { user: named, host } = connection;
+      log.warn(`${reason} ${user ?? named}`, { user, named, host, reason }, 'ended a connection of a node');
     }
-    const flooding = excess.filter(({ reason }) => reason === 'flooding').map(({ connection }) => connection.user);
+    const flooding = excess.flatMap(({ user, reason }) => (reason === 'flooding' && user !== null ? user : []));
     for (const user of new Set(flooding)) {
       this.#remember(user);
       this.#watch.reportFlooding(user);

@@ -1,11 +1,11 @@
+import { NODE_BYTES_PER_SECOND, NODE_MESSAGES_PER_SECOND } from '@bailiff/bus';
 import type { NodeConnection } from '@bailiff/bus/auth';
 import { expect, test } from 'vitest';
 import {
   ConnectionShares,
   type Excess,
-  MAX_BYTES_PER_SECOND,
   MAX_CONNECTIONS_PER_USER,
-  MAX_MESSAGES_PER_SECOND,
+  MAX_HEAVY_MESSAGES_PER_SECOND,
 } from './connection-shares.ts';
 
 const A = 'collector-node-a';
@@ -22,11 +22,17 @@ const connection = (id: number, more: Partial<NodeConnection> = {}): NodeConnect
 const ids = (excess: Excess[]) =>
   excess.map(({ server, connection, reason }) => `${reason} ${server} ${connection.id}`);
 
-/** Lists of one account, a second apart. */
-function judging(account = 'NODES') {
+/** Lists of one account, a second apart. Each connection logged in as it is listed first, unless told otherwise. */
+function judging(account = 'NODES', userOf: (one: NodeConnection) => string | null = ({ user }) => user) {
   const shares = new ConnectionShares();
-  return (atMs: number, connections: NodeConnection[], server = 'one') =>
-    ids(shares.judge({ server, account, atMs, connections }, atMs));
+  const judge = (atMs: number, connections: NodeConnection[], server = 'one') => {
+    for (const one of connections) {
+      const user = userOf(one);
+      if (user !== null) shares.admit({ server, account, id: one.id, user }, atMs);
+    }
+    return shares.judge({ server, account, atMs, connections }, atMs);
+  };
+  return Object.assign((...list: Parameters<typeof judge>) => ids(judge(...list)), { judge });
 }
 
 const many = (count: number, from = 1) => Array.from({ length: count }, (_, index) => connection(from + index));
@@ -62,22 +68,28 @@ test('connections of a user - one that was to end counts no more, and ends once'
   expect(judge(2_000, many(5))).toEqual([]);
 });
 
-test.each<[string, Partial<NodeConnection>, boolean]>([
-  ['the largest honest rate', { messages: MAX_MESSAGES_PER_SECOND, bytes: MAX_BYTES_PER_SECOND }, false],
-  ['more messages', { messages: MAX_MESSAGES_PER_SECOND + 1 }, true],
-  ['more bytes', { bytes: MAX_BYTES_PER_SECOND + 1 }, true],
-  ['closed because it did not read', { isSlow: true }, true],
-])('a flood - %s', (_, more, floods) => {
+test.each<[string, Partial<NodeConnection>, string | null]>([
+  ['the largest honest rate', { messages: NODE_MESSAGES_PER_SECOND, bytes: NODE_BYTES_PER_SECOND }, null],
+  ['more messages', { messages: NODE_MESSAGES_PER_SECOND + 1 }, 'flooding'],
+  // Others can cause these two.
+  ['more bytes', { bytes: NODE_BYTES_PER_SECOND + 1 }, 'heavy'],
+  ['closed because it did not read', { isSlow: true }, 'heavy'],
+  [
+    'closed because it did not read, after many messages',
+    { isSlow: true, messages: MAX_HEAVY_MESSAGES_PER_SECOND + 1 },
+    'flooding',
+  ],
+])('a flood - %s', (_, more, reason) => {
   const judge = judging();
   judge(1_000, [connection(1), connection(2)]);
-  const expected = floods ? ['flooding one 1', 'flooding one 2'] : [];
+  const expected = reason === null ? [] : [`${reason} one 1`, `${reason} one 2`];
   expect(judge(2_000, [connection(1, more), connection(2)])).toEqual(expected);
 });
 
 test('a flood - the rate is that of all connections together, also of new ones', () => {
   const judge = judging();
   judge(1_000, [connection(1)]);
-  const half = { messages: MAX_MESSAGES_PER_SECOND / 2 + 1 };
+  const half = { messages: NODE_MESSAGES_PER_SECOND / 2 + 1 };
   expect(judge(2_000, [connection(1, half), connection(2, half)])).toEqual(['flooding one 1', 'flooding one 2']);
 });
 
@@ -86,6 +98,42 @@ test('a flood - counts from before the first list are none', () => {
   const before = [connection(1, { messages: 1_000_000 }), connection(2, { isSlow: true })];
   expect(judge(1_000, before)).toEqual([]);
   expect(judge(2_000, before)).toEqual([]);
+});
+
+test('a flood - is that of the user who logged in, whatever its connection calls itself', () => {
+  const B = 'collector-node-b';
+  const { judge } = judging('NODES', ({ id }) => (id === 1 ? A : B));
+  judge(1_000, [connection(1, { user: B }), connection(2, { user: B })]);
+  const named = (more: object) => [connection(1, { user: B, ...more }), connection(2, { user: B })];
+  const ended = judge(2_000, named({ messages: NODE_MESSAGES_PER_SECOND + 1 }));
+  expect(ended.map(({ user, connection }) => [user, connection.id])).toEqual([[A, 1]]);
+  // Closed as slow while it called itself so.
+  const slow = judging('NODES', ({ id }) => (id === 1 ? A : B)).judge;
+  slow(1_000, named({}));
+  expect(slow(2_000, named({ isSlow: true })).map(({ user }) => user)).toEqual([A]);
+});
+
+test('a flood - of a login that is not known ends alone, and nobody is blamed', () => {
+  const { judge } = judging('NODES', ({ id }) => (id === 1 ? null : A));
+  const list = (messages: number) => [connection(1, { messages }), ...many(MAX_CONNECTIONS_PER_USER, 2)];
+  expect(judge(1_000, list(0))).toEqual([]);
+  const ended = judge(2_000, list(NODE_MESSAGES_PER_SECOND + 1));
+  expect(ended.map(({ user, connection }) => [user, connection.id])).toEqual([[null, 1]]);
+});
+
+test('connections of a user - logins are forgotten when their connection is not listed', () => {
+  const shares = new ConnectionShares();
+  const place = { server: 'one', account: 'NODES' };
+  const user = 'collector-node-a';
+  shares.admit({ ...place, id: 1, user }, 1_000);
+  const judge = (atMs: number, connections: NodeConnection[]) => shares.judge({ ...place, atMs, connections }, atMs);
+  // The list is older than the login.
+  judge(1_001, []);
+  judge(2_000, [connection(1)]);
+  const flood = (messages: number) => [connection(1, { messages })];
+  expect(judge(20_000, []).length).toBe(0);
+  judge(21_000, flood(0));
+  expect(judge(22_000, flood(1_000_000)).map((one) => one.user)).toEqual([null]);
 });
 
 test('a flood - two lists at once are judged as one', () => {

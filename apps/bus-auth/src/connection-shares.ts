@@ -6,34 +6,44 @@
  * connections send requests faster than it responds. A connection that reads nothing holds up to
  * MAX_PENDING_BYTES more. The share of logins limits how fast a node connects, not how many of its
  * connections exist.
+ *
+ * A connection counts for the user whose login was granted, not for the one that the list names: its
+ * client chooses that name. One that logged in before this process started is judged alone, and nobody
+ * is blamed for it.
+ *
+ * Only by its own messages does a user become a flooding one, which must not log in. Another node can name its inbox as
+ * the reply subject of requests, and so cause the bytes that the server sends to it or cannot send.
  */
-import type { ListedConnections, NodeConnection } from '@bailiff/bus/auth';
+import { NODE_BYTES_PER_SECOND, NODE_INTERVAL_MS, NODE_MESSAGES_PER_SECOND } from '@bailiff/bus';
+import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
 
 /** Of a user: a collector has one for each of its two users, and for a moment its former one. */
 export const MAX_CONNECTIONS_PER_USER = 4;
-/**
- * Messages of a user in a second. A collector that starts reads the configuration key by key: 2,048
- * at most, one after the other. A connection that waits for nothing sends more than 10,000.
- */
-export const MAX_MESSAGES_PER_SECOND = 4_000;
-/** Bytes to a user in a second. A collector that starts reads three lists and the configuration. */
-export const MAX_BYTES_PER_SECOND = 64 * 1024 ** 2;
-/** Rates over a shorter time are not judged: two lists may arrive at once. */
-const MIN_INTERVAL_MS = 500;
-/** A server that is gone lists nothing any more. */
+/** Messages in a second of a user that also receives too much; a collector sends a few hundred. */
+export const MAX_HEAVY_MESSAGES_PER_SECOND = 1_000;
+/** A server that is gone lists nothing any more; nor is a connection listed that ended meanwhile. */
 const STALE_MS = 10_000;
+/** Servers, by account, whose granted logins are remembered. */
+const MAX_SERVERS = 64;
+/** Granted logins of one of them: as many as a list has connections. */
+const MAX_ADMITTED = 16_384;
 
-export const REASONS = ['too-many', 'flooding'] as const;
+/** `heavy`: receives more than a collector requests; its user may log in again. */
+export const REASONS = ['too-many', 'flooding', 'heavy'] as const;
 
 export interface Excess {
   server: string;
   connection: NodeConnection;
+  /** Who logged in; null: it is not known. */
+  user: string | null;
   reason: (typeof REASONS)[number];
 }
 
 interface Known {
   server: string;
   connection: NodeConnection;
+  /** User of the granted login; null: it is not known. */
+  user: string | null;
   /** In a second, since the list before. */
   messageRate: number;
   byteRate: number;
@@ -47,24 +57,43 @@ interface KnownList {
   connections: Map<number, Known>;
 }
 
+const placeOf = ({ account, server }: Pick<ListedConnections, 'account' | 'server'>) => `${account} ${server}`;
+
 export class ConnectionShares {
   /** Newest list by account and server. */
   readonly #lists = new Map<string, KnownList>();
+  /** Granted logins by account and server, then by number of the connection. */
+  readonly #admitted = new Map<string, Map<number, { user: string; atMs: number }>>();
+
+  /** Remembers who logged in. @param atMs monotonic */
+  admit({ id, user, ...place }: AdmittedConnection, atMs: number): void {
+    const key = placeOf(place);
+    const admitted = this.#admitted.get(key) ?? new Map<number, { user: string; atMs: number }>();
+    this.#admitted.delete(key);
+    if (this.#admitted.size >= MAX_SERVERS) this.#admitted.delete(this.#admitted.keys().next().value as string);
+    this.#admitted.set(key, admitted);
+    admitted.delete(id);
+    if (admitted.size >= MAX_ADMITTED) admitted.delete(admitted.keys().next().value as number);
+    admitted.set(id, { user, atMs });
+  }
 
   /** @param receivedMs monotonic @returns the connections that end, of users in this list */
   judge({ server, account, atMs, connections }: ListedConnections, receivedMs: number): Excess[] {
     for (const [key, list] of this.#lists) if (receivedMs - list.receivedMs > STALE_MS) this.#lists.delete(key);
-    const key = `${account} ${server}`;
+    const key = placeOf({ account, server });
     const former = this.#lists.get(key);
     const elapsedMs = former ? atMs - former.atMs : Number.POSITIVE_INFINITY;
-    if (elapsedMs < MIN_INTERVAL_MS) return [];
+    // Two lists may arrive at once.
+    if (elapsedMs < NODE_INTERVAL_MS) return [];
     const known = new Map<number, Known>();
+    const admitted = this.#admitted.get(key);
     for (const connection of connections) {
       const before = former?.connections.get(connection.id);
       const rate = (now: number, then = 0) => ((now - then) * 1_000) / elapsedMs;
       known.set(connection.id, {
         server,
         connection,
+        user: admitted?.get(connection.id)?.user ?? null,
         isEnded: before?.isEnded ?? false,
         messageRate: rate(connection.messages, before?.connection.messages),
         byteRate: rate(connection.bytes, before?.connection.bytes),
@@ -73,32 +102,41 @@ export class ConnectionShares {
     // A slow one that this process did not know may have been judged by its predecessor.
     if (!former) for (const one of known.values()) if (one.connection.isSlow) one.isEnded = true;
     this.#lists.set(key, { atMs, receivedMs, connections: known });
-    const users = new Set(connections.map(({ user }) => user));
+    for (const [id, { atMs: loginMs }] of admitted ?? [])
+      if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
     const sendsRequests = account === 'NODES';
-    return [...users].flatMap((user) => excessOf(this.#of(user), sendsRequests));
+    return this.#groupsOf(known).flatMap((group) => excessOf(group, sendsRequests));
   }
 
-  /** Connections of a user on all servers that were not to end yet. */
-  #of(user: string): Known[] {
-    return [...this.#lists.values()].flatMap(({ connections }) =>
-      [...connections.values()].filter((one) => one.connection.user === user && !one.isEnded),
-    );
+  /** The connections of each user of a list, on all servers; those to end are left out. One pass over all lists. */
+  #groupsOf(known: ReadonlyMap<number, Known>): Known[][] {
+    const left = [...known.values()].filter(({ isEnded }) => !isEnded);
+    const groups = new Map(left.flatMap(({ user }): [string, Known[]][] => (user === null ? [] : [[user, []]])));
+    for (const { connections } of this.#lists.values()) {
+      for (const one of connections.values()) {
+        if (one.user !== null && !one.isEnded) groups.get(one.user)?.push(one);
+      }
+    }
+    return [...left.flatMap((one) => (one.user === null ? [[one]] : [])), ...groups.values()];
   }
 }
 
 function end(ended: Known, reason: Excess['reason']): Excess {
   ended.isEnded = true;
-  return { server: ended.server, connection: ended.connection, reason };
+  const { server, connection, user } = ended;
+  return { server, connection, user, reason };
 }
 
 function excessOf(all: readonly Known[], sendsRequests: boolean): Excess[] {
   const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one), 0);
-  const isFlooding =
-    all.some(({ connection }) => connection.isSlow) ||
-    sum(({ messageRate }) => messageRate) > MAX_MESSAGES_PER_SECOND ||
-    sum(({ byteRate }) => byteRate) > MAX_BYTES_PER_SECOND;
-  if (sendsRequests && isFlooding) return all.map((one) => end(one, 'flooding'));
+  if (sendsRequests) {
+    const messages = sum(({ messageRate }) => messageRate);
+    const isHeavy =
+      sum(({ byteRate }) => byteRate) > NODE_BYTES_PER_SECOND || all.some(({ connection }) => connection.isSlow);
+    const isFlooding = messages > NODE_MESSAGES_PER_SECOND || (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
+    if (isFlooding || isHeavy) return all.map((one) => end(one, isFlooding ? 'flooding' : 'heavy'));
+  }
   // The oldest ones of the address that has most: the collector of a stolen token keeps its own.
   const left = all.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);
   const excess: Excess[] = [];

@@ -21,6 +21,7 @@ const tokenOf = (claims: object = {}): string => {
 const request = (part: Partial<AuthRequest> = {}): AuthRequest => ({
   userKey: 'U',
   serverId: 'N',
+  connectionId: 1,
   serverName: 'nats-0',
   issuer: 'A',
   serverXkey: 'X',

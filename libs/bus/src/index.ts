@@ -19,6 +19,13 @@ export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } fr
 export * from './connection/errors.ts';
 export { type Incoming, subscribe } from './connection/incoming.ts';
 export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './connection/jetstream-health.ts';
+export {
+  FRAMES_PER_SECOND,
+  NODE_BYTES_PER_SECOND,
+  NODE_INTERVAL_MS,
+  NODE_MESSAGES_PER_SECOND,
+  Pace,
+} from './connection/node-pace.ts';
 export { apiRequest, request } from './connection/request.ts';
 export { type RequestResponder, respondToRequests } from './connection/request-responder.ts';
 export { type RetryOptions, retryTransient } from './connection/retry-transient.ts';

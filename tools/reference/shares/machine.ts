@@ -3,6 +3,7 @@ import { KERNEL_MAPS, OPEN, type Share } from './share.ts';
 
 const ACCOUNTS = 'libs/bus/src/auth/accounts.ts';
 const SERVER = 'libs/bus/src/topology/server-limits.ts';
+const PACE = 'libs/bus/src/connection/node-pace.ts';
 const SHARES = 'apps/bus-auth/src/connection-shares.ts';
 
 export const IN_NATS: readonly Share[] = [
@@ -33,11 +34,20 @@ export const IN_NATS: readonly Share[] = [
   {
     what: 'connections of a node',
     file: SHARES,
-    limits: ['MAX_CONNECTIONS_PER_USER', 'MAX_MESSAGES_PER_SECOND', 'MAX_BYTES_PER_SECOND'],
+    limits: [
+      'MAX_CONNECTIONS_PER_USER',
+      'MAX_HEAVY_MESSAGES_PER_SECOND',
+      `${PACE}#NODE_MESSAGES_PER_SECOND`,
+      `${PACE}#NODE_BYTES_PER_SECOND`,
+      `${PACE}#FRAMES_PER_SECOND`,
+      `${PACE}#READS_PER_SECOND`,
+      'libs/bus/src/auth/node-connections.ts#MAX_UNREAD_BYTES',
+    ],
     filledBy: 'node credentials, by connections, and by requests without pause',
-    share: 'each of the two users of a node, on all servers. bus-auth reads the lists of the servers every second',
+    share:
+      'each of the two users of a node, by who logged in, on all servers. bus-auth reads the lists of the servers every second. Collectors pace their frames and reads, so that they stay below',
     whenFull:
-      'bus-auth ends the oldest connection of the address that has most; beyond the rates, or if one was closed because it did not read, all of the user, whose logins then get no response for a minute',
+      'bus-auth ends the oldest connection of the address that has most; beyond the rates, or if one was closed with more than MAX_UNREAD_BYTES unread, all of the user. After too many messages, its logins then get no response for a minute',
     counter: '`bailiff_bus_auth_connections_ended_total`, `bailiff_bus_auth_connections_watched`',
     tests: ['test/cluster/bus-auth-connections.test.ts', 'test/bus/node-connections.test.ts'],
   },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { apiPrefixOf, FIXED_ROLES, type Identity, NODE_ROLES, userOf } from '../topology/identities.ts';
 import { ACCOUNTS, accountOf, CORE, EXPORTS, IMPORTS, type Import, SYSTEM } from './accounts.ts';
-import { FLOODING_SUBJECT, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
+import { permissionsFor, REPLICA_SUBJECTS, WATCHED_SUBJECTS } from './permissions.ts';
 
 const OUTSIDE = ACCOUNTS.filter((account) => account !== CORE);
 const IDENTITIES: Identity[] = [
@@ -9,7 +9,7 @@ const IDENTITIES: Identity[] = [
   ...NODE_ROLES.map((role) => ({ role, node: 'node-a' })),
   { role: 'bus-auth' },
 ];
-const isWatched = (subject: string) => subject === FLOODING_SUBJECT || WATCHED_SUBJECTS.includes(subject);
+const isWatched = (subject: string) => [...REPLICA_SUBJECTS, ...WATCHED_SUBJECTS].includes(subject);
 const isWild = (subject: string) => /(^|\.)(\*|>)(\.|$)/.test(subject);
 const imports: [string, Import][] = OUTSIDE.flatMap((account) =>
   IMPORTS[account].map((one): [string, Import] => [account, one]),

@@ -103,8 +103,8 @@ export const RESPONSE_MS = 5_000;
 const PULL_MS = 35_000;
 /** A batch of direct gets is served at once. */
 const BATCH_MS = 5_000;
-/** Each server of a cluster responds with its connections. */
-const CONNECTIONS_MS = 2_000;
+/** Each server of a cluster responds with its connections; one that is flooded responds late. */
+const CONNECTIONS_MS = 10_000;
 
 const service = (subject: string, to?: string, from: Account = CORE): Import => ({
   kind: 'service',

@@ -20,7 +20,7 @@ const claims = (nats: object = {}, more: object = {}) => ({
   aud: 'nats-authorization-request',
   nats: {
     server_id: { id: server.getPublicKey(), name: 'nats-0', xkey: serverXkey },
-    client_info: { host: '10.0.0.1', name: 'x' },
+    client_info: { host: '10.0.0.1', id: 7, name: 'x' },
     connect_opts: { user: 'collector-a', pass: 'secret' },
     user_nkey: userKey,
     type: 'authorization_request',
@@ -35,7 +35,7 @@ const read = (bytes: Uint8Array, from = serverXkey) => readAuthRequest(bytes, fr
 test('auth callout - a request has the credentials of the client', () => {
   const request = read(seal(signed(claims())));
   expect(request).toMatchObject({ user: 'collector-a', password: 'secret', token: '', other: false, userKey });
-  expect(request).toMatchObject({ clientHost: '10.0.0.1', serverName: 'nats-0' });
+  expect(request).toMatchObject({ clientHost: '10.0.0.1', serverName: 'nats-0', connectionId: 7 });
 });
 
 test.each<[string, () => Uint8Array, string?]>([

@@ -32,6 +32,8 @@ export interface AuthRequest {
   /** Public key of the server. */
   serverId: string;
   serverName: string;
+  /** Number of the connection on the server; 0: the server did not send it. */
+  connectionId: number;
   /** Public key under which the server requested: selects the seed that signs the response. */
   issuer: string;
   /** The server's curve key. */
@@ -106,11 +108,12 @@ export function readAuthRequest(bytes: Uint8Array, serverXkey: string, keys: Aut
   if (typeof claims.exp === 'number' && claims.exp * 1000 + LEEWAY_MS < nowMs) throw refuse('has expired');
   if (typeof user_nkey !== 'string' || !user_nkey.startsWith('U')) throw refuse('names no user key');
   const { user, pass, auth_token, jwt, nkey, sig } = shown as Record<string, unknown>;
-  const { host, name: clientName } = client as Record<string, unknown>;
+  const { host, id: connectionId, name: clientName } = client as Record<string, unknown>;
   return {
     userKey: user_nkey,
     serverId: claims.iss,
     serverName: textOf(name),
+    connectionId: typeof connectionId === 'number' ? connectionId : 0,
     issuer: textOf(claims.sub),
     serverXkey,
     xkeySeed: seed,

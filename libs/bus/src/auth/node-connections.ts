@@ -4,12 +4,24 @@
  *
  * Requests go to the servers' own account, which only the account of bus-auth imports from
  * (accounts.ts). Every server responds for itself. Servers whose configuration is older refuse them.
+ *
+ * A list does not say who logged in: a connection that sends CONNECT again is listed under the user of
+ * that line until the server has refused it. So bus-auth remembers which login it granted, and its
+ * replicas publish it to each other.
  */
+import { errors } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
-import { connectionsSubject, FLOODING_SUBJECT, kickSubject, WATCHED_ACCOUNTS } from './permissions.ts';
+import {
+  ADMITTED_SUBJECT,
+  connectionsSubject,
+  FLOODING_SUBJECT,
+  kickSubject,
+  REPLICA_SUBJECTS,
+  WATCHED_ACCOUNTS,
+} from './permissions.ts';
 
 /** Connections of an account that a server lists: more than nodes have. Each takes 0.5 kB of a response. */
 const MAX_LISTED = 16_384;
@@ -17,11 +29,21 @@ const MAX_LISTED = 16_384;
 const OPEN_AND_CLOSED = 2;
 /** Why the server closes a connection that does not read what it requests. */
 const SLOW = 'Slow Consumer';
+/**
+ * What was left to send to such a connection, from which on it is an attack: a collector on a slow line
+ * has requested at most its lists of 512 KiB each and a value of the configuration.
+ */
+export const MAX_UNREAD_BYTES = 4 * 1024 ** 2;
+/** Requests whose responses are read: those of ten seconds. A server that is flooded responds late. */
+const MAX_REQUESTS = 10 * WATCHED_ACCOUNTS.length;
+
+/** What a server refuses whose configuration is older. */
+const OWN_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), ...REPLICA_SUBJECTS];
 
 export interface NodeConnection {
   /** Unique on its server. */
   id: number;
-  /** `collector-<node>` or `push-<node>`. */
+  /** As the client named itself last: `collector-<node>` or `push-<node>`, maybe of another node. */
   user: string;
   /** Address of the client. */
   host: string;
@@ -31,7 +53,7 @@ export interface NodeConnection {
   messages: number;
   /** Bytes that the server has queued for it. */
   bytes: number;
-  /** It is closed, because it did not read. */
+  /** It is closed, because it left more than MAX_UNREAD_BYTES unread. */
   isSlow: boolean;
 }
 
@@ -45,8 +67,18 @@ export interface ListedConnections {
   connections: NodeConnection[];
 }
 
+/** A login that bus-auth granted. */
+export interface AdmittedConnection {
+  server: string;
+  account: string;
+  id: number;
+  user: string;
+}
+
 export interface ConnectionWatchOptions {
   onList(list: ListedConnections): void;
+  /** A replica has granted a login; this one too. */
+  onAdmitted(connection: AdmittedConnection): void;
   /** A replica has found a user that floods the bus; this one too. */
   onFlooding(user: string): void;
   /** The server refuses the requests. */
@@ -63,6 +95,7 @@ interface Listed {
       start: string;
       in_msgs: number;
       out_bytes: number;
+      pending_bytes: number;
       authorized_user?: string;
       reason?: string;
     }[];
@@ -73,8 +106,10 @@ export class ConnectionWatch {
   readonly #bus: Bus;
   readonly #inbox: ReplyInbox;
   readonly #options: ConnectionWatchOptions;
-  /** Last token of the reply subject of the newest request for an account. */
+  /** Account by the last token of the reply subject, of the newest MAX_REQUESTS requests. */
   readonly #requested = new Map<string, string>();
+  /** Subscriptions that the server refused; repeated with the next request, because it may be reloaded. */
+  readonly #refused: (() => void)[] = [];
   readonly #onStatus = (status: BusStatus) => this.#judgeStatus(status);
 
   constructor(bus: Bus, options: ConnectionWatchOptions) {
@@ -83,15 +118,18 @@ export class ConnectionWatch {
     this.#inbox = new ReplyInbox(bus.inboxPrefix);
     this.#listen(this.#inbox.filter, (message) => this.#onResponse(message));
     this.#listen(FLOODING_SUBJECT, (message) => options.onFlooding(Buffer.from(message.data).toString('utf8')));
+    this.#listen(ADMITTED_SUBJECT, (message) => options.onAdmitted(message.json<AdmittedConnection>()));
     bus.statusListeners.add(this.#onStatus);
   }
 
   /** Requests the lists of all servers. */
   request(): void {
+    for (const listen of this.#refused.splice(0)) listen();
     const body = JSON.stringify({ auth: true, limit: MAX_LISTED, state: OPEN_AND_CLOSED });
     for (const account of WATCHED_ACCOUNTS) {
       const token = randomToken();
-      this.#requested.set(account, token);
+      if (this.#requested.size >= MAX_REQUESTS) this.#requested.delete(this.#requested.keys().next().value as string);
+      this.#requested.set(token, account);
       this.#publish(connectionsSubject(account), body, this.#inbox.subject(token));
     }
   }
@@ -106,6 +144,11 @@ export class ConnectionWatch {
     this.#publish(FLOODING_SUBJECT, user);
   }
 
+  /** Reports a login to all replicas, before the server gets the grant. */
+  reportAdmitted(connection: AdmittedConnection): void {
+    this.#publish(ADMITTED_SUBJECT, JSON.stringify(connection));
+  }
+
   close(): void {
     this.#bus.statusListeners.delete(this.#onStatus);
   }
@@ -117,14 +160,16 @@ export class ConnectionWatch {
 
   #listen(subject: string, onMessage: (message: Incoming) => void): void {
     subscribe(this.#bus, subject, (error, message) => {
-      if (error) this.#options.onRefused(toBusError(error, subject));
-      else onMessage(message);
+      if (!error) onMessage(message);
+      else {
+        this.#refused.push(() => this.#listen(subject, onMessage));
+        this.#options.onRefused(toBusError(error, subject));
+      }
     });
   }
 
   #onResponse(message: Incoming): void {
-    const token = this.#inbox.tokenOf(message.subject);
-    const account = WATCHED_ACCOUNTS.find((name) => this.#requested.get(name) === token);
+    const account = this.#requested.get(this.#inbox.tokenOf(message.subject));
     // A 503 without data: no server responds.
     if (account === undefined || message.data.length === 0) return;
     const { data } = message.json<Listed>();
@@ -134,7 +179,7 @@ export class ConnectionWatch {
       account,
       atMs: Date.parse(data.now),
       connections: (data.connections ?? []).flatMap(({ reason, ...one }) => {
-        const isSlow = reason?.startsWith(SLOW) ?? false;
+        const isSlow = (reason?.startsWith(SLOW) ?? false) && one.pending_bytes > MAX_UNREAD_BYTES;
         if (reason !== undefined && !isSlow) return [];
         return [
           {
@@ -152,6 +197,10 @@ export class ConnectionWatch {
   }
 
   #judgeStatus(status: BusStatus): void {
-    if (status.type === 'error' && status.error.code === 'BUS_PERMISSION') this.#options.onRefused(status.error);
+    if (status.type !== 'error' || status.error.code !== 'BUS_PERMISSION') return;
+    // The server refuses late responses to logins too, which says nothing about the lists.
+    const { cause } = status.error;
+    const isOther = cause instanceof errors.PermissionViolationError && !OWN_SUBJECTS.includes(cause.subject);
+    if (!isOther) this.#options.onRefused(status.error);
   }
 }

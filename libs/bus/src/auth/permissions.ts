@@ -51,6 +51,10 @@ export const connectionsSubject = (account: string): string => `$SYS.REQ.ACCOUNT
 export const kickSubject = (serverId: string): string => `$SYS.REQ.SERVER.${serverId}.KICK`;
 /** Between replicas of bus-auth: a user that floods the bus. */
 export const FLOODING_SUBJECT = `${ROOT}.auth.flooding`;
+/** Between replicas of bus-auth: who logged in, on which connection. */
+export const ADMITTED_SUBJECT = `${ROOT}.auth.admitted`;
+/** What bus-auth publishes to its replicas. */
+export const REPLICA_SUBJECTS: readonly string[] = [FLOODING_SUBJECT, ADMITTED_SUBJECT];
 /** What bus-auth requests of the servers' own account. */
 export const WATCHED_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), kickSubject('*')];
 
@@ -258,8 +262,8 @@ export function permissionsFor(identity: Identity): Permissions {
   const inbox = `${inboxPrefixFor(identity)}.>`;
   if (identity.role === 'bus-auth') {
     return {
-      publish: { allow: [...WATCHED_SUBJECTS, FLOODING_SUBJECT] },
-      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, FLOODING_SUBJECT] },
+      publish: { allow: [...WATCHED_SUBJECTS, ...REPLICA_SUBJECTS] },
+      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS] },
       allowResponsesMs: AUTH_RESPONSE_MS,
     };
   }

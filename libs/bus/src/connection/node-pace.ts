@@ -1,0 +1,52 @@
+/**
+ * How fast a node may use the bus, and how a collector stays below it. bus-auth ends the connections of
+ * a user beyond these rates, and refuses its logins for a minute
+ * (apps/bus-auth/src/connection-shares.ts).
+ */
+
+/** Messages of a user of a node in a second. A client that waits for nothing sends more than 10,000. */
+export const NODE_MESSAGES_PER_SECOND = 4_000;
+/** Bytes to it in a second. */
+export const NODE_BYTES_PER_SECOND = 64 * 1024 ** 2;
+/** Shortest time over which bus-auth judges the rates. */
+export const NODE_INTERVAL_MS = 800;
+
+/** Frames of a collector, also if `publishBytesPerSecond` allows more. */
+export const FRAMES_PER_SECOND = 3_000;
+/** Reads of keys, one after the other. */
+export const READS_PER_SECOND = 400;
+/** A value of so many bytes counts as one more read: 32 MiB in a second. */
+export const BYTES_PER_READ = 80 * 1024;
+
+/** At once, in seconds of a rate. */
+const BURST_S = 0.1;
+
+/** A rate of operations. */
+export class Pace {
+  readonly #perMs: number;
+  readonly #burst: number;
+  readonly #nowMs: () => number;
+  #left: number;
+  #atMs: number;
+
+  constructor(perSecond: number, nowMs: () => number) {
+    this.#perMs = perSecond / 1_000;
+    this.#burst = perSecond * BURST_S;
+    this.#nowMs = nowMs;
+    this.#left = this.#burst;
+    this.#atMs = nowMs();
+  }
+
+  /** Until the next operation; 0: it may begin. */
+  get waitMs(): number {
+    const nowMs = this.#nowMs();
+    this.#left = Math.min(this.#burst, this.#left + (nowMs - this.#atMs) * this.#perMs);
+    this.#atMs = nowMs;
+    return this.#left >= 0 ? 0 : Math.ceil(-this.#left / this.#perMs);
+  }
+
+  /** Counts operations that began, or whose cost is known afterwards. */
+  take(count = 1): void {
+    this.#left -= count;
+  }
+}
