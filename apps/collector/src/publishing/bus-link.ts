@@ -14,10 +14,12 @@ import {
   connectBus,
   encodeToken,
   type FollowerBuses,
+  FRAMES_PER_SECOND,
   FramePublisher,
   isStoring,
   type NodeRole,
   openBucket,
+  Pace,
   userOf,
   violationSubject,
 } from '@bailiff/bus';
@@ -30,7 +32,7 @@ import {
   type ViolationFrame,
   type ViolationKind,
 } from '@bailiff/schemas';
-import { busOptionsOf, type ServiceContext } from '@bailiff/service';
+import { busOptionsOf, pause, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { Metrics } from '../metrics.ts';
 import type { FrameSink } from './frame.ts';
@@ -71,6 +73,7 @@ export class BusLink {
   /** Violations in the published frames. */
   readonly totals = new ViolationTotals();
   readonly #shares: SourceShares;
+  readonly #pace = new Pace(FRAMES_PER_SECOND, () => performance.now());
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
@@ -190,6 +193,10 @@ export class BusLink {
 
   /** Whether another source may be flushed; its frames fit into the spare ones. */
   #hasCapacity(): boolean {
+    return this.#hasRoom() && this.#pace.waitMs === 0;
+  }
+
+  #hasRoom(): boolean {
     return (this.#publisher?.capacity ?? 0) > SPARE_FRAMES;
   }
 
@@ -197,7 +204,8 @@ export class BusLink {
     await this.#connected;
     while (!this.#hasCapacity()) {
       await this.#publisher?.whenCapacity(); // rejects if the publisher is closed
-      if (!this.#hasCapacity()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+      if (!this.#hasRoom()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
+      else await pause(this.#pace.waitMs);
     }
   }
 
@@ -222,6 +230,7 @@ export class BusLink {
     const { firstMicros } = counted;
     const payload = kind === 'spoof' ? encodePreEncodedFrame(frame) : encodeViolationFrame(frame);
     this.#shares.charge(parts, payload.length);
+    this.#pace.take();
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
       headers: cloudEventHeaders({

@@ -11,7 +11,9 @@
  * from the cursor misses no entry.
  */
 
+import { pause } from '@bailiff/service/retry';
 import { BusError } from '../connection/errors.ts';
+import { BYTES_PER_READ, Pace, READS_PER_SECOND } from '../connection/node-pace.ts';
 import { isKey, type KvEntry } from './bucket.ts';
 import type { Place } from './bucket-copy.ts';
 import { type FollowerBuses, type FollowerOptions, MAX_KEYS, SnapshotFollower } from './snapshot-follower.ts';
@@ -42,6 +44,7 @@ export class BucketReader extends SnapshotFollower {
   private readonly filter: string;
   private readonly bucketOptions: BucketReaderOptions;
   private readonly delivered = new Map<string, Place>();
+  private readonly pace = new Pace(READS_PER_SECOND, () => performance.now());
   /** The copy was read up to this message; null before the first read. */
   private cursor: Place | null = null;
   /** First message of the copy at that read. */
@@ -94,6 +97,9 @@ export class BucketReader extends SnapshotFollower {
       const found = await this.copy.next(at + 1, this.filter);
       if (found === null) return;
       const { entry, place } = found;
+      this.pace.take(1 + entry.value.length / BYTES_PER_READ);
+      const { waitMs } = this.pace;
+      if (waitMs > 0) await pause(waitMs);
       if (isKey(entry.key)) this.accept(entry);
       else this.report(new BusError('BUS_MESSAGE', `${this.name}: ignored ${entry.key}: it is not a valid key`));
       at = place.revision;
