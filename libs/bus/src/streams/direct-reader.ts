@@ -6,6 +6,9 @@
  * a request; an older one sends one, so reading is slower. A lagging replica responds "not found",
  * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
  * time; a new message is noticed within POLL_MS.
+ *
+ * On a slow line it requests less at once: the server ends a connection to which it cannot send within
+ * WRITE_DEADLINE_S.
  */
 import assert from 'node:assert';
 import { pause } from '@bailiff/service/retry';
@@ -18,10 +21,10 @@ import { requestMany } from '../connection/request.ts';
 import { isUnder } from '../topology/subjects.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
+import { ReadShare } from './read-share.ts';
 import { StreamPosition } from './stream-position.ts';
 
 const BATCH = 256;
-/** With the largest message, 2 MiB: a slow line has WRITE_DEADLINE_S for it. */
 const BATCH_BYTES = 1024 ** 2;
 const POLL_MS = 200;
 /** Concurrent requests for the newest message of a subject. */
@@ -37,6 +40,7 @@ export class DirectReader {
   readonly #options: OrderedOptions;
   readonly #filter: string;
   readonly #position: StreamPosition;
+  readonly #share = new ReadShare();
   /** The server is older than 2.11 and sends one message a request. */
   #single = false;
   /** Error of onMessage: ends the reading, also if it is one that the reader itself retries. */
@@ -68,6 +72,7 @@ export class DirectReader {
         if (this.#failure) throw this.#failure.error;
         if (signal.aborted) return;
         if (!(cause instanceof BusError) || !isTransient(cause)) throw cause;
+        this.#share.reduce();
         onRestart?.(cause.message);
         await pause(busBackoffMs(failures), signal);
         failures += 1;
@@ -82,7 +87,9 @@ export class DirectReader {
     if (this.#position.received === null) await this.#start(info);
     while (!this.#over && (this.#position.received ?? 0) < info.state.last_seq) {
       const next = (this.#position.received ?? 0) + 1;
-      const messages = await (this.#single && this.#filter === '>' ? this.#singles(next, info) : this.#batch(next));
+      const messages = await this.#share.measure(() =>
+        this.#single && this.#filter === '>' ? this.#singles(next, info) : this.#batch(next),
+      );
       for (const message of messages) await this.#handle(message, info);
       if (messages.length === 0) return;
     }
@@ -151,9 +158,11 @@ export class DirectReader {
   async #readLast(info: StreamInfo): Promise<void> {
     const subjects = (await this.#subjects()).map(([subject]) => subject);
     const found: StreamMessage[] = [];
-    for (let at = 0; at < subjects.length && !this.#over; at += LAST_AT_ONCE) {
-      const page = subjects.slice(at, at + LAST_AT_ONCE);
-      const messages = await Promise.all(page.map((subject) => getLastOf(this.#bus, this.#stream, subject)));
+    for (let at = 0; at < subjects.length && !this.#over; ) {
+      const page = subjects.slice(at, at + this.#share.of(LAST_AT_ONCE));
+      at += page.length;
+      const read = () => Promise.all(page.map((subject) => getLastOf(this.#bus, this.#stream, subject)));
+      const messages = await this.#share.measure(read);
       found.push(...messages.flatMap((message) => (message && message.sequence <= info.state.last_seq ? message : [])));
     }
     found.sort((a, b) => a.sequence - b.sequence);
@@ -185,7 +194,7 @@ export class DirectReader {
    * return its successor.
    */
   async #singles(sequence: number, { state }: StreamInfo): Promise<StreamMessage[]> {
-    const count = Math.min(SINGLE_AT_ONCE, state.last_seq - sequence + 1);
+    const count = Math.min(this.#share.of(SINGLE_AT_ONCE), state.last_seq - sequence + 1);
     const requests = Array.from({ length: count }, (_, index) =>
       getNextMessage(this.#bus, this.#stream, sequence + index, '>'),
     );
@@ -195,7 +204,8 @@ export class DirectReader {
 
   /** Next messages from a sequence on; empty if the responding server has none. @throws BusError */
   async #batch(sequence: number): Promise<StreamMessage[]> {
-    const body = { seq: sequence, next_by_subj: this.#filter, batch: BATCH, max_bytes: BATCH_BYTES };
+    const { of } = this.#share;
+    const body = { seq: sequence, next_by_subj: this.#filter, batch: of(BATCH), max_bytes: of(BATCH_BYTES) };
     const messages: StreamMessage[] = [];
     const subject = `$JS.API.DIRECT.GET.${this.#stream}`;
     await requestMany(this.#bus, subject, body, this.#options.signal, (response) => {

@@ -27,8 +27,8 @@ export const MAX_PENDING_BYTES = 24 * 1024 ** 2;
 /**
  * How long the server tries to send to a connection. Until then it also serves the requests of one that
  * reads nothing, even after MAX_PENDING_BYTES: with its default of 10 s, four connections that read a
- * list of 100 kB took 1.7 GiB within five seconds. An honest client on a slow line has requested at
- * most 2 MiB (streams/direct-reader.ts).
+ * list of 100 kB took 1.7 GiB within five seconds. An honest client on a slow line requests
+ * less at once (streams/read-share.ts).
  */
 export const WRITE_DEADLINE_S = 3;
 /**
