@@ -18,6 +18,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
     KUBELET,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector': CONTROLLERS,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector --timeout 30m': CONTROLLERS,
+  'kubectl -n bailiff-system patch pvc data-bailiff-nats-0 -p \'{"spec":{"resources":{"requests":{"storage":"32Gi"}}}}\'':
+    'needs a storage class',
+  'kubectl -n bailiff-system delete statefulset bailiff-nats --cascade=orphan': CONTROLLERS,
   'kubectl kustomize': 'named for what it lacks',
   'kubectl debug': 'named for what it leaves',
   'kubectl bailiff': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
