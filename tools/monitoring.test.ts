@@ -9,8 +9,8 @@ import { askedBy, groupedBy, readAlertTests, readPanels, readRules } from './pro
 
 const apps = await appMetrics();
 const declared = new Map([...apps.values(), processMetrics()].flat().map((metric) => [metric.name, metric]));
-/** Labels that Prometheus adds to every series, and labels of histograms. */
-const OF_PROMETHEUS = ['job', 'instance', 'le'];
+/** Labels that Prometheus and the scrape configurations add to every series, and labels of histograms. */
+const OF_PROMETHEUS = ['job', 'instance', 'node', 'le'];
 /** Series that other programs serve. */
 const KUBELET = ['kubelet_volume_stats_available_bytes', 'kubelet_volume_stats_capacity_bytes'];
 const CLAIM = ['namespace', 'persistentvolumeclaim'];
@@ -72,6 +72,22 @@ describe('alerts', () => {
     expect(sections.get(alert)).toContain(`*${rule.labels.severity}${wait}*`);
     for (const part of ['Means', 'Check', 'Do'])
       expect(sections.get(alert)).toMatch(new RegExp(`- \\*\\*${part}:\\*\\* .{20}`));
+  });
+
+  it('on call - ten critical alerts, each with what it means and one command to look, to act and to be sure', () => {
+    const page = readFileSync(path.resolve(import.meta.dirname, '../docs/on-call.md'), 'utf8');
+    const parts = page.split('\n## ').filter((part) => part.startsWith('Bailiff'));
+    const critical = rules.filter(({ labels }) => labels.severity === 'critical').map(({ alert }) => alert);
+    expect(parts.length).toBe(10);
+    for (const part of parts) {
+      expect(critical).toContain(part.split('\n', 1)[0]);
+      expect(part).toMatch(/^- \*\*Means:\*\* .{20}/m);
+      for (const name of ['Look', 'Act', 'Be sure']) {
+        const [, text = ''] = new RegExp(`^- \\*\\*${name}:\\*\\* (.+)$`, 'm').exec(part) ?? [];
+        expect(text.match(/`(bailiff|kubectl) [^`]+`/g) ?? [], `${name} of ${part}`).toHaveLength(1);
+      }
+    }
+    expect(critical.filter((alert) => !page.includes(alert))).toEqual([]);
   });
 
   const ALL_QUIET = 'ALERTS{alertstate="firing"}';

@@ -13,7 +13,7 @@ import { commandsOf } from './runbooks/commands.ts';
 import { NAMES_ONLY, SKETCHES } from './runbooks/sketches.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const PAGES = ['install', 'bus-credentials', 'operations', 'alerts'];
+const PAGES = ['install', 'bus-credentials', 'operations', 'alerts', 'on-call'];
 const commands = [
   ...new Set(PAGES.flatMap((page) => commandsOf(readFileSync(path.join(ROOT, `docs/${page}.md`), 'utf8')))),
 ];
@@ -25,6 +25,7 @@ const NAMES: Readonly<Record<string, string>> = {
   '<pod>': 'shop/web-0',
   '<verdict>': verdictId(0xbbbb),
   '<ns>': 'shop',
+  '<app>': 'correlator',
   '<namespace>': 'shop',
   '<namespace of Prometheus>': 'shop',
   '<name>': 'seen',

@@ -37,6 +37,7 @@ export const SECTIONS: readonly Section[] = [
       ['Operations', 'docs/operations'],
       ['Sizing', 'docs/sizing'],
       ['Alerts', 'docs/alerts'],
+      ['On call', 'docs/on-call'],
       ['Configuration', 'docs/configuration'],
       ['Runtime policies', 'docs/runtime-policies'],
       ['Custom resources', 'docs/custom-resources'],

@@ -8,6 +8,8 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl apply -f k8s/monitoring/pod-monitor.yaml -f k8s/monitoring/prometheus-rule.yaml':
     'needs the CRDs of the Prometheus operator',
   'kubectl -n bailiff-system logs --previous <pod>': KUBELET,
+  'kubectl -n bailiff-system delete pod <pod>': 'as for another pod of the page',
+  'kubectl -n bailiff-system delete lease bailiff-ipam-sync': 'no ipam-sync runs here, so there is no Lease',
   'kubectl -n bailiff-system logs job/bailiff-bus-setup': KUBELET,
   'kubectl -n bailiff-system port-forward <pod> 9465': KUBELET,
   'kubectl -n bailiff-system port-forward svc/bailiff-nats 4222 &': KUBELET,
@@ -32,6 +34,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'bailiff status --wait 5m': 'waits until all is well, and no service runs here',
   'bailiff logs correlator --since 10m': KUBELET,
   'bailiff logs collector --previous': KUBELET,
+  'bailiff logs <app> --previous': KUBELET,
+  'bailiff logs nats --since 10m': KUBELET,
+  'bailiff logs valkey --since 10m': KUBELET,
   'npx tsx tools/package/main.ts --out dist-cli': 'builds a package',
   '[ $? -eq 10 ]': 'of the shell',
   'kubectl -n bailiff-system debug node/$NODE -i --profile=sysadmin --image=$IMAGE -- node /app/main.mjs detach --all --bpf-dir /host/sys/fs/bpf/bailiff --state-dir /host/var/lib/bailiff': `${ELSEWHERE}test/kernel/break-glass.test.ts`,
