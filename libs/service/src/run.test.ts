@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -266,6 +266,8 @@ test('service - a log line holds no character that a terminal obeys or hides, an
 
 const FIXTURE = `
 import { runService } from ${JSON.stringify(path.join(import.meta.dirname, 'run.ts'))};
+import { open } from 'node:fs';
+import path from 'node:path';
 import * as z from 'zod';
 process.exitCode = await runService({
   name: 'fixture', argv: process.argv.slice(2), schema: z.strictObject({ mode: z.string().default('wait') }),
@@ -273,6 +275,11 @@ process.exitCode = await runService({
     ctx.onStop('flush', () => ctx.log.info('flushed'));
     if (ctx.config.mode === 'reject') setTimeout(() => Promise.reject(new Error('uncaught in test')), 10);
     if (ctx.config.mode === 'linger') setInterval(() => {}, 1000);
+    // Nobody writes to it, so the open waits, as a look-up of a name does without a name server.
+    if (ctx.config.mode === 'thread') open(path.join(import.meta.dirname, 'fifo'), () => undefined);
+    // After the first line has met a closed stdout.
+    if (ctx.config.mode === 'fail') ctx.onStop('fail', () => ctx.clock.sleep(200).then(() => ctx.fail(new Error('late'))));
+    if (ctx.config.mode === 'flood') for (let i = 0; i < 2_000; i++) ctx.log.info('x'.repeat(1_000));
   },
 });`;
 
@@ -303,6 +310,37 @@ describe('service - as a real process', () => {
     const { code, out } = await runFixture('linger', 'SIGTERM');
     expect(code).toBe(0);
     expect(out).toMatch(/flushed[\s\S]*stopped/);
+  });
+  /** Ends with SIGTERM a fixture whose stdout has no reader any more, or one that does not read. */
+  async function endUnread(mode: string, hasReader: boolean) {
+    const dir = await mkdtemp(path.join(import.meta.dirname, '../.fixture-'));
+    const file = path.join(dir, 'main.ts');
+    await writeFile(file, FIXTURE);
+    execFileSync('mkfifo', [path.join(dir, 'fifo')]);
+    const child = spawn(process.execPath, ['--import', 'tsx', file, '--mode', mode]);
+    try {
+      await once(child.stdout, 'readable');
+      if (!hasReader) child.stdout.destroy();
+      child.kill('SIGTERM');
+      await waitFor(() => child.exitCode !== null || child.signalCode !== null, { what: 'its end' });
+      return [child.exitCode, child.signalCode];
+    } finally {
+      child.kill('SIGKILL');
+      await rm(dir, { recursive: true });
+    }
+  }
+  test('service - SIGTERM ends a process whose stdout is closed, also while it fails', async () => {
+    expect(await endUnread('wait', false)).toEqual([0, null]);
+    expect(await endUnread('fail', false)).toEqual([1, null]);
+  });
+  test('service - SIGTERM ends a process whose stdout nobody reads', async () => {
+    // With 2 MB of lines, which a pipe does not hold. A blocked thread needs SIGKILL.
+    expect([0, null]).toContain((await endUnread('flood', true))[0]);
+    expect(await endUnread('wait', true)).toEqual([0, null]);
+  });
+  test('service - SIGTERM ends a process with a blocked thread, for which process.exit waits', async () => {
+    expect(await endUnread('thread', true)).toEqual([null, 'SIGKILL']);
+    expect(await endUnread('linger', true)).toEqual([0, null]);
   });
   test('service - an unhandled rejection is a bug: steps run, exit code 1', async () => {
     const { code, out } = await runFixture('reject', null);

@@ -19,6 +19,7 @@ import { helpText } from './help.ts';
 import { type Listener, type Pages, probePages, startListener } from './http.ts';
 import { MetricsPage } from './metrics-page.ts';
 import { escapeUnsafe } from './printable.ts';
+import { endAfterLinger, processIo } from './process-io.ts';
 import { addProcessMetrics, type ListenerName, type ReadCertificates } from './process-metrics.ts';
 import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
@@ -82,13 +83,6 @@ export interface ServiceOptions<S extends z.ZodObject> {
 }
 
 const READY_POLL_MS = 50;
-/** Time after the shutdown until the process exits even if the event loop is still active. */
-const LINGER_MS = 500;
-/**
- * Limit of buffered log output while stdout is blocked. Beyond it lines are dropped to bound
- * memory.
- */
-const MAX_LOG_BYTES = 4 * 1024 * 1024;
 
 /**
  * Runs an app until it is stopped, and returns the exit code. Throws only for a programmer's error
@@ -97,7 +91,7 @@ const MAX_LOG_BYTES = 4 * 1024 * 1024;
 export async function runService<S extends z.ZodObject>(options: ServiceOptions<S>): Promise<number> {
   const io = options.io ?? processIo();
   const code = await runWith(options, io);
-  if (!options.io) endAfterLinger(io, code);
+  if (!options.io) endAfterLinger(code);
   return code;
 }
 
@@ -258,41 +252,10 @@ async function announceReady(health: Health, log: Logger, addresses: object, sig
  * are escaped here, for every log line of every app.
  */
 function printable(destination: DestinationStream): DestinationStream {
-  const { flushSync } = destination as { flushSync?: () => void };
-  return {
-    write: (line) => destination.write(escapeUnsafe(line, '\n')),
-    ...(flushSync ? { flushSync: () => flushSync.call(destination) } : {}),
-  };
+  return { write: (line) => destination.write(escapeUnsafe(line, '\n')) };
 }
 
 function print(io: ServiceIo, text: string): number {
   io.stdout(text);
   return EXIT.ok;
-}
-
-function processIo(): ServiceIo {
-  const logDestination = pino.destination({ dest: 1, sync: false, maxLength: MAX_LOG_BYTES });
-  let dropped = 0;
-  logDestination.on('drop', () => dropped++);
-  return {
-    env: process.env,
-    stdout: (text) => process.stdout.write(text),
-    stderr: (text) => process.stderr.write(escapeUnsafe(text, '\n')),
-    logDestination,
-    logLinesDropped: () => dropped,
-    onSignal(listener) {
-      process.on('SIGTERM', listener).on('SIGINT', listener);
-      return () => process.off('SIGTERM', listener).off('SIGINT', listener);
-    },
-  };
-}
-
-function endAfterLinger(io: ServiceIo, code: number): void {
-  const destination = io.logDestination as ReturnType<typeof pino.destination>;
-  try {
-    destination.flushSync();
-  } catch {
-    // Nothing was logged yet, or the reader of stdout is gone.
-  }
-  setTimeout(() => process.exit(code), LINGER_MS).unref();
 }

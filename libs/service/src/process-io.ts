@@ -1,0 +1,58 @@
+/**
+ * Standard streams and signals of a process, and its end after the shutdown (run.ts).
+ *
+ * The log is written asynchronously, never by a blocking write: a reader of stdout that is gone or
+ * does not read must not keep the process alive. Limit: MAX_LOG_BYTES of lines that wait.
+ */
+import pino from 'pino';
+import { escapeUnsafe } from './printable.ts';
+import type { ServiceIo } from './run.ts';
+
+/** Time after the shutdown until the process exits even if the event loop is still active. */
+const LINGER_MS = 500;
+/**
+ * Limit of buffered log output while stdout is blocked. Beyond it lines are dropped to bound
+ * memory.
+ */
+const MAX_LOG_BYTES = 4 * 1024 * 1024;
+
+/** Resources of Node that occupy a thread: a look-up of a name, and a read or write of a file or pipe. */
+const THREAD_WORK: ReadonlySet<string> = new Set(['GetAddrInfoReqWrap', 'FSReqCallback']);
+
+export function processIo(): ServiceIo {
+  let dropped = 0;
+  const logDestination = logTo(1, () => dropped++);
+  return {
+    env: process.env,
+    stdout: (text) => process.stdout.write(text),
+    stderr: (text) => process.stderr.write(escapeUnsafe(text, '\n')),
+    logDestination,
+    logLinesDropped: () => dropped,
+    onSignal(listener) {
+      process.on('SIGTERM', listener).on('SIGINT', listener);
+      return () => process.off('SIGTERM', listener).off('SIGINT', listener);
+    },
+  };
+}
+
+function logTo(fd: number, onDrop: () => void): pino.DestinationStream {
+  const destination = pino.destination({ dest: fd, sync: false, maxLength: MAX_LOG_BYTES });
+  destination.on('drop', onDrop);
+  // A line that cannot be written, such as to a full disk, is tried again with the next one.
+  destination.on('error', () => undefined);
+  // The library flushes when the process exits: it repeats EPIPE for ever, and blocks while nobody reads.
+  destination.flushSync = () => undefined;
+  return destination;
+}
+
+/**
+ * Ends the process after LINGER_MS if something keeps the event loop active. `process.exit` waits for
+ * the threads of Node, so while one looks up a name or writes to a blocked stdout, a signal ends it.
+ */
+export function endAfterLinger(code: number): void {
+  const end = () => {
+    if (process.getActiveResourcesInfo().some((name) => THREAD_WORK.has(name))) process.kill(process.pid, 'SIGKILL');
+    process.exit(code);
+  };
+  setTimeout(end, LINGER_MS).unref();
+}
