@@ -22,6 +22,7 @@ it.each([
   ['several formats', ['--formats', 'ocsf,ecs,cef']],
   ['syslog', ['--formats', 'ocsf,cef', '--syslog-address', 'siem.example:6514']],
   ['a v6 receiver', ['--formats', 'cef', '--syslog-address', '[2001:db8::1]:6514']],
+  ['two Alertmanagers', ['--alertmanager.urls', 'http://alerts-0:9093,http://alerts-1:9093']],
   ['a syslog format that does not matter', ['--syslog-format', 'ecs']],
 ])('config - %s is taken', async (_, argv) => {
   expect(await check(...argv)).toEqual({ code: 0, text: '' });
@@ -40,6 +41,12 @@ it.each([
     ['--formats', 'cef', '--syslog-address', 'siem.example'],
     /syslogAddress: must be host:port/,
   ],
+  [
+    'one Alertmanager twice',
+    ['--alertmanager.urls', 'http://alerts:9093,http://alerts:9093/'],
+    /alertmanager.urls: must name different servers/,
+  ],
+  ['an Alertmanager that is no URL', ['--alertmanager.urls', 'alerts:9093'], /alertmanager.urls/],
   ['a facility that is none', ['--syslog-facility', 'local9'], /syslogFacility/],
 ])('config - %s is refused', async (_, argv, reason) => {
   const { code, text } = await check(...argv);

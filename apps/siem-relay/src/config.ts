@@ -3,6 +3,7 @@ import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
 import * as z from 'zod';
+import { alertmanagerName } from './alertmanager/name.ts';
 import { ENCODINGS } from './otlp/encode.ts';
 import { FACILITIES } from './syslog/message.ts';
 import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';
@@ -50,6 +51,13 @@ const alertmanager = z.strictObject({
   urls: z
     .array(z.url({ protocol: /^https?$/ }))
     .max(MAX_ALERTMANAGERS)
+    // An output has a position by its name.
+    .refine(
+      (urls) => !urls.every((url) => URL.canParse(url)) || new Set(urls.map(alertmanagerName)).size === urls.length,
+      {
+        error: 'must name different servers',
+      },
+    )
     .default([])
     .describe(
       `up to ${MAX_ALERTMANAGERS} servers of Alertmanager, such as http://alertmanager.monitoring:9093; each gets every alert`,

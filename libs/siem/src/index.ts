@@ -1,6 +1,7 @@
 export { boundedOcsf } from './bounded.ts';
 export { CLASSES } from './classes.ts';
 export {
+  clip,
   type Origin,
   omissionEvent,
   originOf,

@@ -38,6 +38,16 @@ const sendDue = (alerts: ActiveAlerts, nowMs: number) => {
 };
 
 describe('alerts', () => {
+  it('hostile texts - have no markup of a chat to which Alertmanager passes annotations', () => {
+    const alerts = make();
+    alerts.verdict(facts({ title: '<!channel>', summary: '<https://evil|pay>' }), AT);
+    alerts.response(facts({ summary: '<@U1> \u{1f600}'.repeat(300) }));
+    const { annotations } = sendDue(alerts, AT)[0] ?? {};
+    expect(annotations).toMatchObject({ summary: '‹!channel›', description: '‹https://evil|pay›' });
+    expect(annotations?.['response']).toMatch(/^‹@U1› \u{1f600}‹/u);
+    expect(annotations?.['response']).not.toMatch(/[<>\p{Cs}]/u);
+  });
+
   it('a verdict - is due at once, again after the interval, and resolved at its end', () => {
     const alerts = make();
     alerts.verdict(facts(), AT);
@@ -93,7 +103,7 @@ describe('alerts', () => {
     alerts.verdict(facts(), AT);
     sendDue(alerts, AT);
     expect(alerts.pods()).toEqual(new Map([['node-1', new Set(['p1'])]]));
-    alerts.gone('p1');
+    alerts.gone(new Set(['p1']));
     expect(alerts.due(AT + 1, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(AT + 1).toISOString() }]]);
     expect([alerts.size, alerts.pods().size]).toEqual([1, 0]);
     expect(sendDue(alerts, AT + 2)).toHaveLength(1);

@@ -7,7 +7,8 @@
  * its newest verdict. Bounds: MAX_ALERTS, of which a namespace has at most MAX_NAMESPACE_ALERTS; an
  * alert beyond them is sent once and not kept.
  */
-import type { Facts } from '../outputs/facts.ts';
+import { clip } from '@bailiff/siem';
+import { type Facts, withoutMarkup } from '../outputs/facts.ts';
 
 export const MAX_ALERTS = 5_000;
 export const MAX_NAMESPACE_ALERTS = 1_000;
@@ -45,7 +46,7 @@ interface Active {
   podUid: string;
 }
 
-const cut = (text: string) => (text.length <= MAX_TEXT ? text : `${text.slice(0, MAX_TEXT - 1)}…`);
+const annotation = (text: string) => clip(withoutMarkup(text), MAX_TEXT);
 const filled = (values: Record<string, string>) =>
   Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
 
@@ -90,7 +91,10 @@ export class ActiveAlerts {
     const known = this.#active.get(key);
     const alert: Active = {
       labels,
-      annotations: { ...known?.annotations, ...filled({ summary: cut(facts.title), description: cut(facts.summary) }) },
+      annotations: {
+        ...known?.annotations,
+        ...filled({ summary: annotation(facts.title), description: annotation(facts.summary) }),
+      },
       verdictId: facts.verdictId,
       startsMs: known?.startsMs ?? facts.timeMs,
       untilMs: (storedMs ?? nowMs) + this.#o.resolveAfterMs,
@@ -121,9 +125,13 @@ export class ActiveAlerts {
 
   /** Adds what was done about a verdict. @returns keys of its alerts */
   response({ verdictId, summary }: Facts): string[] {
-    const changed = [...this.#active].filter(([, alert]) => alert.verdictId === verdictId);
-    for (const [, alert] of changed) alert.annotations['response'] = cut(summary);
-    return changed.map(([key]) => key);
+    const changed: string[] = [];
+    for (const [key, alert] of this.#active) {
+      if (alert.verdictId !== verdictId) continue;
+      alert.annotations['response'] = annotation(summary);
+      changed.push(key);
+    }
+    return changed;
   }
 
   /** Nodes with the pods of active alerts. */
@@ -136,9 +144,9 @@ export class ActiveAlerts {
     return nodes;
   }
 
-  /** Resolves the alerts of a pod that is gone. */
-  gone(podUid: string): void {
-    for (const alert of this.#active.values()) if (alert.podUid === podUid) this.#resolve(alert);
+  /** Resolves the alerts of pods that are gone. */
+  gone(podUids: ReadonlySet<string>): void {
+    for (const alert of this.#active.values()) if (podUids.has(alert.podUid)) this.#resolve(alert);
   }
 
   /** Alerts to send now, at most `max`. */

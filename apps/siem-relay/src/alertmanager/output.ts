@@ -8,6 +8,7 @@ import { CLASSES, type Facts, factsOf } from '../outputs/facts.ts';
 import { HttpClient } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
 import { ActiveAlerts, type Alert, type AlertsOptions } from './alerts.ts';
+import { alertmanagerName } from './name.ts';
 
 /** Alerts in a request. */
 const MAX_BATCH = 64;
@@ -47,7 +48,7 @@ export class AlertmanagerOutput implements Output {
   constructor(options: AlertmanagerOptions) {
     this.#o = options;
     this.#url = new URL(`${options.url.replace(/\/+$/, '')}/api/v2/alerts`);
-    this.name = `alertmanager-${this.#url.host.replaceAll(/[^a-z0-9-]+/gi, '-').toLowerCase()}`.slice(0, 63);
+    this.name = alertmanagerName(options.url);
     this.restoreMs = options.resolveAfterMs;
     this.#alerts = new ActiveAlerts(options);
     this.#client = new HttpClient({ ...options, allowPrivateAddress: true });
@@ -138,10 +139,12 @@ export class AlertmanagerOutput implements Output {
     const from = nodes.length === 0 ? 0 : this.#nodesRead % nodes.length;
     const turn = [...nodes.slice(from), ...nodes.slice(0, from)].slice(0, MAX_NODE_READS);
     this.#nodesRead = from + turn.length;
+    const gone = new Set<string>();
     for (const [node, uids] of turn) {
       const listed = await this.#listedOn(node);
-      if (listed) for (const uid of uids) if (!listed.has(uid)) this.#alerts.gone(uid);
+      if (listed) for (const uid of uids) if (!listed.has(uid)) gone.add(uid);
     }
+    this.#alerts.gone(gone);
   }
 
   /** Pods of a node; null if the list is not known or lacks some. */

@@ -12,6 +12,8 @@ const IPV4 = [
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12'],
   ...['192.0.0.0/24', '192.0.2.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'],
   ...['224.0.0.0/4', '240.0.0.0/4'],
+  // The metadata service of Azure, which has a public address.
+  '168.63.129.16/32',
 ];
 /** Those that contain an IPv4 address (mapped, NAT64, 6to4, Teredo) are refused as a whole. */
 const IPV6 = [

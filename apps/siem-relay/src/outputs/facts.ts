@@ -1,4 +1,5 @@
 /** What a person needs to know of an OCSF event, for receivers that take no OCSF. Pure. */
+import { escapeUnsafe } from '@bailiff/service/printable';
 import * as z from 'zod';
 import { DeliveryError, type OutputEvent } from './output.ts';
 
@@ -8,7 +9,11 @@ export const CLASSES = {
   responses: ['remediation-activity', 'process-remediation-activity', 'network-remediation-activity'],
 } as const;
 
-const text = z.string().catch('');
+/** Without characters that a terminal or a chat obeys or hides: a pod chooses the names of its programs. */
+const text = z
+  .string()
+  .catch('')
+  .transform((value) => escapeUnsafe(value));
 /** Fields of libs/siem/src/ocsf that are used here. A shortened event may lack some. */
 const ocsf = z.object({
   message: text,
@@ -61,6 +66,9 @@ export interface Facts {
   tags: readonly string[];
   timeMs: number;
 }
+
+/** A sentence for a receiver that may pass it to a chat, in which < and > make links and mentions. */
+export const withoutMarkup = (sentence: string): string => sentence.replaceAll('<', '‹').replaceAll('>', '›');
 
 /** @throws DeliveryError OUTPUT_REFUSED if the event is no JSON */
 export function factsOf(event: OutputEvent): Facts {

@@ -239,10 +239,11 @@ export class OutputRunner {
     const { output, signal, clock } = this.#o;
     const delivery = this.#delivery;
     if (signal.aborted) return;
-    const event = inVersion(eventOf(message), output.ocsfVersion);
+    const stored = eventOf(message);
     // A server's response or trace can be stored under a subject of SIEM (docs/threat-model.md).
-    if (message.injected || event.uid === '') return this.#o.onForeign();
-    if (output.accepts?.(event) === false) return this.#skip(event);
+    if (message.injected || stored.uid === '') return this.#o.onForeign();
+    if (output.accepts?.(stored) === false) return this.#skip(stored);
+    const event = inVersion(stored, output.ocsfVersion);
     this.#waitingMicros = event.storedMicros;
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();

@@ -118,12 +118,13 @@ describe('falco', () => {
     expect(made).toMatchObject({ rule: 'bailiff-response-delete', output_fields: { 'bailiff.rule': 'spoof-flood' } });
   });
 
-  it('hostile text - has no control character, and a node without a pod no field of one', () => {
-    const hostile = '\u001b[2J\nCRITICAL fake\u202e';
+  it('hostile text - has no control character and no markup of a chat, and a node without a pod no field of one', () => {
+    const hostile = '\u001b[2J\nCRITICAL fake\u202e <!channel> <https://evil|pay>';
     const made = falco(verdictEvent({ reason: hostile, tags: [hostile], pod: null, groupBy: 'node' }));
     const texts = [made['output'], ...(made['tags'] as string[])].join('');
     expect(texts).toContain('\\u001b[2J\\u000aCRITICAL fake');
     expect(texts).not.toMatch(/\p{C}/u);
+    expect(made['output']).toMatch(/‹!channel› ‹https:\/\/evil\|pay›$/);
     expect(Object.keys(made['output_fields'] as object)).not.toContain('k8s.pod.name');
     expect(refusals(made)).toEqual([]);
   });

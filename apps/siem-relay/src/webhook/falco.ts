@@ -3,14 +3,14 @@
  * of Falco. Pure.
  *
  * Falcosidekick refuses an event without priority, rule, time or output fields, and both expect the
- * names of a pod as texts. A response has a rule name of its own: what acts on the rules of verdicts
+ * names of a pod as texts. Texts of facts are printable already. A response has a rule name of its own: what acts on the rules of verdicts
  * does not act on responses. Format: https://falco.org/docs/outputs/formatting and
  * https://github.com/falcosecurity/falcosidekick (types/types.go)
  */
 import { createHash } from 'node:crypto';
 import { rfc3339Micros } from '@bailiff/bus';
-import { escapeUnsafe } from '@bailiff/service/printable';
-import type { Facts } from '../outputs/facts.ts';
+import { clip } from '@bailiff/siem';
+import { type Facts, withoutMarkup } from '../outputs/facts.ts';
 import type { OutputEvent } from '../outputs/output.ts';
 
 const PRIORITY: Readonly<Record<string, string>> = {
@@ -23,21 +23,22 @@ const PRIORITY: Readonly<Record<string, string>> = {
 /** Of a text. */
 const MAX_TEXT = 2_048;
 
-const plain = (text: string): string => escapeUnsafe(text).slice(0, MAX_TEXT);
+const cut = (text: string): string => clip(text, MAX_TEXT);
+const sentence = (text: string): string => cut(withoutMarkup(text));
 
 export function falcoEvent({ timeMicros }: OutputEvent, facts: Facts): Record<string, unknown> {
   const time = rfc3339Micros(timeMicros).replace('Z', '000Z');
   const priority = PRIORITY[facts.level] ?? 'Warning';
   // As Falco writes it: Talon removes this beginning.
-  const output = `${time.slice(11, -1)}: ${priority} ${plain(facts.title)}: ${plain(facts.summary)}`;
+  const output = `${time.slice(11, -1)}: ${priority} ${sentence(facts.title)}: ${sentence(facts.summary)}`;
   return {
     uuid: uuidOf(facts.uid),
     output,
     priority,
-    rule: facts.kind === 'response' ? `bailiff-response-${facts.action}` : plain(facts.rule) || 'bailiff',
+    rule: facts.kind === 'response' ? `bailiff-response-${facts.action}` : cut(facts.rule) || 'bailiff',
     time,
     source: 'bailiff',
-    tags: facts.tags.map(plain),
+    tags: facts.tags.map(cut),
     hostname: facts.node || 'unknown',
     output_fields: fieldsOf(facts, time),
   };
@@ -63,7 +64,7 @@ function fieldsOf(facts: Facts, time: string): Record<string, string> {
     'bailiff.cluster.name': facts.clusterName,
   };
   return Object.fromEntries(
-    Object.entries(fields).flatMap(([name, value]) => (value === '' ? [] : [[name, plain(value)]])),
+    Object.entries(fields).flatMap(([name, value]) => (value === '' ? [] : [[name, cut(value)]])),
   );
 }
 

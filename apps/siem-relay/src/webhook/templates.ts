@@ -4,6 +4,7 @@
  * Texts of an event can come from a pod or its tenant. Slack gets them as plain text and Teams with
  * its markup escaped, so that they are neither links nor mentions. Limits: those of the receivers.
  */
+import { clip } from '@bailiff/siem';
 import type { Facts } from '../outputs/facts.ts';
 import type { OutputEvent } from '../outputs/output.ts';
 import { falcoEvent } from './falco.ts';
@@ -23,7 +24,6 @@ const MAX_TITLE = 150;
 /** Of a summary in PagerDuty. */
 const MAX_SUMMARY = 1_024;
 
-const cut = (text: string, max: number) => (text.length <= max ? text : `${text.slice(0, max - 1)}…`);
 const json = (value: unknown, contentType = 'application/json'): Body => ({
   contentType,
   body: Buffer.from(JSON.stringify(value), 'utf8'),
@@ -75,10 +75,10 @@ function fieldsOf(facts: Facts): [name: string, value: string][] {
 
 /** https://api.slack.com/reference/block-kit/blocks; plain_text has no markup. */
 function slack(facts: Facts): Body {
-  const plain = (text: string, max = MAX_TEXT) => ({ type: 'plain_text', text: cut(text, max), emoji: false });
+  const plain = (text: string, max = MAX_TEXT) => ({ type: 'plain_text', text: clip(text, max), emoji: false });
   return json({
     // Of notifications, where &, < and > begin markup.
-    text: cut(escapeSlack(`${facts.level}: ${facts.title}`), MAX_TEXT),
+    text: clip(escapeSlack(`${facts.level}: ${facts.title}`), MAX_TEXT),
     blocks: [
       { type: 'header', text: plain(facts.title, MAX_TITLE) },
       { type: 'section', text: plain(facts.summary) },
@@ -97,7 +97,7 @@ const CARD_COLOR: Readonly<Record<string, string>> = { critical: 'Attention', hi
 function teams(facts: Facts): Body {
   const block = (text: string, more: object) => ({
     type: 'TextBlock',
-    text: escapeCard(cut(text, MAX_TEXT)),
+    text: escapeCard(clip(text, MAX_TEXT)),
     wrap: true,
     ...more,
   });
@@ -110,7 +110,7 @@ function teams(facts: Facts): Body {
       block(facts.summary, {}),
       {
         type: 'FactSet',
-        facts: fieldsOf(facts).map(([title, value]) => ({ title, value: escapeCard(cut(value, MAX_TEXT)) })),
+        facts: fieldsOf(facts).map(([title, value]) => ({ title, value: escapeCard(clip(value, MAX_TEXT)) })),
       },
     ],
   };
@@ -130,7 +130,7 @@ function pagerDuty(facts: Facts, routingKey: string): Body {
     dedup_key: facts.verdictId || facts.uid,
     client: 'Bailiff',
     payload: {
-      summary: cut(`${facts.title}: ${facts.summary}`, MAX_SUMMARY),
+      summary: clip(`${facts.title}: ${facts.summary}`, MAX_SUMMARY),
       source: podOf(facts) || `node ${facts.node}`,
       severity: PAGERDUTY_SEVERITY[facts.level] ?? 'info',
       timestamp: iso(facts.timeMs),
