@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
+import { headers } from '@nats-io/nats-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PackedConnector } from '../support/packed-connector.ts';
 import type { RunningProcess } from '../support/process.ts';
@@ -90,18 +91,18 @@ it('consume - an event whose handler fails comes again under the same uid, and o
     import { connect } from '@bailiff/connector';
     const bailiff = await connect();
     const failed = new Set();
-    bailiff.consume('ocsf', ({ uid }) => {
+    bailiff.consume('ocsf', ({ uid, deliveries }) => {
       if (!failed.has(uid)) {
         failed.add(uid);
         throw new Error('no ' + uid);
       }
-      console.log(uid, bailiff.skipped);
+      console.log(uid, bailiff.skipped, deliveries);
     }, { onError: () => {} });`;
   writeFileSync(path.join(packed.directory, 'siem/failing.mjs'), script);
   await using connector = startConnector(rig, 'failing.mjs');
   await waitFor(() => rowsOf(connector).length >= 3, { what: 'three events', state: connector.out });
   expect(new Set(rowsOf(connector)).size).toBe(3);
-  for (const row of rowsOf(connector)) expect(row).toMatch(/^violations-\w+-\d-0 1$/);
+  for (const row of rowsOf(connector)) expect(row).toMatch(/^violations-\w+-\d-0 1 2$/);
   const pending = async () => (await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_ack_pending;
   await waitFor(async () => (await pending()) === 0, { what: 'all to be acknowledged', state: pending });
 });
@@ -165,6 +166,61 @@ it('consume - ends with close; a user without the right gets its error', async (
   await using refused = packed.start('closing.mjs', loginOf(rig, 'reader'), ['reader']);
   expect((await refused.exit)[0]).not.toBe(0);
   expect(refused.stderr()).toContain('BUS_PERMISSION');
+});
+
+it('close - waits for the running handler, whose event does not come again; the others come at once', async () => {
+  await using rig = await RelayRig.start();
+  await rig.relay();
+  for (let i = 0; i < 3; i++) await rig.violations();
+  await rig.eventCount(3);
+  const script = `
+    import { connect } from '@bailiff/connector';
+    const bailiff = await connect();
+    let close = () => {};
+    const closing = new Promise((resolve) => { close = resolve; }).then(() => bailiff.close());
+    await bailiff.consume('ocsf', async ({ uid }) => {
+      close();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      console.log(uid);
+    });
+    await closing;`;
+  writeFileSync(path.join(packed.directory, 'siem/closed.mjs'), script);
+  await using first = startConnector(rig, 'closed.mjs');
+  expect([await first.exit, first.stderr()]).toEqual([[0, null], '']);
+  const [uid, ...more] = rowsOf(first);
+  expect(more).toEqual([]);
+  // The server delivers unacknowledged events after 30 s.
+  await using second = startConnector(rig, 'connector-durable.mjs');
+  await waitFor(() => rowsOf(second).length >= 2, { what: 'the others', timeoutMs: 15_000, state: second.out });
+  const acked = async () => (await rig.admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_ack_pending === 0;
+  await waitFor(acked, { what: 'all to be acknowledged' });
+  expect(rowsOf(second)).toHaveLength(2);
+  expect(second.stdout()).not.toContain(uid);
+});
+
+it('events - a stored message that the server was made to send there is no event', async () => {
+  await using rig = await RelayRig.start();
+  const script = `
+    import { connect } from '@bailiff/connector';
+    const bailiff = await connect();
+    setInterval(() => console.log('skipped', bailiff.skipped), 50).unref();
+    for await (const { uid } of bailiff.events('ocsf')) console.log(uid);`;
+  writeFileSync(path.join(packed.directory, 'siem/live.mjs'), script);
+  await using connector = startConnector(rig, 'live.mjs');
+  const send = (uid: string, more: Record<string, string> = {}) => {
+    const block = headers();
+    for (const [name, value] of Object.entries({ 'Bailiff-Uid': uid, ...more })) block.append(name, value);
+    rig.admin.nc.publish('bailiff.v1.siem.ocsf.detection-finding.shop', '{"severity":"High"}', { headers: block });
+  };
+  // The control: the same message without the headers of a direct get is one.
+  const subscribed = () => {
+    send('genuine');
+    return rowsOf(connector).includes('genuine');
+  };
+  await waitFor(subscribed, { what: 'the first event', intervalMs: 100, state: connector.out });
+  send('forged', { 'Nats-Stream': 'VIOLATIONS', 'Nats-Sequence': '1' });
+  await waitFor(() => connector.stdout().includes('skipped 1'), { what: 'a skipped one', state: connector.out });
+  expect(rowsOf(connector)).not.toContain('forged');
 });
 
 it('consume - one that is killed while it handles an event gets it again', async () => {

@@ -47,6 +47,7 @@ export * from './streams/copy-publisher.ts';
 export * from './streams/dead-letter.ts';
 export * from './streams/direct.ts';
 export { consumeDurable } from './streams/durable.ts';
+export { contentOf } from './streams/injected-reply.ts';
 export { consumeOrdered } from './streams/ordered.ts';
 export type { StartAt } from './streams/ordered-options.ts';
 export * from './streams/publish.ts';

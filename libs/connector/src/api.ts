@@ -66,6 +66,8 @@ export interface SiemEvent<F extends Format> {
   severity: number;
   /** Milliseconds since 1970. */
   timeMs: number;
+  /** How often the bus has delivered it, from 1: more after a failed handler or a crash. */
+  deliveries: number;
   data: Contents[F];
 }
 
@@ -115,9 +117,10 @@ export interface Connector extends AsyncDisposable {
   events<F extends Format>(format: F): AsyncIterable<SiemEvent<F>>;
   /**
    * All events of a format, in the order of the bus, each until `handle` has returned or resolved: then
-   * it is acknowledged. After a rejection it comes again, with a growing delay, under the same uid.
-   * Programs that consume the same format share its events. Resolves when the signal aborts, or after
-   * `close`.
+   * it is acknowledged. After a rejection it comes again, with a growing delay, under the same uid, and
+   * later events do not wait for it. The bus delivers no more once 5,000 events are not acknowledged:
+   * set one aside that fails for ever. Programs that consume the same format share its events.
+   * Resolves when the signal aborts, or after `close`.
    */
   consume<F extends Format>(
     format: F,
@@ -126,6 +129,7 @@ export interface Connector extends AsyncDisposable {
   ): Promise<void>;
   /** Stored messages, decoded, up to the newest one at the start. The user has to be `reader`. */
   replay<S extends Stream>(stream: S, options: ReplayOptions): AsyncIterable<StoredMessage<S>>;
+  /** Ends events and consumption, waits for running handlers up to 5 s, and ends the connection. */
   close(): Promise<void>;
 }
 

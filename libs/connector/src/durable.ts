@@ -16,8 +16,8 @@ export function consumeEvents<F extends Format>(
   if (!(maxEvents >= 1 && maxEvents <= MAX_EVENTS)) throw new RangeError(`maxEvents: 1 to ${MAX_EVENTS}`);
   return consumeDurable(bus, 'SIEM', siemConsumer(format), {
     maxMessages: maxEvents,
-    onMessage: (message) => {
-      const event = eventOf(format, message);
+    onMessage: (message, deliveries) => {
+      const event = eventOf(format, message, deliveries);
       if (event) return handle(event);
       counts.skipped += 1;
       return undefined;

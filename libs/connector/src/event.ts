@@ -12,7 +12,11 @@ export interface Received {
  * null: siem-relay has not written it. A server's response or trace can be stored under a subject of
  * SIEM (docs/threat-model.md), so it is no reason to end.
  */
-export function eventOf<F extends Format>(format: F, { subject, data, headers }: Received): SiemEvent<F> | null {
+export function eventOf<F extends Format>(
+  format: F,
+  { subject, data, headers }: Received,
+  deliveries: number,
+): SiemEvent<F> | null {
   const parsed = parseSubject(subject);
   const header = (name: string) => headers?.get(name) ?? '';
   const uid = header('Bailiff-Uid');
@@ -26,6 +30,7 @@ export function eventOf<F extends Format>(format: F, { subject, data, headers }:
     node: header('Bailiff-Node'),
     severity: Number(header('Bailiff-Severity')),
     timeMs: Math.floor(Number(header('Bailiff-Time')) / 1000),
+    deliveries,
     data: content as Contents[F],
   };
 }

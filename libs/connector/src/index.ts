@@ -3,6 +3,7 @@
  * (user `reader`). Published as `@bailiff/connector`; docs/siem/README.md is its guide.
  */
 import { type Bus, connectBus } from '@bailiff/bus';
+import { pause } from '@bailiff/service/retry';
 import type {
   Connect,
   Connector,
@@ -19,8 +20,13 @@ import { replay } from './replay.ts';
 
 export type * from './api.ts';
 
+/** How long `close` waits for running handlers, so that what they did is acknowledged. */
+const HANDLERS_MS = 5_000;
+
 class BusConnector implements Connector {
   readonly #bus: Bus;
+  readonly #end = new AbortController();
+  readonly #consuming = new Set<Promise<void>>();
   readonly #counts = { dropped: 0, skipped: 0 };
 
   constructor(bus: Bus) {
@@ -46,15 +52,24 @@ class BusConnector implements Connector {
     handle: (event: SiemEvent<F>) => unknown,
     options: ConsumeOptions = {},
   ): Promise<void> {
-    return consumeEvents(this.#bus, format, handle, this.#counts, options);
+    const signal = AbortSignal.any([this.#end.signal, ...(options.signal ? [options.signal] : [])]);
+    const consuming = consumeEvents(this.#bus, format, handle, this.#counts, { ...options, signal });
+    this.#consuming.add(consuming);
+    const forget = () => this.#consuming.delete(consuming);
+    consuming.then(forget, forget);
+    return consuming;
   }
 
   replay<S extends Stream>(stream: S, options: ReplayOptions): AsyncIterable<StoredMessage<S>> {
     return replay(this.#bus, stream, options);
   }
 
-  close(): Promise<void> {
-    return this.#bus.drain();
+  async close(): Promise<void> {
+    this.#end.abort();
+    const handled = new AbortController();
+    const ended = Promise.allSettled(this.#consuming).then(() => handled.abort());
+    await Promise.race([ended, pause(HANDLERS_MS, handled.signal)]);
+    await this.#bus.drain();
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

@@ -2,7 +2,7 @@
  * Events of a subscription. The client reads as fast as the bus sends, so what its reader has not taken
  * is bounded: beyond MAX_WAITING the oldest are dropped and counted.
  */
-import { type Bus, filters, type Incoming, subscribe } from '@bailiff/bus';
+import { type Bus, contentOf, filters, type Incoming, subscribe } from '@bailiff/bus';
 import type { Format, SiemEvent } from './api.ts';
 import { eventOf } from './event.ts';
 
@@ -35,7 +35,7 @@ export async function* liveEvents<F extends Format>(
     for (;;) {
       const message = waiting.shift();
       if (message) {
-        const event = eventOf(format, message);
+        const event = eventOf(format, { subject: message.subject, ...contentOf(message, false) }, 1);
         if (event) yield event;
         else counts.skipped += 1;
         continue;

@@ -2,9 +2,10 @@
  * Reads a durable consumer that the set-up created, with ack after effect.
  *
  * Messages are handled one after the other. Each is acknowledged when its handler has ended; after a
- * rejection it comes again with a growing delay. The server is told to wait for those that were
- * delivered and are not handled yet, so that a slow handler gets none twice. Needs the rights to pull and
- * to acknowledge only. Limits: maxMessages requested and queued.
+ * rejection it comes again with a growing delay, and later messages do not wait for it. The server is
+ * told to wait for those that were delivered and are not handled yet, so that a slow handler gets none
+ * twice. Needs the rights to pull and to acknowledge only. Limits: maxMessages requested and queued;
+ * the consumer's max_ack_pending, rejected messages included.
  */
 import { backoffMs, pause } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
@@ -17,14 +18,14 @@ import { type Delivery, PullSession } from './pull.ts';
 
 /** A third of the shortest time after which the server delivers a message again (ack_wait). */
 const WORKING_EVERY_MS = 10_000;
-/** Until a message whose handler failed comes again. */
+/** Until a message whose handler failed comes again; half of it is random. */
 const AGAIN = { baseMs: 1_000, maxMs: 60_000 };
 
 export interface DurableOptions {
   /** 1 to 1,000. */
   maxMessages: number;
-  /** A rejection is reported to `onFailed`. */
-  onMessage(message: StreamMessage): unknown;
+  /** A rejection is reported to `onFailed`. @param deliveries of this message, from 1 */
+  onMessage(message: StreamMessage, deliveries: number): unknown;
   /** Throws to end the reading. */
   onFailed(error: Error): void;
   signal: AbortSignal;
@@ -82,7 +83,8 @@ class DurableReader {
     }
     // Another connector of the same consumer gets them at once.
     for (const { reply } of this.#queue) this.#answer(reply, '-NAK');
-    if (bus.connected) await bus.nc.flush();
+    // A connection that breaks now has the same effect as one that broke before.
+    if (bus.connected) await bus.nc.flush().catch(() => undefined);
     if (this.#failure) throw this.#failure.error;
   }
 
@@ -121,10 +123,10 @@ class DurableReader {
       this.#running = held;
       const { message, reply, deliveries } = held;
       try {
-        await this.#o.onMessage(message);
+        await this.#o.onMessage(message, deliveries);
         this.#answer(reply, '+ACK');
       } catch (cause) {
-        const delay = backoffMs(deliveries, AGAIN) * 1_000_000;
+        const delay = Math.round(backoffMs(deliveries, AGAIN, Math.random())) * 1_000_000;
         this.#answer(reply, `-NAK ${JSON.stringify({ delay })}`);
         try {
           this.#o.onFailed(cause as Error);
