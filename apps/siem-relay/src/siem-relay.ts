@@ -33,6 +33,7 @@ import { formatsOf, outputsOf } from './outputs-of.ts';
 import { PositionKeeper, readPosition } from './position.ts';
 import { SourceReader } from './source-reader.ts';
 import { SyslogOutput } from './syslog/output.ts';
+import { TimeSlices } from './time-slices.ts';
 
 /** Share of a shutdown step's time limit, so that an unavailable bus does not fail the step. */
 const STOP_SHARE = 0.8;
@@ -61,6 +62,7 @@ class Relay {
   readonly #log: RateLimitedLog;
   readonly #cluster: ClusterReader;
   readonly #outputs: Output[];
+  readonly #slices = new TimeSlices();
   #runners: readonly OutputRunner[] = [];
 
   constructor(ctx: ServiceContext<RelayConfig>, bus: Bus, shares: NodeShares) {
@@ -101,8 +103,12 @@ class Relay {
     );
     const reporter = this.#makeReporter();
     onStop('status', () => reporter.close());
+    // Together, so that many receivers that hang take no longer than one.
+    const stopAll = (all: Iterable<{ stop(withinMs: number): Promise<void> }>) => async () => {
+      await Promise.all(Array.from(all, (one) => one.stop(config.stopTimeoutMs * STOP_SHARE)));
+    };
+    onStop('readers', stopAll(this.#readers.values()));
     for (const [stream, reader] of this.#readers) {
-      onStop(stream, () => reader.stop(config.stopTimeoutMs * STOP_SHARE));
       health.ready(
         stream,
         () => reader.lagMs() < LAG_LIMIT_MS || `${Math.round(reader.lagMs() / 1000)} s behind the bus`,
@@ -116,10 +122,8 @@ class Relay {
     const keys = await this.#positionKeys();
     if (signal.aborted) return;
     this.#runners = this.#outputs.map((output) => this.#makeRunner(output, keys.get(output.name)));
-    for (const runner of this.#runners) {
-      onStop(runner.name, () => runner.stop(config.stopTimeoutMs * STOP_SHARE));
-      runner.start(fail);
-    }
+    onStop('outputs', stopAll(this.#runners));
+    for (const runner of this.#runners) runner.start(fail);
   }
 
   #observe(): void {
@@ -192,6 +196,7 @@ class Relay {
       decoder,
       position: this.#position(stream.toLowerCase()),
       shares: this.#shares,
+      slices: this.#slices,
       clock,
       evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
       cluster: () => this.#cluster.identity,
@@ -246,6 +251,7 @@ class Relay {
       startAt: config.startAt,
       position: this.#position(key ?? output.name, key === undefined ? undefined : output.name),
       clock,
+      slices: this.#slices,
       onWarning: (error, text) => this.#warn(output.name, error, text),
       onForeign: () => this.#metrics.unreadable.inc({ stream: 'SIEM', reason: 'FOREIGN' }),
       signal,

@@ -29,6 +29,7 @@ import { InOrder } from './in-order.ts';
 import type { NodeShares } from './node-shares.ts';
 import { Omissions, type Omitted } from './omissions.ts';
 import type { PositionKeeper } from './position.ts';
+import type { TimeSlices } from './time-slices.ts';
 
 /** More does not increase throughput on one connection (docs/benchmarks.md). */
 const MAX_IN_FLIGHT = 64;
@@ -47,6 +48,7 @@ export interface SourceReaderOptions {
   decoder: EventDecoder;
   position: PositionKeeper;
   shares: NodeShares;
+  slices: TimeSlices;
   clock: Clock;
   /**
    * Creation time of VIOLATIONS, milliseconds since 1970; part of the evidence uids of verdicts.
@@ -207,6 +209,7 @@ export class SourceReader {
   }
 
   async #onMessage(message: StreamMessage): Promise<void> {
+    await this.#o.slices.turn();
     this.pending = message.pending;
     this.messages += 1;
     if (this.#received > 0 && message.sequence > this.#received + 1) {

@@ -151,7 +151,7 @@ export class AlertmanagerOutput implements Output {
   async #listedOn(node: string): Promise<Set<string> | null> {
     if (!isName(node)) return null;
     const entry = await this.#o.pods.newest(encodeToken(node));
-    if (!entry) return null;
+    if (!entry || entry.injected) return null;
     if (entry.deleted) return new Set();
     const list = nodeSnapshot.safeParse(JSON.parse(decodeSnapshotValue(entry.value))).data;
     return list && !list.omitted ? new Set(list.pods.map(({ uid }) => uid)) : null;

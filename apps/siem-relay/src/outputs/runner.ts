@@ -12,6 +12,7 @@ import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
 import type { OutputReadings } from '../metrics.ts';
 import type { PositionKeeper } from '../position.ts';
+import type { TimeSlices } from '../time-slices.ts';
 import type { Held } from './batch.ts';
 import { Delivery } from './delivery.ts';
 import { eventOf, inVersion } from './event-of.ts';
@@ -27,6 +28,8 @@ export interface RunnerOptions {
   startAt: 'all' | 'new';
   position: PositionKeeper;
   clock: Clock;
+  /** Shared by everything that works on messages. */
+  slices: TimeSlices;
   onWarning(error: Error, text: string): void;
   /** A message of SIEM that no relay wrote, which is skipped. */
   onForeign(): void;
@@ -236,6 +239,7 @@ export class OutputRunner {
   }
 
   async #take(message: StreamMessage): Promise<void> {
+    await this.#o.slices.turn();
     const { output, signal, clock } = this.#o;
     const delivery = this.#delivery;
     if (signal.aborted) return;
