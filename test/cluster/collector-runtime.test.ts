@@ -1,6 +1,8 @@
 // If the runtime engine cannot run, the network guard still does. The node's status reports what is
 // not enforced, why, and the remedy. test/lsm/collector.test.ts tests the runtime engine in the
 // virtual machine.
+import { mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { probeLsm } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
 import { cgroup2Mount } from '@bailiff/lab/node';
@@ -53,6 +55,20 @@ describe('collector - without a runtime engine', () => {
     const { policies } = await runtime((reported) => reported.policies.length > 0);
     expect(policies).toEqual([{ key: KEY, revision: 3, state: 'refused', reason: status.reason, subjects: 0 }]);
     await dropsSpoofed();
+  });
+
+  it('an operator allows programs again while a pin of the guards cannot be read - operations start all the same', async () => {
+    await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    await runtime(({ state }) => state === 'unsupported');
+    const marker = path.join(node.stateDir, 'detached');
+    writeFileSync(marker, '');
+    await runtime(({ state, reason }) => state === 'off' && reason.includes('detached by an operator'));
+    const unreadable = path.join(node.pinDir, 'links/link-1-1-in');
+    mkdirSync(unreadable);
+    rmSync(marker);
+    await runtime(({ state }) => state === 'unsupported');
+    expect(node.log, 'control: the guards fail').toMatch(/"part":"guard".*link-1-1-in/);
+    rmdirSync(unreadable);
   });
 
   it('a node without cgroup v2 - unsupported: containers cannot be distinguished', async () => {

@@ -140,7 +140,7 @@ export class Collector {
     bindingsChanged.listen(() => problems.attempt('pods', () => receiver.recheckPods()));
     statusDue.listen(() => problems.attempt('status', () => this.#reportStatus()));
     receiver.recheckPods();
-    const samples = object.openSamples((batch) => problems.attempt('ring', () => this.#takeSamples(batch)));
+    const samples = object.openSamples((batch) => this.#takeSamples(batch));
     cni.start();
     const timers = this.#startTimers(() => samples.drain());
     log.info(
@@ -204,7 +204,12 @@ export class Collector {
       metrics.sampleErrors.inc();
       problems.report('ring', '', error.message, error);
     }
-    for (const engine of publishers) engine.takeSamples(batch);
+    this.#each('ring', publishers, (engine) => engine.takeSamples(batch));
+  }
+
+  /** An engine has its turn although the one before it fails. */
+  #each(part: string, engines: readonly Engine[], action: (engine: Engine) => void): void {
+    for (const engine of engines) this.#parts.problems.attempt(part, () => action(engine));
   }
 
   /**
@@ -213,7 +218,7 @@ export class Collector {
    */
   #sweep(drain: () => void): void {
     drain();
-    for (const engine of this.#parts.publishers) engine.sweep();
+    this.#each('publish', this.#parts.publishers, (engine) => engine.sweep());
   }
 
   #checkDetach(): void {
@@ -238,7 +243,7 @@ export class Collector {
     const { reason } = detach;
     problems.report('guard', '', reason === '' ? 'an operator allowed the programs again' : reason);
     if (reason === '') receiver.restoreRuntime();
-    for (const engine of engines) engine.detachChanged();
+    this.#each('guard', engines, (engine) => engine.detachChanged());
   }
 
   #reportStatus(): void {

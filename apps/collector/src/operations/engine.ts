@@ -308,8 +308,9 @@ export class OperationEngine implements Engine {
     this.#openCacheProblem = '';
     this.#state = { state: 'off', reason, remedy: '' };
     // Detaches programs that the loader attached meanwhile.
-    this.#opening = this.#opening.then(() => void detachRuntime(this.#parts.ctx.config.bpfDir));
-    this.#opening.catch((error: Error) => this.#report(error.message, error));
+    this.#opening = this.#opening
+      .then(() => void detachRuntime(this.#parts.ctx.config.bpfDir))
+      .catch((error: Error) => this.#report(error.message, error));
   }
 
   closeInputs(): void {
