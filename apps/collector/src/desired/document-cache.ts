@@ -31,7 +31,7 @@ export class DocumentCache {
   readonly #saved = new Map<string, string>();
 
   constructor(stateDir: string, events: DocumentCacheEvents) {
-    this.#files = new FileStore(path.join(stateDir, 'bus'), (file, reason) => events.onProblem(file, reason));
+    this.#files = new FileStore(path.join(stateDir, 'bus'), events.onProblem);
   }
 
   /** Every saved document, cluster and configuration first: the others depend on them. */

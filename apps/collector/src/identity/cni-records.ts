@@ -52,7 +52,7 @@ export class CniRecords {
     this.#events = events;
     this.#watch = new DirectoryWatch(dir, {
       changed: (name) => (name === null ? this.#list() : this.#read(name, MAX_RETRIES)),
-      onProblem: (folder, reason) => events.onProblem(folder, reason),
+      onProblem: events.onProblem,
     });
   }
 

@@ -77,9 +77,7 @@ export class Enforcement {
       onRefusal: (reason) => this.#problem('policy', reason),
     });
     const acked = openAckedCells(config.bpfDir, maps.counterCells);
-    const store = new AccountStore(accountsDir(config.stateDir, bootId), {
-      onProblem: (file, reason) => this.#problem('state', `${file}: ${reason}`),
-    });
+    const store = new AccountStore(accountsDir(config.stateDir, bootId), { onProblem: problems.of('state') });
     this.#accounts = new Accounts({ acked, store, onError });
     const accounts = this.#accounts.byGeneration;
     this.#sets = new KernelSets(maps, allocateGeneration);

@@ -66,10 +66,8 @@ export class StatusReporter {
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
-    this.#probes = [
-      ...[...probeFeatures(), parts.object.offload, podEndFeature(parts)],
-      ...(parts.object.redirected ? [parts.object.redirected] : []),
-    ];
+    const { offload, redirected } = parts.object;
+    this.#probes = [...probeFeatures(), offload, podEndFeature(parts), ...(redirected ? [redirected] : [])];
     this.#startedAtMs = parts.ctx.clock.nowMs();
   }
 

@@ -66,7 +66,7 @@ export class AccountStore {
   /** @param options.most for tests */
   constructor(dir: string, options: { most?: number; onProblem: OnProblem }) {
     this.#files = new FairCounts(options.most ?? MAX_ACCOUNTS);
-    this.#store = new FileStore(dir, (file, reason) => options.onProblem(file, reason));
+    this.#store = new FileStore(dir, options.onProblem);
   }
 
   /** Every readable account. Creates the directory and removes facts without an account. */

@@ -69,7 +69,7 @@ export class CounterStore {
   readonly #archived = new Map<number, Archived>();
 
   constructor(options: CounterStoreOptions) {
-    this.#files = new FileStore(options.dir, (file, reason) => options.onProblem(file, reason));
+    this.#files = new FileStore(options.dir, options.onProblem);
     this.#counters = options.counters;
     this.#acked = options.acked;
     this.#maxArchived = options.maxArchived ?? MAX_ARCHIVED;

@@ -147,6 +147,7 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
   /** Adds the unguarded packets once, when they are counted and the pod is known. */
   #addUnguarded(iface: GuardedInterface, frames: FrameWriter<GuardedInterface>): void {
     if (iface.unguardedReported || iface.unguardedInFlight || iface.packetsBeforeGuard < 0 || !iface.binding) return;
+    iface.unguardedInFlight = true;
     frames.addUnguarded(iface, {
       interfaceName: iface.link.name,
       ifindex: iface.ifindex,
@@ -154,7 +155,6 @@ export class InterfaceAdapter implements SourceAdapter<GuardedInterface> {
       packetsBeforeGuard: iface.packetsBeforeGuard,
       appearedToGuardedMicros: iface.guardedAfterMs === null ? NOT_KNOWN : Math.round(iface.guardedAfterMs * 1000),
     });
-    iface.unguardedInFlight = true;
   }
 
   onAcked({ source: iface, hasUnguarded }: Unacked<GuardedInterface>): void {
