@@ -87,7 +87,7 @@ export class Attachments {
   /** Like `check`, if a chain of a guarded interface changed since the last call. Cheap. */
   checkChanged(): number {
     if (this.#o.whyNotAttach() !== '') return 0;
-    if (this.#o.object.restoreNotes()) this.#o.onProblem('netkit', NOTES_RESTORED);
+    this.#restoreNotes();
     const live = [...this.#o.registry.allLive()].map((iface) => iface.link);
     return this.#o.places.changed(live).length > 0 ? this.check() : 0;
   }
@@ -98,18 +98,17 @@ export class Attachments {
    */
   check(): number {
     const reason = this.#o.whyNotAttach();
+    if (reason !== '') {
+      this.#notAttached(reason);
+      return 0;
+    }
+    this.#restoreNotes();
     const placed = this.#o.object.verify();
     const heads = new Set(
       placed.filter(({ place }) => place === 'head').map(({ generation, direction }) => `${generation}/${direction}`),
     );
     let restored = 0;
     for (const iface of this.#o.registry.allLive()) {
-      if (reason !== '') {
-        iface.attachError = reason;
-        // What passes until they are attached again is not unjudged by accident.
-        iface.conservation = newConservation();
-        continue;
-      }
       if (this.#endIfAlone(iface, placed)) continue;
       const wanted = this.#o.object.directionsOf(iface.link.kind);
       const isWhole = wanted.every((direction) => heads.has(`${iface.generation}/${direction}`));
@@ -124,6 +123,21 @@ export class Attachments {
     }
     if (restored > 0) this.#o.places.forget();
     return restored;
+  }
+
+  #restoreNotes(): void {
+    attempt(this.#o.onProblem, 'netkit', () => {
+      if (this.#o.object.restoreNotes()) this.#o.onProblem('netkit', NOTES_RESTORED);
+    });
+  }
+
+  /** Reads no pins: a process that detaches all may be removing them. */
+  #notAttached(reason: string): void {
+    for (const iface of this.#o.registry.allLive()) {
+      iface.attachError = reason;
+      // What passes until they are attached again is not unjudged by accident.
+      iface.conservation = newConservation();
+    }
   }
 
   /** The other programs of a pair that drops alone are gone: ends the guard. */

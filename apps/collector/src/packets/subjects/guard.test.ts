@@ -40,6 +40,9 @@ describe('guard', () => {
   /** Duration of an attach. */
   let attachMs: number;
   let whyNot: string;
+  let refuseNotes: Error | null;
+  /** Thrown by a look at the pins. */
+  let unreadable: Error | null;
   let observed: number[];
 
   beforeEach(() => {
@@ -56,6 +59,8 @@ describe('guard', () => {
     whyNot = '';
     observed = [];
     fromPod = 0;
+    refuseNotes = null;
+    unreadable = null;
     let generation = MAX_ARCHIVED - 1;
     const table = {
       create: ({ generation: g }: IfaceKey) => {
@@ -84,15 +89,20 @@ describe('guard', () => {
         attached.add(g);
       },
       directionsOf: () => ['in', 'out'],
-      restoreNotes: () => false,
+      restoreNotes: () => {
+        if (refuseNotes) throw refuseNotes;
+        return false;
+      },
       detach: ({ generation: g }: IfaceKey) => attached.delete(g),
       rekey: ({ generation: g }: IfaceKey, generation: number) => {
         if (attached.delete(g)) attached.add(generation);
       },
-      verify: () =>
-        [...attached].flatMap((g) =>
+      verify: () => {
+        if (unreadable) throw unreadable;
+        return [...attached].flatMap((g) =>
           ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
-        ),
+        );
+      },
     } as unknown as SpoofObject;
     counts = new CounterStore({
       dir,
@@ -148,6 +158,25 @@ describe('guard', () => {
   ])('kinds of interfaces - %s', (_name, facts, coverage) => {
     guard.update([{ ...link(3), ...facts }]);
     expect(registry.live(3) ? 'guarded' : registry.others.get(3)?.coverage).toBe(coverage);
+  });
+
+  it('an operator detaches everything - shown while the pins disappear; afterwards attached again', () => {
+    guard.update([link(3)]);
+    unreadable = new Error('no such pin');
+    expect(() => guard.checkPlaces(), 'control: without the operator the pins are read').toThrow('no such pin');
+    whyNot = 'detached';
+    expect([guard.checkPlaces(), live(3).attachError]).toEqual([0, 'detached']);
+    whyNot = '';
+    unreadable = null;
+    attached.clear();
+    expect([guard.checkPlaces(), live(3).attachError]).toEqual([1, '']);
+  });
+
+  it('the kernel refuses the program that finds redirections on netkit - reported, interfaces are attached again', () => {
+    guard.update([link(3)]);
+    refuseNotes = new Error('no trampoline');
+    attached.clear();
+    expect([guard.checkChangedPlaces(), problems.includes('no trampoline')]).toEqual([1, true]);
   });
 
   it('a netkit pair that drops without programs - guarded beside another program only, so that it opens nothing', () => {
