@@ -47,7 +47,13 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const statusDue = new Signal();
   const lock = lockPins(config.bpfDir);
   ctx.onStop('lock', () => closeSync(lock));
-  const object = openSpoofObject({ pinDir: config.bpfDir, mode: config.hook, maxInterfaces: config.maxInterfaces });
+  const detach = new DetachWatch(config);
+  const object = openSpoofObject({
+    pinDir: config.bpfDir,
+    mode: config.hook,
+    maxInterfaces: config.maxInterfaces,
+    attaches: detach.whyNotAttach() === '',
+  });
   const { meta } = object.maps;
   const metrics = makeCounters(ctx.metrics);
   const problems = new ProblemLog(ctx.log, metrics.problems);
@@ -62,7 +68,6 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const desired = new DesiredState(config.nodeName, config.initialMode);
   const documents = new DocumentCache(config.stateDir, { onProblem: problems.of('state') });
   const latency = new ApplyLatency(metrics, ctx.clock);
-  const detach = new DetachWatch(config);
   const bus = new BusLink({
     ctx,
     metrics,

@@ -227,12 +227,15 @@ export interface SpoofObject {
    */
   openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader;
 
-  /** Attaches the program that finds redirections on netkit again, if its pin is gone. False: it was there. */
+  /**
+   * Attaches the program that finds redirections on netkit again, if its pin is gone. False: it was there, or
+   * the kernel cannot run it.
+   */
   restoreNotes(): boolean;
 
   /**
    * Pins maps and programs again after `detachAll` removed their pins. Nothing is attached: call
-   * `attach` for each interface.
+   * `restoreNotes`, and `attach` for each interface.
    */
   repin(): void;
 
@@ -260,6 +263,8 @@ export interface OpenSpoofOptions {
   readonly maxInterfaces?: number;
   /** Default 1 MiB; a power of two, at least a page. A pinned ring keeps its size. */
   readonly ringSizeBytes?: number;
+  /** Default true. False: the open attaches nothing that stays; `restoreNotes` does it later. */
+  readonly attaches?: boolean;
 }
 
 export type SpoofErrorCode =

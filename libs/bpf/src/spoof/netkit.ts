@@ -13,11 +13,17 @@ import { isRefusal } from './offload.ts';
 import { notePin } from './pins.ts';
 
 const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
-const FUNCTION = 'netkit_peer_dev';
+/** Of the driver alone: other kernels have a `netkit_peer_dev` too, which returns nothing. */
+const DRIVER_TYPE = 'netkit_link';
 
-/** Whether the kernel has netkit devices, by its BTF. */
+export const btfHasNetkit = (btf: Buffer): boolean => btf.includes(`\0${DRIVER_TYPE}\0`);
+
+let isNetkit: boolean | null = null;
+
+/** Whether the kernel has netkit devices, by its BTF. Reads it once: it has some megabytes. */
 export function hasNetkit(): boolean {
-  return existsSync(KERNEL_BTF) && readFileSync(KERNEL_BTF).includes(`\0${FUNCTION}\0`);
+  isNetkit ??= existsSync(KERNEL_BTF) && btfHasNetkit(readFileSync(KERNEL_BTF));
+  return isNetkit;
 }
 
 function probeOf(errnoName: string | null): Probe {
@@ -27,17 +33,24 @@ function probeOf(errnoName: string | null): Probe {
   return { feature: 'netkit-redirect', available, errnoName, hint: available ? null : hint };
 }
 
-/**
- * Attaches the program and pins its link.
- * @param note null: the kernel refuses to load it
- */
-export function noteRedirections(note: BpfProgram | null, pinDir: string): Probe {
-  if (note === null) return probeOf('EINVAL');
+/** Attaches the program and pins its link. */
+export function attachNotes(note: BpfProgram, pinDir: string): void {
   const pin = notePin(pinDir);
+  using link = note.attach();
+  if (existsSync(pin)) unlinkSync(pin);
+  link.pin(pin);
+}
+
+/**
+ * Attaching is the probe.
+ * @param note null: the kernel refuses to load it
+ * @param stays whether the program stays attached
+ */
+export function noteRedirections(note: BpfProgram | null, pinDir: string, stays: boolean): Probe {
+  if (note === null) return probeOf('EINVAL');
   try {
-    using link = note.attach();
-    if (existsSync(pin)) unlinkSync(pin);
-    link.pin(pin);
+    if (stays) attachNotes(note, pinDir);
+    else note.attach().close();
     return probeOf(null);
   } catch (error) {
     if (!isRefusal(error)) throw error;

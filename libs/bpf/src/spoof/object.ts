@@ -37,7 +37,7 @@ import { initialMeta } from './initial-meta.ts';
 import { AbiValues } from './layout.gen.ts';
 import { closeLoaded, type Loaded, load } from './load.ts';
 import { spoofMaps } from './maps.ts';
-import { hasNetkit, noteRedirections } from './netkit.ts';
+import { attachNotes, hasNetkit, noteRedirections } from './netkit.ts';
 import { loadByOffload } from './offload.ts';
 import { readPinnedAbi } from './pinned-maps.ts';
 import {
@@ -155,14 +155,16 @@ class PinnedSpoofObject implements SpoofObject {
     // A collector without a fast-path cache may have written records since. Rebuild the cache
     // before a program reads it.
     if (reused) this.maps.ifaces.rebuildFastPathCache();
-    this.redirected = hasNetkit() ? noteRedirections(loaded.note, this.pinDir) : null;
+    this.redirected = hasNetkit() ? noteRedirections(loaded.note, this.pinDir, options.attaches ?? true) : null;
     this.updatedLinks = readAttachments(this.pinDir).filter((pinned) => this.#update(pinned)).length;
     this.#pinPrograms();
   }
 
   restoreNotes(): boolean {
-    if (!this.redirected?.available || existsSync(notePin(this.pinDir))) return false;
-    return noteRedirections(this.#loaded.note, this.pinDir).available;
+    const { note } = this.#loaded;
+    if (note === null || !this.redirected?.available || existsSync(notePin(this.pinDir))) return false;
+    attachNotes(note, this.pinDir);
+    return true;
   }
 
   directionsOf(kind: string): readonly Direction[] {
@@ -183,7 +185,6 @@ class PinnedSpoofObject implements SpoofObject {
       const pin = path.join(mapsDir(this.pinDir), name);
       if (!existsSync(pin)) map?.pin(pin);
     }
-    this.restoreNotes();
     this.#pinPrograms();
   }
 
