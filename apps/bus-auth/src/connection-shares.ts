@@ -11,8 +11,9 @@
  * client chooses that name. One that logged in before this process started is judged alone, and nobody
  * is blamed for it.
  *
- * Only by its own messages does a user become a flooding one, which must not log in. Another node can name its inbox as
- * the reply subject of requests, and so cause the bytes that the server sends to it or cannot send.
+ * Only by its own messages does a user become a flooding one, which must not log in. Another node can
+ * name its inbox as the reply subject of requests, and so cause the bytes that the server sends to it
+ * or cannot send.
  */
 import { NODE_BYTES_PER_SECOND, NODE_INTERVAL_MS, NODE_MESSAGES_PER_SECOND } from '@bailiff/bus';
 import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
@@ -109,7 +110,7 @@ export class ConnectionShares {
     return this.#groupsOf(known).flatMap((group) => excessOf(group, sendsRequests));
   }
 
-  /** The connections of each user of a list, on all servers; those to end are left out. One pass over all lists. */
+  /** The open connections of each user of a list, on all servers, in one pass over all lists. */
   #groupsOf(known: ReadonlyMap<number, Known>): Known[][] {
     const left = [...known.values()].filter(({ isEnded }) => !isEnded);
     const groups = new Map(left.flatMap(({ user }): [string, Known[]][] => (user === null ? [] : [[user, []]])));
