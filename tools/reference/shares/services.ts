@@ -168,7 +168,7 @@ export const IN_EVERY_SERVICE: readonly Share[] = [
   },
   {
     what: 'log lines that stdout has not taken',
-    file: 'libs/service/src/run.ts',
+    file: 'libs/service/src/process-io.ts',
     limits: ['MAX_LOG_BYTES'],
     filledBy: 'log lines',
     share: 'none',
