@@ -25,6 +25,7 @@ export {
 export * from './runtime/errors.ts';
 export * from './runtime/maps.ts';
 export * from './runtime/object.ts';
+export { runtimeObjectPath } from './runtime/places.ts';
 export * from './spoof/api.ts';
 export {
   COUNTER_NUMBERS,

@@ -4,9 +4,22 @@
  * The log is written asynchronously, never by a blocking write: a reader of stdout that is gone or
  * does not read must not keep the process alive. Limit: MAX_LOG_BYTES of lines that wait.
  */
-import pino from 'pino';
+import pino, { type DestinationStream } from 'pino';
+import type { Clock } from './clock.ts';
 import { escapeUnsafe } from './printable.ts';
-import type { ServiceIo } from './run.ts';
+
+/** Environment of the process; tests use `captureIo`. */
+export interface ServiceIo {
+  env: Readonly<Record<string, string | undefined>>;
+  stdout(text: string): void;
+  stderr(text: string): void;
+  logDestination: DestinationStream;
+  /** Number of log lines dropped because stdout was blocked. */
+  logLinesDropped?(): number;
+  /** Adds a listener for SIGTERM and SIGINT and returns its removal. */
+  onSignal(listener: (signal: NodeJS.Signals) => void): () => void;
+  clock?: Clock;
+}
 
 /** Time after the shutdown until the process exits even if the event loop is still active. */
 const LINGER_MS = 500;

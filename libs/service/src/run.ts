@@ -19,7 +19,8 @@ import { helpText } from './help.ts';
 import { type Listener, type Pages, probePages, startListener } from './http.ts';
 import { MetricsPage } from './metrics-page.ts';
 import { escapeUnsafe } from './printable.ts';
-import { endAfterLinger, processIo } from './process-io.ts';
+import { endAfterLinger, processIo, type ServiceIo } from './process-io.ts';
+
 import { addProcessMetrics, type ListenerName, type ReadCertificates } from './process-metrics.ts';
 import { redact } from './redact.ts';
 import { leavesOf } from './schema-walk.ts';
@@ -46,19 +47,6 @@ export interface ServiceContext<C> {
   onCertificates(read: ReadCertificates): void;
   /** Starts an orderly shutdown with the exit code of the error (`exitCodeOf`). */
   fail(error: Error): void;
-}
-
-/** Environment of the process; tests use `captureIo`. */
-export interface ServiceIo {
-  env: Readonly<Record<string, string | undefined>>;
-  stdout(text: string): void;
-  stderr(text: string): void;
-  logDestination: DestinationStream;
-  /** Number of log lines dropped because stdout was blocked. */
-  logLinesDropped?(): number;
-  /** Adds a listener for SIGTERM and SIGINT and returns its removal. */
-  onSignal(listener: (signal: NodeJS.Signals) => void): () => void;
-  clock?: Clock;
 }
 
 export interface ServiceOptions<S extends z.ZodObject> {

@@ -4,8 +4,8 @@
  */
 import { inspect } from 'node:util';
 import type { Clock } from './clock.ts';
+import type { ServiceIo } from './process-io.ts';
 import { type Cancel, pause } from './retry.ts';
-import type { ServiceIo } from './run.ts';
 
 export interface WaitForOptions {
   /** Named in the failure message. */

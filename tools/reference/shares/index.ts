@@ -27,6 +27,7 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
  */
 export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/auth/node-connections.ts': 'the accounts of nodes: two',
+  'libs/connector/src/index.ts': 'calls of one connector',
   'libs/evidence/src/format/sensitive.ts': 'of one message and its schema',
   'libs/evidence/src/verify/judge.ts': 'of one file; a bound of its own',
   'libs/evidence/src/verify/report.ts': 'of one file; a bound of its own',

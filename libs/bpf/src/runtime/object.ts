@@ -16,7 +16,6 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, statSync, unlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { BpfLink } from '../core/bpf-link.ts';
 import { BpfMap } from '../core/bpf-map.ts';
 import { BpfObject } from '../core/bpf-object.ts';
@@ -33,6 +32,7 @@ import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
 import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMapName, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
+import { defaultSamplesPin, linksDir, mapsDir, runtimeDir, runtimeObjectPath } from './places.ts';
 
 /** In force from the first open until user space sets others. */
 export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
@@ -46,21 +46,6 @@ const FUNCTION_SECTION = 'fentry/';
 const NEW_DENTRIES = 'handle_d_instantiate';
 /** Tasks that this kernel allows, by its memory. Not namespaced. */
 const THREADS_MAX = '/proc/sys/kernel/threads-max';
-
-/**
- * Path of the compiled programs: BAILIFF_RUNTIME_OBJECT (bundled apps) or this package's build
- * directory.
- */
-export function runtimeObjectPath(): string {
-  return (
-    process.env['BAILIFF_RUNTIME_OBJECT'] || fileURLToPath(new URL('../../build/bpf/runtime.bpf.o', import.meta.url))
-  );
-}
-
-const runtimeDir = (pinDir: string): string => path.join(pinDir, 'runtime');
-const mapsDir = (pinDir: string): string => path.join(runtimeDir(pinDir), 'maps');
-const linksDir = (pinDir: string): string => path.join(runtimeDir(pinDir), 'links');
-const defaultSamplesPin = (pinDir: string): string => path.join(pinDir, 'maps/samples');
 
 interface Loaded {
   readonly raw: RuntimeRawMaps;
