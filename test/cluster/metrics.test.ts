@@ -279,7 +279,7 @@ describe('a pod that is attacked, deleted and replaced', () => {
    * result is empty. The bus of this lab has no TLS: test/bus/reconnect.test.ts has its certificates.
    */
   const QUIET =
-    /bailiff_((responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable|output_refused))_total|bus_certificate_not_after_seconds)/;
+    /bailiff_((responder_(retries|waits|kube_errors)|siem_relay_(errors|unreadable|output_refused)|collector_problems)_total|bus_certificate_not_after_seconds)/;
 
   it.each(readRules().map(({ alert, expr }) => [alert, expr] as const))(
     'rule %s - each of its metrics has series',
