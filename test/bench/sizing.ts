@@ -4,14 +4,14 @@
  * the bus. The basis of docs/sizing.md.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureTopology, openBucket } from '@bailiff/bus';
-import { startNats, testUsers } from '@bailiff/bus/testing';
+import { freePort, startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { pause } from '@bailiff/service/retry';
 import { waitFor } from '@bailiff/service/testing';
-import { startKube } from '../support/kube.ts';
+import { podObject, reportPod, startKube } from '../support/kube.ts';
 import { launch } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { cpuSeconds, residentMb, startApp } from './app-process.ts';
@@ -43,24 +43,22 @@ interface Reading {
   atMs: number;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+function fileIn(directory: string, name: string, text: string): string {
+  writeFileSync(path.join(directory, name), text, { mode: 0o600 });
+  return path.join(directory, name);
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+/** Starts an app with its own login on the bus. */
+const appOf = (nats: TestNats, directory: string) => (name: 'correlator' | 'responder' | 'ipam-sync', more: string[]) =>
+  startApp(name, [
+    ...['--nats-url', nats.url, '--nats-user', name],
+    ...['--nats-password-file', fileIn(directory, name, `password-of-${name}`), ...more],
+  ]);
 
 async function measure(nodes: number, attacked: number): Promise<string[]> {
   const names = Array.from({ length: nodes }, (_, n) => `node-${n}`);
   const monitorPort = await freePort();
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-sizing-'));
-  const file = (name: string, text: string) => {
-    writeFileSync(path.join(directory, name), text, { mode: 0o600 });
-    return path.join(directory, name);
-  };
   await using nats = await startNats({ users: testUsers(names), monitorPort });
   await using redis = await startRedis();
   await using kube = await startKube();
@@ -72,11 +70,7 @@ async function measure(nodes: number, attacked: number): Promise<string[]> {
     url: nats.url,
     nodes: names.map((name, at) => nodeWithPods(api, name, at, attacked * nodes)),
   };
-  const app = (name: 'correlator' | 'responder' | 'ipam-sync', more: string[]) =>
-    startApp(name, [
-      ...['--nats-url', nats.url, '--nats-user', name],
-      ...['--nats-password-file', file(name, `password-of-${name}`), ...more],
-    ]);
+  const app = appOf(nats, directory);
   const kubeconfig = ['--kubeconfig', kube.server.kubeconfigPath()];
   await using sync = app('ipam-sync', kubeconfig);
   await using correlator = app('correlator', []);
@@ -84,7 +78,13 @@ async function measure(nodes: number, attacked: number): Promise<string[]> {
   const bucket = openBucket(bus, 'bailiff_pods');
   for (const name of names) await waitFor(async () => (await bucket.get(name)) !== null, { timeoutMs: 120_000 });
   const script = fileURLToPath(new URL('./sizing-nodes.ts', import.meta.url));
-  const args = ['--max-old-space-size=8192', '--import', 'tsx', script, file('plan.json', JSON.stringify(plan))];
+  const args = [
+    '--max-old-space-size=8192',
+    '--import',
+    'tsx',
+    script,
+    fileIn(directory, 'plan.json', JSON.stringify(plan)),
+  ];
   const began = performance.now();
   await using collectors = launch(process.execPath, args);
   await waitFor(() => collectors.out().includes('connected'), { timeoutMs: 300_000, state: collectors.out });
@@ -141,19 +141,12 @@ function nodeWithPods(api: Api, name: string, at: number, attacked: number): Nod
   api.create('nodes', { metadata: { name } });
   const pods = Array.from({ length: PODS }, (_, n) => {
     const pod = `${name}-pod-${n}`;
-    const made = api.create('pods', {
-      metadata: { namespace: 'default', name: pod, labels: { app: 'web' } },
-      spec: { nodeName: name, containers: [{ name: 'main', image: 'registry.example/web:1' }] },
-    });
-    const podIP = address(n + 2);
-    const status = { phase: 'Running', podIP, podIPs: [{ ip: podIP }] };
-    api.patch(
+    const made = api.create(
       'pods',
-      { namespace: 'default', name: pod },
-      'application/merge-patch+json',
-      { status },
-      { subresource: 'status' },
+      podObject(pod, { metadata: { namespace: 'default', labels: { app: 'web' } }, spec: { nodeName: name } }),
     );
+    const podIP = address(n + 2);
+    reportPod(api, { namespace: 'default', name: pod }, { phase: 'Running', podIP, podIPs: [{ ip: podIP }] });
     return { uid: made.metadata.uid, name: pod };
   });
   return { name, pods, isAttacked: at < attacked };
@@ -170,11 +163,8 @@ async function largest(): Promise<string[]> {
   await ensureTopology(bus);
   for (let at = 0; at < nodes; at += 1) nodeWithPods(api, `node-${at}`, at, 0);
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-sizing-'));
-  const passwordFile = path.join(directory, 'password');
-  writeFileSync(passwordFile, 'password-of-ipam-sync', { mode: 0o600 });
   const began = performance.now();
-  await using sync = startApp('ipam-sync', [
-    ...['--nats-url', nats.url, '--nats-user', 'ipam-sync', '--nats-password-file', passwordFile],
+  await using sync = appOf(nats, directory)('ipam-sync', [
     ...['--kubeconfig', kube.server.kubeconfigPath(), '--max-pod-bytes', String(LARGEST_BYTES)],
     // The stand-in's pages of a list cost as much as the list.
     ...['--page-limit', '5000'],

@@ -58,7 +58,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
   const seen = stored.map((one, index) => [one, places[index] as PolicyPlaces] as const);
   const own = seen.filter(([{ namespace }]) => maySee(namespace));
   const groups = audits.packets.groups();
-  const packets = groups.reduce((sum, { packets: count }) => sum + count, audits.packets.rest.packets);
+  const { packets } = audits.packets;
   return {
     since,
     ...headlineOf(

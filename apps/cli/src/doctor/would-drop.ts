@@ -156,7 +156,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const { decoder, io, out } = session;
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
-  const packets = groups.reduce((sum, group) => sum + group.packets, tally.rest.packets);
+  const { packets } = tally;
   if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   decoder.reportUndecodable(out);

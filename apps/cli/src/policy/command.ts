@@ -4,11 +4,11 @@
  */
 import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
-import { CASES_FAILED, reportCases } from '../shared/cases.ts';
+import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
-import { Out, onBus } from '../shared/session.ts';
+import { onBus } from '../shared/session.ts';
 import type { ApplyOptions } from './apply.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
@@ -60,22 +60,14 @@ A file of cases:
     - {name: the program itself, operation: execute, path: /usr/bin/nginx, expect: pass}
 
 The other fields are the flags of \`bailiff policy explain\`. \`expect\` is pass, audit, block or kill.
-
-Additional exit code: ${CASES_FAILED} a case failed.
 `;
 
 function registerTest(parent: Command, io: CliIo): void {
-  parent
-    .command('test')
-    .description('decide the operations of case files, and compare the decisions with the expected ones')
-    .argument('<file...>', 'YAML files with cases, or folders of such files')
-    .option('--junit <file>', 'write the results in JUnit form')
-    .option('--json', 'one JSON document')
-    .addHelpText('after', TEST_EXAMPLES)
-    .action(async (files: string[], options: { junit?: string; json?: boolean }) => {
-      const { testPolicies } = await import('./test.ts');
-      io.exitCode = await reportCases(new Out(io), await testPolicies(files, io), options);
-    });
+  registerCases(parent, io, {
+    description: 'decide the operations of case files, and compare the decisions with the expected ones',
+    examples: TEST_EXAMPLES,
+    run: async (files) => (await import('./test.ts')).testPolicies(files, io),
+  });
 }
 
 function registerFiles(parent: Command, io: CliIo): void {

@@ -72,15 +72,14 @@ export async function readWouldDeny(
       }),
     signal: io.signal,
   });
-  const groups = tally.groups();
   return {
-    groups,
+    groups: tally.groups(),
     rest: tally.rest,
     cut,
     refusals,
     before: before.groups(),
-    operations: groups.reduce((sum, group) => sum + group.packets, tally.rest.packets),
-    unresolved: unresolved.groups().reduce((sum, group) => sum + group.packets, 0),
+    operations: tally.packets,
+    unresolved: unresolved.packets,
     inexact: tally.inexact,
   };
 }

@@ -3,16 +3,17 @@
  * reports the results as text, JSON and JUnit.
  */
 import { writeFile } from 'node:fs/promises';
+import type { Command } from 'commander';
 import * as z from 'zod';
 import { readDocument } from './document.ts';
 import { CliError } from './errors.ts';
 import { filesOf } from './files.ts';
 import type { CliIo } from './io.ts';
-import type { Out } from './session.ts';
+import { Out } from './session.ts';
 import { clean } from './text/clean.ts';
 
 /** Additional exit code: a case failed. */
-export const CASES_FAILED = 10;
+const CASES_FAILED = 10;
 
 /** Fields of every case. */
 export const caseName = z.string().min(1).max(256);
@@ -63,8 +64,30 @@ export function junit(results: readonly CaseResult[]): string {
   return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites ${counts}>\n${lines.join('\n')}\n</testsuites>\n`;
 }
 
+/** Adds the command `test`, which runs cases of files. @param run loads its implementation on use */
+export function registerCases(
+  parent: Command,
+  io: CliIo,
+  {
+    description,
+    examples,
+    run,
+  }: { description: string; examples: string; run(files: string[]): Promise<CaseResult[]> },
+): void {
+  parent
+    .command('test')
+    .description(description)
+    .argument('<file...>', 'YAML files with cases, or folders of such files')
+    .option('--junit <file>', 'write the results in JUnit form')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', `${examples}\nAdditional exit code: ${CASES_FAILED} a case failed.\n`)
+    .action(async (files: string[], options: { junit?: string; json?: boolean }) => {
+      io.exitCode = await reportCases(new Out(io), await run(files), options);
+    });
+}
+
 /** @returns the exit code */
-export async function reportCases(
+async function reportCases(
   out: Out,
   results: readonly CaseResult[],
   options: { junit?: string; json?: boolean },

@@ -47,7 +47,7 @@ function encodeU32(value: number): Buffer {
   return buffer;
 }
 
-const SETTINGS = {
+export const SETTINGS = {
   hashKey: Buffer.alloc(16, 7),
   hostMountNs: 1,
   sampleBurst: 8,

@@ -1,10 +1,10 @@
 /**
- * The view of the page Now, as the server pushes it. Read by fetch, because an EventSource cannot send the
- * key. A stream that ends, or is silent for SILENT_MS, is opened again. A hidden page has none: a browser
+ * The view of the page Now, as the server pushes it. A stream that ends, or is silent for SILENT_MS, is opened again. A hidden page has none: a browser
  * opens six connections to a host, and the seventh page would wait for ever.
  */
 import { effect, signal } from '@preact/signals';
 import type { ErrorView, NowView } from '../wire.ts';
+import { dataOf } from './server-events.ts';
 import { ApiError, refusal, request, session } from './session.ts';
 
 /** The server sends a comment every ten seconds. */
@@ -47,20 +47,12 @@ async function readOnce(): Promise<void> {
   let timer = setTimeout(() => silent.abort(), SILENT_MS);
   try {
     const response = await request('/api/now', silent.signal);
-    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-    const decoder = new TextDecoder();
-    let text = '';
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
+    for await (const views of dataOf(response)) {
       clearTimeout(timer);
       timer = setTimeout(() => silent.abort(), SILENT_MS);
-      text += decoder.decode(value, { stream: true });
-      const events = text.split('\n\n');
-      text = events.pop() ?? '';
-      const last = events.filter((event) => event.startsWith('data: ')).at(-1);
+      const last = views.at(-1);
       if (last === undefined) continue;
-      now.value = JSON.parse(last.slice('data: '.length)) as NowView;
+      now.value = JSON.parse(last) as NowView;
       stream.value = 'live';
     }
   } finally {

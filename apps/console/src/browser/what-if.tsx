@@ -3,6 +3,7 @@ import { useRef, useState } from 'preact/hooks';
 import type { RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
 import { CommandLine, Notes, Section } from './command.tsx';
 import { Loaded } from './loaded.tsx';
+import { dataOf } from './server-events.ts';
 import { ApiError, request } from './session.ts';
 import { Table, Text } from './table.tsx';
 
@@ -13,22 +14,6 @@ type State =
   | { kind: 'running'; frames: number; left: number | null }
   | { kind: 'done'; view: TrialView }
   | { kind: 'failed'; error: string; remedy: string };
-
-/** Events of a stream, until it ends. */
-async function* eventsOf(response: Response): AsyncGenerator<TrialEvent> {
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
-  const decoder = new TextDecoder();
-  let text = '';
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += decoder.decode(value, { stream: true });
-    const events = text.split('\n\n');
-    text = events.pop() ?? '';
-    for (const event of events)
-      if (event.startsWith('data: ')) yield JSON.parse(event.slice('data: '.length)) as TrialEvent;
-  }
-}
 
 function Result({ view }: { view: TrialView }) {
   return (
@@ -136,10 +121,12 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
     running.current = controller;
     setState({ kind: 'running', frames: 0, left: null });
     try {
-      for await (const one of eventsOf(await request(`/api/trial?${asked}`, controller.signal))) {
-        if ('result' in one) setState({ kind: 'done', view: one.result });
-        else if ('error' in one) setState({ kind: 'failed', ...one });
-        else setState({ kind: 'running', ...one });
+      for await (const events of dataOf(await request(`/api/trial?${asked}`, controller.signal))) {
+        for (const one of events.map((text) => JSON.parse(text) as TrialEvent)) {
+          if ('result' in one) setState({ kind: 'done', view: one.result });
+          else if ('error' in one) setState({ kind: 'failed', ...one });
+          else setState({ kind: 'running', ...one });
+        }
       }
       setState((last) =>
         last.kind === 'running' ? { kind: 'failed', error: 'the trial ended early', remedy: 'try it again' } : last,

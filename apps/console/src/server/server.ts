@@ -196,7 +196,7 @@ class Server {
     });
     if (!stop) return void this.#tooMany(response, 'visitors with other rights are here');
     this.#streams.add(guest.name);
-    response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    beginEvents(response);
     release();
     const alive = setInterval(() => isHeld || write(': alive\n\n'), KEEP_ALIVE_MS);
     const check = setInterval(() => {
@@ -218,7 +218,7 @@ class Server {
     });
   }
 
-  #readerOf(path: string, query: URLSearchParams, { scope: { maySee, isAll } }: Guest) {
+  #readerOf(path: string, query: URLSearchParams, { scope: { maySee } }: Guest) {
     const { data } = this.#options;
     const text = (name: string) => query.get(name) ?? '';
     const since = (usual: string) => text('since') || usual;
@@ -228,7 +228,7 @@ class Server {
         data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
       '/api/graph': (signal) => data.graph(since('1h'), maySee, signal),
       '/api/policies': (signal) => data.policies(since('1d'), maySee, signal),
-      ...(isAll ? { '/api/rules': (signal: AbortSignal) => data.rules(signal) } : {}),
+      '/api/rules': (signal) => data.rules(signal),
       '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
     };
     return Object.hasOwn(readers, path) ? readers[path] : undefined;
@@ -271,7 +271,7 @@ class Server {
     const { data } = this.#options;
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+    beginEvents(response);
     const write = (event: TrialEvent) => response.write(`data: ${toJson(event)}\n\n`);
     let lastMs = 0;
     try {
@@ -324,6 +324,10 @@ const hasRoom = (counts: FairCounts, { name, scope }: Guest): boolean =>
 function splitUrl(url: string): [string, string] {
   const at = url.indexOf('?');
   return at === -1 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
+}
+
+function beginEvents(response: ServerResponse): void {
+  response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
 }
 
 function sendJson(response: ServerResponse, status: number, view: unknown): void {

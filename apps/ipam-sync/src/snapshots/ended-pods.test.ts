@@ -1,26 +1,13 @@
 // Pods without an object: listed while their node reports them, and bounded.
 import type { PodIdentity } from '@bailiff/schemas';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { EndedPods, MAX_FORMER } from './ended-pods.ts';
 
 const NODE = 'node-a';
 const MINUTE = 60_000;
-const identity = (uid: string, more: Partial<PodIdentity> = {}): PodIdentity => ({
-  uid,
-  namespace: 'shop',
-  name: `pod-${uid}`,
-  labels: { app: 'web' },
-  serviceAccount: 'default',
-  owners: [],
-  interfaces: [],
-  hostNetwork: false,
-  containers: [],
-  allowedPrefixes: [],
-  probePorts: [],
-  revision: 1,
-  createdAt: '2026-01-01T00:00:00Z',
-  ...more,
-});
+const identity = (uid: string, more: Partial<PodIdentity> = {}): PodIdentity =>
+  samplePodIdentity({ uid, name: `pod-${uid}`, owners: [], ...more });
 const uids = (pods: EndedPods) => pods.of(NODE).map(({ uid }) => uid);
 
 describe('ended pods', () => {

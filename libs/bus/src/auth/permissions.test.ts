@@ -1,17 +1,8 @@
 import { expect, test } from 'vitest';
-import { type Identity, inboxPrefixFor, inboxPrefixOf, userOf } from '../topology/identities.ts';
+import { FIXED_ROLES, type Identity, inboxPrefixFor, inboxPrefixOf, userOf } from '../topology/identities.ts';
 import { permissionsFor } from './permissions.ts';
 
-const roles = [
-  'correlator',
-  'responder',
-  'ipam-sync',
-  'cli',
-  'console',
-  'reader',
-  'siem-relay',
-  'siem-reader',
-] as const;
+const roles = FIXED_ROLES.filter((role) => role !== 'admin');
 const identities: Identity[] = [{ role: 'collector', node: 'node-1.example' }, ...roles.map((role) => ({ role }))];
 
 test.each(identities)('permissions - $role may not publish everywhere, nor subscribe beyond its own', (identity) => {

@@ -51,6 +51,11 @@ export class Tally<K> {
     this.#hulls = new CounterHulls(most.counters);
   }
 
+  /** Packets of all groups, and of those that are not kept. */
+  get packets(): number {
+    return [...this.#groups.values()].reduce((sum, group) => sum + group.packets, this.rest.packets);
+  }
+
   /** There are too many counters: some packets may be counted twice. */
   get inexact(): boolean {
     return this.#hulls.inexact;

@@ -1,15 +1,7 @@
 import type { RuntimeSettings } from '@bailiff/bpf';
 import { expect, it } from 'vitest';
+import { SETTINGS as BEFORE } from '../testing.ts';
 import { applySampling } from './sampling.ts';
-
-const BEFORE = {
-  hashKey: Buffer.alloc(16, 7),
-  hostMountNs: 1,
-  sampleBurst: 8,
-  samplesPerSecond: 10,
-  abi: 1,
-  maxTasks: 1024,
-};
 
 it.each([
   ['another rate - written, nothing else changes', { burst: 8, perSecond: 20 }, [{ ...BEFORE, samplesPerSecond: 20 }]],
