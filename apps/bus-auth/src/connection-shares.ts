@@ -8,8 +8,8 @@
  * connections exist.
  *
  * A connection counts for the user whose login was granted, not for the one that the list names: its
- * client chooses that name. One that logged in before this process started is judged alone, and nobody
- * is blamed for it.
+ * client chooses that name. One that logged in before this process started is judged alone, and no
+ * user is blamed for it.
  *
  * Only by its own messages does a user become a flooding one, which must not log in. Another node can
  * name its inbox as the reply subject of requests, and so cause the bytes that the server sends to it

@@ -53,7 +53,7 @@ function logTo(fd: number, onDrop: () => void): pino.DestinationStream {
   destination.on('drop', onDrop);
   // A line that cannot be written, such as to a full disk, is tried again with the next one.
   destination.on('error', () => undefined);
-  // The library flushes when the process exits: it repeats EPIPE for ever, and blocks while nobody reads.
+  // The library flushes when the process exits: it repeats EPIPE for ever, and blocks while no process reads.
   destination.flushSync = () => undefined;
   return destination;
 }

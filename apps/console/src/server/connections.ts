@@ -1,7 +1,7 @@
 /**
  * Connections of the listener. Each has one request at a time, and a new one is always admitted: at the
  * limit, it displaces an idle one of the source with most of them. Only visitors have requests that last, so
- * a source that holds connections keeps nobody out and ends no open page.
+ * a source that holds connections keeps no visitor out and ends no open page.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
