@@ -353,8 +353,11 @@ describe('operations', () => {
 
 describe('the package', () => {
   const at = (name: string) => path.join(directory, 'package', name);
+  /** A user's environment, with the clock of a run at a later date. */
+  const { PATH = '', LD_PRELOAD } = process.env;
+  const user = { PATH, HOME: directory, ...(LD_PRELOAD === undefined ? {} : { LD_PRELOAD }) };
   const run = (program: string, args: readonly string[], env: Record<string, string> = {}, cwd = directory) =>
-    promisify(execFile)(program, args, { cwd, env: { PATH: process.env['PATH'] ?? '', HOME: directory, ...env } });
+    promisify(execFile)(program, args, { cwd, env: { ...user, ...env } });
 
   beforeAll(async () => {
     const tool = ['--import', 'tsx', 'tools/package/main.ts', '--out', at('out'), '--url', 'https://files.example'];
