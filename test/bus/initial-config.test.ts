@@ -1,7 +1,7 @@
 // Initial policies and rules of the chart: the files of its ConfigMap, in a volume as the kubelet
 // lays it out, stored by `bus setup --initial-config` unless a key was ever stored.
 
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
@@ -14,6 +14,8 @@ import { documentsOf, type Json } from '../k8s/rendered.ts';
 const program = helmProgram();
 const NO_SHELL = 'runtime.cluster._.no-shell';
 const GUARD = 'runtime.cluster._.escape-guard';
+/** Some have a selector, some have none. */
+const READY_MADE = readdirSync('policies').map((file) => path.basename(file, '.yaml'));
 const RULE = 'correlation.cluster._.mine';
 const RULE_VALUES = ['type=event_count', 'group-by=pod', 'timespan=1m', 'condition.gte=3', 'level=low'];
 
@@ -71,7 +73,7 @@ test('initial configuration - is stored once, in audit, and an upgrade undoes no
     const note = { by: 'anna', why: 'promoted' };
     await writeConfig(admin, NO_SHELL, { ...rest, mode: 'enforce' }, note);
     await deleteConfig(admin, RULE, note);
-    const upgrade = await setup(volumeOf('second', 'initialPolicies={no-shell,escape-guard}', ...rule));
+    const upgrade = await setup(volumeOf('second', `initialPolicies={${READY_MADE}}`, ...rule));
     expect([upgrade.exitCode, upgrade.stdout]).toEqual([
       0,
       expect.stringContaining('2 initial keys exist or existed, and stay as they are'),
@@ -80,6 +82,10 @@ test('initial configuration - is stored once, in audit, and an upgrade undoes no
     expect((await readConfig(admin, RULE))?.deleted ?? true).toBe(true);
     // A key that the upgrade brings is added.
     expect((await storedValue(GUARD)).mode).toBe('audit');
+    for (const name of READY_MADE) {
+      const { selector } = await storedValue(`runtime.cluster._.${name}`);
+      expect([name, selector.excludeNamespaces]).toEqual([name, expect.arrayContaining(['security'])]);
+    }
 
     const refused = await setup(volumeOf('third', 'initialConfig.correlation/mine.type=none'));
     expect([refused.exitCode, refused.stderr]).toEqual([6, expect.stringContaining('correlation/mine.yaml:1: type')]);
