@@ -119,6 +119,14 @@ describe('kubectl bailiff', () => {
     expect(JSON.parse(status.stdout)).toMatchObject({ certificates: [{ what: 'server certificate' }, {}] });
   });
 
+  it('doctor - the machine of the user is no node, unless asked for', async () => {
+    const machineIn = async (...args: string[]) => {
+      const { stdout } = await as('alice', 'doctor', '--json', ...args);
+      return JSON.parse(stdout).groups[0].findings[0].name;
+    };
+    expect([await machineIn(), await machineIn('--only', 'machine')]).toEqual(['machine', 'privileges']);
+  });
+
   it('--nats-user admin - a cluster administrator backs up the bus without a password file', async () => {
     const { api } = kube.server;
     const data = { password: Buffer.from('password-of-admin\n').toString('base64') };

@@ -5,7 +5,7 @@ import type { CliIo } from '../shared/io.ts';
 import { type BusOptionValues, kubeconfigOf, onBus, outOf } from '../shared/session.ts';
 import { busGroup } from './bus.ts';
 import { canary } from './canary.ts';
-import { exitCodeOf, type Group, groupLines, verdictLine } from './finding.ts';
+import { exitCodeOf, type Group, groupLines, skip, verdictLine } from './finding.ts';
 import { kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
 import { CGROUP_ROOT } from './machine-rules.ts';
@@ -35,7 +35,8 @@ type Part = (typeof PARTS)[number];
 
 const HELP = `
 Examples:
-  bailiff doctor                                    this machine, and the other parts that are configured
+  bailiff doctor                                    this machine, and the other parts that are configured;
+                                                    kubectl bailiff doctor: without this machine
   bailiff doctor --only bus,kubernetes --kubeconfig ~/.kube/config
   bailiff doctor --preflight                        on a node, before an installation
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
@@ -44,14 +45,23 @@ Examples:
 Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
 `;
 
-function partsOf(only: string | undefined): ReadonlySet<Part> {
-  if (only === undefined) return new Set(PARTS);
+/** `null`: every part, and of the machine only if it may be a node; a user of kubectl is elsewhere. */
+function partsOf(only: string | undefined): ReadonlySet<Part> | null {
+  if (only === undefined) return null;
   return new Set(only.split(',').map((part) => oneOf(part.trim(), PARTS, '--only')));
 }
 
-async function examine(io: CliIo, command: Command, options: Options, parts: ReadonlySet<Part>): Promise<Group[]> {
+const ELSEWHERE: Group = {
+  title: 'This machine',
+  findings: [skip('machine', 'not taken for a node', 'on a node: bailiff doctor --preflight')],
+};
+
+async function examine(io: CliIo, command: Command, options: Options): Promise<Group[]> {
+  const only = partsOf(options.only);
+  const parts = only ?? new Set<Part>(PARTS);
   const groups: Group[] = [];
-  if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
+  if (only === null && io.asPlugin) groups.push(ELSEWHERE);
+  else if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
   const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, command) : null;
   if (bus && parts.has('bus')) groups.push(bus.group);
   // A lab's state has the addresses of its other parts.
@@ -93,7 +103,7 @@ export function register(program: Command, io: CliIo): void {
     if (pod !== undefined) return (session) => canary(session, pod);
     const groups = options.preflight
       ? [await machineGroup(options.cniResultsDir, options)]
-      : await examine(io, command, options, partsOf(options.only));
+      : await examine(io, command, options);
     const out = await outOf(io, command);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });
