@@ -9,6 +9,7 @@ import path from 'node:path';
 import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import type { RuntimeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
@@ -120,6 +121,44 @@ describe('not enforced', () => {
       expect.stringMatching(/^! DISARMED: the whole cluster for 10m .*: incident$/m),
     ]);
   });
+});
+
+describe('nodes that cannot enforce runtime policies', () => {
+  const runtime: RuntimeStatus = {
+    state: 'available',
+    reason: '',
+    remedy: '',
+    missingHooks: [],
+    policies: [],
+    policiesOmitted: 0,
+    subjects: 0,
+    sets: 0,
+    losses: {},
+    maps: [],
+  };
+  const lacks = 'the kernel runs no BPF-LSM programs (EPERM)';
+
+  it.each([
+    ['its kernel runs no BPF-LSM programs', { state: 'unavailable', reason: lacks }, /not in force: LSM unavailable/],
+    ['its kernel lacks a hook', { missingHooks: ['lsm/userns_create'] }, /lacks hooks of runtime policies/],
+  ] as const)(
+    '%s - both commands say that a policy in enforce is not enforced; control: without a policy, and with all hooks, both say ok',
+    async (_, part, text) => {
+      const able = { ...runtime, ...part } as RuntimeStatus;
+      for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node, { runtime: able }));
+      expect((await look()).codes).toEqual([0, 0]);
+      const rule = { name: 'shell', action: 'block', execute: { paths: ['/bin/sh'] } };
+      await world.put('bailiff_config', 'runtime.cluster._.no-shell', { revision: 1, mode: 'enforce', rules: [rule] });
+      const { codes, status, doctor, json } = await look();
+      expect(codes).toEqual([10, 10]);
+      expect(status).toMatch(/^node-a +partial/m);
+      for (const shown of [status, doctor]) expect(shown).toMatch(text);
+      for (const shown of [status, doctor]) expect(shown).toMatch(/what is denied (there )?by no-shell/);
+      expect(json).toMatchObject({ ok: false, enforcement: { policies: { enforce: ['no-shell'] } } });
+      for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node, { runtime }));
+      expect((await look()).codes).toEqual([0, 0]);
+    },
+  );
 });
 
 describe('doctor and status agree', () => {

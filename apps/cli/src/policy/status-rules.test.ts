@@ -106,7 +106,7 @@ describe('policy status', () => {
 describe('runtime half of a node', () => {
   it('status - why it enforces nothing is a warning, a refused policy is shouted once', () => {
     const unable = node('n', { state: 'unavailable', reason: 'EPERM', remedy: 'boot with lsm=bpf', policies: [] });
-    expect(runtimeProblems('n', unable)).toMatchObject([
+    expect(runtimeProblems('n', unable, [])).toMatchObject([
       {
         severity: 'warn',
         text: expect.stringMatching(/LSM unavailable: "EPERM"/),
@@ -115,14 +115,14 @@ describe('runtime half of a node', () => {
       },
     ]);
     const refusing = node('n', { policies: [{ key: A, revision: 1, state: 'refused', reason: 'why', subjects: 0 }] });
-    expect(runtimeProblems('n', refusing)).toMatchObject([{ severity: 'shout', exitCode: 6 }]);
-    expect(runtimeProblems('n', { ...refusing, configRefused: [{ key: A, reason: 'why' }] })).toEqual([]);
-    const losing = node('n', { losses: { unarmed: 7, unbound: 1, orphan: 3 }, missingHooks: ['userns_create'] });
-    expect(runtimeProblems('n', losing).map(({ text }) => text)).toEqual([
+    expect(runtimeProblems('n', refusing, [])).toMatchObject([{ severity: 'shout', exitCode: 6 }]);
+    expect(runtimeProblems('n', { ...refusing, configRefused: [{ key: A, reason: 'why' }] }, [])).toEqual([]);
+    const losing = node('n', { losses: { unarmed: 7, unbound: 1, orphan: 3 }, missingHooks: ['lsm/userns_create'] });
+    expect(runtimeProblems('n', losing, []).map(({ text }) => text)).toEqual([
       expect.stringMatching(/userns_create/),
       expect.stringMatching(/operations denied, .*: 3 since the programs were loaded$/),
     ]);
-    expect(runtimeProblems('n', node('n'))).toEqual([]);
+    expect(runtimeProblems('n', node('n'), [])).toEqual([]);
     expect(runtimeText(node('n').runtime)).toBe('2 in force, for 4 pods and containers');
     expect(runtimeText(node('n', { openCacheProblem: 'the kernel has no symbol x' }).runtime)).toBe(
       '2 in force, for 4 pods and containers; opens are not cached: "the kernel has no symbol x"',

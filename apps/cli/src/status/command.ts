@@ -39,7 +39,8 @@ Examples:
   bailiff status --json | jq '.problems'
 
 Exit codes: 0 every frame is judged, and what should be dropped is dropped; 10 everything works, but something
-is not enforced: a vector, policy or rule is in audit or off, a scope is disarmed, or a pod is partly covered;
+is not enforced: a vector, policy or rule is in audit or off, a scope is disarmed, a pod is partly covered, or
+policies are in enforce and a node cannot run their programs;
 7 a node is silent or missing, its violations do not reach the bus, a needed service does not run or makes no
 progress, verdicts wait for a response, responses fail, a stream is full, or a certificate ends within three days;
 3 a pod is not covered;

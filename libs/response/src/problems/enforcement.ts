@@ -52,8 +52,9 @@ export interface Weakened {
   restoredIn: string[];
 }
 
-/** Runtime policies whose denials pass. */
-export interface LenientPolicies {
+/** Runtime policies by their mode, whatever nodes can enforce. */
+export interface PoliciesByMode {
+  enforce: string[];
   audit: string[];
   off: string[];
 }
@@ -66,7 +67,7 @@ export interface Disabled {
 
 export interface Enforcement {
   weakened: Weakened[];
-  policies: LenientPolicies;
+  policies: PoliciesByMode;
   disabled: Disabled;
 }
 
@@ -87,7 +88,7 @@ const rank = (mode: Mode) => MODES.indexOf(mode);
 export function enforcementOf(config: readonly ConfigValue[]): Enforcement {
   const all = config.flatMap(parsed);
   const disabled = { rules: disabledIn(all, 'correlation'), responses: disabledIn(all, 'response') };
-  return { weakened: weakenedIn(all), policies: lenientIn(all), disabled };
+  return { weakened: weakenedIn(all), policies: policiesIn(all), disabled };
 }
 
 /** The scope in words, as in problems. */
@@ -138,13 +139,14 @@ const isWithin = (inner: Place, outer: Place): boolean =>
   (outer.namespace === null && inner.namespace !== null) ||
   (outer.workload === null && inner.workload !== null && inner.namespace === outer.namespace);
 
-function lenientIn(all: readonly Parsed[]): LenientPolicies {
+function policiesIn(all: readonly Parsed[]): PoliciesByMode {
   const policies = all.filter(({ key }) => key.kind === 'runtime');
   const named = (test: (policy: RuntimePolicy) => boolean) =>
     policies
       .filter(({ value }) => test(value as RuntimePolicy))
       .map(({ key: { name, namespace } }) => (namespace === null ? name : `${namespace}/${name}`));
   return {
+    enforce: named(({ enabled, mode }) => enabled && mode === 'enforce'),
     audit: named(({ enabled, mode }) => enabled && mode === 'audit'),
     off: named(({ enabled }) => !enabled),
   };

@@ -35,7 +35,7 @@ const NOTHING_STORED_MS = 60_000;
 export function judge(facts: ClusterFacts): ClusterReport {
   const { config, disarms, instances, services, streams, nowMs } = facts;
   const enforcement = enforcementOf(config);
-  const nodes = nodeReports(facts, enforcement.weakened);
+  const nodes = nodeReports(facts, enforcement);
   const problems = [
     ...enforcementProblems(enforcement, disarms, nowMs),
     ...nodes.problems,

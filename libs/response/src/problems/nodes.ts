@@ -7,7 +7,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { cniProblems } from './cni.ts';
-import { isWeakened, type Weakened } from './enforcement.ts';
+import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { packetLossProblems, recentPacketLosses } from './losses.ts';
 import { byReason, MAX_NAMED, NOT_ENFORCED, notEnforced, type Problem, shout, warn } from './problem.ts';
@@ -56,10 +56,9 @@ const BEHIND_FRAMES = 32;
 const NOT_SENT_MS = 60_000;
 const NOT_SENT = 'look at the stream VIOLATIONS and the log of nats-server: docs/alerts.md, BailiffViolationsNotSent';
 
-/** @param weakened vectors that are weaker than built in */
 export function nodeReports(
   facts: NodeInput,
-  weakened: readonly Weakened[],
+  enforcement: Pick<Enforcement, 'weakened' | 'policies'>,
 ): { reports: NodeReport[]; problems: Problem[] } {
   const names = new Set([...facts.nodes.keys(), ...(facts.expected ?? [])]);
   const problems: Problem[] = [];
@@ -68,11 +67,16 @@ export function nodeReports(
       shout('cluster', 'no node has ever reported: nothing is guarded', INSTALL, EXIT.dependencyUnreachable),
     );
   }
-  const reports = [...names].sort().map((node) => nodeReport(node, facts, weakened, problems));
+  const reports = [...names].sort().map((node) => nodeReport(node, facts, enforcement, problems));
   return { reports, problems };
 }
 
-function nodeReport(node: string, input: NodeInput, weakened: readonly Weakened[], problems: Problem[]): NodeReport {
+function nodeReport(
+  node: string,
+  input: NodeInput,
+  { weakened, policies }: Pick<Enforcement, 'weakened' | 'policies'>,
+  problems: Problem[],
+): NodeReport {
   const found = input.nodes.get(node);
   const base: NodeReport = {
     node,
@@ -110,7 +114,7 @@ function nodeReport(node: string, input: NodeInput, weakened: readonly Weakened[
     ageMs: input.nowMs - Date.parse(found.updatedAt),
   };
   if (isRemoved(report, input)) return { ...report, health: 'removed' };
-  const own = problemsOf(report, found, input);
+  const own = [...problemsOf(report, found, input), ...runtimeProblems(node, found, policies.enforce)];
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
 }
@@ -229,7 +233,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
       ),
     );
   }
-  problems.push(...runtimeProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
+  problems.push(...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
 }
 

@@ -6,7 +6,7 @@ import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { proposed, quoted, reportedName, shortList } from '../status/text.ts';
 import { lossPeriod, recentLoss } from './losses.ts';
-import { byReason, MAX_NAMED, type Problem } from './problem.ts';
+import { byReason, MAX_NAMED, NOT_ENFORCED, type Problem } from './problem.ts';
 
 /**
  * Every container start adds to these: the runtime's own operations before the first program, and a
@@ -56,10 +56,24 @@ const LOSSES: Readonly<Record<string, { text: string; remedy: string }>> = {
   },
 };
 
-/** Why operations are not judged; null if they are, or if the engine is disabled. */
-export function runtimeObstacle({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
-  if (!runtime || runtime.state === 'available' || runtime.state === 'off') return null;
-  return { reason: `LSM ${runtime.state}: ${quoted(runtime.reason)}`, remedy: proposed(runtime.remedy) };
+/**
+ * Hooks of newer kernels whose operations another hook judges before (docs/runtime-hooks.md), and the
+ * one that serves the cache of opens alone.
+ */
+const REPLACED_HOOKS: ReadonlySet<string> = new Set([
+  'lsm/file_truncate',
+  'lsm/inode_set_acl',
+  'lsm/inode_remove_acl',
+  'lsm/file_ioctl_compat',
+  'lsm/d_instantiate',
+]);
+
+/** Why a node enforces no policy; null if it does. */
+function obstacleOf({ runtime }: NodeStatus): { reason: string; remedy: string } | null {
+  if (!runtime) return { reason: 'its collector does not support them', remedy: 'upgrade its collector' };
+  const { state, reason, remedy } = runtime;
+  if (state === 'available') return null;
+  return { reason: `${state === 'off' ? '' : 'LSM '}${state}: ${quoted(reason)}`, remedy: proposed(remedy) };
 }
 
 /** `9 in force, 1 refused, for 12 pods and containers`, or why no policy is in force. */
@@ -74,27 +88,37 @@ export function runtimeText(runtime: RuntimeStatus | undefined): string {
 }
 
 /**
- * A refused policy sets the exit code. A node that cannot enforce policies does not: its network
- * enforcement works.
+ * What a node denies less than its policies say. Without a policy in enforce, a node that cannot
+ * enforce keeps every promise: its network enforcement works.
+ * @param enforced names of the policies in enforce
  */
-export function runtimeProblems(node: string, status: NodeStatus): Problem[] {
+export function runtimeProblems(node: string, status: NodeStatus, enforced: readonly string[]): Problem[] {
   const { runtime, configRefused } = status;
-  if (!runtime) return [];
   const problems: Problem[] = [];
-  const obstacle = runtimeObstacle(status);
   const add = (severity: Problem['severity'], text: string, remedy: string, exitCode: Problem['exitCode'] = EXIT.ok) =>
     problems.push({ severity, area: 'runtime policies', node, text, remedy, exitCode });
-  if (obstacle) add('warn', `runtime policies are not in force: ${obstacle.reason}`, obstacle.remedy);
+  const lacking = enforced.length > 0 ? NOT_ENFORCED : EXIT.ok;
+  const names = shortList(enforced, MAX_NAMED);
+  const obstacle = obstacleOf(status);
+  if (obstacle && (enforced.length > 0 || (runtime && runtime.state !== 'off'))) {
+    const passes = enforced.length > 0 ? `; what is denied by ${names} may pass uncounted` : '';
+    add('warn', `runtime policies are not in force: ${obstacle.reason}${passes}`, obstacle.remedy, lacking);
+  }
+  if (!runtime) return problems;
   // Policies that every reader refuses are already reported as refused configuration.
   const known = new Set(configRefused.map(({ key }) => key));
-  const refused = runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
+  // Without programs, a collector reports the obstacle as the reason of each policy.
+  const refused = obstacle ? [] : runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
     const keys = policies.map(({ key }) => reportedName(key));
     const text = `refuses ${shortList(keys, MAX_NAMED)}: ${quoted(reason.split('\n').at(-1) ?? '')}`;
     add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
-  if (runtime.missingHooks.length > 0) {
-    add('warn', `its kernel lacks hooks of runtime policies: ${runtime.missingHooks.map(reportedName).join(', ')}`, '');
+  const missing = runtime.missingHooks.filter((hook) => !REPLACED_HOOKS.has(hook));
+  if (missing.length > 0) {
+    const passes = enforced.length > 0 ? `: what is denied there by ${names} passes uncounted` : '';
+    const text = `its kernel lacks hooks of runtime policies (${missing.map(reportedName).join(', ')})${passes}`;
+    add('warn', text, 'docs/runtime-hooks.md lists the operations of each hook', lacking);
   }
   for (const [name, total] of Object.entries(runtime.losses)) {
     const count = recentLoss(status, `runtime-${name}`, total);
