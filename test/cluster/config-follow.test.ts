@@ -4,13 +4,15 @@
  * the operator. Real buses. collector.test.ts tests collectors.
  */
 import { writeFileSync } from 'node:fs';
-import { type Bus, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
+import { type Bus, encodeToken, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { BusDocuments } from '../../apps/collector/src/desired/bus-documents.ts';
+import { connectCollector, startBus } from '../support/bus.ts';
 import { logged } from '../support/config-log.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
 import { launch, startWorld } from './ipam-sync/harness.ts';
@@ -152,3 +154,27 @@ it('ipam-sync - a requested prefix is granted within a second of being permitted
   expect(await sync.stop()).toBe(0);
   expect(await instances(world.admin, 'ipam-sync')).toEqual([]);
 }, 60_000);
+
+it('collector - lists and policies that the bus does not let it read are not confirmed; control: its own are', async () => {
+  await using nats = await startBus();
+  const buses = await connectCollector(nats, NODE_A);
+  const errors: string[] = [];
+  const follow = (node: string) =>
+    new BusDocuments(buses, encodeToken(node), Date.now() * 1000, {
+      onDocument: () => undefined,
+      onRestart: () => undefined,
+      onConfigSynced: () => undefined,
+      onError: (part, error) => errors.push(`${part}: ${error.message}`),
+    });
+  const [foreign, own] = [follow('node-b'), follow(NODE_A)];
+  try {
+    await waitFor(() => foreign.unconfirmed().forMs > 2_000 && own.unconfirmed().forMs < foreign.unconfirmed().forMs, {
+      what: 'the lists of the node itself to be confirmed',
+      state: () => [foreign.unconfirmed(), own.unconfirmed(), errors],
+    });
+    expect(foreign.unconfirmed().reason).toMatch(/^bailiff_(pods|quarantine): /);
+    expect(own.unconfirmed().reason).toBe('');
+  } finally {
+    for (const documents of [foreign, own]) documents.close();
+  }
+});

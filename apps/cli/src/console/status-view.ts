@@ -20,7 +20,7 @@ const MAX_NODES = 200;
 
 /** Nodes that need a look come first. */
 const ORDER = [
-  ...['missing', 'silent', 'unreadable', 'unsent', 'uncovered', 'refused'],
+  ...['missing', 'silent', 'unreadable', 'unsent', 'outdated', 'uncovered', 'refused'],
   ...['partial', 'disarmed', 'not-enforced', 'ok', 'removed'],
 ] as const;
 

@@ -40,6 +40,7 @@ const STYLES: Record<NodeHealth, Style> = {
   refused: 'red',
   uncovered: 'red',
   unsent: 'red',
+  outdated: 'red',
   silent: 'red',
   missing: 'red',
   unreadable: 'red',

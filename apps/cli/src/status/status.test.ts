@@ -98,6 +98,8 @@ const SERVICES: ServiceStatus = {
 const SENT = { connected: true, unackedFrames: 0, publishedFrames: 1, resentFrames: 0 };
 const NOT_SENT = { ...SENT, unackedFrames: 1, unackedForMs: 120_000, unackedReason: 'the stream is sealed' };
 const LOST = { ringFull: 5, noCounter: 6, noIface: 7 };
+const lacking = (name: string) => ({ name, available: false, reason: '', remedy: '' });
+const quarantined = iface('web', { quarantinedUntil: iso(-600_000) });
 const unjudged = (unjudgedFrames: number, recentUnjudgedFrames: number) =>
   iface('web', { unjudgedFrames, recentUnjudgedFrames });
 
@@ -254,6 +256,10 @@ describe('report', () => {
       10,
       /partly covered: "no MAC/,
     ],
+    ['outdated', status({ bus: { ...SENT, unconfirmedForMs: 240_000 } }), 7, /has not read its pod list .* for 4m/],
+    ['partial', status({ features: [lacking('checksum-offload')] }), 10, /hides what the vector checksum-offload/],
+    ['ok', status({ features: [lacking('probe-sockets')] }), 0, null],
+    ['partial', status({ features: [lacking('probe-sockets')], interfaces: [quarantined] }), 10, /serve pods on the/],
     ['disarmed', status({ disarmedUntil: iso(-600_000) }), 10, /is disarmed for 10m/],
     ['ok', status({ disarmedUntil: iso(1_000) }), 0, null],
     [

@@ -42,7 +42,9 @@ export class BusDocuments {
   readonly #o: DocumentOptions;
   readonly #buses: FollowerBuses;
   readonly #sinceMicros: number;
-  readonly #readers: { close(): void }[];
+  readonly #readers: (SnapshotReader | BucketReader)[];
+  readonly #startedAtMs = performance.now();
+  #lastError = '';
   /** Revision in the bucket of the newest spoof policy that was received; 0: none was. */
   spoofRevision = 0;
 
@@ -59,11 +61,25 @@ export class BusDocuments {
     ];
   }
 
+  /**
+   * How long no read has confirmed some document, and why. A document that never changes is confirmed
+   * every 30 s, so a longer time means that changes may be missed.
+   */
+  unconfirmed(): { forMs: number; reason: string } {
+    const confirmedAtMs = this.#readers.map((reader) => Math.max(this.#startedAtMs, reader.confirmedAtMs));
+    return { forMs: performance.now() - Math.min(...confirmedAtMs), reason: this.#lastError };
+  }
+
+  #failed(part: string, error: Error): void {
+    this.#lastError = `${part}: ${error.message}`;
+    this.#o.onError(part, error);
+  }
+
   #follow(what: BusDocument['what'], bucket: string, key: string): SnapshotReader {
     return new SnapshotReader(this.#buses, bucket, key, {
       onSnapshot: (entry) => this.#publish(what, { ...entry, key }),
       onRecreated: () => this.#o.onRestart(what),
-      onError: (error) => this.#o.onError(bucket, error as Error),
+      onError: (error) => this.#failed(bucket, error as Error),
     });
   }
 
@@ -84,7 +100,7 @@ export class BusDocuments {
         if (kind === 'spoof') this.spoofRevision = 0;
         this.#o.onRestart('config');
       },
-      onError: (error) => this.#o.onError('bailiff_config', error as Error),
+      onError: (error) => this.#failed('bailiff_config', error as Error),
     });
   }
 

@@ -78,6 +78,11 @@ export class ConfigReceiver {
     return this.#documents;
   }
 
+  /** See BusDocuments; null before the first connection. */
+  unconfirmed(): { forMs: number; reason: string } | null {
+    return this.#documents?.unconfirmed() ?? null;
+  }
+
   #apply(): void {
     for (const engine of this.#o.engines) engine.apply();
   }

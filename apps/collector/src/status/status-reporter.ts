@@ -3,7 +3,7 @@
  */
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
-import { type CniStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
+import { type CniStatus, clipReason, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
@@ -26,7 +26,7 @@ export interface StatusParts {
   object: SpoofObject;
   packets: Pick<PacketEngine, 'registry' | 'cniRecords' | 'presentPods' | 'recordsUnwatched'>;
   desired: DesiredState;
-  receiver: Pick<ConfigReceiver, 'spoofRevision'>;
+  receiver: Pick<ConfigReceiver, 'spoofRevision' | 'unconfirmed'>;
   operations: Pick<OperationEngine, 'status' | 'losses' | 'repaired'>;
   cni: { status(): CniStatus };
   bus: Pick<BusLink, 'counts' | 'totals' | 'putStatus'>;
@@ -55,6 +55,14 @@ function probeSocketsFeature({ maps, offload }: SpoofObject): Probe {
   const hint =
     "probe ports of a quarantined pod stay open to pods on the host's network: boot the node with cgroup v2, or set cgroupRoot to the cgroup v2 tree of the kubelet";
   return { feature: 'probe-sockets', available, errnoName: null, hint: available ? null : hint };
+}
+
+/** Six re-reads of a document: a bus that is slow for a moment is not reported. */
+const UNCONFIRMED_MS = 180_000;
+
+function unconfirmedIn(receiver: StatusParts['receiver']): Partial<NodeStatus['bus']> {
+  const { forMs = 0, reason = '' } = receiver.unconfirmed() ?? {};
+  return forMs > UNCONFIRMED_MS ? { unconfirmedForMs: forMs, unconfirmedReason: clipReason(reason) } : {};
 }
 
 export class StatusReporter {
@@ -132,7 +140,7 @@ export class StatusReporter {
       unlistedPods: this.#unlistedPods(),
       maps: object.maps,
       moment: moment(),
-      bus: bus.counts,
+      bus: { ...bus.counts, ...unconfirmedIn(receiver) },
       spoofRevision: receiver.spoofRevision,
       recent: this.#recent.observe({ ...losses, ...unjudgedCounts(registry) }, ctx.clock.monotonicMs()),
     });

@@ -51,9 +51,9 @@ export async function readFacts(reader: Reader, staleMs: number): Promise<Cluste
     readDeadLetters(reader, streams.get('DEAD_LETTERS') ?? null),
     readCertificates(reader),
   ]);
-  const values = config.map(({ key, value }) => {
+  const values = config.map(({ key, value, revision, timestampMicros }) => {
     const json = value.toString('utf8');
-    return { key, json, refused: configRefusal(key, json) };
+    return { key, json, refused: configRefusal(key, json), revision, storedMs: timestampMicros / 1000 };
   });
   const disarms = values
     .filter(({ key }) => key.startsWith('disarm.'))

@@ -6,13 +6,20 @@ import type { DeadLetters } from './dead-letters.ts';
 import type { ActiveDisarm, ConfigValue } from './enforcement.ts';
 import type { StreamInfo } from './fill.ts';
 
+export interface StoredConfig extends ConfigValue {
+  /** In the bucket. */
+  revision: number;
+  /** Bus time. */
+  storedMs: number;
+}
+
 /** What was read, all at about the same time. */
 export interface ClusterFacts {
   /** Status by node; a string is the reason why it cannot be parsed. */
   nodes: ReadonlyMap<string, NodeStatus | string>;
   /** The cluster's nodes; null if unknown. */
   expected: readonly string[] | null;
-  config: readonly ConfigValue[];
+  config: readonly StoredConfig[];
   disarms: readonly ActiveDisarm[];
   /** With bus time as `updatedAt`. */
   instances: readonly InstanceStatus[];

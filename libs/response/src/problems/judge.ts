@@ -9,6 +9,7 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import { age } from '../status/text.ts';
 import { certificateProblems } from './certificates.ts';
 import { deadLetterProblems } from './dead-letters.ts';
+import { copyProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
@@ -40,6 +41,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...enforcementProblems(enforcement, disarms, nowMs),
     ...nodes.problems,
     ...streamProblems(facts),
+    ...copyProblems(streams),
     ...(services ? serviceProblems(services) : unreadServices(facts)),
     ...relayProblems(facts),
     ...podListProblems(instances, nowMs),

@@ -7,6 +7,7 @@ import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { cniProblems } from './cni.ts';
+import { pendingProblems, unconfirmedProblems } from './documents.ts';
 import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { packetLossProblems, recentPacketLosses } from './losses.ts';
@@ -24,6 +25,8 @@ export type NodeHealth =
   | 'uncovered'
   /** Its violations do not reach the bus. */
   | 'unsent'
+  /** It does not read its pod list and policies, or does not apply them. */
+  | 'outdated'
   | 'silent'
   | 'missing'
   | 'unreadable';
@@ -46,7 +49,10 @@ export interface NodeReport {
   packetsBeforeGuard: number;
 }
 
-export type NodeInput = Pick<ClusterFacts, 'nodes' | 'expected' | 'disarms' | 'services' | 'nowMs' | 'staleMs'>;
+export type NodeInput = Pick<
+  ClusterFacts,
+  'nodes' | 'expected' | 'config' | 'disarms' | 'services' | 'nowMs' | 'staleMs'
+>;
 
 /** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
@@ -67,13 +73,14 @@ export function nodeReports(
       shout('cluster', 'no node has ever reported: nothing is guarded', INSTALL, EXIT.dependencyUnreachable),
     );
   }
-  const reports = [...names].sort().map((node) => nodeReport(node, facts, enforcement, problems));
+  const pending = pendingProblems(facts);
+  const reports = [...names].sort().map((node) => nodeReport(node, { ...facts, pending }, enforcement, problems));
   return { reports, problems };
 }
 
 function nodeReport(
   node: string,
-  input: NodeInput,
+  input: NodeInput & { pending: readonly Problem[] },
   { weakened, policies }: Pick<Enforcement, 'weakened' | 'policies'>,
   problems: Problem[],
 ): NodeReport {
@@ -114,7 +121,11 @@ function nodeReport(
     ageMs: input.nowMs - Date.parse(found.updatedAt),
   };
   if (isRemoved(report, input)) return { ...report, health: 'removed' };
-  const own = [...problemsOf(report, found, input), ...runtimeProblems(node, found, policies.enforce)];
+  const own = [
+    ...problemsOf(report, found, input),
+    ...input.pending.filter((problem) => problem.node === node),
+    ...runtimeProblems(node, found, policies.enforce),
+  ];
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
 }
@@ -233,7 +244,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
       ),
     );
   }
-  problems.push(...cniProblems(node, status), ...warningsOf(report, status));
+  problems.push(...unconfirmedProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
 }
 
@@ -262,14 +273,15 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     warnings.push(shout(node, text, NOT_SENT, EXIT.dependencyUnreachable));
   } else if (bus.unackedFrames > BEHIND_FRAMES)
     warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
-  if (lacksInotify(status))
+  if (lacks(status, 'inotify'))
     warnings.push(warn(node, NO_INOTIFY, 'see docs/operations.md#resources-that-pods-share-with-a-node'));
   if (!bus.connected) warnings.push(warn(node, 'its collector is disconnected from the bus'));
   return warnings;
 }
 
-const lacksInotify = ({ features }: NodeStatus): boolean =>
-  features.some(({ name, available }) => name === 'inotify' && !available);
+/** False if it is not reported, as by older versions. */
+const lacks = ({ features }: Pick<NodeStatus, 'features'>, feature: string): boolean =>
+  features.some(({ name, available }) => name === feature && !available);
 const NO_INOTIFY =
   'inotify is used up by other processes: new pods without the CNI plugin are bound some tens of milliseconds later';
 
@@ -277,10 +289,12 @@ const recentUnjudged = ({ recentUnjudgedFrames, unjudgedFrames = 0 }: InterfaceS
   recentUnjudgedFrames ?? unjudgedFrames;
 
 /** The guard can be skipped on this node, or frames were not judged. */
-function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus): Problem[] {
+function bypassWarnings(node: string, status: NodeStatus): Problem[] {
+  const { hook, interfaces } = status;
   const warnings: Problem[] = [];
-  // Absent from older versions.
-  if (hook !== 'none' && features.some(({ name, available }) => name === 'guard-bypass' && !available)) {
+  if (hook !== 'none' && lacks(status, 'checksum-offload'))
+    warnings.push(notEnforced(node, NO_OFFLOAD, 'see docs/install.md#kernels', 'nodes'));
+  if (hook !== 'none' && lacks(status, 'guard-bypass')) {
     const remedy = hook === 'tcx' ? RUN_POD_ENDS : NEEDS_TCX;
     warnings.push(warn(node, 'a pod with CAP_NET_ADMIN can send frames past its guard, by an ifb device', remedy));
   }
@@ -300,8 +314,12 @@ function bypassWarnings(node: string, { features, hook, interfaces }: NodeStatus
   return warnings;
 }
 
+const NO_OFFLOAD =
+  'its kernel hides what the vector checksum-offload judges: a pod can have a judged frame changed by the kernel (see the feature checksum-offload)';
+
 /** Quarantines that do not block all traffic of their pods, and would not. */
-function quarantineProblems(node: string, { interfaces }: NodeStatus): Problem[] {
+function quarantineProblems(node: string, status: NodeStatus): Problem[] {
+  const { interfaces } = status;
   const isQuarantined = ({ quarantinedUntil }: InterfaceStatus) => quarantinedUntil !== null;
   const unguarded = interfaces.filter(
     (iface) => isQuarantined(iface) && (iface.coverage === 'not-covered' || iface.coverage === 'not-applicable'),
@@ -309,6 +327,8 @@ function quarantineProblems(node: string, { interfaces }: NodeStatus): Problem[]
   const problems = [...byReason(unguarded)].map(([reason, ifaces]) =>
     notEnforced(node, `quarantine blocks no traffic of ${several(ifaces)}: ${quoted(reason)}`, NO_QUARANTINE, 'nodes'),
   );
+  if (lacks(status, 'probe-sockets') && interfaces.some(isQuarantined))
+    problems.push(notEnforced(node, NO_PROBE_SOCKETS, PAST_GUARD, 'nodes'));
   const past = interfaces.filter(({ pastGuardFrames = 0 }) => pastGuardFrames > 0);
   const open = past.filter(isQuarantined);
   if (open.length > 0) {
@@ -320,6 +340,8 @@ function quarantineProblems(node: string, { interfaces }: NodeStatus): Problem[]
   return [...problems, warn(node, text, PAST_GUARD)];
 }
 
+const NO_PROBE_SOCKETS =
+  "pods in quarantine still serve pods on the host's network at their probe ports (see the feature probe-sockets)";
 const NO_QUARANTINE = 'delete the pod; see docs/operations.md#what-a-quarantine-blocks';
 const PAST_GUARD = 'see docs/operations.md#what-a-quarantine-blocks';
 
@@ -339,11 +361,12 @@ const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces
 
 function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[], input: NodeInput): NodeHealth {
   if ((report.ageMs ?? 0) > input.staleMs) return 'silent';
-  if (own.some(({ exitCode }) => exitCode === EXIT.dependencyUnreachable)) return 'unsent';
+  if ((status.bus.unackedForMs ?? 0) > NOT_SENT_MS) return 'unsent';
+  if (own.some(({ exitCode }) => exitCode === EXIT.dependencyUnreachable)) return 'outdated';
   if (own.some(({ exitCode }) => exitCode === EXIT.kernelLacksFeature)) return 'uncovered';
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';
   const passes = own.some(({ exitCode }) => exitCode === NOT_ENFORCED);
-  if (passes || report.guarded < report.guardable || lacksInotify(status)) return 'partial';
+  if (passes || report.guarded < report.guardable || lacks(status, 'inotify')) return 'partial';
   return report.notEnforced > 0 ? 'not-enforced' : 'ok';
 }

@@ -161,6 +161,9 @@ export const nodeStatus = z.object({
     /** How long the oldest unacknowledged frame waits, and why. Absent without any, and from older versions. */
     unackedForMs: z.number().optional(),
     unackedReason: text('reason').optional(),
+    /** For how long no read has confirmed the node's lists and policies, and why. Absent if they are confirmed. */
+    unconfirmedForMs: z.number().optional(),
+    unconfirmedReason: text('reason').optional(),
   }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;
