@@ -193,6 +193,9 @@ describe('responder - what a tenant can create', () => {
     const [onNode, other] = [rig.pod({ hostNetwork: true }), rig.pod()];
     expect(await endsOf(onNode, 'isolate', ['quarantine'])).toEqual(['host-network']);
     expect(await endsOf(other, 'isolate', ['quarantine'])).toEqual(['succeeded']);
+    // Status counts it (refused-responses.ts): nothing is left that the responder could do.
+    const agent = rig.pod({ hostNetwork: true, owner: rig.daemonSet('agent') });
+    expect(await endsOf(agent, 'remove', ['delete', 'quarantine'])).toEqual(['protected-owner-kind', 'host-network']);
     const quarantined = await rig.quarantined();
     expect([onNode, other].map(({ uid }) => quarantined.includes(uid))).toEqual([false, true]);
   });

@@ -92,6 +92,7 @@ const SERVICES: ServiceStatus = {
     oldestUnansweredAtMs: null,
     unansweredIds: [],
     failed: [],
+    refused: [],
   },
 };
 

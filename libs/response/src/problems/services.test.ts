@@ -35,6 +35,7 @@ const responder = {
   oldestUnansweredAtMs: null,
   unansweredIds: [],
   failed: [],
+  refused: [],
 };
 const ipamSync = { ...well, running: 2, ready: 2, leading: 1 };
 const waits = (count: number, ageMs: number) => ({
@@ -129,6 +130,16 @@ describe('services', () => {
     expect(lost(3_700_000)).toEqual([]);
     const recent = { ...failing, since: new Date(AT - 5_000).toISOString() };
     expect(texts(status({ siemRelay: well, outputs: [{ name: 'otlp', ...fine, failing: recent }] }))).toEqual([]);
+  });
+
+  it('refused responses - nothing was done, which is exit code 10; control: none were', () => {
+    const refused = [{ reasonCode: 'host-network', count: 2, reason: 'the pod uses the network of its node' }];
+    const of = (part: typeof refused) => status({ responder: { ...responder, refused: part } });
+    expect(texts(of(refused))[0]).toMatch(
+      /^warn responder: nothing was done about 2 verdicts of the last hour: .* newest: host-network: "the pod uses/,
+    );
+    expect(serviceProblems(of(refused))[0]?.exitCode).toBe(10);
+    expect(texts(of([]))).toEqual([]);
   });
 
   it('failed responses - exit with 7 while none succeeds; a failure that concerns one pod is a warning', () => {

@@ -8,7 +8,7 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
-import type { Problem } from './problem.ts';
+import { notEnforced, type Problem } from './problem.ts';
 
 /**
  * A verdict later than this after its frame means that the correlator is behind or was down. Normal
@@ -32,6 +32,8 @@ const SKIPPED_REMEDY =
   'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
 
 const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by hand, and fix the reason';
+const REFUSED_REMEDY =
+  '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
 const LOST_REMEDY = '`bailiff replay --format` prints them';
 
@@ -253,6 +255,14 @@ function failedProblems({ responder }: ServiceStatus): Problem[] {
   });
 }
 
+/** Answered, but nothing was done: the pods go on. */
+function refusedProblems({ responder }: ServiceStatus): Problem[] {
+  return responder.refused.map(({ count, reasonCode, reason }) => {
+    const text = `nothing was done about ${plural(count, 'verdict')} of the last hour: a guard refused each removal and quarantine; newest: ${reasonCode}: ${quoted(reason)}`;
+    return notEnforced('responder', text, REFUSED_REMEDY, 'services');
+  });
+}
+
 /** Why a verdict has no response; empty if nothing is wrong. */
 export function unansweredReason(status: ServiceStatus | null): (verdictId: string) => string {
   const failure = status && responderProblem(status);
@@ -278,7 +288,7 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
     problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
   }
-  return [...problems, ...failedProblems(status), ...outputProblems(status)];
+  return [...problems, ...failedProblems(status), ...refusedProblems(status), ...outputProblems(status)];
 }
 
 function detailText(name: string, { correlator, responder, siemRelay, atMs, cut }: ServiceStatus): string {

@@ -34,6 +34,7 @@ import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.
 import { Ledger } from '../records/ledger.ts';
 import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts';
 import { type FailedResponses, FailureCounts } from './failed-responses.ts';
+import { RefusalCounts, type RefusedResponses } from './refused-responses.ts';
 import {
   healthOf,
   type InstanceSets,
@@ -75,6 +76,8 @@ export interface ResponderStatus extends ServiceHealth {
   unansweredIds: string[];
   /** Responses to the checked verdicts that failed within the last hour, by action. */
   failed: FailedResponses[];
+  /** Checked verdicts of the last hour for which nothing was done, because guards refused it, by reason. */
+  refused: RefusedResponses[];
 }
 
 export interface SiemRelayStatus extends ServiceHealth {
@@ -269,7 +272,7 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
 
 type ResponseCounts = Pick<
   ResponderStatus,
-  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed'
+  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed' | 'refused'
 > & {
   cut: boolean;
 };
@@ -287,7 +290,8 @@ async function readResponses(
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const acted = new Set<string>();
   const failures = new FailureCounts(atMicros);
-  const cut = due[0] ? await readRecords(bus, { ledger, acted, failures }, due[0].atMicros, signal) : false;
+  const refusals = new RefusalCounts(atMicros);
+  const cut = due[0] ? await readRecords(bus, { ledger, acted, failures, refusals }, due[0].atMicros, signal) : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
@@ -298,6 +302,7 @@ async function readResponses(
     oldestUnansweredAtMs: unanswered[0] ? unanswered[0].atMicros / 1000 : null,
     unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ verdict }) => verdict.verdictId),
     failed: failures.all,
+    refused: refusals.all,
     cut,
   };
 }
@@ -320,12 +325,13 @@ interface Records {
   /** Verdicts with a record that is no dry run. */
   acted: Set<string>;
   failures: FailureCounts;
+  refusals: RefusalCounts;
 }
 
 /** Applies the records since a time. @returns whether the bound was reached */
 async function readRecords(
   bus: Bus,
-  { ledger, acted, failures }: Records,
+  { ledger, acted, failures, refusals }: Records,
   sinceMicros: number,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -339,6 +345,7 @@ async function readRecords(
       if (isOwn) {
         ledger.applyInOrder(value, { sequence, timestampMicros });
         failures.add(value, timestampMicros);
+        refusals.add(value, timestampMicros);
         if (value.phase !== 'dryrun') acted.add(value.verdictId);
       }
     } catch (error) {
