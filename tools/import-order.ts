@@ -106,6 +106,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'rule-log.ts',
     'idle-watermark.ts',
     'frame-consumer.ts',
+    'missing-verdicts.ts',
     'skipped-messages.ts',
     'dead-letters.ts',
     'pods-log.ts',

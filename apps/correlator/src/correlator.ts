@@ -13,6 +13,7 @@ import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/s
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
 import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } from './metrics.ts';
+import { MissingVerdicts } from './missing-verdicts.ts';
 import { PodsLog } from './pods-log.ts';
 import { RuleLog } from './rule-log.ts';
 import { SkippedMessages } from './skipped-messages.ts';
@@ -48,6 +49,8 @@ class Correlator {
   readonly #publisher: VerdictPublisher;
   readonly #reader: ViolationReader;
   readonly #skipped: SkippedMessages;
+  readonly #missing = new MissingVerdicts();
+  #failedVerdicts = 0;
   readonly #statusReporter: InstanceReporter;
   /** Aborted after the shutdown has waited for publishes in flight. */
   readonly #end = new AbortController();
@@ -80,6 +83,7 @@ class Correlator {
       signal: this.#end.signal,
       onPublished: (verdict, outcome, offered) => this.#onPublished(verdict, outcome, offered),
       onFailed: (verdict, err) => {
+        this.#failedVerdicts += 1;
         metrics.verdicts.inc({ outcome: 'failed', level: verdict.level, rule: verdict.rule });
         log.error({ err, verdictId: verdict.verdictId }, 'cannot publish a verdict');
       },
@@ -121,7 +125,9 @@ class Correlator {
       progress: [{ stream: 'VIOLATIONS', position: () => this.#reader.position }],
       more: () => {
         const skipped = this.#skipped.status();
-        return skipped.length > 0 ? { skipped } : {};
+        const capped = this.#reader.engine?.size.capped ?? 0;
+        const missingVerdicts = this.#missing.observe(capped + this.#failedVerdicts, clock.nowMs());
+        return { ...(skipped.length > 0 ? { skipped } : {}), ...(missingVerdicts ? { missingVerdicts } : {}) };
       },
       onError: (error) => this.#busFailed('status', error),
     });

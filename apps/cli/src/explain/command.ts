@@ -15,7 +15,7 @@ import {
   restText,
   verdictJson,
 } from '@bailiff/insight';
-import { correlatorProblem, unansweredReason } from '@bailiff/response';
+import { correlatorProblem, unansweredReason, unjudgedReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -91,9 +91,9 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
   }
   if (outage) out.lines(problemLines([outage], out.table));
   if (chains.length === 0) {
-    out.line(
-      outage ? 'No verdict.' : 'No verdict: the violations met no rule (`bailiff config list --kind correlation`).',
-    );
+    const reason =
+      unjudgedReason(services, seen.nodes) || 'the violations met no rule (`bailiff config list --kind correlation`)';
+    out.line(outage ? 'No verdict.' : `No verdict: ${reason}.`);
   } else if (outage) out.line();
   chains.forEach((chain, index) => {
     if (index > 0) out.lines(['', out.paint('—'.repeat(Math.min(60, render.width || 60)), 'dim'), '']);

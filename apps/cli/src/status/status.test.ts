@@ -82,6 +82,7 @@ const SERVICES: ServiceStatus = {
     newestVerdictAtMs: null,
     newestVerdictDelayMs: null,
     skipped: [],
+    missingVerdicts: null,
   },
   responder: {
     ...HEALTH,

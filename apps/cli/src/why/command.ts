@@ -1,6 +1,6 @@
 /** `bailiff why`: a pod's case in one paragraph, and the next three commands. */
 import { readChain } from '@bailiff/insight';
-import { correlatorProblem, unansweredReason } from '@bailiff/response';
+import { unansweredReason, unjudgedReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { noteLimits, readPod } from '../explain/read-pod.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
@@ -35,7 +35,7 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
     groups: seen.tally.groups(),
     earlierVerdicts: Math.max(0, verdicts.length - 1),
     chain: newest ? await readChain(session, newest) : null,
-    outage: (services && correlatorProblem(services)?.text) ?? '',
+    outage: unjudgedReason(services, seen.nodes),
     unanswered: unansweredReason(services),
   };
 }

@@ -1,7 +1,14 @@
 import type { ServiceHealth, ServiceStatus } from '@bailiff/response';
 import type { OutputStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { correlatorProblem, responderProblem, serviceLines, serviceProblems, unansweredReason } from './services.ts';
+import {
+  correlatorProblem,
+  responderProblem,
+  serviceLines,
+  serviceProblems,
+  unansweredReason,
+  unjudgedReason,
+} from './services.ts';
 
 const AT = 1_790_000_000_000;
 const well: ServiceHealth = {
@@ -25,6 +32,7 @@ const correlator = {
   newestVerdictAtMs: AT - 9_000,
   newestVerdictDelayMs: 34,
   skipped: [],
+  missingVerdicts: null,
 };
 const responder = {
   ...well,
@@ -130,6 +138,36 @@ describe('services', () => {
     expect(lost(3_700_000)).toEqual([]);
     const recent = { ...failing, since: new Date(AT - 5_000).toISOString() };
     expect(texts(status({ siemRelay: well, outputs: [{ name: 'otlp', ...fine, failing: recent }] }))).toEqual([]);
+  });
+
+  it('missing verdicts - are exit code 10, with their number; control: all were published', () => {
+    const missingVerdicts = { count: 12, since: new Date(AT - 300_000).toISOString() };
+    const missing = status({ correlator: { ...correlator, missingVerdicts } });
+    expect(texts(missing)[0]).toMatch(
+      /^warn correlator: 12 verdicts of the last 5m not published: a namespace, a node/,
+    );
+    expect(serviceProblems(missing)[0]?.exitCode).toBe(10);
+    expect(texts(status({ correlator }))).toEqual([]);
+  });
+
+  it('a pod without a verdict - met no rule only if all of its violations are known to be judged', () => {
+    const nodes = new Set(['node-a']);
+    const reason = (part: Partial<ServiceStatus['correlator']>) =>
+      unjudgedReason(status({ correlator: { ...correlator, ...part } }), nodes);
+    const skipped = (node: string) => [{ node, messages: 3, reason: 'over-share', since: new Date(AT).toISOString() }];
+    const missingVerdicts = { count: 1, since: new Date(AT).toISOString() };
+    expect(reason({ skipped: skipped('node-b') })).toBe('');
+    expect(unjudgedReason(null, nodes)).toMatch(/could not be read/);
+    expect(reason({ running: 0 })).toMatch(/^0 running/);
+    expect(reason({ behindMs: 5_000, waiting: { count: 4, oldestAtMs: AT - 5_000, atLeast: false } })).toMatch(
+      /^the correlator is 5s behind: 4 frames not judged/,
+    );
+    expect(reason({ newer: 2 })).toMatch(/not all violations are known to be judged/);
+    expect(reason({ waiting: null })).toMatch(/not all violations are known to be judged/);
+    expect(reason({ skipped: skipped('node-a') })).toMatch(
+      /messages of node node-a were skipped or refused \(over-share\)/,
+    );
+    expect(reason({ missingVerdicts })).toMatch(/^1 verdict of the last 60s not published/);
   });
 
   it('refused responses - nothing was done, which is exit code 10; control: none were', () => {

@@ -3,7 +3,7 @@
  * remedies. Pure.
  */
 
-import type { OutputStatus } from '@bailiff/schemas';
+import type { MissingVerdicts, OutputStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
@@ -31,6 +31,7 @@ const MAX_SKIPPED = 5;
 const SKIPPED_REMEDY =
   'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
 
+const MISSING_REMEDY = 'docs/alerts.md, BailiffVerdictsSuppressed; `bailiff top pods` shows who violates';
 const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by hand, and fix the reason';
 const REFUSED_REMEDY =
   '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
@@ -228,6 +229,29 @@ export function correlatorProblem(status: ServiceStatus): Problem | null {
   return outageOf(servicesOf(status)[0] as Service);
 }
 
+/**
+ * Why violations of these nodes may have no verdict although they met a rule; empty if they met none.
+ * @param status null: it could not be read
+ */
+export function unjudgedReason(status: ServiceStatus | null, nodes: ReadonlySet<string>): string {
+  if (!status) return 'the status of the correlator could not be read: they may not be judged yet';
+  const { correlator } = status;
+  const service = servicesOf(status)[0] as Service;
+  const outage = outageOf(service)?.text ?? '';
+  if (outage !== '') return outage;
+  if (correlator.behindMs >= UNDER_WAY_MS)
+    return `the correlator is ${age(correlator.behindMs)} behind: ${waitingText(service)}`;
+  if (correlator.newer > 0 || correlator.waiting === null)
+    return 'not all violations are known to be judged: repeat it in a few seconds';
+  const skipped = correlator.skipped.find(({ node }) => nodes.has(node));
+  if (skipped)
+    return `messages of node ${skipped.node} were skipped or refused (${skipped.reason}): its violations may be missing`;
+  return correlator.missingVerdicts ? missingText(correlator.missingVerdicts, status.atMs) : '';
+}
+
+const missingText = ({ count, since }: MissingVerdicts, atMs: number): string =>
+  `${plural(count, 'verdict')} of the last ${age(Math.max(60_000, atMs - Date.parse(since)))} not published: a namespace, a node or all reached the limit per minute, or the bus refused them`;
+
 /** Verdicts wait although or because no responder works; null otherwise. */
 export function responderProblem(status: ServiceStatus): Problem | null {
   const { responder, atMs, cut } = status;
@@ -287,6 +311,10 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
   for (const { node, messages, reason, since } of correlator.skipped.slice(0, MAX_SKIPPED)) {
     const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
     problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
+  }
+  if (correlator.missingVerdicts) {
+    const text = missingText(correlator.missingVerdicts, atMs);
+    problems.push(notEnforced('correlator', text, MISSING_REMEDY, 'services'));
   }
   return [...problems, ...failedProblems(status), ...refusedProblems(status), ...outputProblems(status)];
 }

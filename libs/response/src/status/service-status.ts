@@ -23,6 +23,7 @@ import {
 import {
   decodeWithLookup,
   type InstanceStatus,
+  type MissingVerdicts,
   type OutputStatus,
   SchemaError,
   SchemaRegistry,
@@ -61,6 +62,8 @@ export interface CorrelatorStatus extends ServiceHealth {
   newestVerdictDelayMs: number | null;
   /** Nodes whose messages were skipped or refused in the last minutes; the highest count of any instance. */
   skipped: SkippedMessages[];
+  /** Verdicts of the last minutes that were not published; the highest count of any instance. */
+  missingVerdicts: MissingVerdicts | null;
 }
 
 export interface ResponderStatus extends ServiceHealth {
@@ -174,6 +177,7 @@ async function readWithin(
       newestVerdictAtMs: newestAtMs(verdicts),
       newestVerdictDelayMs: await delayOf(bus, placed.at(-1)),
       skipped: skippedBy(instancesOf('correlator', instances, atMs)),
+      missingVerdicts: missingBy(instancesOf('correlator', instances, atMs)),
     },
     responder: { ...(await health('responder', [verdicts])), newestResponseAtMs: newestAtMs(responses), ...counts },
     ipamSync: ofWriter(instancesOf('ipam-sync', instances, atMs), atMs),
@@ -194,6 +198,12 @@ export function skippedBy({ running }: Pick<InstanceSets, 'running'>): SkippedMe
     if (one.messages > (most.get(one.node)?.messages ?? 0)) most.set(one.node, one);
   }
   return [...most.values()].sort((a, b) => b.messages - a.messages);
+}
+
+/** Replicas suppress the same verdicts. */
+function missingBy({ running }: InstanceSets): MissingVerdicts | null {
+  const all = running.flatMap(({ missingVerdicts }) => missingVerdicts ?? []);
+  return all.sort((a, b) => b.count - a.count)[0] ?? null;
 }
 
 /** Outputs of the running instance with the newest status. */

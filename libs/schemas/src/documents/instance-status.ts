@@ -67,6 +67,10 @@ export const skippedMessages = z.object({
 });
 export type SkippedMessages = z.infer<typeof skippedMessages>;
 
+/** Verdicts of the last minutes that were not published. */
+export const missingVerdicts = z.object({ count: z.number().int().nonnegative(), since: text('word') });
+export type MissingVerdicts = z.infer<typeof missingVerdicts>;
+
 /** An output of the siem-relay. Times are bus times. */
 export const outputStatus = z.object({
   name: text('word'),
@@ -107,6 +111,8 @@ export const instanceStatus = z.object({
   stoppedAt: text('word').optional(),
   /** Correlator only; absent from older versions, and without any. */
   skipped: list('listed', skippedMessages).optional(),
+  /** Correlator only; absent from older versions, and without any. */
+  missingVerdicts: missingVerdicts.optional(),
   /**
    * Responder only, after CONFIG_LOG was recreated: it plans verdicts that were stored before this
    * time by policies of the deleted log, which no other reader knows.
