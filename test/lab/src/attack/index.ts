@@ -11,3 +11,4 @@ export {
 export * from './frames.ts';
 
 export { forgedFrame, MANUAL_VECTORS, type ManualVector, type Scene, tailOf } from './manual-frames.ts';
+export { Talk } from './talk.ts';
