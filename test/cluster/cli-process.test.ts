@@ -195,6 +195,17 @@ describe('cli doctor', () => {
     await using redis = await startRedis();
     const good = await runCli(['doctor', '--only', 'redis', '--redis-url', redis.url]);
     expect([good.exitCode, good.stdout]).toEqual([0, expect.stringMatching(/✓ reachable\n {2}✓ server: \d/)]);
+    expect(good.stdout).toMatch(/✓ accepts jobs/);
+    await redis.configure('maxmemory', '1');
+    const full = await runCli(['doctor', '--only', 'redis', '--redis-url', redis.url]);
+    expect([full.exitCode, full.stdout]).toEqual([7, expect.stringMatching(/✗ accepts jobs: OOM .*\n +→ it is full/)]);
+    await redis.configure('maxmemory', '0');
+    await redis.becomeReplica();
+    const replica = await runCli(['doctor', '--only', 'redis', '--redis-url', redis.url]);
+    expect([replica.exitCode, replica.stdout]).toEqual([
+      7,
+      expect.stringMatching(/✓ reachable[\s\S]*✗ accepts jobs: READONLY .*\n +→ this is a replica/),
+    ]);
     const bad = await runCli(['doctor', '--only', 'redis', '--redis-url', 'redis://127.0.0.1:1']);
     expect([bad.exitCode, bad.stdout]).toEqual([7, expect.stringMatching(/✗ reachable: .*ECONNREFUSED/)]);
   });

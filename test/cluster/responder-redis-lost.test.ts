@@ -5,7 +5,7 @@ import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, expect, it } from 'vitest';
 import type { Job } from '../../apps/responder/src/ports.ts';
-import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
+import { type QueueOptions, Queues } from '../../apps/responder/src/scheduling/queues.ts';
 import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
 import { startRedis } from '../support/redis.ts';
 
@@ -61,13 +61,14 @@ const jobOf = (taskId: string): Job => ({
 });
 
 /** Queues behind the relay. `put` adds a job. */
-async function startQueues(port: number) {
+async function startQueues(port: number, more: Pick<QueueOptions, 'probeMs'> = {}) {
   const reported: string[] = [];
   const reasons: string[] = [];
   const done: string[] = [];
   const queues = new Queues({
     redis: { host: '127.0.0.1', port },
     prefix: 'lost',
+    ...more,
     concurrency: 1,
     maxPerSecond: 100,
     lockDurationMs: 1_000,
@@ -145,4 +146,19 @@ it('queues - a full Redis is connected, and its refusal is reported until it acc
   await put('after');
   expect(queues.refusal).toBe('');
   await waitFor(() => done.includes('after'), { what: 'a job after it', state });
+}, 60_000);
+
+it('queues - a full Redis is reported without a job, and no longer when it has room', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, state } = await startQueues(relay.port, { probeMs: 100 });
+  await waitFor(async () => (await redis.keys('lost:probe')).length === 1, { what: 'a write without a job', state });
+  // The control.
+  expect([queues.ready, queues.refusal]).toEqual([true, '']);
+
+  await redis.configure('maxmemory', '1');
+  await waitFor(() => queues.refusal.includes('OOM'), { what: 'the refusal', state });
+  await redis.configure('maxmemory', '0');
+  await waitFor(() => queues.refusal === '', { what: 'its end', state });
 }, 60_000);

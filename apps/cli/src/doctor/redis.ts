@@ -1,7 +1,9 @@
 /** Checks of the responder's Redis. */
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { EXIT } from '@bailiff/service';
 import { onAbort } from '@bailiff/service/retry';
+import type { Redis } from 'ioredis';
 import type { CliIo } from '../shared/io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
 
@@ -29,6 +31,28 @@ export function infoFindings(info: string): Finding[] {
   }
   return findings;
 }
+
+/** Why a connected server executes no job; null if it does. A write is the only proof. */
+async function writeFinding(redis: Redis): Promise<Finding> {
+  try {
+    await redis.set(`bailiff:doctor:${randomUUID()}`, '', 'PX', TIMEOUT_MS);
+    return ok('accepts jobs');
+  } catch (error) {
+    const { message } = error as Error;
+    return fail(
+      'accepts jobs',
+      message,
+      REFUSALS[/^[A-Z]+/.exec(message)?.[0] ?? ''] ?? '',
+      EXIT.dependencyUnreachable,
+    );
+  }
+}
+
+const REFUSALS: Readonly<Record<string, string>> = {
+  READONLY: 'this is a replica: pass the address of the primary',
+  OOM: 'it is full: raise maxmemory, or remove the keys of others',
+  MISCONF: 'it cannot write to its disk: see its log',
+};
 
 /** Address and credentials. */
 export interface RedisAccess {
@@ -61,7 +85,7 @@ async function checkServer(
   const forget = onAbort(signal, () => redis.disconnect());
   try {
     await redis.connect();
-    return [ok('reachable'), ...infoFindings(await redis.info())];
+    return [ok('reachable'), ...infoFindings(await redis.info()), await writeFinding(redis)];
   } catch (error) {
     signal.throwIfAborted();
     const { message } = (lastError ?? error) as Error;

@@ -24,6 +24,8 @@ const ADD_CHUNK = 500;
 const COMMAND_TIMEOUT_MS = 2_000;
 /** A refusal of jobs is reported for this long. The scan, once a minute, adds the jobs again. */
 const REFUSAL_MS = 180_000;
+/** Interval of a write without a job: otherwise a full Redis would be noticed with the first verdict. */
+const PROBE_MS = 30_000;
 /**
  * A connection without a due reply for this long is closed and opened again: TCP retries for a
  * quarter of an hour if the Redis host is gone. Above 10 s, for which workers block waiting for a
@@ -62,6 +64,7 @@ export interface QueueOptions {
    * known.
    */
   onRedisLost(error: Error | null): void;
+  probeMs?: number | undefined;
 }
 
 export class Queues {
@@ -74,7 +77,8 @@ export class Queues {
   #closing = false;
   #lastError: Error | null = null;
   /** The newest refusal of jobs: Redis is full, busy with a script, or denies a command. */
-  #refusal: { error: Error; atMs: number } | null = null;
+  #refusal: { error: Error; atMs: number; isProbe?: true } | null = null;
+  readonly #probing: NodeJS.Timeout;
 
   constructor(options: QueueOptions) {
     const onError = (error: Error) => {
@@ -112,6 +116,20 @@ export class Queues {
       worker.on('error', options.onRedisError);
       worker.on('failed', (_job, error) => options.onJobFailure(error));
       this.#workers.push(worker);
+    }
+    this.#probing = setInterval(() => void this.#probe(`${prefix}:probe`), options.probeMs ?? PROBE_MS);
+    this.#probing.unref();
+  }
+
+  /** Clears a refusal of its own only: a server may accept this write and deny the scripts of jobs. */
+  async #probe(key: string): Promise<void> {
+    if (this.#adder.status !== 'ready') return;
+    try {
+      await this.#adder.set(key, '', 'PX', PROBE_MS);
+      if (this.#refusal?.isProbe) this.#refusal = null;
+    } catch (error) {
+      if (this.#adder.status === 'ready')
+        this.#refusal = { error: error as Error, atMs: performance.now(), isProbe: true };
     }
   }
 
@@ -182,6 +200,7 @@ export class Queues {
    */
   async close(): Promise<void> {
     this.#closing = true;
+    clearInterval(this.#probing);
     const isUnreachable = !this.ready;
     if (isUnreachable) await Promise.allSettled(this.#running);
     await Promise.all(this.#workers.map((worker) => worker.close(isUnreachable)));
