@@ -81,6 +81,7 @@ const PUBLISH: Line[] = [
   line('$KV.bailiff_services.responder.host-1', 'responder'),
   line('$KV.bailiff_services.ipam-sync.host-1', 'ipam-sync'),
   line('$KV.bailiff_services.siem-relay.host-1', 'siem-relay'),
+  line('$KV.bailiff_services.bus-auth.host-1', 'bus-auth'),
   line('$KV.bailiff_services.collector.host-1'),
   line('$JS.API.DIRECT.GET.KV_bailiff_services', 'ipam-sync', 'cli', 'console'),
   ...ordered('KV_bailiff_services', 'ipam-sync'),
@@ -275,7 +276,7 @@ const SUBSCRIBE: Line[] = [
 ];
 /** Subjects for no identity at all. */
 const NOBODY = [
-  // An identity that responds has no inbox, except bus-auth: a response to it reaches no import.
+  // An identity that responds has no inbox, except bus-auth: a response to it reaches only what bus-auth may publish.
   `${inboxPrefixFor({ role: 'push', node: NODE_A })}.>`,
   AUTH_CALLOUT_SUBJECT,
   `${AUTH_CALLOUT_SUBJECT} another-group`,

@@ -7,6 +7,7 @@ import { openBucket, userOf } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
+import { runCli } from '../../apps/cli/src/testing.ts';
 import { AuthRig, CONNECTION_LISTS, NODES } from './bus-auth/rig.ts';
 
 const [A, B] = NODES;
@@ -86,6 +87,15 @@ async function flood(rig: AuthRig, token: string, isOver: (bytes: number) => boo
   return most;
 }
 
+/** What a command of an operator prints. */
+async function print(rig: AuthRig, args: readonly string[]): Promise<string> {
+  const env = {
+    BAILIFF_NATS_URL: rig.nats.url,
+    BAILIFF_NATS_PASSWORD_FILE: rig.write('cli.password', 'password-of-cli'),
+  };
+  return (await runCli(args, { env, home: rig.directory })).stdout;
+}
+
 test('connections - a node that floods the bus is ended, and the memory of the server stays small', async () => {
   // The control first: how long the attack takes.
   const began = performance.now();
@@ -100,6 +110,11 @@ test('connections - a node that floods the bus is ended, and the memory of the s
   expect(await flood(rig, token, () => performance.now() > endMs)).toBeLessThan(MUCH);
   expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBeGreaterThan(0);
   expect(await auth.metric('dropped_total{reason="flooding"}')).toBeGreaterThan(0);
+  const named = new RegExp(`${A}: bus-auth ended \\d+ connections? of it, .* get no response for \\d+s`);
+  for (const command of [['status'], ['doctor', '--only', 'bus']]) {
+    const shows = async () => named.test((await print(rig, command)).replaceAll(/\s+/g, ' '));
+    await waitFor(shows, { what: `${command[0]} to name the node`, timeoutMs: 15_000, intervalMs: 500 });
+  }
   // Another node is not affected.
   expect(await rig.login(userOf({ role: 'collector', node: B }), await rig.tokenOf(B))).toBe('in');
 }, 180_000);

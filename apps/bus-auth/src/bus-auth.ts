@@ -9,21 +9,18 @@
  * class; more are refused at once. Logins above a pod's rate, and those that the server gave up,
  * get no response. Clients retry.
  */
-import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, isConnected } from '@bailiff/bus';
+import { AUTH_TIMEOUT_S, type Bus, BusError, connectBus, InstanceReporter, isConnected } from '@bailiff/bus';
 import {
   type AuthKeys,
   type AuthRequest,
-  publicKeyOf,
   readAuthRequest,
   type SealedAuthRequest,
-  SecretFile,
-  type SeedKind,
   subscribeAuthRequests,
   writeAuthResponse,
 } from '@bailiff/bus/auth';
 import { type KubeApi, KubeError, loadKube, reviewToken, type TokenReviewStatus } from '@bailiff/kube';
-import { busOptionsOf, pause, RateLimitedLog, type ServiceContext, ServiceError } from '@bailiff/service';
-import type { BusAuthConfig } from './config.ts';
+import { busOptionsOf, pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
+import { type BusAuthConfig, seedsOf } from './config.ts';
 import { ConnectionGuard } from './connection-guard.ts';
 import {
   type Credentials,
@@ -98,6 +95,7 @@ export class BusAuth {
   readonly #signing: SigningKeys;
   readonly #queue: FairQueue<Login>;
   readonly #guard: ConnectionGuard;
+  readonly #reporter: InstanceReporter;
   readonly #inFlight = new Set<Promise<void>>();
   #unsubscribe: () => void = () => {};
   /** True, or why the API server does not review our tokens. */
@@ -114,7 +112,10 @@ export class BusAuth {
     this.#keys = parts.keys;
     this.#metrics = parts.metrics;
     this.#log = new RateLimitedLog(ctx.log);
-    this.#guard = new ConnectionGuard({ bus: parts.bus, metrics: parts.metrics, log: this.#log, clock: ctx.clock });
+    const { bus, metrics } = parts;
+    const onEnded = () => this.#reporter.report();
+    this.#guard = new ConnectionGuard({ bus, metrics, log: this.#log, clock: ctx.clock, onEnded });
+    this.#reporter = this.#makeReporter();
     this.#failures = new SourceBudgets(config.refusalsPerMinute);
     this.#logins = new SourceBudgets(
       config.loginsPerMinute,
@@ -125,6 +126,22 @@ export class BusAuth {
     this.#unprovenReviews = budget(config.reviewsPerSecond / 2);
     this.#signing = new SigningKeys(() => this.#fetchKeys());
     this.#queue = new FairQueue(config.maxConcurrent, (login) => this.#track(this.#process(login)));
+  }
+
+  /** Servers whose configuration is older refuse the status; nothing else depends on it. */
+  #makeReporter(): InstanceReporter {
+    const { clock, version, health } = this.#ctx;
+    return new InstanceReporter({
+      bus: this.#bus,
+      service: 'bus-auth',
+      version,
+      nowMs: clock.nowMs,
+      configRevision: () => 0,
+      refused: () => [],
+      ready: () => health.checkReady(),
+      more: () => ({ nodeConnections: this.#guard.status() }),
+      onError: (error) => this.#log.warn(`status ${error.message}`, { err: error }, 'cannot publish the status'),
+    });
   }
 
   start(): void {
@@ -140,7 +157,7 @@ export class BusAuth {
     this.#unsubscribe();
     this.#guard.close();
     for (const login of this.#queue.clear()) this.#respond(login, refuse('overloaded'));
-    await Promise.all(this.#inFlight);
+    await Promise.all([...this.#inFlight, this.#reporter.close()]);
   }
 
   readings(): Readings {
@@ -343,18 +360,6 @@ const textOf = ({ reason, detail }: Refusal) => `${reason}: ${REFUSALS[reason]}$
 
 function reasonOf(error: KubeError): RefusalReason {
   return error.code === 'KUBE_FORBIDDEN' || error.code === 'KUBE_UNAUTHORIZED' ? 'api-forbidden' : 'api-unreachable';
-}
-
-/** Reads a file of seeds at each call. @throws ServiceError SERVICE_CONFIG if it holds none */
-function seedsOf(kind: SeedKind, path: string, field: string): () => readonly string[] {
-  try {
-    const file = new SecretFile(path);
-    for (const seed of file.all()) publicKeyOf(kind, seed);
-    return () => file.all();
-  } catch (cause) {
-    const { message } = cause as Error;
-    throw new ServiceError('SERVICE_CONFIG', `${field}: ${path}: ${message}`, { cause, fields: [field] });
-  }
 }
 
 /** Starts bus-auth within the process frame. */

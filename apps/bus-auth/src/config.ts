@@ -1,5 +1,6 @@
 /** Configuration of bus-auth. */
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { publicKeyOf, SecretFile, type SeedKind } from '@bailiff/bus/auth';
+import { busShape, type FrameConfig, ServiceError } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -75,3 +76,15 @@ export const configSchema = z.strictObject({
     ),
 });
 export type BusAuthConfig = z.output<typeof configSchema> & FrameConfig;
+
+/** Reads a file of seeds at each call. @throws ServiceError SERVICE_CONFIG if it holds none */
+export function seedsOf(kind: SeedKind, path: string, field: string): () => readonly string[] {
+  try {
+    const file = new SecretFile(path);
+    for (const seed of file.all()) publicKeyOf(kind, seed);
+    return () => file.all();
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new ServiceError('SERVICE_CONFIG', `${field}: ${path}: ${message}`, { cause, fields: [field] });
+  }
+}

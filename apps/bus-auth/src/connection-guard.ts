@@ -5,10 +5,12 @@
  * Every replica does it. A connection that another replica has ended already is no error. On servers
  * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
  */
-import type { Bus } from '@bailiff/bus';
+import { type Bus, NODE_ROLES, userOf } from '@bailiff/bus';
 import { type AdmittedConnection, ConnectionWatch } from '@bailiff/bus/auth';
+import type { InstanceStatus } from '@bailiff/schemas';
 import type { Clock, RateLimitedLog } from '@bailiff/service';
 import { ConnectionShares } from './connection-shares.ts';
+import { EndedNodes } from './ended-nodes.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Interval of the lists. */
@@ -28,6 +30,8 @@ export interface ConnectionGuardOptions {
   metrics: Metrics;
   log: RateLimitedLog;
   clock: Clock;
+  /** Connections were ended. */
+  onEnded(): void;
 }
 
 export class ConnectionGuard {
@@ -36,6 +40,7 @@ export class ConnectionGuard {
   readonly #watch: ConnectionWatch;
   /** Until when the logins of a user get no response. */
   readonly #flooding = new Map<string, number>();
+  readonly #ended = new EndedNodes();
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
   #requestedMs = Number.NEGATIVE_INFINITY;
@@ -70,8 +75,21 @@ export class ConnectionGuard {
 
   /** Whether logins of a user get no response. */
   isFlooding(user: string): boolean {
-    const untilMs = this.#flooding.get(user);
-    return untilMs !== undefined && untilMs > this.#o.clock.monotonicMs();
+    return this.#leftMs(user) > 0;
+  }
+
+  /** What `bailiff status` shows. */
+  status(): NonNullable<InstanceStatus['nodeConnections']> {
+    const nowMs = this.#o.clock.nowMs();
+    const keptOutUntilMs = (node: string) => {
+      const leftMs = Math.max(...NODE_ROLES.map((role) => this.#leftMs(userOf({ role, node }))));
+      return leftMs > 0 ? nowMs + leftMs : undefined;
+    };
+    return { watched: this.isWatching, ended: this.#ended.list(nowMs, keptOutUntilMs) };
+  }
+
+  #leftMs(user: string): number {
+    return (this.#flooding.get(user) ?? 0) - this.#o.clock.monotonicMs();
   }
 
   /** Called before the server gets the grant, so that no list is older. */
@@ -94,9 +112,11 @@ export class ConnectionGuard {
   }
 
   #end(list: Parameters<ConnectionShares['judge']>[0]): void {
-    const { metrics, log } = this.#o;
-    const excess = this.#shares.judge(list, this.#o.clock.monotonicMs());
-    for (const { server, connection, user, reason } of excess) {
+    const { metrics, log, clock } = this.#o;
+    const excess = this.#shares.judge(list, clock.monotonicMs());
+    for (const one of excess) {
+      const { server, connection, user, reason } = one;
+      this.#ended.add(one, clock.nowMs());
       this.#watch.kick(server, connection.id);
       metrics.connectionsEnded.inc({ reason });
       const { user: named, host } = connection;
@@ -107,6 +127,7 @@ export class ConnectionGuard {
       this.#remember(user);
       this.#watch.reportFlooding(user);
     }
+    if (excess.length > 0) this.#o.onEnded();
   }
 
   #remember(user: string): void {

@@ -144,6 +144,16 @@ export const IN_BUS_AUTH: readonly Share[] = [
     tests: ['test/cluster/bus-auth-connections.test.ts'],
   },
   {
+    what: 'nodes whose connections bus-auth ended, for its status',
+    file: 'apps/bus-auth/src/ended-nodes.ts',
+    limits: ['MAX_ENDED', 'ENDED_MS'],
+    filledBy: 'node credentials that flood the bus',
+    share: 'one for each node',
+    whenFull: 'the node that ended first is no longer named; it is kept out all the same',
+    counter: '`bailiff_bus_auth_connections_ended_total`',
+    tests: ['apps/bus-auth/src/ended-nodes.test.ts'],
+  },
+  {
     what: 'signing keys, and keys of issuers',
     file: 'apps/bus-auth/src/proof.ts',
     limits: ['MAX_KEYS', 'libs/bus/src/auth/seeds.ts#MAX_ISSUERS'],

@@ -76,6 +76,7 @@ const SERVICES: ServiceStatus = {
   cut: false,
   ipamSync: HEALTH,
   siemRelay: null,
+  busAuth: null,
   correlator: {
     ...HEALTH,
     newestFrameAtMs: null,

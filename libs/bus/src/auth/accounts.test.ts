@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { apiPrefixOf, FIXED_ROLES, type Identity, NODE_ROLES, userOf } from '../topology/identities.ts';
 import { ACCOUNTS, accountOf, CORE, EXPORTS, IMPORTS, type Import, SYSTEM } from './accounts.ts';
-import { permissionsFor, REPLICA_SUBJECTS, WATCHED_SUBJECTS } from './permissions.ts';
+import { ownStatus, permissionsFor, REPLICA_SUBJECTS, WATCHED_SUBJECTS } from './permissions.ts';
 
 const OUTSIDE = ACCOUNTS.filter((account) => account !== CORE);
 const IDENTITIES: Identity[] = [
@@ -70,9 +70,9 @@ test('accounts - an identity that may respond may publish nothing else, so that 
   const inCore = responding.filter((identity) => accountOf(identity) === CORE);
   for (const identity of responding) {
     const { publish } = permissionsFor(identity);
-    // bus-auth may send only requests to the servers: their responses to its inbox reach no import.
-    const allowed =
-      identity.role === 'bus-auth' ? publish.allow.filter((subject) => !isWatched(subject)) : publish.allow;
+    // bus-auth may send only requests to the servers, and its status: their responses reach no other import.
+    const own = (subject: string) => isWatched(subject) || subject === ownStatus('bus-auth');
+    const allowed = identity.role === 'bus-auth' ? publish.allow.filter((subject) => !own(subject)) : publish.allow;
     if (accountOf(identity) !== CORE) expect([userOf(identity), allowed]).toEqual([userOf(identity), []]);
   }
   expect(inCore.map(userOf)).toEqual(['siem-relay']);
@@ -88,6 +88,7 @@ test('accounts - only operators, the console, and bus-auth by exact names, impor
     '$SYS.REQ.ACCOUNT.NODES.CONNZ',
     '$SYS.REQ.ACCOUNT.NODE_PUSH.CONNZ',
     '$SYS.REQ.SERVER.*.KICK',
+    '$KV.bailiff_services.bus-auth.*',
   ]);
   expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(['AUTH', 'AUTH', 'AUTH']);
 });

@@ -149,7 +149,7 @@ const READ_ALL: readonly string[] = [
 ];
 
 /** A service writes only its own status. */
-const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
+export const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
 
 /**
  * Publish permissions of the cluster-wide roles. All subscribe to their own inbox; only siem-reader
@@ -262,7 +262,7 @@ export function permissionsFor(identity: Identity): Permissions {
   const inbox = `${inboxPrefixFor(identity)}.>`;
   if (identity.role === 'bus-auth') {
     return {
-      publish: { allow: [...WATCHED_SUBJECTS, ...REPLICA_SUBJECTS] },
+      publish: { allow: [...WATCHED_SUBJECTS, ...REPLICA_SUBJECTS, ownStatus('bus-auth')] },
       subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS] },
       allowResponsesMs: AUTH_RESPONSE_MS,
     };

@@ -181,10 +181,11 @@ function limitsLine(account: Account): string {
   return `limits: { max_payload: ${payload}, max_subscriptions: ${maxSubscriptions}${most} }`;
 }
 
-function accountLines(account: Account, users: readonly NatsUser[]): string[] {
+function accountLines(account: Account, all: readonly Account[], users: readonly NatsUser[]): string[] {
+  const exports = EXPORTS[account].filter(({ accounts }) => accounts.every((one) => all.includes(one)));
   return block(nameOf(account), [
     ...(account === SYSTEM ? [] : [account === CORE ? 'jetstream: enabled' : limitsLine(account)]),
-    ...listLines('exports', EXPORTS[account].map(exportLine)),
+    ...listLines('exports', exports.map(exportLine)),
     ...listLines('imports', IMPORTS[account].map(importLine)),
     ...usersLines(users.filter((user) => user.account === account)),
   ]);
@@ -199,7 +200,7 @@ function accessLines({ users, authCallout }: ServerConf): string[] {
   return [
     ...block(
       'accounts',
-      accounts.flatMap((account) => accountLines(account, all)),
+      accounts.flatMap((account) => accountLines(account, accounts, all)),
     ),
     ...block('authorization', [`timeout: ${AUTH_TIMEOUT_S}`, ...(authCallout ? calloutLines(authCallout, all) : [])]),
   ];

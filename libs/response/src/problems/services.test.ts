@@ -57,6 +57,7 @@ function status(part: {
   ipamSync?: Partial<ServiceHealth>;
   siemRelay?: ServiceHealth;
   outputs?: OutputStatus[];
+  busAuth?: Partial<ServiceStatus['busAuth']>;
 }): ServiceStatus {
   return {
     atMs: AT,
@@ -65,6 +66,7 @@ function status(part: {
     responder: { ...responder, ...part.responder },
     ipamSync: { ...ipamSync, ...part.ipamSync },
     siemRelay: part.siemRelay ? { ...part.siemRelay, outputs: part.outputs ?? [] } : null,
+    busAuth: part.busAuth ? { ...well, waiting: null, watched: true, ended: [], ...part.busAuth } : null,
   };
 }
 const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
@@ -178,6 +180,30 @@ describe('services', () => {
     );
     expect(serviceProblems(of(refused))[0]?.exitCode).toBe(10);
     expect(texts(of([]))).toEqual([]);
+  });
+
+  it('bus-auth - names the nodes whose connections it ended, and servers that do not list them', () => {
+    const at = (agoMs: number) => new Date(AT - agoMs).toISOString();
+    const flooding = { node: 'node-a', connections: 12, reason: 'flooding', host: '10.0.0.9', endedAt: at(8_000) };
+    const ended = [
+      { ...flooding, keptOutUntil: at(-52_000) },
+      { ...flooding, node: 'node-b', reason: 'heavy', keptOutUntil: at(1_000) },
+      { ...flooding, node: '', connections: 1, reason: 'a word that this version does not know' },
+    ];
+    const of = status({ busAuth: { running: 2, ready: 2, ended } });
+    expect(lines(of).at(-1)).toBe('bus-auth: 2 running');
+    const newest = 'the newest 8s ago, of client "10.0.0.9"';
+    expect(texts(of)).toEqual([
+      `warn node-a: bus-auth ended 12 connections of it, ${newest}: it sends requests without pause; its logins get no response for 52s`,
+      `warn node-b: bus-auth ended 12 connections of it, ${newest}: it receives more than a collector requests, or does not read`,
+      `warn unknown node: bus-auth ended 1 connection of it, ${newest}: "a word that this version does not know"`,
+    ]);
+    const unwatched = { watched: false };
+    expect(texts(status({ busAuth: unwatched }))).toEqual([
+      'warn bus-auth: does not end connections of nodes that flood the bus: the servers refuse their lists',
+    ]);
+    expect(texts(status({ busAuth: { ...unwatched, runningForMs: 5_000 } }))).toEqual([]);
+    expect(texts(status({ busAuth: none }))).toEqual([expect.stringMatching(/^shout bus-auth: 0 running: collectors/)]);
   });
 
   it('failed responses - exit with 7 while none succeeds; a failure that concerns one pod is a warning', () => {

@@ -1,6 +1,5 @@
 /**
- * Status of correlator, responder, ipam-sync and siem-relay: one line each, and problems with
- * remedies. Pure.
+ * Status of the services: one line each, and problems with remedies. Pure.
  */
 
 import type { MissingVerdicts, OutputStatus } from '@bailiff/schemas';
@@ -8,6 +7,7 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
+import { connectionProblems } from './node-connections.ts';
 import { notEnforced, type Problem } from './problem.ts';
 
 /**
@@ -58,8 +58,8 @@ interface Service {
   optional: boolean;
 }
 
-function servicesOf({ correlator, responder, ipamSync, siemRelay }: ServiceStatus): Service[] {
-  const needed: Service[] = [
+function servicesOf({ correlator, responder, ipamSync, siemRelay, busAuth }: ServiceStatus): Service[] {
+  const services: Service[] = [
     {
       name: 'correlator',
       health: correlator,
@@ -82,14 +82,23 @@ function servicesOf({ correlator, responder, ipamSync, siemRelay }: ServiceStatu
       optional: false,
     },
   ];
-  if (siemRelay === null) return needed;
-  const relay: Omit<Service, 'health'> = {
-    name: 'siem-relay',
-    work: ['message', 'passed on'],
-    without: 'the SIEM receives no events',
-    optional: true,
-  };
-  return [...needed, { ...relay, health: siemRelay }];
+  if (siemRelay !== null)
+    services.push({
+      name: 'siem-relay',
+      health: siemRelay,
+      work: ['message', 'passed on'],
+      without: 'the SIEM receives no events',
+      optional: true,
+    });
+  if (busAuth !== null)
+    services.push({
+      name: 'bus-auth',
+      health: busAuth,
+      work: ['login', 'granted'],
+      without: 'collectors cannot log in, and those that are connected only until their token expires',
+      optional: false,
+    });
+  return services;
 }
 
 /** `12 frames not judged, oldest 5m`; empty without waiting work. */
@@ -316,7 +325,13 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     const text = missingText(correlator.missingVerdicts, atMs);
     problems.push(notEnforced('correlator', text, MISSING_REMEDY, 'services'));
   }
-  return [...problems, ...failedProblems(status), ...refusedProblems(status), ...outputProblems(status)];
+  return [
+    ...problems,
+    ...failedProblems(status),
+    ...refusedProblems(status),
+    ...outputProblems(status),
+    ...connectionProblems(status.busAuth, atMs),
+  ];
 }
 
 function detailText(name: string, { correlator, responder, siemRelay, atMs, cut }: ServiceStatus): string {

@@ -34,6 +34,7 @@ import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
 import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts';
+import { type BusAuthStatus, busAuthOf } from './bus-auth-status.ts';
 import { type FailedResponses, FailureCounts } from './failed-responses.ts';
 import { RefusalCounts, type RefusedResponses } from './refused-responses.ts';
 import {
@@ -96,6 +97,8 @@ export interface ServiceStatus {
   ipamSync: ServiceHealth;
   /** null: no instance within the last hour. It is optional. */
   siemRelay: SiemRelayStatus | null;
+  /** null: no instance within the last hour. Without auth callout there is none. */
+  busAuth: BusAuthStatus | null;
   /**
    * A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high.
    */
@@ -187,6 +190,7 @@ async function readWithin(
           outputs: outputsBy(instancesOf('siem-relay', instances, atMs)),
         }
       : null,
+    busAuth: busAuthOf(instancesOf('bus-auth', instances, atMs), atMs),
     cut: cut || placed.length >= MAX_VERDICTS,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Status that an instance of correlator, responder, ipam-sync or siem-relay publishes as JSON under
+ * Status that an instance of a service publishes as JSON under
  * `bailiff_services/<service>.<instance>`: every INSTANCE_STATUS_MS, and when its readiness or
  * configuration changes. The last one before an orderly stop has `stoppedAt`, so that the position
  * outlives the instance. A collector publishes the same in its node's status.
@@ -71,6 +71,21 @@ export type SkippedMessages = z.infer<typeof skippedMessages>;
 export const missingVerdicts = z.object({ count: z.number().int().nonnegative(), since: text('word') });
 export type MissingVerdicts = z.infer<typeof missingVerdicts>;
 
+/** Connections of a node that bus-auth ended in the last minutes. */
+export const endedConnections = z.object({
+  /** Empty if it is not known whose login the connection had. */
+  node: text('name'),
+  connections: z.number().int().nonnegative(),
+  /** Of the newest one, as in `bailiff_bus_auth_connections_ended_total`. */
+  reason: text('word'),
+  /** Address of its client. */
+  host: text('word'),
+  endedAt: text('word'),
+  /** Until when logins of the node get no response; absent if they do. */
+  keptOutUntil: text('word').optional(),
+});
+export type EndedConnections = z.infer<typeof endedConnections>;
+
 /** An output of the siem-relay. Times are bus times. */
 export const outputStatus = z.object({
   name: text('word'),
@@ -126,6 +141,8 @@ export const instanceStatus = z.object({
   outputs: list('listed', outputStatus).optional(),
   /** Leading ipam-sync only; absent without any. */
   claimedMembers: claimedMembers.optional(),
+  /** bus-auth only. `watched` is false if the servers do not list the connections of nodes. */
+  nodeConnections: z.object({ watched: z.boolean(), ended: list('listed', endedConnections) }).optional(),
 });
 export type InstanceStatus = z.infer<typeof instanceStatus>;
 
