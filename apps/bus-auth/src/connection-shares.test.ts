@@ -1,4 +1,9 @@
-import { NODE_BYTES_PER_SECOND, NODE_MESSAGES_PER_SECOND } from '@bailiff/bus';
+import {
+  NODE_BYTES_PER_SECOND,
+  NODE_INTERVAL_MS,
+  NODE_MESSAGES_PER_SECOND,
+  NODE_SENT_BYTES_PER_SECOND,
+} from '@bailiff/bus';
 import type { NodeConnection } from '@bailiff/bus/auth';
 import { expect, test } from 'vitest';
 import {
@@ -15,7 +20,9 @@ const connection = (id: number, more: Partial<NodeConnection> = {}): NodeConnect
   host: '10.0.0.1',
   sinceMs: id,
   messages: 0,
+  sentBytes: 0,
   bytes: 0,
+  isClosed: false,
   isSlow: false,
   ...more,
 });
@@ -69,14 +76,19 @@ test('connections of a user - one that was to end counts no more, and ends once'
 });
 
 test.each<[string, Partial<NodeConnection>, string | null]>([
-  ['the largest honest rate', { messages: NODE_MESSAGES_PER_SECOND, bytes: NODE_BYTES_PER_SECOND }, null],
+  [
+    'the largest honest rate',
+    { messages: NODE_MESSAGES_PER_SECOND, sentBytes: NODE_SENT_BYTES_PER_SECOND, bytes: NODE_BYTES_PER_SECOND },
+    null,
+  ],
   ['more messages', { messages: NODE_MESSAGES_PER_SECOND + 1 }, 'flooding'],
+  ['more bytes of its own', { sentBytes: NODE_SENT_BYTES_PER_SECOND + 1 }, 'flooding'],
   // Others can cause these two.
   ['more bytes', { bytes: NODE_BYTES_PER_SECOND + 1 }, 'heavy'],
-  ['closed because it did not read', { isSlow: true }, 'heavy'],
+  ['closed because it did not read', { isClosed: true, isSlow: true }, 'heavy'],
   [
     'closed because it did not read, after many messages',
-    { isSlow: true, messages: MAX_HEAVY_MESSAGES_PER_SECOND + 1 },
+    { isClosed: true, isSlow: true, messages: MAX_HEAVY_MESSAGES_PER_SECOND + 1 },
     'flooding',
   ],
 ])('a flood - %s', (_, more, reason) => {
@@ -84,6 +96,11 @@ test.each<[string, Partial<NodeConnection>, string | null]>([
   judge(1_000, [connection(1), connection(2)]);
   const expected = reason === null ? [] : [`${reason} one 1`, `${reason} one 2`];
   expect(judge(2_000, [connection(1, more), connection(2)])).toEqual(expected);
+});
+
+test('a flood - a user is blamed for what it receives only if it can have requested that', () => {
+  const largestValue = 512 * 1024;
+  expect(MAX_HEAVY_MESSAGES_PER_SECOND * largestValue).toBe(NODE_BYTES_PER_SECOND);
 });
 
 test('a flood - the rate is that of all connections together, also of new ones', () => {
@@ -95,7 +112,7 @@ test('a flood - the rate is that of all connections together, also of new ones',
 
 test('a flood - counts from before the first list are none', () => {
   const judge = judging();
-  const before = [connection(1, { messages: 1_000_000 }), connection(2, { isSlow: true })];
+  const before = [connection(1, { messages: 1_000_000 }), connection(2, { isClosed: true, isSlow: true })];
   expect(judge(1_000, before)).toEqual([]);
   expect(judge(2_000, before)).toEqual([]);
 });
@@ -136,10 +153,31 @@ test('connections of a user - logins are forgotten when their connection is not 
   expect(judge(22_000, flood(1_000_000)).map((one) => one.user)).toEqual([null]);
 });
 
-test('a flood - two lists at once are judged as one', () => {
+test('a flood - two lists at once are judged as one, and a flood between them is seen at once', () => {
   const judge = judging();
+  const most = (NODE_MESSAGES_PER_SECOND * NODE_INTERVAL_MS) / 1_000;
   judge(1_000, [connection(1)]);
-  expect(judge(1_010, [connection(1, { messages: 100 })])).toEqual([]);
+  expect(judge(1_010, [connection(1, { messages: most })])).toEqual([]);
+  expect(judge(1_300, [connection(1, { messages: most + 1 })])).toEqual(['flooding one 1']);
+  // Once, and against a base that moves.
+  expect(judge(1_400, [connection(1, { messages: 2 * most })])).toEqual([]);
+  const other = judging();
+  for (let list = 0; list < 20; list += 1)
+    expect(other(1_000 + list * 250, [connection(1, { messages: (list * NODE_MESSAGES_PER_SECOND) / 4 })])).toEqual([]);
+});
+
+test('a flood - in a connection that the client has closed is its own, and such ones are not too many', () => {
+  const judge = judging();
+  const closed = (count: number, more: Partial<NodeConnection> = {}) =>
+    many(count).map((one) => ({ ...one, isClosed: true, ...more }));
+  judge(1_000, []);
+  expect(judge(2_000, [...closed(9), connection(10)])).toEqual([]);
+  const sentBytes = NODE_SENT_BYTES_PER_SECOND / 9 + 1;
+  expect(judge(3_000, [...closed(9, { sentBytes }), connection(10)]).length).toBe(10);
+  // Those that were listed before this process knew them say nothing about now.
+  const next = judging();
+  expect(next(1_000, closed(2, { sentBytes: 10 * NODE_SENT_BYTES_PER_SECOND }))).toEqual([]);
+  expect(next(2_000, closed(2, { sentBytes: 10 * NODE_SENT_BYTES_PER_SECOND }))).toEqual([]);
 });
 
 test('a flood - a connection for pushes, which sends no requests, may be slow', () => {

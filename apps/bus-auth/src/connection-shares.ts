@@ -3,9 +3,10 @@
  * floods the bus. Pure: lists of the servers in, connections out.
  *
  * While nats-server serves direct gets, responses wait in its memory without a limit, as soon as two
- * connections send requests faster than it responds. A connection that reads nothing holds up to
- * MAX_PENDING_BYTES more. The share of logins limits how fast a node connects, not how many of its
- * connections exist.
+ * connections send requests faster than it responds. So do messages, before 2.11, that it reads faster
+ * than it stores them. A connection that reads nothing holds up to MAX_PENDING_BYTES more. The share of
+ * logins limits how fast a node connects, not how many of its connections exist. A connection that the
+ * client has closed counts as well, so that a flood in short connections is seen.
  *
  * A connection counts for the user whose login was granted, not for the one that the list names: its
  * client chooses that name. One that logged in before this process started is judged alone, and no
@@ -15,13 +16,21 @@
  * name its inbox as the reply subject of requests, and so cause the bytes that the server sends to it
  * or cannot send.
  */
-import { NODE_BYTES_PER_SECOND, NODE_INTERVAL_MS, NODE_MESSAGES_PER_SECOND } from '@bailiff/bus';
+import {
+  NODE_BYTES_PER_SECOND,
+  NODE_INTERVAL_MS,
+  NODE_MESSAGES_PER_SECOND,
+  NODE_SENT_BYTES_PER_SECOND,
+} from '@bailiff/bus';
 import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
 
 /** Of a user: a collector has one for each of its two users, and for a moment its former one. */
 export const MAX_CONNECTIONS_PER_USER = 4;
-/** Messages in a second of a user that also receives too much; a collector sends a few hundred. */
-export const MAX_HEAVY_MESSAGES_PER_SECOND = 1_000;
+/**
+ * Messages in a second of a user that also receives too much. With fewer, it cannot have requested
+ * that itself: no response has more than 512 KiB.
+ */
+export const MAX_HEAVY_MESSAGES_PER_SECOND = 80;
 /** A server that is gone lists nothing any more; nor is a connection listed that ended meanwhile. */
 const STALE_MS = 10_000;
 /** Servers, by account, whose granted logins are remembered. */
@@ -45,15 +54,17 @@ interface Known {
   connection: NodeConnection;
   /** User of the granted login; null: it is not known. */
   user: string | null;
-  /** In a second, since the list before. */
+  /** In a second, since the base list. */
   messageRate: number;
+  sentByteRate: number;
   byteRate: number;
   /** It was to end already. The server closes one that does not read after its write deadline. */
   isEnded: boolean;
 }
 
 interface KnownList {
-  atMs: number;
+  /** The list of NODE_INTERVAL_MS ago or more, with which this one is compared. */
+  base: { atMs: number; connections: ReadonlyMap<number, Known> };
   receivedMs: number;
   connections: Map<number, Known>;
 }
@@ -83,26 +94,27 @@ export class ConnectionShares {
     for (const [key, list] of this.#lists) if (receivedMs - list.receivedMs > STALE_MS) this.#lists.delete(key);
     const key = placeOf({ account, server });
     const former = this.#lists.get(key);
-    const elapsedMs = former ? atMs - former.atMs : Number.POSITIVE_INFINITY;
-    // Two lists may arrive at once.
-    if (elapsedMs < NODE_INTERVAL_MS) return [];
+    const elapsedMs = former ? atMs - former.base.atMs : Number.POSITIVE_INFINITY;
     const known = new Map<number, Known>();
     const admitted = this.#admitted.get(key);
     for (const connection of connections) {
-      const before = former?.connections.get(connection.id);
-      const rate = (now: number, then = 0) => ((now - then) * 1_000) / elapsedMs;
-      known.set(connection.id, {
+      const { id } = connection;
+      const before = former?.base.connections.get(id)?.connection;
+      const rate = (now: number, then = 0) => ((now - then) * 1_000) / Math.max(elapsedMs, NODE_INTERVAL_MS);
+      known.set(id, {
         server,
         connection,
-        user: admitted?.get(connection.id)?.user ?? null,
-        isEnded: before?.isEnded ?? false,
-        messageRate: rate(connection.messages, before?.connection.messages),
-        byteRate: rate(connection.bytes, before?.connection.bytes),
+        user: admitted?.get(id)?.user ?? null,
+        isEnded: former?.connections.get(id)?.isEnded ?? false,
+        messageRate: rate(connection.messages, before?.messages),
+        sentByteRate: rate(connection.sentBytes, before?.sentBytes),
+        byteRate: rate(connection.bytes, before?.bytes),
       });
     }
-    // A slow one that this process did not know may have been judged by its predecessor.
-    if (!former) for (const one of known.values()) if (one.connection.isSlow) one.isEnded = true;
-    this.#lists.set(key, { atMs, receivedMs, connections: known });
+    // A closed one that this process did not know may have been judged by its predecessor.
+    if (!former) for (const one of known.values()) if (one.connection.isClosed) one.isEnded = true;
+    const base = former && elapsedMs < NODE_INTERVAL_MS ? former.base : { atMs, connections: known };
+    this.#lists.set(key, { base, receivedMs, connections: known });
     for (const [id, { atMs: loginMs }] of admitted ?? [])
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
@@ -133,13 +145,18 @@ function excessOf(all: readonly Known[], sendsRequests: boolean): Excess[] {
   const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one), 0);
   if (sendsRequests) {
     const messages = sum(({ messageRate }) => messageRate);
+    const sentBytes = sum(({ sentByteRate }) => sentByteRate);
     const isHeavy =
       sum(({ byteRate }) => byteRate) > NODE_BYTES_PER_SECOND || all.some(({ connection }) => connection.isSlow);
-    const isFlooding = messages > NODE_MESSAGES_PER_SECOND || (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
+    const isFlooding =
+      messages > NODE_MESSAGES_PER_SECOND ||
+      sentBytes > NODE_SENT_BYTES_PER_SECOND ||
+      (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
     if (isFlooding || isHeavy) return all.map((one) => end(one, isFlooding ? 'flooding' : 'heavy'));
   }
   // The oldest ones of the address that has most: the collector of a stolen token keeps its own.
-  const left = all.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);
+  const open = all.filter(({ connection }) => !connection.isClosed);
+  const left = open.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);
   const excess: Excess[] = [];
   while (left.length > MAX_CONNECTIONS_PER_USER) {
     const countOf = ({ connection }: Known) => left.filter((other) => other.connection.host === connection.host).length;

@@ -10,7 +10,9 @@ const connection: NodeConnection = {
   host: '10.0.0.9',
   sinceMs: AT,
   messages: 9_000,
+  sentBytes: 0,
   bytes: 0,
+  isClosed: false,
   isSlow: false,
 };
 const excess = (user: string | null, reason: Excess['reason'] = 'flooding'): Excess => ({

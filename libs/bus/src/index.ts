@@ -20,10 +20,12 @@ export * from './connection/errors.ts';
 export { type Incoming, subscribe } from './connection/incoming.ts';
 export { isJetStreamOff, isStoring, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY } from './connection/jetstream-health.ts';
 export {
+  FRAME_BYTES_PER_SECOND,
   FRAMES_PER_SECOND,
   NODE_BYTES_PER_SECOND,
   NODE_INTERVAL_MS,
   NODE_MESSAGES_PER_SECOND,
+  NODE_SENT_BYTES_PER_SECOND,
   Pace,
 } from './connection/node-pace.ts';
 export { apiRequest, request } from './connection/request.ts';

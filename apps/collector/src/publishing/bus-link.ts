@@ -14,6 +14,7 @@ import {
   connectBus,
   encodeToken,
   type FollowerBuses,
+  FRAME_BYTES_PER_SECOND,
   FRAMES_PER_SECOND,
   FramePublisher,
   isStoring,
@@ -74,6 +75,7 @@ export class BusLink {
   readonly totals = new ViolationTotals();
   readonly #shares: SourceShares;
   readonly #pace = new Pace(FRAMES_PER_SECOND, () => performance.now());
+  readonly #bytesPace = new Pace(FRAME_BYTES_PER_SECOND, () => performance.now());
   readonly #subjects: Readonly<Record<ViolationKind, string>>;
   readonly #nodeToken: string;
   #bus: Bus | null = null;
@@ -193,7 +195,7 @@ export class BusLink {
 
   /** Whether another source may be flushed; its frames fit into the spare ones. */
   #hasCapacity(): boolean {
-    return this.#hasRoom() && this.#pace.waitMs === 0;
+    return this.#hasRoom() && this.#waitMs === 0;
   }
 
   #hasRoom(): boolean {
@@ -205,8 +207,12 @@ export class BusLink {
     while (!this.#hasCapacity()) {
       await this.#publisher?.whenCapacity(); // rejects if the publisher is closed
       if (!this.#hasRoom()) await new Promise<void>((resolve) => this.#waiters.push(resolve));
-      else await pause(this.#pace.waitMs);
+      else await pause(this.#waitMs);
     }
+  }
+
+  get #waitMs(): number {
+    return Math.max(this.#pace.waitMs, this.#bytesPace.waitMs);
   }
 
   #wake(): void {
@@ -231,6 +237,7 @@ export class BusLink {
     const payload = kind === 'spoof' ? encodePreEncodedFrame(frame) : encodeViolationFrame(frame);
     this.#shares.charge(parts, payload.length);
     this.#pace.take();
+    this.#bytesPace.take(payload.length);
     const published = await publisher.publish(this.#subjects[kind], payload, {
       msgId: `${id}-${randomBytes(MSG_ID_BYTES).toString('hex')}`,
       headers: cloudEventHeaders({

@@ -35,7 +35,7 @@ const SLOW = 'Slow Consumer';
  */
 export const MAX_UNREAD_BYTES = 4 * 1024 ** 2;
 /** Requests whose responses are read: those of ten seconds. A server that is flooded responds late. */
-const MAX_REQUESTS = 10 * WATCHED_ACCOUNTS.length;
+const MAX_REQUESTS = 40 * WATCHED_ACCOUNTS.length;
 
 /** What a server refuses whose configuration is older. */
 const OWN_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), ...REPLICA_SUBJECTS];
@@ -49,11 +49,13 @@ export interface NodeConnection {
   host: string;
   /** Milliseconds since 1970. */
   sinceMs: number;
-  /** Messages that the client has sent. */
+  /** Messages that the client has sent, and their bytes. */
   messages: number;
+  sentBytes: number;
   /** Bytes that the server has queued for it. */
   bytes: number;
-  /** It is closed, because it left more than MAX_UNREAD_BYTES unread. */
+  isClosed: boolean;
+  /** It is closed because it left more than MAX_UNREAD_BYTES unread. */
   isSlow: boolean;
 }
 
@@ -63,7 +65,7 @@ export interface ListedConnections {
   account: string;
   /** Clock of the server, milliseconds since 1970. */
   atMs: number;
-  /** Open ones, and those that were closed because they did not read. */
+  /** Open ones, and the newest closed ones. */
   connections: NodeConnection[];
 }
 
@@ -94,6 +96,7 @@ interface Listed {
       ip: string;
       start: string;
       in_msgs: number;
+      in_bytes: number;
       out_bytes: number;
       pending_bytes: number;
       authorized_user?: string;
@@ -178,21 +181,17 @@ export class ConnectionWatch {
       server: data.server_id,
       account,
       atMs: Date.parse(data.now),
-      connections: (data.connections ?? []).flatMap(({ reason, ...one }) => {
-        const isSlow = (reason?.startsWith(SLOW) ?? false) && one.pending_bytes > MAX_UNREAD_BYTES;
-        if (reason !== undefined && !isSlow) return [];
-        return [
-          {
-            id: one.cid,
-            user: one.authorized_user ?? '',
-            host: one.ip,
-            sinceMs: Date.parse(one.start),
-            messages: one.in_msgs,
-            bytes: one.out_bytes,
-            isSlow,
-          },
-        ];
-      }),
+      connections: (data.connections ?? []).map(({ reason = '', ...one }) => ({
+        id: one.cid,
+        user: one.authorized_user ?? '',
+        host: one.ip,
+        sinceMs: Date.parse(one.start),
+        messages: one.in_msgs,
+        sentBytes: one.in_bytes,
+        bytes: one.out_bytes,
+        isClosed: reason !== '',
+        isSlow: reason.startsWith(SLOW) && one.pending_bytes > MAX_UNREAD_BYTES,
+      })),
     });
   }
 

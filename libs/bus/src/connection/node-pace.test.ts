@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import {
   BYTES_PER_READ,
+  FRAME_BYTES_PER_SECOND,
   FRAMES_PER_SECOND,
   NODE_BYTES_PER_SECOND,
   NODE_INTERVAL_MS,
   NODE_MESSAGES_PER_SECOND,
+  NODE_SENT_BYTES_PER_SECOND,
   Pace,
   READS_PER_SECOND,
 } from './node-pace.ts';
@@ -34,6 +36,13 @@ test('pace of a node - frames and reads together are below what bus-auth ends', 
 test('pace of a node - so are the bytes of the largest values', () => {
   const bytes = 256 * 1024;
   expect(highestRate(READS_PER_SECOND, 1 + bytes / BYTES_PER_READ) * bytes).toBeLessThan(NODE_BYTES_PER_SECOND);
+});
+
+test('pace of a node - so are the bytes of frames, and a status of the largest size four times a second', () => {
+  const [frame, status] = [64 * 1024, 512 * 1024];
+  const [frames, statuses] = [highestRate(FRAME_BYTES_PER_SECOND, frame), 4];
+  expect(frames * frame).toBeGreaterThan(FRAME_BYTES_PER_SECOND);
+  expect(frames * frame + statuses * status).toBeLessThan(NODE_SENT_BYTES_PER_SECOND);
 });
 
 test('pace of a node - a client that waits as it is told never waits twice', () => {

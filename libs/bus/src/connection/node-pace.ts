@@ -7,12 +7,18 @@
 /** Messages of a user of a node in a second. A client that waits for nothing sends more than 10,000. */
 export const NODE_MESSAGES_PER_SECOND = 4_000;
 /** Bytes to it in a second. */
-export const NODE_BYTES_PER_SECOND = 64 * 1024 ** 2;
-/** Shortest time over which bus-auth judges the rates. */
+export const NODE_BYTES_PER_SECOND = 40 * 1024 ** 2;
+/**
+ * Bytes of it in a second. nats-server reads messages faster than it stores them, and before 2.11 what
+ * waits is limited by its memory alone. A collector that flushes a backlog sends 12 MiB at once.
+ */
+export const NODE_SENT_BYTES_PER_SECOND = 16 * 1024 ** 2;
+/** Time over which bus-auth judges the rates; in a shorter one, a node may not send more either. */
 export const NODE_INTERVAL_MS = 800;
 
-/** Frames of a collector, also if `publishBytesPerSecond` allows more. */
+/** Frames of a collector, and their bytes, also if `publishBytesPerSecond` allows more. */
 export const FRAMES_PER_SECOND = 3_000;
+export const FRAME_BYTES_PER_SECOND = 10 * 1024 ** 2;
 /** Reads of keys, one after the other. */
 export const READS_PER_SECOND = 400;
 /** A value of so many bytes counts as one more read: 32 MiB in a second. */

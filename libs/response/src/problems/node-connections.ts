@@ -7,8 +7,8 @@ import { type Problem, warn } from './problem.ts';
 const STARTED_MS = 60_000;
 const REASONS: Readonly<Record<string, string>> = {
   'too-many': 'it has more than four for a user',
-  flooding: 'it sends requests without pause',
-  heavy: 'it receives more than a collector requests, or does not read',
+  flooding: 'it sends or requests more than a collector does',
+  heavy: 'it receives more than it requests, or does not read',
 };
 const ENDED_REMEDY = 'another client uses its credential, or its inbox: docs/alerts.md, BailiffNodeConnectionsEnded';
 const NOT_WATCHED = 'does not end connections of nodes that flood the bus: the servers refuse their lists';
