@@ -15,6 +15,7 @@ import {
   IMPORTS,
   inboxPrefixFor,
   MAX_PAYLOADS,
+  MAX_SUBSCRIPTIONS,
   parseSubject,
   partitionOf,
   permissionsFor,
@@ -220,7 +221,7 @@ reads keys of the copies \`LATEST_<bucket>\`. Each identity also receives respon
         `\`BAILIFF\` holds all streams and buckets. Every other account reaches it only through what it imports. JetStream publishes a response to the reply subject of the request; outside
 \`BAILIFF\` that subject lies in the client's own account, where no stream listens. A client of another account uses the JetStream API under the prefix \`${IMPORTED_API}\` instead of \`$JS.API\`
 (an option of every NATS client, such as \`apiPrefix\` or \`--js-api-prefix\`). Each of its connections may have ${CONNECTION_LIMITS.maxSubscriptions} subscriptions and send messages of
-${bytes(CONNECTION_LIMITS.maxPayloadBytes)}, \`reader\` and \`siem-reader\` of ${bytes(MAX_PAYLOADS.SIEM as number)}.`,
+${bytes(CONNECTION_LIMITS.maxPayloadBytes)}, \`reader\` and \`siem-reader\` ${MAX_SUBSCRIPTIONS.SIEM} and of ${bytes(MAX_PAYLOADS.SIEM as number)}.`,
         table(
           ['account', 'identities', 'imports'],
           ACCOUNTS.map((account) => [

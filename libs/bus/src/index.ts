@@ -6,6 +6,7 @@ export {
   IMPORTS,
   MAX_CONNECTIONS,
   MAX_PAYLOADS,
+  MAX_SUBSCRIPTIONS,
   RESPONSE_MS,
 } from './auth/accounts.ts';
 export * from './auth/permissions.ts';

@@ -31,6 +31,7 @@ import {
   type Import,
   MAX_CONNECTIONS,
   MAX_PAYLOADS,
+  MAX_SUBSCRIPTIONS,
   RESPONSE_MS,
   SYSTEM,
 } from './accounts.ts';
@@ -174,11 +175,12 @@ const listLines = (head: string, lines: readonly string[]) =>
   lines.length === 0 ? [] : [`${head}: [`, ...indent(lines), ']'];
 
 function limitsLine(account: Account): string {
-  const { maxPayloadBytes, maxSubscriptions } = CONNECTION_LIMITS;
+  const { maxPayloadBytes } = CONNECTION_LIMITS;
+  const subscriptions = MAX_SUBSCRIPTIONS[account] ?? CONNECTION_LIMITS.maxSubscriptions;
   const connections = MAX_CONNECTIONS[account];
   const most = connections === undefined ? '' : `, max_connections: ${connections}`;
   const payload = MAX_PAYLOADS[account] ?? maxPayloadBytes;
-  return `limits: { max_payload: ${payload}, max_subscriptions: ${maxSubscriptions}${most} }`;
+  return `limits: { max_payload: ${payload}, max_subscriptions: ${subscriptions}${most} }`;
 }
 
 function accountLines(account: Account, all: readonly Account[], users: readonly NatsUser[]): string[] {
