@@ -1,12 +1,14 @@
 // A pod with interfaces in two networks, each with a CNI record of its own, as Multus makes them:
 // each interface is guarded under its own identity.
+import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
 import type { CniConfList } from '../lab/src/cni/conf.ts';
 import { cniAdd } from '../lab/src/cni/plugin.ts';
-import { CniNode } from '../support/cni-node.ts';
+import { CniNode, type Sandbox } from '../support/cni-node.ts';
 import type { TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
@@ -146,4 +148,59 @@ describe('a pod with two networks', () => {
     await openBucket(cni.node.admin, 'bailiff_config').put('spoof.cluster._.default', '{"unknown":"enforce"}');
     await waitFor(landed, { what: 'its packets to be dropped', until: (count) => count < 10 });
   });
+
+  /** Adds `net1` in the network `storage`, by its address management or, as `ips` of Multus does, by choice. */
+  async function addToStorage(pod: Sandbox, chosen?: string): Promise<Side> {
+    const { plugins, ...conf } = storage(cni.list().plugins.slice(-1));
+    const [bridge, ...others] = plugins;
+    const ipam = chosen
+      ? { type: 'static', addresses: [{ address: `${chosen}/24`, gateway: '10.99.0.1' }] }
+      : { type: 'host-local', dataDir: cni.at('ipam'), ranges: [[{ subnet: '10.99.0.0/24' }]] };
+    const of = { ...conf, plugins: [{ ...bridge, type: 'bridge', ipam }, ...others] };
+    const result = await cniAdd(cni.host, { ...pod.attachment, conf: of, ifName: 'net1' }, pod.pod.netns);
+    return { ...podSide(result), device: 'net1' };
+  }
+  const shown = async (side: Side) =>
+    (await cni.node.nodeStatus())?.interfaces.find((one) => one.interfaceName === side.hostInterface)?.reason;
+
+  it.each([
+    ['has', false],
+    ['gets later', true],
+  ])(
+    'a tenant that chooses the address that a neighbour %s - no pod is judged for it, and status names it',
+    async (_, isFirst) => {
+      cni.writePrimary('ptp');
+      await cni.start('closed', ['--status-interval-ms', '250']);
+      const [neighbour, tenant] = [await cni.add(), await cni.add()];
+      // The address management gives this one to the first pod.
+      const address = '10.99.0.2';
+      const early = isFirst ? await addToStorage(tenant, address) : null;
+      const own = await addToStorage(neighbour);
+      const chosen = early ?? (await addToStorage(tenant, address));
+      expect([own.addresses, chosen.addresses]).toEqual([[address], [address]]);
+      await cni.node.putPods(1);
+      for (const side of [own, chosen])
+        await waitFor(() => shown(side), {
+          what: 'the address in the status',
+          until: (reason) => reason === `another pod has its addresses too, and each may send from them: ${address}`,
+          state: () => cni.node.log.slice(-3_000),
+        });
+
+      const before = await cni.node.ipReceived();
+      await send(neighbour.pod, own, own, 20);
+      expect((await cni.node.ipReceived()) - before, 'the neighbour is not cut off').toBeGreaterThanOrEqual(20);
+      await send(tenant.pod, chosen, { ...chosen, addresses: ['10.99.0.77'] }, 20);
+      await areDropped(chosen, { 'ipv4-source programmed drop': 20 });
+      expect(dropped(own)).toEqual({});
+
+      // CNI releases one of the two, whose interface stays: it has no address any more.
+      const [former, formerPod, rest] = isFirst ? [chosen, tenant, own] : [own, neighbour, chosen];
+      rmSync(path.join(cni.node.cniDir, `storage-${formerPod.attachment.containerId}-net1`));
+      await waitFor(() => shown(former), {
+        what: 'the status of the released interface',
+        until: (reason) => reason?.startsWith('a newer interface has its addresses') ?? false,
+      });
+      await waitFor(() => shown(rest), { what: 'the status of the other one', until: (reason) => reason === '' });
+    },
+  );
 });

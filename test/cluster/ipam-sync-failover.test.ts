@@ -44,9 +44,9 @@ const converges = (world: World) =>
   });
 
 /**
- * Changes pods until it is stopped. Each seed has its own addresses: of two pods on one node with
- * one address only the younger gets it. With addresses of an earlier churn, the snapshots would
- * correctly differ from `truth`.
+ * Changes pods until it is stopped. Each seed has its own addresses: of two pods with one address a
+ * terminating one loses it. With addresses of an earlier churn, the snapshots could correctly differ from
+ * `truth`.
  */
 function churn(world: World, seed: number) {
   const next = random(seed);

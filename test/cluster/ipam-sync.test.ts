@@ -107,12 +107,14 @@ describe('ipam-sync - snapshots', () => {
     expect(world.kube.server.requests.count({ verb: 'get', resource: 'replicasets' })).toBe(1);
   });
 
-  test('ipam-sync - a reused address belongs to the younger pod, despite late updates of the older one', async () => {
+  test('ipam-sync - a reused address belongs to the younger pod once the older one terminates, despite its late updates', async () => {
     await using world = await startWorld();
     world.running('old', 'node-1', ['10.1.0.5']);
     await using _sync = await launch(world);
     await shows(world, 'node-1', { old: ['10.1.0.5'] });
     world.running('young', 'node-1', ['10.1.0.5']);
+    await shows(world, 'node-1', { old: ['10.1.0.5'], young: ['10.1.0.5'] });
+    world.kube.server.api.delete('pods', { namespace: 'default', name: 'old' }, { gracePeriodSeconds: 600 });
     await shows(world, 'node-1', { old: [], young: ['10.1.0.5'] });
     // The kubelet's late status of the deleted pod has a newer resourceVersion than the young
     // pod's.

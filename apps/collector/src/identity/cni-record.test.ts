@@ -41,6 +41,7 @@ describe('cni record', () => {
         containerId: 'c1',
         ifName: 'eth0',
         plugin: 'bridge',
+        isChosen: false,
         podUid: '0b6f5c1e-0000-4000-8000-000000000001',
         podNamespace: 'shop',
         podName: 'web-1',
@@ -81,6 +82,21 @@ describe('cni record', () => {
     const reason = whyNoHostSide({ plugin });
     if (why === null) expect(reason).toBeNull();
     else expect(reason).toMatch(why);
+  });
+
+  it.each<[string, object | null, boolean]>([
+    ['host-local', { plugins: [{ type: 'bridge', ipam: { type: 'host-local' } }] }, false],
+    ['no IPAM', { plugins: [{ type: 'cilium-cni' }] }, false],
+    ['another plugin of the list', { plugins: [{ type: 'bridge' }, { type: 'x', ipam: { type: 'static' } }] }, false],
+    ['null', { plugins: [null] }, false],
+    ['static IPAM', { plugins: [{ type: 'bridge', ipam: { type: 'static' } }] }, true],
+    ['static IPAM, one plugin', { type: 'bridge', ipam: { type: 'static' } }, true],
+    ['arguments of Multus', { plugins: [{ type: 'bridge', args: { cni: { ips: ['10.0.0.2'] } } }] }, true],
+    ['arguments of Multus, one plugin', { type: 'bridge', args: { cni: { ips: ['10.0.0.2'] } } }, true],
+    ['too long to be read', { type: 'bridge', args: 'x'.repeat(200 * 1024) }, true],
+  ])('whether addresses were chosen - %s', (_name, config, isChosen) => {
+    const reading = readCniRecord('f', JSON.stringify({ ...bridge, config: base64(config) }), 7);
+    expect(reading).toMatchObject({ record: { isChosen } });
   });
 
   it.each([

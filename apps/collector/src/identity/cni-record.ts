@@ -16,6 +16,8 @@ export interface CniRecord {
   ifName: string;
   /** Type of the network's main plugin: bridge, macvlan; empty if the record does not have it. */
   plugin: string;
+  /** Its addresses were chosen (static IPAM, `ips` of Multus), so another pod may have them too. */
+  isChosen: boolean;
   podUid: string;
   podNamespace: string;
   podName: string;
@@ -63,13 +65,16 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
 }
 
 /** @param config the network's configuration, or list of plugins, in base64 */
-function mainPlugin(config: string): string {
-  if (config.length > MAX_CONFIG_CHARACTERS) return '';
+function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen'> {
+  // A pod can make it that long, by annotations.
+  if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: '', isChosen: true };
   try {
-    const { type, plugins } = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
-    return text(Array.isArray(plugins) ? plugins[0]?.type : type);
+    const parsed = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
+    const main = (Array.isArray(parsed.plugins) ? parsed.plugins[0] : parsed) ?? {};
+    const isChosen = main.ipam?.type === 'static' || [main, parsed].some(({ args }) => args?.cni?.ips !== undefined);
+    return { plugin: text(main.type), isChosen };
   } catch (error) {
-    if (error instanceof SyntaxError) return '';
+    if (error instanceof SyntaxError) return { plugin: '', isChosen: false };
     throw error;
   }
 }
@@ -115,7 +120,7 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
       file,
       containerId: text(raw['containerId']),
       ifName,
-      plugin: mainPlugin(text(raw['config'])),
+      ...mainPlugin(text(raw['config'])),
       podUid,
       podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
       podName: args.get('K8S_POD_NAME') ?? '',

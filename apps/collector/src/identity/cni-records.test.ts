@@ -28,6 +28,7 @@ const EMPTY = {
   containerId: 'c',
   ifName: 'eth0',
   plugin: '',
+  isChosen: false,
   podNamespace: '',
   podName: '',
   podMac: '',

@@ -15,6 +15,7 @@ import { readRegularFile } from '../process/regular-file.ts';
 import { isShortage, shortageWaitMs } from '../process/shortage.ts';
 import { type CniRecord, readCniRecord } from './cni-record.ts';
 import { MAX_PARSED_BYTES, MAX_RECORD_BYTES, withoutCapabilityArgs } from './cni-record-size.ts';
+import type { Binding } from './identity.ts';
 
 /** Interval of reading a half-written record again. */
 const RETRY_MS = 10;
@@ -157,6 +158,15 @@ export class CniRecords {
   #forget(name: string): void {
     const record = this.byFile.get(name);
     if (record && this.byFile.delete(name)) this.#counts.remove(record.podNamespace);
+  }
+
+  /** Whether the pod of an interface chose its addresses; null: no record was read. */
+  isChosen({ link, podUid }: Pick<Binding, 'link' | 'podUid'>): boolean | null {
+    // Multus is a plugin of the runtime, so an interface has two records. That of a call lacks the configuration.
+    const own = [...this.byFile.values()].filter(
+      (record) => !record.fromCall && record.podUid === podUid && record.hostInterfaces.includes(link.name),
+    );
+    return own.length === 0 ? null : own.some((record) => record.isChosen);
   }
 
   /**

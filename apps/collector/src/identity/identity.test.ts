@@ -14,7 +14,7 @@ import {
   NOT_OWN_MAC,
   recordFor,
   replaces,
-  reusedAddresses,
+  rivalryOf,
 } from './identity.ts';
 
 const link: LinkFacts = {
@@ -29,6 +29,7 @@ const record: CniRecord = {
   file: 'f',
   containerId: 'c',
   plugin: '',
+  isChosen: false,
   ifName: 'eth0',
   podUid: 'u1',
   podNamespace: 'shop',
@@ -249,17 +250,35 @@ describe('identity - wrong snapshot', () => {
   });
 });
 
-describe('reused addresses', () => {
-  const at = (ifindex: number, change: Partial<Binding> = {}) => ({ ifindex, binding: { ...binding, ...change } });
-  const reused = (own: ReturnType<typeof at>, ...others: { ifindex: number; binding: Binding | null }[]) => [
-    ...reusedAddresses(own, [own, ...others], ({ addresses }) => addresses),
-  ];
+describe('addresses of two interfaces', () => {
+  const at = (ifindex: number, change: Partial<Binding> = {}) => {
+    return { ifindex, binding: { ...binding, podUid: `u${ifindex}`, ...change } as Binding | null };
+  };
+  type One = ReturnType<typeof at>;
+  const rivalry = (own: One, others: One[], held: One[] = []) =>
+    rivalryOf(own, own.binding?.addresses ?? [], [own, ...others], (older) => held.includes(older));
+  const reused = (own: One, ...others: One[]) => rivalry(own, others).reused;
   const { addresses } = binding;
-  it('a newer record - has them; without two records, the higher ifindex', () => {
+  it('nothing was chosen, or CNI released the older one - the newer record has them; without two records, the higher ifindex', () => {
     expect(reused(at(9, { recordedAtMs: 1 }), at(3, { recordedAtMs: 2 }))).toEqual(addresses);
     expect(reused(at(3, { recordedAtMs: 2 }), at(9, { recordedAtMs: 1 }))).toEqual([]);
     expect(reused(at(3, { recordedAtMs: undefined }), at(9))).toEqual(addresses);
     expect(reused(at(9, { recordedAtMs: undefined }), at(3), { ifindex: 10, binding: null })).toEqual([]);
+  });
+  it('a pod chose, and CNI holds the older one - neither loses an address, and only those that both have are named', () => {
+    const older = at(3, { recordedAtMs: 1 });
+    const newer = at(9, { recordedAtMs: 2, addresses: ['10.0.0.2', '10.0.0.9'] });
+    const shared = { reused: [], shared: ['10.0.0.2'] };
+    expect([rivalry(older, [newer], [older]), rivalry(newer, [older], [older])]).toEqual([shared, shared]);
+    expect(rivalry(older, [newer], [newer]), 'control: not the older one').toEqual({
+      reused: ['10.0.0.2'],
+      shared: [],
+    });
+    const third = at(10, { recordedAtMs: 3, podUid: 'u3' });
+    expect(rivalry(older, [newer, third], [older]), 'a later sandbox of the same pod').toEqual({
+      reused: addresses,
+      shared: [],
+    });
   });
   it('networks - addresses of another one are no matter', () => {
     const net = (network: string, ifindex: number, recordedAtMs: number) =>

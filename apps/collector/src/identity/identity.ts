@@ -224,24 +224,41 @@ export function isLaterSandbox(one: Bound, than: Bound): boolean {
   return one.ifindex > than.ifindex && (a.recordedAtMs ?? 0) > (b.recordedAtMs ?? Number.POSITIVE_INFINITY);
 }
 
+/** Addresses of an interface that others of its network have too. */
+export interface Rivalry {
+  /** A newer interface has them, and CNI released this one: its pod has ended. */
+  reused: string[];
+  /**
+   * A pod chose the address (`ips` of Multus), and CNI holds both interfaces. Nothing proves whose it is, so
+   * no pod loses it because of what another one asked for.
+   */
+  shared: string[];
+}
+
 /**
- * Addresses that an interface lost to a newer one of the same network. The runtime gives an address
- * to one pod at a time, so a former owner that is still there is the interface of a pod that has
- * ended.
+ * @param addresses of `own`
+ * @param isByChoice whether two interfaces may have one address because one of their pods chose it
  */
-export function reusedAddresses(
-  own: Bound,
-  others: Iterable<Bound>,
-  addressesOf: (binding: Binding) => readonly string[],
-): Set<string> {
-  const reused = new Set<string>();
+export function rivalryOf<B extends Bound>(
+  own: B,
+  addresses: readonly string[],
+  others: Iterable<B>,
+  isByChoice: (older: B, newer: B) => boolean,
+): Rivalry {
+  const [reused, shared] = [new Set<string>(), new Set<string>()];
   const network = own.binding && networkOf(own.binding);
-  if (network === null) return reused;
   for (const other of others) {
-    if (other.ifindex === own.ifindex || !other.binding || networkOf(other.binding) !== network) continue;
-    if (isNewer(other, own)) for (const address of addressesOf(other.binding)) reused.add(address);
+    if (network === null || other.ifindex === own.ifindex) continue;
+    if (!other.binding || networkOf(other.binding) !== network) continue;
+    const both = addresses.filter((address) => other.binding?.addresses.includes(address));
+    if (both.length === 0) continue;
+    const isLater = isNewer(other, own);
+    const isOnePod = other.binding.podUid === own.binding?.podUid;
+    const isShared = !isOnePod && (isLater ? isByChoice(own, other) : isByChoice(other, own));
+    const of = isShared ? shared : isLater ? reused : null;
+    for (const address of both) of?.add(address);
   }
-  return reused;
+  return { reused: [...reused], shared: [...shared].filter((address) => !reused.has(address)) };
 }
 
 /**

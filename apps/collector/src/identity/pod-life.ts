@@ -37,6 +37,13 @@ export function lifeOf({ cgroup, record, list, isReplaced }: PodSigns): PodLife 
   return 'unknown';
 }
 
+/**
+ * Whether CNI has not released an interface, so that no other pod can have got its addresses by an address
+ * management that works.
+ */
+export const isHeld = ({ record, list }: Pick<PodSigns, 'record' | 'list'>): boolean =>
+  record === 'present' && list !== 'absent';
+
 /** Whether another interface is of a later sandbox of the same pod, for the same interface of it. */
 export function isReplaced(own: Bound, others: Iterable<Bound>): boolean {
   for (const other of others) if (isLaterSandbox(other, own)) return true;

@@ -5,6 +5,7 @@
  * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
  * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import {
   type DecodedBatch,
@@ -61,6 +62,7 @@ export class PacketEngine implements Engine {
     { everyMs: PLACES_MS, part: 'guard', run: () => this.checkPlaces(true) },
     { everyMs: PLACES_MS, part: 'node maps', run: () => this.#nodeMaps.applyOwn() },
     { everyMs: PLACES_MS, part: 'binding', run: () => this.#orphans.check() },
+    { everyMs: PLACES_MS, part: 'binding', run: () => this.#reconciler.checkRivals() },
     { everyMs: PLACES_MS, part: 'guard', run: () => this.#foreignLinks.check() },
     { everyMs: CNI_CHECK_MS, part: 'cni', run: () => this.#cni.check() },
   ];
@@ -146,6 +148,9 @@ export class PacketEngine implements Engine {
       live: () => registry.allLive(),
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
+      // Not by the watch of the folder, which reports a removal later than the next pod's call.
+      hasRecord: (file) => existsSync(path.join(config.cniResultsDir, file)),
+      isChosen: (binding) => this.#cni.isChosen(binding),
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problems.of('apply'),
@@ -332,6 +337,7 @@ export class PacketEngine implements Engine {
       if (result === 'bound') bound += 1;
     }
     if (bound > 0) this.#parts.latency.recordApplied(record.writtenAtMs);
+    this.#reconciler.checkRivals();
     this.#orphans.noteSoon();
   }
 

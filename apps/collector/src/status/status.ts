@@ -96,6 +96,11 @@ export function coverageOf(
       coverage: 'partial',
       reason: `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`,
     };
+  if (iface.sharedAddresses.length > 0)
+    return {
+      coverage: 'partial',
+      reason: `another pod has its addresses too, and each may send from them: ${iface.sharedAddresses.join(', ')}`,
+    };
   if (iface.takenGrants.length > 0)
     return {
       coverage: 'partial',

@@ -2,10 +2,10 @@
  * State of the cluster in memory: records of pods and nodes, pods by node, and claimants by
  * address. Every change returns the affected snapshots. No I/O.
  *
- * Several pods may claim one address. On one node the youngest pod gets it, whatever the order of
- * events. An older pod on another node loses it only when it is terminating: two living pods with
- * one address are a fault of address management, and removing one would turn that fault into an
- * outage.
+ * Several pods may claim one address. The youngest has it, and an older one loses it when it is
+ * terminating, whatever the order of events. Two living pods with one address are a fault of address
+ * management, or one of them chose the address of the other (Multus, `pods/status`): nothing proves whose
+ * it is, and removing it from one would turn that into an outage. A node knows more (its CNI records).
  *
  * The memory of the records is bounded (pod-memory.ts). A pod without a record counts as omitted from
  * the snapshot of its node, so that the node is not blamed for what it reports about the pod.
@@ -239,10 +239,10 @@ export class ClusterState {
   holds(uid: string, address: string): boolean {
     const own = this.#pods.get(uid);
     if (!own) return false;
+    if (!own.record.terminating) return true;
     return !(this.#claims.get(address) ?? []).some((other) => {
       const rival = this.#pods.get(other);
-      if (!rival || other === uid || !isYounger(rival, own)) return false;
-      return rival.record.nodeName === own.record.nodeName || own.record.terminating;
+      return rival !== undefined && other !== uid && isYounger(rival, own);
     });
   }
 

@@ -169,40 +169,34 @@ describe('plan - a node', () => {
 
 describe('plan - one address, several pods', () => {
   const old = record('old', { addresses: ['10.1.0.5', 'fd00::5'] });
-  test('plan - the younger pod gets it, and a late event of the older changes nothing', () => {
-    const state = stateWithNodes();
-    state.putPod(old);
-    expect([...state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 7 }))]).toEqual([
-      'n1',
-    ]);
-    const expected = { old: ['fd00::5'], young: ['10.1.0.5'] };
-    expect(addressesOn(state, 'n1')).toEqual(expected);
-    state.putPod({ ...old, revision: 99, labels: { late: 'yes' } });
-    expect(addressesOn(state, 'n1')).toEqual(expected);
-    state.putPod(record('young', { addresses: ['10.1.0.5'], createdAt: later, revision: 100, terminating: true }));
-    expect(addressesOn(state, 'n1')).toEqual(expected);
-    expect(state.contestedAddresses).toBe(1);
-    expect([...state.removePod('young')]).toEqual(['n1']);
-    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
-    expect(state.contestedAddresses).toBe(0);
-  });
+  test.each(['n1', 'n2'])(
+    'plan - both have it while they live, on %s as well; a terminating one loses it to a younger one',
+    (nodeName) => {
+      const state = stateWithNodes();
+      const all = () => ({ ...addressesOn(state, 'n1'), ...addressesOn(state, 'n2') });
+      state.putPod(old);
+      const young = record('young', { nodeName, addresses: ['10.1.0.5'], createdAt: later, revision: 7 });
+      state.putPod(young);
+      const both = { old: ['10.1.0.5', 'fd00::5'], young: ['10.1.0.5'] };
+      expect([all(), state.contestedAddresses]).toEqual([both, 1]);
+      state.putPod({ ...young, revision: 9, terminating: true });
+      expect(all(), 'the younger one is terminating').toEqual(both);
+      state.putPod({ ...young, revision: 10 });
+      state.putPod({ ...old, revision: 98, terminating: true });
+      expect(all()).toEqual({ old: ['fd00::5'], young: ['10.1.0.5'] });
+      state.putPod({ ...old, revision: 99, terminating: true, labels: { late: 'yes' } });
+      expect(all(), 'a late event of the older one').toEqual({ old: ['fd00::5'], young: ['10.1.0.5'] });
+      expect([...state.removePod('young')].sort()).toEqual([...new Set(['n1', nodeName])]);
+      expect([all(), state.contestedAddresses]).toEqual([{ old: ['10.1.0.5', 'fd00::5'] }, 0]);
+    },
+  );
   test('plan - within one second the first observed pod is the older', () => {
     const state = stateWithNodes();
-    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3 }));
-    state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5 }));
-    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, labels: { late: 'yes' } }));
+    const terminating = true;
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 3, terminating }));
+    state.putPod(record('a-second', { addresses: ['10.1.0.5'], revision: 5, terminating }));
+    state.putPod(record('z-first', { addresses: ['10.1.0.5'], revision: 9, terminating, labels: { late: 'yes' } }));
     expect(addressesOn(state, 'n1')).toEqual({ 'z-first': [], 'a-second': ['10.1.0.5'] });
-  });
-  test('plan - on another node a running pod keeps it, a terminating one does not', () => {
-    const state = stateWithNodes();
-    state.putPod(old);
-    state.putPod(record('young', { nodeName: 'n2', addresses: ['10.1.0.5'], createdAt: later }));
-    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
-    expect(addressesOn(state, 'n2')).toEqual({ young: ['10.1.0.5'] });
-    state.putPod({ ...old, terminating: true });
-    expect(addressesOn(state, 'n1')).toEqual({ old: ['fd00::5'] });
-    expect([...state.removePod('young')].sort()).toEqual(['n1', 'n2']);
-    expect(addressesOn(state, 'n1')).toEqual({ old: ['10.1.0.5', 'fd00::5'] });
   });
 });
 

@@ -71,6 +71,8 @@ describe('reconciler', () => {
       live: () => live,
       linkMacs: () => new Set(['02:00:00:00:00:01']),
       linkAddresses: () => ['10.0.0.1'],
+      hasRecord: () => false,
+      isChosen: () => null,
       onFound: () => undefined,
       onProblem: (_, reason) => problems.push(reason),
     });

@@ -18,8 +18,9 @@ import {
   isContested,
   latchNetns,
   movedFrom,
-  reusedAddresses,
+  rivalryOf,
 } from '../../identity/identity.ts';
+import { isHeld } from '../../identity/pod-life.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
 import type { BindingStore } from '../subjects/binding-store.ts';
@@ -45,6 +46,10 @@ export interface ReconcilerOptions {
   linkMacs(): ReadonlySet<string>;
   /** Addresses of all links of the node. */
   linkAddresses(): readonly string[];
+  /** Whether a CNI record is on disk at this moment. */
+  hasRecord(file: string): boolean;
+  /** Whether a CNI record says that its pod chose the addresses of the interface; null: no record was read. */
+  isChosen(binding: Binding): boolean | null;
   moment(): Moment;
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
@@ -98,8 +103,8 @@ export class Reconciler {
   }
 
   /**
-   * The interface was bound: an older one that had its address, and another one that had its MAC
-   * without a record, or either of them by a grant, loses it.
+   * The interface was bound: an older one that had its address and is released, and another one that had
+   * its MAC without a record, or either of them by a grant, loses it.
    */
   bound(iface: GuardedInterface): void {
     this.apply(iface);
@@ -139,11 +144,28 @@ export class Reconciler {
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
     const mac = iface.binding?.mac ?? '';
     const identity = identityOf(iface.binding, pod, isContested(iface, this.#ownersOf([mac])));
-    // Only the node's own records count here: a list may be late, or wrong.
-    const reused = reusedAddresses(iface, this.#ownersOf(identity.addresses), ({ addresses }) => addresses);
-    iface.reusedAddresses = identity.addresses.filter((address) => reused.has(address));
-    if (iface.reusedAddresses.length === 0) return identity;
-    return { ...identity, addresses: identity.addresses.filter((address) => !reused.has(address)) };
+    // Only the node's own records name the addresses of others here: a list may be late, or wrong.
+    const owners = this.#ownersOf(identity.addresses);
+    const { reused, shared } = rivalryOf(iface, identity.addresses, owners, (older, newer) =>
+      this.#isByChoice(older, newer),
+    );
+    Object.assign(iface, { reusedAddresses: reused, sharedAddresses: shared });
+    if (reused.length === 0) return identity;
+    return { ...identity, addresses: identity.addresses.filter((address) => !reused.includes(address)) };
+  }
+
+  /** The record of a pod that starts is written after the call that binds it: until then it may say so. */
+  #isByChoice({ binding: older }: GuardedInterface, { binding: newer }: GuardedInterface): boolean {
+    if (!older || !newer) return false;
+    const isChosen = this.#o.isChosen(older) || (this.#o.isChosen(newer) ?? newer.fromCall === true);
+    const isOnDisk = isChosen && older.recordFile !== undefined && this.#o.hasRecord(older.recordFile);
+    return isHeld({ record: isOnDisk ? 'present' : 'absent', list: this.#o.desired.listSays(older.podUid) });
+  }
+
+  /** Applies the interfaces again that have addresses of others: CNI may have released one of them. Call it on a timer. */
+  checkRivals(): void {
+    const rivals = [...this.#o.live()].filter((one) => one.reusedAddresses.length + one.sharedAddresses.length > 0);
+    if (rivals.length > 0) this.applyAll(rivals);
   }
 
   /** Interfaces that have addresses and MACs which no other may use. */

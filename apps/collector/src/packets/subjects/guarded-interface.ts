@@ -139,6 +139,8 @@ export interface GuardedInterface {
   takenGrants: string[];
   /** Addresses of its pod that a newer interface has: its pod has ended. */
   reusedAddresses: string[];
+  /** Addresses of its pod that another pod has too, while CNI holds both. */
+  sharedAddresses: string[];
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -194,6 +196,7 @@ export function newInterface(
     omitted: 0,
     takenGrants: [],
     reusedAddresses: [],
+    sharedAddresses: [],
     applyError: '',
     announced: null,
   };
