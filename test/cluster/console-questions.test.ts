@@ -194,13 +194,11 @@ describe('policies', () => {
       expect(missing(stdout.replace(/ since \S+:/, '').replaceAll('→ ', ''), text), words.join(' ')).toEqual([]);
     }
     const operations = page.locator('table[aria-label="Audited operations"] tbody');
-    expect(await readText(operations)).toMatch(
-      /no-shell\/shells\s+3\s+bailiff config set runtime\.cluster\._\.no-shell mode=enforce/,
-    );
+    expect(await readText(operations)).toMatch(/no-shell\/shells\s+3\s+bailiff policy promote no-shell/);
     expect(errors).toEqual([]);
     // The command of the page does what it says.
-    const set = await world.cli(['config', 'set', SHELL, 'mode=enforce', '--yes', '--reason', 'watched long enough']);
-    expect(set.exitCode).toBe(0);
+    const promoted = await world.cli(['policy', 'promote', 'no-shell', '--yes', '--reason', 'watched long enough']);
+    expect(promoted.exitCode).toBe(0);
     await page.getByRole('button', { name: 'Read again' }).click();
     await page.getByText('policies are not in force everywhere').filter({ hasNotText: 'audit' }).waitFor();
     await page.close();

@@ -10,7 +10,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { start } from '../../apps/cli/src/console/serve.ts';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
-import { MAX_STREAMS } from '../../apps/console/src/server/server.ts';
+import { MAX_STREAMS } from '../../apps/console/src/server/open-pages.ts';
 import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
 import { type KubeHarness, startKube } from '../support/kube.ts';
 import { type RunningService, Services } from '../support/service.ts';

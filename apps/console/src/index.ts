@@ -9,8 +9,9 @@ import type { ConsoleData } from './data.ts';
 import { Lives } from './live/lives.ts';
 import { LinkDoor } from './server/link-door.ts';
 import { pageFiles } from './server/page.ts';
-import { type ConsoleServer, type ServerOptions, type ServerReports, startServer } from './server/server.ts';
+import { type ConsoleServer, type ServerOptions, startServer } from './server/server.ts';
 import { Sessions } from './server/sessions.ts';
+import type { ServerReports } from './server/visit.ts';
 
 export { KUBE_RULES, VIEWER_RULE } from './access/kube-rules.ts';
 export { ProxyDoor } from './access/proxy-door.ts';

@@ -15,7 +15,11 @@ export interface Listener {
 const HTTP = ['libs/service/src/http.test.ts'];
 const http = (name: string) => numberOf('libs/service/src/http.ts', name);
 const cni = (name: string) => numberOf('apps/collector/src/cni/socket-server.ts', name);
-const page = (name: string) => numberOf('apps/console/src/server/server.ts', name);
+const CONSOLE = {
+  connections: numberOf('apps/console/src/server/server.ts', 'MAX_CONNECTIONS'),
+  pages: numberOf('apps/console/src/server/open-pages.ts', 'MAX_STREAMS'),
+  readings: numberOf('apps/console/src/server/readings.ts', 'MAX_READS'),
+};
 const SERVICES = ['bus-auth', 'correlator', 'ipam-sync', 'responder', 'siem-relay'];
 const CLOSED = '`bailiff_http_connections_closed_total`';
 const UNENFORCED = 'every pod where network policies are not enforced';
@@ -67,7 +71,7 @@ export const LISTENERS: readonly Listener[] = [
     ports: [],
     reachedBy:
       'all users of that machine. Data needs a session, which a one-time link opens; requests by another name, or from another page, are refused',
-    share: `${page('MAX_CONNECTIONS')} connections, ${page('MAX_STREAMS')} open pages, ${page('MAX_READS')} readings at a time; beyond that requests are refused. A connection has one request at a time. A new connection displaces an idle one`,
+    share: `${CONSOLE.connections} connections, ${CONSOLE.pages} open pages, ${CONSOLE.readings} readings at a time; beyond that requests are refused. A connection has one request at a time. A new connection displaces an idle one`,
     counter: 'none',
     tests: ['test/cluster/console.test.ts'],
   },
@@ -75,7 +79,7 @@ export const LISTENERS: readonly Listener[] = [
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',
     ports: [],
     reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
-    share: `${page('MAX_CONNECTIONS')} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${page('MAX_STREAMS')} open pages and ${page('MAX_READS')} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces`,
+    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces`,
     counter: '`bailiff_console_refused_total`, `bailiff_console_pages`, `bailiff_console_displaced_connections_total`',
     tests: ['apps/console/src/server/server.test.ts', 'test/cluster/console-visitors.test.ts'],
   },

@@ -162,6 +162,6 @@ function operationRow({ key: { vector }, packets }: TallyGroup<{ vector: string 
     ({ policy, ...one }) => policy?.mode === 'audit' && [one.name, shortName(one)].includes(name),
   );
   const [only] = named;
-  const command = only && named.length === 1 ? `bailiff config set ${only.key} mode=enforce` : '';
+  const command = only && named.length === 1 ? `bailiff policy promote ${shortName(only)}` : '';
   return rowOf(OPERATION_COLUMNS, vector, [vector, String(packets), command]);
 }

@@ -8,7 +8,8 @@ import { EVERYTHING, scopeOf } from '../access/scope.ts';
 import type { ConsoleData, LiveEvents } from '../data.ts';
 import { Lives, MAX_SCOPES } from '../live/lives.ts';
 import type { NowView } from '../wire.ts';
-import { type ConsoleServer, MAX_CONNECTIONS, MAX_READS, startServer } from './server.ts';
+import { MAX_READS } from './readings.ts';
+import { type ConsoleServer, MAX_CONNECTIONS, startServer } from './server.ts';
 
 const SHOP = scopeOf(['shop']);
 const NO_TABLE = { columns: [], rows: [], omitted: 0 };

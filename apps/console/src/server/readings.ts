@@ -1,0 +1,110 @@
+/**
+ * Pages that are read once, and trials. Bounds: MAX_READS readings at a time, shared by visitors, one
+ * reading at most READ_MS; one trial at a time, because it takes a processor, at most TRIAL_MS.
+ */
+import { FairCounts } from '@bailiff/service/fair-counts';
+import type { Door } from '../access/door.ts';
+import type { ConsoleData } from '../data.ts';
+import { toJson } from '../json.ts';
+import type { ErrorView, TrialEvent } from '../wire.ts';
+import { beginEvents, sendJson } from './replies.ts';
+import { goneWith, hasRoom, isStill, type ServerReports, tooMany, type Visit } from './visit.ts';
+
+export const MAX_READS = 8;
+const READ_MS = 120_000;
+const TRIAL_MS = 600_000;
+/** Shortest time between two reports of progress. */
+const PROGRESS_MS = 250;
+
+export class Readings {
+  readonly #door: Door;
+  readonly #data: ConsoleData;
+  readonly #reports: ServerReports;
+  /** By visitor. */
+  readonly #reads = new FairCounts(MAX_READS);
+  #isTrying = false;
+
+  constructor(door: Door, data: ConsoleData, reports: ServerReports) {
+    this.#door = door;
+    this.#data = data;
+    this.#reports = reports;
+  }
+
+  async read(path: string, visit: Visit): Promise<void> {
+    const { response, guest } = visit;
+    const reader = this.#readerOf(path, visit);
+    if (!reader) return sendJson(response, 404, { error: 'not found', remedy: '' });
+    if (!hasRoom(this.#reads, guest)) return tooMany(visit, this.#reports, 'readings run');
+    this.#reads.add(guest.name);
+    const gone = goneWith(response);
+    try {
+      const view = await reader(AbortSignal.any([gone, AbortSignal.timeout(READ_MS)]));
+      if (gone.aborted) return;
+      // A reading takes up to two minutes.
+      if (await isStill(this.#door, visit)) sendJson(response, 200, view);
+      else sendJson(response, 403, { error: 'your rights changed meanwhile', remedy: 'read again' });
+    } catch (error) {
+      if (gone.aborted) return;
+      const { status, ...described } = this.#data.describe(error);
+      if (status >= 500) this.#reports.onFailed(error);
+      sendJson(response, status, described satisfies ErrorView);
+    } finally {
+      this.#reads.remove(guest.name);
+    }
+  }
+
+  #readerOf(path: string, { query, guest }: Visit) {
+    const { maySee } = guest.scope;
+    const data = this.#data;
+    const text = (name: string) => query.get(name) ?? '';
+    const since = (usual: string) => text('since') || usual;
+    const readers: Readonly<Record<string, (signal: AbortSignal) => Promise<unknown>>> = {
+      '/api/verdict': (signal) => data.verdict(text('id'), maySee, signal),
+      '/api/pod': (signal) =>
+        data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
+      '/api/graph': (signal) => data.graph(since('1h'), maySee, signal),
+      '/api/policies': (signal) => data.policies(since('1d'), maySee, signal),
+      '/api/rules': (signal) => data.rules(signal),
+      '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
+    };
+    return Object.hasOwn(readers, path) ? readers[path] : undefined;
+  }
+
+  /** Progress as events, then the result. A page that is closed ends the trial. */
+  async try(visit: Visit): Promise<void> {
+    if (this.#isTrying) return tooMany(visit, this.#reports, 'trials run');
+    this.#isTrying = true;
+    const { response, query } = visit;
+    const gone = goneWith(response);
+    beginEvents(response);
+    const write = (event: TrialEvent) => response.write(`data: ${toJson(event)}\n\n`);
+    let lastMs = 0;
+    try {
+      const result = await this.#data.trial(
+        {
+          key: query.get('key') ?? '',
+          assignments: query.getAll('set'),
+          since: query.get('since') || '1d',
+          onProgress: (frames, left) => {
+            const nowMs = performance.now();
+            if (nowMs - lastMs < PROGRESS_MS) return;
+            lastMs = nowMs;
+            write({ frames, left });
+          },
+        },
+        AbortSignal.any([gone, AbortSignal.timeout(TRIAL_MS)]),
+      );
+      if (gone.aborted) return;
+      if (await isStill(this.#door, visit)) write({ result });
+      else write({ error: 'your rights changed meanwhile', remedy: '' });
+    } catch (error) {
+      if (gone.aborted) return;
+      const { status, error: text, remedy } = this.#data.describe(error);
+      if (status >= 500) this.#reports.onFailed(error);
+      write({ error: text, remedy });
+    } finally {
+      this.#isTrying = false;
+      response.end();
+    }
+  }
+}

@@ -1,0 +1,28 @@
+/** Responses of the console: files, views as JSON, and streams of events. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { toJson } from '../json.ts';
+import { SECURITY_HEADERS } from './page.ts';
+
+export function send(response: ServerResponse, status: number, type: string, body: string): void {
+  const length = Buffer.byteLength(body);
+  response.writeHead(status, { ...SECURITY_HEADERS, 'content-type': type, 'content-length': length });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}
+
+export function sendJson(response: ServerResponse, status: number, view: unknown): void {
+  send(response, status, 'application/json; charset=utf-8', toJson(view));
+}
+
+export function beginEvents(response: ServerResponse): void {
+  response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
+}
+
+/** A small text body; null: it is too large. */
+export async function bodyOf(request: IncomingMessage, mostBytes: number): Promise<string | null> {
+  let body = '';
+  for await (const chunk of request.setEncoding('utf8')) {
+    body += chunk as string;
+    if (body.length > mostBytes) return null;
+  }
+  return body;
+}
