@@ -196,9 +196,18 @@ describe('policies', () => {
     const operations = page.locator('table[aria-label="Audited operations"] tbody');
     expect(await readText(operations)).toMatch(/no-shell\/shells\s+3\s+bailiff policy promote no-shell/);
     expect(errors).toEqual([]);
-    // The command of the page does what it says.
-    const promoted = await world.cli(['policy', 'promote', 'no-shell', '--yes', '--reason', 'watched long enough']);
-    expect(promoted.exitCode).toBe(0);
+    // What the change would deny is what the command says, and the change is that of the command.
+    const promote = ['policy', 'promote', 'no-shell', '--since', '7d'];
+    const { stdout } = await world.cli([...promote, '--dry-run']);
+    expect(stdout).toContain('Enforcing no-shell would have denied 3 operations of 1 pod since 7d');
+    await page.getByRole('button', { name: 'Enforce no-shell' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('Enforcing it would have denied 3 operations of 1 pod').waitFor();
+    await dialog.getByLabel('Why?').fill('watched long enough');
+    await dialog.getByRole('button', { name: 'Apply this change' }).click();
+    await dialog.getByText('Written as revision 2').waitFor();
+    await dialog.getByRole('button', { name: 'Close' }).click();
+    expect((await world.cli(promote)).stderr).toContain('no-shell is enforced already, at revision 2');
     await page.getByRole('button', { name: 'Read again' }).click();
     await page.getByText('policies are not in force everywhere').filter({ hasNotText: 'audit' }).waitFor();
     await page.close();
@@ -227,6 +236,18 @@ describe('what if', () => {
     expect(exitCode).toBe(10);
     expect(missing(stdout, text)).toEqual([]);
     expect(stdout).toMatch(/WOULD APPEAR \(1\)[\s\S]*shop\/slow-0/);
+    // Applied by keyboard, and in the history under the name of the person.
+    await page.getByRole('button', { name: 'Apply it here' }).press('Enter');
+    await page.getByLabel('Why?').fill('slow attackers');
+    await page.keyboard.press('Enter');
+    await page.getByText('Written as revision 1 by').waitFor();
+    await page.getByRole('link', { name: 'See it in the history' }).press('Enter');
+    await page.getByText('slow attackers').waitFor();
+    const history = await world.cli(['config', 'history', KEY, '--json']);
+    const { by, why } = JSON.parse(history.stdout) as { by: string; why: string };
+    expect([why, await textOf(page)]).toEqual(['slow attackers', expect.stringContaining(`by ${by}`)]);
+    expect(by).toContain('@');
+    expect((await world.cli(['config', 'delete', KEY, '--yes', '--reason', 'back'])).exitCode).toBe(0);
     // The control: without a change nothing appears.
     await page.goto(`${running.origin}/what-if?key=${KEY}&set=condition.gte=11`);
     await page.getByRole('button', { name: 'Try it' }).click();

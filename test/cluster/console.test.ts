@@ -75,8 +75,17 @@ describe('rights', () => {
         expect([path, name, (await ask(origin, path, { headers })).status]).toEqual([path, name, status]);
       }
       const post = { method: 'POST', headers: { ...full, origin } };
-      expect((await ask(origin, path, post)).status, 'a page reads, and changes nothing').toBe(405);
+      expect((await ask(origin, path, post)).status, 'a reading changes nothing').toBe(405);
     }
+    const rule = 'correlation.cluster._.audited-spoofing';
+    const body = JSON.stringify({ key: rule, set: ['enabled=false'], basis: '0', reason: 'a test' });
+    for (const [name, headers, status] of cases) {
+      const sent = { origin, 'content-type': 'application/json', ...headers };
+      const { status: found } = await ask(origin, '/api/change', { method: 'POST', body, headers: sent });
+      expect(['a change', name, found]).toEqual(['a change', name, status]);
+    }
+    const { stdout } = await world.cli(['config', 'history', rule, '--json']);
+    expect(stdout.trim().split('\n'), 'one change, of the last case').toHaveLength(1);
   });
 
   it('pages - need no session, have no data, and forbid frames and foreign content', async () => {

@@ -16,6 +16,7 @@ import {
   KubeError,
   type KubeList,
   loadKube,
+  loadSharedKube,
   patchPod,
 } from '@bailiff/kube';
 import { ensureCertificates, writeKubeconfig } from '@bailiff/lab/apiserver';
@@ -143,6 +144,18 @@ describe('kube client - credentials', () => {
     expect(client.stats.requests).toBe(1);
     kube.server.faults.restoreTokens();
     expect(await codeOf(client.request({ path: PODS }))).toBe('no error');
+  });
+  test("kube client - requests with another person's token have that person's rights, and none of our own", async () => {
+    const guest = { user: 'guest', token: 'token-guest', allow: [{ resources: ['nodes'], verbs: ['list'] }] };
+    await using kube = await startKube({ tokens: [...tokens, guest] });
+    const { client, withToken } = loadSharedKube({ kubeconfig: kube.server.kubeconfigPath('first'), backoff: FAST });
+    const as = (token: string, path: string) => codeOf(withToken(token).request({ path }));
+    expect(await as('token-guest', PODS)).toBe('KUBE_FORBIDDEN');
+    expect(await as('token-wrong', PODS)).toBe('KUBE_UNAUTHORIZED');
+    expect(await as('token-guest', '/api/v1/nodes'), 'the control').toBe('no error');
+    expect(await as('token-two', PODS)).toBe('no error');
+    expect(await codeOf(client.request({ path: PODS })), 'our own').toBe('no error');
+    client.close();
   });
   test('kube client - a certificate of another authority is not trusted', async () => {
     await using kube = await startKube();

@@ -2,7 +2,7 @@
 // by default there is none.
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { KUBE_RULES, VIEWER_RULE } from '../../apps/console/src/access/kube-rules.ts';
+import { EDITOR_RULE, KUBE_RULES, VIEWER_RULE } from '../../apps/console/src/access/kube-rules.ts';
 import { configSchema } from '../../apps/console/src/config.ts';
 import { buildConfig, frameShape } from '../../libs/service/src/config.ts';
 import { helmProgram, NO_HELM, template } from '../../tools/helm.ts';
@@ -61,7 +61,8 @@ if (program === null) {
         const rules = KUBE_RULES.map(({ why: _, ...rule }) => rule);
         expect(objects.get('ClusterRole bailiff-console').rules).toEqual(rules);
         expect(objects.get('ClusterRole bailiff-viewer').rules).toEqual([VIEWER_RULE]);
-        const bound = [...objects.values()].filter(({ roleRef }) => roleRef?.name === 'bailiff-viewer');
+        expect(objects.get('ClusterRole bailiff-editor').rules).toEqual([EDITOR_RULE]);
+        const bound = [...objects.values()].filter(({ roleRef }) => /^bailiff-(viewer|editor)$/.test(roleRef?.name));
         expect(bound).toEqual([]);
         const policy = objects.get('NetworkPolicy bailiff-console').spec;
         expect(policy.ingress[0]).toEqual({ ports: [{ port: 9470, protocol: 'TCP' }] });

@@ -4,13 +4,16 @@
  * Every reading is bounded by its reader, and ends with the signal. It asks `maySee` for the namespace of
  * everything before it is counted or shown.
  */
+import type { Guest } from './access/door.ts';
 import type { MaySee } from './access/scope.ts';
 import type {
+  AppliedView,
   ColumnView,
   GraphView,
   HistoryView,
   PodView,
   PoliciesView,
+  ProposalView,
   RowView,
   RulesView,
   StatusView,
@@ -93,5 +96,31 @@ export interface ConsoleData {
   /** Judges stored violations again, under a changed rule. For those who may see everything. */
   trial(request: TrialRequest, signal: AbortSignal): Promise<TrialView>;
   /** What failed and what to do, for people. */
-  describe(error: unknown): { status: 400 | 404 | 500 | 503; error: string; remedy: string };
+  describe(error: unknown): { status: 400 | 403 | 404 | 409 | 500 | 503; error: string; remedy: string };
+}
+
+export interface ChangeRequest {
+  /** Of a rule, a response policy or a runtime policy. */
+  key: string;
+  /** As of `config set`: `condition.gte=5`. */
+  assignments: readonly string[];
+}
+
+export interface ConfirmedChange extends ChangeRequest {
+  /** Of the proposal that the visitor saw. */
+  basis: string;
+  reason: string;
+}
+
+/**
+ * Changes by visitors, each with the visitor's own rights. For those who may see everything: the values
+ * hold for the whole cluster.
+ */
+export interface Changes {
+  /** Whether to offer a change of these keys. @returns by key, why not; empty: the visitor may */
+  whyNot(keys: readonly string[], guest: Guest, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** The change as it would be written, checked; writes nothing. */
+  propose(request: ChangeRequest, guest: Guest, signal: AbortSignal): Promise<ProposalView>;
+  /** @throws if the visitor may not, or if something else than `basis` is stored now; then nothing was written */
+  apply(change: ConfirmedChange, guest: Guest, signal: AbortSignal): Promise<AppliedView>;
 }

@@ -5,7 +5,7 @@
 import type { ServerOptions as TlsOptions } from 'node:https';
 import type { Door } from './access/door.ts';
 import { EVERYTHING } from './access/scope.ts';
-import type { ConsoleData } from './data.ts';
+import type { Changes, ConsoleData } from './data.ts';
 import { Lives } from './live/lives.ts';
 import { LinkDoor } from './server/link-door.ts';
 import { pageFiles } from './server/page.ts';
@@ -13,10 +13,11 @@ import { type ConsoleServer, type ServerOptions, startServer } from './server/se
 import { Sessions } from './server/sessions.ts';
 import type { ServerReports } from './server/visit.ts';
 
+export { type Guest, KEEP_MS, Refused } from './access/door.ts';
 export { KUBE_RULES, VIEWER_RULE } from './access/kube-rules.ts';
 export { ProxyDoor } from './access/proxy-door.ts';
 export { Recent } from './access/recent.ts';
-export { Rights } from './access/rights.ts';
+export { identityOf, Rights } from './access/rights.ts';
 export type { MaySee } from './access/scope.ts';
 export { Visitors } from './access/visitors.ts';
 export { configSchema, type ServeConfig } from './config.ts';
@@ -26,6 +27,7 @@ export type * from './wire.ts';
 
 export interface ConsoleOptions {
   data: ConsoleData;
+  changes: Changes;
   /** 0 = any free port. */
   port: number;
   nowMs: () => number;
@@ -40,15 +42,16 @@ export interface Console {
 }
 
 /** For one user, on 127.0.0.1. The caller closes it. @throws Error EADDRINUSE; if the page is not built */
-export async function startConsole({ data, port, nowMs }: ConsoleOptions): Promise<Console> {
+export async function startConsole({ data, changes, port, nowMs }: ConsoleOptions): Promise<Console> {
   const sessions = new Sessions(nowMs);
-  const { origin, close } = await serve({ port, data, door: new LinkDoor(sessions) }, nowMs);
+  const { origin, close } = await serve({ port, data, changes, door: new LinkDoor(sessions) }, nowMs);
   // In the fragment, which a browser sends to no server.
   return { origin, link: () => `${origin}/#token=${sessions.issue()}`, close };
 }
 
 export interface ClusterConsoleOptions {
   data: ConsoleData;
+  changes: Changes;
   door: Door;
   host: string;
   port: number;

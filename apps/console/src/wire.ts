@@ -245,6 +245,15 @@ export interface PolicyReasonView {
   remedy: string;
 }
 
+/** A policy in mode audit, and what enforces it. */
+export interface PromotionView {
+  key: string;
+  name: string;
+  command: string;
+  /** Empty: the visitor may change it here. */
+  whyNot: string;
+}
+
 export interface PoliciesView {
   since: string;
   /** One sentence: is every policy in force? */
@@ -254,6 +263,7 @@ export interface PoliciesView {
   reasons: PolicyReasonView[];
   /** What enforcing would have denied. */
   operations: TableView;
+  promotions: PromotionView[];
   packets: TableView;
   packetsText: string;
   /** Commands that enforce what is audited. */
@@ -270,6 +280,8 @@ export interface RuleView {
   /** The value in force. */
   yaml: string;
   fields: { path: string; label: string; value: string; choices: string[] }[];
+  /** Empty: the visitor may change it here. */
+  whyNot: string;
 }
 
 export interface RulesView {
@@ -289,6 +301,37 @@ export interface TrialView {
   /** Prints the same, with the file below. */
   command: string;
   yaml: string;
+  notes: string[];
+}
+
+/** A change that is not confirmed yet. */
+export interface ProposalView {
+  key: string;
+  /** `changes revision 3 by anna` */
+  heading: string;
+  diff: ChangeView['diff'];
+  diffOmitted: number;
+  /** The name under which the change is recorded. */
+  by: string;
+  /** Sent back with the confirmation: the change is refused if something else is stored by then. */
+  basis: string;
+  /** Sentences to read before the change is confirmed. */
+  notes: string[];
+}
+
+/** Body of POST /api/change. */
+export interface ConfirmationView {
+  key: string;
+  set: string[];
+  basis: string;
+  reason: string;
+}
+
+export interface AppliedView {
+  /** One sentence. */
+  text: string;
+  /** Whether it is in the configuration log already. */
+  isWritten: boolean;
   notes: string[];
 }
 

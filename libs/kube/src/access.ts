@@ -4,12 +4,14 @@ import type { TokenUserInfo } from './tokens.ts';
 
 const AUTHORIZATION = 'authorization.k8s.io/v1';
 
-/** `namespace` is empty for all of them. */
+/** `namespace` is empty for all of them, and for what has none. */
 interface SubjectAccess {
   verb: string;
   group: string;
   resource: string;
   namespace: string;
+  /** Of one object; absent: all of them. */
+  name?: string;
 }
 
 /**
@@ -19,7 +21,7 @@ interface SubjectAccess {
 export async function reviewAccess(
   client: KubeApi,
   { username = '', uid, groups, extra }: TokenUserInfo,
-  { verb, group, resource, namespace }: SubjectAccess,
+  access: SubjectAccess,
   { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs?: number } = {},
 ): Promise<boolean> {
   const review = await client.request<{ status?: { allowed?: boolean; denied?: boolean } }>({
@@ -33,7 +35,7 @@ export async function reviewAccess(
         ...(uid === undefined ? {} : { uid }),
         ...(groups === undefined ? {} : { groups }),
         ...(extra === undefined ? {} : { extra }),
-        resourceAttributes: { verb, group, resource, namespace },
+        resourceAttributes: access,
       },
     },
     attempts: 1,

@@ -8,7 +8,13 @@
  */
 import type { Duplex } from 'node:stream';
 import { type BackoffOptions, backoffMs, pause, retry } from '@bailiff/service/retry';
-import { CredentialStore, type Credentials, type KubeSource, loadKubeConfig } from './credentials.ts';
+import {
+  type CredentialSource,
+  CredentialStore,
+  type Credentials,
+  type KubeSource,
+  loadKubeConfig,
+} from './credentials.ts';
 import { errorOfStatus, KubeError } from './errors.ts';
 import { type EventHead, headOf, LARGE_EVENT_BYTES } from './event-head.ts';
 import { type Answer, type Exchange, exchange, stream } from './http.ts';
@@ -93,13 +99,13 @@ const DEFAULT_TIMEOUT_MS = 15_000;
 const DEFAULT_ATTEMPTS = 4;
 
 export class KubeClient implements KubeApi {
-  #store: CredentialStore;
+  #store: CredentialSource;
   #backoff: BackoffOptions;
   #random: () => number;
   #userAgent: string;
   #counts = { requests: 0, retries: 0, errors: new Map<string, number>() };
 
-  constructor(store: CredentialStore, options: ClientOptions = {}) {
+  constructor(store: CredentialSource, options: ClientOptions = {}) {
     this.#store = store;
     this.#backoff = options.backoff ?? DEFAULT_BACKOFF;
     this.#random = options.random ?? Math.random;
@@ -228,9 +234,24 @@ export class KubeClient implements KubeApi {
   }
 }
 
+/** A client, and clients of other people for the same server, with a token each instead of our own identity. */
+interface SharedClient {
+  client: KubeClient;
+  withToken(token: string): KubeApi;
+}
+
+/** The caller closes `client`. @throws KubeError KUBE_CONFIG */
+export function loadSharedKube(source: KubeSource & ClientOptions = {}): SharedClient {
+  const store = new CredentialStore(() => loadKubeConfig(source));
+  return {
+    client: new KubeClient(store, source),
+    withToken: (token) => new KubeClient(store.ofToken(token), source),
+  };
+}
+
 /** Creates a client for the cluster of a kubeconfig. @throws KubeError KUBE_CONFIG */
 export function loadKube(source: KubeSource & ClientOptions = {}): KubeClient {
-  return new KubeClient(new CredentialStore(() => loadKubeConfig(source)), source);
+  return loadSharedKube(source).client;
 }
 
 /**

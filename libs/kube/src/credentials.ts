@@ -59,12 +59,24 @@ export function loadKubeConfig(source: KubeSource): KubeConfig {
   return config;
 }
 
-export class CredentialStore {
+/** Where a client gets its credentials from. */
+export interface CredentialSource {
+  /** Number of reloads after a 401. */
+  readonly reloads: number;
+  /** @throws KubeError KUBE_CONFIG */
+  get(): Promise<Credentials>;
+  reload(seen: Credentials): Promise<void>;
+  close(): void;
+}
+
+export class CredentialStore implements CredentialSource {
   #load: () => KubeConfig;
   #config: KubeConfig;
   #current: Promise<Credentials> | null = null;
   #madeAtMs = 0;
   #last: { credentials: Credentials; fingerprint: string } | null = null;
+  /** For `ofToken`: trusts the server's CA, and has no client certificate. */
+  #tokenAgent: Agent | null = null;
   /** Number of reloads after a 401. */
   reloads = 0;
 
@@ -99,6 +111,20 @@ export class CredentialStore {
 
   close(): void {
     this.#last?.credentials.agent.destroy();
+    this.#tokenAgent?.destroy();
+  }
+
+  /**
+   * Credentials of another person for the same server: this token, and nothing of our own identity.
+   * Its owner is this store. @throws KubeError KUBE_CONFIG behind a proxy, whose agent has our certificate
+   */
+  ofToken(token: string): CredentialSource {
+    const get = async (): Promise<Credentials> => {
+      const { server } = await this.get();
+      if (!this.#tokenAgent) throw new KubeError('KUBE_CONFIG', 'tokens of other people are not sent through a proxy');
+      return { server, agent: this.#tokenAgent, headers: { Authorization: `Bearer ${token}` } };
+    };
+    return { reloads: 0, get, reload: async () => {}, close: () => {} };
   }
 
   async #apply(): Promise<Credentials> {
@@ -120,6 +146,8 @@ export class CredentialStore {
     const server = new URL((cluster?.server ?? '').replace(/\/+$/, ''));
     // The library's agent has no keep-alive, so it is used only for proxies.
     const agent = cluster?.proxyUrl ? (options.agent as Agent) : makeAgent(options);
+    const { ca, servername, rejectUnauthorized } = options;
+    this.#tokenAgent = cluster?.proxyUrl ? null : makeAgent({ ca, servername, rejectUnauthorized });
     const credentials = { server, agent, headers };
     for (const socket of Object.values(this.#last?.credentials.agent.freeSockets ?? {}).flat()) socket?.destroy();
     this.#last = { credentials, fingerprint };

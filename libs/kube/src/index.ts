@@ -6,6 +6,7 @@ export {
   type KubeApi,
   KubeClient,
   loadKube,
+  loadSharedKube,
   type RequestOptions,
 } from './client.ts';
 

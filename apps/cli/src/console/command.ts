@@ -6,6 +6,7 @@ import { wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
+import { busChanges } from './changes/bus-changes.ts';
 import { consoleData } from './data.ts';
 import { runServe } from './serve.ts';
 
@@ -18,21 +19,24 @@ Examples:
   bailiff console --lab k3x9a         the page of a lab
   bailiff console --port 0            any free port
 
-The link works once, for one browser. The page reads the bus with your login, and cannot change anything. It
-listens on 127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
+The link works once, for one browser. The page reads and changes with your login, what you may. It listens on
+127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
 `;
 
 async function serve(session: Session, port: number): Promise<number> {
   const { io, out, connection } = session;
-  const page = await startConsole({ data: consoleData(session), port, nowMs: () => io.nowMs() }).catch(
-    (cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EADDRINUSE' && cause.code !== 'EACCES') throw cause;
-      throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port}: ${cause.code}`, {
-        cause,
-        remedy: 'another console may run already; pass another port with --port, or --port 0 for any free one',
-      });
-    },
-  );
+  const page = await startConsole({
+    data: consoleData(session),
+    changes: busChanges(session),
+    port,
+    nowMs: () => io.nowMs(),
+  }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'EADDRINUSE' && cause.code !== 'EACCES') throw cause;
+    throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port}: ${cause.code}`, {
+      cause,
+      remedy: 'another console may run already; pass another port with --port, or --port 0 for any free one',
+    });
+  });
   try {
     out.line(page.link());
     out.note(

@@ -15,7 +15,6 @@ import {
 import { CounterHulls } from '@bailiff/correlation';
 import {
   type EvidenceStep,
-  MessageDecoder,
   NodeFrames,
   outcomeOf,
   podOf,
@@ -44,6 +43,7 @@ import { AttackGraph } from './graph.ts';
 import { readHistoryView } from './history-view.ts';
 import { podView } from './pod-view.ts';
 import { readPoliciesView } from './policies-view.ts';
+import { type ConsoleBus, reading } from './reading.ts';
 import { coverageView, type PodLists, statusView } from './status-view.ts';
 import { columnsOf, podLink, rowOf, tableOf, verdictLink } from './tables.ts';
 import { readRules, runTrial } from './trial-view.ts';
@@ -52,21 +52,6 @@ import { readRules, runTrial } from './trial-view.ts';
 const LISTS_MS = 5_000;
 /** Approvals that are shown. */
 const MAX_WAITING = 100;
-
-/** Whose login the console uses, and where. */
-export interface ConsoleBus extends Pick<Reader, 'bus' | 'server' | 'nowMs'> {
-  connection: { natsUrl: string; natsUser: string };
-}
-
-/** A reader of one reading: with a signal and notes of its own. */
-function reading(session: ConsoleBus, signal: AbortSignal): Reader & { notes: string[] } {
-  const notes: string[] = [];
-  const note = (text: string) => {
-    notes.push(text);
-  };
-  const { bus, server, nowMs } = session;
-  return { bus, server, nowMs, signal, note, notes, decoder: new MessageDecoder(bus) };
-}
 
 const responseRow = (row: ResponseRow) => (nowMs: number) =>
   rowOf(RESPONSE_COLUMNS, String(row.sequence), responseCells(row, nowMs), {
@@ -256,17 +241,27 @@ async function readPod(
   });
 }
 
+type Status = ReturnType<ConsoleData['describe']>['status'];
+
+const STATUS_OF_CODE: Readonly<Record<string, Status>> = {
+  CLI_NOT_FOUND: 404,
+  CONFIG_REVISION: 409,
+  CONFIG_OWNER: 409,
+  KUBE_CONFLICT: 409,
+  KUBE_ALREADY_EXISTS: 409,
+  KUBE_INVALID: 400,
+  BUS_PERMISSION: 403,
+};
+const STATUS_OF_EXIT: Readonly<Record<number, Status>> = {
+  [EXIT.badFlags]: 400,
+  [EXIT.badConfiguration]: 400,
+  [EXIT.dependencyUnreachable]: 503,
+};
+
 /** As the CLI reports it, without its name. */
 function describe(error: unknown): ReturnType<ConsoleData['describe']> {
   const { lines, exitCode } = describeError(error, false);
   const [first = '', ...more] = lines;
-  const status =
-    error instanceof CliError && error.code === 'CLI_NOT_FOUND'
-      ? 404
-      : exitCode === EXIT.badFlags || exitCode === EXIT.badConfiguration
-        ? 400
-        : exitCode === EXIT.dependencyUnreachable
-          ? 503
-          : 500;
+  const status = STATUS_OF_CODE[String((error as { code?: unknown }).code)] ?? STATUS_OF_EXIT[exitCode] ?? 500;
   return { status, error: first.replace(/^bailiff: /, ''), remedy: more.map((line) => line.trim()).join('\n') };
 }

@@ -2,7 +2,7 @@
  * Runtime policies and audited vectors as a view of the console: what `bailiff policy status`, `bailiff
  * policy list` and `bailiff doctor --would-drop` print. Pure but for reading.
  */
-import type { MaySee, PoliciesView, PolicyReasonView } from '@bailiff/console';
+import type { MaySee, PoliciesView, PolicyReasonView, PromotionView } from '@bailiff/console';
 import { type Reader, restText, type TallyGroup } from '@bailiff/insight';
 import { type PlaceState, type PolicyPlaces, plural, STALE_NODE_MS, shortList } from '@bailiff/response';
 import { AUDITED_COLUMNS, type Audits, adviceOf, auditedCells, droppedText, readAudits } from '../doctor/would-drop.ts';
@@ -19,6 +19,7 @@ const MAX_POLICIES = 200;
 const MAX_ROWS = 50;
 const MAX_REASONS = 40;
 const MAX_NODES = 4;
+const MAX_PROMOTIONS = 20;
 
 const COLUMNS: readonly Column[] = [...STATUS_COLUMNS, { title: 'SEVERITY' }, { title: 'SELECTS', min: 12 }];
 const OPERATION_COLUMNS: readonly Column[] = [
@@ -82,6 +83,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
       ),
       MAX_ROWS,
     ),
+    promotions: seesNodes ? promotionsOf(stored) : [],
     packets: tableOf(
       AUDITED_COLUMNS,
       groups.map((group, index) =>
@@ -154,6 +156,18 @@ function reasonViews(places: readonly PolicyPlaces[]): PolicyReasonView[] {
       remedy,
     }));
 }
+
+/** Policies that only watch, with the command that enforces each. */
+const promotionsOf = (stored: readonly StoredPolicy[]): PromotionView[] =>
+  stored
+    .filter(({ policy }) => policy?.enabled && policy.mode === 'audit')
+    .slice(0, MAX_PROMOTIONS)
+    .map((one) => ({
+      key: one.key,
+      name: shortName(one),
+      command: `bailiff policy promote ${shortName(one)} --reason "…"`,
+      whyNot: '',
+    }));
 
 /** A violation of a policy is named `<policy>/<rule>`. */
 function operationRow({ key: { vector }, packets }: TallyGroup<{ vector: string }>, stored: readonly StoredPolicy[]) {

@@ -15,7 +15,7 @@ import {
   startClusterConsole,
   Visitors,
 } from '@bailiff/console';
-import { loadKube } from '@bailiff/kube';
+import { loadSharedKube } from '@bailiff/kube';
 import {
   busOptionsOf,
   busServiceOf,
@@ -24,6 +24,7 @@ import {
   type ServiceContext,
   ServiceError,
 } from '@bailiff/service';
+import { ResourceChanges } from './changes/resource-changes.ts';
 import { consoleData } from './data.ts';
 
 /** Streams and buckets that the console cannot do without. */
@@ -47,7 +48,7 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
   const tls = tlsOf(config);
   const secret = config.proxySecretFile === '' ? null : secretOf(config.proxySecretFile);
   const { kubeconfig, kubeContext: context } = config;
-  const client = loadKube({ kubeconfig, context, userAgent: `bailiff-console/${ctx.version}` });
+  const { client, withToken } = loadSharedKube({ kubeconfig, context, userAgent: `bailiff-console/${ctx.version}` });
   ctx.onStop('kubernetes', () => client.close());
   const server = busOptionsOf({ ...config, natsTokenFile: '' });
   const bus = await connectService(busServiceOf(ctx), { ...server, name: 'console' }, STREAMS);
@@ -75,8 +76,10 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
     onRefused(error.status, error.message),
   );
   const at = config.listenAddress.lastIndexOf(':');
+  const consoleBus = { bus, server, nowMs, connection: config };
   const page = await startClusterConsole({
-    data: consoleData({ bus, server, nowMs, connection: config }),
+    data: consoleData(consoleBus),
+    changes: new ResourceChanges({ bus: consoleBus, client, withToken }),
     door,
     host: config.listenAddress.slice(0, at).replace(/^\[|\]$/g, ''),
     port: Number(config.listenAddress.slice(at + 1)),
@@ -92,6 +95,8 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
         metrics.displaced.inc();
         log.warn('displaced', {}, 'too many connections: closed an older one');
       },
+      onChanged: (visitor, { key, reason }) =>
+        ctx.log.info({ visitor, key, reason }, 'a visitor changed the configuration'),
     },
     nowMs,
   });

@@ -80,6 +80,7 @@ export async function readRules(reader: Reader): Promise<RulesView> {
         kind: kind as RuleView['kind'],
         yaml: yamlLines(value).join('\n'),
         fields: fieldsOf(key, value),
+        whyNot: '',
       };
     }),
   );

@@ -3,7 +3,7 @@
  * all-or-nothing (shared/config/change.ts).
  */
 import type { StoredConfig } from '@bailiff/bus';
-import { readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
+import { type Reader, readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
 import { formatConfigKey, type RuntimePolicy } from '@bailiff/policy';
 import { plural, policyPlaces } from '@bailiff/response';
 import {
@@ -50,7 +50,7 @@ function storedForm({ policy }: NamedPolicy): Record<string, unknown> {
   return revision > 0 ? { ...rest, revision } : rest;
 }
 
-async function changesOf(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
+async function changesOf(session: Reader, files: readonly FilePolicy[], because: string): Promise<Change[]> {
   return Promise.all(
     files.map(async (policy): Promise<Change> => {
       const key = keyOf(policy.namespace, policy.name);
@@ -79,7 +79,7 @@ function limitError(error: PolicyError, files: readonly FilePolicy[]): CliError 
 }
 
 /** Checks policies, alone and merged with the stored ones for the existing pods. */
-export async function prepare(session: Session, files: readonly FilePolicy[], because: string): Promise<Change[]> {
+export async function prepare(session: Reader, files: readonly FilePolicy[], because: string): Promise<Change[]> {
   const [changes, stored, pods] = await Promise.all([
     changesOf(session, files, because),
     readPolicies(session),

@@ -5,10 +5,9 @@
  * merged. Operations of earlier rules may match this policy too, so they are counted apart.
  */
 import { readNewest } from '@bailiff/bus';
-import { NodeFrames, RefusedCounts, Tally, type TallyGroup, type TallyRest } from '@bailiff/insight';
+import { NodeFrames, type Reader, RefusedCounts, Tally, type TallyGroup, type TallyRest } from '@bailiff/insight';
 import type { RuntimePolicy } from '@bailiff/policy';
 import type { PodRef } from '@bailiff/schemas';
-import type { Session } from '../shared/session.ts';
 
 export interface Denied {
   /** Null: the container of no listed pod. */
@@ -44,12 +43,12 @@ export function denies(policy: Pick<RuntimePolicy, 'rules' | 'defaultPosture'>, 
 
 /** @throws BusError */
 export async function readWouldDeny(
-  session: Session,
+  reader: Reader,
   { key, name, policy }: { key: string; name: string; policy: RuntimePolicy },
   sinceMs: number,
 ): Promise<WouldDeny> {
-  const { bus, io } = session;
-  const frames = new NodeFrames(session, sinceMs);
+  const { bus, signal } = reader;
+  const frames = new NodeFrames(reader, sinceMs);
   const refusals = new RefusedCounts();
   const tally = new Tally<Denied>(({ pod, nodeName, vector }) => [pod?.uid ?? nodeName, vector].join(' '));
   const before = new Tally<{ vector: string }>(({ vector }) => vector);
@@ -70,7 +69,7 @@ export async function readWouldDeny(
           else if (owner !== '' && owner <= key) before.add({ vector }, violation, from);
         });
       }),
-    signal: io.signal,
+    signal,
   });
   return {
     groups: tally.groups(),

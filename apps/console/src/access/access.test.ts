@@ -165,8 +165,8 @@ describe('visitors', () => {
     const headers = { 'x-forwarded-user': 'ann', 'x-forwarded-groups': 'dev, system:masters,,ops' };
     for (const secret of ['secret', 'next'])
       expect(await visitors.identify(asRequest({ ...headers, 'x-bailiff-proxy-secret': secret }))).toEqual({
-        username: 'ann',
-        groups: ['dev', 'ops', 'system:authenticated'],
+        user: { username: 'ann', groups: ['dev', 'ops', 'system:authenticated'] },
+        token: null,
       });
     await expect(visitors.identify(asRequest(headers))).rejects.toMatchObject({ status: 401 });
     const none = new Visitors(server().client, { ...OPTIONS, proxySecrets: () => [] }, () => 0);
@@ -187,7 +187,7 @@ describe('visitors', () => {
         status: 401,
         message: expect.stringMatching(/once/),
       });
-      expect((await visitors.identify(asRequest(headers))).username, 'the control').toMatch(/ann|good-1/);
+      expect((await visitors.identify(asRequest(headers))).user.username, 'the control').toMatch(/ann|good-1/);
     },
   );
 
@@ -203,7 +203,7 @@ describe('visitors', () => {
     } as unknown as KubeApi;
     const visitors = new Visitors(slow, OPTIONS, () => nowMs);
     const come = (token: string) => visitors.identify(asRequest({ authorization: `Bearer ${token}` }));
-    expect(await come('good-1')).toEqual({ username: 'good-1' });
+    expect(await come('good-1')).toEqual({ user: { username: 'good-1' }, token: 'good-1' });
     nowMs = KEEP_MS;
     let go = (_: unknown) => {};
     wait = new Promise((resolve) => {
@@ -215,7 +215,7 @@ describe('visitors', () => {
     const known = come('good-1');
     await expect(come('good-2'), 'the control: one that is not known').rejects.toMatchObject({ status: 503 });
     go(null);
-    expect(await known).toEqual({ username: 'good-1' });
+    expect((await known).user).toEqual({ username: 'good-1' });
     const half = MAX_REVIEWS / 2;
     expect((await Promise.all(flood)).sort()).toEqual([...Array(half).fill(401), ...Array(half).fill(503)]);
     expect(asked.filter((token) => token.startsWith('bad'))).toHaveLength(half);

@@ -1,11 +1,21 @@
 /** Who may read: the interface between the server and the two ways to run the console. */
 import type { IncomingMessage } from 'node:http';
+import type { TokenUserInfo } from '@bailiff/kube';
 import type { Scope } from './scope.ts';
 
 export interface Guest {
   /** For people, and to share what is bounded between visitors. */
   name: string;
   scope: Scope;
+  /** Of a visitor of a cluster. */
+  identity?: VisitorIdentity;
+}
+
+export interface VisitorIdentity {
+  /** What the API server knows of the visitor. */
+  user: TokenUserInfo;
+  /** The visitor's own, which the API server accepted; null: a proxy sent the name. */
+  token: string | null;
 }
 
 /** Why a request is not answered. */

@@ -23,5 +23,12 @@ export const KUBE_RULES = [
   },
 ] as const;
 
+/** What a visitor needs to change something here, as with kubectl. The console itself has no such right. */
+export const EDITOR_RULE = {
+  apiGroups: ['bailiff.dev'],
+  resources: ['correlationrules', 'responsepolicies', 'runtimepolicies', 'spoofpolicies'],
+  verbs: ['get', 'list', 'watch', 'create', 'update', 'patch'],
+} as const;
+
 /** What a visitor needs. Names of the resource exist in roles only. */
 export const VIEWER_RULE = { apiGroups: ['bailiff.dev'], resources: ['violations'], verbs: ['get'] } as const;

@@ -18,10 +18,11 @@ export class ProxyDoor implements Door {
 
   async admit(request: IncomingMessage): Promise<Guest> {
     try {
-      const user = await this.#visitors.identify(request);
+      const identity = await this.#visitors.identify(request);
+      const { user } = identity;
       const scope = await this.#rights.scopeOf(user);
       const name = user.username ?? '';
-      if (scope.isAll || scope.namespaces.length > 0) return { name, scope };
+      if (scope.isAll || scope.namespaces.length > 0) return { name, scope, identity };
       // The name of a person may be anything: it must not become a second command.
       const shown = /^[\w.@:-]+$/.test(name) ? name : 'USER';
       throw new Refused(

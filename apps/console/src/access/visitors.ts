@@ -10,7 +10,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type KubeApi, reviewToken, type TokenUserInfo } from '@bailiff/kube';
-import { KEEP_MS, Refused } from './door.ts';
+import { KEEP_MS, Refused, type VisitorIdentity } from './door.ts';
 import { Recent } from './recent.ts';
 import { asRefusal, REVIEW_MS } from './rights.ts';
 
@@ -53,7 +53,7 @@ export class Visitors {
   }
 
   /** @throws Refused */
-  async identify(request: IncomingMessage): Promise<TokenUserInfo> {
+  async identify(request: IncomingMessage): Promise<VisitorIdentity> {
     const { authorization } = request.headersDistinct;
     if (authorization !== undefined) return this.#byToken(this.#header(request, 'Authorization'));
     const user = this.#header(request, this.#options.userHeader);
@@ -65,13 +65,13 @@ export class Visitors {
         'the proxy needs the client certificate or the secret that the console is configured with',
       );
     }
-    return this.#byHeaders(user, this.#header(request, this.#options.groupsHeader));
+    return { user: this.#byHeaders(user, this.#header(request, this.#options.groupsHeader)), token: null };
   }
 
-  async #byToken(authorization: string): Promise<TokenUserInfo> {
+  async #byToken(authorization: string): Promise<VisitorIdentity> {
     const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? '';
     const user = token === '' || token.length > MAX_TOKEN_LENGTH ? null : await this.#review(token);
-    if (user) return user;
+    if (user) return { user, token };
     throw new Refused(401, 'the API server does not accept your token', NOT_SIGNED_IN);
   }
 

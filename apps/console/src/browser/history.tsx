@@ -1,11 +1,11 @@
 /** History: who changed the configuration, when, and why? */
 import type { ChangeView, HistoryView } from '../wire.ts';
 import { CommandLine, Notes, SinceLinks } from './command.tsx';
+import { Difference } from './difference.tsx';
 import { Loaded } from './loaded.tsx';
 
 /** Changes of so few lines are open. */
 const SHORT = 14;
-const SIGNS = { '+': 'added', '-': 'removed', ' ': '', '…': 'dim' } as const;
 
 function Change({ change }: { change: ChangeView }) {
   const { sequence, at, key, revision, lines, isOverBuiltIn, owner, by, why, diff, diffOmitted } = change;
@@ -22,12 +22,7 @@ function Change({ change }: { change: ChangeView }) {
       {diff.length > 0 && (
         <details open={diff.length <= SHORT}>
           <summary>{isOverBuiltIn ? 'Lines that differ from the built-in value' : 'Changed lines'}</summary>
-          <pre>
-            {diff.map(({ sign, text }, index) => (
-              <span key={index} class={SIGNS[sign]}>{`${sign} ${text}\n`}</span>
-            ))}
-            {diffOmitted > 0 ? `… and ${diffOmitted} more lines` : ''}
-          </pre>
+          <Difference lines={diff} omitted={diffOmitted} />
         </details>
       )}
     </li>

@@ -1,5 +1,6 @@
 /** Policies: what is in force where, why not elsewhere, and what enforcing would have denied. */
 import type { PoliciesView } from '../wire.ts';
+import { ChangeOffer } from './change.tsx';
 import { CommandLine, Notes, Section, SinceLinks } from './command.tsx';
 import { Loaded } from './loaded.tsx';
 import { Table } from './table.tsx';
@@ -23,6 +24,24 @@ function Reasons({ reasons }: Pick<PoliciesView, 'reasons'>) {
   );
 }
 
+function Promotions({ promotions }: Pick<PoliciesView, 'promotions'>) {
+  if (promotions.length === 0) return null;
+  return (
+    <>
+      <h3>Policies that only watch: to enforce one</h3>
+      <ul class="promotions">
+        {promotions.map(({ key, name, command, whyNot }) => (
+          <li key={key}>
+            <b>{name}</b>
+            <CommandLine command={command} />
+            <ChangeOffer changeKey={key} set={['mode=enforce']} label={`Enforce ${name}`} whyNot={whyNot} />
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
 /** Lines that begin with two spaces are commands. */
 function Advice({ advice }: Pick<PoliciesView, 'advice'>) {
   return (
@@ -35,7 +54,8 @@ function Advice({ advice }: Pick<PoliciesView, 'advice'>) {
 }
 
 function Found({ view }: { view: PoliciesView }) {
-  const { headline, tone, policies, reasons, operations, packets, packetsText, advice, commands, notes, since } = view;
+  const { headline, tone, policies, reasons, operations, promotions } = view;
+  const { packets, packetsText, advice, commands, notes, since } = view;
   const range = since === 'all' ? 'so far' : `in the last ${since}`;
   return (
     <>
@@ -60,6 +80,7 @@ function Found({ view }: { view: PoliciesView }) {
           empty={`No operation was audited ${range}: enforcing would have denied nothing more.`}
           more={commands.operations}
         />
+        <Promotions promotions={promotions} />
       </Section>
       <Section title={`Packets that enforcing would drop, ${range}`} id="packets" command={commands.wouldDrop}>
         {packetsText !== '' && <p class="bold">{packetsText}</p>}

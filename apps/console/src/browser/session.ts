@@ -4,7 +4,7 @@
  * which scripts cannot read, and for a key, which only scripts of this origin can send.
  */
 import { signal } from '@preact/signals';
-import type { DoorView, ErrorView } from '../wire.ts';
+import type { AppliedView, ConfirmationView, DoorView, ErrorView, ProposalView } from '../wire.ts';
 
 const KEY = 'bailiff-key';
 
@@ -24,7 +24,7 @@ export class ApiError extends Error {
   }
 }
 
-const headers = (): HeadersInit => ({ 'x-bailiff-key': localStorage.getItem(KEY) ?? '' });
+const headers = (): Record<string, string> => ({ 'x-bailiff-key': localStorage.getItem(KEY) ?? '' });
 
 /** Takes the token out of the address, so that neither history nor a shared link has it. */
 function takeToken(): string | null {
@@ -82,6 +82,29 @@ export async function request(path: string, signal?: AbortSignal): Promise<Respo
   else if (response.status === 401 || response.status === 403) refusal.value = view;
   throw new ApiError(response.status, view);
 }
+
+/** Of a change. A refusal is of this change, and not of the page. */
+async function ofChange<T>(path: string, init: RequestInit): Promise<T> {
+  const response = await fetch(path, { ...init, headers: { ...headers(), ...init.headers } });
+  if (response.ok) return (await response.json()) as T;
+  if (response.status === 401 && door.value === 'link') session.value = 'none';
+  throw new ApiError(response.status, await errorIn(response));
+}
+
+/** What a change would write. @throws as `request` */
+export function proposal(key: string, set: readonly string[], signal: AbortSignal): Promise<ProposalView> {
+  const query = new URLSearchParams({ key });
+  for (const text of set) query.append('set', text);
+  return ofChange(`/api/proposal?${query}`, { signal });
+}
+
+/** Writes a change. @throws as `request` */
+export const change = (confirmed: ConfirmationView): Promise<AppliedView> =>
+  ofChange('/api/change', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(confirmed),
+  });
 
 /** A proxy in front of the console has error pages of its own. */
 async function errorIn(response: Response): Promise<ErrorView> {

@@ -1,6 +1,7 @@
 /** What if: stored violations judged again under a changed rule, before it is changed. */
 import { useRef, useState } from 'preact/hooks';
 import type { RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
+import { ChangeOffer } from './change.tsx';
 import { CommandLine, Notes, Section } from './command.tsx';
 import { Loaded } from './loaded.tsx';
 import { dataOf } from './server-events.ts';
@@ -9,13 +10,18 @@ import { Table, Text } from './table.tsx';
 
 const RANGES = ['1h', '6h', '1d', '7d'];
 
+interface Tried {
+  rule: RuleView;
+  assignments: readonly string[];
+}
+
 type State =
   | { kind: 'idle' }
   | { kind: 'running'; frames: number; left: number | null }
-  | { kind: 'done'; view: TrialView }
+  | { kind: 'done'; view: TrialView; tried: Tried }
   | { kind: 'failed'; error: string; remedy: string };
 
-function Result({ view }: { view: TrialView }) {
+function Result({ view, tried }: { view: TrialView; tried: Tried }) {
   return (
     <>
       <div class={`answer ${view.isSame ? 'plain' : 'warn'}`} role="status">
@@ -24,6 +30,13 @@ function Result({ view }: { view: TrialView }) {
         <p>
           <CommandLine command={view.apply} />
         </p>
+        <ChangeOffer
+          key={`${tried.rule.key} ${tried.assignments.join(' ')}`}
+          changeKey={tried.rule.key}
+          set={tried.assignments}
+          label="Apply it here"
+          whyNot={tried.rule.whyNot}
+        />
       </div>
       <Notes notes={view.notes} />
       {view.sections.map(({ title, lines, table }, index) => (
@@ -123,7 +136,7 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
     try {
       for await (const events of dataOf(await request(`/api/trial?${asked}`, controller.signal))) {
         for (const one of events.map((text) => JSON.parse(text) as TrialEvent)) {
-          if ('result' in one) setState({ kind: 'done', view: one.result });
+          if ('result' in one) setState({ kind: 'done', view: one.result, tried: { rule, assignments } });
           else if ('error' in one) setState({ kind: 'failed', ...one });
           else setState({ kind: 'running', ...one });
         }
@@ -199,7 +212,7 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
           <p class="lines">{state.remedy}</p>
         </div>
       )}
-      {state.kind === 'done' && <Result view={state.view} />}
+      {state.kind === 'done' && <Result view={state.view} tried={state.tried} />}
     </>
   );
 }

@@ -3,30 +3,33 @@
  * reading at most READ_MS; one trial at a time, because it takes a processor, at most TRIAL_MS.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
-import type { Door } from '../access/door.ts';
-import type { ConsoleData } from '../data.ts';
+import type { Door, Guest } from '../access/door.ts';
+import type { Changes, ConsoleData } from '../data.ts';
 import { toJson } from '../json.ts';
-import type { ErrorView, TrialEvent } from '../wire.ts';
+import type { TrialEvent } from '../wire.ts';
 import { beginEvents, sendJson } from './replies.ts';
-import { goneWith, hasRoom, isStill, type ServerReports, tooMany, type Visit } from './visit.ts';
+import { goneWith, hasRoom, isStill, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
 
 export const MAX_READS = 8;
 const READ_MS = 120_000;
 const TRIAL_MS = 600_000;
+const NOT_CHECKED = 'your rights are not known';
 /** Shortest time between two reports of progress. */
 const PROGRESS_MS = 250;
 
 export class Readings {
   readonly #door: Door;
   readonly #data: ConsoleData;
+  readonly #changes: Changes;
   readonly #reports: ServerReports;
   /** By visitor. */
   readonly #reads = new FairCounts(MAX_READS);
   #isTrying = false;
 
-  constructor(door: Door, data: ConsoleData, reports: ServerReports) {
+  constructor(door: Door, data: ConsoleData, changes: Changes, reports: ServerReports) {
     this.#door = door;
     this.#data = data;
+    this.#changes = changes;
     this.#reports = reports;
   }
 
@@ -45,9 +48,7 @@ export class Readings {
       else sendJson(response, 403, { error: 'your rights changed meanwhile', remedy: 'read again' });
     } catch (error) {
       if (gone.aborted) return;
-      const { status, ...described } = this.#data.describe(error);
-      if (status >= 500) this.#reports.onFailed(error);
-      sendJson(response, status, described satisfies ErrorView);
+      sendFailure(visit, error, this.#data, this.#reports);
     } finally {
       this.#reads.remove(guest.name);
     }
@@ -63,11 +64,26 @@ export class Readings {
       '/api/pod': (signal) =>
         data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
       '/api/graph': (signal) => data.graph(since('1h'), maySee, signal),
-      '/api/policies': (signal) => data.policies(since('1d'), maySee, signal),
-      '/api/rules': (signal) => data.rules(signal),
+      '/api/policies': async (signal) => {
+        const view = await data.policies(since('1d'), maySee, signal);
+        return { ...view, promotions: await this.#withRights(view.promotions, guest, signal) };
+      },
+      '/api/rules': async (signal) => {
+        const { rules } = await data.rules(signal);
+        return { rules: await this.#withRights(rules, guest, signal) };
+      },
+      '/api/proposal': (signal) =>
+        this.#changes.propose({ key: text('key'), assignments: query.getAll('set') }, guest, signal),
       '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
     };
     return Object.hasOwn(readers, path) ? readers[path] : undefined;
+  }
+
+  /** Which of these values the visitor may change here. */
+  async #withRights<T extends { key: string; whyNot: string }>(items: readonly T[], guest: Guest, signal: AbortSignal) {
+    const keys = items.map(({ key }) => key);
+    const whyNot = keys.length === 0 ? null : await this.#changes.whyNot(keys, guest, signal);
+    return items.map((item) => ({ ...item, whyNot: whyNot?.get(item.key) ?? NOT_CHECKED }));
   }
 
   /** Progress as events, then the result. A page that is closed ends the trial. */

@@ -1,11 +1,12 @@
 /**
  * Which request is answered by what: the pages and their files for every request; `POST /api/session`
  * exchanges a one-time token; the other `/api/` paths are for those whom the door admits, within their
- * scope. Nothing here changes anything on the bus.
+ * scope. Only `POST /api/change` changes something, with the rights of the visitor.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Door, type Guest, Refused } from '../access/door.ts';
 import type { DoorView, ErrorView } from '../wire.ts';
+import type { ChangeRequests } from './change-requests.ts';
 import { KEY_HEADER, LinkDoor } from './link-door.ts';
 import type { OpenPages } from './open-pages.ts';
 import { DOCUMENT, PAGES, type PageFiles, typeOf } from './page.ts';
@@ -24,17 +25,18 @@ const REFUSALS: Readonly<Record<Refusal, [403 | 405 | 421, string]>> = {
 };
 
 const NEEDS_ALL: ErrorView = {
-  error: 'this page judges the violations of all namespaces, and you may see some of them',
+  error: 'this is about all namespaces, and you may see some of them',
   remedy: 'ask someone who may see all namespaces',
 };
-/** Readings that count what has no namespace. */
-const OF_ALL: readonly string[] = ['/api/rules', '/api/trial'];
+/** What has no namespace. */
+const OF_ALL: readonly string[] = ['/api/rules', '/api/trial', '/api/proposal', '/api/change'];
 
 export interface RouterParts {
   door: Door;
   page: PageFiles;
   pages: OpenPages;
   readings: Readings;
+  changes: ChangeRequests;
   reports: ServerReports;
 }
 
@@ -55,11 +57,12 @@ export class Router {
     if (refusal) return this.#refuse(response, refusal);
     if (!isApi) return this.#file(path, response);
     if (path === '/api/session') return this.#session(request, response);
-    if (method !== 'GET') return this.#refuse(response, 'method');
+    if (method !== (path === '/api/change' ? 'POST' : 'GET')) return this.#refuse(response, 'method');
     if (text.length > MAX_QUERY_LENGTH) return sendJson(response, 414, { error: 'the query is too long', remedy: '' });
     // Another site can send neither header. Browsers send the first one to https only.
-    const { door, pages, readings, reports } = this.#parts;
-    if (door.kind === 'proxy' && headers['sec-fetch-site'] === undefined && headers[KEY_HEADER] === undefined) {
+    const { door, pages, readings, changes, reports } = this.#parts;
+    const hasKey = headers[KEY_HEADER] !== undefined;
+    if (!hasKey && (method === 'POST' || (door.kind === 'proxy' && headers['sec-fetch-site'] === undefined))) {
       return this.#refuse(response, 'origin', `a program sends the header ${KEY_HEADER}, with any value`);
     }
     const guest = await this.#admitted(request, response);
@@ -72,6 +75,7 @@ export class Router {
       return sendJson(response, 403, NEEDS_ALL);
     }
     if (path === '/api/trial') return readings.try(visit);
+    if (path === '/api/change') return changes.apply(visit);
     await readings.read(path, visit);
   }
 

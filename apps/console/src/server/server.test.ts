@@ -5,7 +5,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { type Guest, KEEP_MS, Refused } from '../access/door.ts';
 import { EVERYTHING, scopeOf } from '../access/scope.ts';
-import type { ConsoleData, LiveEvents } from '../data.ts';
+import type { Changes, ConsoleData, LiveEvents } from '../data.ts';
 import { Lives, MAX_SCOPES } from '../live/lives.ts';
 import type { NowView } from '../wire.ts';
 import { MAX_READS } from './readings.ts';
@@ -53,6 +53,7 @@ beforeEach(async () => {
     graph: (_since, _maySee, signal) => onGraph(signal),
     describe: () => ({ status: 500, error: 'it failed', remedy: '' }),
   } as Partial<ConsoleData> as ConsoleData;
+  const changes = {} as Changes;
   lives = new Lives({ data, nowMs: () => Date.now() });
   const door = {
     kind: 'proxy' as const,
@@ -70,8 +71,9 @@ beforeEach(async () => {
       onDisplaced: () => {
         displaced += 1;
       },
+      onChanged: () => {},
     },
-    ...{ data, lives, door },
+    ...{ data, changes, lives, door },
   });
 });
 afterEach(async () => {

@@ -3,8 +3,9 @@ import { createServer, type Server as HttpServer } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions as TlsOptions, Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Door } from '../access/door.ts';
-import type { ConsoleData } from '../data.ts';
+import type { Changes, ConsoleData } from '../data.ts';
 import type { Lives } from '../live/lives.ts';
+import { ChangeRequests } from './change-requests.ts';
 import { limitConnections, onRequests } from './connections.ts';
 import { OpenPages } from './open-pages.ts';
 import type { PageFiles } from './page.ts';
@@ -27,6 +28,7 @@ export interface ServerOptions {
   tls?: TlsOptions;
   door: Door;
   data: ConsoleData;
+  changes: Changes;
   lives: Lives;
   page: PageFiles;
   reports?: ServerReports;
@@ -48,7 +50,14 @@ export interface ConsoleServer {
 export async function startServer(options: ServerOptions): Promise<ConsoleServer> {
   const { host = HOST, port, tls, reports = NO_REPORTS, door, data, lives, page } = options;
   const pages = new OpenPages(door, lives, reports);
-  const router = new Router({ door, page, pages, readings: new Readings(door, data, reports), reports });
+  const router = new Router({
+    door,
+    page,
+    pages,
+    readings: new Readings(door, data, options.changes, reports),
+    changes: new ChangeRequests(options.changes, data, reports),
+    reports,
+  });
   const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
   const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
   limitConnections(http, MAX_CONNECTIONS, () => reports.onDisplaced());

@@ -2,6 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FairCounts } from '@bailiff/service/fair-counts';
 import { type Door, type Guest, Refused } from '../access/door.ts';
+import type { ConfirmedChange, ConsoleData } from '../data.ts';
+import type { ErrorView } from '../wire.ts';
 import { sendJson } from './replies.ts';
 
 /** For metrics and logs. */
@@ -12,9 +14,16 @@ export interface ServerReports {
   onFailed(error: unknown): void;
   /** A connection was closed, because a new one is beyond MAX_CONNECTIONS. */
   onDisplaced(): void;
+  /** A visitor changed the configuration. */
+  onChanged(name: string, change: ConfirmedChange): void;
 }
 
-export const NO_REPORTS: ServerReports = { onRefused: () => {}, onFailed: () => {}, onDisplaced: () => {} };
+export const NO_REPORTS: ServerReports = {
+  onRefused: () => {},
+  onFailed: () => {},
+  onDisplaced: () => {},
+  onChanged: () => {},
+};
 
 export interface Visit {
   request: IncomingMessage;
@@ -42,6 +51,18 @@ export function tooMany({ response }: Pick<Visit, 'response'>, reports: ServerRe
   const error = `too many ${what} already`;
   reports.onRefused(503, error);
   sendJson(response, 503, { error, remedy: 'close a page, or try again in a moment' });
+}
+
+/** Why a reading or a change failed, for its visitor; for the log, if that is no fault of the visitor. */
+export function sendFailure({ response }: Visit, error: unknown, data: ConsoleData, reports: ServerReports): void {
+  if (error instanceof Refused) {
+    if (error.status !== 401) reports.onRefused(error.status, error.message);
+    sendJson(response, error.status, { error: error.message, remedy: error.remedy });
+    return;
+  }
+  const { status, ...described } = data.describe(error);
+  if (status >= 500) reports.onFailed(error);
+  sendJson(response, status, described satisfies ErrorView);
 }
 
 /** Aborted when the page is closed. */

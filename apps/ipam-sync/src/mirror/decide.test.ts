@@ -13,6 +13,7 @@ const resource = (part: Partial<MirroredResource> = {}): MirroredResource => ({
   resourceVersion: '50',
   status: {},
   createdAt: '2026-11-25T00:00:00Z',
+  change: null,
   spec: { type: 'event_count', level: 'high' },
   ...part,
 });

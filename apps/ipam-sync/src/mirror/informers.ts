@@ -3,7 +3,7 @@
  * retried at intervals. The other kinds continue, and its keys stay as they are.
  */
 import { type KubeApi, KubeError, Reflector } from '@bailiff/kube';
-import { RESOURCE_GROUP, RESOURCE_KINDS, RESOURCE_PLURALS, RESOURCE_VERSION, type ResourceKind } from '@bailiff/policy';
+import { RESOURCE_KINDS, RESOURCE_PLURALS, type ResourceKind, resourcePath } from '@bailiff/policy';
 import { pause } from '@bailiff/service';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 
@@ -23,9 +23,6 @@ export interface InformersOptions {
 const BACKOFF = { baseMs: 200, maxMs: 5_000 };
 /** Not installed or not permitted: an early retry does not help. */
 const ABSENT: ReadonlySet<string> = new Set(['KUBE_NOT_FOUND', 'KUBE_FORBIDDEN']);
-
-export const resourcePath = (kind: ResourceKind): string =>
-  `/apis/${RESOURCE_GROUP}/${RESOURCE_VERSION}/${RESOURCE_PLURALS[kind]}`;
 
 export class ResourceInformers {
   readonly #options: InformersOptions;

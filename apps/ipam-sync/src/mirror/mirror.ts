@@ -19,10 +19,17 @@ import {
   writeConfig,
 } from '@bailiff/bus';
 import { apiPath, isNewer, type KubeApi, KubeError, type KubeObject } from '@bailiff/kube';
-import { ConfigError, checkConfigWrite, parseConfigKey, type ResourceKind, valueOfResource } from '@bailiff/policy';
+import {
+  ConfigError,
+  checkConfigWrite,
+  parseConfigKey,
+  type ResourceKind,
+  resourcePath,
+  valueOfResource,
+} from '@bailiff/policy';
 import { pause } from '@bailiff/service';
 import { type Decision, type Plan, plan } from './decide.ts';
-import { ResourceInformers, resourcePath } from './informers.ts';
+import { ResourceInformers } from './informers.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 import { RolloutReader } from './rollout.ts';
 import { type Rollout, statusOf, statusPatch } from './status.ts';
@@ -199,12 +206,11 @@ export class PolicyMirror {
   }
 
   async #write(resource: MirroredResource, decision: Extract<Decision, { state: 'write' }>): Promise<void> {
-    const { kind, name, uid, generation, resourceVersion } = resource;
+    const { kind, name, uid, generation, resourceVersion, change } = resource;
     const { key, value, takeOver } = decision;
     await this.#writeIfLeader(async () => {
       const stored = await writeConfig(this.#options.bus, key, value, {
-        by: `${kind}/${name}`,
-        why: `generation ${generation}`,
+        ...(change ?? { by: `${kind}/${name}`, why: `generation ${generation}` }),
         owner: { kind, name, uid, generation, resourceVersion },
         takeOver,
         expectedRevision: this.#visible(key),

@@ -1,6 +1,6 @@
 /** The fields of a custom resource that the mirror keeps. Pure. */
 import type { KubeObject } from '@bailiff/kube';
-import type { ResourceKind } from '@bailiff/policy';
+import { type ResourceChange, type ResourceKind, resourceChange } from '@bailiff/policy';
 
 export interface Condition {
   type: string;
@@ -26,6 +26,8 @@ export interface MirroredResource {
   generation: number;
   resourceVersion: string;
   createdAt: string;
+  /** Null: this generation has no record of its author. */
+  change: ResourceChange | null;
   spec: Readonly<Record<string, unknown>>;
   status: ResourceStatus;
 }
@@ -37,11 +39,13 @@ export function mirroredResource(kind: ResourceKind, object: KubeObject): Mirror
     spec?: Record<string, unknown>;
     status?: ResourceStatus;
   };
+  const generation = metadata.generation ?? 0;
   return {
     kind,
     name: metadata.name,
     uid: metadata.uid,
-    generation: metadata.generation ?? 0,
+    generation,
+    change: resourceChange(metadata.annotations, generation),
     resourceVersion: metadata.resourceVersion,
     createdAt: metadata.creationTimestamp ?? '',
     spec: spec ?? {},

@@ -14,6 +14,7 @@ const resource = (status: ResourceStatus = {}): MirroredResource => ({
   generation: 5,
   resourceVersion: '1',
   createdAt: '',
+  change: null,
   spec: {},
   status,
 });

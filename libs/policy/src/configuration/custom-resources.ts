@@ -46,6 +46,45 @@ export function keyOfResource(kind: ResourceKind, name: string, spec: Readonly<R
   return key;
 }
 
+/** The resource that sets a key. Null: none can (a namespace's own policy), or it has any name (SpoofPolicy). */
+export function resourceOfKey({ kind, scope, name }: ConfigKey): { kind: ResourceKind; name: string } | null {
+  const found = Object.entries(KEY_KINDS).find(([, own]) => own === kind);
+  return found && scope === 'cluster' ? { kind: found[0] as ResourceKind, name } : null;
+}
+
+/** Collection of a kind. */
+export const resourcePath = (kind: ResourceKind): string =>
+  `/apis/${RESOURCE_GROUP}/${RESOURCE_VERSION}/${RESOURCE_PLURALS[kind]}`;
+
+/** Who changed the spec of a resource, and why. */
+export interface ResourceChange {
+  by: string;
+  why: string;
+}
+
+const BY = `${RESOURCE_GROUP}/changed-by`;
+const WHY = `${RESOURCE_GROUP}/change-reason`;
+const CHANGED_GENERATION = `${RESOURCE_GROUP}/changed-generation`;
+
+/** Annotations that record a change. @param generation that the change makes */
+export const changeAnnotations = ({ by, why }: ResourceChange, generation: number): Record<string, string> => ({
+  [BY]: by,
+  [WHY]: why,
+  [CHANGED_GENERATION]: String(generation),
+});
+
+/**
+ * The recorded change of a generation. Null: it was changed without a record, also if an earlier
+ * generation has one. The record is a claim of the client that may update the resource.
+ */
+export function resourceChange(
+  annotations: Readonly<Record<string, string>> | undefined,
+  generation: number,
+): ResourceChange | null {
+  const { [BY]: by = '', [WHY]: why = '', [CHANGED_GENERATION]: of = '' } = annotations ?? {};
+  return by !== '' && of === String(generation) ? { by, why } : null;
+}
+
 /** Value under the key: the spec without the fields that select the key. */
 export function valueOfResource(
   kind: ResourceKind,

@@ -269,4 +269,4 @@ export async function carryOut(session: Session, change: Change, options: Change
   return 0;
 }
 
-export const readStored = (session: Session, key: ConfigKey) => readConfig(session.bus, key);
+export const readStored = (session: Pick<Session, 'bus'>, key: ConfigKey) => readConfig(session.bus, key);
