@@ -345,6 +345,8 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['policy rollback hostile --to 1 --dry-run', []],
   ['policy promote hostile --since all --dry-run', ['subject', 'exe', 'owner']],
   ['policy promote hostile --since all --dry-run --json', ['owner']],
+  ['policy simulate STRICT --since all', ['subject', 'exe']],
+  ['policy simulate STRICT --since all --json', ['subject', 'exe', 'owner']],
   ['policy delete hostile --dry-run', []],
   ['policy test POLICYCASES', ['case']],
   ['rules test RULECASES', ['case', 'owner']],
@@ -385,6 +387,9 @@ describe('hostile text - no command prints it unescaped', () => {
     file('RULE', JSON.stringify({ ...rule, description: evil('other') }));
     file('BAD', JSON.stringify({ ...rule, [evil('field')]: evil('value') }));
     file('POLICY', policyFile('enforce'));
+    const blocked = { file: 'block', execute: 'block', network: 'block', capability: 'block', kernel: 'block' };
+    const strict = { kind: 'RuntimePolicy', metadata: { name: 'strict' }, spec: { defaultPosture: blocked } };
+    file('STRICT', JSON.stringify(strict));
     const made = incident();
     const [header = '', ...lines] = linesOf({ ...made, header: { ...made.header, exporter: evil('exporter') } });
     file('BUNDLE', [header, ...lines, ''].join('\n'));

@@ -54,6 +54,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'config import': [0, 'DIRECTORY/tree', ...YES],
   'policy apply': [0, 'policies/no-shell.yaml', ...YES],
   'policy diff': [0, 'policies/no-shell.yaml'],
+  'policy simulate': [0, 'policies/no-shell.yaml'],
   'policy list': [0],
   'policy show': [0, 'seen'],
   'policy history': [0, 'seen'],

@@ -24,6 +24,7 @@ export { COUNTER_EXTRA } from './compile/layout.ts';
 export * from './compile/sources.ts';
 export * from './model/explain.ts';
 export * from './model/model.ts';
+export * from './model/recorded.ts';
 export * from './policies/load.ts';
 export * from './policies/merge.ts';
 export * from './policies/select.ts';

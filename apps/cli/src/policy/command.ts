@@ -13,11 +13,13 @@ import type { ApplyOptions } from './apply.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
 import { registerPromote } from './promote-command.ts';
+import { registerSimulate } from './simulate/command.ts';
 
 const EXAMPLES = `
 Examples:
   bailiff policy apply policies/ --reason "ready-made policies"
   bailiff policy promote escape-guard                       from audit to enforce; shows what would have been denied
+  bailiff policy simulate no-shell.yaml --since 7d          which recorded operations it would have denied
   bailiff policy list
   bailiff policy show escape-guard > escape-guard.yaml      edit, and apply it again
   bailiff policy diff escape-guard.yaml
@@ -40,6 +42,7 @@ interface LearnFlags extends Named {
   for: string;
   out?: string;
   install?: boolean;
+  record?: boolean;
   by?: string;
 }
 /** One day, so that nightly jobs are included. */
@@ -273,6 +276,7 @@ function registerLearn(parent: Command, io: CliIo): void {
     .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--out <file>', 'output file (default: stdout)')
     .option('--install', 'install a temporary policy that audits all operations of the pod')
+    .option('--record', 'the same, and count each operation exactly, for `policy simulate`')
     .option('--by <name>', 'with --install: author, for the change log (default: user@host)')
     .option('--json', 'one JSON document')
     .addHelpText(
@@ -295,6 +299,7 @@ cannot enforce policies; 7 its node is silent or missing.
       forMs: parseSpan(options.for, '--for', MAX_LEARN_MS),
       out: options.out ?? null,
       install: options.install ?? false,
+      record: options.record ?? false,
       by: options.by ?? io.operator,
       json: options.json ?? false,
     };
@@ -310,6 +315,7 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   registerFiles(command, io);
   registerTest(command, io);
+  registerSimulate(command, io, FILES_HELP);
   registerShow(command, io);
   registerChange(command, io);
   registerPromote(command, io);

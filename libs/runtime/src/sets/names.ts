@@ -73,6 +73,31 @@ export function postureOf(name: OperationName): PostureClass | null {
   return name === 'drift' ? null : 'kernel';
 }
 
+const VALUE_LISTS: Partial<Record<OperationName, readonly string[]>> = {
+  capability: CAPABILITIES,
+  mount: MOUNT_VALUES,
+  kernel: KERNEL_VALUES,
+  drift: DRIFT_VALUES,
+};
+
+/** The value that valueName() names; null: none. */
+export function valueNamed(op: OperationName, text: string): bigint | null {
+  if (op !== 'socket') {
+    const index = VALUE_LISTS[op]?.indexOf(text) ?? -1;
+    return index < 0 ? null : BigInt(index);
+  }
+  const lists = [FAMILY_NUMBERS, TYPE_NUMBERS, PROTOCOL_NUMBERS];
+  const words = text.split('/');
+  const parts = lists.map((names, index) => {
+    const word = words[index] ?? '';
+    if (/^\d{1,5}$/.test(word)) return Number(word);
+    return Object.hasOwn(names, word) ? (names[word] as number) : Number.NaN;
+  });
+  const [family = Number.NaN, type = Number.NaN, protocol = Number.NaN] = parts;
+  const isKnown = words.length === 3 && parts.every((part) => part < SOCKET_ANY);
+  return isKnown ? socketValue(family, type, protocol) : null;
+}
+
 /** Name of a value: `net_raw`, `bind`, `user-namespace`, `inet/raw/*`. */
 export function valueName(op: OperationName, value: bigint): string {
   if (op === 'socket') {
@@ -81,13 +106,7 @@ export function valueName(op: OperationName, value: bigint): string {
       number === SOCKET_ANY ? '*' : (Object.keys(names).find((key) => names[key] === number) ?? String(number));
     return [word(FAMILY_NUMBERS, part(32n)), word(TYPE_NUMBERS, part(16n)), word(PROTOCOL_NUMBERS, part(0n))].join('/');
   }
-  const lists: Partial<Record<OperationName, readonly string[]>> = {
-    capability: CAPABILITIES,
-    mount: MOUNT_VALUES,
-    kernel: KERNEL_VALUES,
-    drift: DRIFT_VALUES,
-  };
-  return lists[op]?.[Number(value)] ?? String(value);
+  return VALUE_LISTS[op]?.[Number(value)] ?? String(value);
 }
 
 /** Value of the operation `socket`. */

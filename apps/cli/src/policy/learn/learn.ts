@@ -23,7 +23,7 @@ import { exitCodeOfState } from '../status-rules.ts';
 import { namedPolicies, readPolicies } from '../stored.ts';
 import { SeenOperations } from './observed-operations.ts';
 import { proposalYaml } from './propose-yaml.ts';
-import { proposalFor, TemporaryPolicy } from './temporary-policy.ts';
+import { proposalFor, TemporaryPolicy, temporaryKey } from './temporary-policy.ts';
 
 export interface LearnOptions {
   pod: PodSelector;
@@ -31,6 +31,8 @@ export interface LearnOptions {
   /** Null for stdout. */
   out: string | null;
   install: boolean;
+  /** Count each operation exactly, for `policy simulate`. */
+  record: boolean;
   by: string;
   json: boolean;
 }
@@ -151,9 +153,10 @@ export async function learn(session: Session, options: LearnOptions): Promise<nu
   const pod = onePod(pods, options.pod);
   await requireNode(session, pod);
   const classes = watchedClasses(explainedSets(namedPolicies(stored), pod));
-  const install = await shouldInstall(session, pod, classes, options.install);
-  const seen = new SeenOperations(pod);
-  const installed = install ? new TemporaryPolicy(session, pod, options.by) : null;
+  const { record } = options;
+  const install = await shouldInstall(session, pod, classes, options.install || record);
+  const seen = new SeenOperations(pod, record ? temporaryKey(pod).name : null);
+  const installed = install ? new TemporaryPolicy(session, pod, options.by, record) : null;
   const startMs = session.io.nowMs();
   try {
     if (installed) {

@@ -8,6 +8,7 @@
 import { CounterHulls } from '@bailiff/correlation';
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import type { Violation } from '@bailiff/schemas';
+import { CELL, REST } from './recording.ts';
 import type { Learned } from './rule-parts.ts';
 
 /** Far more than the rules of a policy can name. */
@@ -21,6 +22,8 @@ export interface WatchedPod {
 
 export class SeenOperations {
   readonly #pod: WatchedPod;
+  /** Name of the policy whose rules record operations; null: none does. */
+  readonly #recordedBy: string | null;
   readonly #seen = new Map<string, Learned>();
   readonly #hulls = new CounterHulls();
   violations = 0;
@@ -31,8 +34,9 @@ export class SeenOperations {
   /** Distinct operations beyond the bound. */
   dropped = 0;
 
-  constructor(pod: WatchedPod) {
+  constructor(pod: WatchedPod, recordedBy: string | null = null) {
     this.#pod = pod;
+    this.#recordedBy = recordedBy;
   }
 
   /** Distinct operations. */
@@ -53,19 +57,22 @@ export class SeenOperations {
   take(nodeName: string, violation: Violation): void {
     const { kind, vector, pod, operation } = violation;
     const name = vector.slice(vector.lastIndexOf('/') + 1);
-    if (kind !== 'lsm' || !POSTURES.has(name)) return;
+    const isRecorded = this.#recordedBy !== null && vector === `${this.#recordedBy}/${name}`;
+    const isCell = isRecorded && name.startsWith(CELL);
+    if (kind !== 'lsm' || !(POSTURES.has(name) || isCell || (isRecorded && name.startsWith(REST)))) return;
     if (pod?.namespace !== this.#pod.namespace || pod.name !== this.#pod.name) return;
     const times = this.#hulls.growth(nodeName, violation);
     if (times === 0 || operation?.outcome === 'block' || operation?.outcome === 'kill') return;
     this.violations += 1;
-    const unsampled = operation ? times - 1 : times;
+    // A cell has operations that are known already.
+    const unsampled = isCell ? 0 : operation ? times - 1 : times;
     this.unsampled += unsampled;
     this.unsampledNow += unsampled;
     if (!operation) return;
     const { subject, address, port, protocol, executable, comm } = operation;
     const key = JSON.stringify([operation.operation, subject, address, port, protocol, executable || comm]);
     const known = this.#seen.get(key);
-    if (known) known.times += 1;
+    if (known) known.times += isCell ? times : 1;
     else if (this.#seen.size >= MAX_DISTINCT) this.dropped += 1;
     else this.#seen.set(key, { operation, times: 1 });
   }

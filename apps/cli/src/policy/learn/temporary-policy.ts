@@ -19,6 +19,7 @@ import type { Session } from '../../shared/session.ts';
 import { keyOf, shortName } from '../names.ts';
 import { lastingLabels, type SeenOperations } from './observed-operations.ts';
 import { type Proposal, proposePolicy } from './propose.ts';
+import { recordingRules } from './recording.ts';
 
 const WHY = 'bailiff policy learn';
 
@@ -38,19 +39,25 @@ export function proposalFor(pod: PlacedPod, seen: SeenOperations, classes: reado
   return proposal;
 }
 
+export const temporaryKey = ({ namespace, name }: PlacedPod): ConfigKey =>
+  keyOf(namespace, `learn-${name}`.slice(0, 63).replace(/[-.]+$/, ''));
+
 /** State of the temporary policy. */
 export class TemporaryPolicy {
   readonly key: ConfigKey;
   readonly #session: Session;
   readonly #pod: PlacedPod;
   readonly #by: string;
+  /** Count each observed operation, instead of allowing it uncounted. */
+  readonly #record: boolean;
   /** Bucket revision of the last write; 0 if it is not installed. */
   #revision = 0;
   /** Operations that the installed policy allows. */
   #allowed = 0;
 
-  constructor(session: Session, pod: PlacedPod, by: string) {
-    this.key = keyOf(pod.namespace, `learn-${pod.name}`.slice(0, 63).replace(/[-.]+$/, ''));
+  constructor(session: Session, pod: PlacedPod, by: string, record: boolean) {
+    this.key = temporaryKey(pod);
+    this.#record = record;
     this.#session = session;
     this.#pod = pod;
     this.#by = by;
@@ -62,6 +69,7 @@ export class TemporaryPolicy {
     const selector = { podLabels: { matchLabels: { ...this.#pod.labels } } };
     return {
       ...spec,
+      ...(this.#record ? { rules: recordingRules(seen.learned) } : {}),
       description: `Temporary policy of ${WHY}.`,
       mode: 'audit',
       severity: 'informational',
