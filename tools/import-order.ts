@@ -157,7 +157,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'error.ts',
   ],
   'libs/insight/src': ['index.ts', 'read', 'rows', 'reader.ts', 'decoder.ts', 'pod-selector.ts', 'text.ts'],
-  'libs/policy/src': ['.', 'crd', 'configuration', 'documents'],
+  'libs/policy/src': ['.', 'crd', 'signing', 'configuration', 'documents'],
   'libs/response/src': ['.', 'problems', 'status', 'records', 'guards', 'planning', 'effects'],
   'libs/runtime/src': ['.', 'model', 'compile', 'policies', 'sets'],
   'libs/schemas/src': ['generate', '.', 'fast', 'documents', 'codec', 'generated'],

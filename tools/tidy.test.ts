@@ -44,7 +44,7 @@ describe('tidy', () => {
       bpf: ['vocabulary'],
       kube: ['service'],
       runtime: ['vocabulary', 'policy', 'bpf'],
-      bus: ['schemas', 'policy', 'service'],
+      bus: ['schemas', 'policy', 'service', 'service/exit-codes'],
       correlation: ['schemas', 'policy', 'service/fair-counts'],
       response: ['schemas', 'policy', 'bus', 'service/exit-codes'],
       insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts'],

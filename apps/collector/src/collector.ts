@@ -8,6 +8,7 @@
  */
 import { closeSync, existsSync } from 'node:fs';
 import { boottimeNs, type DecodedBatch, lockPins, openSpoofObject } from '@bailiff/bpf';
+import { signedConfigBy } from '@bailiff/bus';
 import type { ServiceContext } from '@bailiff/service';
 import { createCaptureServer, respondToCaptures } from './capture/server.ts';
 import { createCni } from './cni/create-cni.ts';
@@ -94,6 +95,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   const receiver = new ConfigReceiver({
     desired,
     documents,
+    signed: signedConfigBy(config.configSigners),
     latency,
     problems,
     runtime: operations,

@@ -1,6 +1,6 @@
 /** Configuration of the collector: its node, its directories, the bus, and its limits. */
 import { INITIAL_MODES } from '@bailiff/policy';
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 
 const regex = z.string().refine(
@@ -17,6 +17,7 @@ const regex = z.string().refine(
 
 export const collectorSchema = z.strictObject({
   ...busShape,
+  ...signersShape,
   nodeName: z.string().min(1).describe('the Kubernetes name of this node'),
   bpfDir: z
     .string()

@@ -3,11 +3,12 @@
  * bus.
  */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 
 export const configSchema = z.strictObject({
   ...busShape,
+  ...signersShape,
   verdictsPerMinute: z
     .number()
     .int()

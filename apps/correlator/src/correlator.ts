@@ -7,8 +7,17 @@
  * the prior refusals, then VIOLATIONS from the replay plan's position. It is ready when it has
  * caught up.
  */
-import { type Bus, ClusterReader, connectService, InstanceReporter, requireHorizon, schemaLookup } from '@bailiff/bus';
+import {
+  type Bus,
+  ClusterReader,
+  connectService,
+  InstanceReporter,
+  requireHorizon,
+  schemaLookup,
+  signedConfigBy,
+} from '@bailiff/bus';
 import { PodInventory, RuleHistory } from '@bailiff/correlation';
+import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
@@ -41,7 +50,8 @@ class Correlator {
   readonly #ctx: ServiceContext<CorrelatorConfig>;
   readonly #metrics: Metrics;
   readonly #warnings: RateLimitedLog;
-  readonly #rules = new RuleHistory();
+  readonly #rules: RuleHistory;
+  readonly #signed: SignedConfig;
   readonly #inventory = new PodInventory();
   readonly #ruleLog: RuleLog;
   readonly #podsLog: PodsLog;
@@ -58,6 +68,8 @@ class Correlator {
 
   constructor(ctx: ServiceContext<CorrelatorConfig>, bus: Bus) {
     const { config, signal, clock, log } = ctx;
+    this.#signed = signedConfigBy(config.configSigners);
+    this.#rules = new RuleHistory(BUILT_IN_RULES, this.#signed);
     const rules = this.#rules;
     const inventory = this.#inventory;
     const metrics = makeCounters(ctx.metrics);
@@ -120,7 +132,7 @@ class Correlator {
       version: ctx.version,
       nowMs: clock.nowMs,
       configRevision: () => rules.latest().revision,
-      refused: () => rules.latest().problems.map(({ key, message }) => [key, message] as const),
+      refused: () => this.#refused(),
       ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VIOLATIONS', position: () => this.#reader.position }],
       more: () => {
@@ -192,6 +204,12 @@ class Correlator {
     log.info({ verdictId, rule, level, node: verdict.nodeName, pod }, 'verdict');
   }
 
+  /** Keys that are not in force as on the bus, with the reason. */
+  #refused(): (readonly [key: string, reason: string])[] {
+    const problems = this.#rules.latest().problems.map(({ key, message }) => [key, message] as const);
+    return [...new Map([...this.#signed.missing(['correlation']), ...problems])];
+  }
+
   #busFailed(part: string, err: Error, text = 'failed, retrying'): void {
     this.#metrics.busErrors.inc({ part });
     this.#warn(part, err, text);
@@ -218,7 +236,7 @@ class Correlator {
       counted: engine?.counted ?? NO_READINGS.counted,
       size: engine?.size ?? NO_READINGS.size,
       rules: set.rules.length,
-      ruleProblems: set.problems.length,
+      ruleProblems: this.#refused().length,
       configRevision: set.revision,
       listedPods: this.#inventory.listed,
       snapshotsRefused: this.#podsLog.refused,

@@ -2,7 +2,7 @@
  * Configuration of ipam-sync. Where Kubernetes' control plane has the same setting, the default is
  * the same.
  */
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 
 /** 55,000 ordinary pods, or 1,900 of the largest size: half of the heap of the container. */
@@ -13,6 +13,7 @@ const milliseconds = (min: number, max: number) => z.number().int().min(min).max
 export const configSchema = z
   .strictObject({
     ...busShape,
+    ...signersShape,
     kubeconfig: z
       .string()
       .default('')

@@ -2,7 +2,7 @@
  * Creates the controllers that only a leader runs, the policy mirror and the taint controller, with
  * their log messages.
  */
-import type { Bus } from '@bailiff/bus';
+import { type Bus, signedConfigBy } from '@bailiff/bus';
 import type { KubeApi } from '@bailiff/kube';
 import { UNGUARDED_TAINT_KEY } from '@bailiff/policy';
 import type { ServiceContext } from '@bailiff/service';
@@ -23,6 +23,7 @@ export function createMirror(parts: Parts & Pick<MirrorOptions, 'onKubeError'>):
   const { pageLimit, inactivityMs, mirrorRetryMs, mirrorStatusMs } = config;
   return new PolicyMirror({
     ...options,
+    signed: signedConfigBy(config.configSigners),
     pageLimit,
     inactivityMs,
     retryMs: mirrorRetryMs,

@@ -144,8 +144,9 @@ export class IpamSync {
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onError: onError('namespaces'),
     });
-    this.settings = new SettingsFeed(openBucket(bus, CONFIG_BUCKET), () => this.#settingsChanged());
-    this.labelKeys = new LabelKeys(openBucket(bus, CONFIG_BUCKET), () => this.#labelKeysChanged());
+    const configuration = openBucket(bus, CONFIG_BUCKET);
+    this.settings = new SettingsFeed(configuration, () => this.#settingsChanged(), config.configSigners);
+    this.labelKeys = new LabelKeys(configuration, () => this.#labelKeysChanged());
     this.#statusReporter = createStatusReporter({
       ctx,
       bus,

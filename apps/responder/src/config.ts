@@ -2,7 +2,7 @@
  * Process configuration of the responder. Response policies are part of the configuration on the
  * bus.
  */
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './scheduling/redis-options.ts';
 import type { RunLimits } from './tasks/task-deps.ts';
@@ -25,6 +25,7 @@ const redisUrl = z.string().refine(
 export const responderSchema = z
   .strictObject({
     ...busShape,
+    ...signersShape,
     kubeconfig: z
       .string()
       .default('')

@@ -8,9 +8,9 @@
  * run. Bound: `MAX_OUTSTANDING` verdicts, shared by namespaces.
  */
 import { setMaxListeners } from 'node:events';
-import { type Bus, type BusError, ClusterReader, InstanceReporter, toBusError } from '@bailiff/bus';
+import { type Bus, type BusError, ClusterReader, InstanceReporter, signedConfigBy, toBusError } from '@bailiff/bus';
 import type { KubeClient } from '@bailiff/kube';
-import { RESPONSE_ACTIONS } from '@bailiff/policy';
+import { RESPONSE_ACTIONS, type SignedConfig } from '@bailiff/policy';
 import { Ledger, PolicyHistory } from '@bailiff/response';
 import { RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { ResponderConfig } from './config.ts';
@@ -53,7 +53,8 @@ class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
   readonly #kube: KubeClient;
   readonly #ledger = new Ledger();
-  readonly #policies = new PolicyHistory();
+  readonly #signed: SignedConfig;
+  readonly #policies: PolicyHistory;
   readonly #metrics: Metrics;
   readonly #policyLog: PolicyLog;
   readonly #responses: ResponseStream;
@@ -81,6 +82,8 @@ class Responder {
   ) {
     const { config, clock, log, signal } = ctx;
     const ledger = this.#ledger;
+    this.#signed = signedConfigBy(config.configSigners);
+    this.#policies = new PolicyHistory(this.#signed);
     const policies = this.#policies;
     const metrics = makeCounters(ctx.metrics);
     this.#ctx = ctx;
@@ -167,7 +170,7 @@ class Responder {
       version,
       nowMs: () => clock.nowMs(),
       configRevision: () => this.#policies.revision,
-      refused: () => this.#policies.refused().map(({ key, reason }) => [key, reason] as const),
+      refused: () => this.#refused(),
       ready: () => health.checkReady(),
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       more: () => {
@@ -176,6 +179,12 @@ class Responder {
       },
       onError: (error) => log.warn({ err: error }, 'cannot publish the instance status'),
     });
+  }
+
+  /** Keys that are not in force as on the bus, with the reason. */
+  #refused(): (readonly [key: string, reason: string])[] {
+    const refused = this.#policies.refused().map(({ key, reason }) => [key, reason] as const);
+    return [...new Map([...this.#signed.missing(['response', 'disarm']), ...refused])];
   }
 
   #makeQuarantineController(
@@ -355,7 +364,7 @@ class Responder {
         ['VERDICTS', 'RESPONSES'].map((stream) => [stream, Number(this.#retention.trimmed.has(stream))]),
       ),
       labelsForgotten: this.#ledger.labelsForgotten,
-      refusedPolicies: this.#policies.refused().length,
+      refusedPolicies: this.#refused().length,
       disarms: this.#policies.disarms(this.#ctx.clock.nowMs()),
       kube: { requests, errors: Object.fromEntries(errors) },
     };

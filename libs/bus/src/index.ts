@@ -14,6 +14,7 @@ export * from './auth/server-conf.ts';
 export { restoreStream, type SnapshotHead, snapshotStream } from './backup/stream-snapshot.ts';
 export * from './config/config-log.ts';
 export * from './config/config-store.ts';
+export * from './config/signers-file.ts';
 export { type CertificateEnd, certificateEnds } from './connection/certificate.ts';
 export * from './connection/cloud-events.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } from './connection/connect.ts';

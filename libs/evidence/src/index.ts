@@ -1,3 +1,4 @@
+export { formatVerifierKey, verifierKey } from '@bailiff/policy/note';
 export { EvidenceError } from './error.ts';
 export { BundleWriter, FORMAT, type Header, MAX_LINE_BYTES } from './format/bundle.ts';
 export {
@@ -15,7 +16,7 @@ export { hasFingerprint } from './format/schema-text.ts';
 export { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
 export { checkpointIn, formatProof, signHead } from './log/checkpoint.ts';
 export { consistencyProof, HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';
-export { formatVerifierKey, parseVerifierKey, verifierKey } from './log/note.ts';
+export { parseVerifierKey } from './log/verifier-key.ts';
 export { LOGGED_STREAMS } from './verify/log-checks.ts';
 export type { Check } from './verify/report.ts';
 export { type Report, verifyBundle } from './verify/verify.ts';

@@ -13,3 +13,5 @@ export * from './documents/runtime-rule.ts';
 export * from './documents/spoof.ts';
 export * from './documents/unguarded.ts';
 export * from './documents/units.ts';
+export * from './signing/signature.ts';
+export * from './signing/signed-config.ts';

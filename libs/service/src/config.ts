@@ -59,6 +59,16 @@ export const busShape = {
   natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
 };
 
+/** Keys of a service that reads configuration from the bus; spread into its schema. */
+export const signersShape = {
+  configSigners: z
+    .string()
+    .default('')
+    .describe(
+      'file with the public keys that may sign configuration, read at the start; empty: configuration needs no signature',
+    ),
+};
+
 type BusConfig = z.output<z.ZodObject<typeof busShape>>;
 
 /**

@@ -105,6 +105,16 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     tests: ['libs/correlation/src/engine/rule-history.test.ts'],
   },
   {
+    what: 'signed configuration: the last accepted change of each key',
+    file: 'libs/policy/src/signing/signed-config.ts',
+    limits: ['MAX_SIGNERS', 'MAX_TIMES'],
+    filledBy: 'signers',
+    share: 'none: no pod, tenant or node signs',
+    whenFull: 'a file with more signers or times is refused; every signed key has an entry',
+    counter: '',
+    tests: ['libs/policy/src/signing/signed-config.test.ts'],
+  },
+  {
     what: 'prior refusals, at start',
     file: `${L}/attribution/prior-refusals.ts`,
     limits: ['libs/bus/src/topology/topology.ts#DEAD_LETTERS_MAX_MESSAGES'],

@@ -82,6 +82,13 @@ describe('policy status', () => {
       /^9 rules meet$/,
       6,
     ],
+    [
+      'unsigned',
+      { ...node('n2'), configRefused: [{ key: A, reason: 'the value is not signed' }] },
+      'refused',
+      /^the value is not signed$/,
+      6,
+    ],
   ])('%s - does not count, and says why', (_name, second, state, reason, exitCode) => {
     const all = places([node('n1'), ...(second ? [second] : [])], ['n1', 'n2'], STORED.slice(0, 1));
     expect(all[0]).toMatchObject({ inForce: 1, nodes: 2, subjects: 4, places: [{}, { node: 'n2', state }] });

@@ -79,6 +79,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   CONFIG_JSON: '',
   CONFIG_OWNER:
     'change the resource with kubectl. Or pass --take-over: the CLI then owns the key, and ipam-sync refuses the resource until `bailiff config release`',
+  CONFIG_SIGNATURE: 'see "Signed configuration" in docs/configuration.md',
   CONFIG_CONTRADICTION: 'each field is valid, but the combination can never take effect: see docs/configuration.md',
   POLICY_FILE: '',
   POLICY_LIMIT: 'use fewer rules for one path, address or value, or narrow the selectors',

@@ -6,6 +6,7 @@
  * desired-state.ts.
  */
 import { BucketReader, type FollowerBuses, type KvEntry, SnapshotReader } from '@bailiff/bus';
+import { SIGNATURE_HEADER } from '@bailiff/policy';
 import { CLUSTER_KEY, decodeSnapshotValue } from '@bailiff/schemas';
 
 export interface BusDocument {
@@ -13,6 +14,8 @@ export interface BusDocument {
   key: string;
   /** null: the key was deleted. */
   json: string | null;
+  /** Of a configuration key, as in the bus; absent: unsigned. */
+  signature?: string;
 }
 
 export const isRuntimePolicy = ({ what, key }: Pick<BusDocument, 'what' | 'key'>): boolean =>
@@ -91,7 +94,7 @@ export class BusDocuments {
         if (entry.deleted) keys.delete(entry.key);
         else keys.add(entry.key);
         if (kind === 'spoof') this.spoofRevision = Math.max(this.spoofRevision, entry.revision);
-        this.#publish('config', entry);
+        this.#publish('config', entry, entry.header(SIGNATURE_HEADER));
       },
       onSynced: () => this.#o.onConfigSynced(kind, null),
       onComplete: () => this.#o.onConfigSynced(kind, recreated ? null : keys),
@@ -104,11 +107,16 @@ export class BusDocuments {
     });
   }
 
-  #publish(what: BusDocument['what'], entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>): void {
+  #publish(
+    what: BusDocument['what'],
+    entry: Pick<KvEntry, 'key' | 'value' | 'deleted' | 'timestampMicros'>,
+    signature = '',
+  ): void {
     const { key, deleted, value, timestampMicros } = entry;
     // A read of the copy has no time.
     const storedMicros = timestampMicros >= this.#sinceMicros ? timestampMicros : 0;
-    this.#o.onDocument({ what, key, json: deleted ? null : decodeSnapshotValue(value) }, storedMicros);
+    const json = deleted ? null : decodeSnapshotValue(value);
+    this.#o.onDocument({ what, key, json, ...(signature === '' ? {} : { signature }) }, storedMicros);
   }
 
   close(): void {

@@ -1,6 +1,8 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { type ConfigSigners, NO_SIGNERS, parseSigners, SignedConfig } from '@bailiff/policy';
+import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
@@ -28,10 +30,15 @@ describe('config receiver', () => {
   let dir: string;
   let bindings: Binding[];
   let events: string[];
+  /** Runtime policies that were restored or received. */
+  let policies: string[];
+  let signers: ConfigSigners;
   beforeEach(() => {
     dir = mkdtempSync(path.join(tmpdir(), 'bailiff-config-receiver-'));
     bindings = [];
     events = [];
+    policies = [];
+    signers = NO_SIGNERS;
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
   /** Starts a process: its desired state after restoring the cached documents. */
@@ -40,7 +47,13 @@ describe('config receiver', () => {
     const receiver = new ConfigReceiver({
       desired,
       documents: new DocumentCache(dir, { onProblem: (_, reason) => events.push(reason) }),
-      runtime: { restore: () => {}, receive: () => {}, synced: () => {} },
+      runtime: {
+        restore: ({ key }) => policies.push(key),
+        receive: ({ key, json }) => policies.push(`${key} ${json}`),
+        policyKeys: () => policies,
+        synced: () => {},
+      },
+      signed: new SignedConfig(signers),
       latency: { documentApplied: () => {} },
       bindings: () => bindings,
       nowMicros: () => 0,
@@ -87,6 +100,83 @@ describe('config receiver', () => {
     expect(mode(deleted)).toBe('audit');
     deleted.receiver.configSynced('spoof', new Set());
     expect([mode(deleted), mode(begin())]).toEqual(['enforce', 'enforce']);
+  });
+  describe('signed configuration', () => {
+    const anna = newSigner('anna');
+    const policy = 'runtime.cluster._.no-shell';
+    const signed = (atMs: number, json: string | null, key: string = audit.key) =>
+      ({ what: 'config', ...signedBy(anna, key, json, atMs) }) as const;
+    const off = '{"modes":{"tunnel":"off"}}';
+    const refused = ({ desired }: ReturnType<typeof begin>) => Object.fromEntries(desired.configRefused);
+
+    it('unsigned values, deletions and vanished keys - refused; control: obeyed without signers', () => {
+      const results = ['', signerLine(anna)].map((text) => {
+        rmSync(path.join(dir, 'bus'), { recursive: true, force: true });
+        signers = text === '' ? NO_SIGNERS : parseSigners(text);
+        const one = begin();
+        one.receiver.receive(signed(1, audit.json));
+        one.receiver.receive({ ...audit, json: off });
+        const afterValue = mode(one);
+        one.receiver.receive({ ...audit, json: null });
+        const afterDeletion = mode(one);
+        one.receiver.receive(signed(1, audit.json));
+        one.receiver.configSynced('spoof', new Set());
+        return [afterValue, afterDeletion, mode(one), refused(one)];
+      });
+      expect(results).toEqual([
+        ['off', 'enforce', 'enforce', {}],
+        ['audit', 'audit', 'audit', { [audit.key]: 'the deletion is not signed' }],
+      ]);
+    });
+    it('runtime policies - only signed ones and signed deletions pass', () => {
+      signers = parseSigners(signerLine(anna));
+      const { receiver, desired } = begin();
+      receiver.receive({ what: 'config', key: policy, json: '{"a":1}' });
+      expect([policies, desired.configRefused.size]).toEqual([[], 1]);
+      receiver.receive(signed(1, '{"b":1}', policy));
+      expect(desired.configRefused.size).toBe(0);
+      policies = [policy];
+      receiver.configSynced('runtime', new Set());
+      receiver.receive(signed(2, null, policy));
+      expect(policies).toEqual([policy, `${policy} null`]);
+    });
+    it('restart - the memory of signed values and deletions stays, so old ones do not return', () => {
+      signers = parseSigners(signerLine(anna));
+      const first = begin();
+      first.receiver.receive(signed(1, off));
+      first.receiver.receive(signed(2, audit.json));
+      const second = begin();
+      second.receiver.receive(signed(1, off));
+      expect([mode(second), refused(second)[audit.key]]).toEqual(['audit', expect.stringMatching(/^an old value/)]);
+      second.receiver.receive(signed(3, null));
+      const third = begin();
+      third.receiver.receive(signed(2, audit.json));
+      expect([mode(third), refused(third)[audit.key]]).toEqual(['enforce', expect.stringMatching(/^an old value/)]);
+    });
+    it('restart with other signers - values of the former ones are not in force, and those cached unsigned neither', () => {
+      signers = parseSigners(signerLine(anna));
+      begin().receiver.receive(signed(1, audit.json));
+      signers = parseSigners(signerLine(newSigner('berta')));
+      const second = begin();
+      expect([mode(second), refused(second)[audit.key]]).toEqual(['enforce', expect.stringContaining('may not sign')]);
+      signers = NO_SIGNERS;
+      const third = begin();
+      third.receiver.receive(audit);
+      expect(mode(third)).toBe('audit');
+      signers = parseSigners(signerLine(anna));
+      const fourth = begin();
+      expect([mode(fourth), refused(fourth)]).toEqual(['enforce', { [audit.key]: 'the value is not signed' }]);
+    });
+    it('absent - a key for which the signers state a time is reported until it has a signed value', () => {
+      signers = parseSigners(`${signerLine(anna)}\nsince 1970-01-01T00:00:00.002Z ${audit.key}`);
+      const one = begin();
+      one.receiver.configSynced('spoof', new Set());
+      expect(refused(one)[audit.key]).toContain('the bus has no value or deletion signed at');
+      one.receiver.receive(signed(1, off));
+      expect(mode(one)).toBe('enforce');
+      one.receiver.receive(signed(2, audit.json));
+      expect([mode(one), refused(one)]).toEqual(['audit', {}]);
+    });
   });
   it('snapshot that the bindings contradict - withdrawn, also from disk', () => {
     const first = begin();

@@ -1,6 +1,7 @@
 /**
  * Receives the documents of this node from the bus, brings them into the desired state, caches
- * accepted ones on disk, and has the engines apply the change. A start restores the cached
+ * accepted ones on disk, and has the engines apply the change. Configuration without a required signature is
+ * refused here, from the bus and from disk (ADR 36), and a key without a signed deletion stays. A start restores the cached
  * documents before it guards anything, so neither a restart nor an unavailable bus enforces
  * defaults.
  *
@@ -8,25 +9,29 @@
  */
 
 import { encodeToken, type FollowerBuses } from '@bailiff/bus';
+import type { SignedConfig } from '@bailiff/policy';
 import type { Binding } from '../identity/identity.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { ApplyLatency } from './apply-latency.ts';
 import { type BusDocument, BusDocuments, type ConfigKind, isRuntimePolicy } from './bus-documents.ts';
 import type { DesiredState, ReceiveResult } from './desired-state.ts';
-import type { DocumentCache, SavedDocument } from './document-cache.ts';
+import type { DocumentCache } from './document-cache.ts';
 
 /** Receives runtime policies, from disk and from the bus. */
 export interface RuntimePolicies {
   /** A cached policy; before the first one from the bus. */
-  restore(document: SavedDocument): void;
+  restore(document: BusDocument & { json: string }): void;
   receive(document: BusDocument): void;
-  /** The bus sent every key. @param keys keys that have a value; null: the bucket was recreated */
-  synced(keys: ReadonlySet<string> | null): void;
+  /** Keys that have a value here. */
+  policyKeys(): string[];
+  /** The bus sent every key. */
+  synced(): void;
 }
 
 export interface ConfigReceiverOptions {
   desired: DesiredState;
   documents: DocumentCache;
+  signed: SignedConfig;
   runtime: RuntimePolicies;
   latency: Pick<ApplyLatency, 'documentApplied'>;
   bindings(): Iterable<Binding>;
@@ -51,7 +56,7 @@ export class ConfigReceiver {
    * guarded.
    */
   restore(): void {
-    for (const document of this.#o.documents.load()) {
+    for (const document of this.#load()) {
       if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
       else this.#report(document, this.#deliver(document));
     }
@@ -60,7 +65,25 @@ export class ConfigReceiver {
 
   /** Restores the accepted runtime policies: detached programs and their engine have none. */
   restoreRuntime(): void {
-    for (const document of this.#o.documents.load()) if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
+    for (const document of this.#load()) if (isRuntimePolicy(document)) this.#o.runtime.restore(document);
+  }
+
+  /** The cached documents that are in force by the signers of this process. */
+  *#load(): Iterable<BusDocument & { json: string }> {
+    for (const document of this.#o.documents.load()) {
+      const { json } = document;
+      if (this.#isSigned(document) && json !== null) yield { ...document, json };
+    }
+  }
+
+  /** Whether a document has the signature that it needs; otherwise it is refused. */
+  #isSigned(document: BusDocument): boolean {
+    const { what, key, json, signature = '' } = document;
+    const refusal = what === 'config' ? this.#o.signed.refusal({ key, json, signature }) : '';
+    if (refusal === '') return true;
+    this.#o.desired.configRefused.set(key, refusal);
+    this.#o.onRefused(document, refusal);
+    return false;
   }
 
   /** Follows the documents of this node until the returned object is closed. */
@@ -97,7 +120,9 @@ export class ConfigReceiver {
    * @param storedMicros when the bus stored it; 0: unknown
    */
   receive(document: BusDocument, storedMicros = 0): void {
+    if (!this.#isSigned(document)) return;
     if (isRuntimePolicy(document)) {
+      this.#o.desired.configRefused.delete(document.key);
       this.#o.runtime.receive(document);
       this.#o.latency.documentApplied(document, storedMicros);
       return;
@@ -134,13 +159,16 @@ export class ConfigReceiver {
    *   so nothing counts as deleted
    */
   configSynced(kind: ConfigKind, keys: ReadonlySet<string> | null): void {
+    const { desired, runtime, signed } = this.#o;
+    for (const key of kind === 'runtime' ? runtime.policyKeys() : desired.configKeys(kind))
+      if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
+    for (const [key, reason] of signed.missing([kind]))
+      if (!desired.configRefused.has(key)) desired.configRefused.set(key, reason);
     if (kind === 'runtime') {
-      this.#o.runtime.synced(keys);
+      runtime.synced();
       return;
     }
-    for (const key of this.#o.desired.configKeys(kind))
-      if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
-    this.#o.desired.markSynced(kind);
+    desired.markSynced(kind);
     this.#apply();
   }
 

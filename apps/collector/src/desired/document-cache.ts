@@ -4,7 +4,8 @@
  * outlives a reboot. A file holds one document or one configuration key and is replaced by rename.
  * A file that cannot be read is reported and ignored.
  *
- * Invariant: only accepted documents are cached. Limits: MAX_DOCUMENTS, MAX_BYTES per document.
+ * Invariant: only accepted documents are cached, those that need a signature with it, so that the next process verifies it by
+ * its own signers. Limits: MAX_DOCUMENTS, MAX_BYTES per document.
  */
 
 import { createHash } from 'node:crypto';
@@ -18,8 +19,6 @@ import type { BusDocument } from './bus-documents.ts';
 export const MAX_DOCUMENTS = 4096;
 /** Size of a snapshot after decompression; a message on the bus has at most 1 MiB. */
 export const MAX_BYTES = MAX_SNAPSHOT_JSON_BYTES;
-
-export type SavedDocument = BusDocument & { json: string };
 
 export interface DocumentCacheEvents {
   onProblem: OnProblem;
@@ -35,13 +34,17 @@ export class DocumentCache {
   }
 
   /** Every saved document, cluster and configuration first: the others depend on them. */
-  load(): SavedDocument[] {
-    const documents: SavedDocument[] = [];
+  load(): BusDocument[] {
+    const documents: BusDocument[] = [];
     this.#files.create();
     for (const name of this.#files.names(/\.json$/)) {
       const document = this.#files.read(name, (text) => {
-        const parsed = JSON.parse(text) as SavedDocument;
-        if (typeof parsed?.json !== 'string' || typeof parsed.key !== 'string' || nameOf(parsed) !== name)
+        const parsed = JSON.parse(text) as BusDocument;
+        if (
+          (typeof parsed?.json !== 'string' && parsed?.json !== null) ||
+          typeof parsed.key !== 'string' ||
+          nameOf(parsed) !== name
+        )
           throw new Error('not a saved document');
         this.#saved.set(name, text);
         return parsed;
@@ -52,12 +55,14 @@ export class DocumentCache {
     return documents.sort((a, b) => order.indexOf(a.what) - order.indexOf(b.what));
   }
 
-  save(document: SavedDocument): void {
+  save(document: BusDocument): void {
     const name = nameOf(document);
-    const text = JSON.stringify({ what: document.what, key: document.key, json: document.json });
+    const { what, key, json, signature } = document;
+    const text = JSON.stringify({ what, key, json, signature });
     if (this.#saved.get(name) === text) return;
-    if (document.json.length > MAX_BYTES) {
-      this.#files.problem(name, `${document.json.length} bytes are above the limit of ${MAX_BYTES}`);
+    const length = json?.length ?? 0;
+    if (length > MAX_BYTES) {
+      this.#files.problem(name, `${length} bytes are above the limit of ${MAX_BYTES}`);
       return;
     }
     if (!this.#saved.has(name) && this.#saved.size >= MAX_DOCUMENTS) {
@@ -67,7 +72,12 @@ export class DocumentCache {
     if (this.#files.save(name, text)) this.#saved.set(name, text);
   }
 
-  remove(document: Pick<BusDocument, 'what' | 'key'>): void {
+  /** A signed deletion is kept, because an earlier signed value could return after a restart. */
+  remove(document: Pick<BusDocument, 'what' | 'key' | 'signature'>): void {
+    if (document.signature !== undefined) {
+      this.save({ ...document, json: null });
+      return;
+    }
     const name = nameOf(document);
     if (this.#saved.delete(name)) this.#files.remove(name);
   }

@@ -17,7 +17,7 @@ import {
 } from '@bailiff/bpf';
 import { cutFront, MAX_TEXT, type RuntimePolicyStatus, type RuntimeStatus, type SocketProcess } from '@bailiff/schemas';
 import type { BusDocument } from '../desired/bus-documents.ts';
-import type { DocumentCache, SavedDocument } from '../desired/document-cache.ts';
+import type { DocumentCache } from '../desired/document-cache.ts';
 import type { Check, Engine } from '../engine.ts';
 import { accountsDir } from './counting/account.ts';
 import type { Enforcement, EnforcementParts } from './enforcement.ts';
@@ -59,8 +59,8 @@ export class OperationEngine implements Engine {
    * Policies that wait for the enforcement, by key: those that an earlier process accepted, and those
    * received since.
    */
-  readonly #restored = new Map<string, string>();
-  readonly #waiting = new Map<string, string>();
+  readonly #restored = new Map<string, BusDocument & { json: string }>();
+  readonly #waiting = new Map<string, BusDocument & { json: string }>();
 
   constructor(parts: OperationParts) {
     this.#parts = parts;
@@ -140,7 +140,7 @@ export class OperationEngine implements Engine {
         this.#enforcement = new Loaded(this.#parts, object.maps);
         // In this order, so that a bad value keeps the last good one in force.
         for (const policies of [this.#restored, this.#waiting]) {
-          for (const [key, json] of policies) this.#deliver(key, json);
+          for (const document of policies.values()) this.#deliver(document);
           policies.clear();
         }
         if (this.#isKnown) this.#enforcement.policiesKnown();
@@ -156,8 +156,8 @@ export class OperationEngine implements Engine {
   }
 
   /** Adds a policy that an earlier process accepted. Call it before start. */
-  restore({ key, json }: SavedDocument): void {
-    this.#restored.set(key, json);
+  restore(document: BusDocument & { json: string }): void {
+    this.#restored.set(document.key, document);
     this.#isKnown = true;
   }
 
@@ -165,35 +165,34 @@ export class OperationEngine implements Engine {
    * Receives a policy of the bus. Only accepted ones are cached; a bad value keeps the last good
    * one in force.
    */
-  receive({ key, json }: BusDocument): void {
+  receive(document: BusDocument): void {
+    const { key, json } = document;
     if (this.#enforcement) {
-      this.#deliver(key, json);
+      this.#deliver(document);
     } else if (json === null) {
       this.#waiting.delete(key);
       this.#restored.delete(key);
-      this.#parts.documents.remove({ what: 'config', key });
+      this.#parts.documents.remove(document);
     } else {
-      this.#waiting.set(key, json);
+      this.#waiting.set(key, { ...document, json });
       this.#startEnforcement();
     }
   }
 
-  #deliver(key: string, json: string | null): void {
+  #deliver(document: BusDocument): void {
+    const { key, json } = document;
     const result = (this.#enforcement as Enforcement).receivePolicy(key, json);
-    const document = { what: 'config' as const, key };
     if ('refused' in result) this.#parts.onRefused(document, result.refused);
     else if (json === null) this.#parts.documents.remove(document);
-    else if (result.changed) this.#parts.documents.save({ ...document, json });
+    else if (result.changed) this.#parts.documents.save(document);
   }
 
-  /**
-   * The bus sent every key: other keys were deleted meanwhile.
-   * @param keys keys that have a value; null: the bucket was recreated, so nothing counts as
-   *   deleted
-   */
-  synced(keys: ReadonlySet<string> | null): void {
-    for (const key of this.#enforcement?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()])
-      if (keys && !keys.has(key)) this.receive({ what: 'config', key, json: null });
+  policyKeys(): string[] {
+    return this.#enforcement?.policyKeys() ?? [...this.#restored.keys(), ...this.#waiting.keys()];
+  }
+
+  /** The bus sent every key. */
+  synced(): void {
     this.#isKnown = true;
     this.#enforcement?.policiesKnown();
   }
@@ -278,7 +277,7 @@ export class OperationEngine implements Engine {
   #policies(): readonly RuntimePolicyStatus[] {
     if (this.#enforcement) return this.#enforcement.policies();
     const reason = this.#state.reason === '' ? 'not applied yet' : this.#state.reason;
-    return [...new Map([...this.#restored, ...this.#waiting])].map(([key, json]) => ({
+    return [...new Map([...this.#restored, ...this.#waiting]).values()].map(({ key, json }) => ({
       key,
       revision: revisionOf(json),
       state: 'refused' as const,

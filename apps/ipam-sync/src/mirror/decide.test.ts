@@ -15,6 +15,7 @@ const resource = (part: Partial<MirroredResource> = {}): MirroredResource => ({
   createdAt: '2026-11-25T00:00:00Z',
   change: null,
   spec: { type: 'event_count', level: 'high' },
+  signature: '',
   ...part,
 });
 const owner = (part: Partial<NonNullable<StoredConfig['owner']>> = {}) => ({
@@ -36,6 +37,7 @@ const entry = (part: Partial<StoredConfig> = {}): StoredConfig => ({
   json: JSON.stringify({ level: 'high', type: 'event_count', revision: 4 }),
   owner: owner(),
   released: false,
+  signature: '',
   ...part,
 });
 interface Given {
@@ -64,6 +66,7 @@ describe('decision per resource', () => {
   test.each<[string, Given, string]>([
     ['nothing stands', {}, 'write'],
     ['the same value is stored, with another order of fields', { stored: [entry()] }, 'unchanged'],
+    ['another signature is stored', { stored: [entry({ signature: 'x' })] }, 'write'],
     ['another value of its own is stored', { stored: [entry({ json: '{"level":"low","revision":4}' })] }, 'write'],
     ['the stored value is no JSON', { stored: [entry({ json: '{' })] }, 'write'],
     ['the command line owns the key', { stored: [entry({ owner: null })] }, 'Conflict'],

@@ -112,7 +112,8 @@ function decideOne(resource: MirroredResource, key: string, input: PlanInput): D
     return { state: 'refused', key, reason: 'Stale', message: staleMessage(stored, listedVersion) };
   if (stored.deleted) return { state: 'write', key, value, takeOver: false };
   const isOurs = owner?.uid === resource.uid;
-  if (isOurs && isDeepStrictEqual(storedValue(stored), JSON.parse(JSON.stringify(value))))
+  const isSame = stored.signature === resource.signature;
+  if (isOurs && isSame && isDeepStrictEqual(storedValue(stored), JSON.parse(JSON.stringify(value))))
     return { state: 'unchanged', key };
   return { state: 'write', key, value, takeOver: !isOurs };
 }

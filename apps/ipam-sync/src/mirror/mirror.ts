@@ -25,6 +25,8 @@ import {
   parseConfigKey,
   type ResourceKind,
   resourcePath,
+  SIGNATURE_ANNOTATION,
+  type SignedConfig,
   valueOfResource,
 } from '@bailiff/policy';
 import { pause } from '@bailiff/service';
@@ -45,6 +47,7 @@ const IDLE_MS = 60_000;
 export interface MirrorOptions {
   client: KubeApi;
   bus: Bus;
+  signed: SignedConfig;
   pageLimit: number;
   inactivityMs: number;
   retryMs: number;
@@ -74,7 +77,7 @@ export class PolicyMirror {
   /** Resources by UID with a written status that the informer may not show yet. */
   readonly #patched = new Map<string, MirroredResource>();
   /** Result of the last validation, by UID. */
-  #checked = new Map<string, { generation: number; problem: string }>();
+  #checked = new Map<string, { generation: number; signature: string; problem: string }>();
   /** Generations too large for the bus, by UID. */
   readonly #tooLarge = new Map<string, number>();
   #synced = false;
@@ -194,25 +197,30 @@ export class PolicyMirror {
       for (const uid of map.keys()) if (!uids.has(uid)) map.delete(uid);
   }
 
-  /** Validates once per generation, because validation is expensive. */
+  /** Validates once per generation and signature, because validation is expensive. */
   #check(resource: MirroredResource, key: string): string {
-    const { kind, uid, generation, spec } = resource;
+    const { kind, uid, generation, spec, signature } = resource;
     if (this.#tooLarge.get(uid) === generation) return 'spec: larger than the limit of the bus';
     const known = this.#checked.get(uid);
-    if (known?.generation === generation) return known.problem;
-    const problem = problemOf(() => checkConfigWrite(parseConfigKey(key), JSON.stringify(valueOfResource(kind, spec))));
-    this.#checked.set(uid, { generation, problem });
+    if (known?.generation === generation && known.signature === signature) return known.problem;
+    const json = JSON.stringify(valueOfResource(kind, spec));
+    const unsigned = this.#options.signed.problemOf({ key, json, signature });
+    const problem =
+      problemOf(() => checkConfigWrite(parseConfigKey(key), json)) ||
+      (unsigned && `metadata.annotations[${SIGNATURE_ANNOTATION}]: ${unsigned}`);
+    this.#checked.set(uid, { generation, signature, problem });
     return problem;
   }
 
   async #write(resource: MirroredResource, decision: Extract<Decision, { state: 'write' }>): Promise<void> {
-    const { kind, name, uid, generation, resourceVersion, change } = resource;
+    const { kind, name, uid, generation, resourceVersion, change, signature } = resource;
     const { key, value, takeOver } = decision;
     await this.#writeIfLeader(async () => {
       const stored = await writeConfig(this.#options.bus, key, value, {
         ...(change ?? { by: `${kind}/${name}`, why: `generation ${generation}` }),
         owner: { kind, name, uid, generation, resourceVersion },
         takeOver,
+        sign: () => signature,
         expectedRevision: this.#visible(key),
       });
       this.stats.writes += 1;

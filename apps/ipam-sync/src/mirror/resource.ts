@@ -1,6 +1,12 @@
 /** The fields of a custom resource that the mirror keeps. Pure. */
 import type { KubeObject } from '@bailiff/kube';
-import { type ResourceChange, type ResourceKind, resourceChange } from '@bailiff/policy';
+import {
+  parseSignature,
+  type ResourceChange,
+  type ResourceKind,
+  resourceChange,
+  SIGNATURE_ANNOTATION,
+} from '@bailiff/policy';
 
 export interface Condition {
   type: string;
@@ -29,17 +35,20 @@ export interface MirroredResource {
   /** Null: this generation has no record of its author. */
   change: ResourceChange | null;
   spec: Readonly<Record<string, unknown>>;
+  /** Annotation; empty: there is none, or it is no signature. */
+  signature: string;
   status: ResourceStatus;
 }
 
 /** Converts an object of the API server. */
 export function mirroredResource(kind: ResourceKind, object: KubeObject): MirroredResource {
   const { metadata, spec, status } = object as KubeObject & {
-    metadata: { generation?: number };
+    metadata: { generation?: number; annotations?: Record<string, string> };
     spec?: Record<string, unknown>;
     status?: ResourceStatus;
   };
   const generation = metadata.generation ?? 0;
+  const signature = metadata.annotations?.[SIGNATURE_ANNOTATION] ?? '';
   return {
     kind,
     name: metadata.name,
@@ -49,6 +58,7 @@ export function mirroredResource(kind: ResourceKind, object: KubeObject): Mirror
     resourceVersion: metadata.resourceVersion,
     createdAt: metadata.creationTimestamp ?? '',
     spec: spec ?? {},
+    signature: parseSignature(signature) ? signature : '',
     status: status ?? {},
   };
 }

@@ -16,6 +16,7 @@ const resource = (status: ResourceStatus = {}): MirroredResource => ({
   createdAt: '',
   change: null,
   spec: {},
+  signature: '',
   status,
 });
 const stored = { key: KEY, revision: 7, owner: { generation: 4 } } as StoredConfig;

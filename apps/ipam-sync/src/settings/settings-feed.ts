@@ -2,13 +2,15 @@
  * Follows the cluster's spoof policy (`spoof.cluster._.default` in `bailiff_config`): permits of
  * grants, tunnel ports, and the setting for unguarded nodes. An invalid value is refused and the last
  * valid one stays in force, because a dropped permit disconnects pods. At start, that is the newest
- * valid value in the key's history.
+ * valid value in the key's history. A value or deletion without a required signature is refused too.
  */
-import type { Bucket, KvEntry } from '@bailiff/bus';
+import { type Bucket, type KvEntry, signedConfigBy } from '@bailiff/bus';
 import {
   ConfigError,
   parseConfigKey,
   parseConfigValue,
+  SIGNATURE_HEADER,
+  type SignedConfig,
   SPOOF_CLUSTER_KEY,
   type SpoofCluster,
   spoofCluster,
@@ -47,6 +49,7 @@ export function readSettings(entry: Pick<KvEntry, 'deleted' | 'value'>): Setting
 
 export class SettingsFeed {
   #bucket: Bucket;
+  #signed: SignedConfig;
   #onChange: () => void;
   /** A value of the bucket was accepted. */
   #isKnown = false;
@@ -57,8 +60,10 @@ export class SettingsFeed {
   /** Why the newest value is not in force; otherwise empty. */
   refusal = '';
 
-  constructor(bucket: Bucket, onChange: () => void) {
+  /** @param signersFile empty: the key needs no signature. @throws ConfigError CONFIG_SIGNATURE */
+  constructor(bucket: Bucket, onChange: () => void, signersFile = '') {
     this.#bucket = bucket;
+    this.#signed = signedConfigBy(signersFile);
     this.#onChange = onChange;
   }
 
@@ -89,8 +94,14 @@ export class SettingsFeed {
     });
   }
 
+  #read(entry: KvEntry): SettingsReading {
+    const json = entry.deleted ? null : entry.value.toString('utf8');
+    const reason = this.#signed.refusal({ key: entry.key, json, signature: entry.header(SIGNATURE_HEADER) });
+    return reason === '' ? readSettings(entry) : { good: false, reason };
+  }
+
   async #take(entry: KvEntry): Promise<void> {
-    const reading = readSettings(entry);
+    const reading = this.#read(entry);
     if (!reading.good) {
       this.#refuse(reading.reason);
       if (!this.#isKnown) await this.#recall();
@@ -100,7 +111,7 @@ export class SettingsFeed {
   /** Reads the newest valid value in the key's history. */
   async #recall(): Promise<void> {
     for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
-      const reading = readSettings(entry);
+      const reading = this.#read(entry);
       if (!reading.good) continue;
       const { refusal } = this;
       this.#accept(reading);

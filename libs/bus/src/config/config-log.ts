@@ -6,6 +6,8 @@
  * have read all changes up to then. stream-watermark.ts proves it, and the proof is renewed ahead
  * of need while callers query.
  */
+
+import { SIGNATURE_HEADER } from '@bailiff/policy';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { isDeletion, isKey } from '../kv/bucket.ts';
@@ -26,6 +28,8 @@ export interface ConfigChange {
   json: string | null;
   by: string;
   why: string;
+  /** Empty: unsigned. Readers verify it (SignedConfig). */
+  signature: string;
 }
 
 /**
@@ -44,6 +48,7 @@ export function changeOf(message: StreamMessage): ConfigChange | null {
     json: isDeletion(message) ? null : Buffer.from(data).toString('utf8'),
     by: headers?.get('Bailiff-By') ?? '',
     why: headers?.get('Bailiff-Why') ?? '',
+    signature: headers?.get(SIGNATURE_HEADER) ?? '',
   };
 }
 

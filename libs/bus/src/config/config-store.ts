@@ -6,7 +6,8 @@
  * than the owner need `takeOver`. An unowned key needs it from a custom resource, not from the
  * command line. Invalid and contradictory values are not stored. Of two writers that started
  * from the same revision, one fails. The `revision` inside a value increases with each write. It is
- * for people: readers follow the order of the bus, so that no number freezes a key.
+ * for people: readers follow the order of the bus, so that no number freezes a key. A signature is
+ * stored beside the value, and covers it without its `revision` (ADR 36).
  */
 import { randomUUID } from 'node:crypto';
 import {
@@ -20,6 +21,8 @@ import {
   parseConfigValue,
   parseOwner,
   type ResourceOwner,
+  SIGNATURE_HEADER,
+  type SignedChange,
 } from '@bailiff/policy';
 import { retry } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
@@ -53,6 +56,10 @@ export interface WriteConfigOptions {
    * for them.
    */
   restores?: boolean;
+  /**
+   * Signs the change. Default: it is unsigned. @param stored the present signature of the key; empty: none
+   */
+  sign?: (change: Omit<SignedChange, 'signature'>, stored: string) => string;
 }
 
 export interface StoredConfig {
@@ -73,6 +80,8 @@ export interface StoredConfig {
   owner: ResourceOwner | null;
   /** The key is unowned. */
   released: boolean;
+  /** Not verified; empty: unsigned. */
+  signature: string;
 }
 
 const MAX_NOTE = 512;
@@ -107,6 +116,7 @@ export function storedConfig(entry: KvEntry): StoredConfig {
     deleted: entry.deleted,
     owner: ownerIn(entry.header),
     released: isReleased(entry.header),
+    signature: entry.header(SIGNATURE_HEADER),
   };
 }
 
@@ -137,6 +147,9 @@ function ownerHeaders({ owner, release }: WriteConfigOptions): Record<string, st
   const { generation, resourceVersion } = owner;
   return { [OWNER]: formatOwner(owner), [GENERATION]: String(generation), [RESOURCE_VERSION]: resourceVersion };
 }
+
+const signatureHeader = (signature: string): Record<string, string> =>
+  signature === '' ? {} : { [SIGNATURE_HEADER]: signature };
 
 /** @throws ConfigError CONFIG_OWNER if another owner holds the key */
 function checkOwner(stored: StoredConfig | null, { owner, takeOver }: WriteConfigOptions): void {
@@ -243,10 +256,11 @@ export async function writeConfig(
   const final = JSON.stringify({ ...written, revision });
   const by = note(options.by);
   const why = note(options.why);
-  const headers = { 'Bailiff-By': by, 'Bailiff-Why': why, ...ownerHeaders(options) };
+  const signature = options.sign?.({ key: text, json: final }, stored?.signature ?? '') ?? '';
+  const headers = { 'Bailiff-By': by, 'Bailiff-Why': why, ...ownerHeaders(options), ...signatureHeader(signature) };
   const bucketRevision = await compareAndSet(bus, text, final, base, headers);
   const owner = options.owner ?? null;
-  const kept = { owner, released: owner === null && options.release === true };
+  const kept = { owner, released: owner === null && options.release === true, signature };
   return { key: text, bucketRevision, revision, json: final, timestampMicros: 0, by, why, deleted: false, ...kept };
 }
 
@@ -254,15 +268,16 @@ export async function writeConfig(
 const visibleRevision = (stored: StoredConfig | null) => (stored && !stored.deleted ? stored.bucketRevision : 0);
 
 /**
- * Deletes a key. The tombstone keeps its revision, so that an older value cannot return. @throws as
- * writeConfig
+ * Deletes a key. The tombstone keeps its revision, so that an older value cannot return. A key that is
+ * deleted already is deleted again only with a signature, which its tombstone may lack.
+ * @throws as writeConfig
  */
 export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: WriteConfigOptions): Promise<void> {
   const text = textOf(key);
   const newest = await openBucket(bus, CONFIG_BUCKET).newest(text);
   const stored = newest && storedConfig(newest);
-  if (!stored || stored.deleted) return;
-  if (options.expectedRevision !== undefined && options.expectedRevision !== stored.bucketRevision) {
+  if (!stored || (stored.deleted && !options.sign)) return;
+  if (options.expectedRevision !== undefined && options.expectedRevision !== visibleRevision(stored)) {
     throw new ConfigError('CONFIG_REVISION', `${text}: revision ${stored.bucketRevision} is stored`);
   }
   checkOwner(stored, options);
@@ -271,5 +286,6 @@ export async function deleteConfig(bus: Bus, key: ConfigKey | string, options: W
     'Bailiff-By': note(options.by),
     'Bailiff-Why': note(options.why),
     'Bailiff-Revision': String(stored.revision),
+    ...signatureHeader(options.sign?.({ key: text, json: null }, stored.signature) ?? ''),
   });
 }

@@ -1,4 +1,12 @@
-import { BUILT_IN_RULES, correlationRule, FORMER_CONFIG_MICROS, MAX_REVISION } from '@bailiff/policy';
+import {
+  BUILT_IN_RULES,
+  correlationRule,
+  FORMER_CONFIG_MICROS,
+  MAX_REVISION,
+  parseSigners,
+  SignedConfig,
+} from '@bailiff/policy';
+import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { describe, expect, it } from 'vitest';
 import { SECOND, T0 } from '../testing.ts';
 import { MAX_RULE_SETS, MAX_RULES, RuleHistory } from './rule-history.ts';
@@ -167,5 +175,45 @@ describe('rules - selections', () => {
     expect(shape({ selection: { actions: ['drop'], kinds: ['spoof'] } })).toBe(shape({}));
     expect(shape({ timespan: '61s' })).not.toBe(shape({}));
     expect(shape({ 'group-by': 'node' })).not.toBe(shape({}));
+  });
+});
+
+describe('rule history - signed rules', () => {
+  const anna = newSigner('anna');
+  const history = () => new RuleHistory(BUILT_IN_RULES, new SignedConfig(parseSigners(signerLine(anna))));
+  const signed = (sequence: number, json: string | null, atMs = sequence) => ({
+    ...signedBy(anna, key, json, atMs),
+    sequence,
+    timestampMicros: T0 + sequence * SECOND,
+  });
+  const weak = rule({ condition: { gte: 9000 } });
+
+  it('unsigned or old changes and deletions - refused, the last signed rule stays; control: obeyed without signers', () => {
+    const signedRules = history();
+    const control = new RuleHistory();
+    const unsigned = (sequence: number, json: string | null) => ({ ...signed(sequence, json), signature: '' });
+    const changes = [signed(1, weak), signed(2, rule()), unsigned(3, weak), unsigned(4, null), signed(5, weak, 1)];
+    for (const change of changes) {
+      signedRules.apply(change);
+      control.apply(change);
+    }
+    const times = [1, 2, 3, 4, 5].map((second) => T0 + second * SECOND);
+    expect(times.map((at) => threshold(signedRules, at))).toEqual([9000, 3, 3, 3, 3]);
+    expect(times.map((at) => threshold(control, at))).toEqual([9000, 3, 9000, 10, 9000]);
+    expect(signedRules.latest().problems).toMatchObject([{ code: 'CONFIG_SIGNATURE', inForce: 'last-good' }]);
+    signedRules.apply(signed(6, null));
+    expect([threshold(signedRules, T0 + 6 * SECOND), signedRules.latest().problems]).toEqual([10, []]);
+  });
+
+  it('log recreated - a rule stays for as long as the new log has no signed change of it', () => {
+    const signedRules = history();
+    signedRules.apply(signed(1, rule()));
+    signedRules.streamRecreated();
+    const later = T0 + 10 * FORMER_CONFIG_MICROS;
+    signedRules.apply({ sequence: 1, timestampMicros: T0, key: 'correlation.cluster._.other', json: rule() });
+    signedRules.apply({ ...signed(2, weak, 0), timestampMicros: later });
+    expect([threshold(signedRules, T0), threshold(signedRules, later)]).toEqual([3, 3]);
+    signedRules.apply({ ...signed(3, null), timestampMicros: later });
+    expect(threshold(signedRules, later)).toBe(10);
   });
 });

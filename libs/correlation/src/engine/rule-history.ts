@@ -4,7 +4,7 @@
  *
  * Invariants: the same log produces the same rule sets in every process. A refused revision leaves
  * the last valid one in force, and is a problem of the set until a valid revision or a deletion
- * follows. Bounds: MAX_RULES, MAX_RULE_SETS; sets share compiled rules.
+ * follows. So does one without a required signature, deletions included (ADR 36). Bounds: MAX_RULES, MAX_RULE_SETS; sets share compiled rules.
  */
 import assert from 'node:assert/strict';
 import {
@@ -14,6 +14,7 @@ import {
   FORMER_CONFIG_MICROS,
   parseConfigKey,
   parseConfigValue,
+  SignedConfig,
 } from '@bailiff/policy';
 import type { CompiledRule } from '../windows/compiled-rule.ts';
 import { compileRule } from './rules.ts';
@@ -31,6 +32,8 @@ export interface RuleChange {
   timestampMicros: number;
   key: string;
   json: string | null;
+  /** As in the bus; absent: unsigned. */
+  signature?: string;
 }
 
 /** A revision that was refused. */
@@ -60,6 +63,7 @@ const PREFIX = 'correlation.';
 
 export class RuleHistory {
   readonly #defaults: ReadonlyMap<string, CompiledRule>;
+  readonly #signed: SignedConfig;
   /** By rule name: the version in force; null = disabled. */
   readonly #stored = new Map<string, CompiledRule | null>();
   /** Rules of a deleted log that the new one has not written yet, and the time until which they stay. */
@@ -71,7 +75,11 @@ export class RuleHistory {
   /** Sequence of the newest change of a rule. */
   #sequence = 0;
 
-  constructor(defaults: Readonly<Record<string, CorrelationRule>> = BUILT_IN_RULES) {
+  constructor(
+    defaults: Readonly<Record<string, CorrelationRule>> = BUILT_IN_RULES,
+    signed: SignedConfig = new SignedConfig(),
+  ) {
+    this.#signed = signed;
     const enabled = Object.entries(defaults).filter(([, rule]) => rule.enabled);
     this.#defaults = new Map(enabled.map(([name, rule]) => [name, compileRule(name, rule)]));
     this.#sets = [{ revision: 0, fromMicros: 0, rules: this.#compiled(), problems: [] }];
@@ -83,7 +91,7 @@ export class RuleHistory {
    */
   apply(change: RuleChange): RuleSet | null {
     if (!change.key.startsWith(PREFIX)) return null;
-    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY)
+    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY && !this.#signed.requires('correlation'))
       this.#former.untilMicros = change.timestampMicros + FORMER_CONFIG_MICROS;
     this.#endFormer(change.timestampMicros);
     const last = this.latest();
@@ -114,7 +122,8 @@ export class RuleHistory {
 
   /**
    * The log was recreated and is read again from its first change. A rule stays in force until the
-   * new log has its key, at most FORMER_CONFIG_MICROS after the first change of a rule there.
+   * new log has its key, at most FORMER_CONFIG_MICROS after the first change of a rule there. If rules
+   * need a signature, it stays until a signed change.
    */
   streamRecreated(): void {
     const { revision, rules } = this.latest();
@@ -166,6 +175,8 @@ export class RuleHistory {
     try {
       const key = parseConfigKey(change.key);
       name = key.name;
+      const refusal = this.#signed.refusal({ ...change, signature: change.signature ?? '' });
+      if (refusal !== '') throw new ConfigError('CONFIG_SIGNATURE', `${change.key}: ${refusal}`);
       if (change.json === null) {
         this.#stored.delete(name);
         this.#former?.rules.delete(name);

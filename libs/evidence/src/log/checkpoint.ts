@@ -4,9 +4,9 @@
  * Both are text. A parser accepts only what the formatter writes, so one value has one form.
  */
 import type { KeyObject } from 'node:crypto';
+import { signNote } from '@bailiff/policy/note';
 import { EvidenceError } from '../error.ts';
 import { HASH_BYTES, type NodeReader, rootOf, type TreeHead } from './merkle.ts';
-import { signNote } from './note.ts';
 
 export interface Checkpoint extends TreeHead {
   /** Name of the log. */

@@ -1,4 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
+import { formatVerifierKey, openNote, parseVerifierKey, signNote, verifierKey } from '@bailiff/policy/note';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { keyOf, LOG, MemoryLog, ORIGIN } from '../testing.ts';
@@ -12,7 +13,6 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from './merkle.ts';
-import { formatVerifierKey, openNote, parseVerifierKey, signNote, verifierKey } from './note.ts';
 
 const logOf = (size: number) => {
   const log = new MemoryLog();

@@ -5,12 +5,13 @@
  * All proofs of a bundle have the same head, so one signature is verified. The statement names the head, so
  * proofs that were replaced by those of an older head fail.
  */
+
+import { openNote, type VerifierKey } from '@bailiff/policy/note';
 import { EvidenceError } from '../error.ts';
 import type { Predicate } from '../format/bundle.ts';
 import type { EvidenceRecord } from '../format/record.ts';
 import { type Checkpoint, checkpointIn, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
-import { openNote, type VerifierKey } from '../log/note.ts';
 import type { Checks } from './report.ts';
 
 /** Streams whose messages are in the log. */

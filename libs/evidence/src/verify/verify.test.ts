@@ -1,8 +1,8 @@
 import { FOLD_VERSION } from '@bailiff/correlation';
+import { signNote, verifierKey } from '@bailiff/policy/note';
 import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
-import { signNote, verifierKey } from '../log/note.ts';
 import { bundleOf, forge, MANIPULATIONS } from '../manipulations.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN } from '../testing.ts';
 import { movedSalt, sealed, variantsOf } from '../variants.ts';

@@ -9,6 +9,7 @@
 import type { KeyObject } from 'node:crypto';
 import { encodeToken, type StreamMessage } from '@bailiff/bus';
 import { FOLD_VERSION } from '@bailiff/correlation';
+import type { VerifierKey } from '@bailiff/policy/note';
 import {
   decodeWithLookup,
   type MessageName,
@@ -40,7 +41,6 @@ import {
   SCHEMAS,
   STREAMS,
 } from '../format/record.ts';
-import type { VerifierKey } from '../log/note.ts';
 import { BundleSchemas, Judge, messageOf } from './judge.ts';
 import { LogChecks, type ProofBetween } from './log-checks.ts';
 import { type Check, type CheckName, Checks, LIMITS, REDACTED_LIMIT } from './report.ts';

@@ -30,7 +30,8 @@ export class ConfigError extends Error {
    * CONFIG_KEY: an unknown key, or one that is never read. CONFIG_JSON: the value is not JSON.
    * CONFIG_SCHEMA: invalid fields. CONFIG_CONTRADICTION: valid fields that contradict one another.
    * CONFIG_REVISION: a newer value is stored. CONFIG_OWNER: the key belongs to the command line or
-   * to a custom resource, and the other one writes it.
+   * to a custom resource, and the other one writes it. CONFIG_SIGNATURE: a signature is missing or
+   * wrong, or the file of signers is.
    */
   readonly code:
     | 'CONFIG_KEY'
@@ -38,7 +39,8 @@ export class ConfigError extends Error {
     | 'CONFIG_SCHEMA'
     | 'CONFIG_CONTRADICTION'
     | 'CONFIG_REVISION'
-    | 'CONFIG_OWNER';
+    | 'CONFIG_OWNER'
+    | 'CONFIG_SIGNATURE';
   /** Dotted paths of the invalid fields, in order. Empty if the whole value is invalid. */
   readonly fields: readonly string[];
   /** Key of the value. Null if none is known. */

@@ -1,4 +1,5 @@
-import { FORMER_CONFIG_MICROS, MAX_REVISION, responsePolicy } from '@bailiff/policy';
+import { FORMER_CONFIG_MICROS, MAX_REVISION, parseSigners, responsePolicy, SignedConfig } from '@bailiff/policy';
+import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { describe, expect, it } from 'vitest';
 import { MAX_POLICY_KEYS, MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
 
@@ -164,6 +165,41 @@ describe('policy history', () => {
     const fresh = new PolicyHistory();
     for (const one of log) fresh.apply(one);
     expect(names([6_000], fresh)).toEqual(['answer-high']);
+  });
+
+  it('signed - unsigned policies and disarms are refused, and a recreated log ends no policy; control: without signers', () => {
+    const anna = newSigner('anna');
+    const histories = [new PolicyHistory(new SignedConfig(parseSigners(signerLine(anna)))), new PolicyHistory()];
+    const key = 'response.cluster._.mine';
+    const signed = (at: number, value: unknown, of = key) => {
+      const change = entry(at, value, of);
+      return { ...change, ...signedBy(anna, of, change.json, at) };
+    };
+    const disarm = { until: new Date(10_000).toISOString(), duration: '30m', by: 'mallory' };
+    const first = signed(100, { steps: steps('delete') });
+    const changes = [
+      first,
+      entry(200, { steps: steps('observe') }),
+      entry(300, null),
+      entry(400, disarm, 'disarm.cluster._.all'),
+    ];
+    for (const history of histories) for (const change of changes) history.apply(change);
+    expect(histories.map((history) => actionsAt(history, 400))).toEqual([['delete'], undefined]);
+    expect(histories.map((history) => history.disarms(5_000).cluster)).toEqual([0, 1]);
+    const [history] = histories as [PolicyHistory];
+    expect(history.refused().map(({ key: refused }) => refused)).toEqual([key, 'disarm.cluster._.all']);
+    const late = 500 + FORMER_CONFIG_MICROS;
+    for (const at of [500, late]) {
+      history.streamRecreated();
+      history.apply({ ...signed(at, { steps: steps('label') }, 'response.cluster._.other'), sequence: 1 });
+    }
+    expect([...history.at(2 * late).byName.keys()].sort()).toEqual(['answer-high', 'mine', 'other']);
+    expect(history.formerUntilMicros(2 * late)).toBe(2 * late);
+    history.apply({ ...first, sequence: 2, timestampMicros: 2 * late });
+    expect([actionsAt(history, 2 * late), history.formerUntilMicros(2 * late)]).toEqual([
+      ['delete'],
+      2 * late + FORMER_CONFIG_MICROS,
+    ]);
   });
 
   it('bounds - deleted policies and ended disarmings make room; without any, a further key is refused', () => {

@@ -3,7 +3,8 @@
  * planned by the policies at its own time, so every replica and every restart plans the same.
  * Guards and dry run use the newest configuration when the task runs.
  *
- * An invalid value is reported, and the last valid one stays.
+ * An invalid value is reported, and the last valid one stays. So is a value or a deletion without a
+ * required signature (ADR 36); then a recreated CONFIG_LOG ends no policy.
  * Deleting a key restores its default. After CONFIG_LOG is recreated, a policy stays until its key is
  * written again, at most FORMER_CONFIG_MICROS after the first change; a disarming stays until it
  * expires or is revoked. Bounds: MAX_VERSIONS_PER_KEY, MAX_POLICY_KEYS, in which deleted policies and
@@ -21,6 +22,7 @@ import {
   parseConfigValue,
   type ResponsePolicy,
   requireReadKey,
+  SignedConfig,
 } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 
@@ -41,6 +43,8 @@ export interface ConfigEntry {
   key: string;
   /** null if the key was deleted. */
   json: string | null;
+  /** As in the bus; absent: unsigned. */
+  signature?: string;
 }
 
 export interface RefusedEntry {
@@ -63,6 +67,7 @@ interface Version<T> {
 }
 
 export class PolicyHistory {
+  readonly #signed: SignedConfig;
   #policies = new Map<string, Version<ResponsePolicy>[]>();
   /** The newest value of each key; none if the key was deleted. */
   #disarms = new Map<string, { key: ConfigKey; value: Disarm }>();
@@ -73,12 +78,15 @@ export class PolicyHistory {
   #former: { policies: Map<string, Version<ResponsePolicy>[]>; untilMicros: number } | null = null;
   #latest: Policies | null = null;
 
+  constructor(signed: SignedConfig = new SignedConfig()) {
+    this.#signed = signed;
+  }
+
   /** CONFIG_LOG was recreated and is read again from its first entry. */
   streamRecreated(): void {
-    // Recreated twice before an entry arrived: the first log's policies stay in force.
-    if (this.#former?.untilMicros !== Number.POSITIVE_INFINITY) {
-      this.#former = { policies: this.#policies, untilMicros: Number.POSITIVE_INFINITY };
-    }
+    // Recreated again before the former policies ended: the first log's stay in force too.
+    const earlier = this.#former?.untilMicros === Number.POSITIVE_INFINITY ? this.#former.policies : [];
+    this.#former = { policies: new Map([...earlier, ...this.#policies]), untilMicros: Number.POSITIVE_INFINITY };
     this.#policies = new Map();
     this.#refused.clear();
     this.#sequence = 0;
@@ -94,13 +102,25 @@ export class PolicyHistory {
   /** Applies the next entry. Ignores entries seen before and other kinds. */
   apply(entry: ConfigEntry): void {
     if (entry.sequence <= this.#sequence) return;
+    this.#take(entry);
+    this.#limitFormer(entry);
+  }
+
+  /** Policies that need a signature stay in force until the new log has all of them. */
+  #limitFormer({ timestampMicros }: ConfigEntry): void {
+    const former = this.#former;
+    if (former?.untilMicros !== Number.POSITIVE_INFINITY) return;
+    const isReplaced = (name: string) => this.#policies.has(name) || former.policies.get(name)?.at(-1)?.value === null;
+    if (!this.#signed.requires('response') || [...former.policies.keys()].every(isReplaced))
+      former.untilMicros = timestampMicros + FORMER_CONFIG_MICROS;
+  }
+
+  #take(entry: ConfigEntry): void {
     this.#sequence = entry.sequence;
     // A new leader's clock may be behind: a later change must not take effect before an earlier
     // one.
     this.#newestMicros = Math.max(this.#newestMicros, entry.timestampMicros);
     this.#latest = null;
-    if (this.#former?.untilMicros === Number.POSITIVE_INFINITY)
-      this.#former.untilMicros = entry.timestampMicros + FORMER_CONFIG_MICROS;
     let key: ConfigKey;
     try {
       key = parseConfigKey(entry.key);
@@ -110,6 +130,8 @@ export class PolicyHistory {
     if (key.kind !== 'response' && key.kind !== 'disarm') return;
     try {
       requireReadKey(key);
+      const refusal = this.#signed.refusal({ ...entry, signature: entry.signature ?? '' });
+      if (refusal !== '') throw new ConfigError('CONFIG_SIGNATURE', `${entry.key}: ${refusal}`);
       if (key.kind === 'response') this.#addPolicy(entry, key);
       else this.#setDisarm(entry, key);
       this.#refused.delete(entry.key);

@@ -106,7 +106,17 @@ export function nodeObstacle(
   };
 }
 
-function placeOf(found: RuntimePolicyStatus | undefined, revision: number, omitted: number): Omit<Place, 'node'> {
+/** @param unsigned why the node refuses the newest value before it reads it; absent: it does not */
+function placeOf(
+  found: RuntimePolicyStatus | undefined,
+  revision: number,
+  omitted: number,
+  unsigned: string | undefined,
+): Omit<Place, 'node'> {
+  if (unsigned !== undefined) {
+    const { revision: present = null, subjects = 0 } = found ?? {};
+    return { state: 'refused', revision: present, subjects, reason: unsigned, remedy: '' };
+  }
   if (!found) {
     const reason = omitted > 0 ? 'its status has no room for all policies' : NOT_APPLIED;
     return { state: 'pending', revision: null, subjects: 0, reason, remedy: '' };
@@ -161,9 +171,10 @@ export function policyPlaces({ policies, nodes, expected, nowMs, staleMs }: Stat
     const places = names.map((node): Place => {
       const obstacle = obstacles.get(node);
       if (obstacle) return { node, ...obstacle };
-      const { runtime } = nodes.get(node) as PlaceStatus;
+      const { runtime, configRefused } = nodes.get(node) as PlaceStatus;
       const found = runtime?.policies.find((one) => one.key === key);
-      return { node, ...placeOf(found, revision, runtime?.policiesOmitted ?? 0) };
+      const unsigned = configRefused.find((one) => one.key === key)?.reason;
+      return { node, ...placeOf(found, revision, runtime?.policiesOmitted ?? 0, unsigned) };
     });
     const inForce = places.filter(({ state }) => state === 'in-force');
     const subjects = inForce.reduce((sum, place) => sum + place.subjects, 0);

@@ -5,7 +5,6 @@
  * the specification requires. Limit: MAX_SIGNATURES lines.
  */
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { EvidenceError } from '../error.ts';
 
 const ED25519 = 1;
 const KEY_ID_BYTES = 4;
@@ -38,17 +37,22 @@ export function formatVerifierKey({ name, id, key }: VerifierKey): string {
   return `${name}+${id.toString('hex')}+${Buffer.concat([Buffer.of(ED25519), rawKey(key)]).toString('base64')}`;
 }
 
-/** @throws EvidenceError EVIDENCE_KEY */
+/** A text is not the verifier key of an Ed25519 key. */
+export class VerifierKeyError extends Error {
+  override readonly name = 'VerifierKeyError';
+}
+
+/** @throws VerifierKeyError */
 export function parseVerifierKey(text: string): VerifierKey {
   const [, name = '', id = '', encoded = ''] =
     /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]+={0,2})$/.exec(text.trim()) ?? [];
   const bytes = Buffer.from(encoded, 'base64');
   const raw = bytes.subarray(1);
   if (bytes[0] !== ED25519 || raw.length !== 32) {
-    throw new EvidenceError('EVIDENCE_KEY', 'not a verifier key of Ed25519: <name>+<8 hex digits>+<base64>');
+    throw new VerifierKeyError('not a verifier key of Ed25519: <name>+<8 hex digits>+<base64>');
   }
   if (idOf(name, raw).toString('hex') !== id) {
-    throw new EvidenceError('EVIDENCE_KEY', `the verifier key of ${name} does not match its id ${id}`);
+    throw new VerifierKeyError(`the verifier key of ${name} does not match its id ${id}`);
   }
   const jwk = { kty: 'OKP', crv: 'Ed25519', x: raw.toString('base64url') };
   return verifierKey(name, createPublicKey({ key: jwk, format: 'jwk' }));
