@@ -39,6 +39,7 @@ describe('CNI request', () => {
         hostInterfaces: ['cni0', 'veth1'],
         podMac: '0a:58:0a:f4:00:02',
         addresses: ['10.244.0.2'],
+        isChosen: false,
         writtenAtMs: 5,
         fromCall: true,
       },
