@@ -61,7 +61,10 @@ export class UnguardedPackets {
     attempt(this.#o.onProblem, iface.link.name, () => {
       const judged = this.#seen(iface);
       const received = getLink(iface.ifindex)?.rxPackets ?? null;
-      if (received !== null) iface.conservation.base ??= received - judged;
+      if (received === null || iface.conservation.base !== null) return;
+      iface.conservation.base = received - judged;
+      // After a detachment, the file still has the base from before it.
+      this.#o.store.save(storedOf(iface));
     });
     this.measure(iface);
   }
