@@ -13,6 +13,7 @@ import type { ClusterFacts } from './facts.ts';
 import { packetLossProblems, recentPacketLosses } from './losses.ts';
 import { byReason, MAX_NAMED, NOT_ENFORCED, notEnforced, type Problem, shout, warn } from './problem.ts';
 import { runtimeProblems } from './runtime.ts';
+import { versionProblems } from './versions.ts';
 
 export type NodeHealth =
   /** Silent, and no longer a node of the cluster: no problem. */
@@ -51,7 +52,7 @@ export interface NodeReport {
 
 export type NodeInput = Pick<
   ClusterFacts,
-  'nodes' | 'expected' | 'config' | 'disarms' | 'services' | 'nowMs' | 'staleMs'
+  'nodes' | 'expected' | 'config' | 'disarms' | 'instances' | 'services' | 'nowMs' | 'staleMs'
 >;
 
 /** Maps above this are reported before they are full. */
@@ -125,6 +126,7 @@ function nodeReport(
     ...problemsOf(report, found, input),
     ...input.pending.filter((problem) => problem.node === node),
     ...runtimeProblems(node, found, policies.enforce),
+    ...(report.ageMs > input.staleMs ? [] : versionProblems(node, found, input)),
   ];
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
