@@ -135,14 +135,20 @@ async function instanceOf(service: string, refused: [string, string][] = []): Pr
   };
 }
 
-/** `bailiff config …` as an operator. */
-async function config(...args: string[]): Promise<void> {
+/** A command as an operator. */
+async function cli(...args: string[]) {
   const home = mkdtempSync(path.join(tmpdir(), 'bailiff-cli-'));
   const file = path.join(home, 'password');
   writeFileSync(file, 'password-of-cli', { mode: 0o600 });
   const env = { BAILIFF_NATS_URL: world.nats.url, BAILIFF_NATS_PASSWORD_FILE: file };
-  const { exitCode, stderr } = await runCli(['config', ...args, '--yes'], { home, env });
+  const ended = await runCli(args, { home, env });
   rmSync(home, { recursive: true });
+  return ended;
+}
+
+/** `bailiff config …` */
+async function config(...args: string[]): Promise<void> {
+  const { exitCode, stderr } = await cli('config', ...args, '--yes');
   expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
 }
 
@@ -322,7 +328,16 @@ function customResourceTests(): void {
     await created({ ...ports('9-8'), metadata: { name: 'never' } });
     await comesTo(() => condition('rtp', 'never', 'InForce'), 'False NotAccepted');
     expect(await stored('runtime.cluster._.never')).toBeNull();
+    const shown = async () => (await cli('status')).stdout;
+    const unaccepted = /✗ ipam-sync: does not accept RuntimePolicy\/never, [\s\S]*kubectl describe runtimepolicy never/;
+    await waitFor(async () => unaccepted.test(await shown()), {
+      what: 'status to name it',
+      timeoutMs: 30_000,
+      state: shown,
+    });
     await kubectl.ok('delete', 'rtp', 'ports', 'never');
+    const isNamed = async () => (await shown()).includes('does not accept');
+    await waitFor(async () => !(await isNamed()), { what: 'the end of it', timeoutMs: 30_000, state: shown });
   });
 
   test('managers of a key - conflicts are refused in both directions, with a message; a released key is taken over', async () => {

@@ -4,6 +4,7 @@ import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { InstanceStatus } from '@bailiff/schemas';
 import type { ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
+import type { PolicyMirror } from './mirror/mirror.ts';
 import type { OwnerResolver } from './pods/owners.ts';
 import type { SettingsFeed } from './settings/settings-feed.ts';
 import type { Omissions } from './snapshots/omissions.ts';
@@ -14,6 +15,7 @@ interface Parts {
   readonly isLeader: boolean;
   readonly settings: SettingsFeed;
   readonly omissions: Omissions;
+  readonly mirror: Pick<PolicyMirror, 'refused'> | null;
   /** Absent until it is created. */
   readonly owners?: OwnerResolver;
   readonly writer: SnapshotWriter | null;
@@ -39,7 +41,10 @@ export function createStatusReporter({ ctx, bus, sync, bucket, written, onError 
     nowMs: ctx.clock.nowMs,
     onError,
     configRevision: () => 0,
-    refused: () => (sync.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, sync.settings.refusal] as const]),
+    refused: () => [
+      ...(sync.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, sync.settings.refusal] as const]),
+      ...(sync.mirror?.refused ?? []),
+    ],
     ready: () => ctx.health.checkReady(),
     progress: [{ stream: `KV_${bucket}`, position: written, behind: () => sync.writer?.unwritten ?? 0 }],
     more: () => ({

@@ -27,7 +27,7 @@ const ABSENT: ReadonlySet<string> = new Set(['KUBE_NOT_FOUND', 'KUBE_FORBIDDEN']
 export class ResourceInformers {
   readonly #options: InformersOptions;
   readonly #reflectors = new Map<ResourceKind, Reflector<MirroredResource>>();
-  readonly #absent = new Set<ResourceKind>();
+  readonly #absent = new Map<ResourceKind, KubeError>();
   readonly #giveUp = new Map<ResourceKind, AbortController>();
 
   constructor(options: InformersOptions) {
@@ -46,6 +46,13 @@ export class ResourceInformers {
   /** Resources of these kinds. */
   get resources(): MirroredResource[] {
     return [...this.listedVersions.keys()].flatMap((kind) => this.#reflectors.get(kind)?.values() ?? []);
+  }
+
+  /** Kinds that this process may not read, with the error. A kind that is not installed is none. */
+  get forbidden(): [kind: ResourceKind, message: string][] {
+    return [...this.#absent].flatMap(([kind, { code, message }]) =>
+      code === 'KUBE_FORBIDDEN' ? [[kind, message]] : [],
+    );
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -98,7 +105,7 @@ export class ResourceInformers {
         return 'unknown';
       }
       if (!this.#absent.has(kind)) this.#options.onAbsent(kind, error);
-      this.#absent.add(kind);
+      this.#absent.set(kind, error);
       return 'absent';
     }
   }

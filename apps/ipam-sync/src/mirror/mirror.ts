@@ -80,6 +80,8 @@ export class PolicyMirror {
   #checked = new Map<string, { generation: number; signature: string; problem: string }>();
   /** Generations too large for the bus, by UID. */
   readonly #tooLarge = new Map<string, number>();
+  /** Resources of the leader's last pass that are not accepted, as `kind/name`, and why. */
+  #refused: readonly (readonly [resource: string, reason: string])[] = [];
   #synced = false;
   #dirty = false;
   #wake: () => void = () => {};
@@ -90,6 +92,11 @@ export class PolicyMirror {
     const { client, pageLimit, inactivityMs, retryMs, onAbsent, onKubeError: onError } = options;
     const onChange = () => this.#changed();
     this.informers = new ResourceInformers({ client, pageLimit, inactivityMs, retryMs, onChange, onAbsent, onError });
+  }
+
+  /** Resources and kinds that have no effect, or not their newest one. Empty unless it serves. */
+  get refused(): readonly (readonly [resource: string, reason: string])[] {
+    return [...this.informers.forbidden, ...this.#refused];
   }
 
   /** Runs the informers until the signal aborts. */
@@ -114,6 +121,7 @@ export class PolicyMirror {
     const parts = [watching, this.#loop(signal)];
     await Promise.race(parts).catch(() => {});
     stop.abort();
+    this.#refused = [];
     for (const part of await Promise.allSettled(parts)) if (part.status === 'rejected') throw part.reason;
   }
 
@@ -172,7 +180,11 @@ export class PolicyMirror {
     if (first.resources.length > 0) await this.#rolloutReader.refresh(stored);
     const { resources, plan: after } = this.#plan();
     this.stats.resources = resources.length;
-    this.stats.refused = [...after.decisions.values()].filter(({ state }) => state === 'refused').length;
+    this.#refused = resources.flatMap(({ kind, name, uid }) => {
+      const decision = after.decisions.get(uid);
+      return decision?.state === 'refused' ? [[`${kind}/${name}`, decision.message] as const] : [];
+    });
+    this.stats.refused = this.#refused.length;
     await this.#writeStatus(resources, after, signal);
   }
 

@@ -38,6 +38,24 @@ describe('refused configuration of services', () => {
       expect.stringContaining('responder refuses correlation.cluster._.mine, '),
     ]);
   });
+  it('custom resources that the leader does not accept - are named with the command that shows them', () => {
+    const configRefused = [
+      { key: 'RuntimePolicy/no.shell', reason: 'spec.rules: too few' },
+      { key: 'SpoofPolicy', reason: 'not permitted' },
+    ];
+    const replicas = [
+      instance({ service: 'ipam-sync', configRefused }),
+      instance({ service: 'ipam-sync', configRefused: [] }),
+    ];
+    expect(refusalProblems(replicas, NOW)).toMatchObject([
+      {
+        text: 'does not accept RuntimePolicy/no.shell, what was in force before stays: spec.rules: too few',
+        remedy: 'kubectl describe runtimepolicy no.shell',
+        exitCode: 6,
+      },
+      { text: expect.stringMatching(/does not accept SpoofPolicy,/), remedy: expect.stringMatching(/list and watch/) },
+    ]);
+  });
   it('none - nothing; and of an instance that is silent nothing is known', () => {
     expect(refusalProblems([instance({ configRefused: [] })], NOW)).toEqual([]);
     expect(refusalProblems([instance({ updatedAt: '2026-11-25T11:58:00Z' })], NOW)).toEqual([]);

@@ -24,6 +24,16 @@ export function reportedByLeader<K extends 'taints' | 'omittedPods' | 'claimedMe
   return reported.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0]?.[field];
 }
 
+/** The leading ipam-sync names custom resources as `RuntimePolicy/no-shell`, and kinds that it may not read. */
+function resourceProblem(service: string, key: string, reason: string): Pick<Problem, 'text' | 'remedy'> {
+  const [kind = '', name] = key.split('/');
+  const text = `does not accept ${key}, what was in force before stays: ${reason.split('\n').at(-1)}`;
+  if (name === undefined) return { text, remedy: `let ${service} list and watch this kind: docs/custom-resources.md` };
+  return { text, remedy: `kubectl describe ${kind.toLowerCase()} ${name}` };
+}
+
+const isKey = (text: string): boolean => !text.includes('/') && text.includes('.');
+
 /** One problem per service and refused value, independent of the number of instances. */
 export function refusalProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const refused = new Map<string, { service: string; key: string; reason: string; count: number }>();
@@ -41,8 +51,12 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
       severity: 'shout',
       area: 'configuration',
       node: service,
-      text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
-      remedy: `bailiff config get ${key}; bailiff config rollback ${key}`,
+      ...(isKey(key)
+        ? {
+            text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
+            remedy: `bailiff config get ${key}; bailiff config rollback ${key}`,
+          }
+        : resourceProblem(service, key, reason)),
       exitCode: EXIT.badConfiguration,
     };
   });
