@@ -145,8 +145,8 @@ describe.each(recordedVersions())('services on the bus of %s', (version) => {
       [['quarantine', 'list', '--json'], 0],
       [['config', 'list', '--json'], 0],
       [['policy', 'list', '--json'], 0],
-      // The recorded nodes refuse the runtime policies, because their kernel ran no BPF-LSM programs.
-      [['status', '--stale-after', '1h', '--json'], 6],
+      // The recorded nodes do not enforce the runtime policies: their kernel ran no BPF-LSM programs.
+      [['status', '--stale-after', '1h', '--json'], 10],
     ])('%j reads it', async (args, expected) => {
       const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: passwordFile(rig, 'cli') };
       const { exitCode, stdout, stderr } = await runCli(args, { env });
