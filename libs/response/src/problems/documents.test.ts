@@ -37,7 +37,7 @@ describe('stored policies', () => {
   };
   const texts = (config: StoredConfig[], one: NodeStatus) => {
     const nodes = new Map([['node-a', one]]);
-    const problems = pendingProblems({ config, nodes, expected: ['node-a'], nowMs: NOW, staleMs: 60_000 });
+    const problems = pendingProblems({ config, nodes, nowMs: NOW, staleMs: 60_000 });
     for (const problem of problems) expect(problem).toMatchObject({ node: 'node-a', severity: 'shout', exitCode: 7 });
     return problems.map(({ text }) => text);
   };
@@ -66,6 +66,23 @@ describe('stored policies', () => {
   ])('a policy %s - is no problem, or another one', (_, config, one) => {
     expect(texts(config, one)).toEqual([]);
   });
+});
+
+it('policies beyond the size of a status - are no problem, those in it are', () => {
+  const config = ['a', 'b'].map((name) => ({
+    key: `runtime.cluster._.${name}`,
+    json: JSON.stringify({ revision: 2 }),
+    refused: '',
+    revision: 1,
+    storedMs: NOW - 90_000,
+  }));
+  const policies = [{ key: 'runtime.cluster._.a', revision: 1, state: 'in-force', reason: '', subjects: 0 }];
+  const runtime = { state: 'available', policies, policiesOmitted: 1 };
+  const status = { startedAt: iso(3_600_000), updatedAt: iso(0), runtime } as unknown as NodeStatus;
+  const problems = pendingProblems({ config, nodes: new Map([['n', status]]), nowMs: NOW, staleMs: 60_000 });
+  expect(problems.map(({ text }) => text)).toEqual([
+    expect.stringMatching(/^has not applied runtime\.cluster\._\.a, /),
+  ]);
 });
 
 describe('documents that a node cannot read', () => {

@@ -6,7 +6,6 @@ import { latestStream } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { NOT_APPLIED, type Place, policyPlaces, spoofPlaces } from '../status/policy-places.ts';
 import { age, quoted, shortList } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
 import type { StreamInfo } from './fill.ts';
@@ -26,45 +25,49 @@ export function unconfirmedProblems(node: string, { bus }: NodeStatus): Problem[
 /** A policy is in force within a second; a status is stored every ten. */
 const APPLIED_WITHIN_MS = 60_000;
 
-type PendingInput = Pick<ClusterFacts, 'config' | 'nodes' | 'expected' | 'nowMs' | 'staleMs'>;
+type PendingInput = Pick<ClusterFacts, 'config' | 'nodes' | 'nowMs' | 'staleMs'>;
 
 /** By node: policies that were stored a minute ago, and that its status does not show in this revision. */
-export function pendingProblems(facts: PendingInput): Problem[] {
-  const { config, nodes, expected, nowMs, staleMs } = facts;
-  const input = { nodes, expected, nowMs, staleMs };
+export function pendingProblems({ config, nodes, nowMs, staleMs }: PendingInput): Problem[] {
   const due = config.filter(({ refused, storedMs }) => refused === '' && nowMs - storedMs > APPLIED_WITHIN_MS);
   const runtime = due.flatMap((one) => policyOf(one) ?? []);
-  const places = [
-    ...policyPlaces({ policies: runtime, ...input }).map(({ key, places: found }) => ({ key, found })),
-    ...due
-      .filter(({ key }) => parseConfigKey(key).kind === 'spoof')
-      .map(({ key, revision }) => ({ key, found: spoofPlaces({ key, bucketRevision: revision }, input) })),
-  ];
-  const byNode = new Map<string, string[]>();
-  for (const { key, found } of places)
-    for (const place of found)
-      if (isPending(place) && hasStarted(facts, place.node))
-        byNode.set(place.node, [...(byNode.get(place.node) ?? []), key]);
-  return [...byNode].map(([node, keys]) => {
+  const spoof = due.filter(({ key }) => parseConfigKey(key).kind === 'spoof');
+  return [...nodes].flatMap(([node, status]) => {
+    if (typeof status === 'string' || nowMs - Date.parse(status.updatedAt) > staleMs) return [];
+    // A collector that starts applies one policy after the other.
+    if (nowMs - Date.parse(status.startedAt) <= APPLIED_WITHIN_MS) return [];
+    const keys = [...pendingRuntime(status, runtime), ...pendingSpoof(status, spoof)];
+    if (keys.length === 0) return [];
     const text = `has not applied ${shortList(keys, MAX_NAMED)}, stored more than a minute ago`;
-    return shout(node, text, GUIDE, EXIT.dependencyUnreachable);
+    return [shout(node, text, GUIDE, EXIT.dependencyUnreachable)];
   });
 }
 
-/** An enabled runtime policy with the revision of its value. */
-function policyOf({ key, json }: StoredConfig): { key: string; revision: number; enabled: boolean } | null {
-  if (parseConfigKey(key).kind !== 'runtime') return null;
-  const { revision, enabled = true } = JSON.parse(json) as { revision: number; enabled?: boolean };
-  return enabled ? { key, revision, enabled } : null;
+interface StoredPolicy {
+  key: string;
+  /** Of the value. */
+  revision: number;
 }
 
-const isPending = ({ state, reason }: Place): boolean =>
-  state === 'pending' && (reason === NOT_APPLIED || reason.startsWith('still at'));
+/** An enabled runtime policy. */
+function policyOf({ key, json }: StoredConfig): StoredPolicy | null {
+  if (parseConfigKey(key).kind !== 'runtime') return null;
+  const { revision, enabled = true } = JSON.parse(json) as { revision: number; enabled?: boolean };
+  return enabled ? { key, revision } : null;
+}
 
-/** A collector that starts applies one policy after the other. */
-function hasStarted({ nodes, nowMs }: PendingInput, node: string): boolean {
-  const status = nodes.get(node);
-  return typeof status === 'object' && nowMs - Date.parse(status.startedAt) > APPLIED_WITHIN_MS;
+function pendingRuntime({ runtime }: NodeStatus, stored: readonly StoredPolicy[]): string[] {
+  // A node that enforces none is another problem (runtime.ts).
+  if (runtime?.state !== 'available') return [];
+  const revisions = new Map(runtime.policies.map(({ key, revision }) => [key, revision]));
+  const isPending = ({ key, revision }: StoredPolicy) =>
+    revisions.has(key) ? revisions.get(key) !== revision : runtime.policiesOmitted === 0;
+  return stored.filter(isPending).map(({ key }) => key);
+}
+
+/** Older versions do not report how far they have read. */
+function pendingSpoof({ spoofRevision }: NodeStatus, stored: readonly StoredConfig[]): string[] {
+  return stored.filter(({ revision }) => spoofRevision !== undefined && spoofRevision < revision).map(({ key }) => key);
 }
 
 /** The server confirms a source every second. */
