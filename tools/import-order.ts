@@ -135,6 +135,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'responder.ts',
     'outside.ts',
     'config.ts',
+    'rights.ts',
     'streams',
     'tasks',
     'scheduling',

@@ -18,6 +18,7 @@ import { addReadings, type Metrics, makeCounters, type Readings } from './metric
 import { connectOutside, type Outside } from './outside.ts';
 import { Planner } from './planning/planner.ts';
 import type { Job, JobResult, StepHook } from './ports.ts';
+import { CHECK_MS, RightsCheck } from './rights.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
@@ -66,6 +67,7 @@ class Responder {
   readonly #quarantines: QuarantineController;
   readonly #retention: RetentionController;
   readonly #statusReporter: InstanceReporter;
+  readonly #rights: RightsCheck;
   /**
    * Ends the reader of RESPONSES and the requests of jobs. Aborted after the service's signal, so
    * that running jobs can end.
@@ -157,9 +159,29 @@ class Responder {
     );
     this.#quarantines = this.#makeQuarantineController(bus, outside);
     this.#retention = this.#makeRetentionController(bus);
+    this.#rights = this.#makeRightsCheck(outside);
     this.#statusReporter = this.#makeStatusReporter(bus);
-    this.#policyLog.onChange(() => this.#statusReporter.report());
+    this.#policyLog.onChange(() => {
+      this.#statusReporter.report();
+      void this.#rights.check();
+    });
     addReadings(ctx.metrics, () => this.#readings());
+  }
+
+  #makeRightsCheck({ kube }: Pick<Outside, 'kube'>): RightsCheck {
+    const { clock, config, log, signal } = this.#ctx;
+    return new RightsCheck({
+      client: kube,
+      policies: () => this.#policies.latest(clock.nowMicros()).byName.values(),
+      dryRun: config.dryRun,
+      onChange: () => {
+        this.#statusReporter.report();
+        const { missing } = this.#rights;
+        if (missing.length > 0) log.error({ missing }, 'the API server does not permit what the policies need');
+      },
+      onError: (error) => log.warn({ err: error }, 'cannot check the rights at the API server; the next check retries'),
+      signal,
+    });
   }
 
   #makeStatusReporter(bus: Bus): InstanceReporter {
@@ -175,7 +197,11 @@ class Responder {
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       more: () => {
         const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
-        return untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {};
+        const { missing } = this.#rights;
+        return {
+          ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
+          ...(missing.length > 0 ? { missingRights: [...missing] } : {}),
+        };
       },
       onError: (error) => log.warn({ err: error }, 'cannot publish the instance status'),
     });
@@ -260,6 +286,10 @@ class Responder {
     onStop(
       'scan',
       clock.setRepeating(() => this.#scan(), config.scanIntervalMs),
+    );
+    onStop(
+      'rights',
+      clock.setRepeating(() => void this.#rights.check(), CHECK_MS),
     );
     onStop(
       'retention',

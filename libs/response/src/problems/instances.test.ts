@@ -1,6 +1,6 @@
 import type { InstanceStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { refusalProblems } from './instances.ts';
+import { refusalProblems, rightsProblems } from './instances.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
 const KEY = 'correlation.cluster._.mine';
@@ -13,6 +13,21 @@ const instance = (part: Partial<InstanceStatus> = {}): InstanceStatus => ({
   configRevision: 7,
   configRefused: [{ key: KEY, reason: `${KEY}: refused\ntimespan: "1w" is not a duration` }],
   ...part,
+});
+
+it('rights that a service lacks - are reported once, and end with it; control: none are missing', () => {
+  const lacking = (missingRights: string[], part = {}) => instance({ service: 'responder', missingRights, ...part });
+  const replicas = [lacking(['delete pods', 'patch pods']), lacking(['delete pods'])];
+  expect(rightsProblems(replicas, NOW)).toMatchObject([
+    {
+      node: 'responder',
+      severity: 'shout',
+      exitCode: 6,
+      text: expect.stringMatching(/^may not delete pods, patch pods at/),
+    },
+  ]);
+  expect(rightsProblems([instance({ service: 'responder' })], NOW)).toEqual([]);
+  expect(rightsProblems([lacking(['delete pods'], { stoppedAt: '2026-11-25T11:59:56Z' })], NOW)).toEqual([]);
 });
 
 describe('refused configuration of services', () => {

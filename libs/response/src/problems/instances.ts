@@ -2,7 +2,7 @@
 import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { plural } from '../status/text.ts';
-import type { Problem } from './problem.ts';
+import { type Problem, shout } from './problem.ts';
 
 /** An instance without a status for this long is considered gone: six times the status interval. */
 const STALE_MS = 60_000;
@@ -33,6 +33,20 @@ function resourceProblem(service: string, key: string, reason: string): Pick<Pro
 }
 
 const isKey = (text: string): boolean => !text.includes('/') && text.includes('.');
+
+const WRITE_ROLE =
+  'give its account the role that `bailiff responder rbac` prints: docs/install.md#fewer-permissions-for-the-responder';
+
+/** Responses that will fail. All replicas have the same account. */
+export function rightsProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
+  const missing = new Map<string, Set<string>>();
+  for (const { service, missingRights = [] } of activeInstances(instances, nowMs))
+    if (missingRights.length > 0) missing.set(service, new Set([...(missing.get(service) ?? []), ...missingRights]));
+  return [...missing].map(([service, rights]) => {
+    const text = `may not ${[...rights].join(', ')} at the API server: responses of the policies in force fail`;
+    return shout(service, text, WRITE_ROLE, EXIT.badConfiguration, 'services');
+  });
+}
 
 /** One problem per service and refused value, independent of the number of instances. */
 export function refusalProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {

@@ -13,7 +13,7 @@ import { copyProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
-import { refusalProblems } from './instances.ts';
+import { refusalProblems, rightsProblems } from './instances.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
@@ -48,6 +48,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
     ...refusalProblems(instances, nowMs),
+    ...rightsProblems(instances, nowMs),
     ...deadLetterProblems(facts.deadLetters),
     ...certificateProblems(facts.certificates, nowMs),
     ...(facts.expected === null ? [NO_NODE_LIST] : []),

@@ -133,6 +133,8 @@ export const instanceStatus = z.object({
    * time by policies of the deleted log, which no other reader knows.
    */
   formerPoliciesUntil: text('word').optional(),
+  /** Responder only: what its policies need and the API server does not permit. Absent without any. */
+  missingRights: list('listed', text('word')).optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
   /** Leading ipam-sync only; absent while the lists of all nodes are complete. */

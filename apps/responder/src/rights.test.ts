@@ -1,0 +1,69 @@
+import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { type ResponsePolicy, responsePolicy } from '@bailiff/policy';
+import { expect, it } from 'vitest';
+import { RightsCheck } from './rights.ts';
+
+const policy = (part: object): ResponsePolicy =>
+  responsePolicy.parse({
+    revision: 1,
+    match: {},
+    steps: [{ action: 'label', expires: '1h' }, { action: 'delete' }],
+    ...part,
+  });
+
+/** An API server that permits everything but these. */
+function server(denied: readonly string[], failure: KubeError | null = null) {
+  const asked: string[] = [];
+  const request = async ({ body }: RequestOptions) => {
+    if (failure) throw failure;
+    const { verb, resource, subresource } = (body as { spec: { resourceAttributes: Record<string, string> } }).spec
+      .resourceAttributes;
+    const right = `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
+    asked.push(right);
+    return { status: { allowed: !denied.includes(right) } };
+  };
+  return { asked, client: { request } as unknown as KubeApi };
+}
+
+async function checked(client: KubeApi, policies: readonly ResponsePolicy[], dryRun = false) {
+  const errors: string[] = [];
+  let changes = 0;
+  const check = new RightsCheck({
+    client,
+    policies: () => policies,
+    dryRun,
+    onChange: () => {
+      changes += 1;
+    },
+    onError: ({ code }) => errors.push(code),
+    signal: new AbortController().signal,
+  });
+  await Promise.all([check.check(), check.check()]);
+  return { missing: check.missing, errors, changes };
+}
+
+it('a policy that acts without a right - the right is missing, once', async () => {
+  const { client, asked } = server(['delete pods', 'create pods/eviction']);
+  expect(await checked(client, [policy({ dryRun: false })])).toEqual({
+    missing: ['delete pods'],
+    errors: [],
+    changes: 1,
+  });
+  expect(asked).toContain('create networkpolicies');
+});
+
+it.each([
+  ['a dry run', [policy({ dryRun: true })], false],
+  ['a responder of dry runs', [policy({ dryRun: false })], true],
+  ['a policy that is off', [policy({ dryRun: false, enabled: false })], false],
+] as const)('control: %s - needs no right to act', async (_, policies, dryRun) => {
+  const { client, asked } = server(['delete pods']);
+  expect(await checked(client, policies, dryRun)).toEqual({ missing: [], errors: [], changes: 0 });
+  expect(asked).not.toContain('delete pods');
+});
+
+it('an API server that does not review - nothing is known to be missing', async () => {
+  const { client } = server([], new KubeError('KUBE_FORBIDDEN', 'no', { status: 403 }));
+  const { missing, errors } = await checked(client, [policy({ dryRun: false })]);
+  expect([missing, errors[0]]).toEqual([[], 'KUBE_FORBIDDEN']);
+});
