@@ -146,7 +146,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
   ],
   'libs/bpf/src': ['.', 'spoof', 'runtime', 'core'],
   'libs/bus/src': ['.', 'auth', 'setup', 'backup', 'status', 'config', 'kv', 'streams', 'connection', 'topology'],
-  'libs/correlation/src': ['.', 'replay', 'engine', 'counting', 'attribution', 'windows'],
+  'libs/correlation/src': ['.', 'sigma', 'replay', 'engine', 'counting', 'attribution', 'windows'],
   'libs/evidence/src': [
     'index.ts',
     'manipulations.ts',

@@ -351,6 +351,10 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['policy test POLICYCASES', ['case']],
   ['rules test RULECASES', ['case', 'owner']],
   ['rules test RULECASES --json', ['case']],
+  ['rules import SIGMA', ['description']],
+  ['rules import SIGMA --json', ['description']],
+  ['rules import BADSIGMA', ['field']],
+  ['rules export', ['rule']],
   ['policy learn --pod shop/web-0 --for 1s', []],
   ['quarantine list', ['pod', 'reason']],
   ['quarantine list --json', ['pod', 'reason']],
@@ -402,6 +406,19 @@ describe('hostile text - no command prints it unescaped', () => {
     file('POLICYCASES', JSON.stringify({ policies: [files['POLICY']], tests: [execute] }));
     const events = [{ pod: 'shop/web-0', vector: 'ipv4-source', count: 10 }];
     file('RULECASES', JSON.stringify({ tests: [{ name, events, verdicts: [{ rule: evil('owner') }] }] }));
+    const detection = { selection: { kind: 'lsm' }, condition: 'selection' };
+    const base = { title: 'x', name: 'base', logsource: { product: 'bailiff', service: 'violations' }, detection };
+    const correlation = {
+      type: 'event_count',
+      rules: ['base'],
+      'group-by': ['pod.uid'],
+      timespan: '5m',
+      condition: { gte: 1 },
+    };
+    const whole = { title: 'y', description: evil('description'), level: 'low', correlation };
+    const documents = (...all: object[]) => all.map((one) => JSON.stringify(one)).join('\n---\n');
+    file('SIGMA', documents(base, whole));
+    file('BADSIGMA', documents({ ...base, [evil('field')]: 1 }, whole));
     files['FILE'] = path.join(world.directory, 'hostile.evidence');
     files['DIR'] = path.join(world.directory, 'tree');
     files['BACKUP'] = path.join(world.directory, 'backup.tar');

@@ -36,5 +36,7 @@ export {
 
 export { judgeScenario, type ScenarioEvent } from './replay/scenario.ts';
 export { operationSample, packetSample, podRef } from './replay/sim-collector.ts';
-
+export { type FromSigma, fromSigma } from './sigma/from-sigma.ts';
+export type { SigmaProblem } from './sigma/problem.ts';
+export { toSigma } from './sigma/to-sigma.ts';
 export * from './windows/time.ts';

@@ -71,6 +71,8 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/correlation/src/engine/engine.ts': 'identities of counters',
   'libs/correlation/src/engine/node-tokens.ts': 'nodes that used some within the time of a refill',
   'libs/correlation/src/replay/sim-collector.ts': 'counters of one scenario',
+  'libs/correlation/src/sigma/detection.ts': 'of one file of a person',
+  'libs/correlation/src/sigma/from-sigma.ts': 'of one file of a person',
   'libs/correlation/src/windows/count-windows.ts': 'values of one window',
   'libs/correlation/src/windows/step-times.ts': 'MAX_STEPS of one window',
   'libs/correlation/src/windows/typed-row-pool.ts': 'rows of windows and counters',

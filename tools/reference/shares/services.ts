@@ -366,4 +366,14 @@ export const IN_THE_CLI: readonly Share[] = [
     counter: '',
     tests: ['test/cluster/cli-policy-learn.test.ts'],
   },
+  {
+    what: 'operations and counts that `policy simulate` reads',
+    file: 'apps/cli/src/policy/simulate/record.ts',
+    limits: ['MAX_OPERATIONS', 'MAX_CELLS'],
+    filledBy: 'nodes, by what their pods do',
+    share: 'a node gets a further one only while more are free than it has',
+    whenFull: 'further operations are counted and not decided, and the output says so',
+    counter: '',
+    tests: ['apps/cli/src/policy/simulate/record.test.ts'],
+  },
 ];
