@@ -106,6 +106,46 @@ describe('cli policy learn', () => {
     await world.cli(['policy', 'delete', 'shop/web', '--yes']);
   }, 30_000);
 
+  it('--record - each observed operation counts in a rule of its own, which `policy simulate` reads exactly', async () => {
+    const end = new AbortController();
+    const since = new Date().toISOString();
+    const running = learn(['--for', '1h', '--record'], { signal: end.signal });
+    await installed();
+    await world.frame(NODE_A, [audited({ operation: 'read', subject: '/etc/hosts' })]);
+    const cells = async () => (await stored())?.rules.map(({ name }) => name);
+    await waitFor(async () => (await cells())?.includes('cell-0'), { what: 'a cell of the operation', state: cells });
+    expect(await cells()).toEqual(['cell-0', 'rest-drift', 'seen-0']);
+    const { revision } = JSON.parse((await readConfig(await world.as('cli'), TEMPORARY))?.json ?? '{}');
+    const counted = { vector: 'learn-web-0/cell-0', policy: TEMPORARY, policyRevision: revision, operation: null };
+    await world.frame(NODE_A, [
+      audited({}, { ...counted, count: 0, suppressed: 5_000, cumulativePackets: 5_000 }),
+      // Not learned yet: it gets a cell too.
+      audited({ operation: 'read', subject: '/etc/other' }),
+    ]);
+    await waitFor(async () => (await cells())?.includes('cell-1'), { what: 'the second cell', state: cells });
+    end.abort(new Error('interrupted by SIGINT'));
+    const { exitCode, stdout } = await running;
+    expect([exitCode, await stored()]).toEqual([0, null]);
+    const proposal = path.join(world.directory, 'recorded.yaml');
+    writeFileSync(proposal, stdout);
+    expect(loadPolicyFile(stdout, 'x')[0]?.policy.rules).toMatchObject([
+      { name: 'read', file: { paths: ['/etc/hosts', '/etc/other'] } },
+    ]);
+    const narrower = path.join(world.directory, 'narrower.yaml');
+    writeFileSync(narrower, stdout.replace(/ *- \/etc\/hosts.*\n/, ''));
+    const denied = async (file: string) => {
+      const { stdout: text } = await world.cli(['policy', 'simulate', file, '--since', since, '--json']);
+      return JSON.parse(text).denied.map((row: Record<string, unknown>) => [
+        row['program'],
+        row['subject'],
+        row['operations'],
+      ]);
+    };
+    await waitFor(async () => (await denied(narrower)).length === 1, { what: 'the deleted policy in CONFIG_LOG' });
+    expect(await denied(narrower)).toEqual([['/usr/bin/app', '/etc/hosts', 5_001]]);
+    expect(await denied(proposal)).toEqual([]);
+  }, 30_000);
+
   it('a concurrent change - is kept and reported', async () => {
     const end = new AbortController();
     const running = learn(['--for', '1h', '--install'], { signal: end.signal });

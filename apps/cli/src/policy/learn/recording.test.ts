@@ -116,7 +116,7 @@ describe('rules that record', () => {
     const ports = Array.from({ length: 40 }, (_, port) => did('connect', { address: '10.0.0.1', port, protocol: 6 }));
     const sockets = PROGRAMS.map((executable) => did('socket', { subject: 'inet/stream/0', executable }));
     const rules = setFor([...ports, ...sockets, did('socket', { subject: 'inet/stream/tcp' })]).rules;
-    expect(rules.filter(({ name }) => name.startsWith(CELL))).toHaveLength(6);
+    expect(rules.filter(({ name }) => name.startsWith(CELL))).toHaveLength(5);
   });
 
   it('bounds - more operations than rules leave the others to the posture', () => {

@@ -30,9 +30,9 @@ export const CELL = 'cell-';
 const MAX_RULES = MAX_POLICY_RULES - 12;
 /** Of one object, and of one kind of socket: the others are for allow rules of addresses. */
 const OBJECT_RULES = 6;
-const SOCKET_RULES = 2;
+const SOCKET_RULES = 4;
 /** Allow rules of addresses with one protocol, or of Unix sockets: each allows the sockets too. */
-const ADDRESS_ALLOWS = 4;
+const ADDRESS_ALLOWS = 3;
 const MAX_SOURCES = 16;
 const MAX_LIST = 256;
 
