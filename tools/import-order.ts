@@ -62,6 +62,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'poll.ts',
     'arguments.ts',
     'new-file.ts',
+    'key-file.ts',
     'errors.ts',
     'config-keys',
     'text',

@@ -2,6 +2,7 @@
 // prints one of them. The test injects such text into every string that another party can choose,
 // on one bus. Then it runs all commands and checks their raw output.
 
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';
@@ -329,6 +330,9 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['config rollback correlation.cluster._.hostile --dry-run', []],
   ['config delete correlation.cluster._.hostile --dry-run', []],
   ['config release correlation.cluster._.hostile --dry-run', []],
+  ['config sign --sign KEY --dry-run', ['description']],
+  ['config signer KEY', []],
+  ['config sign-resource POLICY --sign KEY', ['description']],
   ['config export DIR', []],
   ['config import DIR --dry-run', []],
   ['policy list', []],
@@ -394,6 +398,7 @@ describe('hostile text - no command prints it unescaped', () => {
     const blocked = { file: 'block', execute: 'block', network: 'block', capability: 'block', kernel: 'block' };
     const strict = { kind: 'RuntimePolicy', metadata: { name: 'strict' }, spec: { defaultPosture: blocked } };
     file('STRICT', JSON.stringify(strict));
+    file('KEY', generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
     const made = incident();
     const [header = '', ...lines] = linesOf({ ...made, header: { ...made.header, exporter: evil('exporter') } });
     file('BUNDLE', [header, ...lines, ''].join('\n'));

@@ -3,7 +3,7 @@
  *
  * The table is complete: a command without a row fails the test.
  */
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { startNats } from '@bailiff/bus/testing';
@@ -50,6 +50,7 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
   'config rollback': [0, SPOOF, ...YES],
   'config delete': [0, 'spoof.namespace.other.default', ...YES],
   'config release': [0, SPOOF, ...YES],
+  'config sign': [0, SPOOF, '--sign', 'DIRECTORY/anna.key', ...YES],
   'config export': [0, 'DIRECTORY/export'],
   'config import': [0, 'DIRECTORY/tree', ...YES],
   'policy apply': [0, 'policies/no-shell.yaml', ...YES],
@@ -83,6 +84,8 @@ const ON_THE_BUS: Readonly<Record<string, readonly [exitCode: number, ...args: s
 /** Commands without a bus or an end of their own, and why they end. */
 const WITHOUT: Readonly<Record<string, string>> = {
   'config validate': 'reads a file',
+  'config signer': 'reads a file',
+  'config sign-resource': 'reads a file',
   'policy test': 'reads files',
   'rules test': 'reads files',
   'rules import': 'reads a file',
@@ -120,6 +123,8 @@ beforeAll(async () => {
   const pods = [podIdentityOf(WEB, { labels: { app: 'web' }, owners: [] })];
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });
   writeFileSync(path.join(world.directory, 'admin.password'), 'password-of-admin', { mode: 0o600 });
+  const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' });
+  writeFileSync(path.join(world.directory, 'anna.key'), pem, { mode: 0o600 });
   mkdirSync(path.join(world.directory, 'tree'));
   const admin = ['--nats-user', 'admin', '--nats-password-file', path.join(world.directory, 'admin.password')];
   const backup = ['backup', path.join(world.directory, 'bus.tar'), '--nats-url', world.nats.url, ...admin];

@@ -186,6 +186,31 @@ if (program === null) {
       expect(envOf('responder.dryRun=true')).toContainEqual({ name: 'BAILIFF_RESPONDER_DRY_RUN', value: 'true' });
     }, 120_000);
 
+    it('configSigners reaches the four readers of configuration, restarts them, and no other part', () => {
+      const read = (line: string) => {
+        const objects = render(`configSigners=${line}`).filter(({ spec }) => spec?.template);
+        return objects.flatMap(({ metadata, spec: { template: pod } }) => {
+          const file = (pod.spec.containers as Json[])
+            .flatMap(({ env = [] }) => env)
+            .find(({ name }: Json) => name.endsWith('_CONFIG_SIGNERS'))?.value;
+          const sources = (pod.spec.volumes as Json[]).flatMap(({ projected }) => projected?.sources ?? []);
+          const isMounted = sources.some(({ configMap }) => configMap?.name === 'bailiff-config-signers');
+          const sum = pod.metadata.annotations?.['checksum/config-signers'];
+          return file || isMounted || sum ? [[metadata.name, file, isMounted, sum]] : [];
+        });
+      };
+      const parts = read('anna@prod+1234abcd+AQ==');
+      expect(parts.map(([name, ...rest]) => [name, ...rest.slice(0, 2)]).sort()).toEqual(
+        ['collector', 'correlator', 'ipam-sync', 'responder'].map((name) => [
+          `bailiff-${name}`,
+          '/etc/bailiff/bus/signers',
+          true,
+        ]),
+      );
+      expect(new Set([...parts, ...read('other')].map((part) => part.at(-1))).size).toBe(2);
+      expect(read('')).toEqual([]);
+    });
+
     it('global.imageRegistry is in front of every image, NATS and Valkey included', () => {
       const images = template(program, { set: [...ALL, 'global.imageRegistry=r.example'] }).match(/^ +image: .*$/gm);
       expect(images?.length).toBeGreaterThan(10);

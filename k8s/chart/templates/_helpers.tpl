@@ -37,12 +37,29 @@ labels:
 {{- if and .root.Values.addresses.create (not (has .component (list "nats" "valkey"))) }}
 {{- $annotations = merge (dict "checksum/addresses" (include "bailiff.addresses" .root | sha256sum | trunc 16)) $annotations }}
 {{- end }}
+{{- if and .root.Values.configSigners (has .component (list "collector" "correlator" "responder" "ipam-sync")) }}
+{{- $annotations = merge (dict "checksum/config-signers" (.root.Values.configSigners | sha256sum | trunc 16)) $annotations }}
+{{- end }}
 {{- if and (eq .component "nats") (eq .root.Values.credentials.strategy "hook") }}
 {{- $annotations = merge (dict "checksum/conf" (concat (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore) (ternary (list "console") (list) .root.Values.console.enabled) | toJson | sha256sum | trunc 16)) $annotations }}
 {{- end }}
 {{- with $annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "bailiff.signersEnv" -}}
+{{- if .root.Values.configSigners }}
+- name: BAILIFF_{{ .app }}_CONFIG_SIGNERS
+  value: /etc/bailiff/bus/signers
+{{- end }}
+{{- end }}
+
+{{- define "bailiff.signersSource" -}}
+{{- if .Values.configSigners }}
+- configMap:
+    name: bailiff-config-signers
 {{- end }}
 {{- end }}
 

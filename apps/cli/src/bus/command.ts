@@ -13,11 +13,18 @@ import {
   VIOLATIONS_MAX_BYTES,
   writeConfig,
 } from '@bailiff/bus';
-import { INITIAL_MODES, type InitialMode, initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
+import {
+  type ConfigSigner,
+  INITIAL_MODES,
+  type InitialMode,
+  initialSpoofPolicy,
+  SPOOF_CLUSTER_KEY,
+} from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { bytesIn, parseSpan } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
+import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
 import { replicas } from './replicas.ts';
 import { untilTheBusIsUp } from './wait.ts';
@@ -32,6 +39,7 @@ interface Options extends BusOptionValues {
   shrink?: boolean;
   initialMode?: InitialMode;
   initialConfig?: string;
+  sign?: ConfigSigner;
   wait?: string;
 }
 
@@ -109,6 +117,7 @@ export function register(program: Command, io: CliIo): void {
       '--initial-config <dir>',
       'store the keys of these files that were never stored; the layout is that of `bailiff config import`',
     )
+    .option('--sign <keyfile>', `${SIGN_HELP}; for the initial values`, readSigner)
     .option('--shrink', 'allow lower limits than before, and delete what exceeds them')
     .option('--wait <duration>', 'retry while the bus is not up yet (default: one attempt)')
     .addHelpText('after', EXAMPLES);
@@ -122,14 +131,18 @@ export function register(program: Command, io: CliIo): void {
 }
 
 /** Unowned, so that a custom resource can replace it. */
-async function auditFirst({ bus, out }: Session): Promise<void> {
+async function auditFirst({ bus, out, io }: Session, signer: ConfigSigner | undefined): Promise<void> {
   if (await openBucket(bus, CONFIG_BUCKET).newest(SPOOF_CLUSTER_KEY)) return;
-  const options = { by: 'bus setup', why: 'initial mode audit', expectedRevision: 0, release: true };
+  const note = { by: 'bus setup', why: 'initial mode audit', ...signing(signer, io.nowMs()) };
+  const options = { ...note, expectedRevision: 0, release: true };
   await writeConfig(bus, SPOOF_CLUSTER_KEY, initialSpoofPolicy('audit'), options);
   out.line(`${SPOOF_CLUSTER_KEY}: every vector is audited`);
 }
 
-async function setUp(session: Session, { shrink, initialMode, initialConfig, ...limits }: Options): Promise<number> {
+async function setUp(
+  session: Session,
+  { shrink, initialMode, initialConfig, sign, ...limits }: Options,
+): Promise<number> {
   const { bus, out } = session;
   const keepDays = given(limits.keepDays);
   const report = await ensureTopology(bus, {
@@ -139,10 +152,10 @@ async function setUp(session: Session, { shrink, initialMode, initialConfig, ...
     shrink,
   });
   out.lines(report.losses);
-  if (initialMode === 'audit') await auditFirst(session);
+  if (initialMode === 'audit') await auditFirst(session, sign);
   if (initialConfig !== undefined) {
     const { storeInitialConfig } = await import('./initial-config.ts');
-    await storeInitialConfig(session, initialConfig);
+    await storeInitialConfig(session, initialConfig, sign);
   }
   const { options } = report;
   const replicaText = plural(options.replicas, 'replica');

@@ -4,17 +4,18 @@
  * checked before the first write. The keys have no owner, so that a custom resource can replace them.
  */
 import { CONFIG_BUCKET, openBucket, writeConfig } from '@bailiff/bus';
-import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
 import { readTree } from '../config/tree/read.ts';
 import { prepare } from '../policy/apply.ts';
 import { keyOf } from '../policy/names.ts';
+import { signing } from '../shared/key-file.ts';
 import type { Session } from '../shared/session.ts';
 
 const WHY = 'initial configuration';
 
 /** @throws CliError CLI_CONFIG | CLI_USAGE, PolicyError, ConfigError, BusError; ENOENT */
-export async function storeInitialConfig(session: Session, directory: string): Promise<void> {
-  const { bus, out } = session;
+export async function storeInitialConfig(session: Session, directory: string, signer?: ConfigSigner): Promise<void> {
+  const { bus, out, io } = session;
   const bucket = openBucket(bus, CONFIG_BUCKET);
   const isNew = async (key: ConfigKey) => (await bucket.newest(formatConfigKey(key))) === null;
   const tree = await readTree(directory);
@@ -24,7 +25,8 @@ export async function storeInitialConfig(session: Session, directory: string): P
   const wanted = [...values.map(({ key, value }) => ({ key, next: value })), ...prepared];
   for (const { key, next } of wanted) {
     if (!next) continue;
-    await writeConfig(bus, key, next, { by: 'bus setup', why: WHY, expectedRevision: 0, release: true });
+    const note = { by: 'bus setup', why: WHY, ...signing(signer, io.nowMs()) };
+    await writeConfig(bus, key, next, { ...note, expectedRevision: 0, release: true });
     out.line(`${formatConfigKey(key)}: stored`);
   }
   const present = tree.values.length + tree.policies.length - wanted.length;

@@ -17,6 +17,7 @@ import { Out, onBus, optionsOf } from '../shared/session.ts';
 import { type Assignment, assign, parseAssignment } from './assignments.ts';
 import { release } from './release.ts';
 import { get, list } from './show.ts';
+import { registerSigning } from './sign-command.ts';
 import { registerTree } from './tree/command.ts';
 
 const KEY_HELP = 'key, such as spoof.cluster._.default';
@@ -40,6 +41,7 @@ Examples:
   bailiff config history spoof.cluster._.default
   bailiff config rollback spoof.cluster._.default --reason "too strict"
   bailiff config release correlation.cluster._.port-scan   let a custom resource take the key
+  bailiff config sign --sign anna@prod.key                 sign stored values; set, apply and others have --sign too
   bailiff config export cluster-1/                         write one file per key; import reads them
 `;
 
@@ -180,16 +182,23 @@ Example:
   });
 }
 
+interface ListOptions {
+  kind?: string;
+  configSigners?: string;
+  json?: boolean;
+}
+
 function registerShow(parent: Command, io: CliIo): void {
   const all = parent
     .command('list')
     .description('list keys: stored ones with author and reason, and built-in ones')
     .option('--kind <kind>', CONFIG_KINDS.join(', '))
+    .option('--config-signers <file>', 'verify signatures by this file, as readers with it do')
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff config list --kind correlation\n');
-  onBus(all, io, ({ kind, json = false }: { kind?: string; json?: boolean }) => {
+  onBus(all, io, ({ kind, configSigners = '', json = false }: ListOptions) => {
     if (kind !== undefined) oneOf(kind, CONFIG_KINDS, '--kind');
-    return (session) => list(session, kind, json);
+    return (session) => list(session, kind, configSigners, json);
   });
   const one = parent
     .command('get')
@@ -250,5 +259,6 @@ export function register(program: Command, io: CliIo): void {
   registerRollback(command, io);
   registerDelete(command, io);
   registerRelease(command, io);
+  registerSigning(command, io);
   registerTree(command, io);
 }

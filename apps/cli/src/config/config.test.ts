@@ -116,6 +116,7 @@ describe('history', () => {
     why: '',
     owner: null,
     released: false,
+    signature: '',
   });
   const a = revision(1, { x: 1, revision: 1 });
   const b = revision(2, { x: 2, revision: 2 });

@@ -9,6 +9,7 @@ import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { ownerJson, ownerText, refuseOwned } from '../shared/config/owner.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
+import { signing } from '../shared/key-file.ts';
 import type { Session } from '../shared/session.ts';
 
 /**
@@ -44,7 +45,15 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
   const { by = io.operator, reason: why = 'bailiff config release', takeOver = false } = options;
   const expectedRevision = stored.bucketRevision;
   // The value is already stored: checks for new values must not prevent the release.
-  const how = { by, why, takeOver, expectedRevision, release: true, restores: true };
+  const how = {
+    by,
+    why,
+    takeOver,
+    expectedRevision,
+    release: true,
+    restores: true,
+    ...signing(options.sign, io.nowMs()),
+  };
   const written = await writeConfig(bus, key, fields, how);
   if (options.json) out.json({ key: text, revision: written.revision, keptBy: ownerJson(written) });
   else out.line(`${text}: revision ${written.revision}, without an owner`);

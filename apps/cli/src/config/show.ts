@@ -1,10 +1,11 @@
 /** `config list` and `config get`. */
-import { openBucket, storedConfig } from '@bailiff/bus';
+import { openBucket, signedConfigBy, storedConfig } from '@bailiff/bus';
 import { clockTime, isoMicros } from '@bailiff/insight';
 import { type ConfigKey, configRefusal, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { type Ownership, ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
+import { signedJson, signedNote, signerName } from '../shared/config/signed.ts';
 import { storedKeys, suggestedKey } from '../shared/config/suggestions.ts';
 import { builtIn, builtInKeys } from '../shared/config-keys/keys.ts';
 import { CliError } from '../shared/errors.ts';
@@ -19,6 +20,7 @@ interface Listed {
   by: string;
   why: string;
   ownership: Ownership;
+  signature: string;
   /** Why readers refuse the value; empty if they accept it. */
   refused: string;
 }
@@ -29,16 +31,28 @@ const LIST_COLUMNS: readonly Column[] = [
   { title: 'REVISION', align: 'right' },
   { title: 'CHANGED (UTC)' },
   { title: 'OWNER', min: 8, cut: 'within', spare: true },
+  { title: 'SIGNED AS', spare: true },
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
 
-async function readList({ bus }: Session): Promise<Listed[]> {
+async function readList({ bus }: Session, signers: string): Promise<Listed[]> {
+  const signed = signedConfigBy(signers);
   const entries = await openBucket(bus, 'bailiff_config').entries();
   const stored = entries.map((entry): Listed => {
-    const { key, revision, timestampMicros: changedAtMicros, by, why, json, ...ownership } = storedConfig(entry);
+    const {
+      key,
+      revision,
+      timestampMicros: changedAtMicros,
+      by,
+      why,
+      json,
+      signature,
+      ...ownership
+    } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    return { key, kind, revision, changedAtMicros, by, why, ownership, refused: configRefusal(key, json) };
+    const refused = configRefusal(key, json) || signed.problemOf({ key, json, signature });
+    return { key, kind, revision, changedAtMicros, by, why, ownership, signature, refused };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -51,18 +65,26 @@ async function readList({ bus }: Session): Promise<Listed[]> {
       by: '',
       why: '',
       ownership: { owner: null, released: false },
+      signature: '',
       refused: '',
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
-export async function list(session: Session, kind: string | undefined, json: boolean): Promise<number> {
+/** @param signers file to verify signatures by; empty: they are not verified */
+export async function list(
+  session: Session,
+  kind: string | undefined,
+  signers: string,
+  json: boolean,
+): Promise<number> {
   const { out, io } = session;
-  const rows = (await readList(session)).filter((row) => kind === undefined || row.kind === kind);
+  const rows = (await readList(session, signers)).filter((row) => kind === undefined || row.kind === kind);
   if (json) {
     out.json(
-      rows.map(({ changedAtMicros, ownership, ...row }) => ({
+      rows.map(({ changedAtMicros, ownership, signature, ...row }) => ({
         ...row,
+        signed: signedJson({ signature }),
         keptBy: row.revision === null ? null : ownerJson(ownership),
         changedAt: changedAtMicros === null ? null : isoMicros(changedAtMicros),
         builtIn: row.revision === null,
@@ -75,11 +97,16 @@ export async function list(session: Session, kind: string | undefined, json: boo
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
     row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
     row.revision === null ? '' : ownerText(row.ownership),
+    signerName(row),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
   out.lines(table(LIST_COLUMNS, cells, out.table));
-  for (const row of rows) if (row.refused !== '') out.note(`${row.key} is refused by all readers: ${row.refused}`);
+  for (const row of rows)
+    if (row.refused !== '')
+      out.note(
+        `${row.key} is refused by ${signers === '' ? 'all readers' : 'readers with these signers'}: ${row.refused}`,
+      );
   return 0;
 }
 
@@ -102,6 +129,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
             changedAt: isoMicros(found.storedAtMicros),
             by: found.by,
             why: found.why,
+            signed: signedJson(found),
             value: found.value,
           }
         : found.value,
@@ -124,6 +152,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       changedAt,
       by: stored?.by ?? '',
       why: stored?.why ?? '',
+      signed: stored ? signedJson(stored) : null,
       keptBy: stored ? ownerJson(stored) : null,
       builtIn: !stored,
       value,
@@ -133,7 +162,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
     stored
-      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'an unknown author'}${why}${ownerNote(stored)}`
+      ? `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())} by ${stored.by || 'an unknown author'}${why}${ownerNote(stored)}${signedNote(stored)}`
       : 'built in: no value is stored under this key',
   );
   out.json(value);

@@ -4,13 +4,14 @@
  */
 import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
 import { clockTime, readDisarms, readExpectedNodes, readNodes, type StoredDisarm, scopeOf } from '@bailiff/insight';
-import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
 import { age } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { disarmLines } from '../status/render.ts';
 
@@ -24,6 +25,7 @@ interface Options {
   off?: boolean;
   force?: boolean;
   yes?: boolean;
+  sign?: ConfigSigner;
   json?: boolean;
 }
 
@@ -119,7 +121,12 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   const untilMs = io.nowMs() + spanMs;
   const value = { until: new Date(untilMs).toISOString(), duration: options.for, reason, by };
   const expectedRevision = stored?.bucketRevision ?? 0;
-  const written = await writeConfig(bus, key, value, { by, why: `disarm: ${reason}`, expectedRevision });
+  const written = await writeConfig(bus, key, value, {
+    by,
+    why: `disarm: ${reason}`,
+    expectedRevision,
+    ...signing(options.sign, io.nowMs()),
+  });
   if (options.json) out.json({ key: formatConfigKey(key), scope, ...JSON.parse(written.json) });
   else {
     out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, io.nowMs())} UTC (${age(spanMs)})`);
@@ -145,6 +152,7 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
       by: options.by ?? io.operator,
       why: options.reason ? `armed again: ${options.reason}` : 'armed again',
       expectedRevision: stored.bucketRevision,
+      ...signing(options.sign, io.nowMs()),
     });
   }
   const overlapping = others.filter((one) => overlap(one.key, key));
@@ -174,6 +182,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--for <duration>', 'duration: 10m, 2h; at most 24h')
     .option('--reason <text>', 'reason; shown by status while the disarm lasts')
     .option('--by <name>', 'author (default: user@host)')
+    .option('--sign <keyfile>', SIGN_HELP, readSigner)
     .option('--off', 'arm again before the end')
     .option('--force', 'accept a node that does not exist yet')
     .option('-y, --yes', 'do not ask for confirmation')

@@ -21,12 +21,13 @@ import {
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { readKey } from '../shared/key-file.ts';
 import { createFile } from '../shared/new-file.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { Progress } from '../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';
 import { exportRecords, planExport } from './export.ts';
-import { linesIn, readKey } from './file.ts';
+import { linesIn } from './file.ts';
 import { keepLog } from './log.ts';
 import { LogReader, LogWriter } from './log-files.ts';
 import { ALL_PASSED, exitCodeOf, renderReport, reportJson, SOME_SKIPPED } from './render.ts';

@@ -1,11 +1,9 @@
 /**
- * Files of evidence and keys. A bundle is read line by line, so its size does not matter. Bound:
+ * Files of evidence. A bundle is read line by line, so its size does not matter. Bound:
  * MAX_LINE_BYTES a line. One that is longer, or has no end, is read as an empty line, which is not valid.
  */
-import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { createReadStream, readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { MAX_LINE_BYTES } from '@bailiff/evidence';
-import { CliError } from '../shared/errors.ts';
 
 /** @throws ENOENT, EACCES and other errors of the file */
 export async function* linesIn(file: string): AsyncGenerator<string> {
@@ -39,18 +37,3 @@ function textOf(bytes: Buffer): string {
     return NO_LINE;
   }
 }
-
-/** An Ed25519 key in PEM. @throws CliError CLI_USAGE; errors of the file */
-export function readKey(file: string, kind: 'private' | 'public'): KeyObject {
-  const pem = readFileSync(file);
-  try {
-    const key = kind === 'private' ? createPrivateKey(pem) : createPublicKey(pem);
-    if (key.asymmetricKeyType === 'ed25519') return key;
-  } catch (cause) {
-    throw new CliError('CLI_USAGE', `${file} is not a ${kind} key in PEM`, { cause, remedy: KEY_REMEDY });
-  }
-  throw new CliError('CLI_USAGE', `${file} is not an Ed25519 key`, { remedy: KEY_REMEDY });
-}
-
-const KEY_REMEDY =
-  'make one with `openssl genpkey -algorithm ed25519 -out evidence.key`, and its public part with `openssl pkey -in evidence.key -pubout -out evidence.pub`';

@@ -2,12 +2,14 @@
  * `bailiff policy`: runtime policies. Subcommands load their implementation on use, because YAML,
  * merging and the decision model are large and no other command needs them.
  */
+import type { ConfigSigner } from '@bailiff/policy';
 import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import type { CliIo } from '../shared/io.ts';
+import { readSigner, SIGN_HELP } from '../shared/key-file.ts';
 import { onBus } from '../shared/session.ts';
 import type { ApplyOptions } from './apply.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
@@ -44,6 +46,7 @@ interface LearnFlags extends Named {
   install?: boolean;
   record?: boolean;
   by?: string;
+  sign?: ConfigSigner;
 }
 /** One day, so that nightly jobs are included. */
 const MAX_LEARN_MS = 86_400_000;
@@ -278,6 +281,7 @@ function registerLearn(parent: Command, io: CliIo): void {
     .option('--install', 'install a temporary policy that audits all operations of the pod')
     .option('--record', 'the same, and count each operation exactly, for `policy simulate`')
     .option('--by <name>', 'with --install: author, for the change log (default: user@host)')
+    .option('--sign <keyfile>', `with --install: ${SIGN_HELP}`, readSigner)
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',
@@ -301,6 +305,7 @@ cannot enforce policies; 7 its node is silent or missing.
       install: options.install ?? false,
       record: options.record ?? false,
       by: options.by ?? io.operator,
+      ...(options.sign ? { sign: options.sign } : {}),
       json: options.json ?? false,
     };
     const { learn } = await import('./learn/learn.ts');

@@ -126,7 +126,8 @@ function at(spec: Schema, path: string): Schema {
   return current;
 }
 
-function specOf(kind: ResourceKind): Schema {
+/** Schema of the spec of a kind. */
+export function specOf(kind: ResourceKind): Schema {
   const raw = structural(z.toJSONSchema(SCHEMAS[kind], { io: 'input', reused: 'inline' }) as Schema, kind);
   const spec = kind === 'SpoofPolicy' ? withoutDefaults(raw) : raw;
   delete (spec['properties'] as Schema)['revision'];

@@ -10,7 +10,7 @@ import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { filters, readNewest } from '@bailiff/bus';
 import { NodeFrames, type PlacedPod, type PodSelector, readNodes, readPods } from '@bailiff/insight';
-import { POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { type ConfigSigner, POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { nodeObstacle, plural, podName, span } from '@bailiff/response';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
 import { EXIT } from '@bailiff/service';
@@ -34,6 +34,7 @@ export interface LearnOptions {
   /** Count each operation exactly, for `policy simulate`. */
   record: boolean;
   by: string;
+  sign?: ConfigSigner;
   json: boolean;
 }
 
@@ -156,7 +157,7 @@ export async function learn(session: Session, options: LearnOptions): Promise<nu
   const { record } = options;
   const install = await shouldInstall(session, pod, classes, options.install || record);
   const seen = new SeenOperations(pod, record ? temporaryKey(pod).name : null);
-  const installed = install ? new TemporaryPolicy(session, pod, options.by, record) : null;
+  const installed = install ? new TemporaryPolicy(session, pod, options) : null;
   const startMs = session.io.nowMs();
   try {
     if (installed) {

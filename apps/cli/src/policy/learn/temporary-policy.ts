@@ -7,6 +7,7 @@ import type { PlacedPod } from '@bailiff/insight';
 import {
   ConfigError,
   type ConfigKey,
+  type ConfigSigner,
   formatConfigKey,
   POSTURE_CLASSES,
   type PostureClass,
@@ -15,6 +16,7 @@ import {
 import { podName } from '@bailiff/response';
 import { readStored } from '../../shared/config/change.ts';
 import { CliError } from '../../shared/errors.ts';
+import { signing } from '../../shared/key-file.ts';
 import type { Session } from '../../shared/session.ts';
 import { keyOf, shortName } from '../names.ts';
 import { lastingLabels, type SeenOperations } from './observed-operations.ts';
@@ -42,25 +44,29 @@ export function proposalFor(pod: PlacedPod, seen: SeenOperations, classes: reado
 export const temporaryKey = ({ namespace, name }: PlacedPod): ConfigKey =>
   keyOf(namespace, `learn-${name}`.slice(0, 63).replace(/[-.]+$/, ''));
 
+export interface TemporaryPolicyOptions {
+  /** Count each observed operation, instead of allowing it uncounted. */
+  record: boolean;
+  by: string;
+  sign?: ConfigSigner;
+}
+
 /** State of the temporary policy. */
 export class TemporaryPolicy {
   readonly key: ConfigKey;
   readonly #session: Session;
   readonly #pod: PlacedPod;
-  readonly #by: string;
-  /** Count each observed operation, instead of allowing it uncounted. */
-  readonly #record: boolean;
+  readonly #options: TemporaryPolicyOptions;
   /** Bucket revision of the last write; 0 if it is not installed. */
   #revision = 0;
   /** Operations that the installed policy allows. */
   #allowed = 0;
 
-  constructor(session: Session, pod: PlacedPod, by: string, record: boolean) {
+  constructor(session: Session, pod: PlacedPod, options: TemporaryPolicyOptions) {
     this.key = temporaryKey(pod);
-    this.#record = record;
     this.#session = session;
     this.#pod = pod;
-    this.#by = by;
+    this.#options = options;
   }
 
   #value(seen: SeenOperations) {
@@ -69,7 +75,7 @@ export class TemporaryPolicy {
     const selector = { podLabels: { matchLabels: { ...this.#pod.labels } } };
     return {
       ...spec,
-      ...(this.#record ? { rules: recordingRules(seen.learned) } : {}),
+      ...(this.#options.record ? { rules: recordingRules(seen.learned) } : {}),
       description: `Temporary policy of ${WHY}.`,
       mode: 'audit',
       severity: 'informational',
@@ -78,13 +84,17 @@ export class TemporaryPolicy {
     };
   }
 
+  #written() {
+    const { by, sign } = this.#options;
+    return { by, why: WHY, ...signing(sign, this.#session.io.nowMs()) };
+  }
+
   async #write(seen: SeenOperations): Promise<void> {
     const { bus } = this.#session;
     const value = this.#value(seen);
     parseConfigValue(this.key, JSON.stringify(value));
     const written = await writeConfig(bus, this.key, value, {
-      by: this.#by,
-      why: WHY,
+      ...this.#written(),
       expectedRevision: this.#revision,
     });
     this.#revision = written.bucketRevision;
@@ -129,7 +139,7 @@ export class TemporaryPolicy {
     const name = shortName(this.key);
     const byHand = `bailiff policy delete ${name}`;
     try {
-      await deleteConfig(bus, this.key, { by: this.#by, why: WHY, expectedRevision: this.#revision });
+      await deleteConfig(bus, this.key, { ...this.#written(), expectedRevision: this.#revision });
       out.note(`${name} is deleted`);
     } catch (error) {
       if (!(error instanceof ConfigError)) {

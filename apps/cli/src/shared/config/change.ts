@@ -7,18 +7,24 @@
  * refused, the earlier writes are reverted. A reverted write is also conditional, so it never
  * overwrites another author's change.
  */
-import { deleteConfig, readConfig, type StoredConfig, writeConfig } from '@bailiff/bus';
+import { deleteConfig, readConfig, type StoredConfig, type WriteConfigOptions, writeConfig } from '@bailiff/bus';
 import {
   ConfigError,
   type ConfigKey,
+  type ConfigSigner,
   checkConfigWrite,
+  contentDigest,
   formatConfigKey,
+  isSignedBy,
   MAX_REVISION,
   parseConfigValue,
+  parseSignature,
 } from '@bailiff/policy';
+import { verifierKey } from '@bailiff/policy/note';
 import { builtIn } from '../config-keys/keys.ts';
 import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
+import { signing } from '../key-file.ts';
 import type { Session } from '../session.ts';
 import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
 import type { ChangeOptions } from './change-options.ts';
@@ -83,9 +89,18 @@ export function isSame({ key, stored, next }: Change): boolean {
   return diffValues(comparableOf(valueIn(stored)), comparableOf(next)).length === 0;
 }
 
-/** Whether nothing has to be written. Taking over a key is a write of its own. */
-export function isUnchanged(change: Change, { takeOver }: Pick<ChangeOptions, 'takeOver'>): boolean {
-  return isSame(change) && !(takeOver && (change.stored?.owner || change.stored?.released));
+/** Whether nothing has to be written. Taking over and signing a key are writes of their own. */
+export function isUnchanged(change: Change, { takeOver, sign }: Pick<ChangeOptions, 'takeOver' | 'sign'>): boolean {
+  const { stored } = change;
+  if (!isSame(change) || (takeOver && (stored?.owner || stored?.released))) return false;
+  // A key without a value may lack a signed deletion.
+  return !sign || (stored !== null && isSignedAs(stored, sign));
+}
+
+/** Whether a stored value has the signature of this signer. */
+export function isSignedAs({ key, json, signature }: StoredConfig, { name, key: privateKey }: ConfigSigner): boolean {
+  const parts = parseSignature(signature);
+  return parts !== null && isSignedBy(key, contentDigest(json), parts, [verifierKey(name, privateKey)]);
 }
 
 /** The difference in effective values; empty if there is none. */
@@ -110,6 +125,7 @@ export function headingOf({ key, stored, next }: Change): string {
     : builtIn(key) === undefined
       ? 'no value'
       : 'the built-in value';
+  if (!next && !stored) return `${formatConfigKey(key)}: no value; signs its deletion`;
   const rest =
     key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
   if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${rest}`;
@@ -143,6 +159,7 @@ interface Note {
   by: string;
   why: string;
   takeOver: boolean;
+  sign?: WriteConfigOptions['sign'];
 }
 interface Written {
   change: Change;
@@ -205,7 +222,7 @@ export async function writeAll(
   const written: Written[] = [];
   for (const change of changes) {
     const { by = session.io.operator, reason = change.because, takeOver = false } = options;
-    const note = { by, why: reason, takeOver };
+    const note = { by, why: reason, takeOver, ...signing(options.sign, session.io.nowMs()) };
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {

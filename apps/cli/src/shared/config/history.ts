@@ -9,7 +9,7 @@ import {
   readNewest,
   type StreamMessage,
 } from '@bailiff/bus';
-import { type ConfigKey, formatConfigKey, type ResourceOwner } from '@bailiff/policy';
+import { type ConfigKey, formatConfigKey, type ResourceOwner, SIGNATURE_HEADER } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
@@ -29,6 +29,8 @@ export interface Revision {
   why: string;
   owner: ResourceOwner | null;
   released: boolean;
+  /** Not verified; empty: unsigned. */
+  signature: string;
 }
 
 /** CONFIG_LOG follows the bucket with a delay; the longest wait for it. */
@@ -82,6 +84,7 @@ export function revisionIn(message: StreamMessage): Revision {
     why: header('Bailiff-Why'),
     owner: ownerIn(header),
     released: isReleased(header),
+    signature: header(SIGNATURE_HEADER),
   };
 }
 

@@ -6,12 +6,14 @@ import type { Session } from '../session.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { changeOf, readHistory } from './history.ts';
 import { ownerJson, ownerText } from './owner.ts';
+import { signedJson, signerName } from './signed.ts';
 
 const HISTORY_COLUMNS: readonly Column[] = [
   { title: 'REVISION', align: 'right' },
   { title: 'TIME (UTC)' },
   { title: 'LINES' },
   { title: 'OWNER', min: 12, cut: 'within' },
+  { title: 'SIGNED AS', spare: true },
   { title: 'BY', min: 10 },
   { title: 'WHY', min: 12 },
   { title: 'LOG', align: 'right', spare: true },
@@ -21,11 +23,12 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
   const { out, io } = session;
   const revisions = await readHistory(session, key);
   if (json) {
-    for (const { storedAtMicros, value, text: _stored, owner, released, ...rest } of revisions) {
+    for (const { storedAtMicros, value, text: _stored, owner, released, signature, ...rest } of revisions) {
       out.jsonLine({
         ...rest,
         keptBy: ownerJson({ owner, released }),
         storedAt: isoMicros(storedAtMicros),
+        signed: signedJson({ signature }),
         deleted: value === undefined,
         value: value ?? null,
       });
@@ -41,6 +44,7 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
     clockTime(one.storedAtMicros, io.nowMs()),
     changeOf(revisions[index - 1], one),
     ownerText(one),
+    signerName(one),
     one.by,
     one.why,
     `#${one.sequence}`,
