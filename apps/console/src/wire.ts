@@ -192,6 +192,8 @@ export interface ChangeView {
   /** One side of the lines is the built-in value. */
   isOverBuiltIn: boolean;
   owner: string;
+  /** As the bus states; empty: unsigned. */
+  signedAs: string;
   by: string;
   why: string;
   diff: { sign: ' ' | '-' | '+' | '…'; text: string }[];

@@ -9,7 +9,7 @@
  * Bounds: MAX_VERDICTS per list.
  */
 import { createHash } from 'node:crypto';
-import { filters, microsOf, readToEnd, streamInfo } from '@bailiff/bus';
+import { filters, microsOf, readToEnd, signedConfigBy, streamInfo } from '@bailiff/bus';
 import {
   CorrelationEngine,
   type RuleHistory,
@@ -19,6 +19,7 @@ import {
   warmUpMicros,
 } from '@bailiff/correlation';
 import type { Reader } from '@bailiff/insight';
+import type { CorrelationRule } from '@bailiff/policy';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '@bailiff/response';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { CliError } from '../shared/errors.ts';
@@ -43,6 +44,8 @@ export interface BacktestRequest {
   /** Start at the stream's first message even without a warm-up. */
   cold: boolean;
   verdictsPerMinute: number;
+  /** File of the signers of configuration that the services have. Absent: they require no signatures. */
+  configSigners?: string;
   /** Called after each frame with the frames read and the frames left. */
   onProgress(frames: number, pending: number): void;
 }
@@ -155,14 +158,15 @@ function digested(verdict: Verdict): DigestedVerdict {
 }
 
 export async function runBacktest(session: Reader, request: BacktestRequest): Promise<BacktestResult> {
-  const { trialRules, only, verdictsPerMinute } = request;
+  const { trialRules, only, verdictsPerMinute, configSigners = '' } = request;
   // The end of the range is determined before the logs are read, so the logs cover every frame.
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
   const changes = await readConfigChanges(session);
-  const liveHistory = trialRuleHistory(changes, {});
-  const histories =
-    trialRules === null ? [liveHistory] : [liveHistory, trialRuleHistory(changes, trialRules.rules, only)];
+  const historyOf = (rules: Readonly<Record<string, CorrelationRule>>, alone = false) =>
+    trialRuleHistory(changes, rules, alone, signedConfigBy(configSigners));
+  const liveHistory = historyOf({});
+  const histories = trialRules === null ? [liveHistory] : [liveHistory, historyOf(trialRules.rules, only)];
   const { warmUp, nearMicros } = longestOf(histories, Math.max(request.sinceMicros, ends.firstMicros));
   const span = planSpan(ends, request, warmUp);
   const { inventory, pods } = await readPodLists(session);
@@ -225,7 +229,7 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
     trial: trialRules === null ? null : trial.verdicts,
     capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
-    contexts: contextsOf(changes, pods, trialRules),
+    contexts: contextsOf(changes, pods, trialRules, configSigners),
   };
 }
 
@@ -263,8 +267,9 @@ function contextsOf(
   changes: Awaited<ReturnType<typeof readConfigChanges>>,
   pods: ResponseContext['pods'],
   trialRules: TrialRules | null,
+  configSigners: string,
 ): BacktestResult['contexts'] {
-  const history = new PolicyHistory();
+  const history = new PolicyHistory(signedConfigBy(configSigners));
   for (const change of changes) history.apply(change);
   const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
   const withTrialRules = (micros: number) => {

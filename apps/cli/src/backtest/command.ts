@@ -8,6 +8,7 @@ import { parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { SIGNERS_HELP } from '../shared/key-file.ts';
 import { Progress } from '../shared/progress.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { type BacktestRequest, runBacktest } from './backtest.ts';
@@ -24,6 +25,7 @@ interface Options {
   until?: string;
   cold?: boolean;
   verdictsPerMinute?: string;
+  configSigners?: string;
   all?: boolean;
   json?: boolean;
 }
@@ -89,6 +91,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--until <when>', 'end (default: the end of the stream)')
     .option('--cold', 'start at the first message even without a warm-up')
     .option('--verdicts-per-minute <n>', 'verdict cap of the correlator', String(DEFAULT_VERDICTS_PER_MINUTE))
+    .option('--config-signers <file>', SIGNERS_HELP)
     .option('--all', `all rows instead of the first ${ROWS} of each table`)
     .option('--json', 'one JSON document with everything')
     .addHelpText('after', EXAMPLES);
@@ -98,6 +101,7 @@ export function register(program: Command, io: CliIo): void {
       trialRules,
       only: options.only ?? false,
       cold: options.cold ?? false,
+      ...(options.configSigners === undefined ? {} : { configSigners: options.configSigners }),
       sinceMicros: parseWhen(options.since ?? DEFAULT_SINCE, io.nowMs(), '--since') * 1000,
       untilMicros:
         options.until === undefined

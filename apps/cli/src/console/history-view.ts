@@ -5,6 +5,7 @@ import { clockTime, type Reader } from '@bailiff/insight';
 import { ConfigError, formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { changeOf, type Revision, revisionIn } from '../shared/config/history.ts';
 import { ownerText } from '../shared/config/owner.ts';
+import { signerName } from '../shared/config/signed.ts';
 import { builtIn, namespaceOfKey, parseKey } from '../shared/config-keys/keys.ts';
 
 import { diffValues } from '../shared/text/diff.ts';
@@ -90,6 +91,7 @@ function changeView({ key, before, after }: Change, nowMs: number): ChangeView {
     lines: changeOf(before, after),
     isOverBuiltIn: otherwise !== undefined && (before?.value === undefined || after.value === undefined),
     owner: ownerText(after),
+    signedAs: signerName(after),
     by: after.by,
     why: after.why,
     diff: lines.slice(0, MAX_LINES).map((line) => line ?? { sign: '…' as const, text: '' }),

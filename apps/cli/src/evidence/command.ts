@@ -6,6 +6,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync, rmSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
+import { signedConfigBy } from '@bailiff/bus';
 import {
   BundleWriter,
   CLASSES,
@@ -21,7 +22,7 @@ import {
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { readKey } from '../shared/key-file.ts';
+import { readKey, SIGNERS_HELP } from '../shared/key-file.ts';
 import { createFile } from '../shared/new-file.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { Progress } from '../shared/progress.ts';
@@ -70,6 +71,7 @@ interface ExportOptions {
   log?: string;
   redact?: string;
   out?: string;
+  configSigners?: string;
 }
 
 interface VerifyFlags {
@@ -77,6 +79,7 @@ interface VerifyFlags {
   logKey?: string[];
   head?: string;
   log?: string;
+  configSigners?: string;
   json?: boolean;
 }
 
@@ -91,16 +94,23 @@ function classesIn(text: string): SensitiveClass[] {
   return classes.length > 0 ? [...new Set([...(classes as SensitiveClass[]), 'unreadable' as const])] : [];
 }
 
+interface ExportParts {
+  key: KeyObject | null;
+  classes: readonly SensitiveClass[];
+  log: LogReader | null;
+  configSigners: string;
+}
+
 /** Writes the bundle of a verdict. The file is removed if that fails. */
 async function exportTo(
   session: Session,
   file: string,
   prefix: string,
-  { key, classes, log }: { key: KeyObject | null; classes: readonly SensitiveClass[]; log: LogReader | null },
+  { key, classes, log, configSigners }: ExportParts,
 ): Promise<void> {
   const { io } = session;
   const row = await verdictById(session, prefix);
-  const plan = await planExport(session, row);
+  const plan = await planExport(session, row, configSigners);
   const out = (await createFile(file)).createWriteStream();
   const written = finished(out);
   written.catch(() => undefined);
@@ -125,7 +135,7 @@ async function exportTo(
   }
 }
 
-async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head' | 'log'>, key: KeyObject | null) {
+async function reportOf(file: string, flags: Omit<VerifyFlags, 'key' | 'json'>, key: KeyObject | null) {
   const logKeys = (flags.logKey ?? []).map((text) => {
     try {
       return parseVerifierKey(text);
@@ -140,7 +150,8 @@ async function reportOf(file: string, flags: Pick<VerifyFlags, 'logKey' | 'head'
   const proofBetween = (older: number, newer: number) =>
     log && newer <= log.size ? consistencyProof(older, newer, log.at) : null;
   try {
-    return await verifyBundle(linesIn(file), { key, logKeys, knownHead, ...(log ? { proofBetween } : {}) });
+    const signed = signedConfigBy(flags.configSigners ?? '');
+    return await verifyBundle(linesIn(file), { key, logKeys, knownHead, signed, ...(log ? { proofBetween } : {}) });
   } finally {
     log?.close();
   }
@@ -193,12 +204,13 @@ export function register(program: Command, io: CliIo): void {
     .option('--key <file>', 'private key (Ed25519, PEM) that signs the file')
     .option('--redact <classes>', `leave out ${CLASSES.slice(0, 2).join(',')}: their hashes stay`, '')
     .option('--log <directory>', 'the log of `bailiff evidence log`, for proofs')
+    .option('--config-signers <file>', SIGNERS_HELP)
     .option('--out <file>', 'file to write (default: <verdict>.evidence)')
     .addHelpText('after', EXPORT_EXAMPLES);
   onBus(exporting, io, (options: ExportOptions, prefix: string) => {
     const classes = classesIn(options.redact ?? '');
     const key = options.key === undefined ? null : readKey(options.key, 'private');
-    const file = options.out ?? `${prefix}.evidence`;
+    const { configSigners = '', out: file = `${prefix}.evidence` } = options;
     return async (session) => {
       const log = options.log === undefined ? null : new LogReader(options.log);
       if (log && log.size === 0)
@@ -206,11 +218,11 @@ export function register(program: Command, io: CliIo): void {
           remedy: 'name the directory of `bailiff evidence log`, which writes its first head at its start',
         });
       try {
-        await exportTo(session, file, prefix, { key, classes, log });
+        await exportTo(session, file, prefix, { key, classes, log, configSigners });
       } finally {
         log?.close();
       }
-      const report = await reportOf(file, {}, key && createPublicKey(key));
+      const report = await reportOf(file, { configSigners }, key && createPublicKey(key));
       session.out.line(`Wrote ${file}`);
       session.out.lines(renderReport(report, session.out.paint, io.nowMs()));
       const exitCode = exitCodeOf(report.checks);
@@ -226,6 +238,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--log-key <key...>', 'verifier key of the log; repeat it for former keys')
     .option('--head <file>', 'a head of the log that you kept')
     .option('--log <directory>', 'a copy of the log, which proves that its heads continue each other')
+    .option('--config-signers <file>', SIGNERS_HELP)
     .option('--json', 'one JSON document')
     .addHelpText('after', VERIFY_EXAMPLES);
   verifying.action(async (file: string) => {

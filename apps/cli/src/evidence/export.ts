@@ -22,6 +22,7 @@ import {
   SCHEMAS_BUCKET,
   type StreamMessage,
   schemaKey,
+  signedConfigBy,
   streamInfo,
   violationNode,
 } from '@bailiff/bus';
@@ -45,6 +46,7 @@ import {
   sensitiveRanges,
 } from '@bailiff/evidence';
 import type { VerdictRow } from '@bailiff/insight';
+import { BUILT_IN_RULES } from '@bailiff/policy';
 import {
   CLUSTER_KEY,
   CURRENT_SCHEMAS,
@@ -74,7 +76,8 @@ export interface Plan {
 }
 
 /** Determines the range of frames. @throws CliError CLI_NOT_FOUND, BusError */
-export async function planExport(session: Session, row: VerdictRow): Promise<Plan> {
+/** @param signers file of the signers that the correlator has; empty: it requires no signatures */
+export async function planExport(session: Session, row: VerdictRow, signers: string): Promise<Plan> {
   const { bus, io } = session;
   const { verdict, storedAtMicros } = row;
   const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
@@ -87,7 +90,7 @@ export async function planExport(session: Session, row: VerdictRow): Promise<Pla
     });
   }
   const at = trigger.timestampMicros;
-  const from = Math.max(0, at - (await warmUpOf(session, verdict.rule, at)));
+  const from = Math.max(0, at - (await warmUpOf(session, verdict.rule, at, signers)));
   const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
   const created = Object.fromEntries([
     // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
@@ -112,8 +115,8 @@ export async function planExport(session: Session, row: VerdictRow): Promise<Pla
 }
 
 /** How long before a frame the stream affects the verdicts of a rule. */
-async function warmUpOf({ bus, io }: Session, rule: string, atMicros: number): Promise<number> {
-  const history = new RuleHistory();
+async function warmUpOf({ bus, io }: Session, rule: string, atMicros: number, signers: string): Promise<number> {
+  const history = new RuleHistory(BUILT_IN_RULES, signedConfigBy(signers));
   await readToEnd(bus, 'CONFIG_LOG', {
     onMessage: (message) => {
       const change = changeOf(message);

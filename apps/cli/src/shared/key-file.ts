@@ -41,4 +41,6 @@ export function signing(signer: ConfigSigner | undefined, nowMs: number) {
   };
 }
 
+/** Of commands that judge again. */
+export const SIGNERS_HELP = 'file of the signers that the services require; they refused other configuration';
 export const SIGN_HELP = 'sign with this Ed25519 key (PEM); its file name is the name of the signer: anna@prod.key';

@@ -8,7 +8,7 @@ import { Loaded } from './loaded.tsx';
 const SHORT = 14;
 
 function Change({ change }: { change: ChangeView }) {
-  const { sequence, at, key, revision, lines, isOverBuiltIn, owner, by, why, diff, diffOmitted } = change;
+  const { sequence, at, key, revision, lines, isOverBuiltIn, owner, signedAs, by, why, diff, diffOmitted } = change;
   return (
     <li class="change" id={`log-${sequence}`}>
       <p>
@@ -16,8 +16,8 @@ function Change({ change }: { change: ChangeView }) {
         {revision} · {lines}
       </p>
       <p>
-        by <b>{by || 'unknown'}</b>, owner {owner}: {why === '' ? <span class="dim">no reason given</span> : why}{' '}
-        <span class="dim">CONFIG_LOG #{sequence}</span>
+        by <b>{by || 'unknown'}</b>, owner {owner}, {signedAs === '' ? 'unsigned' : `signed as ${signedAs}`}:{' '}
+        {why === '' ? <span class="dim">no reason given</span> : why} <span class="dim">CONFIG_LOG #{sequence}</span>
       </p>
       {diff.length > 0 && (
         <details open={diff.length <= SHORT}>

@@ -6,7 +6,7 @@
  * its name. Every other rule follows the log. The same lists give the same comparison in the same
  * order.
  */
-import type { CorrelationRule } from '@bailiff/policy';
+import type { CorrelationRule, SignedConfig } from '@bailiff/policy';
 import { BUILT_IN_RULES, parseConfigKey } from '@bailiff/policy';
 import type { GroupBy, Level, Verdict, VerdictPod } from '@bailiff/schemas';
 import { type RuleChange, RuleHistory } from '../engine/rule-history.ts';
@@ -40,13 +40,15 @@ export function trialOf(verdict: Verdict): TrialVerdict {
 /**
  * The rule history of a trial: the rules on trial are constant, the others follow the log.
  * @param only true: no other rules are in force
+ * @param signed as the correlator of that time, without a memory; absent: it required no signatures
  */
 export function trialRuleHistory(
   changes: readonly RuleChange[],
   trialRules: Readonly<Record<string, CorrelationRule>>,
   only = false,
+  signed?: SignedConfig,
 ): RuleHistory {
-  const history = new RuleHistory(only ? trialRules : { ...BUILT_IN_RULES, ...trialRules });
+  const history = new RuleHistory(only ? trialRules : { ...BUILT_IN_RULES, ...trialRules }, signed);
   if (only) return history;
   for (const change of changes) if (!isTrialRule(change.key, trialRules)) history.apply(change);
   return history;

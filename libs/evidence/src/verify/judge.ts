@@ -8,6 +8,7 @@
  */
 import { changeOf, keptMessage, podListOf, refusalOf, type StreamMessage, violationNode } from '@bailiff/bus';
 import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
+import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
 import type { Header } from '../format/bundle.ts';
 import { bytesOf, contentOf, type EvidenceRecord } from '../format/record.ts';
@@ -45,7 +46,7 @@ export class BundleSchemas {
 export class Judge {
   readonly #id: string;
   readonly #frames: ProjectedFrameRegistry;
-  readonly #rules = new RuleHistory();
+  readonly #rules: RuleHistory;
   readonly #inventory = new PodInventory();
   readonly #refusals: PriorRefusals;
   #engine: CorrelationEngine | null = null;
@@ -56,7 +57,9 @@ export class Judge {
   frames = 0;
   undecodable = 0;
 
-  constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas) {
+  /** @param signed by the signers that the correlator had */
+  constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
+    this.#rules = new RuleHistory(BUILT_IN_RULES, signed);
     this.#id = verdictId;
     this.#frames = new ProjectedFrameRegistry(schemas.lookup);
     this.#refusals = new PriorRefusals(until);

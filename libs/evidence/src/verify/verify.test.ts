@@ -1,7 +1,9 @@
 import { FOLD_VERSION } from '@bailiff/correlation';
+import { BUILT_IN_RULES, parseSigners, SignedConfig } from '@bailiff/policy';
 import { signNote, verifierKey } from '@bailiff/policy/note';
+import { newSigner, signerLine } from '@bailiff/policy/testing';
 import { describe, expect, it } from 'vitest';
-import { CLASSES, contentOf, isWhole, parseRecord, recordHash, redact } from '../format/record.ts';
+import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
 import { bundleOf, forge, MANIPULATIONS } from '../manipulations.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN } from '../testing.ts';
@@ -53,6 +55,20 @@ describe('verify - an honest bundle', () => {
     ]);
     expect(await outcomes(bundle.lines, { logKeys: [] })).toMatchObject({ 'log-head': 'SKIP', inclusion: 'PASS' });
     expect(await outcomes(linesOf(incident(1), null, null))).toMatchObject({ signature: 'SKIP', digest: 'PASS' });
+  });
+
+  it('signed rules - judged by the signers that the correlator had: a change that it refused is refused again', async () => {
+    const made = incident(1);
+    const rule = { ...BUILT_IN_RULES[made.verdict.rule], revision: 1, enabled: false };
+    const subject = `bailiff.v1.config.correlation.cluster._.${made.verdict.rule}`;
+    const storedAtMicros = made.header.from - 60_000_000;
+    const place = { stream: 'CONFIG_LOG', sequence: 1, storedAtMicros, subject, headers: undefined };
+    const attack = makeRecord({ ...place, data: Buffer.from(JSON.stringify(rule)) }, [], Buffer.alloc(32));
+    const first = made.records.findIndex(({ stream }) => stream === 'KV_bailiff_pods');
+    const lines = linesOf({ ...made, records: made.records.toSpliced(first, 0, attack) });
+    const signed = new SignedConfig(parseSigners(signerLine(newSigner('anna'))));
+    expect(failed(await outcomes(lines))).toEqual(['judged']);
+    expect(failed(await outcomes(lines, { signed }))).toEqual([]);
   });
 
   it('consistency - another head of the same size fails; one of another size is skipped', async () => {

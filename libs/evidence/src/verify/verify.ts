@@ -9,6 +9,7 @@
 import type { KeyObject } from 'node:crypto';
 import { encodeToken, type StreamMessage } from '@bailiff/bus';
 import { FOLD_VERSION } from '@bailiff/correlation';
+import type { SignedConfig } from '@bailiff/policy';
 import type { VerifierKey } from '@bailiff/policy/note';
 import {
   decodeWithLookup,
@@ -54,6 +55,8 @@ export interface VerifyOptions {
   knownHead: string | null;
   /** Consistency proof between two sizes, from a copy of the log, which is not trusted. Absent: there is none. */
   proofBetween?: ProofBetween;
+  /** Signers of configuration that the correlator had, without a memory. Absent: it required no signatures. */
+  signed?: SignedConfig;
 }
 
 export interface Report {
@@ -116,7 +119,7 @@ class Verification {
     this.#header = header;
     this.#nodes = header.nodes && new Set(header.nodes.map(encodeToken));
     this.#digest = new BundleDigest(header, line);
-    if (header.fold === FOLD_VERSION) this.#judge = new Judge(header, this.#schemas);
+    if (header.fold === FOLD_VERSION) this.#judge = new Judge(header, this.#schemas, this.#o.signed);
   }
 
   async #takeRecord(record: EvidenceRecord, header: Header): Promise<void> {
