@@ -9,7 +9,7 @@ import path from 'node:path';
 import { type Bus, type KvEntry, openBucket, signedConfigBy } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
-import { NO_SIGNERS, SIGNATURE_HEADER, SignedConfig } from '@bailiff/policy';
+import { NO_SIGNERS, RESOURCE_PLURALS, type ResourceKind, SIGNATURE_HEADER, SignedConfig } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
@@ -305,7 +305,8 @@ spec: {type: event_count, level: high, timespan: 60s, condition: {gte: ${gte}}}
     const signature = stored?.header(SIGNATURE_HEADER) ?? '';
     expect(signedConfigBy(signers).problemOf({ key, json, signature })).toBe('');
 
-    const granted = async () => (await world.snapshot('node-1'))?.pods[0]?.allowedPrefixes ?? [];
+    const granted = async () =>
+      (await world.snapshot('node-1'))?.pods.find(({ name }) => name === 'vpn')?.allowedPrefixes ?? [];
     const permit = JSON.stringify({ allowedPrefixes: [{ namespace: 'default', prefixes: ['10.50.0.0/16'] }] });
     await administrator(world.admin).put(SPOOF, permit);
     const run = operator(world.nats);
@@ -315,7 +316,46 @@ spec: {type: event_count, level: high, timespan: 60s, condition: {gte: ${gte}}}
     expect(await granted()).toEqual([]);
     await run('config', 'sign', SPOOF, '--sign', keyFile, '--yes');
     await waitFor(async () => (await granted()).length === 1, { what: 'the signed permit' });
+    // A restart knows the value before an unsigned deletion.
+    await administrator(world.admin).remove(SPOOF);
     expect(await sync.stop()).toBe(0);
+    const restarted = await launch(world, ['--config-signers', signers]);
+    await waitFor(async () =>
+      /ipam-sync: refuses spoof\.cluster\._\.default, .*the deletion is not signed/.test(await status()),
+    );
+    world.running('other', 'node-1', ['10.1.0.6'], {});
+    await waitFor(async () => (await world.snapshot('node-1'))?.pods.length === 2, { what: 'the snapshot' });
+    expect(await granted()).toEqual(['10.50.0.0/16']);
+
+    // Every ready-made policy and example, with the defaults that the API server adds.
+    const folders = ['policies', 'k8s/examples'].map((folder) => path.resolve(import.meta.dirname, '../..', folder));
+    const resources = await Promise.all(
+      folders.flatMap((folder) =>
+        readdirSync(folder)
+          .filter((name) => name.endsWith('.yaml') && name !== 'kustomization.yaml')
+          .map((name) => runCli(['config', 'sign-resource', path.join(folder, name), '--sign', keyFile])),
+      ),
+    );
+    const objects = resources.flatMap(({ stdout, exitCode, stderr }) => {
+      expect(exitCode, stderr).toBe(0);
+      return parseAllDocuments(stdout).flatMap((document) => document.toJS() ?? []);
+    });
+    expect(objects.length).toBeGreaterThan(9);
+    const known = await openBucket(world.admin, 'bailiff_config').keys();
+    for (const object of objects) {
+      const plural = `${RESOURCE_PLURALS[object.kind as ResourceKind]}.bailiff.dev`;
+      const { metadata } = api.create(plural, object) as { metadata: { name: string } };
+      const isAccepted = () => {
+        const one = api.get(plural, { name: metadata.name }) as { status?: { conditions: unknown[] } };
+        return one.status?.conditions;
+      };
+      await waitFor(() => JSON.stringify(isAccepted() ?? '').includes('"reason":"Written"'), {
+        what: `${object.kind} ${metadata.name}`,
+        state: isAccepted,
+      });
+    }
+    expect((await openBucket(world.admin, 'bailiff_config').keys()).length).toBeGreaterThan(known.length + 9);
+    expect(await restarted.stop()).toBe(0);
   }, 120_000);
 });
 

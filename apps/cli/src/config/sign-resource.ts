@@ -17,7 +17,7 @@ import {
   valueOfResource,
 } from '@bailiff/policy';
 import { withResourceDefaults } from '@bailiff/policy/defaults';
-import { type Document, parseAllDocuments } from 'yaml';
+import { type Document, parseAllDocuments, Scalar } from 'yaml';
 import { CliError } from '../shared/errors.ts';
 import { textOf } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -44,7 +44,9 @@ function annotate(document: Document, signer: ConfigSigner, nowMs: number): bool
   const before = metadata.annotations?.[SIGNATURE_ANNOTATION];
   const change = { key: formatConfigKey(key), json };
   const signature = signLater(change, signer, nowMs, typeof before === 'string' ? before : '');
-  document.setIn(['metadata', 'annotations', SIGNATURE_ANNOTATION], signature);
+  const text = new Scalar(signature);
+  text.type = Scalar.QUOTE_DOUBLE;
+  document.setIn(['metadata', 'annotations', SIGNATURE_ANNOTATION], text);
   return true;
 }
 
@@ -59,5 +61,7 @@ export async function signResources(file: string, signer: ConfigSigner, io: CliI
       remedy: '`bailiff config set --sign` signs values of the command line',
     });
   }
-  return documents.map((document) => documentText(document)).join('---\n');
+  const texts = documents.map((document) => documentText(document));
+  // A document that began with `---` prints it itself.
+  return texts.reduce((all, text) => all + (text.startsWith('---') ? '' : '---\n') + text);
 }

@@ -22,6 +22,7 @@ import {
   differenceOf,
   headingOf,
   isSame,
+  isUnchanged,
   paintDiff,
   perform,
   readStored,
@@ -105,11 +106,13 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
   const { mode } = options;
   const wanted = mode === undefined ? files : files.map((file) => ({ ...file, policy: { ...file.policy, mode } }));
   const changes = await prepare(session, wanted, 'bailiff policy apply');
-  const unchanged = changes.filter(isSame).map(({ key, stored }) => ({
-    key: formatConfigKey(key),
-    unchanged: true,
-    revision: stored?.revision ?? 0,
-  }));
+  const unchanged = changes
+    .filter((change) => isUnchanged(change, options))
+    .map(({ key, stored }) => ({
+      key: formatConfigKey(key),
+      unchanged: true,
+      revision: stored?.revision ?? 0,
+    }));
   const outcomes = await perform(session, changes, options);
   if (options.json) {
     const dry = changes.filter((change) => !isSame(change)).map(differenceJson);

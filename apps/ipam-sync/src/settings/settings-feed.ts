@@ -100,7 +100,12 @@ export class SettingsFeed {
     return reason === '' ? readSettings(entry) : { good: false, reason };
   }
 
+  /** Whether a message lacks a signature that the key needs. */
+  #isUnsigned = (entry: KvEntry): boolean => this.#signed.requires('spoof') && entry.header(SIGNATURE_HEADER) === '';
+
   async #take(entry: KvEntry): Promise<void> {
+    // Without the value before it, an unsigned deletion would seem to change nothing.
+    if (!this.#isKnown && this.#isUnsigned(entry)) await this.#recall();
     const reading = this.#read(entry);
     if (!reading.good) {
       this.#refuse(reading.reason);
@@ -112,7 +117,7 @@ export class SettingsFeed {
   async #recall(): Promise<void> {
     for (const entry of (await this.#bucket.history(SPOOF_CLUSTER_KEY)).reverse()) {
       const reading = this.#read(entry);
-      if (!reading.good) continue;
+      if (!reading.good || this.#isUnsigned(entry)) continue;
       const { refusal } = this;
       this.#accept(reading);
       this.refusal = refusal;
