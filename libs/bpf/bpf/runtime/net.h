@@ -224,61 +224,88 @@ static __always_inline enum op sctp_operation(int option)
 	}
 }
 
+/* The addresses that are left. Plain data, for global functions: the verifier checks each once. */
 struct packed {
-	struct policy_ctx *policy;
-	struct sock *sk;
-	const void *at;
+	struct endpoint endpoint; /* of the address that was read last */
+	__u64 at;
 	__s64 length;
 	__u32 op;
-	__u32 refused;
-	__u16 family; /* of the address at `at` */
+	__be32 bound_ipv4; /* these: as in struct naming */
+	__u32 bound_mapped;
+	__u16 protocol;
+	__u16 reserved;
 };
 
-static long decide_packed(__u32 step, void *context)
+/* Reads the next address. Returns 0 if there is none: the kernel rejects a list that is wrong. */
+__noinline int rt_next_address(struct packed *packed)
 {
-	struct packed *packed = context;
-	struct endpoint endpoint = {};
-	__u16 family;
+	struct naming naming = {};
+	__u32 length, used;
 
-	packed->family = AF_UNSPEC;
-	if (packed->length <= 0)
-		return 1;
-	if (!read_endpoint(&endpoint, packed->op, packed->sk, packed->at, packed->length) ||
-	    bpf_probe_read_kernel(&packed->family, sizeof(packed->family), packed->at)) {
-		packed->length = 0; /* the kernel rejects the whole list */
-		return 1;
-	}
-	family = packed->family;
-	packed->at += family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-	packed->length -= family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
-	if (!decide_endpoints(packed->policy, packed->op, &endpoint, step == SCTP_ADDRESSES))
+	if (!packed || packed->length <= 0)
 		return 0;
-	packed->refused = 1;
+	length = packed->length;
+	barrier_var(length); /* the verifier follows this register alone */
+	if (length > sizeof(naming.inet))
+		length = sizeof(naming.inet);
+	naming.length = length;
+	naming.op = packed->op;
+	naming.protocol = packed->protocol;
+	naming.bound_ipv4 = packed->bound_ipv4;
+	naming.bound_mapped = packed->bound_mapped;
+	if (bpf_probe_read_kernel(&naming.inet, length, (void *)packed->at) ||
+	    !shape_endpoint(&packed->endpoint, &naming))
+		return 0;
+	used = naming.inet.family == AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+	packed->at += used;
+	packed->length -= used;
 	return 1;
 }
 
-static __noinline int decide_list(struct packed *packed)
+/* As decide_endpoints(). */
+__noinline int rt_decide_packed(const struct identity *identity, const struct packed *packed,
+				__u32 unresolved)
 {
-	bpf_loop(SCTP_ADDRESSES + 1, decide_packed, packed, 0);
-	return packed->refused;
+	struct matches matches = NO_MATCHES;
+	struct event event = { .has_endpoint = 1 };
+
+	if (!identity || !packed)
+		return 1;
+	event.endpoint = packed->endpoint;
+	matches.unresolved = unresolved;
+	if (!unresolved)
+		rt_match_endpoint(identity, &matches, &event.endpoint, packed->op);
+	return refused(rt_decide(identity, &matches, &event, packed->op));
+}
+
+static __always_inline void describe_list(struct packed *packed, struct sock *sk)
+{
+	struct naming naming = {};
+
+	describe_socket(&packed->endpoint, &naming, sk);
+	packed->protocol = naming.protocol;
+	packed->bound_ipv4 = naming.bound_ipv4;
+	packed->bound_mapped = naming.bound_mapped;
 }
 
 SEC("lsm/sctp_bind_connect")
 int BPF_PROG(handle_sctp_bind_connect, struct sock *sk, int option, struct sockaddr *address,
 	     int length)
 {
-	struct policy_ctx policy;
-	struct packed packed = { .policy = &policy,
-				 .sk = sk,
-				 .at = address,
+	struct packed packed = { .at = (__u64)address,
 				 .length = length,
 				 .op = sctp_operation(option) };
+	struct policy_ctx policy;
 
 	if (packed.op == OP_COUNT || !identify(&policy, packed.op))
 		return 0;
-	if (decide_list(&packed)) {
-		barrier(); /* keeps the branch: the verifier wants constants */
-		return -EPERM;
+	describe_list(&packed, sk);
+	for (int i = 0; i <= SCTP_ADDRESSES; i++) {
+		if (!rt_next_address(&packed))
+			return 0;
+		if (!policy.head ||
+		    refused(rt_decide_packed(&policy.identity, &packed, i == SCTP_ADDRESSES)))
+			return -EPERM;
 	}
 	return 0;
 }
