@@ -3,7 +3,7 @@
 import { expect, it } from 'vitest';
 import { useRig } from './harness/use-rig.ts';
 
-/** A quarter of what the kernel allows. Linux 6.12 takes 114,000 for socket_sendmsg, the most. */
+/** A quarter of what the kernel allows. */
 const MOST_VERIFIED = 250_000;
 
 const rig = useRig();

@@ -54,12 +54,24 @@ struct control_header {
 	__s32 type;
 };
 
+/*
+ * The control messages that are left, and what determines an address beside them. Plain data, for a
+ * global function: the verifier checks it once, and what it writes is unknown afterwards, so that all
+ * iterations are alike.
+ */
 struct controls {
-	const void *at;
+	struct endpoint endpoint; /* of the address that was read last */
+	__u64 at;
 	__u64 left;
+	__be32 bound_ipv4; /* these: as in struct naming */
+	__u16 bound_mapped;
+	__be16 port; /* port in msg_name, which applies to all addresses */
+};
+
+struct seek {
+	struct controls *controls;
 	__u64 room; /* size of the control message that has an address; 0: none found */
 	__u32 type;
-	__be16 port; /* port in msg_name, which applies to all addresses */
 };
 
 static __always_inline bool read_controls(struct controls *controls, const struct msghdr *message,
@@ -70,7 +82,7 @@ static __always_inline bool read_controls(struct controls *controls, const struc
 	if (sk->sk_protocol != IPPROTO_SCTP || !message->msg_name || !message->msg_controllen)
 		return false;
 	bpf_probe_read_kernel(&name, offsetof(struct inet_name, ipv4), message->msg_name);
-	controls->at = message->msg_control;
+	controls->at = (__u64)message->msg_control;
 	controls->left = message->msg_controllen;
 	controls->port = name.port;
 	return true;
@@ -84,12 +96,13 @@ static __always_inline void skip_control(struct controls *controls, __u64 room)
 
 static long seek_control(__u32 step, void *context)
 {
-	struct controls *controls = context;
+	struct seek *seek = context;
+	struct controls *controls = seek->controls;
 	struct control_header header = {};
 	__u64 room;
 
 	if (controls->left < sizeof(header) ||
-	    bpf_probe_read_kernel(&header, sizeof(header), controls->at) ||
+	    bpf_probe_read_kernel(&header, sizeof(header), (void *)controls->at) ||
 	    header.length < sizeof(header) || header.length > controls->left) {
 		controls->left = 0; /* end of the messages, or one that the kernel rejects */
 		return 1;
@@ -97,35 +110,50 @@ static long seek_control(__u32 step, void *context)
 	room = (header.length + 7) & ~7ULL;
 	if (header.level == IPPROTO_SCTP &&
 	    (header.type == SCTP_DSTADDRV4 || header.type == SCTP_DSTADDRV6)) {
-		controls->type = header.type;
-		controls->room = room;
+		seek->type = header.type;
+		seek->room = room;
 		return 1;
 	}
 	skip_control(controls, room);
 	return 0;
 }
 
-/* Returns false if no control message within the limit has an address. */
-static __noinline bool next_address(struct endpoint *endpoint, struct controls *controls,
-				    struct sock *sk)
+/* Returns 0 if no control message within the limit has an address. */
+__noinline int rt_next_control(struct controls *controls)
 {
-	struct inet_name name = { .port = controls->port };
+	struct naming naming = { .op = OP_CONNECT,
+				 .protocol = IPPROTO_SCTP,
+				 .length = sizeof(naming.inet) };
+	struct seek seek = { .controls = controls };
 	const void *data;
 
-	controls->room = 0;
-	bpf_loop(SCTP_CONTROL_MESSAGES, seek_control, controls, 0);
-	if (!controls->room)
-		return false;
-	data = controls->at + sizeof(struct control_header);
-	if (controls->type == SCTP_DSTADDRV4) {
-		name.family = AF_INET;
-		bpf_probe_read_kernel(&name.ipv4, sizeof(name.ipv4), data);
+	if (!controls)
+		return 0;
+	bpf_loop(SCTP_CONTROL_MESSAGES, seek_control, &seek, 0);
+	if (!seek.room)
+		return 0;
+	naming.bound_ipv4 = controls->bound_ipv4;
+	naming.bound_mapped = controls->bound_mapped;
+	naming.inet.port = controls->port;
+	data = (void *)controls->at + sizeof(struct control_header);
+	if (seek.type == SCTP_DSTADDRV4) {
+		naming.inet.family = AF_INET;
+		bpf_probe_read_kernel(&naming.inet.ipv4, sizeof(naming.inet.ipv4), data);
 	} else {
-		name.family = AF_INET6;
-		bpf_probe_read_kernel(name.ipv6, sizeof(name.ipv6), data);
+		naming.inet.family = AF_INET6;
+		bpf_probe_read_kernel(naming.inet.ipv6, sizeof(naming.inet.ipv6), data);
 	}
-	skip_control(controls, controls->room);
-	return read_endpoint(endpoint, OP_CONNECT, sk, &name, sizeof(name));
+	skip_control(controls, seek.room);
+	return shape_endpoint(&controls->endpoint, &naming);
+}
+
+static __always_inline void describe_controls(struct controls *controls, struct sock *sk)
+{
+	struct naming naming = {};
+
+	describe_socket(&controls->endpoint, &naming, sk);
+	controls->bound_ipv4 = naming.bound_ipv4;
+	controls->bound_mapped = naming.bound_mapped;
 }
 
 /*
@@ -142,7 +170,6 @@ SEC("lsm/socket_sendmsg")
 int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *message, int size)
 {
 	bool named, more, hides, found, unresolved = false, is_last = false;
-	struct endpoint endpoint = {};
 	struct controls controls = {};
 	struct sock *sk = socket->sk;
 	struct policy_ctx policy;
@@ -160,14 +187,16 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 		return 0;
 	if (named && op == OP_SEND && policy.task)
 		policy.task->flags |= TASK_SEND_ASKED;
+	if (more)
+		describe_controls(&controls, sk);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i <= SCTP_ADDRESSES + 1; i++) {
 		if (!i && named) {
-			found = read_endpoint(&endpoint, op, sk, message->msg_name,
+			found = read_endpoint(&controls.endpoint, op, sk, message->msg_name,
 					      message->msg_namelen);
 		} else if (i <= SCTP_ADDRESSES && controls.left) {
 			op = OP_CONNECT;
-			found = next_address(&endpoint, &controls, sk);
+			found = rt_next_control(&controls);
 		} else {
 			op = OP_CONNECT;
 			unresolved =
@@ -175,7 +204,7 @@ int BPF_PROG(handle_socket_sendmsg, struct socket *socket, struct msghdr *messag
 			found = unresolved;
 			is_last = true;
 		}
-		if (found && decide_endpoints(&policy, op, &endpoint, unresolved))
+		if (found && decide_endpoints(&policy, op, &controls.endpoint, unresolved))
 			return -EPERM;
 		if (is_last)
 			break;
