@@ -69,6 +69,7 @@ struct request {
 	__u32 depth; /* of `ends` */
 	__u32 found;
 	__u32 pids; /* a PID counts as an id */
+	__u32 reserved;
 };
 
 static __always_inline __u32 aligned(__u32 length)
@@ -131,15 +132,19 @@ static __always_inline bool is_of_netns(const struct request *request, __u32 dep
 	return !depth && (type == IFLA_LINK_NETNSID || type == IFLA_TARGET_NETNSID);
 }
 
-/* Reads one message header or one attribute. */
-static long request_step(__u32 index, void *context)
+/*
+ * Reads one message header or one attribute. Returns 1 at the end. A global function: the verifier checks
+ * it once, with all values unknown, and not for those that each step of the loop leaves.
+ */
+__noinline int rt_read_request(struct request *request)
 {
-	struct request *request = context;
 	struct nlattr attribute = {};
-	__u32 left, depth = request->depth & 3;
+	__u32 left, depth;
 	int before;
 
-	(void)index;
+	if (!request)
+		return 1;
+	depth = request->depth & 3;
 	if (!request->ends[0])
 		return read_message(request);
 	left = request->ends[depth] - request->at;
@@ -161,6 +166,11 @@ static long request_step(__u32 index, void *context)
 	return request->found;
 }
 
+static long request_step(__u32 index, void *request)
+{
+	return refused(rt_read_request(request)) ? 1 : 0;
+}
+
 static __noinline bool names_netns(struct request *request)
 {
 	return bpf_loop(REQUEST_STEPS, request_step, request, 0) == REQUEST_STEPS || request->found;
@@ -169,16 +179,11 @@ static __noinline bool names_netns(struct request *request)
 SEC("lsm/netlink_send")
 int BPF_PROG(handle_netlink_send, struct sock *sk, struct sk_buff *skb)
 {
-	struct request request;
+	struct request request = {};
 	struct policy_ctx policy;
 
 	if (sk->sk_protocol != NETLINK_ROUTE || !identify(&policy, OP_KERNEL))
 		return 0;
-	/*
-	 * Zeroes it, as a read that fails does, so that its values are unknown to the verifier. That of 6.1
-	 * follows one step of a loop, and removes code that the values before it do not reach.
-	 */
-	bpf_probe_read_kernel(&request, sizeof(request), NULL);
 	request.data = skb->data;
 	request.end = skb->len;
 	request.pids = sees_host_pids();
