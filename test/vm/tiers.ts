@@ -50,6 +50,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'guard-bypass-ways',
       'netkit',
       'netkit-redirect',
+      'netkit-upgrade',
       'packet-fields',
     ],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
