@@ -17,6 +17,7 @@ import { refusalProblems, rightsProblems } from './instances.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
+import { replicaProblems } from './replicas.ts';
 import { serviceProblems } from './services.ts';
 import { taintProblems } from './taints.ts';
 
@@ -53,6 +54,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...certificateProblems(facts.certificates, nowMs),
     ...(facts.expected === null ? [NO_NODE_LIST] : []),
     ...storedProblems([...streams.values()]),
+    ...replicaProblems([...streams.values()]),
   ];
   const exitCode = weigh(problems);
   return { ok: exitCode === EXIT.ok, exitCode, nodes: nodes.reports, problems, enforcement };

@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import type { StreamInfo } from './fill.ts';
+import { replicaProblems } from './replicas.ts';
+
+const SECOND = 1e9;
+const replica = (name: string, more: object = {}) => ({
+  name,
+  current: true,
+  active: 0.2 * SECOND,
+  peer: 'p',
+  ...more,
+});
+const info = (stream: string, ...replicas: object[]) =>
+  ({ config: { name: stream }, cluster: { name: 'bailiff', leader: 'nats-0', replicas } }) as unknown as StreamInfo;
+const texts = (...infos: (StreamInfo | null)[]) => replicaProblems(infos).map(({ severity, text }) => [severity, text]);
+
+it('replicas - a server that follows no more is named once, with the streams and since when', () => {
+  const away = { current: false, active: 125 * SECOND };
+  const streams = ['VIOLATIONS', 'VERDICTS', 'SIEM', 'CONFIG_LOG'].map((name, index) =>
+    info(name, replica('nats-1'), replica('nats-2', { ...away, active: (125 + index) * SECOND })),
+  );
+  expect(texts(...streams, null)).toEqual([
+    [
+      'warn',
+      'server "nats-2" has not followed 4 streams (VIOLATIONS, VERDICTS, SIEM and 1 more) for 2m: it is down, cut off, or its disk is full; no other one may fail',
+    ],
+  ]);
+});
+
+it('replicas - one that restarts, one that is quiet, and a single server are no problem', () => {
+  const starting = replica('nats-2', { current: false, active: 40 * SECOND });
+  const quiet = replica('nats-1', { active: 500 * SECOND });
+  const single = { config: { name: 'SIEM' } } as unknown as StreamInfo;
+  expect(texts(info('VERDICTS', starting, quiet), single)).toEqual([]);
+});
