@@ -91,6 +91,8 @@ class Detection {
       const keyed = keyedValue(key, one);
       const allowed = FIELD_VALUES[key];
       if (keyed === null) this.#report(at, `"${one}" has a wildcard that has no equivalent`);
+      else if (keyed.key === 'vector' && !one.includes('/') && !PACKET_VECTORS.includes(one))
+        this.#report(at, `"${one}" is neither a vector of packets nor <policy>/<rule>`);
       else if (allowed && !allowed.includes(keyed.value))
         this.#report(at, `"${one}" is not one of ${allowed.join(', ')}`);
       else {

@@ -47,6 +47,8 @@ const OF_BASE = ['title', 'name', 'logsource', 'detection'];
 const UNUSED_OF_BASE = ['description', 'tags', 'level'];
 const CORRELATION_KEYS = ['type', 'rules', 'group-by', 'timespan', 'condition'];
 
+const KUBE_NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
+
 interface Base {
   name: string;
   selection: Selection;
@@ -151,7 +153,8 @@ class Reader {
     if (isTemporal) {
       if (isMap(condition) && this.#least(given, at, []) !== stages.length)
         this.problem(`${at}.condition`, `must be gte: ${stages.length}: all stages of a rule must be seen`);
-      const inner = (base: Base) => (base.name.startsWith(`${name}.`) ? base.name.slice(name.length + 1) : base.name);
+      const inner = (base: Base) =>
+        kubeNameOf(base.name.startsWith(`${name}.`) ? base.name.slice(name.length + 1) : base.name);
       return { rules: stages.map((base) => ({ name: inner(base), selection: base.selection })) };
     }
     if (stages.length > 1)
@@ -177,7 +180,9 @@ class Reader {
     if (generate === true) this.problem(`${place}: generate`, 'has no equivalent: rules alone give no verdicts');
     for (const key of Object.keys(correlation))
       if (!CORRELATION_KEYS.includes(key)) this.problem(`${at}.${key}`, 'has no equivalent');
-    const name = typeof given === 'string' ? given : slug(String(title ?? ''));
+    const name = kubeNameOf(String(given ?? title ?? ''));
+    if (given !== undefined && given !== name)
+      this.notes.push({ path: `${place}: name`, message: `is "${name}" here` });
     const type = String(correlation['type']);
     if (!(RULE_TYPES as readonly string[]).includes(type)) {
       this.problem(`${at}.type`, `must be one of ${RULE_TYPES.join(', ')}`);
@@ -210,7 +215,7 @@ class Reader {
       for (const issue of error.issues) this.problem(`${place}: ${issue.path.join('.')}`, issue.message);
       return;
     }
-    if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(name) || name.length > 253)
+    if (!KUBE_NAME.test(name) || name.length > 253)
       this.problem(`${place}: name`, `"${name}" is not a Kubernetes name`);
     else if (Object.hasOwn(this.rules, name)) this.problem(`${place}: name`, `"${name}" is in the file twice`);
     else this.rules[name] = data;
@@ -222,11 +227,14 @@ class Reader {
   }
 }
 
-const slug = (title: string) =>
-  title
+/** The text itself if it is a Kubernetes name, else its letters and digits in lower case. */
+function kubeNameOf(text: string): string {
+  if (KUBE_NAME.test(text)) return text;
+  return text
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, '-')
     .replace(/^-+|-+$/g, '');
+}
 
 /** @param documents of one file, in its order */
 export function fromSigma(documents: readonly unknown[]): FromSigma {

@@ -269,6 +269,19 @@ describe('Sigma as rules', () => {
     expect(rule && 'selection' in rule ? rule.selection : null).toMatchObject(expected);
   });
 
+  it('names that Kubernetes does not have - in lower case with hyphens, and noted', () => {
+    const second = { ...BASE, name: 'Packet_Sockets' };
+    const correlation = {
+      type: 'temporal',
+      rules: ['raw_sockets', 'Packet_Sockets'],
+      'group-by': ['pod.uid'],
+      timespan: '5m',
+    };
+    const { rules, problems, notes } = fromSigma([BASE, second, { ...MANY, name: 'Both_Sockets', correlation }]);
+    expect([problems, notes.map(({ path }) => path)]).toEqual([[], ['document 3: name']]);
+    expect(rules['both-sockets']).toMatchObject({ rules: [{ name: 'raw-sockets' }, { name: 'packet-sockets' }] });
+  });
+
   it('every kind of packet - the vectors that count only by name are listed', () => {
     const [rule] = Object.values(detect({ s: { kind: 'spoof' }, condition: 's' }).rules);
     expect(rule && 'selection' in rule ? rule.selection.vectors : []).toEqual(PACKET_VECTORS);
@@ -280,6 +293,7 @@ describe('Sigma as rules', () => {
     ['a contained text', { s: { vector: '*raw*' }, condition: 's' }, 'detection.s.vector'],
     ['a wildcard elsewhere', { s: { severity: 'h*' }, condition: 's' }, 'detection.s.severity'],
     ['an unknown value', { s: { kind: ['lsm', 'dns'] }, condition: 's' }, 'detection.s.kind.1'],
+    ['an unknown vector', { s: { vector: ['arp-sender', 'x'] }, condition: 's' }, 'detection.s.vector.1'],
     ['a number', { s: { vector: 7 }, condition: 's' }, 'detection.s.vector'],
     ['words', { s: ['evil'], condition: 's' }, 'detection.s.0'],
     ['no condition', { s: { kind: 'lsm' } }, 'detection.condition'],
