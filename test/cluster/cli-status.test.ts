@@ -9,7 +9,7 @@ import path from 'node:path';
 import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
-import type { RuntimeStatus } from '@bailiff/schemas';
+import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
@@ -51,6 +51,28 @@ it('a service whose status has times that no clock has - both commands show all 
   );
   expect(shown.startedAt).toBe(times.startedAt);
 });
+
+it.each([
+  ['ahead', 864_000_000],
+  ['behind', -864_000_000],
+])(
+  'the clock of the command is ten days %s - a quarantine and a disarm that are in force are shown, and a new disarm lasts as long as it says',
+  async (_, skewMs) => {
+    const nowMs = () => Date.now() + skewMs;
+    const until = new Date(Date.now() + 3_600_000).toISOString();
+    const pod = healthyStatus(NODE_A).interfaces[0] as NodeStatus['interfaces'][number];
+    const { podUid, podNamespace, podName } = pod;
+    const entry = { podUid, podNamespace, podName, verdictId: 'a'.repeat(32), until, reason: 'why' };
+    await world.put('bailiff_quarantine', NODE_A, { nodeName: NODE_A, revision: 1, entries: [entry] });
+    const listed = async () => (await world.cli(['quarantine', 'list'], { nowMs })).stdout;
+    expect(await listed()).toMatch(new RegExp(`${podNamespace}/${podName} +${NODE_A} +not applied `));
+    await world.status(healthyStatus(NODE_A, { interfaces: [{ ...pod, quarantinedUntil: until }] }));
+    expect(await listed()).toMatch(new RegExp(`${podNamespace}/${podName} +${NODE_A} +in force .* (59|60)m|1h `));
+    await world.cli(['disarm', '--namespace', 'shop', '--for', '10m', '--reason', 'incident', '--yes'], { nowMs });
+    for (const io of [{ nowMs }, {}])
+      expect((await world.cli(['disarm'], io)).stdout).toMatch(/DISARMED: namespace shop for (9|10)m/);
+  },
+);
 
 /** Both commands: exit code, output, and JSON. */
 async function look() {

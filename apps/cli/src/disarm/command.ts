@@ -3,7 +3,15 @@
  * kernel ends it, also without a collector.
  */
 import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
-import { clockTime, readDisarms, readExpectedNodes, readNodes, type StoredDisarm, scopeOf } from '@bailiff/insight';
+import {
+  clockTime,
+  readBusTime,
+  readDisarms,
+  readExpectedNodes,
+  readNodes,
+  type StoredDisarm,
+  scopeOf,
+} from '@bailiff/insight';
 import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
 import { age } from '@bailiff/response';
 import type { Command } from 'commander';
@@ -94,7 +102,8 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
   });
 }
 
-async function list({ out, io }: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<number> {
+async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<number> {
+  const { out } = session;
   if (json) {
     out.json(
       disarms.map(({ key, scope, untilMs, by, reason }) => ({
@@ -106,7 +115,7 @@ async function list({ out, io }: Session, disarms: readonly StoredDisarm[], json
       })),
     );
   } else if (disarms.length === 0) out.line('nothing is disarmed');
-  else out.lines(disarmLines(disarms, io.nowMs(), out.table));
+  else out.lines(disarmLines(disarms, await readBusTime(session), out.table));
   return 0;
 }
 
@@ -118,7 +127,8 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   await checkScope(session, key, options.force ?? false);
   const scope = scopeOf(key);
   await confirm(io, `Disarm ${scope} for ${age(spanMs)}? Nothing is dropped there until then.`, options.yes);
-  const untilMs = io.nowMs() + spanMs;
+  const nowMs = await readBusTime(session);
+  const untilMs = nowMs + spanMs;
   const value = { until: new Date(untilMs).toISOString(), duration: options.for, reason, by };
   const expectedRevision = stored?.bucketRevision ?? 0;
   const written = await writeConfig(bus, key, value, {
@@ -129,7 +139,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   });
   if (options.json) out.json({ key: formatConfigKey(key), scope, ...JSON.parse(written.json) });
   else {
-    out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, io.nowMs())} UTC (${age(spanMs)})`);
+    out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC (${age(spanMs)})`);
     out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
   }
   return 0;
@@ -161,7 +171,7 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   } else if (overlapping.length === 0) out.line(`${scope} is armed`);
   else {
     out.line(`the disarm of ${scope} has ended, but others are in force:`);
-    out.lines(disarmLines(overlapping, io.nowMs(), out.table));
+    out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
     for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
   }
   return 0;

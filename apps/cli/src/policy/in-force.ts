@@ -4,7 +4,7 @@
  */
 
 import type { PlacedPod } from '@bailiff/insight';
-import { readNodes } from '@bailiff/insight';
+import { readBusTime, readNodes } from '@bailiff/insight';
 import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Session } from '../shared/session.ts';
@@ -91,7 +91,8 @@ export function podPlaces(
 
 /** @throws BusError */
 export async function readNotInForce(session: Session, node: string): Promise<string | null> {
-  return notInForce(node, (await readNodes(session)).get(node), session.io.nowMs());
+  const [nodes, nowMs] = await Promise.all([readNodes(session), readBusTime(session)]);
+  return notInForce(node, nodes.get(node), nowMs);
 }
 
 /** `not in force on node-1: LSM unavailable: EPERM`, `refused here: too many rules`. */
@@ -110,5 +111,6 @@ export async function readPodPlaces(
   pod: PlacedPod,
   policies: readonly { key: string; revision: number }[],
 ): Promise<PodPlace[]> {
-  return podPlaces(pod, policies, (await readNodes(session)).get(pod.nodeName), session.io.nowMs());
+  const [nodes, nowMs] = await Promise.all([readNodes(session), readBusTime(session)]);
+  return podPlaces(pod, policies, nodes.get(pod.nodeName), nowMs);
 }

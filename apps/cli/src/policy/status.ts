@@ -3,7 +3,7 @@
  * other nodes.
  */
 
-import { type Reader, readExpectedNodes, readNodes } from '@bailiff/insight';
+import { type Reader, readBusTime, readExpectedNodes, readNodes } from '@bailiff/insight';
 import { type PlaceState, type PolicyPlaces, plural, policyPlaces, shortList } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
@@ -120,13 +120,17 @@ async function readSnapshot(
 }
 
 async function placesOf(reader: Reader, stored: StoredPolicy[], staleMs: number): Promise<Snapshot> {
-  const [nodes, expected] = await Promise.all([readNodes(reader), readExpectedNodes(reader)]);
+  const [nodes, expected, nowMs] = await Promise.all([
+    readNodes(reader),
+    readExpectedNodes(reader),
+    readBusTime(reader),
+  ]);
   const policies = stored.map(({ key, policy, stored: { revision } }) => ({
     key,
     revision,
     enabled: policy?.enabled ?? true,
   }));
-  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs: reader.nowMs(), staleMs }) };
+  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs, staleMs }) };
 }
 
 /** Repeats until all policies are in force, or until the time has passed. */

@@ -8,7 +8,7 @@ import { listQuarantined, type ReleaseOptions, release } from './release.ts';
 function registerList(parent: Command, io: CliIo): void {
   const command = parent
     .command('list')
-    .description('pods whose traffic is dropped in both directions, with expiry and verdict')
+    .description('pods in quarantine: whether their nodes drop their traffic in both directions, until when, and why')
     .option('-n, --namespace <namespace>', 'pods of a namespace')
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');

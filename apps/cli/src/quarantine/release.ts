@@ -12,6 +12,8 @@ import {
   clockTime,
   matchesPod,
   type PodSelector,
+  readBusTime,
+  readNodes,
   readTasks,
   shortId,
   subjectParts,
@@ -24,9 +26,12 @@ import {
   podName,
   quarantineEndMicros,
   releaseOf,
+  STALE_NODE_MS,
   withRelease,
 } from '@bailiff/response';
 import {
+  type InterfaceStatus,
+  type NodeStatus,
   type QuarantineEntry,
   type QuarantineReading,
   quarantineEndMs,
@@ -74,6 +79,7 @@ export async function readQuarantined({ bus, out }: Session): Promise<Quarantine
 const COLUMNS: readonly Column[] = [
   { title: 'POD' },
   { title: 'NODE' },
+  { title: 'STATE' },
   { title: 'UNTIL (UTC)' },
   { title: 'LEFT', align: 'right' },
   { title: 'VERDICT' },
@@ -82,12 +88,29 @@ const COLUMNS: readonly Column[] = [
 
 const nameOf = (entry: QuarantineEntry) => podName({ namespace: entry.podNamespace, name: entry.podName });
 
+/** What the kernel of the pod's node does, as of its status. Pure. */
+export function stateOf(
+  { podUid }: Pick<QuarantineEntry, 'podUid'>,
+  status: NodeStatus | string | undefined,
+  nowMs: number,
+): string {
+  if (typeof status !== 'object' || nowMs - Date.parse(status.updatedAt) > STALE_NODE_MS) return 'not known';
+  const own = status.interfaces.filter((one) => one.podUid === podUid);
+  const omitted = Object.values(status.interfacesOmitted ?? {}).some((count) => count > 0);
+  if (own.length === 0) return omitted ? 'not known' : 'no interface';
+  const isBlocked = ({ coverage }: InterfaceStatus) => coverage === 'guarded' || coverage === 'partial';
+  if (!own.every(isBlocked)) return own.some(isBlocked) ? 'partly' : 'blocks nothing';
+  if (own.some(({ quarantinedUntil }) => quarantinedUntil === null)) return 'not applied';
+  return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
+}
+
 export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
-  const { out, io } = session;
-  const nowMs = io.nowMs();
-  const entries = (await readQuarantined(session))
+  const { out } = session;
+  const [all, nodes, nowMs] = await Promise.all([readQuarantined(session), readNodes(session), readBusTime(session)]);
+  const entries = all
     .filter((entry) => entry.untilMs > nowMs && (namespace === undefined || entry.podNamespace === namespace))
-    .sort((a, b) => a.untilMs - b.untilMs);
+    .sort((a, b) => a.untilMs - b.untilMs)
+    .map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) }));
   if (json) {
     out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
     return 0;
@@ -99,12 +122,15 @@ export async function listQuarantined(session: Session, namespace: string | unde
   const rows = entries.map((entry): Cell[] => [
     nameOf(entry),
     entry.nodeName,
+    { text: entry.state, style: entry.state === 'in force' ? 'green' : 'red' },
     Number.isFinite(entry.untilMs) ? clockTime(entry.untilMs * 1000, nowMs) : 'no end',
     Number.isFinite(entry.untilMs) ? age(entry.untilMs - nowMs) : '-',
     shortId(entry.verdictId),
     entry.reason,
   ]);
   out.lines(table(COLUMNS, rows, out.table));
+  if (entries.some(({ state }) => state !== 'in force'))
+    out.note('what each state means: docs/operations.md#what-a-quarantine-blocks');
   return 0;
 }
 
@@ -179,9 +205,10 @@ export async function release(session: Session, pod: PodSelector, options: Relea
     readQuarantined(session),
     readTasks(session, { action: 'quarantine', ...subjectParts(pod) }),
   ]);
-  const started = startedQuarantines(tasks.values(), pod, io.nowMs());
+  const nowMs = await readBusTime(session);
+  const started = startedQuarantines(tasks.values(), pod, nowMs);
   const target = targetOf(
-    entries.filter((entry) => entry.untilMs > io.nowMs()),
+    entries.filter((entry) => entry.untilMs > nowMs),
     started.map(({ response }) => response),
     pod,
   );
@@ -189,7 +216,7 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const selected = started.filter(({ response }) => response.podUid === target.podUid);
   const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
-    withRelease(list, { podUid: target.podUid, started: ended }, io.nowMs()),
+    withRelease(list, { podUid: target.podUid, started: ended }, nowMs),
   );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;

@@ -3,6 +3,7 @@ import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import type { ActiveDisarm } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
+import { readBusTime } from './streams.ts';
 
 export interface StoredDisarm extends ActiveDisarm {
   key: ConfigKey;
@@ -27,10 +28,13 @@ export function disarmOf(keyText: string, json: string, nowMs: number): StoredDi
   }
 }
 
-export async function readDisarms({ bus, nowMs }: Reader): Promise<StoredDisarm[]> {
-  const entries = await openBucket(bus, CONFIG_BUCKET).entries('disarm.>');
+export async function readDisarms(reader: Reader): Promise<StoredDisarm[]> {
+  const [entries, nowMs] = await Promise.all([
+    openBucket(reader.bus, CONFIG_BUCKET).entries('disarm.>'),
+    readBusTime(reader),
+  ]);
   return entries
-    .map((entry) => disarmOf(entry.key, entry.value.toString('utf8'), nowMs()))
+    .map((entry) => disarmOf(entry.key, entry.value.toString('utf8'), nowMs))
     .filter((disarm) => disarm !== null)
     .sort((a, b) => a.untilMs - b.untilMs);
 }
