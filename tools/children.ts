@@ -12,7 +12,9 @@ const ROOT = path.resolve(import.meta.dirname, '..');
 export const CHILDREN_VARIABLE = 'BAILIFF_TEST_CHILDREN';
 
 export const CHILDREN: readonly string[] = [
-  ...['cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'].map((app) => `apps/${app}/src/main.ts`),
+  ...['cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay', 'evidence-log'].map(
+    (app) => `apps/${app}/src/main.ts`,
+  ),
   ...['attach', 'lifecycle', 'loading', 'netlink', 'pins', 'worker'].map(
     (file) => `libs/bpf/test/scenarios/${file}.ts`,
   ),

@@ -153,6 +153,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'manipulations.ts',
     'variants.ts',
     'testing.ts',
+    'keep',
     'verify',
     'format',
     'log',

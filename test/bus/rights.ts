@@ -317,6 +317,7 @@ export const OUTSIDE: Identity[] = [
   { role: 'push', node: 'node-a' },
   { role: 'cli' },
   { role: 'console' },
+  { role: 'evidence-log' },
   { role: 'reader' },
   { role: 'siem-reader' },
 ];

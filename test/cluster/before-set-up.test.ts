@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureTopology } from '@bailiff/bus';
 import { freePort, startNats } from '@bailiff/bus/testing';
+import { keyOf } from '@bailiff/evidence/testing';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -31,7 +32,14 @@ function launch(app: string, natsUrl: string, probes: string, secret = `password
   const password = passwordFile(app);
   writeFileSync(password, secret, { mode: 0o600 });
   const kube = ['--kubeconfig', api.kubeconfigPath()];
-  const more: Record<string, string[]> = { responder: [...kube, '--redis-url', redis.url], 'ipam-sync': kube };
+  const key = path.join(directory, 'key.pem');
+  writeFileSync(key, keyOf(1).privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });
+  const log = ['--directory', path.join(directory, 'log'), '--origin', 'bailiff.test/log', '--key-file', key];
+  const more: Record<string, string[]> = {
+    responder: [...kube, '--redis-url', redis.url],
+    'ipam-sync': kube,
+    'evidence-log': [...log, '--listen-address', '127.0.0.1:0'],
+  };
   const flags = ['--nats-url', natsUrl, '--nats-password-file', password, '--probe-address', probes];
   return launchApp(app, [...flags, ...(more[app] ?? [])]);
 }
@@ -40,6 +48,7 @@ it.each([
   ['correlator', 'VIOLATIONS'],
   ['responder', 'VIOLATIONS'],
   ['siem-relay', 'VIOLATIONS'],
+  ['evidence-log', 'CONFIG_LOG'],
   ['ipam-sync', 'KV_bailiff_pods'],
 ])(
   '%s - waits for the setup of the bus and is ready after it',
@@ -79,7 +88,7 @@ it.each([
   90_000,
 );
 
-it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
+it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync', 'evidence-log'])(
   '%s - SIGTERM while it waits ends it with 0',
   async (app) => {
     await using nats = await startNats();
@@ -91,7 +100,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
   60_000,
 );
 
-it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync'])(
+it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync', 'evidence-log'])(
   '%s - a refused login at its start is logged once, and the next content of its password file is used',
   async (app) => {
     await using nats = await startNats();

@@ -243,6 +243,7 @@ describe('cli status', () => {
       responder: { running: 0, waiting: { count: 3 } },
       ipamSync: { running: 0 },
       siemRelay: null,
+      evidenceLog: null,
     });
     const doctor = await own.cli(['doctor', '--only', 'bus']);
     expect([doctor.exitCode, doctor.stdout]).toEqual([7, expect.stringMatching(/✗ correlator: 0 running/)]);

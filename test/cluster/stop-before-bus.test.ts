@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
+import { keyOf } from '@bailiff/evidence/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchApp } from '../support/process.ts';
@@ -18,19 +19,26 @@ const KUBECONFIG = {
   'current-context': 'none',
 };
 
-describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay'])('%s - without a bus', (app) => {
+describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay', 'evidence-log'])('%s - without a bus', (app) => {
   let directory = '';
   beforeAll(() => {
     directory = mkdtempSync(path.join(tmpdir(), 'bailiff-stop-'));
     writeFileSync(path.join(directory, 'password'), 'x', { mode: 0o600 });
     writeFileSync(path.join(directory, 'kubeconfig'), JSON.stringify(KUBECONFIG));
+    const key = keyOf(1).privateKey.export({ format: 'pem', type: 'pkcs8' });
+    writeFileSync(path.join(directory, 'key.pem'), key);
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function launch(natsUrl: string, more: string[] = []) {
-    const busAlone = app === 'correlator' || app === 'siem-relay';
-    const kube = busAlone ? [] : ['--kubeconfig', path.join(directory, 'kubeconfig')];
-    const flags = ['--nats-url', natsUrl, '--nats-password-file', path.join(directory, 'password'), ...kube, ...more];
+    const kube = ['--kubeconfig', path.join(directory, 'kubeconfig')];
+    const log = ['--directory', path.join(directory, 'log'), '--key-file', path.join(directory, 'key.pem')];
+    const own: Record<string, string[]> = {
+      ...{ responder: kube, 'ipam-sync': kube },
+      'evidence-log': [...log, '--origin', 'bailiff.test/log', '--listen-address', '127.0.0.1:0'],
+    };
+    const bus = ['--nats-url', natsUrl, '--nats-password-file', path.join(directory, 'password')];
+    const flags = [...bus, ...(own[app] ?? []), ...more];
     return launchApp(app, flags);
   }
 

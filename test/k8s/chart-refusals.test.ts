@@ -124,6 +124,12 @@ if (program === null) {
         /would write every event twice/,
         ['siemRelay.updateStrategy.type=Recreate'],
       ],
+      [
+        'a log whose name has a space',
+        ['evidenceLog.origin=a log'],
+        /evidenceLog\.origin "a log" is not a name/,
+        ['evidenceLog.origin=bailiff.example/log'],
+      ],
       ['days in words', ['bus.keepDays=week'], /bus\.keepDays "week" is not a number of days/, ['bus.keepDays=7']],
       [
         'a size without a unit',

@@ -25,6 +25,7 @@ const ALL = [
     'monitoring.prometheusRule.enabled=true',
     'monitoring.dashboard.enabled=true',
   ],
+  ...['evidenceLog.enabled=true', 'evidenceLog.origin=bailiff.example/log', 'evidenceLog.keySecretName=log-key'],
   ...['initialPolicies={no-shell}', 'siem.outputs.syslog.address=siem:6514', 'certificates.strategy=certManager'],
 ];
 const LABELS = ['component', 'instance', 'managed-by', 'name', 'part-of', 'version'].map(
@@ -43,6 +44,7 @@ describe('values.yaml', () => {
     'responder',
     'siemRelay',
     'console',
+    'evidenceLog',
     'busAuth',
     'busSetup',
     'nats',

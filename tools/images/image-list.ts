@@ -4,7 +4,16 @@
  */
 import { parse } from 'yaml';
 
-export const APPS = ['bus-auth', 'cli', 'collector', 'correlator', 'ipam-sync', 'responder', 'siem-relay'] as const;
+export const APPS = [
+  'bus-auth',
+  'cli',
+  'collector',
+  'correlator',
+  'evidence-log',
+  'ipam-sync',
+  'responder',
+  'siem-relay',
+] as const;
 export type App = (typeof APPS)[number];
 
 /** An image of another project. */

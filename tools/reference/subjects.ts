@@ -131,6 +131,7 @@ const ROLES: Readonly<Record<Identity['role'], string>> = {
   'siem-relay': 'renders events for SIEMs',
   cli: 'an operator at the `bailiff` command',
   console: 'the console of a cluster, which shows to each visitor what Kubernetes lets them see',
+  'evidence-log': 'hashes messages into the log of evidence',
   reader: 'other systems that read Avro, and copies of replays',
   'siem-reader': 'connectors of SIEMs',
   'bus-auth': 'authenticates collectors for the server',

@@ -41,7 +41,7 @@ labels:
 {{- $annotations = merge (dict "checksum/config-signers" (.root.Values.configSigners | sha256sum | trunc 16)) $annotations }}
 {{- end }}
 {{- if and (eq .component "nats") (eq .root.Values.credentials.strategy "hook") }}
-{{- $annotations = merge (dict "checksum/conf" (concat (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore) (ternary (list "console") (list) .root.Values.console.enabled) | toJson | sha256sum | trunc 16)) $annotations }}
+{{- $annotations = merge (dict "checksum/conf" (concat (list .root.Values.nats.replicas .root.Values.nats.storage.maxFileStore) (ternary (list "console") (list) .root.Values.console.enabled) (ternary (list "evidence-log") (list) .root.Values.evidenceLog.enabled) | toJson | sha256sum | trunc 16)) $annotations }}
 {{- end }}
 {{- with $annotations }}
 annotations:

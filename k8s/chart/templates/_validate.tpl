@@ -30,7 +30,7 @@ problems are reported at once. templates/validate.yaml runs this before anything
 {{- end }}
 
 {{- define "bailiff.apps" -}}
-[collector, ipamSync, correlator, responder, siemRelay, console, busAuth, busSetup, nats, redis]
+[collector, ipamSync, correlator, responder, siemRelay, console, evidenceLog, busAuth, busSetup, nats, redis]
 {{- end }}
 
 {{- define "bailiff.wrongImages" -}}
@@ -78,6 +78,8 @@ problems are reported at once. templates/validate.yaml runs this before anything
   (list "nats.storage.maxFileStore" .Values.nats.storage.maxFileStore "^[0-9]+ ?[MGT]iB$" $bytesText)
   (list "nats.goMemLimit" .Values.nats.goMemLimit "^[0-9]+[KMGT]iB$" "is not a limit of Go: use whole MiB or GiB, such as 1800MiB")
   (list "nats.storage.size" .Values.nats.storage.size $size $sizeText)
+  (list "evidenceLog.storage.size" .Values.evidenceLog.storage.size $size $sizeText)
+  (list "evidenceLog.origin" .Values.evidenceLog.origin "^[!-*,-~]{1,253}$" "is not a name of at most 253 characters in ASCII without spaces and +")
   (list "redis.storage.size" .Values.redis.storage.size $size $sizeText)
   (list "collector.cgroupRoot" .Values.collector.cgroupRoot "^/host/cgroup(/|$)" "is not below /host/cgroup, where the container finds the cgroups of the node")
   (list "cni.confDir" .Values.cni.confDir "^/" "is not an absolute path on the node")

@@ -3,7 +3,6 @@ export { EvidenceError } from './error.ts';
 export { BundleWriter, FORMAT, type Header, MAX_LINE_BYTES } from './format/bundle.ts';
 export {
   CLASSES,
-  leafOf,
   makeRecord,
   redact,
   SCHEMAS,
@@ -14,8 +13,10 @@ export {
 } from './format/record.ts';
 export { hasFingerprint } from './format/schema-text.ts';
 export { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
-export { checkpointIn, formatProof, signHead } from './log/checkpoint.ts';
-export { consistencyProof, HASH_BYTES, inclusionProof, nodeHash } from './log/merkle.ts';
+export { HEAD_EVERY_MS, LogKeeper } from './keep/keeper.ts';
+export { LogReader, LogWriter, TILE_HASHES } from './keep/log-files.ts';
+export { checkpointIn, formatProof, LOG_NAME } from './log/checkpoint.ts';
+export { consistencyProof, inclusionProof, rootOf } from './log/merkle.ts';
 export { parseVerifierKey } from './log/verifier-key.ts';
 export { LOGGED_STREAMS } from './verify/log-checks.ts';
 export type { Check } from './verify/report.ts';

@@ -22,6 +22,8 @@ import { formatProof, signHead } from './log/checkpoint.ts';
 import { inclusionProof, leafHash, nodeHash, rootOf } from './log/merkle.ts';
 import { LOGGED_STREAMS } from './verify/log-checks.ts';
 
+export { openNote } from '@bailiff/policy/note';
+export { verifyConsistency } from './log/merkle.ts';
 export { type EvidenceRecord, formatRecord };
 
 export const ORIGIN = 'bailiff.example/log';

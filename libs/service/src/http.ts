@@ -29,6 +29,8 @@ export interface Page {
 }
 /** Pages of a listener by path. */
 export type Pages = Readonly<Record<string, () => Promise<Page>>>;
+/** Pages that no list can name. @returns null: there is none at this path */
+export type FindPage = (path: string) => Page | null;
 
 export interface Listener {
   /** host:port of the listening socket. */
@@ -59,7 +61,7 @@ const reportPage = (report: HealthReport): Page => ({
 export async function startListener(
   key: string,
   address: string,
-  pages: Pages,
+  pages: Pages | FindPage,
   connectionMs = CONNECTION_MS,
 ): Promise<Listener> {
   const closed: Record<CloseReason, number> = Object.fromEntries(CLOSE_REASONS.map((reason) => [reason, 0])) as never;
@@ -114,12 +116,12 @@ const isLoopback = (address: string) => {
   return plain === '::1' || (isIPv4(plain) && plain.startsWith('127.'));
 };
 
-async function respond(request: IncomingMessage, response: ServerResponse, pages: Pages): Promise<void> {
+async function respond(request: IncomingMessage, response: ServerResponse, pages: Pages | FindPage): Promise<void> {
   const path = (request.url ?? '').split('?')[0] ?? '';
-  const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (request.method !== 'GET' && request.method !== 'HEAD') send(response, text(405, 'GET only\n'));
-  else if (page === undefined) send(response, text(404, `${Object.keys(pages).join(' ')}\n`));
-  else send(response, await page());
+  else if (typeof pages === 'function') send(response, pages(path) ?? text(404, 'no such page\n'));
+  else if (Object.hasOwn(pages, path)) send(response, (await pages[path]?.()) as Page);
+  else send(response, text(404, `${Object.keys(pages).join(' ')}\n`));
 }
 
 const text = (status: number, body: string): Page => ({ status, type: 'text/plain', body });

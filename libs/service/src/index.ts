@@ -5,6 +5,7 @@ export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } 
 export { FairCounts } from './fair-counts.ts';
 export { FileStore, replaceFile } from './file-store.ts';
 export { flagName } from './flags.ts';
+export { type FindPage, startListener } from './http.ts';
 
 export {
   FAST_BUCKETS,

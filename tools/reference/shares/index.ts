@@ -28,6 +28,8 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
 export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/auth/node-connections.ts': 'the accounts of nodes: two',
   'libs/connector/src/index.ts': 'calls of one connector',
+  'libs/evidence/src/keep/keeper.ts': 'four streams',
+  'libs/evidence/src/keep/log-files.ts': 'MAX_ADDED messages since the last head; files of the directory',
   'libs/evidence/src/format/sensitive.ts': 'of one message and its schema',
   'libs/evidence/src/verify/judge.ts': 'of one file; a bound of its own',
   'libs/evidence/src/verify/report.ts': 'of one file; a bound of its own',

@@ -84,6 +84,14 @@ export const LISTENERS: readonly Listener[] = [
     tests: ['apps/console/src/server/server.test.ts', 'test/cluster/console-visitors.test.ts'],
   },
   {
+    what: 'the evidence-log, if it is installed: 127.0.0.1:9471 of its pod',
+    ports: [],
+    reachedBy: 'people who may forward ports of the pod; other sources are refused. It has hashes only',
+    share: 'as the metrics: a new connection displaces one of the source with most of them',
+    counter: 'none',
+    tests: ['test/cluster/evidence-log.test.ts'],
+  },
+  {
     what: 'NATS: 4222',
     ports: ['nats:4222'],
     reachedBy: 'everyone; TLS and credentials decide',

@@ -195,6 +195,12 @@ export const MEMORY_OF: Readonly<Record<string, Pick<Share, 'filledBy' | 'share'
     whenFull: 'the container restarts; pages connect again by themselves',
     tests: ['test/cluster/console-visitors.test.ts'],
   },
+  evidenceLog: {
+    filledBy: 'messages since the last head',
+    share: 'none: 65,536 messages, then a head is signed',
+    whenFull: 'it is restarted and continues after its newest head',
+    tests: ['test/cluster/evidence-log.test.ts'],
+  },
   siemRelay: {
     filledBy: 'messages in work',
     share: 'as the rows above',

@@ -14,6 +14,10 @@ import {
   consistencyProof,
   EvidenceError,
   formatVerifierKey,
+  LOG_NAME,
+  LogKeeper,
+  LogReader,
+  LogWriter,
   parseVerifierKey,
   type SensitiveClass,
   verifierKey,
@@ -27,10 +31,9 @@ import { createFile } from '../shared/new-file.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { Progress } from '../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';
+import { copyLog } from './copy-log.ts';
 import { exportRecords, planExport } from './export.ts';
 import { linesIn } from './file.ts';
-import { keepLog } from './log.ts';
-import { LogReader, LogWriter } from './log-files.ts';
 import { ALL_PASSED, exitCodeOf, renderReport, reportJson, SOME_SKIPPED } from './render.ts';
 
 const EXAMPLES = `
@@ -64,6 +67,14 @@ Examples:
 
 It prints the verifier key of the log, for \`bailiff evidence verify --log-key\`, and runs until a signal. The newest
 head is the file checkpoint: keep copies elsewhere, for \`bailiff evidence verify --head\`.
+`;
+
+const COPY_EXAMPLES = `
+Examples:
+  kubectl -n bailiff-system port-forward statefulset/bailiff-evidence-log 9471
+  bailiff evidence copy-log http://127.0.0.1:9471 --dir bailiff-log
+
+The next run copies what is new. It fails if the log does not continue what was copied before.
 `;
 
 interface ExportOptions {
@@ -168,21 +179,45 @@ function registerLog(evidence: Command, io: CliIo): void {
   onBus(logging, io, (options: { dir: string; key: string; origin: string }) => {
     const { origin, dir } = options;
     const key = readKey(options.key, 'private');
-    if (!/^[^\s+]{1,253}$/.test(origin))
+    if (!LOG_NAME.test(origin))
       throw new CliError(
         'CLI_USAGE',
-        `--origin: "${origin}" is not a name of at most 253 characters without spaces and +`,
+        `--origin: "${origin}" is not a name of at most 253 characters in ASCII without spaces and +`,
       );
     return async (session) => {
       session.out.line(formatVerifierKey(verifierKey(origin, key)));
       const log = new LogWriter(dir);
       try {
-        await keepLog(session, log, { origin, key });
+        const keeper = new LogKeeper({ bus: session.bus, log, origin, key, signal: session.io.signal });
+        session.out.note(`log ${origin}, ${log.size} messages. Press Ctrl-C to stop.`);
+        await keeper.run();
       } finally {
         log.close();
       }
       return 0;
     };
+  });
+}
+
+function registerCopy(evidence: Command, io: CliIo): void {
+  const copying = evidence
+    .command('copy-log')
+    .description('copy the log of the cluster into a directory, for `--log` of the other commands')
+    .argument('<url>', 'address of the evidence-log')
+    .requiredOption('--dir <directory>', 'directory of the copy; a later run continues it')
+    .addHelpText('after', COPY_EXAMPLES);
+  copying.action(async (url: string) => {
+    const { dir } = optionsOf<{ dir: string }>(copying);
+    if (!URL.canParse(url) || !/^https?:/.test(url))
+      throw new CliError('CLI_USAGE', `"${url}" is not an address: use http://127.0.0.1:9471`);
+    const progress = new Progress(io, 'messages');
+    try {
+      const onLeaves = (size: number, of: number) => progress.at(size, of);
+      const { origin, before, size } = await copyLog(url, dir, { signal: io.signal, onLeaves });
+      new Out(io).line(`${origin}: ${size} messages, ${size - before} of them new`);
+    } finally {
+      progress.end();
+    }
   });
 }
 
@@ -230,6 +265,7 @@ export function register(program: Command, io: CliIo): void {
     };
   });
   registerLog(evidence, io);
+  registerCopy(evidence, io);
   const verifying = evidence
     .command('verify')
     .description('check a file of evidence, without a bus')

@@ -36,6 +36,7 @@ import {
   hasFingerprint,
   inclusionProof,
   LOGGED_STREAMS,
+  type LogReader,
   makeRecord,
   redact,
   SCHEMAS,
@@ -58,7 +59,6 @@ import {
 } from '@bailiff/schemas';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
-import type { LogReader } from './log-files.ts';
 
 /** Streams of Avro messages. */
 const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);

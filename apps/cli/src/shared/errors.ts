@@ -81,6 +81,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'change the resource with kubectl. Or pass --take-over: the CLI then owns the key, and ipam-sync refuses the resource until `bailiff config release`',
   CONFIG_SIGNATURE: 'see "Signed configuration" in docs/configuration.md',
   CONFIG_CONTRADICTION: 'each field is valid, but the combination can never take effect: see docs/configuration.md',
+  EVIDENCE_LOG:
+    'run one process for the directory of a log, with space on its disk; restore only a backup that is not older than its newest head',
   POLICY_FILE: '',
   POLICY_LIMIT: 'use fewer rules for one path, address or value, or narrow the selectors',
   ENOENT: 'check the path',
@@ -90,7 +92,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
-  if (code === 'ENOENT' || code === 'BUS_SHRINK') return EXIT.badFlags;
+  if (code === 'ENOENT' || code === 'BUS_SHRINK' || code === 'EVIDENCE_LOG') return EXIT.badFlags;
   const known = exitCodeOf(error);
   // Other refusals of the bus and of the API server are not a bug of the CLI.
   const isRefusal = typeof code === 'string' && /^(BUS|KUBE|QUARANTINE)_/.test(code);

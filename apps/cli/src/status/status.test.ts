@@ -77,6 +77,7 @@ const SERVICES: ServiceStatus = {
   ipamSync: HEALTH,
   siemRelay: null,
   busAuth: null,
+  evidenceLog: null,
   correlator: {
     ...HEALTH,
     newestFrameAtMs: null,

@@ -78,12 +78,12 @@ test('accounts - an identity that may respond may publish nothing else, so that 
   expect(inCore.map(userOf)).toEqual(['siem-relay']);
 });
 
-test('accounts - only operators, the console, and bus-auth by exact names, import requests that reach the system account', () => {
+test('accounts - only operators, the console, the log, and bus-auth by exact names, import requests that reach the system account', () => {
   const OTHERS = /^\$JS\.API\.(DIRECT\.GET|CONSUMER\.MSG\.NEXT)\./;
   const importing = ACCOUNTS.filter((account) =>
     IMPORTS[account].some(({ subject }) => /^(\$SYS|\$JS\.API)\./.test(subject) && !OTHERS.test(subject)),
   );
-  expect(importing).toEqual(['OPERATORS', 'CONSOLE', 'AUTH']);
+  expect(importing).toEqual(['OPERATORS', 'CONSOLE', 'EVIDENCE', 'AUTH']);
   expect(IMPORTS.AUTH.map(({ subject }) => subject)).toEqual([
     '$SYS.REQ.ACCOUNT.NODES.CONNZ',
     '$SYS.REQ.ACCOUNT.NODE_PUSH.CONNZ',

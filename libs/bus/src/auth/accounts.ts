@@ -18,7 +18,17 @@ import { ownStatus, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
  * change.
  */
 export const CORE = 'BAILIFF';
-export const ACCOUNTS = ['BAILIFF', 'NODES', 'NODE_PUSH', 'OPERATORS', 'CONSOLE', 'READERS', 'SIEM', 'AUTH'] as const;
+export const ACCOUNTS = [
+  'BAILIFF',
+  'NODES',
+  'NODE_PUSH',
+  'OPERATORS',
+  'CONSOLE',
+  'EVIDENCE',
+  'READERS',
+  'SIEM',
+  'AUTH',
+] as const;
 /** The server's own account: with auth callout, bus-auth watches the connections of nodes through it. */
 export const SYSTEM = '$SYS';
 export type Account = (typeof ACCOUNTS)[number] | typeof SYSTEM;
@@ -28,6 +38,7 @@ const ACCOUNT_OF: Readonly<Record<Identity['role'], Account>> = {
   push: 'NODE_PUSH',
   cli: 'OPERATORS',
   console: 'CONSOLE',
+  'evidence-log': 'EVIDENCE',
   reader: 'READERS',
   'siem-reader': 'SIEM',
   'bus-auth': 'AUTH',
@@ -59,6 +70,7 @@ export const CONNECTION_LIMITS = {
  */
 export const MAX_PAYLOADS: Readonly<Partial<Record<Account, number>>> = {
   CONSOLE: 16_384,
+  EVIDENCE: 16_384,
   READERS: 16_384,
   SIEM: 16_384,
 };
@@ -77,6 +89,7 @@ export const MAX_SUBSCRIPTIONS: Readonly<Partial<Record<Account, number>>> = { R
 export const MAX_CONNECTIONS: Readonly<Partial<Record<Account, number>>> = {
   OPERATORS: 32,
   CONSOLE: 8,
+  EVIDENCE: 4,
   READERS: 16,
   SIEM: 16,
 };
@@ -146,8 +159,8 @@ function importsFor(role: FixedRole): Import[] {
  *    import with a wildcard and `to`.
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
  *    Overlapping exports are matched at random.
- * 4. Only OPERATORS and CONSOLE import requests about streams and consumers, which the server imports from its
- *    system account: behind a route it may publish there on behalf of a client (server-conf.ts),
+ * 4. Only OPERATORS, CONSOLE and EVIDENCE import requests about streams and consumers, which the server imports
+ *    from its system account: behind a route it may publish there on behalf of a client (server-conf.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
  * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
  *    a minute, or have the server read all of it into memory. siem-relay responds instead.
@@ -158,6 +171,7 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   NODE_PUSH: [stream(`${ROOT}.push.>`)],
   OPERATORS: importsFor('cli'),
   CONSOLE: importsFor('console'),
+  EVIDENCE: importsFor('evidence-log'),
   READERS: [...importsFor('reader'), stream(`${ROOT}.replay.>`, 'OPERATORS')],
   SIEM: [...importsFor('siem-reader'), stream(`${ROOT}.siem.>`)],
   AUTH: [...WATCHED_SUBJECTS.map((subject) => service(subject, undefined, SYSTEM)), service(ownStatus('bus-auth'))],

@@ -221,6 +221,10 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
   },
   // It shows to each visitor what Kubernetes lets that visitor see, so it reads everything.
   console: { allow: [...READ_ALL] },
+  // It hashes what the streams have. An identity that could forge messages could log them too.
+  'evidence-log': {
+    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG'].flatMap(read), ownStatus('evidence-log')],
+  },
   reader: {
     // Direct gets only: other requests about a stream reach the system account (accounts.ts).
     // siem-relay responds to those of whole streams. The second form is for clients with a single prefix for all

@@ -2,8 +2,8 @@
  * Publishes the status of a service instance: on a change of readiness or configuration, and every
  * INSTANCE_STATUS_MS.
  *
- * correlator, responder, ipam-sync, siem-relay and bus-auth write to `bailiff_services`; status and
- * doctor read it. Best effort: a failed put is reported, and the next one carries the newer status. A
+ * All services but collectors write to `bailiff_services`; status and doctor read it. Best effort: a
+ * failed put is reported, and the next one carries the newer status. A
  * hanging process and one without a bus publish nothing, and readers notice the missing updates.
  * Limit: one put in flight; later changes go into the next.
  */
@@ -27,7 +27,7 @@ const READY_CHECK_MS = 1_000;
 
 export interface InstanceReporterOptions {
   bus: Bus;
-  /** `correlator`, `responder`, `ipam-sync`, `siem-relay` or `bus-auth`: also its identity on the bus. */
+  /** Such as `correlator`: also its identity on the bus. */
   service: string;
   version: string;
   nowMs(): number;
@@ -50,6 +50,7 @@ export interface InstanceReporterOptions {
     | 'outputs'
     | 'formerPoliciesUntil'
     | 'nodeConnections'
+    | 'log'
   > & {
     progress?: null;
   };

@@ -33,6 +33,7 @@ export const FIXED_ROLES = [
   'reader',
   'siem-relay',
   'siem-reader',
+  'evidence-log',
 ] as const;
 export type FixedRole = (typeof FIXED_ROLES)[number];
 

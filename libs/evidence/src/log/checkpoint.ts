@@ -13,6 +13,8 @@ export interface Checkpoint extends TreeHead {
   origin: string;
 }
 
+/** Of a log, and of its key. */
+export const LOG_NAME = /^[!-*,-~]{1,253}$/;
 const NUMBER = /^(0|[1-9]\d{0,14})$/;
 const PROOF_HEAD = 'c2sp.org/tlog-proof@v1';
 

@@ -58,6 +58,7 @@ function status(part: {
   siemRelay?: ServiceHealth;
   outputs?: OutputStatus[];
   busAuth?: Partial<ServiceStatus['busAuth']>;
+  evidenceLog?: ServiceStatus['evidenceLog'];
 }): ServiceStatus {
   return {
     atMs: AT,
@@ -67,6 +68,7 @@ function status(part: {
     ipamSync: { ...ipamSync, ...part.ipamSync },
     siemRelay: part.siemRelay ? { ...part.siemRelay, outputs: part.outputs ?? [] } : null,
     busAuth: part.busAuth ? { ...well, waiting: null, watched: true, ended: [], ...part.busAuth } : null,
+    evidenceLog: part.evidenceLog ?? null,
   };
 }
 const ID = '5f1d3c7a9b2e4d60aa11bb22cc33dd44';
@@ -76,6 +78,24 @@ const texts = (of: ServiceStatus) =>
 const lines = (of: ServiceStatus) => serviceLines(of).map(({ name, text }) => `${name}: ${text}`);
 
 describe('services', () => {
+  it('evidence-log - only where it exists: the size of its log, and what it could not log', () => {
+    const log = { origin: 'bailiff.example/log', keyId: '0a1b2c3d', size: 7, lagMs: 0, missed: 0 };
+    expect(lines(status({})).join()).not.toContain('evidence-log');
+    expect(lines(status({ evidenceLog: { ...well, log } })).at(-1)).toBe(
+      'evidence-log: 1 running, up to date; bailiff.example/log has 7 messages, key 0a1b2c3d',
+    );
+    expect(texts(status({ evidenceLog: { ...well, log } }))).toEqual([]);
+    expect(lines(status({ evidenceLog: { ...well, log: { ...log, lagMs: 90_000 } } })).at(-1)).toContain(
+      'head 90s behind',
+    );
+    expect(texts(status({ evidenceLog: { ...well, log: { ...log, missed: 3 } } }))).toEqual([
+      'warn evidence-log: 3 messages deleted by their stream before they were logged',
+    ]);
+    expect(texts(status({ evidenceLog: { ...well, ...none, ...waits(9, 60_000), log: null } }))).toEqual([
+      expect.stringMatching(/^warn evidence-log: 0 running: messages enter no log, .*; 9 messages not logged/),
+    ]);
+  });
+
   it('up to date - is said of the time of the status, and only while an instance is ready', () => {
     const [first] = lines(status({ correlator: { newer: 3, heardMs: 9_000 } }));
     expect(first).toMatch(/^correlator: 1 running, up to date 9s ago, 3 frames since;/);

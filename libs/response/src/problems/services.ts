@@ -36,6 +36,7 @@ const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by han
 const REFUSED_REMEDY =
   '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
+const LOG_REMEDY = 'see docs/evidence.md#in-the-cluster';
 const LOST_REMEDY = '`bailiff replay --format` prints them';
 
 type Severity = Problem['severity'];
@@ -58,7 +59,8 @@ interface Service {
   optional: boolean;
 }
 
-function servicesOf({ correlator, responder, ipamSync, siemRelay, busAuth }: ServiceStatus): Service[] {
+function servicesOf(status: ServiceStatus): Service[] {
+  const { correlator, responder, ipamSync, siemRelay, busAuth, evidenceLog } = status;
   const services: Service[] = [
     {
       name: 'correlator',
@@ -97,6 +99,14 @@ function servicesOf({ correlator, responder, ipamSync, siemRelay, busAuth }: Ser
       work: ['login', 'granted'],
       without: 'collectors cannot log in, and those that are connected only until their token expires',
       optional: false,
+    });
+  if (evidenceLog !== null)
+    services.push({
+      name: 'evidence-log',
+      health: evidenceLog,
+      work: ['message', 'logged'],
+      without: 'messages enter no log, and a bundle about them has no proofs',
+      optional: true,
     });
   return services;
 }
@@ -233,6 +243,13 @@ function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
   });
 }
 
+function logProblems({ evidenceLog }: ServiceStatus): Problem[] {
+  const log = evidenceLog?.log;
+  if (!log || log.missed === 0) return [];
+  const text = `${plural(log.missed, 'message')} deleted by their stream before they were logged`;
+  return [problem('evidence-log', 'warn', text, LOG_REMEDY)];
+}
+
 /** No correlator works; null otherwise. */
 export function correlatorProblem(status: ServiceStatus): Problem | null {
   return outageOf(servicesOf(status)[0] as Service);
@@ -331,10 +348,12 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     ...refusedProblems(status),
     ...outputProblems(status),
     ...connectionProblems(status.busAuth, atMs),
+    ...logProblems(status),
   ];
 }
 
-function detailText(name: string, { correlator, responder, siemRelay, atMs, cut }: ServiceStatus): string {
+function detailText(name: string, status: ServiceStatus): string {
+  const { correlator, responder, siemRelay, evidenceLog, atMs, cut } = status;
   if (name === 'correlator') {
     const { newestVerdictAtMs: verdictAtMs, newestVerdictDelayMs: delayMs } = correlator;
     const late = delayMs === null ? '' : `, ${span(delayMs)} after its violation`;
@@ -343,6 +362,11 @@ function detailText(name: string, { correlator, responder, siemRelay, atMs, cut 
   if (name === 'siem-relay') {
     const outputs = (siemRelay?.outputs ?? []).map((output) => outputText(output, atMs));
     return outputs.length > 0 ? `; outputs: ${outputs.join(', ')}` : '';
+  }
+  if (name === 'evidence-log') {
+    const log = evidenceLog?.log;
+    const late = log && log.lagMs > 0 ? `, head ${age(log.lagMs)} behind` : '';
+    return log ? `; ${log.origin} has ${plural(log.size, 'message')}${late}, key ${log.keyId}` : '';
   }
   if (name !== 'responder') return '';
   const { due, unanswered, dryRuns } = responder;

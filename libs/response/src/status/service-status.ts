@@ -24,6 +24,7 @@ import {
   decodeWithLookup,
   type InstanceStatus,
   type MissingVerdicts,
+  type LogStatus,
   type OutputStatus,
   SchemaError,
   SchemaRegistry,
@@ -89,6 +90,11 @@ export interface SiemRelayStatus extends ServiceHealth {
   outputs: OutputStatus[];
 }
 
+export interface EvidenceLogStatus extends ServiceHealth {
+  /** Of the running instance with the newest status; null without one. */
+  log: LogStatus | null;
+}
+
 export interface ServiceStatus {
   /** Bus time of this status. */
   atMs: number;
@@ -99,6 +105,8 @@ export interface ServiceStatus {
   siemRelay: SiemRelayStatus | null;
   /** null: no instance within the last hour. Without auth callout there is none. */
   busAuth: BusAuthStatus | null;
+  /** null: no instance within the last hour. It is optional. */
+  evidenceLog: EvidenceLogStatus | null;
   /**
    * A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high.
    */
@@ -187,7 +195,16 @@ async function readWithin(
     siemRelay: instances.some(({ service }) => service === 'siem-relay')
       ? {
           ...(await health('siem-relay', [violations, verdicts, responses])),
-          outputs: outputsBy(instancesOf('siem-relay', instances, atMs)),
+          outputs: newestOf(instancesOf('siem-relay', instances, atMs))?.outputs ?? [],
+        }
+      : null,
+    evidenceLog: instances.some(({ service }) => service === 'evidence-log')
+      ? {
+          ...(await health('evidence-log', [
+            ...[violations, verdicts, responses],
+            await streamInfo(bus, 'CONFIG_LOG'),
+          ])),
+          log: newestOf(instancesOf('evidence-log', instances, atMs))?.log ?? null,
         }
       : null,
     busAuth: busAuthOf(instancesOf('bus-auth', instances, atMs), atMs),
@@ -215,6 +232,9 @@ function outputsBy({ running }: InstanceSets): OutputStatus[] {
   const newest = running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
   return newest?.outputs ?? [];
 }
+/** The running instance with the newest status. */
+const newestOf = ({ running }: InstanceSets): InstanceStatus | undefined =>
+  running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
 
 const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);
 

@@ -1,5 +1,6 @@
 /**
  * Status that an instance of a service publishes as JSON under
+ * Status that an instance of correlator, responder, ipam-sync, siem-relay or evidence-log publishes as JSON under
  * `bailiff_services/<service>.<instance>`: every INSTANCE_STATUS_MS, and when its readiness or
  * configuration changes. The last one before an orderly stop has `stoppedAt`, so that the position
  * outlives the instance. A collector publishes the same in its node's status.
@@ -106,6 +107,20 @@ export const outputStatus = z.object({
 });
 export type OutputStatus = z.infer<typeof outputStatus>;
 
+/** The log of an evidence-log. */
+export const logStatus = z.object({
+  origin: text('name'),
+  /** Of the key that signs now, as in its verifier key. */
+  keyId: text('word'),
+  /** Messages that the newest head covers. */
+  size: z.number().int().nonnegative(),
+  /** Age of the oldest message that no head covers. */
+  lagMs: z.number().int().nonnegative(),
+  /** Messages that a stream deleted before they were read, since the start of the instance. */
+  missed: z.number().int().nonnegative(),
+});
+export type LogStatus = z.infer<typeof logStatus>;
+
 export const instanceStatus = z.object({
   service: text('word'),
   /** Unique to this process. */
@@ -141,6 +156,8 @@ export const instanceStatus = z.object({
   omittedPods: omittedPods.optional(),
   /** siem-relay only; absent without any. */
   outputs: list('listed', outputStatus).optional(),
+  /** evidence-log only. */
+  log: logStatus.optional(),
   /** Leading ipam-sync only; absent without any. */
   claimedMembers: claimedMembers.optional(),
   /** bus-auth only. `watched` is false if the servers do not list the connections of nodes. */

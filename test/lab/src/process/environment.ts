@@ -1,7 +1,7 @@
 /** Environment of a lab's services and servers. */
 
 /** Settings of services in the shell are removed; the lab sets its own. */
-const SETTING = /^BAILIFF_(BUS_AUTH|COLLECTOR|CORRELATOR|IPAM_SYNC|RESPONDER|SIEM_RELAY)_/;
+const SETTING = /^BAILIFF_(BUS_AUTH|COLLECTOR|CORRELATOR|EVIDENCE_LOG|IPAM_SYNC|RESPONDER|SIEM_RELAY)_/;
 /** Redis does not start with a missing locale, and ssh forwards locale names between machines. */
 const LANGUAGE = { LC_ALL: 'C' };
 

@@ -3,8 +3,9 @@
  *
  * `hashes-<n>` has the hashes of all complete subtrees of 256^n leaves, 32 bytes each: tile m of level n
  * (C2SP tlog-tiles) is the m-th 8 KiB of it. `index-<stream>-<created>` has a sequence and the index of its
- * leaf, 8 bytes each, both increasing. Files only grow. Invariant: hashes and index are on disk before the
- * head that covers them. A start cuts off the entries after the newest head and adds them again.
+ * leaf, 8 bytes each, both increasing. Files only grow. Invariants: hashes and index are on disk before the
+ * head that covers them, and a head is on disk before anything outside sees it, so that a start never signs
+ * another tree of the same size. A start cuts off the entries after the newest head and adds them again.
  * Limits: 48 bytes per message on disk; in memory the messages since the last head, at most MAX_ADDED.
  */
 import { randomBytes } from 'node:crypto';
@@ -12,6 +13,7 @@ import {
   closeSync,
   fdatasyncSync,
   fstatSync,
+  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -23,17 +25,28 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { checkpointIn, HASH_BYTES, nodeHash } from '@bailiff/evidence';
-import { CliError } from '../shared/errors.ts';
+import { EvidenceError } from '../error.ts';
+import { checkpointIn } from '../log/checkpoint.ts';
+import { HASH_BYTES, nodeHash } from '../log/merkle.ts';
 
 const TILE_LEVELS = 8;
-const TILE_HASHES = 2 ** TILE_LEVELS;
+/** Of a complete tile. */
+export const TILE_HASHES = 2 ** TILE_LEVELS;
 const PLACE_BYTES = 16;
 /** After this many added messages, a head is written at once: 3 MB. */
 export const MAX_ADDED = 65_536;
 const HEAD = 'checkpoint';
 
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
+
+/** A message in a log. */
+export interface Leaf {
+  stream: string;
+  /** When the stream was created. */
+  created: number;
+  sequence: number;
+  hash: Buffer;
+}
 
 /** Reads a log up to its newest head. */
 export class LogReader {
@@ -43,7 +56,7 @@ export class LogReader {
   note = '';
   size = 0;
 
-  /** @throws CliError CLI_STATE if the head is damaged; errors of the file system */
+  /** @throws EvidenceError EVIDENCE_FORMAT if the head is damaged; errors of the file system */
   constructor(directory: string) {
     this.directory = directory;
     try {
@@ -56,17 +69,17 @@ export class LogReader {
 
   /** @param flags of the first open */
   protected file(name: string, flags = 'r'): number {
-    const known = this.#files.get(name) ?? openSync(path.join(this.directory, name), flags, 0o644);
-    this.#files.set(name, known);
-    return known;
+    const known = this.#files.get(name);
+    if (known !== undefined) return known;
+    const file = openSync(path.join(this.directory, name), flags, 0o644);
+    this.#files.set(name, file);
+    return file;
   }
 
   protected read(name: string, at: number, length: number): Buffer {
     const bytes = Buffer.alloc(length);
     if (readSync(this.file(name), bytes, 0, length, at) !== length) {
-      throw new CliError('CLI_STATE', `${path.join(this.directory, name)} is shorter than its head says`, {
-        remedy: 'restore the directory of the log from a backup that is not older than its newest head',
-      });
+      throw new EvidenceError('EVIDENCE_LOG', `${path.join(this.directory, name)} is shorter than its head says`);
     }
     return bytes;
   }
@@ -90,18 +103,56 @@ export class LogReader {
     return { sequence: Number(bytes.readBigUInt64BE(0)), index: Number(bytes.readBigUInt64BE(8)) };
   }
 
-  /** Index of a message's leaf; null if it is not below the head. */
-  find(stream: string, createdMicros: number, sequence: number): number | null {
-    const name = indexName(stream, createdMicros);
+  /** Number of the first place that is not below a sequence, or an index. */
+  #firstPlace(name: string, of: 'sequence' | 'index', wanted: number): number {
     let [low, high] = [0, this.#places(name)];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
-      if (this.#placeAt(name, middle).sequence < sequence) low = middle + 1;
+      if (this.#placeAt(name, middle)[of] < wanted) low = middle + 1;
       else high = middle;
     }
-    if (low >= this.#places(name)) return null;
-    const found = this.#placeAt(name, low);
+    return low;
+  }
+
+  /** Index of a message's leaf; null if it is not below the head. */
+  find(stream: string, createdMicros: number, sequence: number): number | null {
+    const name = indexName(stream, createdMicros);
+    const number = this.#firstPlace(name, 'sequence', sequence);
+    if (number >= this.#places(name)) return null;
+    const found = this.#placeAt(name, number);
     return found.sequence === sequence && found.index < this.size ? found.index : null;
+  }
+
+  /** The leaves from an index on, at most `most` and those below the head, for a copy. */
+  leaves(from: number, most: number): Leaf[] {
+    const count = Math.max(0, Math.min(most, this.size - from));
+    if (count === 0) return [];
+    const hashes = this.read('hashes-0', from * HASH_BYTES, count * HASH_BYTES);
+    const leaves: Leaf[] = [];
+    for (const name of readdirSync(this.directory)) {
+      const [, stream = '', created = ''] = INDEX_NAME.exec(name) ?? [];
+      if (stream === '') continue;
+      const end = this.#firstPlace(name, 'index', from + count);
+      for (let number = this.#firstPlace(name, 'index', from); number < end; number++) {
+        const { sequence, index } = this.#placeAt(name, number);
+        const at = (index - from) * HASH_BYTES;
+        leaves[index - from] = {
+          stream,
+          created: Number(created),
+          sequence,
+          hash: hashes.subarray(at, at + HASH_BYTES),
+        };
+      }
+    }
+    return leaves;
+  }
+
+  /** Hashes of a tile below the head (C2SP tlog-tiles); null if it has fewer. */
+  tile(level: number, tile: number, width: number): Buffer | null {
+    const complete = Math.floor(this.size / TILE_HASHES ** level);
+    const first = tile * TILE_HASHES;
+    if (first + width > complete) return null;
+    return this.read(`hashes-${level}`, first * HASH_BYTES, width * HASH_BYTES);
   }
 
   #places(name: string): number {
@@ -139,6 +190,7 @@ function truncate(file: number, length: number): void {
   fdatasyncSync(file);
 }
 
+const INDEX_NAME = /^index-([A-Z_]+)-(\d{1,16})$/;
 const indexName = (stream: string, createdMicros: number): string => `index-${stream}-${createdMicros}`;
 
 /** Appends to a log. One process at a time. */
@@ -185,21 +237,31 @@ export class LogWriter extends LogReader {
 
   #write(name: string, expected: number | null): void {
     const file = this.#begin(name);
-    if (expected !== null && fstatSync(file).size !== expected) {
-      throw new CliError('CLI_STATE', `another process writes to ${this.directory}`, {
-        remedy: 'run one `bailiff evidence log` for a directory',
-      });
-    }
-    writeSync(file, Buffer.concat(this.#added.get(name) ?? []));
+    const before = fstatSync(file).size;
+    const bytes = Buffer.concat(this.#added.get(name) ?? []);
+    writeSync(file, bytes);
     fdatasyncSync(file);
+    // Compared after the write: of two processes that append at the same time, at most one sees its own bytes alone.
+    if (before !== (expected ?? before) || fstatSync(file).size !== before + bytes.length) {
+      throw new EvidenceError(
+        'EVIDENCE_LOG',
+        `${path.join(this.directory, name)} does not have the expected length: the disk is full, or another process writes to it`,
+      );
+    }
     this.#added.delete(name);
   }
 
   /**
    * Stores the added messages and their head. @param sign makes the signed head of the new size
-   * @throws CliError CLI_STATE; errors of the file system, after which this object must not be used
+   * @throws EvidenceError EVIDENCE_LOG; errors of the file system. Afterwards this object must not be used
    */
   flush(sign: (size: number) => string): void {
+    this.append();
+    this.storeHead(sign(this.size));
+  }
+
+  /** Stores the added messages, which stay only with a head: storeHead. @throws as flush */
+  append(): void {
     const size = this.size + this.#open;
     this.#write('hashes-0', this.size * HASH_BYTES);
     for (let level = 1; TILE_HASHES ** level <= size; level++) {
@@ -214,10 +276,26 @@ export class LogWriter extends LogReader {
     for (const name of places) this.#write(name, null);
     this.size = size;
     this.#open = 0;
-    this.note = sign(size);
+  }
+
+  /** Replaces the head. @param note of the same text, such as with more signatures */
+  storeHead(note: string): void {
     const temporary = path.join(this.directory, `.${HEAD}.${randomBytes(4).toString('hex')}`);
-    writeFileSync(temporary, this.note, { flush: true });
+    // Names of new files too.
+    this.#syncDirectory();
+    writeFileSync(temporary, note, { flush: true });
     renameSync(temporary, path.join(this.directory, HEAD));
+    this.#syncDirectory();
+    this.note = note;
+  }
+
+  #syncDirectory(): void {
+    const directory = openSync(this.directory, 'r');
+    try {
+      fsyncSync(directory);
+    } finally {
+      closeSync(directory);
+    }
   }
 
   /** From the level below, which is written already. */

@@ -1,0 +1,28 @@
+/** Configuration of the evidence-log. */
+import { HEAD_EVERY_MS, LOG_NAME } from '@bailiff/evidence';
+import { busShape, type FrameConfig } from '@bailiff/service';
+import * as z from 'zod';
+
+export const configSchema = z.strictObject({
+  ...busShape,
+  directory: z.string().min(1).describe('directory of the log, on a volume that outlives the process'),
+  origin: z
+    .string()
+    .regex(LOG_NAME, { error: 'must be a name of at most 253 printable characters without spaces and +' })
+    .describe('name of the log, such as bailiff.example.com/cluster-1; it never changes'),
+  keyFile: z.string().min(1).describe('private key (Ed25519, PEM) that signs the heads'),
+  headEveryMs: z
+    .number()
+    .int()
+    .min(100)
+    .max(8_000)
+    .default(HEAD_EVERY_MS)
+    .describe('interval of heads; a message is covered by a head at most ten seconds after it was stored'),
+  listenAddress: z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, { error: 'must be host:port' })
+    .default('127.0.0.1:9471')
+    .describe('where copies of the log are read; on a loopback address only from the machine or pod itself'),
+});
+
+export type LogConfig = z.output<typeof configSchema> & FrameConfig;

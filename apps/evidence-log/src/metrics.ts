@@ -1,0 +1,30 @@
+/** Metrics of the evidence-log. Values are read where they are kept, when they are scraped. */
+import { MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
+import type { Registry } from 'prom-client';
+
+/** Values read at each scrape, as they are before the first head. */
+export const NO_READINGS = {
+  size: 0,
+  lagSeconds: 0,
+  missed: 0,
+  /** By stream. */
+  pending: {} as Values,
+};
+export type Readings = typeof NO_READINGS;
+
+export function makeMetrics(registry: Registry, read: () => Readings): void {
+  const readings = oncePerScrape(read);
+  const family = new MetricFamily(registry, 'bailiff_evidence_log_');
+  family.gauge('size', 'Messages that the newest head covers', () => readings().size);
+  family.gauge(
+    'lag_seconds',
+    'Age of the oldest message that is known and that no head covers; 0 if there is none',
+    () => readings().lagSeconds,
+  );
+  family.gaugeBy('pending_messages', 'Unread messages on the bus', 'stream', () => readings().pending);
+  family.total(
+    'missed_messages_total',
+    'Messages that a stream deleted before they were read: the log does not have them',
+    () => readings().missed,
+  );
+}

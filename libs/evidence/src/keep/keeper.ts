@@ -1,0 +1,162 @@
+/**
+ * Keeps a log: hashes the messages of four streams into a directory, and signs its heads.
+ *
+ * Data path: CONFIG_LOG, VIOLATIONS, VERDICTS, RESPONSES → here → a directory → `evidence export --log`.
+ * Invariants: each message is one leaf, in the order of its stream. A restart continues after the newest
+ * head. At most `headEveryMs` after a message was read, a head covers it.
+ */
+import type { KeyObject } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type Bus, consumeOrdered, microsOf, type Position, type StreamMessage, streamInfo } from '@bailiff/bus';
+import { openNote, verifierKey } from '@bailiff/policy/note';
+import { EvidenceError } from '../error.ts';
+import { leafOf } from '../format/record.ts';
+import { checkpointIn, signHead } from '../log/checkpoint.ts';
+import { LOGGED_STREAMS } from '../verify/log-checks.ts';
+import { type LogWriter, MAX_ADDED } from './log-files.ts';
+
+/** Heads are at most ten seconds old, with the requests to witnesses. */
+export const HEAD_EVERY_MS = 5_000;
+
+export interface KeeperOptions {
+  bus: Bus;
+  log: LogWriter;
+  origin: string;
+  key: KeyObject;
+  headEveryMs?: number;
+  /** After each interval, with the newest head on disk. The next interval begins afterwards. */
+  afterHead?: (signal: AbortSignal) => Promise<void>;
+  signal: AbortSignal;
+}
+
+/** What was read of a stream. */
+interface Followed extends Position {
+  /** Messages of the stream that were not read yet, as of the newest one. */
+  pending: number;
+}
+
+export class LogKeeper {
+  readonly #o: KeeperOptions;
+  readonly #followed = new Map<string, Followed>();
+  /** When the bus stored the oldest message that no head covers; 0: there is none. */
+  #openSinceMicros = 0;
+  #failed: { error: unknown } | null = null;
+  readonly #end = new AbortController();
+  /** Messages that a stream deleted before they were read, since the start. */
+  missed = 0;
+
+  /** @throws EvidenceError EVIDENCE_LOG if the directory has the log of another origin */
+  constructor(options: KeeperOptions) {
+    this.#o = options;
+    const { log, origin } = options;
+    const kept = log.note === '' ? origin : checkpointIn(log.note).origin;
+    if (kept !== origin) throw new EvidenceError('EVIDENCE_LOG', `${log.directory} has the log ${kept}, not ${origin}`);
+  }
+
+  position(stream: string): Position {
+    return this.#followed.get(stream) ?? { sequence: 0, timestampMicros: 0 };
+  }
+
+  /** Unread messages of a stream. */
+  pending(stream: string): number {
+    return this.#followed.get(stream)?.pending ?? 0;
+  }
+
+  /** When the bus stored the oldest message that no head covers, as far as it is known; null: there is none. */
+  get behindSinceMicros(): number | null {
+    const unread = [...this.#followed.values()].filter(({ pending }) => pending > 0);
+    const since = [...unread.map(({ timestampMicros }) => timestampMicros), this.#openSinceMicros];
+    const known = since.filter((micros) => micros > 0);
+    return known.length > 0 ? Math.min(...known) : null;
+  }
+
+  /** Runs until the signal aborts, or reading or writing fails. @throws BusError; EvidenceError; errors of the file system */
+  async run(): Promise<void> {
+    const signal = AbortSignal.any([this.#o.signal, this.#end.signal]);
+    this.#guard(() => this.#begin());
+    const work = [...LOGGED_STREAMS].map((stream) => this.#follow(stream, signal));
+    const results = await Promise.allSettled([...work, this.#signHeads(signal)].map((one) => this.#untilFailure(one)));
+    for (const result of results) if (result.status === 'rejected') this.#failed ??= { error: result.reason };
+    if (!this.#failed) this.#guard(() => this.flush());
+    if (this.#failed) throw this.#failed.error;
+  }
+
+  /** A failure of one part ends the others. */
+  async #untilFailure(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#end.abort();
+      throw error;
+    }
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed ??= { error };
+      this.#end.abort();
+    }
+  }
+
+  /** The first head, or that of before with the signature of this key. */
+  #begin(): void {
+    const { log, origin, key } = this.#o;
+    if (openNote(log.note, [verifierKey(origin, key)]) === null) log.flush((size) => this.#sign(size));
+  }
+
+  #sign(size: number): string {
+    const { log, origin, key } = this.#o;
+    return signHead({ origin, size }, log.at, key);
+  }
+
+  /** Signs a head of what was read. */
+  flush(): void {
+    const { log } = this.#o;
+    if (log.open === 0) return;
+    log.flush((size) => this.#sign(size));
+    this.#openSinceMicros = 0;
+  }
+
+  async #signHeads(signal: AbortSignal): Promise<void> {
+    const { headEveryMs = HEAD_EVERY_MS, afterHead } = this.#o;
+    while (!signal.aborted) {
+      await pause(headEveryMs, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
+      this.flush();
+      await afterHead?.(signal);
+    }
+  }
+
+  async #follow(stream: string, signal: AbortSignal): Promise<void> {
+    const { bus, log } = this.#o;
+    let created = microsOf((await streamInfo(bus, stream)).created);
+    const at: Followed = { sequence: log.last(stream, created), timestampMicros: 0, pending: 0 };
+    this.#followed.set(stream, at);
+    await consumeOrdered(bus, stream, {
+      start: at.sequence === 0 ? 'all' : { sequence: at.sequence + 1 },
+      onMessage: (message) => this.#guard(() => this.#take(stream, created, at, message)),
+      onRecreated: (info) => {
+        this.#guard(() => this.flush());
+        created = microsOf(info.created);
+        Object.assign(at, { sequence: log.last(stream, created), timestampMicros: 0, pending: 0 });
+      },
+      signal,
+    });
+  }
+
+  #take(stream: string, created: number, at: Followed, message: StreamMessage): void {
+    const { sequence, timestampMicros: storedAt, subject, headers, data, pending } = message;
+    // A recreated stream is read again from its beginning.
+    if (sequence <= at.sequence || this.#failed) return;
+    const { log } = this.#o;
+    if (at.sequence > 0) this.missed += sequence - at.sequence - 1;
+    log.add(stream, created, sequence, leafOf({ stream, sequence, storedAt, subject }, headers?.stored, data, created));
+    if (this.#openSinceMicros === 0 || storedAt < this.#openSinceMicros) this.#openSinceMicros = storedAt;
+    at.sequence = sequence;
+    at.timestampMicros = storedAt;
+    at.pending = pending;
+    if (log.open >= MAX_ADDED) this.flush();
+  }
+}
