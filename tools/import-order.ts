@@ -22,6 +22,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'console',
     'timeline',
     'explain',
+    'witness',
     'evidence',
     'doctor',
     'lab',

@@ -270,6 +270,8 @@ const OWN = [
   'schemas export',
   // It prints its own key and a number.
   'evidence log',
+  // Its own key, and sizes. A request is refused with a fixed text.
+  'witness',
   // It prints the origin of a head, which is printable ASCII: evidence-log.test.ts.
   'evidence copy-log',
   ...['init', 'rotate', 'show', 'render', 'install', 'uninstall'].map((step) => `credentials ${step}`),

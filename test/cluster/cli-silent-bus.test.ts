@@ -92,6 +92,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'evidence verify': 'reads a file',
   'evidence log': 'runs until a signal: evidence.test.ts',
   'evidence copy-log': 'asks the evidence-log: evidence-log.test.ts',
+  witness: 'has no bus: witness.test.ts',
   'credentials init': 'runs openssl',
   'credentials rotate': 'runs openssl',
   'credentials render': 'reads files',

@@ -22,13 +22,21 @@ if (program === null) {
     it(
       'values become settings, and each file and directory that it uses is mounted',
       () => {
-        const { spec } = rendered(ENABLED).get('StatefulSet bailiff-evidence-log');
+        const witnesses = [
+          ...['evidenceLog.witnesses[0].key=w/1+0a+AA', 'evidenceLog.witnesses[0].url=https://w.example'],
+          ...['evidenceLog.witnesses[1].key=w/2+0a+AA', 'evidenceLog.witnesses[1].url=http://w.example:9472/x'],
+        ];
+        const objects = rendered([...ENABLED, ...witnesses]);
+        const { spec } = objects.get('StatefulSet bailiff-evidence-log');
         const [container] = spec.template.spec.containers;
         const named = container.env.filter(({ value }: Json) => value !== undefined);
         const env = Object.fromEntries(named.map(({ name, value }: Json) => [name, value]));
         const schema = configSchema.safeExtend(frameShape);
         const config = buildConfig(schema, { name: 'evidence-log', defaults: {}, file: null, env, flags: new Map() });
         expect(config).toMatchObject({ natsUser: 'evidence-log', origin: 'bailiff.example/log' });
+        expect(config.witnesses).toEqual(['w/1+0a+AA https://w.example', 'w/2+0a+AA http://w.example:9472/x']);
+        const { egress } = objects.get('NetworkPolicy bailiff-evidence-log').spec;
+        expect(egress[1].ports.map(({ port }: Json) => port)).toEqual([443, 9472]);
         const mounts: Json[] = container.volumeMounts;
         const mountOf = (file: string) => mounts.find(({ mountPath }) => file.startsWith(`${mountPath}/`));
         const { keyFile, natsPasswordFile, natsCaFile, directory } = config;

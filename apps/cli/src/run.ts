@@ -39,6 +39,7 @@ import { register as top } from './top/command.ts';
 import { register as verdicts } from './verdicts/command.ts';
 import { register as version } from './version/command.ts';
 import { register as why } from './why/command.ts';
+import { register as witness } from './witness/command.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,
@@ -50,6 +51,7 @@ const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   why,
   explain,
   evidence,
+  witness,
   config,
   policy,
   timeline,

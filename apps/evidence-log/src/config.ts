@@ -1,5 +1,5 @@
 /** Configuration of the evidence-log. */
-import { HEAD_EVERY_MS, LOG_NAME } from '@bailiff/evidence';
+import { HEAD_EVERY_MS, LOG_NAME, splitWitness } from '@bailiff/evidence';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import * as z from 'zod';
 
@@ -15,7 +15,7 @@ export const configSchema = z.strictObject({
     .number()
     .int()
     .min(100)
-    .max(8_000)
+    .max(6_000)
     .default(HEAD_EVERY_MS)
     .describe('interval of heads; a message is covered by a head at most ten seconds after it was stored'),
   listenAddress: z
@@ -23,6 +23,13 @@ export const configSchema = z.strictObject({
     .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, { error: 'must be host:port' })
     .default('127.0.0.1:9471')
     .describe('where copies of the log are read; on a loopback address only from the machine or pod itself'),
+  witnesses: z
+    .array(
+      z.string().refine((text) => splitWitness(text) !== null, { error: 'must be a verifier key, a space and a URL' }),
+    )
+    .max(8)
+    .default([])
+    .describe('witnesses that cosign the heads, each as its verifier key, a space and its URL, separated by commas'),
 });
 
 export type LogConfig = z.output<typeof configSchema> & FrameConfig;

@@ -9,7 +9,21 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connectService, InstanceReporter } from '@bailiff/bus';
-import { formatVerifierKey, LOGGED_STREAMS, LogKeeper, LogWriter, verifierKey } from '@bailiff/evidence';
+import {
+  COSIGNATURE,
+  EvidenceError,
+  formatVerifierKey,
+  LOGGED_STREAMS,
+  LogKeeper,
+  LogWriter,
+  parseVerifierKey,
+  splitWitness,
+  verifierKey,
+  type WitnessAddress,
+  Witnesses,
+  type WitnessState,
+} from '@bailiff/evidence';
+import { clipReason } from '@bailiff/schemas';
 import {
   busOptionsOf,
   busServiceOf,
@@ -30,12 +44,15 @@ export async function start(ctx: ServiceContext<LogConfig>): Promise<void> {
   const { config, clock, health, log: lines, onStop, fail, signal } = ctx;
   const key = signingKey(config.keyFile);
   const named = verifierKey(config.origin, key);
+  const addresses = witnessesOf(config);
   const log = opened(() => new LogWriter(config.directory));
+  const witnesses = new Witnesses(log, addresses, clock.nowMs);
   onStop('files', () => log.close());
   const options = { ...busOptionsOf(config), name: 'evidence-log' };
   const bus = await connectService(busServiceOf(ctx), options, [...LOGGED_STREAMS]);
   const { origin, headEveryMs } = config;
-  const keeper = opened(() => new LogKeeper({ bus, log, origin, key, headEveryMs, signal }));
+  const afterHead = (end: AbortSignal) => witnesses.ask(end);
+  const keeper = opened(() => new LogKeeper({ bus, log, origin, key, headEveryMs, afterHead, signal }));
   const lagMs = () => {
     const since = keeper.behindSinceMicros;
     return since === null ? 0 : Math.max(0, clock.nowMs() - since / 1000);
@@ -47,6 +64,8 @@ export async function start(ctx: ServiceContext<LogConfig>): Promise<void> {
     lagSeconds: lagMs() / 1000,
     missed: keeper.missed,
     pending: Object.fromEntries(streams.map((stream) => [stream, keeper.pending(stream)])),
+    witnessed: Object.fromEntries(witnesses.states.map(({ name, size }) => [name, size])),
+    failing: Object.fromEntries(witnesses.states.map(({ name, failing }) => [name, failing ? 1 : 0])),
   }));
   const warnings = new RateLimitedLog(lines);
   const reporter = new InstanceReporter({
@@ -65,6 +84,7 @@ export async function start(ctx: ServiceContext<LogConfig>): Promise<void> {
         size: log.size,
         lagMs: Math.round(lagMs()),
         missed: keeper.missed,
+        witnesses: witnesses.states.map(statusOf),
       },
     }),
     onError: (err) => warnings.warn('status', { err }, 'cannot publish the status'),
@@ -82,6 +102,34 @@ export async function start(ctx: ServiceContext<LogConfig>): Promise<void> {
     'keeping the log',
   );
 }
+
+/** @throws ServiceError SERVICE_CONFIG */
+function witnessesOf({ witnesses }: LogConfig): WitnessAddress[] {
+  return witnesses.map((text) => {
+    const [key = '', url = ''] = splitWitness(text) ?? [];
+    try {
+      return { key: parseVerifierKey(key, COSIGNATURE), url };
+    } catch (cause) {
+      if (!(cause instanceof EvidenceError)) throw cause;
+      throw new ServiceError('SERVICE_CONFIG', `witnesses: ${cause.message}`, { cause, fields: ['witnesses'] });
+    }
+  });
+}
+
+const statusOf = ({ name, size, seconds, failing }: WitnessState) => ({
+  name,
+  size,
+  cosignedAt: seconds > 0 ? new Date(seconds * 1000).toISOString() : '',
+  ...(failing
+    ? {
+        failing: {
+          code: failing.code,
+          reason: clipReason(failing.reason),
+          since: new Date(failing.sinceMs).toISOString(),
+        },
+      }
+    : {}),
+});
 
 function signingKey(file: string): KeyObject {
   try {

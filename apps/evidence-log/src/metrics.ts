@@ -9,6 +9,9 @@ export const NO_READINGS = {
   missed: 0,
   /** By stream. */
   pending: {} as Values,
+  /** By name of the witness. */
+  witnessed: {} as Values,
+  failing: {} as Values,
 };
 export type Readings = typeof NO_READINGS;
 
@@ -22,6 +25,13 @@ export function makeMetrics(registry: Registry, read: () => Readings): void {
     () => readings().lagSeconds,
   );
   family.gaugeBy('pending_messages', 'Unread messages on the bus', 'stream', () => readings().pending);
+  family.gaugeBy(
+    'witnessed_size',
+    'Messages that the newest cosigned head covers',
+    'witness',
+    () => readings().witnessed,
+  );
+  family.gaugeBy('witness_failing', '1 while a witness does not cosign', 'witness', () => readings().failing);
   family.total(
     'missed_messages_total',
     'Messages that a stream deleted before they were read: the log does not have them',

@@ -2,7 +2,7 @@
 """Verifies a file of evidence of Bailiff: a second implementation of docs/evidence-format.md.
 
 It uses the standard library alone and shares no code with the first one. It does not judge frames again, so
-`judged` is always skipped. Usage: verify.py FILE [--key PUBLIC.pem] [--log-key KEY]... [--head FILE]
+`judged` is always skipped. Usage: verify.py FILE [--key PUBLIC.pem] [--log-key KEY]... [--witness-key KEY]... [--head FILE]
 """
 import argparse
 import base64
@@ -11,7 +11,7 @@ import json
 import re
 import sys
 
-CHECKS = ["format", "signature", "records", "content", "digest", "log-head", "inclusion", "consistency",
+CHECKS = ["format", "signature", "records", "content", "digest", "log-head", "witness", "inclusion", "consistency",
           "verdict", "evidence", "judged", "responses"]
 STREAMS = ["CONFIG_LOG", "KV_bailiff_pods", "DEAD_LETTERS", "VERDICTS", "VIOLATIONS", "RESPONSES"]
 LOGGED = {"CONFIG_LOG", "VIOLATIONS", "VERDICTS", "RESPONSES"}
@@ -465,41 +465,69 @@ def root_by(leaf, index, size, proof):
     return value if high == 0 else None
 
 
-def parse_log_key(text):
+def parse_log_key(text, kind=1):
+    """Kind 1: of a log; 4: of a witness."""
     name, _, rest = text.strip().partition("+")
     identity, _, key = rest.partition("+")
     data = base64.b64decode(key)
-    if len(data) != 33 or data[0] != 1 or sha256(f"{name}\n".encode() + data)[:4].hex() != identity:
-        raise SystemExit("not a verifier key of Ed25519")
+    if len(data) != 33 or data[0] != kind or sha256(f"{name}\n".encode() + data)[:4].hex() != identity:
+        raise SystemExit("not a verifier key of Ed25519, or of another kind")
     return name, data[1:]
 
 
-def open_note(note, keys):
-    """The text of a note that one of the keys signed; None if none did."""
-    text, found, signatures = note.rpartition("\n\n")
-    text += "\n"
-    lines = signatures[:-1].split("\n")
-    if not found or not signatures.endswith("\n") or len(lines) > 16:
+def parse_note(note):
+    """Text and signatures of a note: a name, the id of a key and the bytes each; None if it is none."""
+    text, found, lines = note.rpartition("\n\n")
+    if not found or not lines.endswith("\n"):
         return None
-    for line in lines:
+    signatures = []
+    for line in lines[:-1].split("\n"):
         match = re.fullmatch("— ([!-*,-~]+) ([A-Za-z0-9+/]+={0,2})", line)
-        if not match:
-            return None
         try:
-            data = decoded(match[2])
+            data = decoded(match[2]) if match else None
         except Invalid:
+            data = None
+        if data is None:
             return None
-        for name, key in keys:
-            if name == match[1] and data[:4] == sha256(f"{name}\n".encode() + b"\x01" + key)[:4]:
-                return text if is_signed(key, text.encode(), data[4:]) else None
-    return None
+        signatures.append((match[1], data[:4], data[4:]))
+    return (text + "\n", signatures) if len(signatures) <= 16 else None
+
+
+def of_key(signatures, name, key, kind):
+    identity = sha256(f"{name}\n".encode() + bytes([kind]) + key)[:4]
+    return [data for owner, found, data in signatures if owner == name and found == identity]
+
+
+def open_note(note, keys):
+    """The text of a note that one of the keys signed; None if none did, or a signature of one is wrong."""
+    parsed = parse_note(note)
+    if parsed is None:
+        return None
+    text, signatures = parsed
+    known = [is_signed(key, text.encode(), data) for name, key in keys for data in of_key(signatures, name, key, 1)]
+    return text if known and all(known) else None
+
+
+def is_cosigned(note, name, key):
+    """Whether a witness cosigned a note; None if it did not, False if a signature under its key is wrong."""
+    parsed = parse_note(note)
+    if parsed is None:
+        return None
+    text, signatures = parsed
+    known = []
+    for data in of_key(signatures, name, key, 4):
+        time = int.from_bytes(data[:8], "big")
+        message = f"cosignature/v1\ntime {time}\n{text}".encode()
+        known.append(len(data) == 72 and 0 < time < 2**53 and is_signed(key, message, data[8:]))
+    return all(known) if known else None
 
 
 # --- verification ------------------------------------------------------------------------------------------
 
 class Verifier:
-    def __init__(self, key=None, log_keys=(), head=None):
+    def __init__(self, key=None, log_keys=(), head=None, witness_keys=()):
         self.key, self.log_keys, self.known = key, list(log_keys), head
+        self.witness_keys = list(witness_keys)
         self.failed, self.other = {}, {}
         self.header = self.nodes = self.envelope = self.note = self.log_head = None
         self.digest, self.counts, self.schemas = hashlib.sha256(), {}, {}
@@ -666,7 +694,7 @@ class Verifier:
     def check_log(self, stated):
         head = self.log_head
         if stated is None and self.note is None:
-            for name in ("log-head", "inclusion", "consistency"):
+            for name in ("log-head", "witness", "inclusion", "consistency"):
                 self.decide(name, "SKIP", "needs a log")
             return
         if stated is None or head is None:
@@ -682,7 +710,16 @@ class Verifier:
         elif open_note(self.note, [key for key in self.log_keys if key[0] == head["origin"]]) is None:
             self.fail("log-head", "no key of the log signed the head")
         self.other.setdefault("log-head", ("PASS", ""))
+        self.check_witnesses()
         self.check_known(head)
+
+    def check_witnesses(self):
+        found = [is_cosigned(self.note, name, key) for name, key in self.witness_keys]
+        if False in found:
+            return self.fail("witness", "a cosignature is not valid")
+        if not found or None in found:
+            return self.decide("witness", "SKIP", "needs a cosignature: the producer of the log alone vouches")
+        return self.decide("witness", "PASS")
 
     def check_known(self, head):
         if self.known is None:
@@ -725,13 +762,15 @@ def main():
     parser.add_argument("file", help="as `bailiff evidence export` writes it")
     parser.add_argument("--key", help="public key of the exporter (Ed25519, PEM)")
     parser.add_argument("--log-key", action="append", default=[], help="verifier key of the log")
+    parser.add_argument("--witness-key", action="append", default=[], help="verifier key of a witness")
     parser.add_argument("--head", help="a head of the log that you kept")
     flags = parser.parse_args()
     known = None
     if flags.head:
         with open(flags.head, encoding="utf-8") as file:
             known = file.read()
-    verifier = Verifier(public_key(flags.key) if flags.key else None, map(parse_log_key, flags.log_key), known)
+    verifier = Verifier(public_key(flags.key) if flags.key else None, map(parse_log_key, flags.log_key), known,
+                        [parse_log_key(text, 4) for text in flags.witness_key])
     outcomes = verifier.verify(lines_in(flags.file))
     for name, outcome, detail in outcomes:
         print(f"{outcome}  {name:12} {ascii(detail)[1:-1]}".rstrip())

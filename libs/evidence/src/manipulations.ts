@@ -131,6 +131,19 @@ const KINDS: Readonly<Record<string, (bundle: Bundle, pick: Pick) => Forgery>> =
     );
     return { lines: replaced(bundle, records), found: ['log-head'] };
   },
+  'a cosignature forged': (bundle, pick) => {
+    const byte = 4 + pick(72);
+    const forged = (proof: string) =>
+      proof.replace(/[^ ]+\n$/, (encoded) => {
+        const bytes = Buffer.from(encoded, 'base64');
+        bytes[byte] = (bytes[byte] as number) ^ 1;
+        return `${bytes.toString('base64')}\n`;
+      });
+    const records = bundle.records.map((record) =>
+      record.proof === undefined ? record : { ...record, proof: forged(record.proof) },
+    );
+    return { lines: replaced(bundle, records), found: ['witness'] };
+  },
   'an old head replayed': (bundle, pick) => {
     // The newest entries are not in it. Their proofs stay, or are left out.
     const size = bundle.log.size - 1 - pick(Math.min(4, bundle.log.size - 2));

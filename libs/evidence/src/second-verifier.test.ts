@@ -5,9 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { formatVerifierKey, signNote, verifierKey } from '@bailiff/policy/note';
+import { COSIGNATURE, formatVerifierKey, signNote, verifierKey } from '@bailiff/policy/note';
 import { afterAll, describe, expect, it } from 'vitest';
 import { CLASSES, parseRecord, redact } from './format/record.ts';
+import { checkpointIn, formatCheckpoint } from './log/checkpoint.ts';
+import { cosign } from './log/cosignature.ts';
 import { bundleOf, forge, MANIPULATIONS } from './manipulations.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, MemoryLog, ORIGIN } from './testing.ts';
 import { variantsOf } from './variants.ts';
@@ -31,7 +33,22 @@ interface Vector {
   key?: number | null;
   hasLogKey?: boolean;
   head?: string;
+  /** Names of witnesses whose keys the verifier knows. */
+  witnesses?: readonly string[];
 }
+
+const WITNESS = keyOf(5);
+const witnessKey = (name: string) => verifierKey(name, WITNESS.publicKey, COSIGNATURE);
+const headText = formatCheckpoint(checkpointIn(bundle.log.head()));
+const by = (name: string, { key = WITNESS.privateKey, text = headText, time = 1_800_000_000 } = {}) =>
+  cosign(text, name, key, time);
+/** The bundle with more signatures of its head, which are in every proof. */
+const cosigned = (signatures: string) =>
+  bundle.lines.map((line, index) => {
+    if (index === 0 || index === bundle.lines.length - 1) return line;
+    const record = parseRecord(line);
+    return record.proof === undefined ? line : JSON.stringify({ ...record, proof: record.proof + signatures });
+  });
 
 const redactedLines = bundle.lines.map((line, index) =>
   index === 0 || index === bundle.lines.length - 1 ? line : JSON.stringify(redact(parseRecord(line), CLASSES)),
@@ -39,12 +56,12 @@ const redactedLines = bundle.lines.map((line, index) =>
 const forked = new MemoryLog();
 while (forked.size < bundle.log.size) forked.append(Buffer.from('other'));
 
+/** Differs in the bits that base64 does not use. */
+const other = (text: string): string => String.fromCharCode(text.charCodeAt(text.length - 1) + 1);
 /** The signature of the log is the first line, in another form of base64, and the second line. */
 const withBadSignature = bundle.log
   .head()
-  .replace(/(— .*)==\n$/, (line, text: string) => `${text.slice(0, -1)}${other(text)}==\n${line}`);
-/** Differs in the bits that base64 does not use. */
-const other = (text: string): string => String.fromCharCode(text.charCodeAt(text.length - 1) + 1);
+  .replace(/(— .*[^=\n])(=+\n)/, (line, text: string, end: string) => text.slice(0, -1) + other(text) + end + line);
 
 function vectors(): Vector[] {
   const all: Vector[] = [
@@ -56,6 +73,27 @@ function vectors(): Vector[] {
     { name: 'no key', lines: bundle.lines, key: null },
     { name: 'another key', lines: bundle.lines, key: 9 },
     { name: 'no key of the log', lines: bundle.lines, hasLogKey: false },
+    { name: 'cosigned', lines: cosigned(by('w/1')), witnesses: ['w/1'] },
+    { name: 'cosigned by two', lines: cosigned(by('w/1') + by('w/2')), witnesses: ['w/1', 'w/2'] },
+    { name: 'cosigned by one of two', lines: cosigned(by('w/1')), witnesses: ['w/1', 'w/2'] },
+    { name: 'cosigned by none', lines: bundle.lines, witnesses: ['w/1'] },
+    { name: 'cosigned, no witness is known', lines: cosigned(by('w/1')) },
+    { name: 'no log, a witness', lines: linesOf(incident(2)), witnesses: ['w/1'] },
+    {
+      name: 'cosigned: another head',
+      lines: cosigned(by('w/1', { text: headText.replace('l', 'm') })),
+      witnesses: ['w/1'],
+    },
+    { name: 'cosigned: another key', lines: cosigned(by('w/1', { key: keyOf(6).privateKey })), witnesses: ['w/1'] },
+    { name: 'cosigned: no time', lines: cosigned(by('w/1', { time: 0 })), witnesses: ['w/1'] },
+    {
+      name: 'cosigned: a valid and a wrong one',
+      lines: cosigned(by('w/1') + by('w/1', { time: 0 })),
+      witnesses: ['w/1'],
+    },
+    { name: 'cosigned: cut off', lines: cosigned(by('w/1').slice(0, -1)), witnesses: ['w/1'] },
+    { name: 'cosigned: 16 signatures', lines: cosigned(by('w/2').repeat(13) + by('w/1')), witnesses: ['w/1'] },
+    { name: 'cosigned: too many signatures', lines: cosigned(by('w/2').repeat(14) + by('w/1')), witnesses: ['w/1'] },
     { name: 'no log', lines: linesOf(incident(2)) },
     { name: 'not signed', lines: linesOf(incident(2), null, null) },
     { name: 'redacted', lines: redactedLines },
@@ -79,7 +117,7 @@ function vectors(): Vector[] {
   return all;
 }
 
-async function inPython({ lines, key = 1, hasLogKey = true, head }: Vector, number: number) {
+async function inPython({ lines, key = 1, hasLogKey = true, head, witnesses = [] }: Vector, number: number) {
   const file = path.join(directory, `${number}.evidence`);
   writeFileSync(file, lines.map((line) => `${line}\n`).join(''));
   const known = path.join(directory, `${number}.head`);
@@ -88,6 +126,7 @@ async function inPython({ lines, key = 1, hasLogKey = true, head }: Vector, numb
     ...[PROGRAM, file, ...(key === null ? [] : ['--key', pemOf(key)])],
     ...(hasLogKey ? ['--log-key', formatVerifierKey(LOG_KEY)] : []),
     ...(head === undefined ? [] : ['--head', known]),
+    ...witnesses.flatMap((name) => ['--witness-key', formatVerifierKey(witnessKey(name))]),
   ];
   const { stdout } = await run('/usr/bin/python3', args).catch((error: { stdout: string; stderr: string }) => {
     if (error.stderr !== '') throw new Error(error.stderr);
@@ -101,9 +140,10 @@ async function inPython({ lines, key = 1, hasLogKey = true, head }: Vector, numb
   );
 }
 
-async function here({ lines, key = 1, hasLogKey = true, head }: Vector) {
+async function here({ lines, key = 1, hasLogKey = true, head, witnesses = [] }: Vector) {
   const publicKey = key === null ? null : keyOf(key).publicKey;
-  const options = { key: publicKey, logKeys: hasLogKey ? [LOG_KEY] : [], knownHead: head ?? null };
+  const witnessKeys = witnesses.map(witnessKey);
+  const options = { key: publicKey, logKeys: hasLogKey ? [LOG_KEY] : [], knownHead: head ?? null, witnessKeys };
   const { checks } = await verifyBundle(lines, options);
   return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 }
@@ -126,11 +166,34 @@ describe('the second verifier', () => {
   });
 });
 
+describe('witnesses', () => {
+  const outcomeOf = async (name: string) =>
+    (await here(vectors().find((one) => one.name === name) as Vector))['witness'];
+  it('PASS needs a valid cosignature of each witness that the verifier knows; without one it is skipped, a wrong one fails', async () => {
+    const of = async (...names: string[]) => Promise.all(names.map(outcomeOf));
+    expect(await of('cosigned', 'cosigned by two', 'cosigned: 16 signatures')).toEqual(['PASS', 'PASS', 'PASS']);
+    expect(
+      await of('cosigned by one of two', 'cosigned by none', 'cosigned, no witness is known', 'no log, a witness'),
+    ).toEqual(['SKIP', 'SKIP', 'SKIP', 'SKIP']);
+    expect(
+      await of(
+        'cosigned: another head',
+        'cosigned: another key',
+        'cosigned: no time',
+        'cosigned: a valid and a wrong one',
+      ),
+    ).toEqual(['FAIL', 'SKIP', 'FAIL', 'FAIL']);
+  });
+});
+
 describe('a file of this format', () => {
   it('stays valid, and is judged to the same verdict, as long as format and fold have their versions', async () => {
     const lines = readFileSync(VECTOR, 'utf8').trimEnd().split('\n');
     const options = { key: EXPORTER.publicKey, logKeys: [LOG_KEY], knownHead: null };
     const { checks } = await verifyBundle(lines, options);
-    expect(checks.filter(({ outcome }) => outcome !== 'PASS').map(({ name }) => name)).toEqual(['consistency']);
+    expect(checks.filter(({ outcome }) => outcome !== 'PASS').map(({ name }) => name)).toEqual([
+      'witness',
+      'consistency',
+    ]);
   });
 });

@@ -6,6 +6,7 @@ import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
 import { encodeToken, responseSubject, verdictSubject, violationSubject } from '@bailiff/bus';
 import { CorrelationEngine, FOLD_VERSION, PodInventory, RuleHistory } from '@bailiff/correlation';
 import { MINUTE, podRef, SECOND, SimCollector, snapshotJson, T0 } from '@bailiff/correlation/testing';
+import { COSIGNATURE, verifierKey } from '@bailiff/policy/note';
 import {
   CURRENT_SCHEMAS,
   decode,
@@ -18,12 +19,16 @@ import { sampleResponse } from '@bailiff/schemas/testing';
 import { BundleWriter, FORMAT, type Header, type Predicate } from './format/bundle.ts';
 import { type EvidenceRecord, formatRecord, logEntry, makeRecord, type StoredMessage } from './format/record.ts';
 import { addressesInJson, sensitiveRanges } from './format/sensitive.ts';
-import { formatProof, signHead } from './log/checkpoint.ts';
+import { checkpointIn, formatCheckpoint, formatProof, signHead } from './log/checkpoint.ts';
+import { cosign } from './log/cosignature.ts';
 import { inclusionProof, leafHash, nodeHash, rootOf } from './log/merkle.ts';
 import { LOGGED_STREAMS } from './verify/log-checks.ts';
 
 export { openNote } from '@bailiff/policy/note';
+export { signHead } from './log/checkpoint.ts';
+export { cosignature } from './log/cosignature.ts';
 export { verifyConsistency } from './log/merkle.ts';
+export { formatRequest } from './log/witness.ts';
 export { type EvidenceRecord, formatRecord };
 
 export const ORIGIN = 'bailiff.example/log';
@@ -36,10 +41,18 @@ export function keyOf(seed: number): { privateKey: KeyObject; publicKey: KeyObje
 }
 export const EXPORTER = keyOf(1);
 export const LOG = keyOf(2);
+/** Of the witness of logs that have one. */
+const WITNESS = { name: 'witness.example/w1', seconds: 1_800_000_000, ...keyOf(5) };
+export const WITNESS_KEY = verifierKey(WITNESS.name, WITNESS.publicKey, COSIGNATURE);
 
 /** A log in memory, whose proofs and heads are those of any size that it had. */
 export class MemoryLog {
   readonly #levels: Buffer[][] = [[]];
+  readonly #isWitnessed: boolean;
+
+  constructor(isWitnessed = false) {
+    this.#isWitnessed = isWitnessed;
+  }
 
   get size(): number {
     return (this.#levels[0] as Buffer[]).length;
@@ -62,7 +75,9 @@ export class MemoryLog {
   readonly at = (level: number, index: number): Uint8Array => this.#levels[level]?.[index] as Buffer;
 
   head(size = this.size, key = LOG.privateKey, origin = ORIGIN): string {
-    return signHead({ origin, size }, this.at, key);
+    const note = signHead({ origin, size }, this.at, key);
+    const { name, privateKey, seconds } = WITNESS;
+    return this.#isWitnessed ? note + cosign(formatCheckpoint(checkpointIn(note)), name, privateKey, seconds) : note;
   }
 
   proof(index: number, size = this.size, key = LOG.privateKey): string {
@@ -159,7 +174,10 @@ export function incident(seed = 1): Incident {
 }
 
 /** Adds the proofs of a log that has other entries too. */
-export function logged({ header, records, ...rest }: Incident, log = new MemoryLog()): Incident & { log: MemoryLog } {
+export function logged(
+  { header, records, ...rest }: Incident,
+  log = new MemoryLog(true),
+): Incident & { log: MemoryLog } {
   const indexes = new Map<EvidenceRecord, number>();
   for (const record of records) {
     if (!LOGGED_STREAMS.has(record.stream)) continue;

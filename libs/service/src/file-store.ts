@@ -45,6 +45,17 @@ export function replaceFile(
     closeSync(descriptor);
   }
   renameSync(next, file);
+  if (durable) syncDirectory(path.dirname(file));
+}
+
+/** Names of the directory's files are on disk. */
+function syncDirectory(dir: string): void {
+  const descriptor = openSync(dir, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** The name may be left over from a killed process, or be a link of another program. */

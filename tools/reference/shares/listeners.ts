@@ -92,6 +92,14 @@ export const LISTENERS: readonly Listener[] = [
     tests: ['test/cluster/evidence-log.test.ts'],
   },
   {
+    what: '`bailiff witness`: 127.0.0.1:9472, or `--listen`, of the machine where it runs',
+    ports: [],
+    reachedBy: 'everyone who reaches the address; the signature of a log decides',
+    share: `128 connections, 128 KiB and 10 s a request. ${OPEN}who reaches the port can hold all connections; heads then stay without its cosignature`,
+    counter: 'none',
+    tests: ['test/cluster/witness.test.ts'],
+  },
+  {
     what: 'NATS: 4222',
     ports: ['nats:4222'],
     reachedBy: 'everyone; TLS and credentials decide',

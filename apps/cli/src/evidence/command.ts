@@ -10,6 +10,7 @@ import { signedConfigBy } from '@bailiff/bus';
 import {
   BundleWriter,
   CLASSES,
+  COSIGNATURE,
   checkpointIn,
   consistencyProof,
   EvidenceError,
@@ -20,6 +21,7 @@ import {
   LogWriter,
   parseVerifierKey,
   type SensitiveClass,
+  type VerifierKey,
   verifierKey,
   verifyBundle,
 } from '@bailiff/evidence';
@@ -88,6 +90,7 @@ interface ExportOptions {
 interface VerifyFlags {
   key?: string;
   logKey?: string[];
+  witnessKey?: string[];
   head?: string;
   log?: string;
   configSigners?: string;
@@ -146,23 +149,32 @@ async function exportTo(
   }
 }
 
-async function reportOf(file: string, flags: Omit<VerifyFlags, 'key' | 'json'>, key: KeyObject | null) {
-  const logKeys = (flags.logKey ?? []).map((text) => {
-    try {
-      return parseVerifierKey(text);
-    } catch (error) {
-      if (error instanceof EvidenceError)
-        throw new CliError('CLI_USAGE', `--log-key: ${error.message}`, { cause: error });
-      throw error;
-    }
-  });
+function keyIn(flag: string, text: string, type?: typeof COSIGNATURE): VerifierKey {
+  try {
+    return parseVerifierKey(text, type);
+  } catch (error) {
+    if (error instanceof EvidenceError) throw new CliError('CLI_USAGE', `${flag}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+async function reportOf(file: string, flags: Omit<VerifyFlags, 'key'>, key: KeyObject | null) {
+  const logKeys = (flags.logKey ?? []).map((text) => keyIn('--log-key', text));
+  const witnessKeys = (flags.witnessKey ?? []).map((text) => keyIn('--witness-key', text, COSIGNATURE));
   const knownHead = flags.head === undefined ? null : readFileSync(flags.head, 'utf8');
   const log = flags.log === undefined ? null : new LogReader(flags.log);
   const proofBetween = (older: number, newer: number) =>
     log && newer <= log.size ? consistencyProof(older, newer, log.at) : null;
   try {
     const signed = signedConfigBy(flags.configSigners ?? '');
-    return await verifyBundle(linesIn(file), { key, logKeys, knownHead, signed, ...(log ? { proofBetween } : {}) });
+    return await verifyBundle(linesIn(file), {
+      key,
+      logKeys,
+      witnessKeys,
+      knownHead,
+      signed,
+      ...(log ? { proofBetween } : {}),
+    });
   } finally {
     log?.close();
   }
@@ -272,6 +284,7 @@ export function register(program: Command, io: CliIo): void {
     .argument('<file>', 'as `bailiff evidence export` writes it')
     .option('--key <file>', 'public key of the exporter (Ed25519, PEM)')
     .option('--log-key <key...>', 'verifier key of the log; repeat it for former keys')
+    .option('--witness-key <key...>', 'verifier key of a witness, which must have cosigned the head of the log')
     .option('--head <file>', 'a head of the log that you kept')
     .option('--log <directory>', 'a copy of the log, which proves that its heads continue each other')
     .option('--config-signers <file>', SIGNERS_HELP)

@@ -15,10 +15,11 @@ export interface Checkpoint extends TreeHead {
 
 /** Of a log, and of its key. */
 export const LOG_NAME = /^[!-*,-~]{1,253}$/;
-const NUMBER = /^(0|[1-9]\d{0,14})$/;
+export const NUMBER = /^(0|[1-9]\d{0,14})$/;
 const PROOF_HEAD = 'c2sp.org/tlog-proof@v1';
 
-const hashIn = (text: string): Buffer | null => {
+/** A hash in base64; null if it is none. */
+export const hashIn = (text: string): Buffer | null => {
   const bytes = Buffer.from(text, 'base64');
   return bytes.length === HASH_BYTES && bytes.toString('base64') === text ? bytes : null;
 };
@@ -36,6 +37,13 @@ export function parseCheckpoint(text: string): Checkpoint {
     throw new EvidenceError('EVIDENCE_FORMAT', 'not a checkpoint: origin, size and root, a line each');
   }
   return { origin, size: Number(size), root };
+}
+
+/** Of any log: with extension lines, about which a witness makes no statement. @throws EvidenceError EVIDENCE_FORMAT */
+export function witnessedIn(text: string): Checkpoint {
+  const [origin = '', size = '', root = '', ...extensions] = text.slice(0, -1).split('\n');
+  if (extensions.includes('')) throw new EvidenceError('EVIDENCE_FORMAT', 'an extension line is empty');
+  return parseCheckpoint(`${origin}\n${size}\n${root}\n`);
 }
 
 /** The head in a signed note, without a check of its signatures. @throws EvidenceError EVIDENCE_FORMAT */

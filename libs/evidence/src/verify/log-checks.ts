@@ -11,6 +11,7 @@ import { EvidenceError } from '../error.ts';
 import type { Predicate } from '../format/bundle.ts';
 import type { EvidenceRecord } from '../format/record.ts';
 import { type Checkpoint, checkpointIn, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
+import { cosignature } from '../log/cosignature.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import type { Checks } from './report.ts';
 
@@ -22,13 +23,17 @@ export type ProofBetween = (olderSize: number, newerSize: number) => readonly Ui
 
 interface LogTrust {
   logKeys: readonly VerifierKey[];
+  witnessKeys?: readonly VerifierKey[];
   knownHead: string | null;
   proofBetween?: ProofBetween;
 }
 
+const ALONE = 'without one, the producer of the log alone vouches that all readers see the same log';
+
 export class LogChecks {
   readonly #checks: Checks;
   readonly #keys: readonly VerifierKey[];
+  readonly #witnesses: readonly VerifierKey[];
   readonly #knownHead: string | null;
   readonly #proofBetween: ProofBetween | null;
   #note: string | null = null;
@@ -36,9 +41,10 @@ export class LogChecks {
   #proven = 0;
   #without = 0;
 
-  constructor(checks: Checks, { logKeys, knownHead, proofBetween }: LogTrust) {
+  constructor(checks: Checks, { logKeys, witnessKeys = [], knownHead, proofBetween }: LogTrust) {
     this.#checks = checks;
     this.#keys = logKeys;
+    this.#witnesses = witnessKeys;
     this.#knownHead = knownHead;
     this.#proofBetween = proofBetween ?? null;
   }
@@ -68,7 +74,7 @@ export class LogChecks {
 
   end(stated: Predicate['log']): void {
     if (!stated && this.#note === null) {
-      for (const name of ['log-head', 'inclusion', 'consistency'] as const)
+      for (const name of ['log-head', 'witness', 'inclusion', 'consistency'] as const)
         this.#checks.skip(name, 'a log: this bundle has no proofs');
       return;
     }
@@ -92,6 +98,7 @@ export class LogChecks {
       );
     }
     this.#checkSignature(head);
+    this.#checkWitnesses(head);
     this.#checks.pass('inclusion', `${this.#proven} messages are in the log of size ${head.size}`);
     this.#checkKnown(head);
   }
@@ -102,6 +109,24 @@ export class LogChecks {
     else if (openNote(this.#note ?? '', keys) === null)
       this.#checks.fail('log-head', 'no key of the log signed the head');
     else this.#checks.pass('log-head', `${head.origin} signed the head of size ${head.size}`);
+  }
+
+  /** Every witness that the verifier knows cosigned the head. */
+  #checkWitnesses(head: Checkpoint): void {
+    const found = this.#witnesses.map((key) => ({ name: key.name, at: cosignature(this.#note ?? '', key) }));
+    const names = (of: typeof found) => of.map(({ name }) => name).join(', ');
+    const wrong = found.filter(({ at }) => at === 'wrong');
+    const missing = found.filter(({ at }) => at === null);
+    if (wrong.length > 0) this.#checks.fail('witness', `the cosignature of ${names(wrong)} is not valid`);
+    else if (missing.length > 0 || found.length === 0)
+      this.#checks.skip(
+        'witness',
+        `${found.length === 0 ? 'the key of a witness' : `a cosignature of ${names(missing)}`}: ${ALONE}`,
+      );
+    else {
+      const times = found.map(({ name, at }) => `${name} at ${new Date(Number(at) * 1000).toISOString()}`);
+      this.#checks.pass('witness', `size ${head.size} is the largest that was seen: ${times.join(', ')}`);
+    }
   }
 
   #checkKnown(head: Checkpoint): void {

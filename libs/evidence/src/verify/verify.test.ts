@@ -6,12 +6,17 @@ import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
 import { bundleOf, forge, MANIPULATIONS } from '../manipulations.ts';
-import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN } from '../testing.ts';
+import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN, WITNESS_KEY } from '../testing.ts';
 import { movedSalt, sealed, variantsOf } from '../variants.ts';
 import { type VerifyOptions, verifyBundle } from './verify.ts';
 
 const LOG_KEY = verifierKey(ORIGIN, LOG.privateKey);
-const trusted: VerifyOptions = { key: EXPORTER.publicKey, logKeys: [LOG_KEY], knownHead: null };
+const trusted: VerifyOptions = {
+  key: EXPORTER.publicKey,
+  logKeys: [LOG_KEY],
+  witnessKeys: [WITNESS_KEY],
+  knownHead: null,
+};
 const outcomes = async (lines: readonly string[], options: Partial<VerifyOptions> = {}) => {
   const { checks } = await verifyBundle(lines, { ...trusted, ...options });
   return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
@@ -24,6 +29,7 @@ const ALL_PASS = {
   content: 'PASS',
   digest: 'PASS',
   'log-head': 'PASS',
+  witness: 'PASS',
   inclusion: 'PASS',
   consistency: 'PASS',
   verdict: 'PASS',
@@ -47,7 +53,7 @@ describe('verify - an honest bundle', () => {
     const { checks } = await verifyBundle(linesOf(incident(1)), { key: null, logKeys: [], knownHead: null });
     expect(checks.filter(({ outcome }) => outcome !== 'PASS')).toEqual([
       { name: 'signature', outcome: 'SKIP', detail: "needs the exporter's public key" },
-      ...['log-head', 'inclusion', 'consistency'].map((name) => ({
+      ...['log-head', 'witness', 'inclusion', 'consistency'].map((name) => ({
         name,
         outcome: 'SKIP',
         detail: 'needs a log: this bundle has no proofs',

@@ -51,6 +51,8 @@ export interface VerifyOptions {
   key: KeyObject | null;
   /** Keys of the log, also former ones. */
   logKeys: readonly VerifierKey[];
+  /** Keys of witnesses of the log, each of which must have cosigned its head. */
+  witnessKeys?: readonly VerifierKey[];
   /** A signed head of the log that the verifier kept; null: none. */
   knownHead: string | null;
   /** Consistency proof between two sizes, from a copy of the log, which is not trusted. Absent: there is none. */

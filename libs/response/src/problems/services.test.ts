@@ -91,6 +91,18 @@ describe('services', () => {
     expect(texts(status({ evidenceLog: { ...well, log: { ...log, missed: 3 } } }))).toEqual([
       'warn evidence-log: 3 messages deleted by their stream before they were logged',
     ]);
+    const witness = { name: 'w/1', size: 7, cosignedAt: '' };
+    const failing = (code: string, agoMs: number) => {
+      const since = new Date(AT - agoMs).toISOString();
+      const witnesses = [witness, { ...witness, name: 'w/2', failing: { code, reason: 'why', since } }];
+      return status({ evidenceLog: { ...well, log: { ...log, witnesses } } });
+    };
+    expect(lines(failing('WITNESS_UNREACHABLE', 9)).at(-1)).toMatch(/, cosigned by 1 of 2 witnesses$/);
+    expect(texts(failing('WITNESS_UNREACHABLE', 9))).toEqual([]);
+    expect(texts(failing('WITNESS_UNREACHABLE', 90_000))).toEqual([
+      'warn evidence-log w/2: has not cosigned for 90s: WITNESS_UNREACHABLE: "why"',
+    ]);
+    expect(texts(failing('WITNESS_CONFLICT', 9))).toEqual(['shout evidence-log w/2: "why"']);
     expect(texts(status({ evidenceLog: { ...well, ...none, ...waits(9, 60_000), log: null } }))).toEqual([
       expect.stringMatching(/^warn evidence-log: 0 running: messages enter no log, .*; 9 messages not logged/),
     ]);

@@ -37,6 +37,7 @@ const REFUSED_REMEDY =
   '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
 const LOG_REMEDY = 'see docs/evidence.md#in-the-cluster';
+const FORK_REMEDY = 'the volume of the log was restored or rewritten: docs/evidence.md#witnesses';
 const LOST_REMEDY = '`bailiff replay --format` prints them';
 
 type Severity = Problem['severity'];
@@ -243,11 +244,28 @@ function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
   });
 }
 
-function logProblems({ evidenceLog }: ServiceStatus): Problem[] {
-  const log = evidenceLog?.log;
-  if (!log || log.missed === 0) return [];
-  const text = `${plural(log.missed, 'message')} deleted by their stream before they were logged`;
-  return [problem('evidence-log', 'warn', text, LOG_REMEDY)];
+/** What a witness refuses because the log is not the one that it knows. */
+const CONTRADICTIONS: readonly string[] = ['WITNESS_AHEAD', 'WITNESS_CONFLICT'];
+
+function logProblems({ evidenceLog, atMs }: ServiceStatus): Problem[] {
+  const { missed = 0, witnesses = [] } = evidenceLog?.log ?? {};
+  const problems: Problem[] = [];
+  if (missed > 0) {
+    const text = `${plural(missed, 'message')} deleted by their stream before they were logged`;
+    problems.push(problem('evidence-log', 'warn', text, LOG_REMEDY));
+  }
+  for (const { name, failing } of witnesses) {
+    if (!failing) continue;
+    const at = `evidence-log ${name}`;
+    const reason = quoted(failing.reason);
+    const failingMs = atMs - Date.parse(failing.since);
+    if (CONTRADICTIONS.includes(failing.code)) problems.push(problem(at, 'shout', reason, FORK_REMEDY));
+    else if (failingMs > FAILING_MS)
+      problems.push(
+        problem(at, 'warn', `has not cosigned for ${age(failingMs)}: ${failing.code}: ${reason}`, LOG_REMEDY),
+      );
+  }
+  return problems;
 }
 
 /** No correlator works; null otherwise. */
@@ -366,7 +384,11 @@ function detailText(name: string, status: ServiceStatus): string {
   if (name === 'evidence-log') {
     const log = evidenceLog?.log;
     const late = log && log.lagMs > 0 ? `, head ${age(log.lagMs)} behind` : '';
-    return log ? `; ${log.origin} has ${plural(log.size, 'message')}${late}, key ${log.keyId}` : '';
+    const all = log?.witnesses ?? [];
+    const cosigning = all.filter(({ failing }) => !failing).length;
+    const witnessed =
+      all.length > 0 ? `, cosigned by ${cosigning} of ${plural(all.length, 'witness', 'witnesses')}` : '';
+    return log ? `; ${log.origin} has ${plural(log.size, 'message')}${late}, key ${log.keyId}${witnessed}` : '';
   }
   if (name !== 'responder') return '';
   const { due, unanswered, dryRuns } = responder;

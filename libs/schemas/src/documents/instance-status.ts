@@ -107,6 +107,17 @@ export const outputStatus = z.object({
 });
 export type OutputStatus = z.infer<typeof outputStatus>;
 
+/** A witness of a log. */
+export const witnessStatus = z.object({
+  name: text('name'),
+  /** Of the newest head that it cosigned; 0: none. */
+  size: z.number().int().nonnegative(),
+  /** When, by its own clock; empty: never. */
+  cosignedAt: text('word'),
+  /** Why it does not cosign; absent while it does. */
+  failing: z.object({ code: text('word'), reason: text('reason'), since: text('word') }).optional(),
+});
+
 /** The log of an evidence-log. */
 export const logStatus = z.object({
   origin: text('name'),
@@ -118,6 +129,8 @@ export const logStatus = z.object({
   lagMs: z.number().int().nonnegative(),
   /** Messages that a stream deleted before they were read, since the start of the instance. */
   missed: z.number().int().nonnegative(),
+  /** Absent from older versions. */
+  witnesses: list('listed', witnessStatus).optional(),
 });
 export type LogStatus = z.infer<typeof logStatus>;
 

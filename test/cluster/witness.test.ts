@@ -1,0 +1,303 @@
+// `bailiff witness`: under it a log cannot show two histories, and it never goes back; with the evidence-log as its
+// client, and with requests that no log sends.
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import path from 'node:path';
+import { podRef } from '@bailiff/correlation/testing';
+import {
+  COSIGNATURE,
+  checkpointIn,
+  consistencyProof,
+  formatVerifierKey,
+  LogReader,
+  LogWriter,
+  MAX_REQUEST_BYTES,
+  verifierKey,
+} from '@bailiff/evidence';
+import {
+  cosignature,
+  EXPORTER,
+  formatRequest,
+  incident,
+  keyOf,
+  LOG,
+  linesOf,
+  logged,
+  MemoryLog,
+  ORIGIN,
+  signHead,
+} from '@bailiff/evidence/testing';
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { nodeArgs } from '../../tools/children.ts';
+import { launch, launchApp, type RunningProcess } from '../support/process.ts';
+import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
+
+const NAME = 'witness.test/w1';
+const KEY = keyOf(5);
+const WITNESS = verifierKey(NAME, KEY.publicKey, COSIGNATURE);
+/** Of the log of the evidence-log, which has the key of the other one. */
+const SERVED = 'bailiff.test/served';
+const vkeyOf = (origin: string) => formatVerifierKey(verifierKey(origin, LOG.publicKey));
+const web = podRef('web');
+const ORIGIN_HASH = createHash('sha256').update(ORIGIN).digest('hex');
+const PATIENCE_MS = 120_000;
+
+let rig: CorrelatorRig;
+beforeAll(async () => {
+  rig = await CorrelatorRig.start();
+  const pem = { format: 'pem', type: 'pkcs8' } as const;
+  for (const [name, { privateKey }] of Object.entries({ witness: KEY, log: LOG }))
+    writeFileSync(file(`${name}.key`), privateKey.export(pem));
+  writeFileSync(file('exporter.pub'), EXPORTER.publicKey.export({ format: 'pem', type: 'spki' }));
+  for (const user of ['cli', 'evidence-log'])
+    writeFileSync(file(`${user}.password`), `password-of-${user}`, { mode: 0o600 });
+}, 60_000);
+afterAll(() => rig?.[Symbol.asyncDispose]());
+const file = (name: string) => path.join(rig.directory, name);
+
+interface Running extends AsyncDisposable {
+  url: string;
+  process: RunningProcess;
+}
+
+async function witness(dir: string, listen = '127.0.0.1:0'): Promise<Running> {
+  const flags = ['--dir', file(dir), '--key', file('witness.key'), '--name', NAME, '--listen', listen];
+  const args = ['witness', ...flags, '--log', vkeyOf(ORIGIN), vkeyOf(SERVED)];
+  const running = launch(process.execPath, [...nodeArgs('apps/cli/src/main.ts'), ...args]);
+  await running.printed(/ at http:\/\/\S+:\d+\./, PATIENCE_MS);
+  const url = / at (http:\/\/\S+:\d+)\./.exec(running.out())?.[1] ?? '';
+  return { url, process: running, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
+}
+
+async function post(url: string, body: string | Uint8Array<ArrayBuffer>) {
+  const response = await fetch(`${url}/add-checkpoint`, { method: 'POST', body });
+  return { status: response.status, type: response.headers.get('content-type'), text: await response.text() };
+}
+const bodyOf = (log: MemoryLog, old: number, size = log.size) =>
+  formatRequest(old, consistencyProof(old, size, log.at), log.head(size));
+const logOf = (size: number, word = 'entry') => {
+  const log = new MemoryLog();
+  for (let index = 0; index < size; index++) log.append(Buffer.from(index < 3 ? `entry ${index}` : `${word} ${index}`));
+  return log;
+};
+
+/** Two bundles of one log of 40 messages, whose histories differ: what two readers of it get. */
+const twoHistories = () =>
+  [1, 2].map((seed) => {
+    const bundle = logged(incident(seed), new MemoryLog());
+    while (bundle.log.size < 40) bundle.log.append(Buffer.from(`rest ${seed} ${bundle.log.size}`));
+    return bundle;
+  }) as [ReturnType<typeof logged>, ReturnType<typeof logged>];
+
+describe('witness - heads', () => {
+  it(
+    'grows with an honest log; a log with two histories is found, which without a witness two readers accept',
+    async () => {
+      await using running = await witness('forked');
+      const { url } = running;
+      const [one, other] = twoHistories();
+      const verified = async ({ log, header, records }: ReturnType<typeof logged>, line: string, ...more: string[]) => {
+        const indexOf = (proof: string) => Number(/index (\d+)/.exec(proof)?.[1]);
+        const proven = records.map((record) =>
+          record.proof === undefined ? record : { ...record, proof: log.proof(indexOf(record.proof)) + line },
+        );
+        const name = file(`${header.verdictId}.evidence`);
+        writeFileSync(
+          name,
+          linesOf({ header, records: proven }, log.stated())
+            .map((text) => `${text}\n`)
+            .join(''),
+        );
+        const keys = ['--key', file('exporter.pub'), '--log-key', vkeyOf(ORIGIN), ...more];
+        const { stdout } = await runCli(['evidence', 'verify', name, ...keys, '--json'], {});
+        const { checks } = JSON.parse(stdout) as { checks: { name: string; outcome: string; detail: string }[] };
+        expect(checks.filter(({ outcome }) => outcome === 'FAIL')).toEqual([]);
+        return checks.find((check) => check.name === 'witness');
+      };
+      // The control: each reader accepts its own history, and is told that nothing but the producer excludes another one.
+      for (const history of [one, other])
+        expect(await verified(history, '')).toMatchObject({
+          outcome: 'SKIP',
+          detail: expect.stringContaining('alone vouches'),
+        });
+      // The witness sees one of them, in steps.
+      let line = '';
+      for (const [old, size] of [
+        [0, 5],
+        [5, 5],
+        [5, 6],
+        [6, 40],
+      ] as const) {
+        const { status, text } = await post(url, bodyOf(one.log, old, size));
+        expect([old, size, status]).toEqual([old, size, 200]);
+        line = text;
+      }
+      const known = ['--witness-key', formatVerifierKey(WITNESS)];
+      expect(await verified(one, line, ...known)).toMatchObject({
+        outcome: 'PASS',
+        detail: expect.stringContaining(NAME),
+      });
+      for (const body of [bodyOf(other.log, 40), bodyOf(other.log, 5), formatRequest(40, [], other.log.head(40))]) {
+        const refused = await post(url, body);
+        expect([409, 422]).toContain(refused.status);
+      }
+      expect(await post(url, formatRequest(40, [], other.log.head()))).toMatchObject({ status: 422 });
+      await running.process.printed('REFUSED: no proof shows that size 40 continues size 40');
+      expect(await verified(other, '', ...known)).toMatchObject({
+        outcome: 'SKIP',
+        detail: expect.stringContaining(NAME),
+      });
+      // Its cosignature is of the other history.
+      expect(cosignature(other.log.head() + line, WITNESS)).toBe('wrong');
+    },
+    PATIENCE_MS,
+  );
+
+  it('an old head replayed - refused with the size that it has seen; after kills it has forgotten nothing that it cosigned', async () => {
+    const log = logOf(60);
+    let seen = 0;
+    for (let kill = 0; kill < 6; kill++) {
+      await using running = await witness('killed');
+      const { url } = running;
+      expect(await post(url, bodyOf(log, 0, 2))).toMatchObject(
+        seen === 0 ? { status: 200 } : { status: 409, text: `${seen}\n`, type: 'text/x.tlog.size' },
+      );
+      seen = Math.max(seen, 2);
+      for (let step = 0; step <= kill; step++) {
+        expect(await post(url, bodyOf(log, seen, seen + 1))).toMatchObject({ status: 200 });
+        seen++;
+      }
+      // Its response may be lost.
+      const last = post(url, bodyOf(log, seen, seen + 1)).then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+      await running.process.kill('SIGKILL');
+      if (await last) seen++;
+      const note = readFileSync(path.join(file('killed'), ORIGIN_HASH), 'utf8');
+      const kept = checkpointIn(note).size;
+      expect([seen, seen + 1]).toContain(kept);
+      expect(typeof cosignature(note, WITNESS)).toBe('number');
+      seen = kept;
+    }
+    await using running = await witness('killed');
+    const page = await fetch(`${running.url}/${ORIGIN_HASH}/checkpoint`);
+    expect([page.status, checkpointIn(await page.text()).size]).toEqual([200, seen]);
+    await running.process.kill('SIGTERM');
+    expect(await running.process.exit).toEqual([0, null]);
+  }, 300_000);
+});
+
+describe('witness - hostile requests', () => {
+  it(
+    'too large, not text, other methods and paths, many at once - refused, and an honest one is cosigned beside them',
+    async () => {
+      await using running = await witness('hostile');
+      const { url } = running;
+      const log = logOf(9);
+      expect((await post(url, 'x'.repeat(MAX_REQUEST_BYTES + 1))).status).toBe(413);
+      expect((await post(url, new Uint8Array([255, 254, 10, 10]))).status).toBe(400);
+      expect((await post(url, `${bodyOf(log, 0)}field: 1\n`)).status).toBe(400);
+      for (const [method, at, status] of [
+        ['GET', '/add-checkpoint', 405],
+        ['PUT', '/add-checkpoint', 405],
+        ['POST', '/', 404],
+        ['POST', '/sign-subtree', 404],
+        ['GET', `/${'0'.repeat(64)}/checkpoint`, 404],
+        ['GET', '/../witness.key/checkpoint', 404],
+      ] as const)
+        expect([at, (await fetch(url + at, { method })).status]).toEqual([at, status]);
+      // Without a length, and without an end.
+      const endless = await new Promise<number>((resolve, reject) => {
+        const one = request(`${url}/add-checkpoint`, { method: 'POST', headers: { 'transfer-encoding': 'chunked' } });
+        one.on('response', ({ statusCode = 0 }) => {
+          resolve(statusCode);
+          one.destroy();
+        });
+        one.on('error', reject);
+        for (let part = 0; part < 5; part++) one.write('x'.repeat(MAX_REQUEST_BYTES / 4));
+      });
+      expect(endless).toBe(413);
+      const all = await Promise.all(Array.from({ length: 40 }, () => post(url, bodyOf(log, 0))));
+      // One of them was first.
+      expect(all.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 39 }, () => 409)]);
+      expect((await post(url, bodyOf(log, 9))).status).toBe(200);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'a damaged state - it cosigns nothing, and says so',
+    async () => {
+      mkdirSync(file('damaged'));
+      writeFileSync(path.join(file('damaged'), ORIGIN_HASH), 'x');
+      await using running = await witness('damaged');
+      expect((await post(running.url, bodyOf(logOf(9), 0))).status).toBe(500);
+      await running.process.printed('a request failed');
+      // The other log is not affected.
+      const other = logOf(9);
+      expect((await post(running.url, formatRequest(0, [], other.head(9, LOG.privateKey, SERVED)))).status).toBe(200);
+    },
+    PATIENCE_MS,
+  );
+});
+
+describe('witness - of the evidence-log', () => {
+  it('cosigns its heads; away, it delays nothing; a log that was restored from a backup is named', async () => {
+    await rig.list(NODE_A, [web]);
+    await rig.spoof(NODE_A, web, 2);
+    let running = await witness('served');
+    const { url } = running;
+    const flags = (directory: string, at = url) => [
+      ...['--nats-url', rig.nats.url, '--nats-password-file', file('evidence-log.password')],
+      ...['--directory', file(directory), '--origin', SERVED, '--key-file', file('log.key'), '--head-every-ms', '100'],
+      ...['--listen-address', '127.0.0.1:0', '--metrics-address', '127.0.0.1:0'],
+      ...['--witnesses', `${formatVerifierKey(WITNESS)} ${at}`],
+    ];
+    const noteOf = (directory: string) => {
+      const log = new LogReader(file(directory));
+      log.close();
+      return log.note;
+    };
+    const cosignedSize = (directory: string, more: number) =>
+      waitFor(
+        () => {
+          const note = noteOf(directory);
+          return typeof cosignature(note, WITNESS) === 'number' && checkpointIn(note).size >= more;
+        },
+        { what: `a cosigned head of ${more}`, timeoutMs: PATIENCE_MS, state: () => noteOf(directory) },
+      );
+    try {
+      await using log = launchApp('evidence-log', flags('volume'));
+      await cosignedSize('volume', 1);
+      const first = checkpointIn(noteOf('volume')).size;
+      await rig.spoof(NODE_A, web, 2);
+      await cosignedSize('volume', first + 1);
+      // Without its witness it goes on, uncosigned, and is cosigned again later.
+      await running.process.kill();
+      await rig.spoof(NODE_A, web, 2);
+      await waitFor(() => checkpointIn(noteOf('volume')).size >= first + 2, { what: 'a head', timeoutMs: PATIENCE_MS });
+      running = await witness('served', new URL(url).host);
+      await cosignedSize('volume', first + 2);
+      await log.kill('SIGTERM');
+      // A volume with another history under the same name.
+      const other = new LogWriter(file('restored'));
+      other.add('VERDICTS', 1, 1, Buffer.alloc(32, 1));
+      other.flush((size) => signHead({ origin: SERVED, size }, other.at, LOG.privateKey));
+      other.close();
+      await using _restored = launchApp('evidence-log', flags('restored'));
+      const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') };
+      const named = await waitFor(
+        async () => /✗ evidence-log witness\.test\/w1.*/.exec((await runCli(['status'], { env })).stdout)?.[0],
+        { what: 'status to name the witness', timeoutMs: PATIENCE_MS },
+      );
+      expect(named).toMatch(/it has seen (another history of the log|\d+ messages, and the log has \d+)/);
+      expect(cosignature(noteOf('restored'), WITNESS)).toBeNull();
+    } finally {
+      await running[Symbol.asyncDispose]();
+    }
+  }, 300_000);
+});
