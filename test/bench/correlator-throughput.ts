@@ -11,7 +11,7 @@ import { exec } from '@bailiff/lab/node';
 import { encodeViolationFrame, type PodRef, type ViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service/retry';
 import { CORRELATOR_NODE_FLAGS } from '../../tools/node-flags.ts';
-import { residentMb, startApp } from './app-process.ts';
+import { cpuSeconds, residentMb, startApp } from './app-process.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 
 const VIOLATIONS = 1_000_000;
@@ -86,12 +86,12 @@ async function fill(bus: Bus, nodes: readonly Node[], violations: number): Promi
   publisher.close();
 }
 
-interface Place extends AsyncDisposable {
+export interface Place extends AsyncDisposable {
   nats: TestNats;
   passwordFile: string;
 }
 
-async function filledPlace(pods: number, violations: number): Promise<Place> {
+export async function filledPlace(pods: number, violations: number): Promise<Place> {
   const nats = await startNats({ users: testUsers([]) });
   const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-bench-'));
   const passwordFile = path.join(directory, 'password');
@@ -121,19 +121,20 @@ async function bare({ nats, passwordFile }: Place): Promise<number> {
  * Starts a correlator that reads the whole stream. @returns its rate, and its memory after garbage
  * collection
  */
-async function judged(place: Place, violations: number, forMemory: boolean) {
+export async function judged(place: Place, violations: number, forMemory: boolean) {
   const { nats, passwordFile } = place;
   const busFlags = ['--nats-url', nats.url, '--nats-user', 'correlator', '--nats-password-file', passwordFile];
   await using correlator = startApp('correlator', busFlags);
   const begun = await correlator.until('reading violations');
   const done = await correlator.until('caught up', CATCH_UP_MS);
   const rate = violations / ((done.time - begun.time) / 1000);
+  const cpu = cpuSeconds(correlator.pid);
   let memoryMb = residentMb(correlator.pid);
   for (const until = performance.now() + QUIET_MS; forMemory && performance.now() < until; ) {
     await new Promise((resolve) => setTimeout(resolve, 500));
     memoryMb = Math.min(memoryMb, residentMb(correlator.pid));
   }
-  return { rate, memoryMb };
+  return { rate, cpu, memoryMb };
 }
 
 async function throughput(): Promise<{ bare: number; judged: number }[]> {

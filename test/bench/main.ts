@@ -17,6 +17,7 @@ const BENCHES: Record<string, () => Promise<{ bench: () => Promise<Section> }>> 
   memory: () => import('./memory.ts'),
   'collector-throughput': () => import('./collector-throughput.ts'),
   'correlator-throughput': () => import('./correlator-throughput.ts'),
+  'evidence-log': () => import('./evidence-log.ts'),
   'fast-paths': () => import('./fast-paths.ts'),
   durability: () => import('./durability.ts'),
   sizing: () => import('./sizing.ts'),

@@ -252,6 +252,7 @@ describe('evidence-log - read', () => {
       '/tile/0/x001/000',
       `/tile/0/000.p/${size + 300}`,
       '/tile/9/000',
+      '/tile/0/000.p/0',
       '/tile/0/0',
       '/../first.key',
       '/',

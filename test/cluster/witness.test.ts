@@ -1,7 +1,7 @@
 // `bailiff witness`: under it a log cannot show two histories, and it never goes back; with the evidence-log as its
 // client, and with requests that no log sends.
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import path from 'node:path';
 import { podRef } from '@bailiff/correlation/testing';
@@ -246,6 +246,28 @@ describe('witness - hostile requests', () => {
 });
 
 describe('witness - of the evidence-log', () => {
+  it(
+    'of the command - `evidence log` asks it too, and says which one does not cosign',
+    async () => {
+      await using running = await witness('command');
+      const end = new AbortController();
+      const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') };
+      const asked = [running.url, 'http://127.0.0.1:9'].map((url) => `${formatVerifierKey(WITNESS)} ${url}`);
+      const args = ['--dir', file('kept'), '--key', file('log.key'), '--origin', ORIGIN, '--witness', ...asked];
+      const run = runCli(['evidence', 'log', ...args], { env, signal: end.signal });
+      const checkpoint = path.join(file('kept'), 'checkpoint');
+      const isCosigned = () =>
+        existsSync(checkpoint) && cosignature(readFileSync(checkpoint, 'utf8'), WITNESS) !== null;
+      await waitFor(isCosigned, { what: 'a cosigned head', timeoutMs: PATIENCE_MS });
+      end.abort();
+      expect(await run).toMatchObject({
+        exitCode: 0,
+        stderr: expect.stringMatching(/not cosigned by witness\.test\/w1: /),
+      });
+    },
+    PATIENCE_MS,
+  );
+
   it('cosigns its heads; away, it delays nothing; a log that was restored from a backup is named', async () => {
     await rig.list(NODE_A, [web]);
     await rig.spoof(NODE_A, web, 2);

@@ -8,7 +8,7 @@ import type { FindPage } from '@bailiff/service';
 /** Leaves of a page: 2 MB. */
 const MAX_LEAVES = 16_384;
 
-const TILE = /^\/tile\/(\d{1,2})\/((?:x\d{3}\/){0,4}\d{3})(?:\.p\/(\d{1,3}))?$/;
+const TILE = /^\/tile\/(\d{1,2})\/((?:x\d{3}\/){0,4}\d{3})(?:\.p\/([1-9]\d{0,2}))?$/;
 const LEAVES = /^\/leaves\/(0|[1-9]\d{0,14})$/;
 
 export const pagesOf =

@@ -21,9 +21,11 @@ import {
   LogWriter,
   parseVerifierKey,
   type SensitiveClass,
+  splitWitness,
   type VerifierKey,
   verifierKey,
   verifyBundle,
+  Witnesses,
 } from '@bailiff/evidence';
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
@@ -186,11 +188,16 @@ function registerLog(evidence: Command, io: CliIo): void {
     .description('keep a log on disk: hashes of all messages, in a tree whose head is signed')
     .requiredOption('--dir <directory>', 'directory of the log; one process writes to it')
     .requiredOption('--key <file>', 'private key (Ed25519, PEM) that signs the heads')
+    .option('--witness <key and url...>', 'a witness that cosigns the heads: its verifier key, a space and its URL')
     .requiredOption('--origin <name>', 'name of the log, such as bailiff.example.com/cluster-1')
     .addHelpText('after', LOG_EXAMPLES);
-  onBus(logging, io, (options: { dir: string; key: string; origin: string }) => {
+  onBus(logging, io, (options: { dir: string; key: string; origin: string; witness?: string[] }) => {
     const { origin, dir } = options;
     const key = readKey(options.key, 'private');
+    const addresses = (options.witness ?? []).map((text) => {
+      const [witnessKey = '', url = ''] = splitWitness(text) ?? [];
+      return { key: keyIn('--witness', witnessKey, COSIGNATURE), url };
+    });
     if (!LOG_NAME.test(origin))
       throw new CliError(
         'CLI_USAGE',
@@ -200,7 +207,16 @@ function registerLog(evidence: Command, io: CliIo): void {
       session.out.line(formatVerifierKey(verifierKey(origin, key)));
       const log = new LogWriter(dir);
       try {
-        const keeper = new LogKeeper({ bus: session.bus, log, origin, key, signal: session.io.signal });
+        const witnesses = new Witnesses(log, addresses, () => session.io.nowMs());
+        let noted = '';
+        const afterHead = async (end: AbortSignal) => {
+          await witnesses.ask(end);
+          const failing = witnesses.states.flatMap(({ name, failing: why }) => (why ? `${name}: ${why.reason}` : []));
+          const text = failing.length > 0 ? `not cosigned by ${failing.join('; ')}` : 'cosigned by every witness again';
+          if (failing.join() !== noted) session.out.note(text);
+          noted = failing.join();
+        };
+        const keeper = new LogKeeper({ bus: session.bus, log, origin, key, afterHead, signal: session.io.signal });
         session.out.note(`log ${origin}, ${log.size} messages. Press Ctrl-C to stop.`);
         await keeper.run();
       } finally {

@@ -16,7 +16,8 @@ Examples:
   bailiff logs correlator --since 10m
   bailiff logs collector --previous  of collectors that restarted
 
-Parts: collector, correlator, responder, ipam-sync, siem-relay, bus-auth, bus-setup, nats, valkey.
+Parts: collector, correlator, responder, ipam-sync, siem-relay, evidence-log, console, bus-auth, bus-setup, nats,
+valkey.
 Each line begins with its pod and container. kubectl logs -f follows one.
 
 Exit codes: 0 complete; 7 a log could not be read, such as of a node that is down.
