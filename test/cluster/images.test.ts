@@ -22,7 +22,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { APPS } from '../../tools/images/image-list.ts';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
-import { environmentOf, objectsOf, type Workload, workloadsOf } from '../k8s/rendered.ts';
+import { environmentOf, objectsOf, userIn, type Workload, workloadsOf } from '../k8s/rendered.ts';
 import { CniNode, OWN } from '../support/cni-node.ts';
 import { forge, startCri } from '../support/cri/on-node.ts';
 import { CriRuntime } from '../support/cri/runtime.ts';
@@ -287,8 +287,7 @@ describe('images, as built', () => {
     const limit = MAX_MEGABYTES[app] ?? MAX_OTHER_MEGABYTES;
     expect([megabytes > 100, megabytes <= limit]).toEqual([true, true]);
     expect(statSync(archive).size / 1e6).toBeLessThan(MAX_ARCHIVE_MEGABYTES);
-    const { runAsUser, runAsGroup } = workloadOf(app).pod.securityContext;
-    expect(user).toBe(`${runAsUser}:${runAsGroup}`);
+    expect(user).toBe(userIn(app, workloadOf(app)));
     expect(labels['org.opencontainers.image.title']).toBe(`bailiff-${app}`);
     expect(Date.parse(labels['org.opencontainers.image.created'] ?? '')).toBe(Date.parse(created));
     const times = new Set(files.map(({ time }) => Date.parse(`${time.replace(' ', 'T')}Z`)));

@@ -9,7 +9,7 @@ import { NODE_VERSION } from '../../tools/images/from-packages.ts';
 import { APPS } from '../../tools/images/image-list.ts';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
 import { copyOf, last, lineage, parseContainerfile } from './containerfile.ts';
-import { mountOf, OVERLAYS, objectsOf, type Workload, workloadsOf } from './rendered.ts';
+import { mountOf, OVERLAYS, objectsOf, userIn, type Workload, workloadsOf } from './rendered.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -170,10 +170,7 @@ describe('Containerfile', () => {
     const workload = workloadsOf(objectsOf('included')).find(
       ({ container }) => container.image === `bailiff/${name}:${version}`,
     );
-    // A part that is off by default is in the chart alone.
-    const text = workload ? '' : readFileSync(path.join(ROOT, `k8s/chart/templates/${name}.yaml`), 'utf8');
-    const stated = (key: string) => workload?.pod.securityContext[key] ?? new RegExp(`${key}: (\\d+)`).exec(text)?.[1];
-    expect(user).toBe(`${stated('runAsUser')}:${stated('runAsGroup')}`);
+    expect(user).toBe(userIn(name, workload));
   });
 
   it('collector - finds the kernel programs and the binding in the image', () => {

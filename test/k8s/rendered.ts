@@ -180,3 +180,13 @@ export function mountOf({ pod, container }: Workload, file: string): { mount: Js
   const [mount] = under.sort((a: Json, b: Json) => b.mountPath.length - a.mountPath.length);
   return mount && { mount, volume: pod.volumes.find(({ name }: Json) => name === mount.name) };
 }
+
+/** `uid:gid` of an app in its manifests. A part that is off by default is in the chart alone. */
+export function userIn(name: string, workload: Workload | undefined): string {
+  if (workload) {
+    const { runAsUser, runAsGroup } = workload.pod.securityContext;
+    return `${runAsUser}:${runAsGroup}`;
+  }
+  const text = readFileSync(path.join(ROOT, `k8s/chart/templates/${name}.yaml`), 'utf8');
+  return ['runAsUser', 'runAsGroup'].map((key) => new RegExp(`${key}: (\\d+)`).exec(text)?.[1]).join(':');
+}
