@@ -1,10 +1,12 @@
 /** `bailiff console`: a page for the user of this machine, on 127.0.0.1, with the user's own login. */
 import { once } from 'node:events';
 import { startConsole } from '@bailiff/console';
+import type { ConfigSigner } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { readSigner, SIGN_HELP } from '../shared/key-file.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { busChanges } from './changes/bus-changes.ts';
 import { consoleData } from './data.ts';
@@ -23,11 +25,11 @@ The link works once, for one browser. The page reads and changes with your login
 127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
 `;
 
-async function serve(session: Session, port: number): Promise<number> {
+async function serve(session: Session, port: number, sign: ConfigSigner | undefined): Promise<number> {
   const { io, out, connection } = session;
   const page = await startConsole({
     data: consoleData(session),
-    changes: busChanges(session),
+    changes: busChanges(session, sign),
     port,
     nowMs: () => io.nowMs(),
   }).catch((cause: NodeJS.ErrnoException) => {
@@ -54,6 +56,7 @@ export function register(program: Command, io: CliIo): void {
     .command('console')
     .description('a page in the browser: what is guarded, who attacks, what was done, and why')
     .option('--port <port>', 'port on 127.0.0.1; 0 = any free one', String(DEFAULT_PORT))
+    .option('--sign <keyfile>', `for changes on the page: ${SIGN_HELP}`, readSigner)
     .addHelpText('after', EXAMPLES);
   command
     .command('serve')
@@ -66,8 +69,8 @@ export function register(program: Command, io: CliIo): void {
       io.exitCode = await runServe(settings);
     });
   command.enablePositionalOptions();
-  onBus(command, io, (options: { port: string }) => {
+  onBus(command, io, (options: { port: string; sign?: ConfigSigner }) => {
     const port = wholeNumber(options.port, '--port', 0, 65_535);
-    return (session) => serve(session, port);
+    return (session) => serve(session, port, options.sign);
   });
 }

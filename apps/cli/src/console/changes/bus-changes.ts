@@ -1,6 +1,6 @@
 /** Changes on the page of `bailiff console`: with the login of its user, as the commands write them. */
 import type { Changes } from '@bailiff/console';
-import { ConfigError } from '@bailiff/policy';
+import { ConfigError, type ConfigSigner } from '@bailiff/policy';
 import { type Change, isUnchanged, writeAll } from '../../shared/config/change.ts';
 import { ownerText, refuseOwned } from '../../shared/config/owner.ts';
 import { CliError } from '../../shared/errors.ts';
@@ -11,7 +11,8 @@ import { changeOf, proposalOf, storedByKey } from './proposal.ts';
 /** The revision that a proposal was made from. */
 const basisOf = ({ stored }: Change): string => String(stored?.bucketRevision ?? 0);
 
-export function busChanges(session: Session): Changes {
+/** @param sign signs the changes; absent: they are unsigned */
+export function busChanges(session: Session, sign?: ConfigSigner): Changes {
   const { operator } = session.io;
   return {
     whyNot: async (keys) => {
@@ -36,7 +37,11 @@ export function busChanges(session: Session): Changes {
       if (basisOf(change) !== basis)
         throw new ConfigError('CONFIG_REVISION', `${request.key} was changed since you saw it; nothing was written`);
       if (isUnchanged(change, {})) throw new CliError('CLI_STATE', `${request.key}: nothing to change`);
-      const [outcome] = await writeAll(session, [change], { reason, by: operator });
+      const [outcome] = await writeAll(session, [change], {
+        reason,
+        by: operator,
+        ...(sign ? { sign } : {}),
+      });
       const revision = outcome && 'revision' in outcome ? outcome.revision : 0;
       return { text: `Written as revision ${revision} by ${operator}`, isWritten: true, notes: [] };
     },
