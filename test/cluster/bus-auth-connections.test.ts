@@ -165,10 +165,12 @@ test('connections - so is one that closes each connection before the next list',
   await waitFor(isKeptOut, { what: 'its logins to get no response', timeoutMs: 60_000, intervalMs: 1 });
 });
 
-test('connections - a node that floods the bus and then calls itself another one is blamed itself', async () => {
+const AS_B = userOf({ role: 'collector', node: B });
+
+/** Checks that A is blamed for its flood, and B for nothing. @returns the name in the servers' list */
+async function floodAndRename(): Promise<unknown> {
   const { rig, auth, token } = await start();
   await using _rig = rig;
-  const AS_B = userOf({ role: 'collector', node: B });
   const victim = await rig.connect(await rig.collector(B));
   // While the second login is reviewed, the servers list the connection under the name in it.
   const [, ...rest] = token.split('.');
@@ -185,12 +187,19 @@ test('connections - a node that floods the bus and then calls itself another one
     await waitFor(() => thief.closed, { what: 'the end of the connection' });
     fault.remove();
   }
-  // The control: the list named the other node.
-  expect(ended().map(({ user, named }) => [user, named])).toEqual([[USER, AS_B]]);
+  expect(ended().map(({ user }) => user)).toEqual([USER]);
   expect([victim.connected, victim.connects]).toEqual([true, 1]);
   expect(await rig.login(AS_B, await rig.tokenOf(B))).toBe('in');
   expect((await logIn(rig, token)).closed).toBe(true);
-});
+  return ended()[0]?.['named'];
+}
+
+test('connections - a node that floods the bus and then calls itself another one is blamed itself', async () => {
+  // The control: the list named the other node. A list may come before the server has read the second name.
+  let named: unknown;
+  for (let attempts = 0; named !== AS_B && attempts < 5; attempts += 1) named = await floodAndRename();
+  expect(named).toBe(AS_B);
+}, 180_000);
 
 test('connections - a user has a share; the oldest one of the address with most ends', async () => {
   const { rig, token } = await start();
