@@ -1,7 +1,6 @@
 // A holder of one node's token: connections without an end, and requests for many large responses,
 // which the server keeps in memory. The controls have a server that does not list connections to
 // bus-auth.
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { openBucket, userOf, violationSubject } from '@bailiff/bus';
@@ -158,7 +157,7 @@ test('connections - so is one that closes each connection before the next list',
     const socket = await logIn(rig, token);
     if (!socket.closed) {
       socket.end(LARGE);
-      await once(socket, 'close');
+      await new Promise((resolve) => socket.once('close', resolve));
     }
     return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
   };
