@@ -44,10 +44,10 @@ describe('tidy', () => {
       bpf: ['vocabulary'],
       kube: ['service'],
       runtime: ['vocabulary', 'policy', 'bpf'],
-      bus: ['schemas', 'policy', 'service', 'service/exit-codes'],
+      bus: ['schemas', 'policy', 'service', 'service/exit-codes', 'service/turns'],
       correlation: ['schemas', 'policy', 'service/fair-counts'],
       response: ['schemas', 'policy', 'bus', 'service/exit-codes'],
-      insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts'],
+      insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts', 'service/turns'],
       evidence: ['schemas', 'policy', 'bus', 'correlation', 'response'],
       siem: ['schemas', 'bus', 'service/printable'],
       connector: ['schemas', 'bus', 'service'],
@@ -67,7 +67,7 @@ describe('tidy', () => {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);
         }
         // Pure code of the process frame has an entry of its own, for libraries that are pure.
-        const lib = /^@bailiff\/(service\/(?:fair-counts|exit-codes|printable)|[a-z-]+)/.exec(target)?.[1];
+        const lib = /^@bailiff\/(service\/(?:fair-counts|exit-codes|printable|turns)|[a-z-]+)/.exec(target)?.[1];
         const known = from ? [from, ...(allowed[from] ?? []), ...(alsoInTests[f] ?? [])] : [];
         if (from && f.includes('/src/') && lib && !known.includes(lib)) wrong.push(`${f} imports ${target}`);
       }

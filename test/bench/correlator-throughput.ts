@@ -28,27 +28,27 @@ const CLAIMED = ['10.9.0.1', '10.9.0.2', '10.9.0.3'];
 const QUIET_MS = 6_000;
 const CATCH_UP_MS = 120_000;
 
-interface Node {
+export interface Node {
   collector: SimCollector;
   pods: PodRef[];
 }
 
-function makeNodes(pods: number): Node[] {
-  return Array.from({ length: Math.ceil(pods / PODS_PER_NODE) }, (_, n) => ({
+export function makeNodes(pods: number, podsPerNode = PODS_PER_NODE): Node[] {
+  return Array.from({ length: Math.ceil(pods / podsPerNode) }, (_, n) => ({
     collector: new SimCollector(`node-${n}`),
-    pods: Array.from({ length: Math.min(PODS_PER_NODE, pods - n * PODS_PER_NODE) }, (_, p) =>
+    pods: Array.from({ length: Math.min(podsPerNode, pods - n * podsPerNode) }, (_, p) =>
       podRef(`web-${n}-${p}`, {
         ownerKind: 'ReplicaSet',
         ownerName: `web-${n}`,
         ownerUid: `0a1b2c3d-0000-4000-8000-${String(n).padStart(12, '0')}`,
-        uid: `1a1b2c3d-0000-4000-8000-${String(n * PODS_PER_NODE + p).padStart(12, '0')}`,
+        uid: `1a1b2c3d-0000-4000-8000-${String(n * podsPerNode + p).padStart(12, '0')}`,
       }),
     ),
   }));
 }
 
 /** Frames of 64 violations, every node and pod in turn, as collectors with samples would publish them. */
-function* framesOf(nodes: readonly Node[], violations: number): Generator<ViolationFrame> {
+export function* framesOf(nodes: readonly Node[], violations: number): Generator<ViolationFrame> {
   const head = Buffer.alloc(60, 7);
   for (let made = 0, turn = 0; made < violations; turn += 1) {
     for (const { collector, pods } of nodes) {
@@ -64,7 +64,7 @@ function* framesOf(nodes: readonly Node[], violations: number): Generator<Violat
   }
 }
 
-async function fill(bus: Bus, nodes: readonly Node[], violations: number): Promise<void> {
+export async function fill(bus: Bus, nodes: readonly Node[], violations: number): Promise<void> {
   const bucket = openBucket(bus, 'bailiff_pods');
   for (const { collector, pods } of nodes) await bucket.put(collector.node, snapshotJson(collector.node, pods));
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MICROS / 1000 + 100));

@@ -19,6 +19,7 @@ const BENCHES: Record<string, () => Promise<{ bench: () => Promise<Section> }>> 
   'correlator-throughput': () => import('./correlator-throughput.ts'),
   'evidence-log': () => import('./evidence-log.ts'),
   'fast-paths': () => import('./fast-paths.ts'),
+  console: () => import('./console.ts'),
   durability: () => import('./durability.ts'),
   sizing: () => import('./sizing.ts'),
   'lsm-cost': () => import('./lsm-cost.ts'),

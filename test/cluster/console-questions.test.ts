@@ -203,6 +203,7 @@ describe('policies', () => {
     await page.getByRole('button', { name: 'Enforce no-shell' }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByText('Enforcing it would have denied 3 operations of 1 pod').waitFor();
+    await dialog.getByText('Now: in force on 1 of 2 nodes').waitFor();
     await dialog.getByLabel('Why?').fill('watched long enough');
     await dialog.getByRole('button', { name: 'Apply this change' }).click();
     await dialog.getByText('Written as revision 2').waitFor();

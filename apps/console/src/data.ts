@@ -45,7 +45,11 @@ export interface LiveEvents {
   /** @param namespace of its pod; null: of a node */
   onVerdict(row: RowAt, namespace: string | null): void;
   onResponse(row: RowAt, namespace: string | null): void;
-  /** Called once for each stream: every stored message since the start was read. @param cut not all of them */
+  /** @param left messages that are stored behind this one */
+  onProgress(stream: LiveStream, left: number): void;
+  /** Messages that are not read, because the reading is too far behind. */
+  onSkipped(stream: LiveStream, messages: number): void;
+  /** Called for each stream: every stored message since the start was read. @param cut not all of them */
   onCaughtUp(stream: LiveStream, cut: boolean): void;
 }
 

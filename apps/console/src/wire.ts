@@ -92,6 +92,9 @@ export interface LiveView {
   responses: TableView;
   /** False until the stored messages of the window were read. */
   complete: boolean;
+  /** Messages of violations that were read, and those that are stored behind them. */
+  read: number;
+  left: number;
   /** Sentences about what is not counted. */
   notes: string[];
 }

@@ -135,7 +135,8 @@ export function missing(stdout: string, page: string): string[] {
     line
       .replace(/^[✗!] /, '')
       .trim()
-      .split(/ {2,}/),
+      // Times of an axis may have one space between them.
+      .split(/ {2,}|(?<=\d) (?=\d\d:\d\d:\d\d)/),
   );
   return cells.filter((cell) => !IS_FRAME.test(cell) && !shown.includes(flat(cell).trim()));
 }

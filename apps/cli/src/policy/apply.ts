@@ -168,9 +168,9 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
 type Reach = (key: string, revision: number) => string;
 
 /** Where policies are in force, as reported by the nodes. @throws BusError */
-export async function readReach(session: Session): Promise<Reach> {
-  const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
-  const nowMs = session.io.nowMs();
+export async function readReach(reader: Reader): Promise<Reach> {
+  const [nodes, expected] = await Promise.all([readNodes(reader), readExpectedNodes(reader)]);
+  const nowMs = reader.nowMs();
   return (key, revision) => {
     const policies = [{ key, revision, enabled: true }];
     const [places] = policyPlaces({ policies, nodes, expected, nowMs, staleMs: STALE_MS });

@@ -181,7 +181,12 @@ export function NowPage() {
         </Section>
       )}
       <Section title="Who attacks: the last hour" id="attacks" command="bailiff events --since 1h">
-        {!live.complete && <p class="note">Stored messages are still being read.</p>}
+        {!live.complete && (
+          <p class="note">
+            Counting: {live.read} of {live.read === 0 ? 'the' : live.read + live.left} stored messages are read. Every
+            number here still grows.
+          </p>
+        )}
         <RatesChart rates={live.rates} />
         <Attackers attackers={live.attackers} omitted={live.attackersOmitted} />
         <Notes notes={live.notes} />

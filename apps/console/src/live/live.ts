@@ -14,7 +14,7 @@ import type { NowView, ScopeView, StatusView, TableView } from '../wire.ts';
 import { ViolationWindow, WINDOW_MS } from './window.ts';
 
 /** Shortest time between two views. */
-const PUSH_MS = 1_000;
+const PUSH_MS = 500;
 /** Status, while a page is open: collectors and services store theirs every ten seconds. */
 const READ_MS = 10_000;
 const RETRY_MS = 1_000;
@@ -78,6 +78,10 @@ export class Live {
   readonly #problems = new Map<string, string>();
   #window = new ViolationWindow();
   #refused = 0;
+  /** Messages of violations. */
+  #read = 0;
+  #left = 0;
+  #skipped = 0;
   /** When approvals are read next. */
   #readWaitingMs = 0;
   #lastWaitingMs = 0;
@@ -126,6 +130,11 @@ export class Live {
     if (this.#refused > 0) {
       notes.push(`${this.#refused} violations are refused and not counted: a node may not report them.`);
     }
+    if (this.#skipped > 0) {
+      notes.push(
+        `${this.#skipped} messages were skipped: violations arrive faster than they can be counted here. Pods that went on are counted in full by their next message; the others are not.`,
+      );
+    }
     if (withoutPod > 0) notes.push(`A count of ${withoutPod} belongs to pods beyond the limit of the list.`);
     const live = {
       rates: this.#window.rates(nowMs),
@@ -135,6 +144,8 @@ export class Live {
       verdicts: this.#verdicts.table([...columns.verdicts], nowMs),
       responses: this.#responses.table([...columns.responses], nowMs),
       complete: this.#caughtUp.size === LIVE_STREAMS.length,
+      read: this.#read,
+      left: this.#left,
     };
     const problem = [...this.#problems.values()][0] ?? '';
     const connection = { bus, user, connected: this.#data.connected(), problem };
@@ -197,6 +208,9 @@ export class Live {
     else {
       this.#window = new ViolationWindow();
       this.#refused = 0;
+      this.#read = 0;
+      this.#left = 0;
+      this.#skipped = 0;
     }
   }
 
@@ -217,6 +231,14 @@ export class Live {
         if (!maySee(namespace)) return;
         this.#responses.add(row);
         this.#readWaitingMs = Math.min(this.#readWaitingMs, this.#lastWaitingMs + LEAST_WAITING_MS);
+      },
+      onProgress: (stream, left) => {
+        if (stream !== 'VIOLATIONS') return;
+        this.#read += 1;
+        this.#left = left;
+      },
+      onSkipped: (_stream, messages) => {
+        this.#skipped += messages;
       },
       onCaughtUp: (stream, cut) => {
         this.#problems.delete(stream);

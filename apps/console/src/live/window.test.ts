@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { SeenViolation } from '../data.ts';
 import { STEP_MS, STEPS, ViolationWindow } from './window.ts';
@@ -45,6 +46,35 @@ it('pods - one that violates in several minutes is one row', () => {
     ['shop/cart-1', 7, ['ipv4-source drop']],
     ['shop/web-0', 2, ['arp-sender drop', 'ipv4-source drop']],
   ]);
+});
+
+it('any violations in any order - the counts of the pods are that of the window, whatever left it', () => {
+  const violation = fc.record({
+    pod: fc.integer({ min: 0, max: 8 }),
+    ageSteps: fc.integer({ min: 0, max: 2 * STEPS }),
+    count: fc.integer({ min: 0, max: 9 }),
+  });
+  fc.assert(
+    fc.property(fc.array(violation, { maxLength: 40 }), fc.nat({ max: STEPS }), (all, laterSteps) => {
+      const window = new ViolationWindow();
+      for (const { pod, ageSteps, count } of all)
+        window.add(
+          seen({
+            count,
+            storedMs: NOW_MS - ageSteps * STEP_MS,
+            pod: { namespace: 'a', name: `a/${pod}`, uid: `u${pod}` },
+          }),
+        );
+      const nowMs = NOW_MS + laterSteps * STEP_MS;
+      const expected = new Map<string, number>();
+      for (const { pod, ageSteps, count } of all)
+        if (ageSteps + laterSteps < STEPS && count > 0)
+          expected.set(`a/${pod}`, (expected.get(`a/${pod}`) ?? 0) + count);
+      const { attackers } = window.attackers(nowMs);
+      expect(new Map(attackers.map(({ pod, count }) => [pod, count]))).toEqual(expected);
+      expect(window.rates(nowMs).total).toBe([...expected.values()].reduce((sum, count) => sum + count, 0));
+    }),
+  );
 });
 
 it('bounds - 3,000 pods fit into a small view, and every packet is counted', () => {

@@ -1,5 +1,6 @@
 /**
- * Violations of the last hour by vector and by pod, in steps of server time. Pure.
+ * Violations of the last hour by vector and by pod, in steps of server time. Pure. A view is made several
+ * times while pods are many, so the sum of each pod is kept instead of being made again.
  *
  * Bounds: STEPS, MAX_VECTORS a step, and MAX_PODS in all steps. A node gets a further entry only while
  * more are free than it has; what has no entry is counted in the totals.
@@ -34,6 +35,15 @@ interface PodCount {
   lastMs: number;
 }
 
+/** Of all steps. */
+interface PodTotal {
+  key: string;
+  count: number;
+  lastMs: number;
+  /** Steps with an entry of the pod. */
+  steps: number;
+}
+
 class Step {
   readonly vectors = new Map<string, VectorCount>();
   readonly pods = new Map<string, PodCount>();
@@ -53,7 +63,8 @@ class Step {
     for (const { node } of this.pods.values()) this.#podShares.remove(node);
   }
 
-  add({ storedMs, node, vector, action, pod, count }: SeenViolation): void {
+  /** @returns the key of its pod; null: it has no entry */
+  add({ storedMs, node, vector, action, pod, count }: SeenViolation): { key: string; isNew: boolean } | null {
     this.total += count;
     const name = `${vector} ${action}`;
     const entry = this.vectors.get(name);
@@ -62,13 +73,14 @@ class Step {
       this.#vectorShares.add(node);
       this.vectors.set(name, { name: vector, action, count });
     }
-    if (pod === null) return;
+    if (pod === null) return null;
     const key = `${node} ${pod.uid}`;
     let found = this.pods.get(key);
+    const isNew = !found;
     if (!found) {
       if (!this.#podShares.hasRoom(node)) {
         this.withoutPod += count;
-        return;
+        return null;
       }
       this.#podShares.add(node);
       found = {
@@ -85,11 +97,14 @@ class Step {
     found.count += count;
     found.lastMs = Math.max(found.lastMs, storedMs);
     if (found.vectors.size < MAX_NAMED) found.vectors.add(name);
+    return { key, isNew };
   }
 }
 
 export class ViolationWindow {
   readonly #steps = new Map<number, Step>();
+  readonly #totals = new Map<string, PodTotal>();
+  #newest = 0;
   readonly #mostVectors: number;
   readonly #podShares: FairCounts;
 
@@ -101,13 +116,22 @@ export class ViolationWindow {
 
   add(violation: SeenViolation): void {
     const number = Math.floor(violation.storedMs / STEP_MS);
+    if (number <= this.#newest - STEPS) return;
     let step = this.#steps.get(number);
     if (!step) {
       step = new Step(this.#mostVectors, this.#podShares);
       this.#steps.set(number, step);
-      this.#endBefore(number - STEPS + 1);
+      this.#newest = Math.max(this.#newest, number);
+      this.#endBefore(this.#newest - STEPS + 1);
     }
-    step.add(violation);
+    const found = step.add(violation);
+    if (!found) return;
+    const { key, isNew } = found;
+    const total = this.#totals.get(key) ?? { key, count: 0, lastMs: 0, steps: 0 };
+    this.#totals.set(key, total);
+    total.count += violation.count;
+    total.lastMs = Math.max(total.lastMs, violation.storedMs);
+    if (isNew) total.steps += 1;
   }
 
   #endBefore(first: number): void {
@@ -115,11 +139,19 @@ export class ViolationWindow {
       if (number >= first) continue;
       step.end();
       this.#steps.delete(number);
+      for (const [key, { count }] of step.pods) {
+        const total = this.#totals.get(key) as PodTotal;
+        total.count -= count;
+        total.steps -= 1;
+        if (total.steps === 0) this.#totals.delete(key);
+      }
     }
   }
 
   #stepsUntil(nowMs: number): { number: number; step: Step | undefined }[] {
-    const last = Math.floor(nowMs / STEP_MS);
+    // The clock of the bus may be ahead.
+    const last = Math.max(Math.floor(nowMs / STEP_MS), this.#newest);
+    this.#endBefore(last - STEPS + 1);
     return Array.from({ length: STEPS }, (_, index) => {
       const number = last - STEPS + 1 + index;
       return { number, step: this.#steps.get(number) };
@@ -149,22 +181,25 @@ export class ViolationWindow {
 
   /** Pods with most packets and operations first. */
   attackers(nowMs: number): { attackers: AttackerView[]; omitted: number; withoutPod: number } {
-    const pods = new Map<string, PodCount>();
-    let withoutPod = 0;
-    for (const { step } of this.#stepsUntil(nowMs)) {
-      withoutPod += step?.withoutPod ?? 0;
-      for (const [key, one] of step?.pods ?? []) {
-        const sum = pods.get(key) ?? { ...one, count: 0, vectors: new Set<string>() };
-        pods.set(key, sum);
-        sum.count += one.count;
-        sum.lastMs = Math.max(sum.lastMs, one.lastMs);
-        for (const vector of one.vectors) if (sum.vectors.size < MAX_NAMED) sum.vectors.add(vector);
-      }
+    const steps = this.#stepsUntil(nowMs).flatMap(({ step }) => step ?? []);
+    const withoutPod = steps.reduce((sum, step) => sum + step.withoutPod, 0);
+    let most: PodTotal[] = [];
+    let pods = 0;
+    for (const total of this.#totals.values()) {
+      if (total.count === 0) continue;
+      pods += 1;
+      const last = most.at(-1);
+      if (most.length === MAX_ATTACKERS && last && byCount(total, last) >= 0) continue;
+      most = [...most, total].sort(byCount).slice(0, MAX_ATTACKERS);
     }
-    const ordered = [...pods.values()]
-      .filter(({ count }) => count > 0)
-      .sort((a, b) => b.count - a.count || b.lastMs - a.lastMs);
-    const attackers = ordered.slice(0, MAX_ATTACKERS).map((one) => ({ ...one, vectors: [...one.vectors].sort() }));
-    return { attackers, omitted: ordered.length - attackers.length, withoutPod };
+    const attackers = most.map(({ key, count, lastMs }) => {
+      const entries = steps.flatMap((step) => step.pods.get(key) ?? []);
+      const { namespace, pod, uid, node } = entries[0] as PodCount;
+      const vectors = [...new Set(entries.flatMap((entry) => [...entry.vectors]))].slice(0, MAX_NAMED).sort();
+      return { namespace, pod, uid, node, count, vectors, lastMs };
+    });
+    return { attackers, omitted: pods - attackers.length, withoutPod };
   }
 }
+
+const byCount = (a: PodTotal, b: PodTotal): number => b.count - a.count || b.lastMs - a.lastMs;

@@ -6,8 +6,10 @@
  * reader (consumeOrdered). A stream that is recreated meanwhile is an error. Bounds: constant
  * memory, and the subjects if only the newest message of each is read; and a silence: a server that
  * delivers nothing for `silenceMs`, and does not report the end, is an error. While onMessage is
- * pending (a pager at the end of a pipe), nothing is silence.
+ * pending (a pager at the end of a pipe), nothing is silence. Others of the process have their turn
+ * between messages, however long the read is.
  */
+import { Turns } from '@bailiff/service/turns';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
 import { getNextMessage, type StreamMessage, streamInfo } from './direct.ts';
@@ -69,6 +71,7 @@ class Reading {
   readonly #fromMicros: number;
   readonly #silenceMs: number;
   readonly #over = new AbortController();
+  readonly #turns = new Turns();
   #deadline: NodeJS.Timeout | undefined;
   #silent: BusError | null = null;
   #ended: ReadEnd | null = null;
@@ -154,7 +157,8 @@ class Reading {
     if (message.timestampMicros < this.#fromMicros) return this.#afterMessage(message);
     this.#passed(message);
     const done = this.#options.onMessage(message, () => this.#finish('stopped'));
-    if (done instanceof Promise) return this.#whenDone(message, done);
+    const due = done ?? this.#turns.due();
+    if (due instanceof Promise) return this.#whenDone(message, due);
     this.#afterMessage(message);
   }
 

@@ -3,6 +3,7 @@
  */
 import { decodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import { Turns } from '@bailiff/service/turns';
 import type { Reader } from '../reader.ts';
 
 interface Schema<T> {
@@ -43,7 +44,13 @@ export function storedStatus<T extends { updatedAt: string }>(
 /** Status by node; a string is the reason why it cannot be parsed. */
 export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<string, NodeStatus | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries('>', { injected: true });
-  return new Map(entries.map((entry) => [decodeToken(entry.key), statusOf(entry)]));
+  const turns = new Turns();
+  const nodes = new Map<string, NodeStatus | string>();
+  for (const entry of entries) {
+    await turns.due();
+    nodes.set(decodeToken(entry.key), statusOf(entry));
+  }
+  return nodes;
 }
 
 /** The key names the node, because only the node may write it. */

@@ -8,7 +8,7 @@ import type { Reader } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import { assign, parseAssignment } from '../../config/assignments.ts';
-import { prepare } from '../../policy/apply.ts';
+import { prepare, readReach } from '../../policy/apply.ts';
 import { shortName } from '../../policy/names.ts';
 import { caveatsOf } from '../../policy/promote.ts';
 import { readWouldDeny } from '../../policy/would-deny.ts';
@@ -112,11 +112,17 @@ async function enforcedNotes(reader: Reader, { key, stored, next }: Change): Pro
   if (key.kind !== 'runtime' || modeOf(next) !== 'enforce' || modeOf(valueIn(stored)) === 'enforce') return [];
   const policy = parseConfigValue(key, JSON.stringify(next)) as RuntimePolicy;
   const named = { key: formatConfigKey(key), name: key.name, policy };
-  const found = await readWouldDeny(reader, named, reader.nowMs() - SINCE_MS);
+  const [found, reach] = await Promise.all([
+    readWouldDeny(reader, named, reader.nowMs() - SINCE_MS),
+    readReach(reader),
+  ]);
+  const where = reach(named.key, stored?.revision ?? 0);
   const pods = new Set(found.groups.map(({ key: { pod, nodeName } }) => pod?.uid ?? nodeName)).size;
   const denied =
-    found.operations === 0
-      ? 'nothing'
-      : `${plural(found.operations, 'operation')} of ${plural(pods, 'pod')}, as far as the policy was in force`;
-  return [`Enforcing it would have denied ${denied} in the last 7 days.`, ...caveatsOf(found, policy)];
+    found.operations === 0 ? 'nothing' : `${plural(found.operations, 'operation')} of ${plural(pods, 'pod')}`;
+  return [
+    `Enforcing it would have denied ${denied} in the last 7 days.`,
+    `Now: ${where}. What happens where it is not in force is not recorded, and not counted here.`,
+    ...caveatsOf(found, policy),
+  ];
 }
