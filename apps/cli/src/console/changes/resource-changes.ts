@@ -247,7 +247,11 @@ async function resultOf(api: KubeApi, { kind, name }: Target, written: Resource,
   const stored = `The API server accepted ${kind} ${name}, generation ${generation}`;
   const endMs = performance.now() + RESULT_MS;
   while (performance.now() < endMs) {
-    const now = await getObject<Resource>(api, path, { signal });
+    // The change is made already: a failure here leaves only its result unknown.
+    const now = await getObject<Resource>(api, path, { signal }).catch((error: unknown) => {
+      if (error instanceof KubeError) return null;
+      throw error;
+    });
     const { observedGeneration = 0, configRevision, conditions = [] } = now?.status ?? {};
     const accepted = conditions.find(({ type }) => type === 'Accepted');
     if (observedGeneration >= generation && accepted) {
