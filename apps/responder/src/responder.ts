@@ -197,10 +197,9 @@ class Responder {
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       more: () => {
         const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
-        const { missing } = this.#rights;
         return {
           ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
-          ...(missing.length > 0 ? { missingRights: [...missing] } : {}),
+          ...(this.#rights.missing.length > 0 ? { missingRights: [...this.#rights.missing] } : {}),
         };
       },
       onError: (error) => log.warn({ err: error }, 'cannot publish the instance status'),
@@ -299,9 +298,7 @@ class Responder {
       'order',
       clock.setRepeating(() => this.#scheduler.release(), RELEASE_EVERY_MS),
     );
-    const failUnlessStopped = (error: Error) => {
-      if (!signal.aborted) fail(error);
-    };
+    const failUnlessStopped = (error: Error) => void (signal.aborted || fail(error));
     this.#readVerdicts().catch(failUnlessStopped);
     const watching = this.#quarantines.watch().catch(failUnlessStopped);
     onStop('quarantines', () => watching);
@@ -381,7 +378,6 @@ class Responder {
   }
 
   #readings(): Readings {
-    const { requests, errors } = this.#kube.stats;
     return {
       outstanding: this.#scheduler.outstanding,
       deferred: this.#scheduler.deferred,
@@ -396,7 +392,7 @@ class Responder {
       labelsForgotten: this.#ledger.labelsForgotten,
       refusedPolicies: this.#refused().length,
       disarms: this.#policies.disarms(this.#ctx.clock.nowMs()),
-      kube: { requests, errors: Object.fromEntries(errors) },
+      kube: { ...this.#kube.stats, errors: Object.fromEntries(this.#kube.stats.errors) },
     };
   }
 }

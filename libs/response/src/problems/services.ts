@@ -7,6 +7,7 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
+import { FAILING_MS, logProblems, logText } from './evidence-log.ts';
 import { connectionProblems } from './node-connections.ts';
 import { notEnforced, type Problem } from './problem.ts';
 
@@ -36,8 +37,6 @@ const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by han
 const REFUSED_REMEDY =
   '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
-const LOG_REMEDY = 'see docs/evidence.md#in-the-cluster';
-const FORK_REMEDY = 'the volume of the log was restored or rewritten: docs/evidence.md#witnesses';
 const LOST_REMEDY = '`bailiff replay --format` prints them';
 
 type Severity = Problem['severity'];
@@ -214,7 +213,6 @@ function degradationOf(service: Service): Problem[] {
 }
 
 /** Deliveries of an output that fail for this long are a problem. */
-const FAILING_MS = 60_000;
 /** Deleted events are reported for this long; the metric keeps their number. */
 const LOST_MS = 3_600_000;
 
@@ -242,30 +240,6 @@ function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
       problems.push(problem(at, 'warn', `${plural(lost, 'event')} deleted before delivery`, LOST_REMEDY));
     return problems;
   });
-}
-
-/** What a witness refuses because the log is not the one that it knows. */
-const CONTRADICTIONS: readonly string[] = ['WITNESS_AHEAD', 'WITNESS_CONFLICT'];
-
-function logProblems({ evidenceLog, atMs }: ServiceStatus): Problem[] {
-  const { missed = 0, witnesses = [] } = evidenceLog?.log ?? {};
-  const problems: Problem[] = [];
-  if (missed > 0) {
-    const text = `${plural(missed, 'message')} deleted by their stream before they were logged`;
-    problems.push(problem('evidence-log', 'warn', text, LOG_REMEDY));
-  }
-  for (const { name, failing } of witnesses) {
-    if (!failing) continue;
-    const at = `evidence-log ${name}`;
-    const reason = quoted(failing.reason);
-    const failingMs = atMs - Date.parse(failing.since);
-    if (CONTRADICTIONS.includes(failing.code)) problems.push(problem(at, 'shout', reason, FORK_REMEDY));
-    else if (failingMs > FAILING_MS)
-      problems.push(
-        problem(at, 'warn', `has not cosigned for ${age(failingMs)}: ${failing.code}: ${reason}`, LOG_REMEDY),
-      );
-  }
-  return problems;
 }
 
 /** No correlator works; null otherwise. */
@@ -381,15 +355,7 @@ function detailText(name: string, status: ServiceStatus): string {
     const outputs = (siemRelay?.outputs ?? []).map((output) => outputText(output, atMs));
     return outputs.length > 0 ? `; outputs: ${outputs.join(', ')}` : '';
   }
-  if (name === 'evidence-log') {
-    const log = evidenceLog?.log;
-    const late = log && log.lagMs > 0 ? `, head ${age(log.lagMs)} behind` : '';
-    const all = log?.witnesses ?? [];
-    const cosigning = all.filter(({ failing }) => !failing).length;
-    const witnessed =
-      all.length > 0 ? `, cosigned by ${cosigning} of ${plural(all.length, 'witness', 'witnesses')}` : '';
-    return log ? `; ${log.origin} has ${plural(log.size, 'message')}${late}, key ${log.keyId}${witnessed}` : '';
-  }
+  if (name === 'evidence-log') return logText(evidenceLog?.log ?? null);
   if (name !== 'responder') return '';
   const { due, unanswered, dryRuns } = responder;
   if (due === 0) return '; no verdict is due';

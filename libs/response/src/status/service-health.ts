@@ -128,3 +128,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     stalledMs: waited && stalls.length > 0 ? Math.min(...stalls) : 0,
   };
 }
+
+/** The running instance with the newest status. */
+export const newestOf = ({ running }: InstanceSets): InstanceStatus | undefined =>
+  running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];

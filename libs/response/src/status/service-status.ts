@@ -23,8 +23,8 @@ import {
 import {
   decodeWithLookup,
   type InstanceStatus,
-  type MissingVerdicts,
   type LogStatus,
+  type MissingVerdicts,
   type OutputStatus,
   SchemaError,
   SchemaRegistry,
@@ -42,6 +42,7 @@ import {
   healthOf,
   type InstanceSets,
   instancesOf,
+  newestOf,
   positionOf,
   type ServiceHealth,
   type Waiting,
@@ -226,15 +227,6 @@ function missingBy({ running }: InstanceSets): MissingVerdicts | null {
   const all = running.flatMap(({ missingVerdicts }) => missingVerdicts ?? []);
   return all.sort((a, b) => b.count - a.count)[0] ?? null;
 }
-
-/** Outputs of the running instance with the newest status. */
-function outputsBy({ running }: InstanceSets): OutputStatus[] {
-  const newest = running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
-  return newest?.outputs ?? [];
-}
-/** The running instance with the newest status. */
-const newestOf = ({ running }: InstanceSets): InstanceStatus | undefined =>
-  running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
 
 const newestAtMs = ({ state }: StreamInfo) => (state.messages > 0 ? microsOf(state.last_ts) / 1000 : null);
 
