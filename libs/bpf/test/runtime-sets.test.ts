@@ -1,8 +1,11 @@
 // Policy sets in maps of the kernel: written, found by the next process, counted and deleted.
-import { mkdirSync, rmSync, unlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BpfMap, MAP_TYPE, NO_PREALLOC } from '../src/core/bpf-map.ts';
+import { mountBpffs } from '../src/core/system.ts';
 import { decodeCacheControl } from '../src/runtime/encode.ts';
 import {
   PathKeyLayout,
@@ -143,10 +146,11 @@ it('cache of opens - each change has a later epoch without the flag, also one th
 });
 
 it('cache of opens - ends when the link of the program that counts new dentries is gone, and only then', () => {
-  const pinDir = `/sys/fs/bpf/bailiff-sets-${process.pid}`;
+  const pinDir = mkdtempSync(path.join(tmpdir(), 'bailiff-sets-'));
+  mountBpffs(pinDir);
   const link = path.join(pinDir, 'runtime/links/handle_d_instantiate');
-  for (const dir of ['maps', 'links']) mkdirSync(path.join(pinDir, 'runtime', dir), { recursive: true });
   try {
+    for (const dir of ['maps', 'links']) mkdirSync(path.join(pinDir, 'runtime', dir), { recursive: true });
     maps.setSettings({
       hashKey: Buffer.alloc(16, 7),
       hostMountNs: 1,
@@ -165,6 +169,7 @@ it('cache of opens - ends when the link of the program that counts new dentries 
     expect(pinned.checkCache()).toBe('handle_d_instantiate is not attached any more: restart the collector');
     expect([pinned.checkCache(), maps.cacheLocks()]).toEqual([null, null]);
   } finally {
-    rmSync(pinDir, { recursive: true, force: true });
+    execFileSync('umount', [pinDir]);
+    rmdirSync(pinDir);
   }
 });
