@@ -32,6 +32,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { nodeArgs } from '../../tools/children.ts';
+import { readRules } from '../../tools/promql.ts';
 import { launch, launchApp, type RunningProcess } from '../support/process.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
 
@@ -310,7 +311,7 @@ describe('witness - of the evidence-log', () => {
       other.add('VERDICTS', 1, 1, Buffer.alloc(32, 1));
       other.flush((size) => signHead({ origin: SERVED, size }, other.at, LOG.privateKey));
       other.close();
-      await using _restored = launchApp('evidence-log', flags('restored'));
+      await using restored = launchApp('evidence-log', flags('restored'));
       const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') };
       const named = await waitFor(
         async () => /✗ evidence-log witness\.test\/w1.*/.exec((await runCli(['status'], { env })).stdout)?.[0],
@@ -318,6 +319,13 @@ describe('witness - of the evidence-log', () => {
       );
       expect(named).toMatch(/it has seen (another history of the log|\d+ messages, and the log has \d+)/);
       expect(cosignature(noteOf('restored'), WITNESS)).toBeNull();
+      // The alerts have series, as test/cluster/metrics.test.ts shows for the other services.
+      const { metricsAddress } = await restored.logged('ready', PATIENCE_MS);
+      const metrics = await (await fetch(`http://${metricsAddress as string}/metrics`)).text();
+      const asked = readRules().flatMap(({ expr }) => expr.match(/\bbailiff_evidence_log_\w+/g) ?? []);
+      expect(asked.length).toBeGreaterThan(2);
+      for (const name of asked) expect(metrics).toContain(`\n${name}`);
+      expect(metrics).toMatch(/witness_failing\{.*witness="witness\.test\/w1".*\} 1\n/);
     } finally {
       await running[Symbol.asyncDispose]();
     }

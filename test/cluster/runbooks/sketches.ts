@@ -30,6 +30,8 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl bailiff backup bus.tar --nats-user admin': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
   'kubectl -n bailiff-system create rolebinding alice-bailiff --role bailiff-operator --user alice':
     'kubectl sends protobuf, which the API stand-in does not read',
+  'bailiff policy simulate': `${ELSEWHERE}test/cluster/cli-policy-simulate.test.ts`,
+  'bailiff config sign <key>': `${ELSEWHERE}test/cluster/signed-config.test.ts`,
   'bailiff status --node': 'named for its option',
   'bailiff status --wait 5m': 'waits until all is well, and no service runs here',
   'bailiff logs correlator --since 10m': KUBELET,
