@@ -6,14 +6,24 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Bus, type KvEntry, openBucket, signedConfigBy } from '@bailiff/bus';
+import { type Bus, type KvEntry, openBucket, readConfig, type StoredConfig, signedConfigBy } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
-import { NO_SIGNERS, RESOURCE_PLURALS, type ResourceKind, SIGNATURE_HEADER, SignedConfig } from '@bailiff/policy';
+import {
+  NO_SIGNERS,
+  parseConfigKey,
+  RESOURCE_PLURALS,
+  type ResourceKind,
+  SIGNATURE_HEADER,
+  SignedConfig,
+} from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { runCli } from '../../apps/cli/src/testing.ts';
+import { writeAll } from '../../apps/cli/src/shared/config/change.ts';
+import { readSigner } from '../../apps/cli/src/shared/key-file.ts';
+import type { Session } from '../../apps/cli/src/shared/session.ts';
+import { captureCli, runCli } from '../../apps/cli/src/testing.ts';
 import { ConfigReceiver } from '../../apps/collector/src/desired/config-receiver.ts';
 import { DesiredState } from '../../apps/collector/src/desired/desired-state.ts';
 import { DocumentCache } from '../../apps/collector/src/desired/document-cache.ts';
@@ -133,8 +143,10 @@ describe('collector', () => {
     {
       using guarded = await collector(nats, state, signers);
       using control = await collector(nats, path.join(directory, 'control'), '');
+      // The built-in value enforces too: wait until the signed one is known.
       for (const one of [guarded, control])
-        await one.until(() => one.tunnel() === 'enforce' && one.policies.has(SHELL));
+        await one.until(() => one.desired.configKeys('spoof').length === 1 && one.policies.has(SHELL));
+      expect([guarded.tunnel(), control.tunnel()]).toEqual(['enforce', 'enforce']);
 
       await admin.put(SPOOF, '{"modes":{"tunnel":"off"}}');
       await admin.remove(SHELL);
@@ -157,7 +169,9 @@ describe('collector', () => {
       await again.until(() => again.refused(SPOOF) !== '' && again.refused(SHELL) !== '');
       expect([again.tunnel(), again.policies.has(SHELL)]).toEqual(['enforce', true]);
       // Signed changes and deletions pass, also over what the administrator left.
-      await run('config', 'set', SPOOF, 'modes.tunnel=audit', '--reason', 'a VPN', ...sign);
+      const vpn = path.join(directory, 'vpn.json');
+      writeFileSync(vpn, '{"modes":{"tunnel":"audit"}}');
+      await run('config', 'set', SPOOF, '-f', vpn, '--reason', 'a VPN', ...sign);
       await run('config', 'delete', SHELL, ...sign);
       await again.until(() => again.tunnel() === 'audit' && !again.policies.has(SHELL));
       expect([again.refused(SPOOF), again.refused(SHELL)]).toEqual(['', '']);
@@ -165,6 +179,81 @@ describe('collector', () => {
     expect(await run('config', 'history', SPOOF)).toMatch(/ anna@prod +\S+ +a VPN/);
     const listed = await run('config', 'list', '--json', '--config-signers', signers);
     expect(JSON.parse(listed).filter(({ refused }: { refused: string }) => refused !== '')).toEqual([]);
+  });
+});
+
+describe('command line', () => {
+  it('signs no field that an administrator of the bus wrote without showing it; control: without --sign it is kept', async () => {
+    await using nats = await startBus();
+    const run = operator(nats);
+    const bus = await nats.connect('admin');
+    const admin = administrator(bus);
+    const flags = ['--nats-url', nats.url, ...passwordOf(nats)];
+    const sign = ['--sign', keyFile];
+    const attacked = '{"revision":7,"modes":{"tunnel":"off"}}';
+    const audited = JSON.stringify({
+      mode: 'audit',
+      rules: [{ name: 'none', action: 'block', execute: { paths: ['/x'] } }],
+    });
+    const refused = async (...args: string[]) => {
+      const { exitCode, stderr } = await runCli([...args, ...sign, '--yes', ...flags]);
+      expect([exitCode, stderr]).toEqual([2, expect.stringContaining('has no signature of anna@prod')]);
+    };
+    const signedValue = async (key: string) => {
+      const { json, signature } = await admin.stored(key);
+      return signedConfigBy(signers).problemOf({ key, json, signature }) === '' ? JSON.parse(json) : null;
+    };
+    await run('config', 'set', SPOOF, 'modes.tunnel=enforce', ...sign, '--yes');
+    await run('config', 'set', SPOOF, 'modes.redirect=audit', ...sign, '--yes');
+    expect(await signedValue(SPOOF)).toMatchObject({ modes: { tunnel: 'enforce', redirect: 'audit' } });
+
+    await admin.put(SPOOF, attacked);
+    await admin.put(SHELL, audited);
+    await refused('config', 'set', SPOOF, 'modes.redirect=enforce');
+    await refused('config', 'release', SPOOF);
+    await refused('policy', 'promote', 'no-shell', '--since', '1h');
+    expect([await signedValue(SPOOF), await signedValue(SHELL)]).toEqual([null, null]);
+    // The control, which no reader with signers accepts.
+    await run('config', 'set', SPOOF, 'modes.redirect=enforce', '--yes');
+    expect(JSON.parse((await admin.stored(SPOOF)).json)).toMatchObject({
+      modes: { tunnel: 'off', redirect: 'enforce' },
+    });
+    // A person sees the whole value.
+    const args = ['config', 'set', SPOOF, 'modes.redirect=audit', ...sign, ...flags];
+    const asked = await runCli(args, { answers: ['n'] });
+    expect(asked.stderr).toMatch(/anna@prod has not signed the stored value[^?]*\+ *"?tunnel"?: "?off/);
+    // With the author's own value, and a rollback to one of it, no question is open.
+    const file = path.join(directory, 'own.json');
+    writeFileSync(file, '{"modes":{"tunnel":"enforce"}}');
+    await run('config', 'set', SPOOF, '-f', file, ...sign, '--yes');
+    await run('config', 'set', SPOOF, 'modes.redirect=audit', ...sign, '--yes');
+    await run('config', 'rollback', SPOOF, ...sign, '--yes');
+    expect(await signedValue(SPOOF)).toMatchObject({ modes: { tunnel: 'enforce' } });
+    await refused('config', 'rollback', SPOOF, '--to', '7');
+  });
+
+  it('a batch that is undone restores no value that the signer did not sign; control: unsigned, it does', async () => {
+    await using nats = await startBus();
+    const bus = await nats.connect('cli');
+    const admin = administrator(await nats.connect('admin'));
+    const signer = readSigner(keyFile);
+    const { io } = captureCli();
+    const session = { bus, io } as Session;
+    const [first, second] = [parseConfigKey(SPOOF), parseConfigKey('spoof.namespace.shop.default')];
+    for (const sign of [undefined, signer]) {
+      await admin.put(SPOOF, '{"modes":{"tunnel":"off"}}');
+      const stored = await readConfig(bus, first);
+      const next = { modes: { tunnel: 'enforce' } };
+      // The second key was changed since it was read.
+      const lost = { key: second, stored: { ...(stored as StoredConfig), bucketRevision: 99 }, next, because: '' };
+      const changes = [{ key: first, stored, next, because: '' }, lost];
+      await expect(writeAll(session, changes, sign ? { sign } : {})).rejects.toThrow(
+        sign ? /stays as written/ : /is stored, 99 was expected/,
+      );
+      const { json, signature } = await admin.stored(SPOOF);
+      expect(JSON.parse(json)).toMatchObject({ modes: { tunnel: sign ? 'enforce' : 'off' } });
+      expect(signedConfigBy(signers).problemOf({ key: SPOOF, json, signature }) === '').toBe(sign !== undefined);
+    }
   });
 });
 

@@ -86,7 +86,8 @@ function registerSet(parent: Command, io: CliIo): void {
       const next = await resolveValue(options.file, assignments, base, io);
       const isNew = !stored && builtIn(key) === undefined;
       if (isNew && options.file === undefined) await requireComplete(session, key, next);
-      return carryOut(session, { key, stored, next, because: 'bailiff config set' }, options);
+      const basis = options.file === undefined ? stored : null;
+      return carryOut(session, { key, stored, next, basis, because: 'bailiff config set' }, options);
     };
   });
 }

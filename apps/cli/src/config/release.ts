@@ -4,7 +4,7 @@
  */
 import { writeConfig } from '@bailiff/bus';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
-import { readStored, valueIn } from '../shared/config/change.ts';
+import { readStored, refuseUnread, valueIn } from '../shared/config/change.ts';
 import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { ownerJson, ownerText, refuseOwned } from '../shared/config/owner.ts';
 import { confirm } from '../shared/confirm.ts';
@@ -35,6 +35,7 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
     const remedy = 'write it again with `bailiff config set -f`, or delete it';
     throw new CliError('CLI_STATE', `the value stored under ${text} is not an object of fields`, { remedy });
   }
+  refuseUnread({ key, stored, next: {}, basis: stored, because: '' }, options.sign);
   out.note(`${text}: revision ${stored.revision} stays; ${ownerText(stored)} no longer owns it`);
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');

@@ -122,7 +122,9 @@ export async function promote(session: Session, text: string, options: PromoteOp
   out.note(`${name} has revision ${stored.revision} since ${changed}; ${where}`);
   // It contains the revision, so that it is refused if the policy has changed since.
   const enforced = { ...audited, file: name, policy: { ...policy, mode: 'enforce' as const } };
-  const outcomes = await perform(session, await prepare(session, [enforced], 'bailiff policy promote'), options);
+  const changes = await prepare(session, [enforced], 'bailiff policy promote');
+  const based = changes.map((change) => ({ ...change, basis: stored }));
+  const outcomes = await perform(session, based, options);
   if (json) {
     const denied = found.groups.map(({ key: { pod, vector, nodeName }, packets, firstAtMicros, lastAtMicros }) => ({
       pod,

@@ -1,7 +1,7 @@
 /** Changes on the page of `bailiff console`: with the login of its user, as the commands write them. */
 import type { Changes } from '@bailiff/console';
 import { ConfigError, type ConfigSigner } from '@bailiff/policy';
-import { type Change, isUnchanged, writeAll } from '../../shared/config/change.ts';
+import { type Change, isUnchanged, refuseUnread, writeAll } from '../../shared/config/change.ts';
 import { ownerText, refuseOwned } from '../../shared/config/owner.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { Session } from '../../shared/session.ts';
@@ -14,6 +14,11 @@ const basisOf = ({ stored }: Change): string => String(stored?.bucketRevision ??
 /** @param sign signs the changes; absent: they are unsigned */
 export function busChanges(session: Session, sign?: ConfigSigner): Changes {
   const { operator } = session.io;
+  const refuse = (change: Change) => {
+    refuseOwned(change.stored, false);
+    // The page shows the difference alone.
+    refuseUnread({ ...change, basis: change.stored }, sign);
+  };
   return {
     whyNot: async (keys) => {
       const stored = await storedByKey(session);
@@ -28,12 +33,12 @@ export function busChanges(session: Session, sign?: ConfigSigner): Changes {
     propose: async (request, _guest, signal) => {
       const reader = reading(session, signal);
       const change = await changeOf(reader, request);
-      refuseOwned(change.stored, false);
+      refuse(change);
       return proposalOf(reader, change, operator, basisOf(change));
     },
     apply: async ({ basis, reason, ...request }, _guest, signal) => {
       const change = await changeOf(reading(session, signal), request);
-      refuseOwned(change.stored, false);
+      refuse(change);
       if (basisOf(change) !== basis)
         throw new ConfigError('CONFIG_REVISION', `${request.key} was changed since you saw it; nothing was written`);
       if (isUnchanged(change, {})) throw new CliError('CLI_STATE', `${request.key}: nothing to change`);

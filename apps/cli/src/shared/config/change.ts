@@ -9,16 +9,15 @@
  */
 import { deleteConfig, readConfig, type StoredConfig, type WriteConfigOptions, writeConfig } from '@bailiff/bus';
 import {
+  CONFIG_KINDS,
   ConfigError,
   type ConfigKey,
   type ConfigSigner,
   checkConfigWrite,
-  contentDigest,
   formatConfigKey,
-  isSignedBy,
   MAX_REVISION,
   parseConfigValue,
-  parseSignature,
+  SignedConfig,
 } from '@bailiff/policy';
 import { verifierKey } from '@bailiff/policy/note';
 import { builtIn } from '../config-keys/keys.ts';
@@ -35,6 +34,8 @@ export interface Change {
   stored: StoredConfig | null;
   /** Null deletes the key. */
   next: Record<string, unknown> | null;
+  /** The value of the bus that `next` has fields of. A signature of `next` covers those too. */
+  basis?: Pick<StoredConfig, 'json' | 'signature'> | null;
   /** Reason for the log when --reason is not given. */
   because: string;
   /** Renders a value for the difference; JSON by default. */
@@ -98,9 +99,29 @@ export function isUnchanged(change: Change, { takeOver, sign }: Pick<ChangeOptio
 }
 
 /** Whether a stored value has the signature of this signer. */
-export function isSignedAs({ key, json, signature }: StoredConfig, { name, key: privateKey }: ConfigSigner): boolean {
-  const parts = parseSignature(signature);
-  return parts !== null && isSignedBy(key, contentDigest(json), parts, [verifierKey(name, privateKey)]);
+export function isSignedAs(
+  { key, json, signature }: Pick<StoredConfig, 'key' | 'json' | 'signature'>,
+  { name, key: privateKey }: ConfigSigner,
+): boolean {
+  const own = { verifier: verifierKey(name, privateKey), kinds: new Set(CONFIG_KINDS) };
+  return new SignedConfig({ signers: [own], since: new Map() }).refusal({ key, json, signature }) === '';
+}
+
+/** Whether a signature of the change would cover fields of a stored value that its signer has not signed. */
+function coversUnsigned({ key, next, basis }: Change, sign: ConfigSigner | undefined): boolean {
+  return sign !== undefined && next !== null && !!basis && !isSignedAs({ key: formatConfigKey(key), ...basis }, sign);
+}
+
+/**
+ * An administrator of the bus may have changed the value that a change begins with: a person must read all of it
+ * before the signature. @throws CliError CLI_STATE without a person
+ */
+export function refuseUnread(change: Change, sign: ConfigSigner | undefined): void {
+  if (!coversUnsigned(change, sign)) return;
+  const text = formatConfigKey(change.key);
+  throw new CliError('CLI_STATE', `${text}: the stored value has no signature of ${sign?.name}, which would cover it`, {
+    remedy: `read and sign it with \`bailiff config sign ${text}\`, repeat without --yes, or pass the whole value with -f`,
+  });
 }
 
 /** The difference in effective values; empty if there is none. */
@@ -132,8 +153,16 @@ export function headingOf({ key, stored, next }: Change): string {
   return `${formatConfigKey(key)}: ${target === 'no value' ? 'adds a value' : `changes ${target}`}`;
 }
 
-function showChange(session: Session, change: Change, full: boolean): void {
+function showChange(session: Session, change: Change, { full = false, sign }: ChangeOptions): void {
   const { out } = session;
+  if (coversUnsigned(change, sign)) {
+    out.note(
+      `${formatConfigKey(change.key)}: ${sign?.name} has not signed the stored value: read all of what you sign`,
+    );
+    const whole = diffValues(undefined, withDefaults(change.key, change.next), change.linesOf ?? comparable);
+    for (const line of paintDiff(session, whole)) out.note(line);
+    return;
+  }
   if (change.summary !== undefined && !change.stored && !full) {
     out.note(`${formatConfigKey(change.key)}: new: ${change.summary} (--full shows all)`);
     return;
@@ -160,6 +189,7 @@ interface Note {
   why: string;
   takeOver: boolean;
   sign?: WriteConfigOptions['sign'];
+  signer?: ConfigSigner | undefined;
 }
 interface Written {
   change: Change;
@@ -181,11 +211,17 @@ async function writeOne({ bus }: Session, change: Change, note: Note): Promise<W
 }
 
 /**
- * Restores the state before `writeOne`, unless another author has written since. @throws
- * ConfigError, BusError
+ * Restores the state before `writeOne`, unless another author has written since. A state that the signer has not
+ * signed is not restored: an administrator of the bus may have made it, and the conflict too. @throws ConfigError,
+ * BusError
  */
 async function revertOne({ bus }: Session, { change, bucketRevision }: Written, note: Note): Promise<void> {
   const { key, stored } = change;
+  if (note.signer && !(stored && isSignedAs(stored, note.signer)))
+    throw new ConfigError(
+      'CONFIG_SIGNATURE',
+      `stays as written: ${note.signer.name} has not signed what was there before`,
+    );
   const write = {
     ...note,
     why: `undone: ${note.why}`,
@@ -222,7 +258,8 @@ export async function writeAll(
   const written: Written[] = [];
   for (const change of changes) {
     const { by = session.io.operator, reason = change.because, takeOver = false } = options;
-    const note = { by, why: reason, takeOver, ...signing(options.sign, session.io.nowMs()) };
+    const signer = options.sign;
+    const note = { by, why: reason, takeOver, signer, ...signing(signer, session.io.nowMs()) };
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {
@@ -267,12 +304,13 @@ export async function perform(
   const different = changes.filter((change) => !isUnchanged(change, options));
   for (const { stored } of different) refuseOwned(stored, options.takeOver);
   for (const { key } of same) out.note(`${formatConfigKey(key)}: nothing to change`);
-  for (const change of different) showChange(session, change, options.full ?? false);
+  for (const change of different) showChange(session, change, options);
   if (different.length === 0) return null;
   if (options.dryRun) {
     out.note('nothing was written (--dry-run)');
     return null;
   }
+  if (options.yes) for (const change of different) refuseUnread(change, options.sign);
   await confirm(io, questionOf(different), options.yes);
   const outcomes = await writeAll(session, different, options);
   if (!options.json) for (const outcome of outcomes) reportOutcome(session, outcome);

@@ -19,13 +19,14 @@ export async function rollBack(
   options: ChangeOptions,
   linesOf?: Change['linesOf'],
 ): Promise<number> {
-  const { value, revision: number } = rollbackTarget(await readHistory(session, key), to);
+  const { value, revision: number, text: json, signature } = rollbackTarget(await readHistory(session, key), to);
   const stored = await readStored(session, key);
   if (typeof value === 'string') throw new CliError('CLI_CONFIG', `revision ${number} is not JSON`);
   const { revision, ...next } = (value ?? {}) as Record<string, unknown>;
   const toNothing = key.kind === 'runtime' ? 'rollback to before its creation' : 'rollback to the built-in value';
   const because = value === undefined ? toNothing : `rollback to revision ${String(revision)}`;
   const reason = options.reason === undefined ? {} : { reason: `${because}: ${options.reason}` };
-  const change = { key, stored, next: value === undefined ? null : next, because, ...(linesOf ? { linesOf } : {}) };
+  const what = { key, stored, next: value === undefined ? null : next, basis: { json, signature } };
+  const change = { ...what, because, ...(linesOf ? { linesOf } : {}) };
   return carryOut(session, change, { ...options, ...reason });
 }
