@@ -172,6 +172,8 @@ describe('config receiver', () => {
       const one = begin();
       one.receiver.configSynced('spoof', new Set());
       expect(refused(one)[audit.key]).toContain('the bus has no value or deletion signed at');
+      one.receiver.receive({ what: 'config', key: audit.key, json: null });
+      expect(refused(one)[audit.key]).toBe('the deletion is not signed');
       one.receiver.receive(signed(1, off));
       expect(mode(one)).toBe('enforce');
       one.receiver.receive(signed(2, audit.json));

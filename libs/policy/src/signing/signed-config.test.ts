@@ -70,6 +70,10 @@ describe('signed configuration - which changes are accepted', () => {
     const config = new SignedConfig(parseSigners(since));
     expect(config.missing(['spoof'])).toEqual([[SPOOF, expect.stringContaining('2026-12-01T00:00:00.000Z or later')]]);
     expect(config.missing(['runtime'])).toEqual([]);
+    // Otherwise an administrator of the bus removes the report with the value.
+    const gone = { json: null, signature: '' };
+    expect(config.refusal({ key: SPOOF, ...gone })).toBe('the deletion is not signed');
+    expect(config.refusal({ key: 'spoof.namespace.shop.default', ...gone })).toBe('');
     expect(config.refusal(signed(audit, T0 - 1))).toContain('the signers require 2026-12-01T00:00:00.000Z or later');
     expect(config.missing(['spoof'])).toHaveLength(1);
     expect(config.refusal(signed(enforce, T0))).toBe('');

@@ -104,15 +104,17 @@ export class SignedConfig {
 
   /**
    * The reason to refuse a change; empty if it is accepted, which the next call remembers. The same change is
-   * accepted again. So is an unsigned deletion of a key without an accepted value.
+   * accepted again. So is an unsigned deletion of a key without an accepted value, unless the file states a time for
+   * the key: that a value is missing would no longer be reported.
    */
   refusal(change: SignedChange): string {
     const kind = kindOf(change.key);
     if (!this.requires(kind)) return '';
     const accepted = this.#accepted.get(change.key);
     const what = change.json === null ? 'the deletion' : 'the value';
+    const isAbsent = accepted ? accepted.digest === DELETED : !this.#signers.since.has(change.key);
     // It changes nothing.
-    if (change.json === null && (accepted?.digest ?? DELETED) === DELETED && change.signature === '') return '';
+    if (change.json === null && isAbsent && change.signature === '') return '';
     if (change.signature === '') return `${what} is not signed`;
     const parts = parseSignature(change.signature);
     if (!parts) return `the signature of ${what} is malformed`;
