@@ -28,6 +28,7 @@ import {
   ORIGIN,
   signHead,
 } from '@bailiff/evidence/testing';
+import { signNote } from '@bailiff/policy/note';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -84,6 +85,8 @@ const logOf = (size: number, word = 'entry') => {
   for (let index = 0; index < size; index++) log.append(Buffer.from(index < 3 ? `entry ${index}` : `${word} ${index}`));
   return log;
 };
+
+const forkOf = (size: number) => logOf(size, 'other');
 
 /** Two bundles of one log of 40 messages, whose histories differ: what two readers of it get. */
 const twoHistories = () =>
@@ -146,7 +149,7 @@ describe('witness - heads', () => {
         expect([409, 422]).toContain(refused.status);
       }
       expect(await post(url, formatRequest(40, [], other.log.head()))).toMatchObject({ status: 422 });
-      await running.process.printed('REFUSED: no proof shows that size 40 continues size 40');
+      await running.process.printed('REFUSED: bailiff.example/log signed two heads of size 40');
       expect(await verified(other, '', ...known)).toMatchObject({
         outcome: 'SKIP',
         detail: expect.stringContaining(NAME),
@@ -226,6 +229,57 @@ describe('witness - hostile requests', () => {
       // One of them was first.
       expect(all.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 39 }, () => 409)]);
       expect((await post(url, bodyOf(log, 9))).status).toBe(200);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'a log with extension lines - its next head is cosigned too',
+    async () => {
+      await using running = await witness('extended');
+      const log = logOf(9);
+      const extended = (size: number) =>
+        signNote(`${log.head(size).split('\n\n')[0]}\nan extension\n`, ORIGIN, LOG.privateKey);
+      for (const [old, size] of [
+        [0, 5],
+        [5, 9],
+      ] as const) {
+        const body = formatRequest(old, consistencyProof(old, size, log.at), extended(size));
+        expect([size, (await post(running.url, body)).status]).toEqual([size, 200]);
+      }
+      expect((await post(running.url, formatRequest(5, [], extended(5)))).text).toBe('9\n');
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'a stranger who ends requests, or sends a head of the log without its proof - is no fork of the log; control: a fork',
+    async () => {
+      await using running = await witness('stranger');
+      const { url } = running;
+      const log = logOf(9);
+      expect((await post(url, bodyOf(log, 0, 5))).status).toBe(200);
+      const ended = Array.from({ length: 20 }, async () => {
+        const headers = { 'content-length': '1000' };
+        const one = request(`${url}/add-checkpoint`, { method: 'POST', headers });
+        one.on('error', () => undefined);
+        await new Promise<void>((resolve) => one.write('old 5\n', () => resolve()));
+        one.destroy();
+      });
+      await Promise.all(ended);
+      // Heads are public: anyone can send one.
+      for (let again = 0; again < 3; again++) {
+        expect((await post(url, formatRequest(5, [], log.head(9)))).status).toBe(422);
+        expect((await post(url, formatRequest(5, [Buffer.alloc(32)], log.head(5)))).status).toBe(422);
+      }
+      const unproven = 'not cosigned: no proof shows that size 9 continues size 5';
+      await running.process.printed(unproven);
+      expect((await post(url, bodyOf(log, 5))).status).toBe(200);
+      const before = running.process.out();
+      expect(before).not.toMatch(/REFUSED|a request failed/);
+      expect(before.split(unproven)).toHaveLength(2);
+      expect((await post(url, formatRequest(9, [], forkOf(9).head()))).status).toBe(422);
+      await running.process.printed('REFUSED: bailiff.example/log signed two heads of size 9');
     },
     PATIENCE_MS,
   );

@@ -59,6 +59,12 @@ async function witness(io: CliIo, flags: WitnessFlags): Promise<void> {
   const logs = logsOf(flags.log);
   const out = new Out(io);
   const counts = new Map<number, number>();
+  const reported = new Set<string>();
+  /** Once: anyone can repeat a request. There are at most as many texts as pairs of heads that the log signed. */
+  const report = (text: string) => {
+    if (!reported.has(text)) out.note(text);
+    reported.add(text);
+  };
   const server = await startWitness({
     host: host.replace(/^\[|\]$/g, ''),
     port: Number(port),
@@ -68,8 +74,7 @@ async function witness(io: CliIo, flags: WitnessFlags): Promise<void> {
     nowMs: () => io.nowMs(),
     onDecision: (decision) => {
       counts.set(decision.status, (counts.get(decision.status) ?? 0) + 1);
-      // The signature of the log is valid: it shows another history than before.
-      if (decision.status === 422) out.note(`REFUSED: ${decision.why}`);
+      if (decision.status === 422) report(`${decision.isFork ? 'REFUSED' : 'not cosigned'}: ${decision.why}`);
     },
     onFailed: (error) => out.note(`a request failed: ${error.message}`),
   }).catch((cause: NodeJS.ErrnoException) => {

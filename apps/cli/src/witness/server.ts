@@ -52,6 +52,8 @@ export async function startWitness(options: WitnessOptions): Promise<WitnessServ
   server.maxConnections = MAX_CONNECTIONS;
   server.on('request', (request, response) => {
     respond(request, response, options).catch((error: Error) => {
+      // Its sender ended it.
+      if (request.destroyed && !request.complete) return;
       options.onFailed(error);
       if (response.headersSent) response.destroy();
       else send(response, 500, 'the witness cannot store or read its state\n');

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Checkpoint, checkpointIn } from '@bailiff/evidence';
+import { type Checkpoint, witnessedHeadIn } from '@bailiff/evidence';
 import { replaceFile } from '@bailiff/service';
 
 export const hashOf = (origin: string): string => createHash('sha256').update(origin).digest('hex');
@@ -33,7 +33,7 @@ export class WitnessStore {
   /** @throws EvidenceError EVIDENCE_FORMAT; errors of the file */
   last(origin: string): Checkpoint | null {
     const note = this.note(hashOf(origin));
-    return note === null ? null : checkpointIn(note);
+    return note === null ? null : witnessedHeadIn(note);
   }
 
   /** On disk when it returns. @throws errors of the file */

@@ -49,6 +49,9 @@ export function witnessedIn(text: string): Checkpoint {
 /** The head in a signed note, without a check of its signatures. @throws EvidenceError EVIDENCE_FORMAT */
 export const checkpointIn = (note: string): Checkpoint => parseCheckpoint(note.slice(0, note.lastIndexOf('\n\n') + 1));
 
+/** As checkpointIn, of any log that a witness cosigns. @throws EvidenceError EVIDENCE_FORMAT */
+export const witnessedHeadIn = (note: string): Checkpoint => witnessedIn(note.slice(0, note.lastIndexOf('\n\n') + 1));
+
 /** The signed head of a size. */
 export function signHead(
   { origin, size }: Pick<Checkpoint, 'origin' | 'size'>,

@@ -32,7 +32,9 @@ export type Decision =
   /** To be stored, then answered with the line. */
   | { status: 200; line: string; note: string; head: Checkpoint }
   | { status: 409; size: number; why: string }
-  | { status: 400 | 403 | 404 | 422; why: string };
+  /** isFork: the log signed two heads of one size. Otherwise anyone may have sent its head without the proof. */
+  | { status: 422; isFork: boolean; why: string }
+  | { status: 400 | 403 | 404; why: string };
 
 interface Request {
   old: number;
@@ -77,8 +79,10 @@ export function addCheckpoint(body: string, witness: Witness, seconds: number): 
   if (old > head.size) return { status: 400, why: 'the old size is above that of the checkpoint' };
   const last = log.last ?? { size: 0, root: EMPTY_ROOT };
   if (old !== last.size) return { status: 409, size: last.size, why: `the last size is ${last.size}` };
+  if (old === head.size && Buffer.compare(last.root, head.root) !== 0)
+    return { status: 422, isFork: log.last !== null, why: `${head.origin} signed two heads of size ${old}` };
   if (!verifyConsistency(last, head, proof))
-    return { status: 422, why: `no proof shows that size ${head.size} continues size ${old}` };
+    return { status: 422, isFork: false, why: `no proof shows that size ${head.size} continues size ${old}` };
   const line = cosign(text, witness.name, witness.key, seconds);
   const own = parseNote(note)?.signatures.filter((signature) => log.keys.some((key) => isBy(signature, key))) ?? [];
   const signed = own.map(({ name, id, bytes }) => `— ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`);
