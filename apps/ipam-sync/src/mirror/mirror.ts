@@ -80,8 +80,8 @@ export class PolicyMirror {
   #checked = new Map<string, { generation: number; signature: string; problem: string }>();
   /** Generations too large for the bus, by UID. */
   readonly #tooLarge = new Map<string, number>();
-  /** Resources of the leader's last pass that are not accepted, as `kind/name`, and why. */
-  #refused: readonly (readonly [resource: string, reason: string])[] = [];
+  /** Resources of the leader's last pass that are not accepted, as `kind/name`, and keys of deleted ones; with reasons. */
+  #refused: readonly (readonly [what: string, reason: string])[] = [];
   #synced = false;
   #dirty = false;
   #wake: () => void = () => {};
@@ -95,7 +95,7 @@ export class PolicyMirror {
   }
 
   /** Resources and kinds that have no effect, or not their newest one. Empty unless it serves. */
-  get refused(): readonly (readonly [resource: string, reason: string])[] {
+  get refused(): readonly (readonly [what: string, reason: string])[] {
     return [...this.informers.forbidden, ...this.#refused];
   }
 
@@ -172,7 +172,9 @@ export class PolicyMirror {
 
   async #pass(signal: AbortSignal): Promise<void> {
     const first = this.#plan();
-    for (const stored of first.plan.orphans) await this.#remove(stored);
+    // Readers refuse an unsigned deletion. A process without a memory would then lack the value.
+    const kept = first.plan.orphans.filter((stored) => this.#options.signed.isSigned(stored));
+    for (const stored of first.plan.orphans) if (!kept.includes(stored)) await this.#remove(stored);
     const byUid = new Map(first.resources.map((resource) => [resource.uid, resource]));
     for (const [uid, decision] of first.plan.decisions)
       if (decision.state === 'write') await this.#write(byUid.get(uid) as MirroredResource, decision);
@@ -180,10 +182,11 @@ export class PolicyMirror {
     if (first.resources.length > 0) await this.#rolloutReader.refresh(stored);
     const { resources, plan: after } = this.#plan();
     this.stats.resources = resources.length;
-    this.#refused = resources.flatMap(({ kind, name, uid }) => {
+    const refused = resources.flatMap(({ kind, name, uid }) => {
       const decision = after.decisions.get(uid);
       return decision?.state === 'refused' ? [[`${kind}/${name}`, decision.message] as const] : [];
     });
+    this.#refused = [...refused, ...kept.map(keptReason)];
     this.stats.refused = this.#refused.length;
     await this.#writeStatus(resources, after, signal);
   }
@@ -325,6 +328,11 @@ export class PolicyMirror {
     }
   }
 }
+
+const keptReason = ({ key, owner }: StoredConfig): readonly [key: string, reason: string] => [
+  key,
+  `${owner?.kind} ${owner?.name} was deleted; sign the deletion: \`bailiff config delete ${key} --take-over --sign\``,
+];
 
 /** Invalid fields with reasons; empty if the value is valid. */
 function problemOf(check: () => unknown): string {

@@ -138,6 +138,11 @@ export class SignedConfig {
     return '';
   }
 
+  /** Whether a value needs its signature, and has a valid one: an unsigned deletion would not end it. */
+  isSigned(change: SignedChange): boolean {
+    return this.requires(kindOf(change.key)) && change.json !== null && this.problemOf(change) === '';
+  }
+
   /** As `refusal`, without the memory of former changes. */
   problemOf(change: SignedChange): string {
     return new SignedConfig(this.#signers).refusal(change);
