@@ -97,7 +97,9 @@ class Detection {
         this.#report(at, `"${one}" is not one of ${allowed.join(', ')}`);
       else {
         keys.add(keyed.key);
-        map[keyed.key] = [...(map[keyed.key] ?? []), keyed.value];
+        const list = map[keyed.key] ?? [];
+        list.push(keyed.value);
+        map[keyed.key] = list;
       }
     }
     if (values.length === 0) this.#report(path, 'has no values');
@@ -203,7 +205,17 @@ function vectorsIn(lists: Lists, report: Report): Selection {
 
 /** A rule without vectors counts all but those that count only by name. */
 function withoutNamedOnly(selection: Selection, excluded: readonly string[] | undefined, report: Report): Selection {
-  if (selection.vectors !== undefined || isOfOperations(selection)) return selection;
+  if (selection.vectors !== undefined) return selection;
+  if (isOfOperations(selection)) {
+    // No operation has a vector of packets.
+    const left = excluded?.filter((vector) => !PACKET_VECTORS.includes(vector)) ?? [];
+    if (left.length > 0)
+      report(
+        'condition',
+        `excludes some rules of policies, for which there is no list: ${left.slice(0, 8).join(', ')}`,
+      );
+    return selection;
+  }
   if (excluded && same(excluded, NAMED_ONLY)) return selection;
   if (selection.kinds?.includes('lsm') !== false) {
     report(
@@ -237,6 +249,7 @@ function withActions(selection: Selection, audited: readonly FieldMap[], report:
   if (audited.length === 0) return { ...selection, actions: ['audit', 'drop'] };
   const isPlain = audited.every((map) => Object.keys(map).length === 1);
   if (!isPlain) report('condition', 'excludes audited violations of some kinds only');
+  if (selection.actions?.includes('drop') === false) report('condition', 'nothing matches: no value of action is left');
   return { ...selection, actions: ['drop'] };
 }
 

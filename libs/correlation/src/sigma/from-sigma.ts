@@ -180,7 +180,9 @@ class Reader {
     if (generate === true) this.problem(`${place}: generate`, 'has no equivalent: rules alone give no verdicts');
     for (const key of Object.keys(correlation))
       if (!CORRELATION_KEYS.includes(key)) this.problem(`${at}.${key}`, 'has no equivalent');
-    const name = kubeNameOf(String(given ?? title ?? ''));
+    const named = given ?? title;
+    if (typeof named !== 'string') this.problem(`${place}: ${given === undefined ? 'title' : 'name'}`, 'is not a text');
+    const name = kubeNameOf(String(named ?? ''));
     if (given !== undefined && given !== name)
       this.notes.push({ path: `${place}: name`, message: `is "${name}" here` });
     const type = String(correlation['type']);

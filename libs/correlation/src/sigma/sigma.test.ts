@@ -282,6 +282,13 @@ describe('Sigma as rules', () => {
     expect(rules['both-sockets']).toMatchObject({ rules: [{ name: 'raw-sockets' }, { name: 'packet-sockets' }] });
   });
 
+  it('vectors of packets that must not match, of operations - no operation has one', () => {
+    const [rule] = Object.values(
+      detect({ s: { kind: 'lsm' }, no: { vector: 'arp-sender' }, condition: 's and not no' }).rules,
+    );
+    expect(rule && 'selection' in rule ? rule.selection : null).toEqual({ kinds: ['lsm'], actions: ['audit', 'drop'] });
+  });
+
   it('every kind of packet - the vectors that count only by name are listed', () => {
     const [rule] = Object.values(detect({ s: { kind: 'spoof' }, condition: 's' }).rules);
     expect(rule && 'selection' in rule ? rule.selection.vectors : []).toEqual(PACKET_VECTORS);
@@ -312,6 +319,26 @@ describe('Sigma as rules', () => {
     [
       'a combination that must not match',
       { a: { kind: 'lsm' }, b: { severity: 'low', state: 'unknown' }, condition: 'a and not b' },
+      'detection.condition',
+    ],
+    [
+      'a rule of a policy that must not match',
+      { s: { 'vector|startswith': 'guard/' }, no: { vector: 'guard/raw' }, condition: 's and not no' },
+      'detection.condition',
+    ],
+    [
+      'a rule that must not match, of all operations',
+      { s: { kind: 'lsm' }, no: { vector: ['arp-sender', 'guard/raw'] }, condition: 's and not no' },
+      'detection.condition',
+    ],
+    [
+      'a policy that must not match, of rules of one name',
+      { s: { 'vector|endswith': '/raw' }, no: { vector: 'guard/raw' }, condition: 's and not no' },
+      'detection.condition',
+    ],
+    [
+      'audited violations, but not audited ones',
+      { s: { kind: 'lsm', action: 'audit' }, no: { action: 'audit' }, condition: 's and not no' },
       'detection.condition',
     ],
     ['any violation', { s: { action: 'drop' }, condition: 's' }, 'detection.condition'],
@@ -354,6 +381,7 @@ describe('Sigma as rules', () => {
     expect(paths(BASE)).toEqual(['document 1']);
     expect(paths(BASE, { ...MANY, level: undefined })).toEqual(['document 2: level']);
     expect(paths(BASE, { ...MANY, filter: {} })).toEqual(['document 2: filter']);
+    expect(paths(BASE, { ...MANY, name: { a: 1 } })).toEqual(['document 2: name']);
     expect(paths(BASE, MANY, 'text', MANY)).toEqual(['document 3']);
     expect(paths(BASE, MANY, MANY)).toEqual(['document 3: name']);
   });
