@@ -57,6 +57,7 @@ type Name = keyof typeof users;
 
 const RULE = 'correlation.cluster._.repeated-spoofing';
 const SHELL = 'runtime.cluster._.no-shell';
+const MOUNTS = 'runtime.cluster._.no-mounts';
 const SECRET = 'secret-of-the-proxy';
 const policy = (name: string) => ({
   apiVersion: 'bailiff.dev/v1alpha1',
@@ -191,6 +192,34 @@ describe('a forged confirmation', () => {
     }
     expect((await post(bearer('anna'), confirmed(RULE, 'condition.gte=6', basis))).status, 'the control').toBe(200);
     expect((await historyOf(RULE)).map(({ value }) => value.condition?.gte)).toEqual([5, 6]);
+  });
+});
+
+describe('a resource that has the fields already', () => {
+  it("nothing is written, and the next change of another client is not recorded as the visitor's", async () => {
+    // ipam-sync does not run, so the value on the bus is an older one.
+    await sync[Symbol.asyncDispose]();
+    const kind = 'runtimepolicies.bailiff.dev';
+    const patch = (spec: object) =>
+      kube.server.api.patch(kind, { name: 'no-mounts' }, 'application/merge-patch+json', { spec });
+    try {
+      patch({ mode: 'enforce' });
+      const { basis } = await proposed('anna', MOUNTS, 'mode=enforce');
+      const { status, body } = await post(bearer('anna'), confirmed(MOUNTS, 'mode=enforce', basis));
+      expect([status, body]).toEqual([400, expect.stringContaining('has these fields already')]);
+      patch({ severity: 'low' });
+    } finally {
+      sync = await launch({
+        flags: syncFlags(world.nats, kube.server.kubeconfigPath(IPAM_SYNC_USER), world.directory),
+      });
+    }
+    await waitFor(async () => (await historyOf(MOUNTS)).length === 2, { what: 'the change of the other client' });
+    expect((await historyOf(MOUNTS)).at(-1)).toMatchObject({ by: 'RuntimePolicy/no-mounts', why: 'generation 3' });
+    // The control: a field that differs is written, and recorded.
+    const { basis } = await proposed('anna', MOUNTS, 'mode=audit');
+    expect((await post(bearer('anna'), confirmed(MOUNTS, 'mode=audit', basis, 'as before'))).status).toBe(200);
+    await waitFor(async () => (await historyOf(MOUNTS)).length === 3, { what: 'the change of the visitor' });
+    expect((await historyOf(MOUNTS)).at(-1)).toMatchObject({ by: 'anna@example.com', why: 'as before' });
   });
 });
 

@@ -7,6 +7,7 @@
  * asked again. Bound: MAX_NAMED reviews of single resources for one page.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { readConfig, type StoredConfig } from '@bailiff/bus';
 import { type Changes, type ConfirmedChange, type Guest, identityOf, KEEP_MS, Recent, Refused } from '@bailiff/console';
 import {
@@ -29,7 +30,8 @@ import {
   resourceOfKey,
   resourcePath,
 } from '@bailiff/policy';
-import { type Change, isSame } from '../../shared/config/change.ts';
+import { withResourceDefaults } from '@bailiff/policy/defaults';
+import type { Change } from '../../shared/config/change.ts';
 import { initialValue } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
 import { type ConsoleBus, reading } from '../reading.ts';
@@ -129,7 +131,7 @@ export class ResourceChanges implements Changes {
     for (let attempt = 1; ; attempt += 1) {
       const found = await this.#change({ target, key, stored, token, assignments, signal });
       if (found.basis !== basis) throw changedMeanwhile(text);
-      if (isSame(found.change) && found.resource) throw new CliError('CLI_STATE', `${text}: nothing to change`);
+      if (found.resource) refuseSame(target, found.resource, found.spec);
       const generation = (found.resource?.metadata.generation ?? 0) + 1;
       try {
         const written = await write(
@@ -216,6 +218,17 @@ type ConfirmedProposal = Pick<ConfirmedChange, 'key' | 'assignments'>;
 
 const changedMeanwhile = (what: string) =>
   new KubeError('KUBE_CONFLICT', `${what} was changed since you saw it; nothing was written`);
+
+/**
+ * An update of the same spec makes no generation. Its record would be that of the next change, by any
+ * client. @throws CliError CLI_STATE
+ */
+function refuseSame({ kind, name }: Target, { spec: stored = {} }: Resource, spec: Record<string, unknown>): void {
+  if (!isDeepStrictEqual(withResourceDefaults(kind, spec), withResourceDefaults(kind, stored))) return;
+  throw new CliError('CLI_STATE', `${kind} ${name} has these fields already: nothing to change`, {
+    remedy: `kubectl describe ${kind.toLowerCase()} ${name} shows whether they are in force`,
+  });
+}
 
 /** @throws KubeError KUBE_CONFLICT if the resource changed since it was read */
 function write(
