@@ -211,6 +211,8 @@ describe('policies', () => {
     expect((await world.cli(promote)).stderr).toContain('no-shell is enforced already, at revision 2');
     await page.getByRole('button', { name: 'Read again' }).click();
     await page.getByText('policies are not in force everywhere').filter({ hasNotText: 'audit' }).waitFor();
+    expect(await operations.count(), 'it is enforced now').toBe(0);
+    expect(await textOf(page)).toMatch(/the policy is in mode enforce now; .*: no-shell\/shells 3/);
     await page.close();
   });
 });

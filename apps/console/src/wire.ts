@@ -56,6 +56,8 @@ export interface StatusView {
   nodes: TableView;
   guarded: number;
   guardable: number;
+  /** Guarded ones that drop everything that is dropped by default, as far as their nodes report. */
+  enforced: number;
   /** Sentences about what could not be read. */
   notes: string[];
 }
@@ -92,7 +94,7 @@ export interface LiveView {
   responses: TableView;
   /** False until the stored messages of the window were read. */
   complete: boolean;
-  /** Messages of violations that were read, and those that are stored behind them. */
+  /** Messages of violations that were read, and those that are stored behind them; 0 for a part of the namespaces. */
   read: number;
   left: number;
   /** Sentences about what is not counted. */
@@ -268,6 +270,8 @@ export interface PoliciesView {
   reasons: PolicyReasonView[];
   /** What enforcing would have denied. */
   operations: TableView;
+  /** Sentences about recorded operations that are not in the table. */
+  operationsNotes: string[];
   promotions: PromotionView[];
   packets: TableView;
   packetsText: string;

@@ -5,12 +5,21 @@
 import type { MaySee, PoliciesView, PolicyReasonView, PromotionView } from '@bailiff/console';
 import { type Reader, restText, type TallyGroup } from '@bailiff/insight';
 import { type PlaceState, type PolicyPlaces, plural, STALE_NODE_MS, shortList } from '@bailiff/response';
-import { AUDITED_COLUMNS, type Audits, adviceOf, auditedCells, droppedText, readAudits } from '../doctor/would-drop.ts';
+import {
+  AUDITED_COLUMNS,
+  type AuditedRule,
+  type Audits,
+  adviceOf,
+  auditedCells,
+  droppedText,
+  readAudits,
+} from '../doctor/would-drop.ts';
 import { parsePolicyName, shortName } from '../policy/names.ts';
 import { selectsText } from '../policy/show.ts';
 import { readPlaces, type Snapshot, STATUS_COLUMNS, statusCells } from '../policy/status.ts';
 import { placesExitCode, reasonsOf } from '../policy/status-rules.ts';
 import type { StoredPolicy } from '../policy/stored.ts';
+import { denies } from '../policy/would-deny.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Column } from '../shared/text/table.ts';
 import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
@@ -20,6 +29,8 @@ const MAX_ROWS = 50;
 const MAX_REASONS = 40;
 const MAX_NODES = 4;
 const MAX_PROMOTIONS = 20;
+/** Rules named in one sentence. */
+const MAX_RULES = 6;
 
 const COLUMNS: readonly Column[] = [...STATUS_COLUMNS, { title: 'SEVERITY' }, { title: 'SELECTS', min: 12 }];
 const OPERATION_COLUMNS: readonly Column[] = [
@@ -60,6 +71,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
   const own = seen.filter(([{ namespace }]) => maySee(namespace));
   const groups = audits.packets.groups();
   const { packets } = audits.packets;
+  const operations = byEffect(audits.operations.groups(), stored);
   return {
     since,
     ...headlineOf(
@@ -75,7 +87,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     reasons: seesNodes ? reasonViews(own.map(([, place]) => place)) : [],
     operations: tableOf(
       OPERATION_COLUMNS,
-      audits.operations.groups().map((group) =>
+      operations.denied.map((group) =>
         operationRow(
           group,
           own.map(([one]) => one),
@@ -83,6 +95,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
       ),
       MAX_ROWS,
     ),
+    operationsNotes: notesOf(operations),
     promotions: seesNodes ? promotionsOf(stored) : [],
     packets: tableOf(
       AUDITED_COLUMNS,
@@ -169,13 +182,51 @@ const promotionsOf = (stored: readonly StoredPolicy[]): PromotionView[] =>
       whyNot: '',
     }));
 
-/** A violation of a policy is named `<policy>/<rule>`. */
-function operationRow({ key: { vector }, packets }: TallyGroup<{ vector: string }>, stored: readonly StoredPolicy[]) {
-  const name = vector.slice(0, vector.lastIndexOf('/'));
-  const named = stored.filter(
-    ({ policy, ...one }) => policy?.mode === 'audit' && [one.name, shortName(one)].includes(name),
-  );
-  const [only] = named;
-  const command = only && named.length === 1 ? `bailiff policy promote ${shortName(only)}` : '';
-  return rowOf(OPERATION_COLUMNS, vector, [vector, String(packets), command]);
+type Audited = TallyGroup<AuditedRule>;
+
+/** What enforcing would change about recorded operations. */
+interface ByEffect {
+  denied: Audited[];
+  /** The policy is enforced by now. */
+  enforced: Audited[];
+  /** The policy is off, or not stored any more; or its rule denies nothing. */
+  unaffected: Audited[];
+}
+
+function byEffect(groups: readonly Audited[], stored: readonly StoredPolicy[]): ByEffect {
+  const found: ByEffect = { denied: [], enforced: [], unaffected: [] };
+  for (const group of groups) {
+    const { policy: key, vector } = group.key;
+    const one = stored.find((candidate) => candidate.key === key);
+    // Of no policy: `onUnresolvable` of one of them decides.
+    if (key === '') found.denied.push(group);
+    else if (!one?.policy?.enabled || !denies(one.policy, one.name, vector)) found.unaffected.push(group);
+    else found[one.policy.mode === 'enforce' ? 'enforced' : 'denied'].push(group);
+  }
+  return found;
+}
+
+function notesOf({ enforced, unaffected }: ByEffect): string[] {
+  const textOf = (groups: readonly Audited[]) =>
+    shortList(
+      groups.map(({ key, packets }) => `${key.vector} ${packets}`),
+      MAX_RULES,
+    );
+  return [
+    ...(enforced.length > 0
+      ? [
+          `Not in this list, because the policy is in mode enforce now; these passed before, or where it is not in force: ${textOf(enforced)}.`,
+        ]
+      : []),
+    ...(unaffected.length > 0
+      ? [`Not in this list, because no enabled policy would deny them: ${textOf(unaffected)}.`]
+      : []),
+  ];
+}
+
+/** @param stored policies that the visitor may see */
+function operationRow({ key: { policy: key, vector }, packets }: Audited, stored: readonly StoredPolicy[]) {
+  const one = stored.find((candidate) => candidate.key === key);
+  const command = one ? `bailiff policy promote ${shortName(one)}` : '';
+  return rowOf(OPERATION_COLUMNS, `${key} ${vector}`, [vector, String(packets), command]);
 }

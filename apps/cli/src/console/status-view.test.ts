@@ -1,8 +1,8 @@
 import type { PlacedPod } from '@bailiff/insight';
-import type { ClusterFacts } from '@bailiff/response';
+import type { ClusterFacts, ClusterReport, NodeReport } from '@bailiff/response';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { coverageView } from './status-view.ts';
+import { coverageView, statusView } from './status-view.ts';
 
 const NOW_MS = Date.parse('2026-01-01T00:10:00Z');
 const STALE_MS = 30_000;
@@ -24,8 +24,11 @@ const reported = (name: string, part: Partial<InterfaceStatus> = {}): InterfaceS
 const node = (interfaces: InterfaceStatus[], part: Partial<NodeStatus> = {}): NodeStatus =>
   ({ updatedAt: new Date(NOW_MS).toISOString(), disarmedUntil: null, interfaces, ...part }) as NodeStatus;
 
+const factsOf = (nodes: Record<string, NodeStatus | string>, config: unknown[] = []) =>
+  ({ nodes: new Map(Object.entries(nodes)), config, nowMs: NOW_MS, staleMs: STALE_MS }) as unknown as ClusterFacts;
+
 function view(nodes: Record<string, NodeStatus | string>, pods: PlacedPod[], isWhole = true) {
-  const facts = { nodes: new Map(Object.entries(nodes)), nowMs: NOW_MS, staleMs: STALE_MS } as unknown as ClusterFacts;
+  const facts = factsOf(nodes);
   const { ok, headline, guarded, guardable, nodes: table } = coverageView(facts, { pods, isWhole }, shop);
   const rows = table.rows.map(({ cells }) => cells.map((cell) => (typeof cell === 'string' ? cell : cell.text)));
   return { ok, headline, counts: [guarded, guardable], rows };
@@ -90,5 +93,45 @@ describe('whether the pods of a namespace are guarded', () => {
     ];
     expect(view({ a: node([reported('web')]), bad: node(lies) }, pods).counts).toEqual([1, 1]);
     expect(view({ bad: node(lies) }, [])).toMatchObject({ ok: false, counts: [0, 0] });
+  });
+});
+
+describe('interfaces that are guarded and enforced', () => {
+  const reportOf = (...nodes: Partial<NodeReport>[]) =>
+    ({
+      ...{ ok: true, exitCode: 0, problems: [] },
+      nodes: nodes.map((part) => {
+        return { node: 'a', health: 'ok', ageMs: 0, status: null, guarded: 2, guardable: 2, notEnforced: 0, ...part };
+      }),
+    }) as unknown as ClusterReport;
+  const enforced = (report: ClusterReport) => {
+    const facts = { ...factsOf({}), services: null, streams: new Map(), deadLetters: null } as unknown as ClusterFacts;
+    return statusView(facts, report, []).enforced;
+  };
+
+  it.each<[string, Partial<NodeReport>, number]>([
+    ['all', {}, 2],
+    ['one is in audit', { health: 'not-enforced', notEnforced: 1 }, 1],
+    ['the node is disarmed', { health: 'disarmed' }, 0],
+    ['the node is silent', { health: 'silent' }, 0],
+  ])('%s', (_name, node, expected) => {
+    expect(enforced(reportOf(node))).toBe(expected);
+  });
+
+  it('a viewer of one namespace - a vector in audit counts against its own pods', () => {
+    const key = 'spoof.namespace.shop.default';
+    const facts = (json: object) =>
+      factsOf({ a: node([reported('web')]) }, [{ key, json: JSON.stringify(json), refused: '' }]);
+    const of = (json: object) => {
+      const {
+        guarded,
+        enforced: fully,
+        summary,
+      } = coverageView(facts(json), { pods: [listed('web', 'a')], isWhole: true }, shop);
+      return [guarded, fully, summary.includes('not fully enforced')];
+    };
+    expect(of({ modes: { 'ipv4-source': 'audit' } })).toEqual([1, 0, true]);
+    // The control.
+    expect(of({})).toEqual([1, 1, false]);
   });
 });

@@ -1,7 +1,16 @@
 /** What `bailiff status` prints, as a view of the console. Pure. */
 import type { MaySee, StatusView } from '@bailiff/console';
 import type { PlacedPod } from '@bailiff/insight';
-import { type ClusterFacts, type ClusterReport, podName, serviceLines, shortList } from '@bailiff/response';
+import {
+  type ClusterFacts,
+  type ClusterReport,
+  enforcementOf,
+  isWeakened,
+  type NodeReport,
+  podName,
+  serviceLines,
+  shortList,
+} from '@bailiff/response';
 import { streamsOf } from '../status/command.ts';
 import {
   MAX_NODES_NAMED,
@@ -51,9 +60,14 @@ export function statusView(facts: ClusterFacts, report: ClusterReport, notes: re
     ),
     guarded: sum('guarded'),
     guardable: sum('guardable'),
+    enforced: nodes.reduce((total, node) => total + enforcedOn(node), 0),
     notes: [...notes],
   };
 }
+
+/** Disarmed guards drop nothing, and those of a silent node are not known to. */
+const enforcedOn = ({ health, guarded, notEnforced }: NodeReport): number =>
+  health === 'disarmed' || health === 'silent' ? 0 : guarded - notEnforced;
 
 /** The answer to "is everything guarded?". */
 function headlineOf({ ok, problems, nodes }: ClusterReport): string {
@@ -112,6 +126,11 @@ export function coverageView(facts: ClusterFacts, { pods, isWhole }: PodLists, m
     .flatMap((pod) => placesOf(pod, facts));
   const open = seen.filter(({ isGuarded }) => isGuarded !== true);
   const guarded = seen.length - open.length;
+  const { weakened } = enforcementOf(facts.config);
+  const lenient = seen.filter(
+    ({ pod: { namespace: podNamespace, name }, isGuarded }) =>
+      isGuarded === true && isWeakened({ podNamespace, podName: name }, weakened),
+  ).length;
   const rows = open.map(({ pod, interfaceName, isGuarded, why }) =>
     rowOf(
       POD_COLUMNS,
@@ -127,12 +146,15 @@ export function coverageView(facts: ClusterFacts, { pods, isWhole }: PodLists, m
     services: [],
     streams: '',
     headline: coverageHeadline(seen.length, open.length, isWhole),
-    summary: `${guarded} of ${seen.length} interfaces of the pods that you may see are guarded`,
+    summary: `${guarded} of ${seen.length} interfaces of the pods that you may see are guarded${
+      lenient > 0 ? `, ${lenient} of them not fully enforced` : ''
+    }`,
     problems: [],
     problemsOmitted: 0,
     notes: [],
     guarded,
     guardable: seen.length,
+    enforced: guarded - lenient,
     nodes: tableOf(POD_COLUMNS, rows, MAX_NODES),
   };
 }

@@ -113,9 +113,15 @@ export function droppedText(groups: readonly Group[], packets: number): string {
   return `Enforcing would have dropped ${plural(packets, 'packet')} of ${plural(pods, 'pod')}`;
 }
 
+export interface AuditedRule {
+  /** Key of the policy; empty: of none. */
+  policy: string;
+  vector: string;
+}
+
 export interface Audits {
   packets: Tally<Audited>;
-  operations: Tally<{ vector: string }>;
+  operations: Tally<AuditedRule>;
   refusals: RefusedCounts;
   cut: boolean;
 }
@@ -132,18 +138,18 @@ export async function readAudits(
   const packets = new Tally<Audited>(({ pod, interfaceName, nodeName, vector }) =>
     [sourceOf({ pod, nodeName, interfaceName }), vector].join(' '),
   );
-  const operations = new Tally<{ vector: string }>(({ vector }) => vector);
+  const operations = new Tally<AuditedRule>(({ policy, vector }) => `${policy} ${vector}`);
   const { cut } = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) =>
       frames.read(message, ({ node: nodeName, frame, refused }) => {
         const { sequence } = message;
         frame.violations.forEach((violation, index) => {
-          const { pod, interfaceName, vector, kind, action } = violation;
+          const { pod, interfaceName, vector, kind, action, policy } = violation;
           const why = refused[index];
           if (action !== 'audit' || !maySee(pod?.namespace ?? null)) return;
           if (why) refusals.add(nodeName, why, violation);
-          else if (kind === 'lsm') operations.add({ vector }, violation, { nodeName, sequence });
+          else if (kind === 'lsm') operations.add({ policy, vector }, violation, { nodeName, sequence });
           else packets.add({ pod, interfaceName, nodeName, vector }, violation, { nodeName, sequence });
         });
       }),

@@ -51,7 +51,13 @@ function Figure({ value, text, tone, href }: { value: string; text: string; tone
 /** Without any interface, nothing is known to be good. */
 function guardTone(status: StatusView | null): string {
   if (!status || status.guardable === 0) return 'plain';
-  return status.guarded < status.guardable ? 'bad' : 'good';
+  if (status.guarded < status.guardable) return 'bad';
+  return status.enforced < status.guarded ? 'warn' : 'good';
+}
+
+function guardText(status: StatusView | null): string {
+  const open = status ? status.guarded - status.enforced : 0;
+  return open > 0 ? `interfaces guarded, ${open} not fully enforced` : 'interfaces guarded';
 }
 
 function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
@@ -59,6 +65,8 @@ function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
   const waits = waiting ? count(waiting) : 0;
   const attackers = live.attackers.length + live.attackersOmitted;
   const problems = (status?.problems.length ?? 0) + (status?.problemsOmitted ?? 0);
+  /** A number that still grows. */
+  const counted = (value: number) => (live.complete ? String(value) : `${value}+`);
   return (
     <nav class="numbers" aria-label="Sections of this page">
       {status?.exitCode !== null && (
@@ -66,19 +74,19 @@ function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
       )}
       <Figure
         value={status ? `${status.guarded}/${status.guardable}` : '–'}
-        text="interfaces guarded"
+        text={guardText(status)}
         tone={guardTone(status)}
         href="#nodes"
       />
       <Figure value={String(waits)} text="wait for approval" tone={waits > 0 ? 'warn' : 'plain'} href="#waiting" />
       <Figure
-        value={String(live.rates.total)}
+        value={counted(live.rates.total)}
         text="violations in an hour"
         tone={live.rates.total > 0 ? 'warn' : 'plain'}
         href="#attacks"
       />
-      <Figure value={String(attackers)} text="pods violate" tone={attackers > 0 ? 'warn' : 'plain'} href="#attacks" />
-      <Figure value={String(count(live.verdicts))} text="verdicts in a day" tone="plain" href="#verdicts" />
+      <Figure value={counted(attackers)} text="pods violate" tone={attackers > 0 ? 'warn' : 'plain'} href="#attacks" />
+      <Figure value={counted(count(live.verdicts))} text="verdicts in a day" tone="plain" href="#verdicts" />
     </nav>
   );
 }
@@ -103,7 +111,7 @@ function Problems({ problems, omitted }: { problems: ProblemView[]; omitted: num
   );
 }
 
-function Attackers({ attackers, omitted }: { attackers: AttackerView[]; omitted: number }) {
+function Attackers({ attackers, omitted, empty }: { attackers: AttackerView[]; omitted: number; empty: string }) {
   const table = {
     columns: [
       { title: 'POD', long: true },
@@ -120,12 +128,7 @@ function Attackers({ attackers, omitted }: { attackers: AttackerView[]; omitted:
     omitted,
   };
   return (
-    <Table
-      table={table}
-      label="Pods with violations, most first"
-      empty="No pod violated within the last hour."
-      more="bailiff events --since 1h"
-    />
+    <Table table={table} label="Pods with violations, most first" empty={empty} more="bailiff events --since 1h" />
   );
 }
 
@@ -150,6 +153,7 @@ export function NowPage() {
   const view = now.value;
   if (view === null) return <p class="loading">Reading the bus …</p>;
   const { status, waiting, live } = view;
+  const empty = (text: string) => (live.complete ? text : 'None so far: the stored messages are still read.');
   return (
     <>
       {status ? <Head status={status} /> : <p class="loading">Reading the status …</p>}
@@ -183,19 +187,30 @@ export function NowPage() {
       <Section title="Who attacks: the last hour" id="attacks" command="bailiff events --since 1h">
         {!live.complete && (
           <p class="note">
-            Counting: {live.read} of {live.read === 0 ? 'the' : live.read + live.left} stored messages are read. Every
-            number here still grows.
+            {live.read === 0
+              ? 'Counting the stored messages.'
+              : `Counting: ${live.read} of ${live.read + live.left} stored messages are read.`}{' '}
+            Every number with a + still grows.
           </p>
         )}
         <RatesChart rates={live.rates} />
-        <Attackers attackers={live.attackers} omitted={live.attackersOmitted} />
+        <Attackers
+          attackers={live.attackers}
+          omitted={live.attackersOmitted}
+          empty={empty('No pod violated within the last hour.')}
+        />
         <Notes notes={live.notes} />
       </Section>
       <Section title="Verdicts of the last day, newest first" id="verdicts" command="bailiff verdicts --since 1d">
-        <Table table={live.verdicts} label="Verdicts" empty="No verdict." more="bailiff verdicts --since 1d" />
+        <Table table={live.verdicts} label="Verdicts" empty={empty('No verdict.')} more="bailiff verdicts --since 1d" />
       </Section>
       <Section title="What was done, newest first" id="responses" command="bailiff responses --since 1d">
-        <Table table={live.responses} label="Responses" empty="No response." more="bailiff responses --since 1d" />
+        <Table
+          table={live.responses}
+          label="Responses"
+          empty={empty('No response.')}
+          more="bailiff responses --since 1d"
+        />
       </Section>
       {status && status.exitCode !== null && (
         <Section title="Coverage by node" id="nodes" command="bailiff status">

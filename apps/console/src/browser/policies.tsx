@@ -54,7 +54,7 @@ function Advice({ advice }: Pick<PoliciesView, 'advice'>) {
 }
 
 function Found({ view }: { view: PoliciesView }) {
-  const { headline, tone, policies, reasons, operations, promotions } = view;
+  const { headline, tone, policies, reasons, operations, operationsNotes, promotions } = view;
   const { packets, packetsText, advice, commands, notes, since } = view;
   const range = since === 'all' ? 'so far' : `in the last ${since}`;
   return (
@@ -77,9 +77,10 @@ function Found({ view }: { view: PoliciesView }) {
         <Table
           table={operations}
           label="Audited operations"
-          empty={`No operation was audited ${range}: enforcing would have denied nothing more.`}
+          empty={`No operation of a policy in audit was recorded ${range}. Nothing is recorded where a policy is not in force.`}
           more={commands.operations}
         />
+        <Notes notes={operationsNotes} />
         <Promotions promotions={promotions} />
       </Section>
       <Section title={`Packets that enforcing would drop, ${range}`} id="packets" command={commands.wouldDrop}>

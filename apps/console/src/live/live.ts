@@ -130,9 +130,11 @@ export class Live {
     if (this.#refused > 0) {
       notes.push(`${this.#refused} violations are refused and not counted: a node may not report them.`);
     }
+    // Messages are of all namespaces.
+    const seesAll = this.#scope.maySee(null);
     if (this.#skipped > 0) {
       notes.push(
-        `${this.#skipped} messages were skipped: violations arrive faster than they can be counted here. Pods that went on are counted in full by their next message; the others are not.`,
+        `${seesAll ? this.#skipped : 'Some'} messages were skipped: violations arrive faster than they can be counted here. Pods that went on are counted in full by their next message; the others are not.`,
       );
     }
     if (withoutPod > 0) notes.push(`A count of ${withoutPod} belongs to pods beyond the limit of the list.`);
@@ -144,8 +146,8 @@ export class Live {
       verdicts: this.#verdicts.table([...columns.verdicts], nowMs),
       responses: this.#responses.table([...columns.responses], nowMs),
       complete: this.#caughtUp.size === LIVE_STREAMS.length,
-      read: this.#read,
-      left: this.#left,
+      read: seesAll ? this.#read : 0,
+      left: seesAll ? this.#left : 0,
     };
     const problem = [...this.#problems.values()][0] ?? '';
     const connection = { bus, user, connected: this.#data.connected(), problem };
