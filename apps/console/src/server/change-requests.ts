@@ -8,7 +8,7 @@ import * as z from 'zod';
 import type { Changes, ConsoleData } from '../data.ts';
 import type { ConfirmationView, ErrorView } from '../wire.ts';
 import { bodyOf, sendJson } from './replies.ts';
-import { hasRoom, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
+import { goneWith, hasRoom, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
 
 export const MAX_CHANGES = 4;
 const CHANGE_MS = 30_000;
@@ -19,7 +19,11 @@ const confirmation: z.ZodType<ConfirmationView> = z.strictObject({
   key: z.string().min(1).max(1_024),
   set: z.array(z.string().min(1).max(1_024)).min(1).max(8),
   basis: z.string().max(256),
-  reason: z.string().trim().min(1, { error: 'a change needs a reason' }).max(MAX_REASON),
+  reason: z
+    .string()
+    .trim()
+    .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, { error: 'a change needs a reason' })
+    .max(MAX_REASON),
 });
 
 export class ChangeRequests {
@@ -42,8 +46,11 @@ export class ChangeRequests {
       return sendJson(response, 415, { error: 'the body must be application/json', remedy: '' });
     if (!hasRoom(this.#running, guest)) return tooMany(visit, this.#reports, 'changes run');
     this.#running.add(guest.name);
+    const gone = goneWith(response);
+    let isRead = false;
     try {
       const confirmed = await readConfirmation(visit);
+      isRead = true;
       if ('error' in confirmed) return sendJson(response, 400, confirmed);
       const { key, set: assignments, basis, reason } = confirmed;
       const change = { key, assignments, basis, reason };
@@ -51,6 +58,8 @@ export class ChangeRequests {
       this.#reports.onChanged(guest.name, change);
       sendJson(response, 200, view);
     } catch (error) {
+      // The visitor ended the request before all of it was sent.
+      if (!isRead && (gone.aborted || visit.request.destroyed)) return;
       sendFailure(visit, error, this.#data, this.#reports);
     } finally {
       this.#running.remove(guest.name);
