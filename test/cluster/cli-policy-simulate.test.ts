@@ -167,6 +167,11 @@ describe('cli policy simulate', () => {
       ],
     );
     expect(found.operations).toEqual({ denied: 138, pass: 5, undecided: 9, deniedBefore: 9 });
+    // One that is undecided is not nothing.
+    const below = SECRET.split('\n').filter((line) => !/name: (shadow|sh),/.test(line));
+    expect((await simulate(file('below', below.join('\n')))).stdout).toMatch(
+      /would have denied nothing of what can be decided since 7d\.\n\d+ operations at most cannot be decided/,
+    );
     expect(found.record).toMatchObject({
       operationsOfOtherPods: 40,
       podsJudgedLikeSiblings: 1,

@@ -62,11 +62,11 @@ function cellsOf(row: Row, nowMs: number): Cell[] {
   ];
 }
 
-/** `shop/web-0: file recorded 10:00 to 10:10; not network, kernel` */
+/** `shop/web-0: file, first 10:00, last 10:10; nothing of network`. Between the two, there may be gaps. */
 function coverageText({ pod, classes }: PodCoverage, nowMs: number): string {
   const known = classes.flatMap(({ name, recorded }) =>
     recorded
-      ? [`${name} from ${clockTime(recorded.firstAtMicros, nowMs)} to ${clockTime(recorded.lastAtMicros, nowMs)}`]
+      ? [`${name}, first ${clockTime(recorded.firstAtMicros, nowMs)}, last ${clockTime(recorded.lastAtMicros, nowMs)}`]
       : [],
   );
   const missing = classes.filter(({ recorded }) => recorded === null).map(({ name }) => name);
@@ -122,8 +122,10 @@ export function report(session: Session, found: Simulation): void {
   );
   const beside = found.alone ? 'alone' : `with ${plural(found.beside, 'other policy', 'other policies')}`;
   const pods = new Set(denied.map(({ pod }) => pod.uid)).size;
+  const isDecided = undecided.length === 0 && found.omitted === 0 && !found.cut;
+  const nothing = isDecided ? 'nothing' : 'nothing of what can be decided';
   const much =
-    denied.length === 0 ? 'nothing' : `${plural(sumOf(denied, 'passed'), 'operation')} of ${plural(pods, 'pod')}`;
+    denied.length === 0 ? nothing : `${plural(sumOf(denied, 'passed'), 'operation')} of ${plural(pods, 'pod')}`;
   out.line(
     `Enforcing ${names}, ${beside}, would have denied ${much} since ${found.since}${denied.length === 0 ? '.' : ':'}`,
   );
