@@ -54,7 +54,7 @@ export function mirroredResource(kind: ResourceKind, object: KubeObject): Mirror
     name: metadata.name,
     uid: metadata.uid,
     generation,
-    change: resourceChange(metadata.annotations, generation),
+    change: resourceChange(metadata.annotations, { uid: metadata.uid, generation }),
     resourceVersion: metadata.resourceVersion,
     createdAt: metadata.creationTimestamp ?? '',
     spec: spec ?? {},

@@ -65,24 +65,33 @@ export interface ResourceChange {
 const BY = `${RESOURCE_GROUP}/changed-by`;
 const WHY = `${RESOURCE_GROUP}/change-reason`;
 const CHANGED_GENERATION = `${RESOURCE_GROUP}/changed-generation`;
+const CHANGED_UID = `${RESOURCE_GROUP}/changed-uid`;
 
-/** Annotations that record a change. @param generation that the change makes */
-export const changeAnnotations = ({ by, why }: ResourceChange, generation: number): Record<string, string> => ({
+/** One state of one resource. */
+interface Generation {
+  /** Empty: not known yet. */
+  uid: string;
+  generation: number;
+}
+
+/** Annotations that record a change. @param made what the change makes */
+export const changeAnnotations = ({ by, why }: ResourceChange, made: Generation): Record<string, string> => ({
   [BY]: by,
   [WHY]: why,
-  [CHANGED_GENERATION]: String(generation),
+  [CHANGED_GENERATION]: String(made.generation),
+  ...(made.uid === '' ? {} : { [CHANGED_UID]: made.uid }),
 });
 
 /**
  * The recorded change of a generation. Null: it was changed without a record, also if an earlier
- * generation has one. The record is a claim of the client that may update the resource.
+ * generation has one, or if the annotations were copied from another resource. The record is a claim of the client that may update the resource.
  */
 export function resourceChange(
   annotations: Readonly<Record<string, string>> | undefined,
-  generation: number,
+  { uid, generation }: Generation,
 ): ResourceChange | null {
-  const { [BY]: by = '', [WHY]: why = '', [CHANGED_GENERATION]: of = '' } = annotations ?? {};
-  return by !== '' && of === String(generation) ? { by, why } : null;
+  const { [BY]: by = '', [WHY]: why = '', [CHANGED_GENERATION]: of = '', [CHANGED_UID]: own = uid } = annotations ?? {};
+  return by !== '' && of === String(generation) && own === uid ? { by, why } : null;
 }
 
 /** Value under the key: the spec without the fields that select the key. */

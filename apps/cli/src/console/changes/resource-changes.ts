@@ -132,14 +132,14 @@ export class ResourceChanges implements Changes {
       const found = await this.#change({ target, key, stored, token, assignments, signal });
       if (found.basis !== basis) throw changedMeanwhile(text);
       if (found.resource) refuseSame(target, found.resource, found.spec);
-      const generation = (found.resource?.metadata.generation ?? 0) + 1;
+      const { uid = '', generation = 0 } = found.resource?.metadata ?? {};
       try {
         const written = await write(
           api,
           target,
           found.resource,
           found.spec,
-          changeAnnotations(note, generation),
+          changeAnnotations(note, { uid, generation: generation + 1 }),
           signal,
         );
         return await resultOf(api, target, written, signal);
