@@ -231,6 +231,27 @@ const opened = async (name: Name, at: string, text: string) => {
 };
 const buttons = (page: Page) => page.getByRole('button', { name: /^Enforce/ }).allInnerTexts();
 
+it('a key that the command line released - the resource begins with the value in force', async () => {
+  const key = 'correlation.cluster._.many-identities';
+  const reason = ['--yes', '--reason', 'a test'];
+  for (const words of [
+    ['config', 'set', key, 'timespan=20m', ...reason],
+    ['config', 'release', key, ...reason],
+  ])
+    expect([words, (await world.cli(words)).exitCode]).toEqual([words, 0]);
+  const { basis, diff } = await proposed('anna', key, 'level=low');
+  expect(diff.filter(({ sign }) => sign === '+' || sign === '-').map(({ text }) => text)).toEqual([
+    expect.stringMatching(/^level: /),
+    'level: low',
+  ]);
+  expect((await post(bearer('anna'), confirmed(key, 'level=low', basis))).status).toBe(200);
+  await waitFor(async () => (await historyOf(key)).length === 3, { what: 'the change on the bus' });
+  expect((await historyOf(key)).at(-1)).toMatchObject({
+    by: 'anna@example.com',
+    value: { level: 'low', timespan: '20m' },
+  });
+});
+
 describe('in a browser', () => {
   it('two visitors at once - each has the buttons of the own rights, and a change is recorded under its name', async () => {
     const shown = 'Policies that only watch';

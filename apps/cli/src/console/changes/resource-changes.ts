@@ -32,10 +32,9 @@ import {
 } from '@bailiff/policy';
 import { withResourceDefaults } from '@bailiff/policy/defaults';
 import type { Change } from '../../shared/config/change.ts';
-import { initialValue } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
 import { type ConsoleBus, reading } from '../reading.ts';
-import { assigned, checkedChange, keyToChange, proposalOf, storedByKey } from './proposal.ts';
+import { assigned, checkedChange, keyToChange, nextValue, proposalOf, storedByKey } from './proposal.ts';
 
 const MAX_REVIEWS_KEPT = 1_024;
 const MAX_NAMED = 64;
@@ -199,8 +198,9 @@ export class ResourceChanges implements Changes {
   }): Promise<{ change: Change; basis: string; resource: Resource | null; spec: Record<string, unknown> }> {
     const reader = reading(this.#options.bus, signal);
     if (target.verb === 'create') {
-      const spec = assigned(initialValue(key), assignments);
-      return { change: await checkedChange(reader, key, stored, spec), basis: '', resource: null, spec };
+      const spec = nextValue(key, stored, assignments);
+      const basis = `revision ${stored?.bucketRevision ?? 0}`;
+      return { change: await checkedChange(reader, key, stored, spec), basis, resource: null, spec };
     }
     const api = this.#options.withToken(token);
     const path = resourcePath(target.kind) + apiPath`/${target.name}`;
