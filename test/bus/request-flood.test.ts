@@ -3,7 +3,7 @@ import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { errors } from '@nats-io/nats-core';
 import { expect, test } from 'vitest';
-import { MAX_PER_WINDOW, WINDOW_MS } from '../../libs/bus/src/connection/request-responder.ts';
+import { MAX_PER_WINDOW } from '../../libs/bus/src/connection/request-responder.ts';
 import { flood } from '../support/api-flood.ts';
 
 const SUBJECT = consumerStateSubject('siem-ocsf');
@@ -27,16 +27,17 @@ test('requests - a flood of one credential does not reach the process that respo
   const without = await nats.connect('siem-relay');
   const control = without.nc.subscribe(SUBJECT, { queue: STATE_QUEUE, callback: () => undefined });
   await without.nc.flush();
-  const began = performance.now();
   {
     await using _flood = await flood(nats.port, 'siem-reader', REQUEST);
-    await waitFor(() => control.getReceived() > MANY, { what: 'the flood', timeoutMs: 30_000 });
+    // Without the limit, the two members of the queue group receive the same number.
+    const isLimited = () => {
+      const received = control.getReceived();
+      return received > MANY && received > 10 * relay.nc.stats().inMsgs;
+    };
+    const state = () => ({ control: control.getReceived(), responder: relay.nc.stats().inMsgs });
+    await waitFor(isLimited, { what: 'a flood that the responder does not receive', timeoutMs: 30_000, state });
   }
-  const windows = 2 + Math.ceil((performance.now() - began) / WINDOW_MS);
-  const { inMsgs } = relay.nc.stats();
-  expect(inMsgs).toBeGreaterThanOrEqual(MAX_PER_WINDOW / 2);
-  expect(inMsgs).toBeLessThanOrEqual(windows * MAX_PER_WINDOW);
-  expect(control.getReceived() / inMsgs).toBeGreaterThan(10);
+  expect(relay.nc.stats().inMsgs).toBeGreaterThanOrEqual(MAX_PER_WINDOW / 2);
   await without.close();
   const reader = await nats.connect('siem-reader');
   const state = () =>
