@@ -4,9 +4,12 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { compileProgram } from '../vm/compile.ts';
 import { acts, type Snapshotter } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 
+const renewRoot = (): string =>
+  compileProgram(path.join(import.meta.dirname, 'programs/renew-root.c'), { flags: ['-static'] });
 const SNAPSHOTTERS: readonly Snapshotter[] = ['overlay', 'native', 'btrfs'];
 const READ = ['map-plain', '/etc/secret', 'map-plain', '/etc/plain'];
 const FREE = ['map-plain /etc/secret: ok', 'map-plain /etc/plain: ok'];
@@ -56,5 +59,35 @@ describe.each(SNAPSHOTTERS)('%s', (snapshotter) => {
     // A root without layers has no image.
     const [image] = await container.run(['/bin/acts', 'mkdir', '/tmp/made']);
     expect(image).toBe(snapshotter === 'overlay' ? 'mkdir /tmp/made: ok' : '/bin/acts: Operation not permitted');
+  });
+});
+
+describe('a root file system whose number is used again', () => {
+  const rig = useRig();
+
+  /** A container whose program leaves the root, and runs a copy of itself from a tmpfs. */
+  async function renewed(unmountsOnHost: boolean): Promise<string[]> {
+    const pod = rig.pod();
+    const container = pod.container();
+    copyFileSync(renewRoot(), path.join(container.root, 'disk/renew-root'));
+    const first = container.start(['/bin/acts', 'wait']);
+    await first.line('ready');
+    first.go();
+    await first.exit();
+    pod.apply({ rules: [{ name: 'memory', action: 'block', drift: { onlyMemory: true } }] });
+    const running = container.start(['/disk/renew-root']);
+    await running.line('ready');
+    if (unmountsOnHost) container.unmount();
+    running.go();
+    expect(await running.exit()).toBe(0);
+    return running.lines;
+  }
+
+  it('the mount of the runtime on the host keeps the number: a tmpfs that the container mounts is memory', async () => {
+    expect(await renewed(false)).toEqual(['ready', 'number new', 'run EPERM']);
+  });
+
+  it('control - without that mount, the tmpfs gets the number, and its program runs', async () => {
+    expect(await renewed(true)).toEqual(['ready', 'number reused', 'run 0']);
   });
 });

@@ -234,7 +234,8 @@ export class Mounts implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    execFileSync(mounter(), ['off', ...this.#targets.reverse()]);
+    const targets = this.#targets.splice(0).reverse();
+    if (targets.length > 0) execFileSync(mounter(), ['off', ...targets]);
   }
 }
 
@@ -350,6 +351,11 @@ export class Container implements Disposable {
   script(name: string, text: string): void {
     writeFileSync(this.image(name), text);
     chmodSync(this.image(name), 0o755);
+  }
+
+  /** Unmounts the root on the host, as no known runtime does before the end of a container. */
+  unmount(): void {
+    this.#mounts[Symbol.dispose]();
   }
 
   /** Starts a program as a runtime does. */
