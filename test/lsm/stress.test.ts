@@ -8,14 +8,17 @@ import { decide, KERNEL_VALUES, type Operation, type PolicySet, socketValue } fr
 import { beforeAll, describe, expect, it } from 'vitest';
 import { onAddress, onPath, onValue, setOf } from '../../libs/runtime/src/testing.ts';
 import { compileProgram } from '../vm/compile.ts';
+import { GENERATED_OPERATIONS } from './harness/generated.ts';
 import { type Container, LOAD_TIMEOUT_MS, type Pod, type Running } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 
 const TASKS = 4;
 const OPERATIONS = 60;
-const REPEATS = 8;
 const FIRST_SEED = 20_261_124;
 const ROUNDS = 12;
+const REPEATS = Math.ceil(GENERATED_OPERATIONS / (ROUNDS * TASKS * OPERATIONS));
+/** More than an operation takes under emulation on a busy machine. */
+const OPERATION_MS = 5;
 /** Cells of a subject in the rig, without those behind the rules. */
 const MAX_RULES = 40;
 const EPERM = 1;
@@ -236,12 +239,14 @@ function foresee(
 ): string[] {
   const results = Array<string>(list.length).fill(NOT_ENDED);
   const standing = new Set<string>();
-  for (let round = 0; round < REPEATS; round++) {
+  // What a directory that could not be removed changes, the first time shows. Each later one is the same.
+  for (const times of [1, REPEATS - 1]) {
+    if (times === 0) break;
     for (const [i, { words, asks, wonders = [] }] of list.entries()) {
       let refused = standing.has(words);
       const reported = (ask: Operation) => {
         const { outcome, counted } = decide(set, ask, TASK);
-        for (const { cell } of counted) counts.set(cell, (counts.get(cell) ?? 0) + 1);
+        for (const { cell } of counted) counts.set(cell, (counts.get(cell) ?? 0) + times);
         return outcome;
       };
       for (const wonder of wonders) {
@@ -325,6 +330,6 @@ describe('stress', () => {
       const first = Number(given ?? process.env['BAILIFF_SEED'] ?? FIRST_SEED);
       for (let seed = first; seed < first + (given === undefined ? ROUNDS : 1); seed++) await round(seed);
     },
-    LOAD_TIMEOUT_MS,
+    LOAD_TIMEOUT_MS + GENERATED_OPERATIONS * OPERATION_MS,
   );
 });
