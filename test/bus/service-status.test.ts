@@ -81,6 +81,7 @@ test('service status - on an empty bus no service runs and nothing is pending', 
     newestVerdictAtMs: null,
     newestVerdictDelayMs: null,
     skipped: [],
+    missingVerdicts: null,
   });
   expect(status.responder).toMatchObject({ ...NOTHING, due: 0, unanswered: 0, newestResponseAtMs: null });
   expect(status.ipamSync).toEqual({ ...NOTHING, waiting: null });
