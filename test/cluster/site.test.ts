@@ -87,7 +87,7 @@ describe('site', () => {
     expect(new Set(words).size).toBe(words.length);
     await terms.first().click();
     await page.waitForURL(/docs\/glossary\.html#term-/);
-    expect(await page.locator(`[id="${new URL(page.url()).hash.slice(1)}"]`).count()).toBe(1);
+    await page.locator(`[id="${new URL(page.url()).hash.slice(1)}"]`).waitFor({ state: 'attached' });
     expect(errors).toEqual([]);
     await page.context().close();
   });
