@@ -1,5 +1,6 @@
 // Frames that skip the guard at the host side, on a node with a real collector: dropped at the pod's
 // end where it has a program, and counted as unjudged where it has none.
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { openPinnedMaps } from '@bailiff/bpf';
 import { exec, netnsPath } from '@bailiff/lab/node';
@@ -99,9 +100,11 @@ describe("collector - the pod's end", () => {
       ...[`--net=${netnsPath(cni.node.netns)}`, ensureProgram(POD_ENDS)],
       ...['--pins', cni.node.pinDir],
     ]);
+    // A collector that has just started gives each interface some time without such a program.
+    const pins = () => readdirSync(path.join(cni.node.pinDir, 'links'));
     await waitFor(() => statusOf(pod), {
       what: 'the interface to be guarded at both ends',
-      until: (row) => row?.coverage === 'guarded',
+      until: (row) => row?.coverage === 'guarded' && pins().includes(`link-${row.ifindex}-${row.generation}-pod-end`),
     });
     const unjudged = packets(pod, 'unjudged');
     await sendAndCount(pod, ['unjudged', 'guard-bypass']);
