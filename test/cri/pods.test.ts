@@ -45,7 +45,12 @@ describe('pods of containerd', () => {
     readdirSync(cni.node.cniDir)
       .filter((file) => file.startsWith('lab-'))
       .sort();
-  const ended = async (container: CriContainer) => ({ code: await container.exit(), lines: container.lines });
+  /** The runtime may write the log after it has reported the end. */
+  const ended = async (container: CriContainer) => {
+    const code = await container.exit();
+    await waitFor(() => container.lines.length > 0, { what: 'the output of the container' });
+    return { code, lines: container.lines };
+  };
   const interfacesOf = async ({ namespace, name }: SandboxOptions) =>
     (await cni.node.offlineStatus()).interfaces.filter(({ pod }) => pod === `${namespace}/${name}`);
   /** Restarts the collector with this policy, and waits until the runtime uses its list. */
