@@ -6,7 +6,6 @@ import path from 'node:path';
 import { streamInfo } from '@bailiff/bus';
 import { checkpointIn } from '@bailiff/evidence';
 import { waitFor } from '@bailiff/service/testing';
-import { respondAsRelay } from '../support/bus.ts';
 import { cpuSeconds, startApp } from './app-process.ts';
 import { filledPlace, judged, type Place } from './correlator-throughput.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
@@ -16,7 +15,6 @@ const PODS = 10_000;
 const ROUNDS = 3;
 
 async function startLog({ nats }: Place, directory: string) {
-  await respondAsRelay(nats);
   const [password, key] = ['password', 'key.pem'].map((name) => path.join(directory, name)) as [string, string];
   writeFileSync(password, 'password-of-evidence-log', { mode: 0o600 });
   writeFileSync(key, generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }));

@@ -12,7 +12,6 @@ import { KUBE_RULES as SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts
 import { definitionOf } from '../../libs/policy/src/crd/definitions.ts';
 import { RESOURCE_KINDS } from '../../libs/policy/src/index.ts';
 import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
-import { respondAsRelay } from '../support/bus.ts';
 import { type KubeHarness, startKube } from '../support/kube.ts';
 import { Services } from '../support/service.ts';
 import { World } from './cli/world.ts';
@@ -76,7 +75,6 @@ let origin = '';
 
 beforeAll(async () => {
   world = await World.start();
-  await respondAsRelay(world.nats);
   kube = await startKube({ tokens: [{ user: 'admin', token: 'token-admin' }, ...Object.values(users)] });
   const { api } = kube.server;
   for (const name of ['bailiff-system', 'shop']) api.create('namespaces', { metadata: { name } });

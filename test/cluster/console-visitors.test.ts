@@ -12,7 +12,6 @@ import { start } from '../../apps/cli/src/console/serve.ts';
 import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
 import { MAX_STREAMS } from '../../apps/console/src/server/open-pages.ts';
 import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
-import { respondAsRelay } from '../support/bus.ts';
 import { type KubeHarness, startKube } from '../support/kube.ts';
 import { type RunningService, Services } from '../support/service.ts';
 import {
@@ -87,7 +86,6 @@ const FRESH = [7, 5].map((count) => ({
 
 beforeAll(async () => {
   world = await World.start();
-  await respondAsRelay(world.nats);
   for (const [nodeName, pods] of [
     [NODE_A, [WEB, CART, FRESH[0]]],
     [NODE_B, [VPN, FRESH[1]]],

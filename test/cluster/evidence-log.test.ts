@@ -18,7 +18,6 @@ import { keyOf, openNote, verifyConsistency } from '@bailiff/evidence/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { respondAsRelay } from '../support/bus.ts';
 import { launchApp, type RunningProcess } from '../support/process.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
@@ -31,7 +30,6 @@ const PATIENCE_MS = 120_000;
 let rig: CorrelatorRig;
 beforeAll(async () => {
   rig = await CorrelatorRig.start();
-  await respondAsRelay(rig.nats);
   for (const user of ['cli', 'evidence-log'])
     writeFileSync(file(`${user}.password`), `password-of-${user}`, { mode: 0o600 });
   for (const [name, seed] of [

@@ -34,7 +34,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { nodeArgs } from '../../tools/children.ts';
 import { readRules } from '../../tools/promql.ts';
-import { respondAsRelay } from '../support/bus.ts';
 import { launch, launchApp, type RunningProcess } from '../support/process.ts';
 import { CorrelatorRig, NODE_A } from './correlator-rig.ts';
 
@@ -51,7 +50,6 @@ const PATIENCE_MS = 120_000;
 let rig: CorrelatorRig;
 beforeAll(async () => {
   rig = await CorrelatorRig.start();
-  await respondAsRelay(rig.nats);
   const pem = { format: 'pem', type: 'pkcs8' } as const;
   for (const [name, { privateKey }] of Object.entries({ witness: KEY, log: LOG }))
     writeFileSync(file(`${name}.key`), privateKey.export(pem));

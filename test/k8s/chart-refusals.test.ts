@@ -181,12 +181,6 @@ if (program === null) {
         ['siemRelay.enabled=false'],
       ],
       [
-        'a console without the relay',
-        ['siemRelay.enabled=false', 'console.enabled=true', 'console.externalUrl=https://bailiff.example'],
-        /console\.enabled needs siemRelay\.enabled=true/,
-        ['console.enabled=true', 'console.externalUrl=https://bailiff.example'],
-      ],
-      [
         'a misspelt setting of an output',
         ['siem.outputs.otlp.ulr=http://a:4318'],
         /'\/siem\/outputs\/otlp': additional properties 'ulr' not allowed/,

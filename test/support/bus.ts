@@ -7,7 +7,6 @@ import {
   consumeOrdered,
   ensureTopology,
   type FollowerBuses,
-  respondToReads,
   type StreamMessage,
   type TopologyOptions,
 } from '@bailiff/bus';
@@ -20,13 +19,6 @@ export async function startBus(options: TopologyOptions = {}): Promise<TestNats>
   await ensureTopology(admin, options);
   await admin.close();
   return nats;
-}
-
-/** Responds to the reads of the console and the evidence-log, as siem-relay does. */
-export async function respondAsRelay(nats: TestNats): Promise<void> {
-  const relay = await nats.connect('siem-relay');
-  respondToReads(relay, () => performance.now(), console.error);
-  await relay.nc.flush();
 }
 
 /** Three servers of one cluster, with the complete topology on each. */

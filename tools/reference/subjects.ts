@@ -6,7 +6,6 @@ import assert from 'node:assert';
 import {
   ACCOUNTS,
   accountOf,
-  batchSubject,
   CONNECTION_LIMITS,
   captureSubject,
   consumerStateSubject,
@@ -99,12 +98,6 @@ export const SUBJECTS: readonly SubjectForm[] = [
     example: readSubject('VERDICTS'),
     holds:
       'a request of `reader` for one message of a stream, handled by siem-relay; programs send it as `$JS.API.DIRECT.GET.<STREAM>`; in no stream',
-  },
-  {
-    form: `${ROOT}.read.<service>.<STREAM>`,
-    example: batchSubject('console', 'VERDICTS'),
-    holds:
-      'a request of `console` or `evidence-log` for messages of a stream, handled by siem-relay; they send it as `$JS.API.DIRECT.GET.<STREAM>`; in no stream',
   },
 ];
 
@@ -217,7 +210,7 @@ verdicts and responses are CloudEvents attributes (\`ce-id\` …) with the clust
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
         'Permissions',
-        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`reader\`, \`console\` and \`evidence-log\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
+        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`reader\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
 reads keys of the copies \`LATEST_<bucket>\`. Each identity also receives responses under an inbox prefix of its own.`,
         table(
           ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],

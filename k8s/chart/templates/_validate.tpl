@@ -204,10 +204,5 @@ twice maxmemory of Valkey, which rewrites its file.
 {{- if and (not .Values.siemRelay.enabled) (or .Values.siem.outputs.syslog .Values.siem.outputs.otlp .Values.siem.outputs.alertmanager .Values.siem.outputs.webhooks) }}
 {{- $problems = append $problems "siem.outputs has no effect with siemRelay.enabled=false" }}
 {{- end }}
-{{- range $app := list "console" "evidenceLog" }}
-{{- if and (index $.Values $app).enabled (not $.Values.siemRelay.enabled) }}
-{{- $problems = append $problems (printf "%s.enabled needs siemRelay.enabled=true: the siem-relay handles its reads" $app) }}
-{{- end }}
-{{- end }}
 {{- $problems | toJson }}
 {{- end }}

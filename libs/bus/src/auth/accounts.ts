@@ -10,14 +10,7 @@
 
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
-import {
-  BATCH_ROLES,
-  type BatchRole,
-  batchSubject,
-  consumerStateSubject,
-  ROOT,
-  readSubject,
-} from '../topology/subjects.ts';
+import { consumerStateSubject, ROOT, readSubject } from '../topology/subjects.ts';
 import { ownStatus, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
 
 /**
@@ -141,8 +134,6 @@ const service = (subject: string, to?: string, from: Account = CORE): Import => 
 });
 const stream = (subject: string, from: Account = CORE): Import => ({ kind: 'stream', from, subject });
 
-const isBatchRole = (role: string): role is BatchRole => (BATCH_ROLES as readonly string[]).includes(role);
-
 /** Imports of a role's own account: the subjects that the role may publish on. */
 function importsFor(role: FixedRole): Import[] {
   const { allow } = permissionsFor({ role }).publish;
@@ -153,7 +144,6 @@ function importsFor(role: FixedRole): Import[] {
       if (consumer !== undefined) return service(consumerStateSubject(consumer), subject);
       const stream = /\.DIRECT\.GET\.([^.]+)$/.exec(subject)?.[1];
       if (role === 'reader' && stream !== undefined) return service(readSubject(stream), subject);
-      if (isBatchRole(role) && stream !== undefined) return service(batchSubject(role, stream), subject);
       return subject.startsWith(`${IMPORTED_API}.`)
         ? service(`$JS.API${subject.slice(IMPORTED_API.length)}`, subject)
         : service(subject);
@@ -172,9 +162,8 @@ function importsFor(role: FixedRole): Import[] {
  * 4. Only OPERATORS, CONSOLE and EVIDENCE import requests about streams and consumers, which the server imports
  *    from its system account: behind a route it may publish there on behalf of a client (server-conf.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
- * 5. READERS, CONSOLE and EVIDENCE import no direct get of a whole stream: one of 100 bytes can block the
- *    stream for half a minute, or have the server read all of it into memory. siem-relay responds instead,
- *    or passes on what is cheap. OPERATORS imports them: `cli` may disarm what makes verdicts.
+ * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
+ *    a minute, or have the server read all of it into memory. siem-relay responds instead.
  */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],
@@ -195,7 +184,6 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
 function responsesMsOf(subject: string): number | undefined {
   if (subject.startsWith('$JS.API.CONSUMER.MSG.NEXT.')) return PULL_MS;
   if (subject.endsWith('.CONNZ')) return CONNECTIONS_MS;
-  if (BATCH_ROLES.some((role) => subject.startsWith(batchSubject(role, '')))) return BATCH_MS;
   return /^\$JS\.API\.DIRECT\.GET\.[^.]+$/.test(subject) ? BATCH_MS : undefined;
 }
 

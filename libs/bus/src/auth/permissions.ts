@@ -17,13 +17,9 @@ import {
   userOf,
 } from '../topology/identities.ts';
 import {
-  BATCH_ROLES,
-  BATCH_STREAMS,
-  batchSubject,
   captureSubject,
   consumerStateSubject,
   encodeToken,
-  MAX_BATCH,
   pushSubject,
   READ_STREAMS,
   ROOT,
@@ -40,8 +36,6 @@ export interface Permissions {
   subscribe: { allow: string[] };
   /** Allows one response to each received message, for this long. */
   allowResponsesMs?: number;
-  /** Responses to each message. Default: one. */
-  maxResponses?: number;
 }
 
 /** Subject of auth callout requests, and the queue group of bus-auth replicas. */
@@ -247,8 +241,6 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       ...SIEM_POSITIONS.flatMap((key) => [kv('bailiff_siem', key), kvGet('bailiff_siem', key)]),
       ownStatus('siem-relay'),
       ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM'].flatMap(ordered),
-      // What it reads for the console and the evidence-log.
-      ...BATCH_ROLES.flatMap((role) => BATCH_STREAMS[role].map(direct)),
       // How far connectors have come.
       ...SIEM_FORMATS.map((format) => `$JS.API.CONSUMER.INFO.SIEM.${siemConsumer(format)}`),
       schemas,
@@ -284,17 +276,11 @@ export function permissionsFor(identity: Identity): Permissions {
   }
   if (identity.role === 'siem-relay') {
     // It responds to connectors that request the state of their consumer, and to readers.
-    const served = [
-      ...SIEM_FORMATS.map(siemConsumer).map(consumerStateSubject),
-      ...READ_STREAMS.map(readSubject),
-      ...BATCH_ROLES.flatMap((role) => BATCH_STREAMS[role].map((stream) => batchSubject(role, stream))),
-    ];
+    const served = [...SIEM_FORMATS.map(siemConsumer).map(consumerStateSubject), ...READ_STREAMS.map(readSubject)];
     return {
       publish: { allow: [...new Set(ROLES['siem-relay'].allow)] },
       subscribe: { allow: [inbox, ...served.map((subject) => `${subject} ${STATE_QUEUE}`)] },
       allowResponsesMs: STATE_RESPONSE_MS,
-      // A batch, and its end.
-      maxResponses: MAX_BATCH + 1,
     };
   }
   const listens: Partial<Record<Identity['role'], string>> = { 'siem-reader': 'siem', reader: 'replay' };

@@ -118,14 +118,12 @@ const indent = (lines: readonly string[]) => lines.map((line) => `  ${line}`);
 const block = (head: string, lines: readonly string[]) => [`${head} {`, ...indent(lines), '}'];
 
 function userLines({ user, password, permissions }: NatsUser): string[] {
-  const { subscribe, allowResponsesMs, maxResponses = 1 } = permissions;
+  const { subscribe, allowResponsesMs } = permissions;
   const [rule] = Object.entries(publishRule(permissions)).map(([name, subjects]) => `${name}: ${list(subjects)}`);
   return [
     `{ user: ${quote(user)}, password: ${quote(password)}, permissions: {`,
     `  publish: { ${rule} },`,
-    ...(allowResponsesMs === undefined
-      ? []
-      : [`  allow_responses: { max: ${maxResponses}, expires: "${allowResponsesMs}ms" },`]),
+    ...(allowResponsesMs === undefined ? [] : [`  allow_responses: { max: 1, expires: "${allowResponsesMs}ms" },`]),
     `  subscribe: { allow: ${list(subscribe.allow)} } } }`,
   ];
 }

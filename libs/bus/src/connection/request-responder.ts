@@ -3,7 +3,7 @@
  *
  * A collector serves the responder's capture requests with it, and siem-relay the requests of
  * connectors. The subscription survives reconnects. Limits: one request is processed at a time and
- * `maxWaiting` wait, each for `maxWaitMs`; any other request receives `busy`. The server delivers
+ * MAX_WAITING wait, each for `maxWaitMs`; any other request receives `busy`. The server delivers
  * `maxPerWindow` requests of a subject within WINDOW_MS and refuses further ones itself (no
  * responders): one requester could otherwise keep this process from its work.
  */
@@ -29,12 +29,8 @@ export interface RequestResponderOptions {
   queue?: string;
   /** Default: MAX_PER_WINDOW. */
   maxPerWindow?: number;
-  /** Default: MAX_WAITING. */
-  maxWaiting?: number;
-  /**
-   * Must not reject: an error is a response too. `send` sends responses before the last one.
-   */
-  respond(request: Uint8Array, send: (response: Response) => void): Promise<Response>;
+  /** Must not reject: an error is a response too. */
+  respond(request: Uint8Array): Promise<Response>;
   /** Response to a request that is not processed. */
   busy(): Response;
   /** Requests that waited longer are not processed, because the requester has given up. */
@@ -97,8 +93,7 @@ export class RequestQueue {
 
   add(request: IncomingRequest): void {
     if (this.#working === null) this.#work(request);
-    else if (this.#waiting.length < (this.#o.maxWaiting ?? MAX_WAITING))
-      this.#waiting.push({ request, sinceMs: this.#o.monotonicMs() });
+    else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ request, sinceMs: this.#o.monotonicMs() });
     else request.respond(this.#o.busy());
   }
 
@@ -109,7 +104,7 @@ export class RequestQueue {
 
   #work(request: IncomingRequest): void {
     const { respond, onError } = this.#o;
-    this.#working = respond(request.data, (response) => request.respond(response))
+    this.#working = respond(request.data)
       .then((text) => request.respond(text))
       .catch(onError)
       .then(() => {

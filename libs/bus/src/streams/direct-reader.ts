@@ -2,9 +2,9 @@
  * Reads a stream in order by direct gets, for identities outside the core account. They must not
  * create a consumer, because its creator chooses the subject where JetStream delivers.
  *
- * It keeps the contract of consumeOrdered (ordered.ts). A server from 2.11 on sends MAX_BATCH messages
+ * It keeps the contract of consumeOrdered (ordered.ts). A server from 2.11 on sends BATCH messages
  * a request; an older one sends one, so reading is slower. A lagging replica responds "not found",
- * and the next poll repeats the request. Limits: MAX_BATCH and MAX_BATCH_BYTES in memory; one batch at a
+ * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
  * time; a new message is noticed within POLL_MS.
  *
  * On a slow line it requests less at once: the server ends a connection to which it cannot send within
@@ -18,12 +18,14 @@ import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, isTransient } from '../connection/errors.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
-import { isUnder, MAX_BATCH, MAX_BATCH_BYTES } from '../topology/subjects.ts';
-import { getLastMessage, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
+import { isUnder } from '../topology/subjects.ts';
+import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
 import { ReadShare } from './read-share.ts';
 import { StreamPosition } from './stream-position.ts';
 
+const BATCH = 256;
+const BATCH_BYTES = 1024 ** 2;
 const POLL_MS = 200;
 /** Concurrent requests for the newest message of a subject. */
 const LAST_AT_ONCE = 32;
@@ -159,7 +161,7 @@ export class DirectReader {
     for (let at = 0; at < subjects.length && !this.#over; ) {
       const page = subjects.slice(at, at + this.#share.of(LAST_AT_ONCE));
       at += page.length;
-      const read = () => Promise.all(page.map((subject) => getLastMessage(this.#bus, this.#stream, subject)));
+      const read = () => Promise.all(page.map((subject) => getLastOf(this.#bus, this.#stream, subject)));
       const messages = await this.#share.measure(read);
       found.push(...messages.flatMap((message) => (message && message.sequence <= info.state.last_seq ? message : [])));
     }
@@ -203,7 +205,7 @@ export class DirectReader {
   /** Next messages from a sequence on; empty if the responding server has none. @throws BusError */
   async #batch(sequence: number): Promise<StreamMessage[]> {
     const { of } = this.#share;
-    const body = { seq: sequence, next_by_subj: this.#filter, batch: of(MAX_BATCH), max_bytes: of(MAX_BATCH_BYTES) };
+    const body = { seq: sequence, next_by_subj: this.#filter, batch: of(BATCH), max_bytes: of(BATCH_BYTES) };
     const messages: StreamMessage[] = [];
     const subject = `$JS.API.DIRECT.GET.${this.#stream}`;
     await requestMany(this.#bus, subject, body, this.#options.signal, (response) => {

@@ -31,25 +31,3 @@ test.each([
 ])('any other is refused: %s', (body) => {
   expect(cheapRead(Buffer.from(body))).toBeNull();
 });
-
-test.each([
-  { seq: 5, batch: 256, max_bytes: 1024 ** 2 },
-  { seq: 5, next_by_subj: '>', batch: 1, max_bytes: 1 },
-])('a small batch passes for a service: %j', (query) => {
-  const body = Buffer.from(JSON.stringify(query));
-  expect(cheapRead(body, true)).toEqual(query);
-  expect(cheapRead(body)).toBeNull();
-});
-
-test.each([
-  '{"seq":1,"batch":257,"max_bytes":1}',
-  '{"seq":1,"batch":1,"max_bytes":1048577}',
-  '{"seq":1,"batch":1}',
-  '{"seq":1,"batch":0,"max_bytes":1}',
-  '{"seq":1,"batch":1,"max_bytes":-1}',
-  '{"seq":1,"batch":"1","max_bytes":1}',
-  '{"multi_last":[">"],"batch":1,"max_bytes":1}',
-  '{"seq":1,"batch":1,"max_bytes":1,"Batch":5000}',
-])('any other batch is refused: %s', (body) => {
-  expect(cheapRead(Buffer.from(body), true)).toBeNull();
-});

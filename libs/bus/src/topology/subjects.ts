@@ -120,21 +120,6 @@ export function captureSubject(node: string): string {
 
 /** Streams that `reader` reads. */
 export const READ_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES'] as const;
-/** Identities outside the core account that read whole streams in batches, and are services. */
-export const BATCH_ROLES = ['console', 'evidence-log'] as const;
-export type BatchRole = (typeof BATCH_ROLES)[number];
-const LOGGED_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG'];
-/** Streams that they read. */
-export const BATCH_STREAMS: Readonly<Record<BatchRole, readonly string[]>> = {
-  console: [
-    ...[...LOGGED_STREAMS, 'DEAD_LETTERS', 'KV_bailiff_config', 'KV_bailiff_pods', 'KV_bailiff_quarantine'],
-    ...['KV_bailiff_nodes', 'KV_bailiff_services'],
-  ],
-  'evidence-log': LOGGED_STREAMS,
-};
-/** Messages of a direct get. */
-export const MAX_BATCH = 256;
-export const MAX_BATCH_BYTES = 1024 ** 2;
 /** Queue group of the siem-relays that respond with the state of consumers and with messages. */
 export const STATE_QUEUE = 'bailiff-siem-relay';
 
@@ -146,14 +131,6 @@ export function consumerStateSubject(consumer: string): string {
 /** Subject of requests for messages of a stream, to which siem-relay responds (streams/read-responder.ts). */
 export function readSubject(stream: string): string {
   return `${ROOT}.read.${stream.toLowerCase()}`;
-}
-
-/**
- * Subject of requests of such a service for messages of a stream, also in batches, to which siem-relay
- * responds (streams/read-responder.ts).
- */
-export function batchSubject(role: BatchRole, stream: string): string {
-  return `${ROOT}.read.${role}.${stream}`;
 }
 
 /** Subject on which a changed key of a bucket is pushed. */
@@ -197,7 +174,6 @@ export type ParsedSubject =
   | { what: 'capture'; node: string }
   | { what: 'state'; consumer: string }
   | { what: 'read'; stream: string }
-  | { what: 'batch'; role: string; stream: string }
   | { what: 'config'; key: string }
   | { what: 'push'; bucket: string; key: string };
 
@@ -212,8 +188,6 @@ export function parseSubject(subject: string): ParsedSubject | null {
   if (what === 'capture' && tokens.length === 4) return { what, node: decodeToken(a) };
   if (what === 'state' && tokens.length === 4) return { what, consumer: a };
   if (what === 'read' && tokens.length === 4) return { what, stream: a.toUpperCase() };
-  if (what === 'read' && tokens.length === 5 && BATCH_ROLES.some((role) => role === a))
-    return { what: 'batch', role: a, stream: b };
   if (what === 'config' && tokens.length > 3) return { what, key: tokens.slice(3).join('.') };
   if (what === 'push' && tokens.length > 4) return { what, bucket: a, key: tokens.slice(4).join('.') };
   if (what === 'violations' && tokens.length === 6) {
