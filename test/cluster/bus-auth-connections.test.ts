@@ -114,8 +114,11 @@ test('connections - a node that floods the bus is ended, and the memory of the s
   // The control first: how long the attack takes.
   const began = performance.now();
   {
-    await using control = (await start({ without: CONNECTION_LISTS })).rig;
-    expect(await flood(control, await control.tokenOf(A), (bytes) => bytes > MUCH)).toBeGreaterThan(MUCH);
+    const control = await start({ without: CONNECTION_LISTS });
+    await using unguarded = control.rig;
+    // Nothing ends the flood. How fast it fills the memory depends on the machine.
+    await flood(unguarded, control.token, isFilled(began));
+    expect(await control.auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
   }
   const tookMs = Math.min(performance.now() - began, LONGEST_MS);
   const { rig, auth, token } = await start();
