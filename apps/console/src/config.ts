@@ -1,5 +1,5 @@
 /** Configuration of the console in the cluster: `bailiff console serve`. */
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, hostPort } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -13,11 +13,7 @@ export const configSchema = z
   .strictObject({
     ...shape,
     natsUser: z.string().min(1).default('console').describe('user on the bus, which may read everything'),
-    listenAddress: z
-      .string()
-      .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, { error: 'must be host:port' })
-      .default('127.0.0.1:9470')
-      .describe('where the proxy in front of the console reaches it'),
+    listenAddress: hostPort.default('127.0.0.1:9470').describe('where the proxy in front of the console reaches it'),
     externalUrl: z
       .url({ protocol: /^https?$/ })
       .describe('address at which browsers open the console, without a path; requests for another one are refused'),

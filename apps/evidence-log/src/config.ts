@@ -1,6 +1,6 @@
 /** Configuration of the evidence-log. */
 import { HEAD_EVERY_MS, LOG_NAME, splitWitness } from '@bailiff/evidence';
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, hostPort } from '@bailiff/service';
 import * as z from 'zod';
 
 export const configSchema = z.strictObject({
@@ -18,9 +18,7 @@ export const configSchema = z.strictObject({
     .max(6_000)
     .default(HEAD_EVERY_MS)
     .describe('interval of heads; a message is covered by a head at most ten seconds after it was stored'),
-  listenAddress: z
-    .string()
-    .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, { error: 'must be host:port' })
+  listenAddress: hostPort
     .default('127.0.0.1:9471')
     .describe('where copies of the log are read; on a loopback address only from the machine or pod itself'),
   witnesses: z

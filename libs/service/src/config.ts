@@ -13,6 +13,9 @@ const listenAddress = z
   .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
   .default('127.0.0.1:0');
 
+/** Address of a listener that is always there. */
+export const hostPort = z.string().regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]\s]+):\d{1,5}$/, { error: 'must be host:port' });
+
 /** Keys of the process frame, which extend every service's schema. */
 export const frameShape = {
   metricsAddress: listenAddress.describe('where /metrics is served; empty: not served'),

@@ -1,6 +1,15 @@
 export { busServiceOf } from './bus-service.ts';
 export { type Clock, systemClock } from './clock.ts';
-export { busOptionsOf, busShape, envName, envPrefix, type FrameConfig, frameShape, signersShape } from './config.ts';
+export {
+  busOptionsOf,
+  busShape,
+  envName,
+  envPrefix,
+  type FrameConfig,
+  frameShape,
+  hostPort,
+  signersShape,
+} from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
 export { FairCounts } from './fair-counts.ts';
 export { FileStore, replaceFile } from './file-store.ts';

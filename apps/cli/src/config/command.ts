@@ -4,7 +4,7 @@
 import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, wholeNumber } from '../shared/arguments.ts';
-import { carryOut, readStored, valueIn } from '../shared/config/change.ts';
+import { carryOut, readStored, valueToEdit } from '../shared/config/change.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { rollBack } from '../shared/config/rollback.ts';
 import { showHistory } from '../shared/config/show-history.ts';
@@ -82,8 +82,7 @@ function registerSet(parent: Command, io: CliIo): void {
     requireValue(options.file, fields);
     return async (session) => {
       const stored = await readStored(session, key);
-      const { revision: _renewed, ...base } = (valueIn(stored) ?? initialValue(key)) as Record<string, unknown>;
-      const next = await resolveValue(options.file, assignments, base, io);
+      const next = await resolveValue(options.file, assignments, valueToEdit(key, stored), io);
       const isNew = !stored && builtIn(key) === undefined;
       if (isNew && options.file === undefined) await requireComplete(session, key, next);
       const basis = options.file === undefined ? stored : null;

@@ -20,28 +20,20 @@ import { type Report, reportOf } from '../backtest/report.ts';
 import { parseRulesFile } from '../backtest/trial-rules.ts';
 import { assign, parseAssignment } from '../config/assignments.ts';
 import { parseWhen } from '../shared/arguments.ts';
-import { valueIn } from '../shared/config/change.ts';
-import { initialValue, parseKey } from '../shared/config-keys/keys.ts';
+import { valueToEdit } from '../shared/config/change.ts';
+import { parseKey } from '../shared/config-keys/keys.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Cell, Column } from '../shared/text/table.ts';
 import { yamlLines } from '../shared/text/yaml.ts';
+import { MAX_ASSIGNMENTS, storedByKey } from './changes/proposal.ts';
 import { rowOf, tableOf } from './tables.ts';
 
 /** Rows of one table. */
 const MAX_ROWS = 100;
-const MAX_ASSIGNMENTS = 8;
 const LONGEST_MS = 7 * 86_400_000;
 
 type Value = Record<string, unknown>;
 const KINDS: readonly string[] = ['correlation', 'response'];
-
-/** A value in force: stored, or built in. */
-async function currentValue({ bus }: Pick<Reader, 'bus'>, key: ConfigKey): Promise<Value> {
-  const entry = await openBucket(bus, CONFIG_BUCKET).newest(formatConfigKey(key));
-  const stored = entry === null ? undefined : (valueIn(storedConfig(entry)) as Value | undefined);
-  const { revision: _renewed, ...value } = stored ?? initialValue(key);
-  return value;
-}
 
 /** Fields that a person may try. A level decides which response policies match. */
 function fieldsOf({ kind }: ConfigKey, value: Value): RuleView['fields'] {
@@ -63,27 +55,27 @@ function fieldsOf({ kind }: ConfigKey, value: Value): RuleView['fields'] {
 }
 
 export async function readRules(reader: Reader): Promise<RulesView> {
-  const stored = (await openBucket(reader.bus, CONFIG_BUCKET).entries()).map(({ key }) => key);
+  const stored = await storedByKey(reader);
   const builtIn = [
     ...Object.keys(BUILT_IN_RULES).map((name) => `correlation.cluster._.${name}`),
     ...Object.keys(BUILT_IN_RESPONSE_POLICIES).map((name) => `response.cluster._.${name}`),
   ];
-  const keys = [...new Set([...builtIn, ...stored.filter((key) => KINDS.includes(key.split('.')[0] ?? ''))])].sort();
-  const rules = await Promise.all(
-    keys.map(async (text): Promise<RuleView> => {
-      const key = parseConfigKey(text);
-      const value = await currentValue(reader, key);
-      const { kind, name } = key;
-      return {
-        key: text,
-        name,
-        kind: kind as RuleView['kind'],
-        yaml: yamlLines(value).join('\n'),
-        fields: fieldsOf(key, value),
-        whyNot: '',
-      };
-    }),
-  );
+  const keys = [
+    ...new Set([...builtIn, ...[...stored.keys()].filter((key) => KINDS.includes(key.split('.')[0] ?? ''))]),
+  ].sort();
+  const rules = keys.map((text): RuleView => {
+    const key = parseConfigKey(text);
+    const value = valueToEdit(key, stored.get(text) ?? null);
+    const { kind, name } = key;
+    return {
+      key: text,
+      name,
+      kind: kind as RuleView['kind'],
+      yaml: yamlLines(value).join('\n'),
+      fields: fieldsOf(key, value),
+      whyNot: '',
+    };
+  });
   return { rules };
 }
 
@@ -150,7 +142,8 @@ export async function runTrial(
     throw new CliError('CLI_USAGE', 'at most seven days can be tried here', {
       remedy: '`bailiff backtest` takes any range',
     });
-  const value = assign(await currentValue(reader, key), assignments.map(parseAssignment));
+  const newest = await openBucket(reader.bus, CONFIG_BUCKET).newest(formatConfigKey(key));
+  const value = assign(valueToEdit(key, newest && storedConfig(newest)), assignments.map(parseAssignment));
   const document = { [key.kind]: { [key.name]: value } };
   const trialRules = parseRulesFile(document, key.name);
   const result = await runBacktest(reader, {

@@ -10,6 +10,7 @@ import {
   auditedMaps,
   FIELD_VALUES,
   type FieldMap,
+  isMap,
   isOfOperations,
   LIST_FIELDS,
   NAMED_ONLY,
@@ -25,8 +26,6 @@ interface Parts {
   mustNot: FieldMap[];
 }
 
-const isMap = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const FIELDS: readonly string[] = Object.values(LIST_FIELDS);
 /** Fields that every violation has, so that "not a" means one of the others. */
 const COMPLETE: readonly string[] = ['kind', 'action', 'state'];

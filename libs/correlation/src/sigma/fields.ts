@@ -64,6 +64,10 @@ export const NAMED_ONLY: readonly string[] = [...NAMED_ONLY_VECTORS];
 /** Vectors of packets that have a mode, so that a violation of one may be audited. */
 const WITH_MODE: readonly string[] = VECTORS;
 
+/** A map of a document. */
+export const isMap = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
 /** A map of a detection: values by field, with an optional modifier. */
 export type FieldMap = Readonly<Record<string, readonly string[]>>;
 

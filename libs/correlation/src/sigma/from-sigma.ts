@@ -12,7 +12,7 @@ import {
   type Selection,
 } from '@bailiff/policy';
 import { selectionOf } from './detection.ts';
-import { COUNTED_FIELDS, GROUP_FIELDS, isOfOperations, LOG_SOURCE } from './fields.ts';
+import { COUNTED_FIELDS, GROUP_FIELDS, isMap, isOfOperations, LOG_SOURCE } from './fields.ts';
 import type { SigmaProblem } from './problem.ts';
 
 export interface FromSigma {
@@ -24,7 +24,6 @@ export interface FromSigma {
 }
 
 type Fields = Record<string, unknown>;
-const isMap = (value: unknown): value is Fields => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** About the file and its author. */
 const METADATA = [

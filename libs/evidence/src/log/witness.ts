@@ -3,7 +3,7 @@
  * before it sends the response, and no other request is decided in between.
  */
 import type { KeyObject } from 'node:crypto';
-import { isBy, openNote, parseNote, type VerifierKey } from '@bailiff/policy/note';
+import { isBy, openNote, parseNote, signatureLine, type VerifierKey } from '@bailiff/policy/note';
 import { EvidenceError } from '../error.ts';
 import { type Checkpoint, hashIn, NUMBER, witnessedIn } from './checkpoint.ts';
 import { cosign } from './cosignature.ts';
@@ -85,6 +85,6 @@ export function addCheckpoint(body: string, witness: Witness, seconds: number): 
     return { status: 422, isFork: false, why: `no proof shows that size ${head.size} continues size ${old}` };
   const line = cosign(text, witness.name, witness.key, seconds);
   const own = parseNote(note)?.signatures.filter((signature) => log.keys.some((key) => isBy(signature, key))) ?? [];
-  const signed = own.map(({ name, id, bytes }) => `— ${name} ${Buffer.concat([id, bytes]).toString('base64')}\n`);
+  const signed = own.map((signature) => signatureLine(signature, signature.bytes));
   return { status: 200, line, note: `${text}\n${signed.join('')}${line}`, head };
 }

@@ -67,7 +67,7 @@ export function parseVerifierKey(text: string, type: SignatureType = ED25519): V
 }
 
 /** A signature line. */
-export const signatureLine = ({ name, id }: VerifierKey, signature: Uint8Array): string =>
+export const signatureLine = ({ name, id }: Pick<VerifierKey, 'name' | 'id'>, signature: Uint8Array): string =>
   `— ${name} ${Buffer.concat([id, signature]).toString('base64')}\n`;
 
 /** @param text ends with a line break */

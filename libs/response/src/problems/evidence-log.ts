@@ -3,10 +3,8 @@ import type { LogStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted } from '../status/text.ts';
-import { type Problem, shout, warn } from './problem.ts';
+import { FAILING_MS, type Problem, shout, warn } from './problem.ts';
 
-/** A receiver or witness that fails for less is retried, and no problem. */
-export const FAILING_MS = 60_000;
 /** What a witness refuses because the log is not the one that it knows. */
 const CONTRADICTIONS: readonly string[] = ['WITNESS_AHEAD', 'WITNESS_CONFLICT'];
 const LOG_REMEDY = 'see docs/evidence.md#in-the-cluster';

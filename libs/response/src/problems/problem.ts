@@ -59,6 +59,9 @@ export const notEnforced = (node: string, text: string, remedy = '', area: Area 
   exitCode: NOT_ENFORCED,
 });
 
+/** A receiver or witness that fails for less is retried, and no problem. */
+export const FAILING_MS = 60_000;
+
 /** Interfaces or policies named per reason; `--json` lists all. */
 export const MAX_NAMED = 2;
 

@@ -7,9 +7,9 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import type { ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
-import { FAILING_MS, logProblems, logText } from './evidence-log.ts';
+import { logProblems, logText } from './evidence-log.ts';
 import { connectionProblems } from './node-connections.ts';
-import { notEnforced, type Problem } from './problem.ts';
+import { FAILING_MS, notEnforced, type Problem } from './problem.ts';
 
 /**
  * A verdict later than this after its frame means that the correlator is behind or was down. Normal

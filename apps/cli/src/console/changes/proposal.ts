@@ -19,8 +19,9 @@ import {
   effectiveFrom,
   headingOf,
   valueIn,
+  valueToEdit,
 } from '../../shared/config/change.ts';
-import { builtIn, initialValue, parseKey } from '../../shared/config-keys/keys.ts';
+import { builtIn, parseKey } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
 import { yamlLines } from '../../shared/text/yaml.ts';
 
@@ -28,7 +29,7 @@ type Value = Record<string, unknown>;
 
 /** Kinds that a page changes. */
 const KINDS: readonly string[] = ['correlation', 'response', 'runtime'];
-const MAX_ASSIGNMENTS = 8;
+export const MAX_ASSIGNMENTS = 8;
 const MAX_LINES = 120;
 /** How far back a proposal counts what a policy would have denied. */
 const SINCE_MS = 7 * 86_400_000;
@@ -52,8 +53,7 @@ export async function storedByKey({ bus }: Pick<Reader, 'bus'>): Promise<Map<str
 export function nextValue(key: ConfigKey, stored: StoredConfig | null, assignments: readonly string[]): Value {
   if (!stored && builtIn(key) === undefined)
     throw new CliError('CLI_NOT_FOUND', `${formatConfigKey(key)}: no value is stored`);
-  const { revision: _renewed, ...base } = (valueIn(stored) ?? initialValue(key)) as Value;
-  return assigned(base, assignments);
+  return assigned(valueToEdit(key, stored), assignments);
 }
 
 /** @throws CliError CLI_USAGE */

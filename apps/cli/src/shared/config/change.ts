@@ -20,7 +20,7 @@ import {
   SignedConfig,
 } from '@bailiff/policy';
 import { verifierKey } from '@bailiff/policy/note';
-import { builtIn } from '../config-keys/keys.ts';
+import { builtIn, initialValue } from '../config-keys/keys.ts';
 import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
 import { signing } from '../key-file.ts';
@@ -59,6 +59,12 @@ export function valueIn(stored: StoredConfig | null): unknown {
     // Not written by a Bailiff client. The whole value is replaced.
     return undefined;
   }
+}
+
+/** The value that single fields change: the stored one, or what `initialValue` gives. */
+export function valueToEdit(key: ConfigKey, stored: StoredConfig | null): Record<string, unknown> {
+  const { revision: _renewed, ...value } = (valueIn(stored) ?? initialValue(key)) as Record<string, unknown>;
+  return value;
 }
 
 function refuseOlder(text: string, next: Record<string, unknown>, stored: StoredConfig | null): void {
