@@ -6,8 +6,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, readConfig, writeConfig } from '@bailiff/bus';
 import { loadPolicyFile } from '@bailiff/runtime';
-import type { OperationSample, RuntimeStatus, Violation } from '@bailiff/schemas';
-import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import type { OperationSample, Violation } from '@bailiff/schemas';
+import { podIdentityOf, sampleLsmViolation, sampleOperation, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CART, healthyStatus, NODE_A, WEB, World } from './cli/world.ts';
@@ -20,18 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => world?.[Symbol.asyncDispose]());
 
-const RUNTIME: RuntimeStatus = {
-  state: 'available',
-  reason: '',
-  remedy: '',
-  missingHooks: [],
-  policies: [],
-  policiesOmitted: 0,
-  subjects: 0,
-  sets: 0,
-  losses: {},
-  maps: [],
-};
+const RUNTIME = sampleRuntimeStatus();
 const pod = (ref: typeof WEB) =>
   podIdentityOf(ref, {
     labels: { app: ref.ownerName, 'controller-revision-hash': 'abc' },

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import type { Violation } from '@bailiff/schemas';
-import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import { podIdentityOf, sampleLsmViolation, sampleOperation, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CART, healthyStatus, NODE_A, NODE_B, VPN, WEB, World } from './cli/world.ts';
 
@@ -77,18 +77,11 @@ describe('cli policy apply --mode', () => {
 
 describe('cli policy promote', () => {
   it('shows what would have been denied, writes after a confirmation, and says what is missing from the list', async () => {
-    const runtime = {
-      state: 'available' as const,
-      reason: '',
-      remedy: '',
-      missingHooks: [],
-      policiesOmitted: 0,
+    const runtime = sampleRuntimeStatus({
       subjects: 2,
       sets: 1,
-      losses: {},
-      maps: [],
       policies: [{ key: KEY, revision: 3, state: 'in-force' as const, reason: '', subjects: 2 }],
-    };
+    });
     await world.status(healthyStatus(NODE_A, { runtime }));
     const nothing = await policy('promote', 'no-shell', '--dry-run');
     expect(nothing.stdout).toBe('Enforcing no-shell would have denied nothing since 7d.\n');

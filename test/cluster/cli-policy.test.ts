@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, readConfig, writeConfig } from '@bailiff/bus';
 import type { RuntimeStatus } from '@bailiff/schemas';
-import { podIdentityOf } from '@bailiff/schemas/testing';
+import { podIdentityOf, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
@@ -224,19 +224,13 @@ describe('cli policy list, show, history, rollback, delete', () => {
   });
 });
 
-const runtimeOf = (revision: number, part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
-  state: 'available',
-  reason: '',
-  remedy: '',
-  missingHooks: [],
-  policies: [{ key: SHELL, revision, state: 'in-force', reason: '', subjects: 2 }],
-  policiesOmitted: 0,
-  subjects: 2,
-  sets: 1,
-  losses: {},
-  maps: [],
-  ...part,
-});
+const runtimeOf = (revision: number, part: Partial<RuntimeStatus> = {}) =>
+  sampleRuntimeStatus({
+    policies: [{ key: SHELL, revision, state: 'in-force', reason: '', subjects: 2 }],
+    subjects: 2,
+    sets: 1,
+    ...part,
+  });
 
 describe('cli policy explain', () => {
   it('pod - every policy in force, postures, rules with their policies, conflicts; by container', async () => {

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { startApiServer } from '@bailiff/lab/apiserver';
-import { podIdentityOf } from '@bailiff/schemas/testing';
+import { podIdentityOf, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -42,8 +42,7 @@ describe('cli process', () => {
     'learn ended by %s - its temporary policy is removed, and nothing is left',
     async (signal) => {
       await using own = await World.start();
-      const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
-      const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
+      const runtime = sampleRuntimeStatus();
       await own.status(healthyStatus(NODE_A, { runtime }));
       const pods = [podIdentityOf(WEB, { labels: { app: 'web' }, owners: [] })];
       await own.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });

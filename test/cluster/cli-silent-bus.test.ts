@@ -7,7 +7,7 @@ import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { startNats } from '@bailiff/bus/testing';
-import { podIdentityOf } from '@bailiff/schemas/testing';
+import { podIdentityOf, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import type { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -119,8 +119,7 @@ let natsPort: number;
 beforeAll(async () => {
   world = await World.start();
   await publishStory(world);
-  const available = { state: 'available' as const, reason: '', remedy: '', missingHooks: [], policies: [] };
-  const runtime = { ...available, policiesOmitted: 0, subjects: 0, sets: 0, losses: {}, maps: [] };
+  const runtime = sampleRuntimeStatus();
   await world.status(healthyStatus(NODE_A, { runtime }));
   const pods = [podIdentityOf(WEB, { labels: { app: 'web' }, owners: [] })];
   await world.put('bailiff_pods', NODE_A, { nodeName: NODE_A, revision: 1, pods });

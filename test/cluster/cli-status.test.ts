@@ -10,6 +10,7 @@ import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bail
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
@@ -146,18 +147,7 @@ describe('not enforced', () => {
 });
 
 describe('nodes that cannot enforce runtime policies', () => {
-  const runtime: RuntimeStatus = {
-    state: 'available',
-    reason: '',
-    remedy: '',
-    missingHooks: [],
-    policies: [],
-    policiesOmitted: 0,
-    subjects: 0,
-    sets: 0,
-    losses: {},
-    maps: [],
-  };
+  const runtime = sampleRuntimeStatus();
   const lacks = 'the kernel runs no BPF-LSM programs (EPERM)';
 
   it.each([

@@ -3,8 +3,8 @@
  * count, no proposal and no title, and each command shows its rows as refused.
  */
 import { deadLetter, encodeToken, openBucket, readConfig } from '@bailiff/bus';
-import type { PodRef, RuntimeStatus, Violation } from '@bailiff/schemas';
-import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
+import type { PodRef, Violation } from '@bailiff/schemas';
+import { podIdentityOf, sampleLsmViolation, sampleOperation, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { healthyStatus, NODE_A, NODE_B, uid, VPN, violationOf, WEB, World } from './cli/world.ts';
@@ -16,18 +16,7 @@ const GHOST: PodRef = { ...WEB, uid: uid(66), name: 'ghost-0' };
 const UNKNOWN_POD = /^(unlisted|foreign-pod)$/;
 /** Left the lists since it was reported. */
 const FORMER: PodRef = { ...WEB, uid: uid(67), name: 'former-0' };
-const RUNTIME: RuntimeStatus = {
-  state: 'available',
-  reason: '',
-  remedy: '',
-  missingHooks: [],
-  policies: [],
-  policiesOmitted: 0,
-  subjects: 0,
-  sets: 0,
-  losses: {},
-  maps: [],
-};
+const RUNTIME = sampleRuntimeStatus();
 
 const listed = (pod: PodRef) =>
   podIdentityOf(pod, { labels: { app: pod.ownerName }, containers: [{ name: 'app', id: 'containerd://1' }] });

@@ -2,7 +2,13 @@
 // another threshold would have done. In Chromium, against a real bus; numbers are those of the commands.
 import { encodeToken } from '@bailiff/bus';
 import type { GraphView } from '@bailiff/console';
-import { podIdentityOf, sampleInterfaces, sampleLsmViolation, sampleViolation } from '@bailiff/schemas/testing';
+import {
+  podIdentityOf,
+  sampleInterfaces,
+  sampleLsmViolation,
+  sampleRuntimeStatus,
+  sampleViolation,
+} from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -64,21 +70,14 @@ beforeAll(async () => {
     ['no-mounts', 'enforce'],
   ] as const)
     expect((await world.cli(['policy', 'apply', '-', '--yes'], { stdin: POLICY(name, mode) })).exitCode).toBe(0);
-  const runtime = {
-    state: 'available' as const,
-    reason: '',
-    remedy: '',
-    missingHooks: [],
-    policiesOmitted: 0,
+  const runtime = sampleRuntimeStatus({
     policies: [
       { key: SHELL, revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
       { key: 'runtime.cluster._.no-mounts', revision: 1, state: 'in-force' as const, reason: '', subjects: 2 },
     ],
     subjects: 2,
     sets: 1,
-    losses: {},
-    maps: [],
-  };
+  });
   await world.status(healthyStatus(NODE_A, { runtime }));
   const unable = { state: 'unavailable' as const, reason: 'loading is refused: EPERM', remedy: 'boot with lsm=…,bpf' };
   await world.status(healthyStatus(NODE_B, { runtime: { ...runtime, ...unable, policies: [] } }));

@@ -8,6 +8,7 @@ import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { RuntimeStatus } from '@bailiff/schemas';
+import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
@@ -98,18 +99,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
   });
   const get = async (resource: string) => JSON.parse(await target.kubectl.ok('get', resource, '-o', 'json'));
   const report = (name: string, policies: RuntimeStatus['policies'] = []) => {
-    const runtime: RuntimeStatus = {
-      state: 'available',
-      reason: '',
-      remedy: '',
-      missingHooks: [],
-      policiesOmitted: 0,
-      subjects: 1,
-      sets: 1,
-      losses: {},
-      maps: [],
-      policies,
-    };
+    const runtime = sampleRuntimeStatus({ subjects: 1, sets: 1, policies });
     return openBucket(admin, 'bailiff_nodes').put(name, JSON.stringify(healthyStatus(name, { runtime })));
   };
 

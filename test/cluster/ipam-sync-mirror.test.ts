@@ -15,6 +15,7 @@ import {
   writeConfig,
 } from '@bailiff/bus';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
@@ -89,18 +90,7 @@ const revisionOf = async (key: string) => (await stored(key))?.revision ?? null;
 
 /** The status of a collector. */
 function reportNode(name: string, policies: RuntimeStatus['policies'], part: Partial<NodeStatus> = {}) {
-  const runtime: RuntimeStatus = {
-    state: 'available',
-    reason: '',
-    remedy: '',
-    missingHooks: [],
-    policiesOmitted: 0,
-    subjects: 1,
-    sets: 1,
-    losses: {},
-    maps: [],
-    policies,
-  };
+  const runtime = sampleRuntimeStatus({ subjects: 1, sets: 1, policies });
   const status = healthyStatus(name, { runtime, spoofRevision: 0, ...part });
   return openBucket(world.admin, 'bailiff_nodes').put(name, JSON.stringify(status));
 }

@@ -121,7 +121,7 @@ describe('witness - heads', () => {
         expect(checks.filter(({ outcome }) => outcome === 'FAIL')).toEqual([]);
         return checks.find((check) => check.name === 'witness');
       };
-      // The control: each reader accepts its own history, and is told that nothing but the producer excludes another one.
+      // The control: each reader accepts its own history, and is told that the producer alone excludes another one.
       for (const history of [one, other])
         expect(await verified(history, '')).toMatchObject({
           outcome: 'SKIP',

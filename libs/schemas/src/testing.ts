@@ -1,6 +1,7 @@
 /** Builders for tests: one of each message with every field set. */
 import avro from 'avsc';
 import type { MessageName, Messages } from './codec/registry.ts';
+import type { RuntimeStatus } from './documents/node-status.ts';
 import type { PodIdentity } from './documents/pods.ts';
 import { CURRENT_SCHEMAS } from './generated/schemas.gen.ts';
 import type {
@@ -311,3 +312,18 @@ export function podIdentityOf(ref: PodRef, part: Partial<PodIdentity> = {}): Pod
 export const sampleInterfaces = (...addresses: string[]): PodIdentity['interfaces'] => [
   { name: 'eth0', addresses, mac: null },
 ];
+
+/** A node that can enforce runtime policies, and has none. */
+export const sampleRuntimeStatus = (part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
+  state: 'available',
+  reason: '',
+  remedy: '',
+  missingHooks: [],
+  policies: [],
+  policiesOmitted: 0,
+  subjects: 0,
+  sets: 0,
+  losses: {},
+  maps: [],
+  ...part,
+});

@@ -1,5 +1,6 @@
 import { policyPlaces, runtimeProblems, runtimeText } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
+import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { placesExitCode, reasonsOf } from './status-rules.ts';
 
@@ -7,22 +8,16 @@ const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const A = 'runtime.cluster._.a';
 const B = 'runtime.namespace.shop.b';
 
-const runtime = (part: Partial<RuntimeStatus> = {}): RuntimeStatus => ({
-  state: 'available',
-  reason: '',
-  remedy: '',
-  missingHooks: [],
-  policies: [
-    { key: A, revision: 3, state: 'in-force', reason: '', subjects: 4 },
-    { key: B, revision: 1, state: 'in-force', reason: '', subjects: 0 },
-  ],
-  policiesOmitted: 0,
-  subjects: 4,
-  sets: 1,
-  losses: {},
-  maps: [],
-  ...part,
-});
+const runtime = (part: Partial<RuntimeStatus> = {}) =>
+  sampleRuntimeStatus({
+    policies: [
+      { key: A, revision: 3, state: 'in-force', reason: '', subjects: 4 },
+      { key: B, revision: 1, state: 'in-force', reason: '', subjects: 0 },
+    ],
+    subjects: 4,
+    sets: 1,
+    ...part,
+  });
 const node = (nodeName: string, part: Partial<RuntimeStatus> | null = {}, ageMs = 0) =>
   ({
     nodeName,

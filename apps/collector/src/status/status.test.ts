@@ -1,6 +1,6 @@
 import type { SpoofMaps } from '@bailiff/bpf';
 import { MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
-import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
+import { sampleInterfaces, samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { CniRecord } from '../identity/cni-record.ts';
@@ -33,18 +33,7 @@ const status = (
     nowMs: 0,
     cniRecords,
     desired,
-    runtime: {
-      state: 'off' as const,
-      reason: '',
-      remedy: '',
-      missingHooks: [],
-      policies: [],
-      policiesOmitted: 0,
-      subjects: 0,
-      sets: 0,
-      losses: {},
-      maps: [],
-    },
+    runtime: sampleRuntimeStatus({ state: 'off' }),
     cni: { state: 'off', failurePolicy: 'open', problem: '', problemAt: null, passed: 0, lastPassed: '' },
     quarantinesGone: [],
     unlistedPods: [],
