@@ -20,12 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void must(long result, const char *what)
-{
-	if (result >= 0) return;
-	perror(what);
-	exit(120);
-}
+#include "setup.h"
 
 static void join(const char *cgroup)
 {

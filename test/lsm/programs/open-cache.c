@@ -31,6 +31,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "setup.h"
+
 #define PAGE_FILE "/dev/shm/turns"
 #define TWIN_FILE "/dev/shm/twin"
 #define OTHER	  "/bin/other"
@@ -56,13 +58,6 @@ struct turns {
 static struct turns *turns;
 static unsigned long opens, refused, wrong;
 
-static void must(long result, const char *what)
-{
-	if (result >= 0) return;
-	perror(what);
-	exit(120);
-}
-
 static struct turns *map_page(const char *file, int flags)
 {
 	int fd = open(file, O_RDWR | flags, 0600);
@@ -81,22 +76,6 @@ static void await_turn(unsigned int odd)
 			sched_yield();
 		else
 			usleep(1000);
-}
-
-static void enter(const char *pid)
-{
-	char path[64];
-	int namespace, root;
-
-	snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
-	namespace = open(path, O_RDONLY);
-	snprintf(path, sizeof path, "/proc/%s/root", pid);
-	root = open(path, O_PATH | O_DIRECTORY);
-	must(setns(namespace, CLONE_NEWNS), "setns");
-	must(fchdir(root), "fchdir");
-	must(chroot("."), "chroot");
-	close(namespace);
-	close(root);
 }
 
 /* ---- the server ---- */

@@ -29,6 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "setup.h"
+
 #define PAGE_FILE     "/dev/shm/churn"
 #define SERVERS	      2
 #define MAX_OBJECTS   128
@@ -109,13 +111,6 @@ static struct object objects[MAX_OBJECTS];
 static unsigned int count;
 static unsigned long seed;
 
-static void must(long result, const char *what)
-{
-	if (result >= 0) return;
-	perror(what);
-	exit(120);
-}
-
 static unsigned int below(unsigned int limit)
 {
 	seed ^= seed << 13;
@@ -133,22 +128,6 @@ static void map_page(void)
 	page = mmap(NULL, sizeof(*page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	must(page == MAP_FAILED ? -1 : 0, "mmap");
 	close(fd);
-}
-
-static void enter(const char *pid)
-{
-	char path[64];
-	int namespace, root;
-
-	snprintf(path, sizeof path, "/proc/%s/ns/mnt", pid);
-	namespace = open(path, O_RDONLY);
-	snprintf(path, sizeof path, "/proc/%s/root", pid);
-	root = open(path, O_PATH | O_DIRECTORY);
-	must(setns(namespace, CLONE_NEWNS), "setns");
-	must(fchdir(root), "fchdir");
-	must(chroot("."), "chroot");
-	close(namespace);
-	close(root);
 }
 
 /* ---- the model ---- */

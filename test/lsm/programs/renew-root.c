@@ -18,14 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TRIES 16
+#include "setup.h"
 
-static void must(long result, const char *what)
-{
-	if (result >= 0) return;
-	perror(what);
-	exit(120);
-}
+#define TRIES 16
 
 static void copy(const char *from, const char *to)
 {
