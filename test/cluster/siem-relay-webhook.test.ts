@@ -138,7 +138,8 @@ it('webhook - a restart in another order continues each at its own position; a n
   await waitFor(() => [a, b, c].every(({ accepted }) => accepted.some(({ body }) => body.includes(id(3)))), {
     what: 'the last event',
   });
-  const counts = [a, b, c].map(({ accepted }) => accepted.length);
+  // Different ids: an event whose acknowledgement the stop cut off is delivered again under its id.
+  const counts = [a, b, c].map(({ accepted }) => new Set(idsOf(accepted)).size);
   // a has the first and, of its level, the third; c is new.
   expect(counts).toEqual([2, 3, 2]);
 });
