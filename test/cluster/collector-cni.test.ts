@@ -141,15 +141,17 @@ describe('collector with the CNI plugin', () => {
     expect(existsSync(cni.at('run/cni-passed')), 'neither is counted as a failure').toBe(false);
   });
 
-  it('a process that is not root gets no answer, though it reaches the socket', async () => {
+  it('a process that is not root of the node gets no answer, though it reaches the socket', async () => {
     cni.writePrimary('bridge');
     await cni.start('closed');
     const socket = cni.at('run/cni.sock');
     expect([statSync(cni.at('run')).mode & 0o777, statSync(socket).mode & 0o777]).toEqual([0o700, 0o600]);
     const script = `const c = require('node:net').connect({ path: process.argv[1], allowHalfOpen: true }, () => c.end('{"protocol":1,"command":"STATUS","containerId":"","ifName":"","args":"","network":""}'));
       let text = ''; c.on('data', (d) => { text += d; }); c.on('error', (e) => { text += e.code; }); c.on('close', () => console.log('answer:' + text));`;
-    const ask = (user: string) =>
-      exec('setpriv', [`--reuid=${user}`, `--regid=${user}`, '--clear-groups', process.execPath, '-e', script, socket]);
+    const ask = (user: string, ...inside: string[]) => {
+      const client = [...inside, process.execPath, '-e', script, socket];
+      return exec('setpriv', [`--reuid=${user}`, `--regid=${user}`, '--clear-groups', ...client]);
+    };
     expect(await ask('0'), 'control').toContain('answer:{"outcome":"guarded"');
     await expect(ask('65534')).resolves.toMatch(/answer:EACCES/);
     for (const [name, mode] of [
@@ -158,7 +160,9 @@ describe('collector with the CNI plugin', () => {
       [socket, 0o666],
     ] as const)
       chmodSync(name, mode);
-    expect(await ask('65534')).toMatch(/answer:(ECONNRESET|EPIPE)?\n/);
+    const refused = /answer:(ECONNRESET|EPIPE)?\n/;
+    expect(await ask('65534')).toMatch(refused);
+    expect(await ask('65534', 'unshare', '--user', '--map-root-user'), 'root of a user namespace').toMatch(refused);
     await waitFor(() => /process \d+ of user 65534 is not root/.test(cni.node.log));
   });
 

@@ -64,11 +64,11 @@ describe.each(Object.entries(WAYS))('%s', (_name, [device, ...setup]) => {
     await using guarded = await node.guard(node.pods.attacker);
     await using sender = new FrameSender(node.pods.attacker.netns, ['send', device]);
     await sender.send(frame, TIMES);
-    await waitFor(() => node.landedEnding(marker), { what: 'control: frames', until: (landed) => landed === TIMES });
+    await waitFor(() => node.landedWith(marker), { what: 'control: frames', until: (landed) => landed === TIMES });
     expect(await guarded.counts()).toEqual({});
     await node.guardPodEnds();
     await sender.send(frame, TIMES);
     await guarded.counted({ 'guard-bypass drop': TIMES });
-    expect(node.landedEnding(marker)).toBe(TIMES);
+    expect(node.landedWith(marker)).toBe(TIMES);
   });
 });

@@ -55,7 +55,7 @@ describe('joined packets', () => {
     node.forgetLanded();
     await inPod('python3', '-c', SEND, ATTACKER.ipv4, String(BYTES), Buffer.concat(payloads).toString('hex'));
   };
-  const landed = () => payloads.reduce((sum, one) => sum + node.landedEnding(one), 0);
+  const landed = () => payloads.reduce((sum, one) => sum + node.landedWith(one), 0);
   const untilLanded = () => waitFor(() => landed(), { what: 'all packets', until: (count) => count === COUNT });
 
   it('by list - they land unguarded, and are malformed', async () => {

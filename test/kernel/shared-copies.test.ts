@@ -68,7 +68,7 @@ describe('shared copies', () => {
     node.forgetLanded();
     for (let i = 0; i < TIMES; i += 1) await sender!.send(sent);
     await node.fence();
-    const total = node.landedEnding(marker);
+    const total = node.landedWith(marker);
     return { [OWN]: node.landed(sent), [FOREIGN]: total - node.landed(sent) };
   }
 

@@ -273,10 +273,10 @@ export class TestNode implements AsyncDisposable {
     return this.#landed.get(frame.toString('hex')) ?? 0;
   }
 
-  /** How many frames arrived so far that end with these bytes. */
-  landedEnding(bytes: Buffer): number {
-    const end = bytes.toString('hex');
-    return [...this.#landed].reduce((sum, [hex, count]) => (hex.endsWith(end) ? sum + count : sum), 0);
+  /** How many frames arrived so far that contain these bytes. */
+  landedWith(bytes: Buffer): number {
+    const part = bytes.toString('hex');
+    return [...this.#landed].reduce((sum, [hex, count]) => (hex.includes(part) ? sum + count : sum), 0);
   }
 
   /** From now on the kernel fills in checksums before a frame leaves the node for this pod. */

@@ -139,8 +139,8 @@ export function outcomeOf(node: TestNode, dropped: () => Promise<number>, wanted
   return waitFor(
     async (): Promise<Outcome> => ({
       dropped: await dropped(),
-      kept: node.landedEnding(wanted.sent),
-      changed: node.landedEnding(wanted.later),
+      kept: node.landedWith(wanted.sent),
+      changed: node.landedWith(wanted.later),
     }),
     { what: `${count} frames`, until: ({ kept, changed, dropped }) => kept + changed + dropped === count },
   );
