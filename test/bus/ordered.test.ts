@@ -71,8 +71,8 @@ function watchRequests(bus: Bus): { requests: string[]; pulls: string[] } {
   return { requests: withhold(bus, isQueued), pulls };
 }
 
-/** The correlator reads by consumers, cli by direct gets. */
-const READERS = ['correlator', 'cli'] as const;
+/** The correlator reads by consumers, cli by direct gets, the console by the API of JetStream. */
+const READERS = ['correlator', 'cli', 'console'] as const;
 
 test.each(READERS)(
   'ordered - over restarts of the server every message is delivered once and in order, by the %s',

@@ -29,7 +29,10 @@ describe.each(OUTSIDE.map((identity) => [userOf(identity), identity] as const))(
 const CONTROLS: [Identity, RegExp][] = [
   [{ role: 'collector', node: 'node-a' }, /^new: message KV_bailiff_config/],
   // Which of its pulls gets the only event decides where that lands.
-  [{ role: 'siem-reader' }, /^(new: message VERDICTS|gone or changed: (stream RESPONSES|message KV_))/],
+  [
+    { role: 'siem-reader' },
+    /^(new: message VERDICTS|gone or changed: (stream RESPONSES|message KV_)|push-node-b received)/,
+  ],
 ];
 test.each(CONTROLS)('rights - control: in one account, the attempts of %j land', async (identity, landed) => {
   await using nats = await startSeeded(inOneAccount(testUsers(NODES)));

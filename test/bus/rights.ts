@@ -126,7 +126,7 @@ export const concrete = (subject: string) =>
 
 /** Bodies that the API accepts. A consumer delivers to each reply subject. */
 function bodiesFor(subject: string): string[] {
-  if (subject.includes('.DIRECT.GET.')) {
+  if (subject.includes('.DIRECT.GET.') || subject.includes('.MSG.GET.')) {
     return [
       '',
       '{"seq":1}',

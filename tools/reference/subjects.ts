@@ -165,7 +165,10 @@ export function rightsOf(identity: Identity): Rights {
       const [, name, key] = pattern.exec(subject) ?? [];
       return name === undefined ? [] : [key === undefined ? name : `${name} ${key}`];
     });
-  const consumed = [...found(/^\$JS\.API\.DIRECT\.GET\.(\w+)$/), ...found(/^BUS\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/)];
+  const consumed = [
+    ...found(/^(?:\$JS\.API\.DIRECT|BUS\.STREAM\.MSG)\.GET\.(\w+)$/),
+    ...found(/^BUS\.CONSUMER\.MSG\.NEXT\.(\w+)\.siem-/),
+  ];
   const whole = new Set(consumed.filter((name) => name.startsWith('KV_')).map((name) => name.slice(3)));
   const byKey = found(/^\$JS\.API\.DIRECT\.GET\.(?:KV|LATEST)_\w+\.\$KV\.(\w+)\.(.+)$/).filter(
     (text) => !whole.has(text.split(' ')[0] ?? ''),
@@ -210,7 +213,7 @@ verdicts and responses are CloudEvents attributes (\`ce-id\` …) with the clust
       section('Subjects', table(['subject', 'holds', 'stream', 'for example'], rows)),
       section(
         'Permissions',
-        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`reader\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
+        `The server refuses everything that is not listed. Identities in the account \`BAILIFF\` read streams by ordered consumers, \`cli\` by direct gets, \`console\` and \`evidence-log\` by single messages, \`reader\` by direct gets that siem-relay handles, \`siem-reader\` by the durable consumers \`siem-<format>\`; a collector
 reads keys of the copies \`LATEST_<bucket>\`. Each identity also receives responses under an inbox prefix of its own.`,
         table(
           ['identity', 'account', 'publishes', 'puts (bucket, key)', 'reads streams', 'reads buckets', 'listens to'],

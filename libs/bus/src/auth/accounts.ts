@@ -159,11 +159,12 @@ function importsFor(role: FixedRole): Import[] {
  *    import with a wildcard and `to`.
  * 3. An import names the subject of an export exactly, or only the export `>` matches it.
  *    Overlapping exports are matched at random.
- * 4. Only OPERATORS, CONSOLE and EVIDENCE import requests about streams and consumers, which the server imports
+ * 4. Only OPERATORS, CONSOLE and EVIDENCE import requests about streams and for their messages, which the server imports
  *    from its system account: behind a route it may publish there on behalf of a client (server-conf.ts),
  *    and there one message can stop JetStream for good. siem-relay responds to SIEM instead.
- * 5. READERS imports no direct get of a whole stream: one of 100 bytes can block the stream for half
- *    a minute, or have the server read all of it into memory. siem-relay responds instead.
+ * 5. READERS, CONSOLE and EVIDENCE import no direct get of a whole stream: one of 100 bytes can block the
+ *    stream for half a minute, or have the server read all of it into memory. siem-relay responds to READERS,
+ *    the API of JetStream to the others.
  */
 export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   BAILIFF: [{ kind: 'service', from: 'NODE_PUSH', subject: `${ROOT}.capture.*` }],

@@ -96,6 +96,8 @@ const orderedBucket = (bucket: string) => [kvGet(bucket, '>'), ...ordered(`KV_${
 /** Reading a stream by direct gets (direct-reader.ts). */
 const read = (stream: string) => [direct(stream), importedInfo(stream)];
 const readBucket = (bucket: string) => [kvGet(bucket, '>'), ...read(`KV_${bucket}`)];
+/** Reading a stream by the API, one message a request (direct.ts). */
+const readByApi = (stream: string) => [`${IMPORTED_API}.STREAM.MSG.GET.${stream}`, importedInfo(stream)];
 const schemas = kvGet('bailiff_schemas', '*');
 
 const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
@@ -138,15 +140,10 @@ const NODE_PERMISSIONS: Record<NodeRole, (node: string) => Permissions> = {
 };
 
 /** What the commands of people read, and the console of a cluster. */
-const READ_ALL: readonly string[] = [
-  ...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'].flatMap(read),
-  ...['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'].flatMap(readBucket),
-  `${direct('VERDICTS')}.${ROOT}.verdicts.>`,
-  `${direct('RESPONSES')}.${ROOT}.responses.>`,
-  // doctor and status check that every stream and bucket exists.
-  ...['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', ...LATEST_STREAMS].map(importedInfo),
-  schemas,
-];
+const ALL_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG', 'DEAD_LETTERS'];
+const ALL_BUCKETS = ['bailiff_config', 'bailiff_pods', 'bailiff_quarantine', 'bailiff_nodes', 'bailiff_services'];
+/** doctor and status check that every stream and bucket exists. */
+const REST = ['KV_bailiff_schemas', 'SIEM', 'KV_bailiff_siem', ...LATEST_STREAMS].map(importedInfo);
 
 /** A service writes only its own status. */
 export const ownStatus = (role: string) => kv('bailiff_services', `${role}.*`);
@@ -216,14 +213,21 @@ const ROLES: Record<Exclude<FixedRole, 'admin'>, { allow: string[] }> = {
       `${ROOT}.responses.*.*.*.*`,
       // Replayed copies; no stream captures them.
       `${ROOT}.replay.>`,
-      ...READ_ALL,
+      ...ALL_STREAMS.flatMap(read),
+      ...ALL_BUCKETS.flatMap(readBucket),
+      ...REST,
+      schemas,
     ],
   },
   // It shows to each visitor what Kubernetes lets that visitor see, so it reads everything.
-  console: { allow: [...READ_ALL] },
+  console: {
+    allow: [...ALL_STREAMS, ...[...ALL_BUCKETS, 'bailiff_schemas'].map((bucket) => `KV_${bucket}`)]
+      .flatMap(readByApi)
+      .concat(REST),
+  },
   // It hashes what the streams have. An identity that could forge messages could log them too.
   'evidence-log': {
-    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG'].flatMap(read), ownStatus('evidence-log')],
+    allow: [...['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'CONFIG_LOG'].flatMap(readByApi), ownStatus('evidence-log')],
   },
   reader: {
     // Direct gets only: other requests about a stream reach the system account (accounts.ts).

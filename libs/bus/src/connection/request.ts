@@ -23,9 +23,9 @@ interface ApiError {
 
 /** Error for a refused request, with the remedy if the rights of the user are not the cause. */
 function forbidden(bus: Bus, subject: string, cause: unknown): BusError {
-  const isOwnRight = bus.user === 'cli' && subject.startsWith(`${IMPORTED_API}.`);
+  const isOwnRight = subject.startsWith(`${IMPORTED_API}.`);
   const hint = isOwnRight
-    ? `the configuration of the servers is older than this command: "bailiff credentials show" shows whether users have accounts (docs/bus-credentials.md, "From one account to several"); otherwise render it again and reload the servers`
+    ? `the configuration of the servers is older than this program: "bailiff credentials show" shows whether users have accounts (docs/bus-credentials.md, "From one account to several"); otherwise render it again and reload the servers`
     : 'docs/reference/subjects.md lists the rights of each user';
   return new BusError('BUS_PERMISSION', `the server refuses ${subject} to ${bus.user}: ${hint}`, { cause });
 }

@@ -3,7 +3,8 @@
  * create a consumer, because its creator chooses the subject where JetStream delivers.
  *
  * It keeps the contract of consumeOrdered (ordered.ts). A server from 2.11 on sends BATCH messages
- * a request; an older one sends one, so reading is slower. A lagging replica responds "not found",
+ * a request; an older one sends one, as it does to services that read by the API of JetStream
+ * (direct.ts), so reading is slower. A lagging replica responds "not found",
  * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
  * time; a new message is noticed within POLL_MS.
  *
@@ -18,6 +19,7 @@ import { type Bus, reportRecreated } from '../connection/connect.ts';
 import { BusError, isTransient } from '../connection/errors.ts';
 import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
+import { readsByApi } from '../topology/identities.ts';
 import { isUnder } from '../topology/subjects.ts';
 import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
@@ -29,7 +31,7 @@ const BATCH_BYTES = 1024 ** 2;
 const POLL_MS = 200;
 /** Concurrent requests for the newest message of a subject. */
 const LAST_AT_ONCE = 32;
-/** Concurrent requests to a server that sends no batches: below MAX_PENDING_BYTES, at 1 MiB each. */
+/** Concurrent requests for single messages: below MAX_PENDING_BYTES, at 1.4 MiB each. */
 const SINGLE_AT_ONCE = 16;
 /** Maximum number of subjects in one STREAM.INFO response. */
 const SUBJECTS_PER_PAGE = 100_000;
@@ -41,8 +43,10 @@ export class DirectReader {
   readonly #filter: string;
   readonly #position: StreamPosition;
   readonly #share = new ReadShare();
-  /** The server is older than 2.11 and sends one message a request. */
-  #single = false;
+  /** The server sends one message a request. */
+  #single: boolean;
+  /** How many of them are requested at once. */
+  #width = SINGLE_AT_ONCE;
   /** Error of onMessage: ends the reading, also if it is one that the reader itself retries. */
   #failure: { error: unknown } | null = null;
   /** Upper bound of unread messages under the filter; such a server does not report it. */
@@ -55,6 +59,7 @@ export class DirectReader {
     this.#stream = stream;
     this.#options = options;
     this.#filter = filterSubjects[0] ?? '>';
+    this.#single = readsByApi(bus.user);
     this.#position = new StreamPosition(start);
   }
 
@@ -87,9 +92,7 @@ export class DirectReader {
     if (this.#position.received === null) await this.#start(info);
     while (!this.#over && (this.#position.received ?? 0) < info.state.last_seq) {
       const next = (this.#position.received ?? 0) + 1;
-      const messages = await this.#share.measure(() =>
-        this.#single && this.#filter === '>' ? this.#singles(next, info) : this.#batch(next),
-      );
+      const messages = await this.#share.measure(() => (this.#single ? this.#singles(next, info) : this.#batch(next)));
       for (const message of messages) await this.#handle(message, info);
       if (messages.length === 0) return;
     }
@@ -106,10 +109,10 @@ export class DirectReader {
     this.#position.beginRecreated(info);
   }
 
-  async #handle(message: StreamMessage, { state }: StreamInfo): Promise<void> {
+  async #handle(message: StreamMessage, info: StreamInfo): Promise<void> {
     if (this.#over) return;
     this.#position.take(message);
-    const pending = message.pending >= 0 ? message.pending : await this.#countLeft(message.sequence, state.last_seq);
+    const pending = message.pending >= 0 ? message.pending : await this.#countLeft(message.sequence, info);
     const data = this.#options.headersOnly ? message.data.subarray(0, 0) : message.data;
     try {
       const result = this.#options.onMessage({ ...message, data, pending });
@@ -121,9 +124,9 @@ export class DirectReader {
   }
 
   /** Upper bound of the messages behind a sequence. */
-  async #countLeft(sequence: number, lastSequence: number): Promise<number> {
-    const behind = Math.max(0, lastSequence - sequence);
-    if (this.#filter === '>') return behind;
+  async #countLeft(sequence: number, { state, config }: StreamInfo): Promise<number> {
+    const behind = Math.max(0, state.last_seq - sequence);
+    if (isWhole(this.#filter, config.subjects)) return behind;
     this.#left ??= (await this.#subjects()).reduce((sum, [, messages]) => sum + messages, 0);
     this.#left = Math.max(0, this.#left - 1);
     return Math.min(behind, this.#left);
@@ -190,16 +193,20 @@ export class DirectReader {
   }
 
   /**
-   * Messages from a sequence on, each by its own request. If a message is gone, several requests
-   * return its successor.
+   * Messages from a sequence on, each by its own request. If a message is gone or not under the filter,
+   * several requests return its successor: then fewer are sent at once, as after large messages.
    */
   async #singles(sequence: number, { state }: StreamInfo): Promise<StreamMessage[]> {
-    const count = Math.min(this.#share.of(SINGLE_AT_ONCE), state.last_seq - sequence + 1);
+    const count = Math.min(this.#share.of(SINGLE_AT_ONCE), this.#width, state.last_seq - sequence + 1);
     const requests = Array.from({ length: count }, (_, index) =>
-      getNextMessage(this.#bus, this.#stream, sequence + index, '>'),
+      getNextMessage(this.#bus, this.#stream, sequence + index, this.#filter),
     );
     const found = (await Promise.all(requests)).flatMap((message) => (message ? { ...message, pending: -1 } : []));
-    return found.filter((message, index) => message.sequence !== found[index - 1]?.sequence);
+    const messages = found.filter((message, index) => message.sequence !== found[index - 1]?.sequence);
+    const largest = Math.max(1, ...messages.map(({ data }) => data.length));
+    const width = messages.length < count ? messages.length : 2 * this.#width;
+    this.#width = Math.max(1, Math.min(width, SINGLE_AT_ONCE, Math.floor(BATCH_BYTES / largest)));
+    return messages;
   }
 
   /** Next messages from a sequence on; empty if the responding server has none. @throws BusError */
@@ -226,6 +233,13 @@ export class DirectReader {
     });
     return messages;
   }
+}
+
+/** Whether a filter selects all messages of a stream that a Bailiff client stored. */
+function isWhole(filter: string, subjects: readonly string[] = []): boolean {
+  if (filter === '>') return true;
+  const [prefix] = subjects.flatMap((subject) => (subject.endsWith('.>') ? subject.slice(0, -1) : []));
+  return prefix !== undefined && filter.startsWith(prefix) && /^[*>.]+$/.test(filter.slice(prefix.length));
 }
 
 /**

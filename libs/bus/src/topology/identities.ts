@@ -69,3 +69,10 @@ export const IMPORTED_API = 'BUS';
 const CORE_ROLES: readonly string[] = ['admin', 'correlator', 'responder', 'ipam-sync', 'siem-relay'];
 /** Prefix of the JetStream API for a user. */
 export const apiPrefixOf = (user: string): string => (CORE_ROLES.includes(user) ? '$JS.API' : IMPORTED_API);
+
+/**
+ * Services outside the core account that read streams. They have no direct gets: a stream stores nothing while
+ * the server serves those, and from 2.11 on one request can take seconds (streams/direct.ts).
+ */
+const API_READERS: readonly string[] = ['console', 'evidence-log'];
+export const readsByApi = (user: string): boolean => API_READERS.includes(user);
