@@ -11,6 +11,14 @@ const budget = (more: Record<string, unknown>) => ({
   budget: { window: '10m', maxPods: 100_000, maxPercent: 100, maxNodes: 100, ...more },
 });
 
+/** How each action of the verdict ended: `succeeded`, or the reason. */
+async function endsOn(rig: Rig, pod: RigPod, rule: string, actions: string[]) {
+  const verdict = await rig.verdict(pod, { rule });
+  const ends = [];
+  for (const action of actions) ends.push(await rig.until(verdict, action, ['succeeded', 'refused', 'failed']));
+  return ends.map(({ phase, reasonCode }) => (phase === 'succeeded' ? phase : reasonCode));
+}
+
 describe('responder - a tenant’s own labels and annotations', () => {
   let rig: Rig;
   beforeAll(async () => {
@@ -157,12 +165,7 @@ describe('responder - what a tenant can create', () => {
     await rig.start({ budgetGiveUpAfterMs: 500 });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
-  const endsOf = async (pod: RigPod, rule: string, actions: string[]) => {
-    const verdict = await rig.verdict(pod, { rule });
-    const ends = [];
-    for (const action of actions) ends.push(await rig.until(verdict, action, ['succeeded', 'refused', 'failed']));
-    return ends.map(({ phase, reasonCode }) => (phase === 'succeeded' ? phase : reasonCode));
-  };
+  const endsOf = (pod: RigPod, rule: string, actions: string[]) => endsOn(rig, pod, rule, actions);
 
   it('sacrificial pods: the default budget deletes five of the namespace, and quarantines all further ones', async () => {
     rig.api.api.create('namespaces', { metadata: { name: 'sacrifice' } });
@@ -189,17 +192,6 @@ describe('responder - what a tenant can create', () => {
     ]);
   });
 
-  it('a pod on the network of its node: a quarantine, which would block nothing, is no success; another pod has one', async () => {
-    const [onNode, other] = [rig.pod({ hostNetwork: true }), rig.pod()];
-    expect(await endsOf(onNode, 'isolate', ['quarantine'])).toEqual(['host-network']);
-    expect(await endsOf(other, 'isolate', ['quarantine'])).toEqual(['succeeded']);
-    // Status counts it (refused-responses.ts): nothing is left that the responder could do.
-    const agent = rig.pod({ hostNetwork: true, owner: rig.daemonSet('agent') });
-    expect(await endsOf(agent, 'remove', ['delete', 'quarantine'])).toEqual(['protected-owner-kind', 'host-network']);
-    const quarantined = await rig.quarantined();
-    expect([onNode, other].map(({ uid }) => quarantined.includes(uid))).toEqual([false, true]);
-  });
-
   it('a quota of NetworkPolicies that is used up: the quarantine is in force, and later steps follow at once', async () => {
     rig.api.api.create('namespaces', { metadata: { name: 'full' } });
     const fault = { verb: 'create', resource: 'networkpolicies', namespace: 'full', status: 403, times: 1e6 } as const;
@@ -224,6 +216,66 @@ describe('responder - what a tenant can create', () => {
       expect.arrayContaining([pod.uid]),
     ]);
     expect(await endsOf(free, 'evict', ['evict'])).toEqual(['succeeded']);
+  });
+});
+
+describe('responder - a pod on the network of its node', () => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await Rig.start();
+    const kinds = { ...budget({}), protectedOwnerKinds: ['DaemonSet'] };
+    const isolate = [{ action: 'quarantine' }];
+    await rig.policies({
+      remove: acting('remove', DELETE, kinds),
+      isolate: acting('isolate', isolate, kinds),
+      later: acting('later', [...isolate, { action: 'delete', after: '10m' }], kinds),
+      floor: acting('floor', DELETE, { ...kinds, minHealthyReplicas: 1 }),
+      evict: acting('evict', [{ action: 'evict' }], kinds),
+      spared: acting('spared', [...isolate, ...DELETE], { ...kinds, protectedNamespaces: ['shop'] }),
+    });
+    await rig.start({ budgetGiveUpAfterMs: 500 });
+  });
+  afterAll(async () => rig?.[Symbol.asyncDispose]());
+  const endsOf = (pod: RigPod, rule: string, actions: string[]) => endsOn(rig, pod, rule, actions);
+
+  it('it cannot be quarantined: the removal of its policy follows at once; without one, status counts it', async () => {
+    const onNode = (more = {}) => rig.pod({ hostNetwork: true, ...more });
+    const alone = onNode();
+    expect(await endsOf(alone, 'isolate', ['quarantine'])).toEqual(['host-network']);
+    // Its policy would remove it in ten minutes; another pod has that time.
+    const [now, later] = [onNode(), rig.pod()];
+    expect(await endsOf(now, 'later', ['quarantine', 'delete'])).toEqual(['host-network', 'succeeded']);
+    expect(await endsOf(later, 'later', ['quarantine'])).toEqual(['succeeded']);
+    expect([now, later, alone].map((pod) => rig.podNow(pod)?.metadata.uid)).toEqual([undefined, later.uid, alone.uid]);
+    const quarantined = await rig.quarantined();
+    expect([alone, now, later].map(({ uid }) => quarantined.includes(uid))).toEqual([false, false, true]);
+  });
+
+  it('what a tenant creates prevents no removal, and turns that of another pod into a quarantine', async () => {
+    const owner = rig.daemonSet('agent');
+    expect(await endsOf(rig.pod({ hostNetwork: true, owner }), 'remove', ['delete'])).toEqual(['succeeded']);
+    expect(await endsOf(rig.pod({ owner }), 'remove', ['delete', 'quarantine'])).toEqual([
+      'protected-owner-kind',
+      'succeeded',
+    ]);
+    const single = rig.replicaSet('single-on-node', 1, 0);
+    const unready = rig.pod({ hostNetwork: true, owner: single, ready: false });
+    expect(await endsOf(unready, 'floor', ['delete'])).toEqual(['succeeded']);
+    const labels = { app: 'budgeted-on-node' };
+    const spec = { maxUnavailable: 0, selector: { matchLabels: labels } };
+    rig.api.api.create('poddisruptionbudgets.policy', { metadata: { namespace: 'shop', name: 'never-on-node' }, spec });
+    const budgeted = rig.pod({ hostNetwork: true, labels });
+    expect(await endsOf(budgeted, 'evict', ['evict', 'quarantine', 'delete'])).toEqual([
+      'disruption-budget',
+      'host-network',
+      'succeeded',
+    ]);
+    expect(rig.podNow(budgeted)).toBeNull();
+    // The administrator alone spares it.
+    expect(await endsOf(rig.pod({ hostNetwork: true, owner }), 'spared', ['quarantine', 'delete'])).toEqual([
+      'protected-namespace',
+      'protected-namespace',
+    ]);
   });
 });
 

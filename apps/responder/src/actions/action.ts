@@ -11,6 +11,8 @@ export interface ActionContext {
   task: Task;
   verdict: Verdict;
   facts: Facts;
+  /** The pod was seen to use the network of its node, so an entry of the quarantine list blocks nothing. */
+  hostNetwork: boolean;
   /** Time of the `started` record in microseconds: equal at every attempt. */
   startedAtMicros: number;
   /** Upper bound of the grace period if the step has none. */

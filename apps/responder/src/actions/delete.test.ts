@@ -87,9 +87,25 @@ test.each([
 ])('delete - a pod that was removed by force, and %s: its containers may run on, so it is isolated', async (_, now) => {
   const { contextAt, asked, isolated } = world(now);
   const outcome = await deleteAction.carryOut(contextAt(0, now));
-  expect(outcome).toMatchObject({ reasonCode: 'already-gone', reason: expect.stringContaining('stays blocked') });
+  expect(outcome).toMatchObject({
+    reasonCode: 'already-gone',
+    reason: expect.stringMatching(/stays blocked\. A pod that uses the network of its node has/),
+  });
   expect(isolated()).toBe(1);
   expect(asked).toEqual([]);
+});
+
+test('delete - a pod on the network of its node: no entry claims to block its traffic, and the record says so', async () => {
+  const { contextAt, isolated } = world(going);
+  const onNode = (nowMs: number, now: Record<string, unknown> | null = going) => ({
+    ...contextAt(nowMs, now),
+    hostNetwork: true,
+  });
+  expect(await deleteAction.carryOut(onNode(0))).toMatchObject({ inProgress: true });
+  const { reason } = await deleteAction.carryOut(onNode(5_000 + REMOVAL_MARGIN_MS));
+  expect(reason).toContain('its traffic passes, because it uses the network of node');
+  expect(await deleteAction.tookEffect(onNode(1, null))).toBe(true);
+  expect(isolated()).toBe(0);
 });
 
 test.each([

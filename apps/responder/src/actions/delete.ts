@@ -70,9 +70,12 @@ export async function remove(context: ActionContext, call: typeof deletePod): Pr
 
 async function alreadyGone(context: ActionContext): Promise<Outcome> {
   const isolated = await isolateIfRoom(context);
+  const unless = context.hostNetwork
+    ? ''
+    : '. A pod that uses the network of its node has no traffic that can be blocked';
   return {
     reasonCode: 'already-gone',
-    reason: `the API server no longer has the pod. If its containers still run, ${isolated}`,
+    reason: `the API server no longer has the pod. If its containers still run, ${isolated}${unless}`,
   };
 }
 
@@ -82,12 +85,17 @@ async function alreadyGone(context: ActionContext): Promise<Outcome> {
  * A disruption budget or a conflict does not isolate the pod.
  */
 async function isolateUndeletable(context: ActionContext, error: unknown): Promise<never> {
-  if (error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID'].includes(error.code)) await isolate(context);
+  const isUndeletable = error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID'].includes(error.code);
+  if (isUndeletable && !context.hostNetwork) await isolate(context);
   throw error;
 }
 
-/** A full list does not stop the deletion. @returns whether the pod's traffic is dropped, as text */
+/**
+ * A full list does not stop the deletion, and the node cannot drop the traffic of a pod that has its
+ * network. @returns whether the pod's traffic is dropped, as text
+ */
 async function isolateIfRoom(context: ActionContext): Promise<string> {
+  if (context.hostNetwork) return `its traffic passes, because it uses the network of node ${context.verdict.nodeName}`;
   try {
     await isolate(context);
     return 'its traffic stays blocked';

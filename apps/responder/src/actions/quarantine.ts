@@ -73,7 +73,8 @@ export const quarantine: Action = {
 
 const WITHOUT_OBJECT: Outcome = {
   reasonCode: 'object-gone',
-  reason: 'the API server no longer has the pod. If its containers still run, the node drops their traffic',
+  reason:
+    'the API server no longer has the pod. If its containers still run, the node drops their traffic, unless they use its network',
 };
 
 /**

@@ -68,6 +68,13 @@ test('capture - a removal waits for open captures of its verdict, also of other 
   }
 });
 
+test('capture - a removal that replaces a quarantine waits for captures and earlier steps; a quarantine does not', () => {
+  const [capture, instead] = [task('capture', 0, 'q'), { ...remove, substitute: true }];
+  expect(held(instead, [capture, instead])).toBe(true);
+  expect(held(instead, [label, instead])).toBe(true);
+  expect(held({ ...task('quarantine'), substitute: true }, [capture, label, task('quarantine')])).toBe(false);
+});
+
 test('capture - no wait for an ended or later one; only removals wait for other policies', () => {
   const capture = task('capture', 0, 'q');
   expect(held(remove, [capture, remove], ends([capture]))).toBe(false);

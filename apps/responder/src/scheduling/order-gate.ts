@@ -55,7 +55,7 @@ export class OrderGate {
 
 /** Maximum wait of the task for the open tasks before it; 0 without any. */
 function waitOf(task: Ordered, tasks: readonly Ordered[], ends: TaskEnds): number {
-  if (task.substitute) return 0;
+  if (task.substitute && !REMOVING_ACTIONS.has(task.action)) return 0;
   const place = tasks.findIndex(({ taskId }) => taskId === task.taskId);
   const removes = REMOVING_ACTIONS.has(task.action);
   let boundMs = 0;

@@ -13,6 +13,7 @@ import {
   claimedOwnerUidOf,
   type Decision,
   ownerOf,
+  podOfVerdict,
   type RefusalCode,
   recordOf,
   responseIdOf,
@@ -38,8 +39,8 @@ export class TaskRunner {
   readonly #deps: TaskDeps;
   readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
-  /** Removals in progress, with the request for the record: later attempts only poll. */
-  readonly #inProgress = new Map<string, ApiTrace | null>();
+  /** Removals in progress, with the request for the record: later attempts only poll metadata. */
+  readonly #inProgress = new Map<string, { trace: ApiTrace | null; hostNetwork: boolean }>();
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
@@ -190,15 +191,22 @@ export class TaskRunner {
 
   async #act(run: Run, state: TaskState, read: ActionContext['facts']): Promise<JobResult> {
     const outcome = await ACTION_OF[run.task.action].carryOut(this.#context(run, state, read));
-    if (outcome.inProgress) return this.#pollLater(run);
+    if (outcome.inProgress) return this.#pollLater(run, read);
     return this.#end(run, outcome.failed ? 'failed' : outcome.refused ? 'refused' : 'succeeded', outcome);
   }
 
-  #pollLater({ job, task, api }: Run): JobResult {
+  #pollLater(run: Run, facts: ActionContext['facts']): JobResult {
+    const { job, task, api } = run;
     const [oldest] = this.#inProgress.keys();
     if (this.#inProgress.size >= MAX_IN_PROGRESS && oldest !== undefined) this.#inProgress.delete(oldest);
-    this.#inProgress.set(task.taskId, api.trace ?? this.#inProgress.get(task.taskId) ?? null);
+    const trace = api.trace ?? this.#inProgress.get(task.taskId)?.trace ?? null;
+    this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts) });
     return later(job, REMOVAL_POLL_MS);
+  }
+
+  #isOnHostNetwork({ task, stored }: Run, { pod }: ActionContext['facts']): boolean {
+    const known = this.#inProgress.get(task.taskId);
+    return known?.hostNetwork ?? podOfVerdict(pod, stored.verdict)?.hostNetwork ?? false;
   }
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
@@ -207,6 +215,7 @@ export class TaskRunner {
       task: run.task,
       verdict: run.stored.verdict,
       facts,
+      hostNetwork: this.#isOnHostNetwork(run, facts),
       startedAtMicros: started.recordedAt,
       maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
       expiresAtMicros: started.expiresAt,
@@ -245,7 +254,7 @@ export class TaskRunner {
   async #end(run: Run, phase: 'succeeded' | 'dryrun' | 'refused' | 'failed', outcome: Outcome): Promise<JobResult> {
     const { task, stored, api, job } = run;
     const { ledger, step } = this.#deps;
-    const trace = api.trace ?? this.#inProgress.get(task.taskId) ?? null;
+    const trace = api.trace ?? this.#inProgress.get(task.taskId)?.trace ?? null;
     const started = ledger.task(task.taskId)?.started?.response;
     const undoable = phase === 'succeeded' && !outcome.isForeign && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });

@@ -55,7 +55,7 @@ export const guards = z.strictObject({
     .max(32)
     .default(['DaemonSet', 'Node'])
     .describe(
-      'kinds of owners whose pods are quarantined instead of evicted or deleted; applies if the API server has the owner and its selector matches: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; static pods are never removed',
+      'kinds of owners whose pods are quarantined instead of evicted or deleted; applies if the API server has the owner and its selector matches: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; not to pods on the network of their node, which cannot be quarantined; static pods are never removed',
     ),
   minHealthyReplicas: z
     .number()
@@ -64,7 +64,7 @@ export const guards = z.strictObject({
     .max(10_000)
     .default(0)
     .describe(
-      'evict and delete only while the owner keeps at least this many ready replicas afterwards, otherwise the pod is quarantined; 0: no floor; not applied to a pod whose owner the API server does not have',
+      'evict and delete only while the owner keeps at least this many ready replicas afterwards, otherwise the pod is quarantined; 0: no floor; not applied to a pod whose owner the API server does not have, nor to one on the network of its node',
     ),
   budget: z
     .strictObject({

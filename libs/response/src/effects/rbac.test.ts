@@ -31,7 +31,8 @@ describe('responder RBAC', () => {
     ['observe', ['create /events', 'delete /pods']],
     ['label', ['patch /pods', 'delete /pods']],
     ['quarantine', ['create networking.k8s.io/networkpolicies', 'delete /pods']],
-    ['evict', ['create /pods/eviction', 'delete /pods']],
+    // A pod on the network of its node is deleted if a disruption budget refuses its eviction.
+    ['evict', ['create /pods/eviction', 'patch /nodes']],
     // A delete storm leads to quarantine.
     ['delete', ['create networking.k8s.io/networkpolicies', 'create /pods/eviction']],
     ['cordon', ['patch /nodes', 'patch /pods']],

@@ -74,7 +74,11 @@ const ACTS: Readonly<Record<ResponseActionName, readonly Need[]>> = {
   quarantine: QUARANTINE,
   // A quarantine replaces a removal that the storm guard refuses, or that an exhausted budget
   // refuses under `exhausted: quarantine`.
-  evict: [need('', 'pods/eviction', ['create'], 'evict: honours disruption budgets'), ...QUARANTINE],
+  evict: [
+    need('', 'pods/eviction', ['create'], 'evict: honours disruption budgets'),
+    need('', 'pods', ['delete'], 'evict: a pod on the network of its node whose eviction a disruption budget refuses'),
+    ...QUARANTINE,
+  ],
   delete: [need('', 'pods', ['delete'], 'delete: with the UID as precondition'), ...QUARANTINE],
   cordon: [need('', 'nodes', ['patch'], 'cordon: unschedulable, and its removal')],
   // The node's collector captures, on request over the bus.

@@ -146,8 +146,10 @@ function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   const floor = policy?.guards.minHealthyReplicas ?? 0;
   const { pod } = facts;
   const owner = affectedOwnerOf(facts);
-  // The floor protects a workload. Another pod is not part of one.
-  if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action)) return null;
+  // The floor protects a workload. Another pod is not part of one, and no quarantine could replace the
+  // removal of one on the network of its node.
+  if (floor === 0 || !pod || pod.hostNetwork || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action))
+    return null;
   const { kind, name } = owner;
   const young = actions.filter(
     (a) =>

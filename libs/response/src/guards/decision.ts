@@ -30,7 +30,10 @@ export type RefusalCode =
   | 'protected-owner-kind'
   /** The kubelet restarts a static pod, so it can only be quarantined. */
   | 'static-pod'
-  /** The pod uses the network of its node: a quarantine would block nothing. */
+  /**
+   * The pod uses the network of its node: a quarantine would block nothing. A removal step of the
+   * policy follows at once.
+   */
   | 'host-network'
   /** The step would wait, but its namespace has used up its share of the verdicts that may wait. */
   | 'backlog-full'

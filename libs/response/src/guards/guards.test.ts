@@ -240,6 +240,26 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'host-network',
   ],
   ['which can be deleted', { action: 'delete', facts: { pod: pod({ hostNetwork: true, owner: null }) } }, 'go'],
+  [
+    'a DaemonSet does not protect a pod on the network of its node: no quarantine could replace the deletion',
+    { action: 'delete', facts: { pod: pod({ hostNetwork: true, owner: { ...OWNER, kind: 'DaemonSet' } }) } },
+    'go',
+  ],
+  [
+    'nor does a floor of healthy replicas',
+    { action: 'delete', guards: { minHealthyReplicas: 4 }, facts: { pod: pod({ hostNetwork: true }) } },
+    'go',
+  ],
+  [
+    'but a static pod on the network of its node is not deleted',
+    { action: 'delete', facts: { pod: pod({ hostNetwork: true, staticUid: 's' }) } },
+    'static-pod',
+  ],
+  [
+    'a protected namespace spares a pod on the network of its node',
+    { action: 'delete', guards: { protectedNamespaces: ['shop'] }, facts: { pod: pod({ hostNetwork: true }) } },
+    'protected-namespace',
+  ],
   // Configuration.
   ['the policy was deleted', { action: 'delete', policy: null }, 'policy-withdrawn'],
   ['the policy no longer has the action', { action: 'delete', policy: policyOf('label') }, 'policy-withdrawn'],

@@ -4,12 +4,13 @@
  * (action-limits.ts); the first refusal decides, so a record has the most significant reason.
  *
  * An owner protects a pod from removal only, and only if the API server has it (confirmed-owner.ts): the
- * pod is quarantined instead, because tenants create workloads of every kind. A task with a
+ * pod is quarantined instead, because tenants create workloads of every kind. It does not protect a pod
+ * on the network of its node, which cannot be quarantined. A task with a
  * `started` record has its reservation: each try checks identity, policy and protection again, but
  * no limits.
  */
 import { REMOVING_ACTIONS } from '@bailiff/policy';
-import { PROTECTED_OWNER_KIND, STATIC_POD, type Task, type VerdictSummary } from '../planning/plan.ts';
+import { HOST_NETWORK, PROTECTED_OWNER_KIND, STATIC_POD, type Task, type VerdictSummary } from '../planning/plan.ts';
 import { ACTION_LIMITS } from './action-limits.ts';
 import { type Decision, type Guard, type GuardInput, refuse } from './decision.ts';
 import { affectedOwnerOf, CORDONED_BY, type PodFacts } from './facts.ts';
@@ -42,7 +43,8 @@ export function podOfVerdict(pod: PodFacts | null, verdict: Pick<VerdictSummary,
 function withdrawn({ task, policy }: GuardInput): Decision | null {
   if (!policy) return refuse('policy-withdrawn', `policy ${task.policy} was deleted or disabled after the verdict`);
   const has = (action: string) => policy.steps.some((step) => step.action === action);
-  const substitute = task.action === 'quarantine' && (has('delete') || has('evict'));
+  const replaces = task.action === 'quarantine' || (task.action === 'delete' && task.substitute);
+  const substitute = replaces && (has('delete') || has('evict'));
   if (has(task.action) || substitute) return null;
   return refuse('policy-withdrawn', `policy ${task.policy} no longer has the action ${task.action}`);
 }
@@ -109,9 +111,13 @@ function protection({ task, verdict, policy, facts, limits }: GuardInput): Decis
   const pod = podOfVerdict(facts.pod, verdict);
   if (!pod) return null;
   if (task.action === 'quarantine' && pod.hostNetwork) {
+    const removes = policy.steps.some(({ action }) => REMOVING_ACTIONS.has(action));
+    const next = removes
+      ? `the removal of policy ${task.policy} follows`
+      : `policy ${task.policy} has no step that removes it. Delete it, or name the namespace in protectedNamespaces`;
     return refuse(
-      'host-network',
-      `the pod uses the network of node ${verdict.nodeName}: a quarantine would block nothing. Delete it, or name the namespace in protectedNamespaces`,
+      HOST_NETWORK,
+      `the pod uses the network of node ${verdict.nodeName}: a quarantine would block nothing, and ${next}`,
     );
   }
   if (pod.staticUid !== null) {
@@ -120,7 +126,8 @@ function protection({ task, verdict, policy, facts, limits }: GuardInput): Decis
   }
   const kind = affectedOwnerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
-  if (!isOneOf || !REMOVING_ACTIONS.has(task.action)) return null;
+  // No quarantine could replace the removal, and tenants write workloads of every kind.
+  if (!isOneOf || pod.hostNetwork || !REMOVING_ACTIONS.has(task.action)) return null;
   return refuse(PROTECTED_OWNER_KIND, `policy ${task.policy} removes no pods of a ${kind}: it is quarantined instead`);
 }
 

@@ -113,6 +113,47 @@ describe('plan', () => {
     expect(tasks[1]?.taskId).toBe(planned[1]?.taskId);
   });
 
+  it.each([
+    ['its delete', [{ action: 'delete', after: '1h' }], ['delete']],
+    [
+      'the earlier of two',
+      [
+        { action: 'delete', after: '1h' },
+        { action: 'evict', after: '5m' },
+      ],
+      ['evict'],
+    ],
+    ['nothing without a removal', [{ action: 'label' }], []],
+  ])('withSubstitutes - after a quarantine that would block nothing comes %s', (_name, others, expected) => {
+    const policies = named({ a: policy({ steps: [{ action: 'quarantine' }, ...others] }) });
+    const planned = planVerdict(verdict(), AT, policies);
+    const end = { atMicros: 9_000_000, reasonCode: 'host-network' };
+    const tasks = withSubstitutes(planned, verdict(), policies, (id) => (id === planned[0]?.taskId ? end : null));
+    expect(tasks).toHaveLength(planned.length);
+    const forward = tasks.filter(({ substitute }) => substitute);
+    expect(forward.map(({ action }) => action)).toEqual(expected);
+    for (const { dueAtMicros, step } of forward) expect([dueAtMicros, step.after]).toEqual([9_000_000, undefined]);
+  });
+
+  it('withSubstitutes - an eviction that a disruption budget refuses, of a pod that no quarantine blocks, becomes a deletion', () => {
+    const policies = named({ a: policy({ steps: [{ action: 'evict', gracePeriodSeconds: 3 }] }) });
+    const planned = planVerdict(verdict(), AT, policies);
+    const ends = new Map([
+      [planned[0]?.taskId, 'disruption-budget'],
+      [taskIdOf({ verdictId: 'v1', policy: 'a', action: 'quarantine' }), 'host-network'],
+    ]);
+    const withEnds = () =>
+      withSubstitutes(planned, verdict(), policies, (id) => {
+        const reasonCode = ends.get(id);
+        return reasonCode === undefined ? null : { atMicros: 9_000_000, reasonCode };
+      });
+    expect(withEnds().map(({ action }) => action)).toEqual(['evict', 'quarantine', 'delete']);
+    expect(withEnds()[2]).toMatchObject({ substitute: true, step: { action: 'delete', gracePeriodSeconds: 3 } });
+    // Control: a pod that was quarantined is not deleted.
+    ends.delete(taskIdOf({ verdictId: 'v1', policy: 'a', action: 'quarantine' }));
+    expect(withEnds().map(({ action }) => action)).toEqual(['evict', 'quarantine']);
+  });
+
   it('expiryOf - bounded by the retention of the stream', () => {
     expect(expiryOf({ action: 'label' }, AT, 1000)).toBeNull();
     expect(expiryOf({ action: 'label', expires: '2s' }, AT, 60_000)).toBe(AT + 2_000_000);

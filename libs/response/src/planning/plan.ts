@@ -20,6 +20,8 @@ export const BELOW_MIN_HEALTHY = 'below-min-healthy';
 export const STATIC_POD = 'static-pod';
 /** A disruption budget refused the eviction until the responder gave up. */
 export const DISRUPTION_BUDGET = 'disruption-budget';
+/** The pod uses the network of its node: a quarantine would block nothing. A removal replaces it. */
+export const HOST_NETWORK = 'host-network';
 /**
  * Why a removal did not happen, if its pod is quarantined instead. Tenants write workloads, disruption
  * budgets and pods without end, so none of these reasons leaves a pod without a response.
@@ -49,7 +51,7 @@ export interface Task extends TaskKey {
   dueAtMicros: number;
   /** Dry run by the policy in force at the verdict. */
   dryRun: boolean;
-  /** Replaces a refused removal. */
+  /** Replaces a refused removal, or a quarantine that would block nothing. */
   substitute: boolean;
 }
 
@@ -67,39 +69,63 @@ export function planVerdict(
   return tasks;
 }
 
-/** Whether a quarantine may replace a removal that ended for this reason: the newest policy decides. */
+/** Whether another action may replace one that ended for this reason: the newest policy decides. */
 export function mayHaveSubstitute(action: string, reasonCode: string): boolean {
+  if (action === 'quarantine') return reasonCode === HOST_NETWORK;
   return REMOVING_ACTIONS.has(action) && SUBSTITUTED.has(reasonCode);
 }
 
-/** Whether a quarantine replaces a removal that ended for this reason. */
+/** Whether another action of the policy replaces one that ended for this reason. */
 export function hasSubstitute(action: string, reasonCode: string, { guards }: ResponsePolicy): boolean {
   if (reasonCode === BUDGET_EXHAUSTED && guards.budget.exhausted === 'refuse') return false;
   return mayHaveSubstitute(action, reasonCode);
 }
 
+type EndOf = (taskId: string) => { atMicros: number; reasonCode: string } | null;
+
 /**
- * Adds to a plan the quarantines that replace refused removals (`hasSubstitute`). If the policy has
- * a quarantine step of its own, that step is brought forward.
+ * Adds to a plan the quarantines that replace refused removals (`hasSubstitute`), and the removals that
+ * replace quarantines which would block nothing. If the policy has such a step, it is brought forward.
  */
 export function withSubstitutes(
   planned: readonly Task[],
   verdict: VerdictSummary,
   policies: ReadonlyMap<string, ResponsePolicy>,
-  endOf: (taskId: string) => { atMicros: number; reasonCode: string } | null,
+  endOf: EndOf,
 ): Task[] {
   const tasks = [...planned];
-  for (const removal of planned) {
-    const end = endOf(removal.taskId);
-    const policy = policies.get(removal.policy);
-    if (!policy || !end || !hasSubstitute(removal.action, end.reasonCode, policy)) continue;
-    const { after: _after, ...step } = policy.steps.find((s) => s.action === 'quarantine') ?? SUBSTITUTE_QUARANTINE;
-    const substitute = { ...taskOf(verdict, end.atMicros, removal.policy, policy, step), substitute: true };
+  // A substitute that is added here can have ended too.
+  for (const ended of tasks) {
+    const end = endOf(ended.taskId);
+    const policy = policies.get(ended.policy);
+    if (!policy || !end || !hasSubstitute(ended.action, end.reasonCode, policy)) continue;
+    const replacing =
+      ended.action === 'quarantine'
+        ? nextRemovalOf(ended, policy, endOf)
+        : (quarantineOf(policy) ?? SUBSTITUTE_QUARANTINE);
+    if (!replacing) continue;
+    const { after: _after, ...step } = replacing;
+    const substitute = { ...taskOf(verdict, end.atMicros, ended.policy, policy, step), substitute: true };
     const own = tasks.findIndex((task) => task.taskId === substitute.taskId);
     if (own < 0) tasks.push(substitute);
     else if ((tasks[own] as Task).dueAtMicros > substitute.dueAtMicros) tasks[own] = substitute;
   }
   return tasks;
+}
+
+const quarantineOf = ({ steps }: ResponsePolicy) => steps.find(({ action }) => action === 'quarantine');
+
+/**
+ * The removal that follows a quarantine which would block nothing: the earliest of the policy that was
+ * not refused. A deletion follows a refused eviction, because a tenant writes disruption budgets.
+ */
+function nextRemovalOf({ verdictId, policy }: TaskKey, { steps }: ResponsePolicy, endOf: EndOf): ResponseStep | null {
+  const afterMs = ({ after }: ResponseStep) => (after === undefined ? 0 : (parseDurationMs(after) as number));
+  const removals = steps.filter(({ action }) => REMOVING_ACTIONS.has(action)).sort((a, b) => afterMs(a) - afterMs(b));
+  const open = removals.find(({ action }) => endOf(taskIdOf({ verdictId, policy, action })) === null);
+  if (open) return open;
+  const refused = removals.at(-1);
+  return refused && removals.every(({ action }) => action === 'evict') ? { ...refused, action: 'delete' } : null;
 }
 
 function taskOf(

@@ -29,7 +29,20 @@ it('a removal and the quarantine that replaces it are refused - nothing was done
   ).toEqual([['budget-exhausted', 2]]);
 });
 
+it('the removal that follows a quarantine which would block nothing is refused too - nothing was done', () => {
+  expect(counted(['a', 'quarantine', 'refused', 'host-network'], ['a', 'delete', 'refused', 'delete-storm'])).toEqual([
+    ['host-network', 1],
+  ]);
+});
+
 it.each<[string, Row[]]>([
+  [
+    'a removal replaced the quarantine',
+    [
+      ['a', 'quarantine', 'refused', 'host-network'],
+      ['a', 'delete', 'succeeded'],
+    ],
+  ],
   [
     'a quarantine replaced the removal',
     [

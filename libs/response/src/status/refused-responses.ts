@@ -4,6 +4,7 @@
  */
 import { DISRUPTIVE_ACTIONS } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
+import { HOST_NETWORK } from '../planning/plan.ts';
 
 /** Older ones are history: `bailiff responses` lists them. */
 export const REFUSED_WITHIN_MS = 3_600_000;
@@ -15,7 +16,7 @@ const REPLACED_WITHIN_MS = 30_000;
  * cause all of them.
  */
 const UNWANTED: ReadonlySet<string> = new Set([
-  ...['host-network', 'budget-exhausted', 'backlog-full', 'stale-verdict', 'node-mismatch'],
+  ...[HOST_NETWORK, 'budget-exhausted', 'backlog-full', 'stale-verdict', 'node-mismatch'],
 ]);
 
 export interface RefusedResponses {
@@ -40,7 +41,10 @@ export class RefusalCounts {
   }
 
   add({ verdictId, action, phase, reasonCode, reason }: Response, atMicros: number): void {
-    if (!DISRUPTIVE_ACTIONS.has(action) || this.#last.get(verdictId) === null) return;
+    const last = this.#last.get(verdictId);
+    if (!DISRUPTIVE_ACTIONS.has(action) || last === null) return;
+    // The quarantine that would follow has ended already.
+    if (last?.reasonCode === HOST_NETWORK && phase === 'refused' && !UNWANTED.has(reasonCode)) return;
     this.#last.set(verdictId, phase === 'refused' ? { reasonCode, reason, atMicros } : null);
   }
 
