@@ -75,6 +75,25 @@ it.each([
   },
 );
 
+it.each([
+  ['ahead', 864_000_000],
+  ['behind', -864_000_000],
+])(
+  'the clock of the command is ten days %s - --since and --until count from the time of the bus',
+  async (_, skewMs) => {
+    const nowMs = () => Date.now() + skewMs;
+    const { pod } = await world.verdict({ rule: 'repeated-spoofing' });
+    const name = `${pod?.namespace}/${pod?.name}`;
+    const run = (...argv: string[]) => world.cli(argv, { nowMs });
+    for (const argv of [['verdicts'], ['explain', name], ['why', name], ['timeline', name], ['top', 'rules']])
+      expect((await run(...argv, '--since', '5m')).stdout, argv.join(' ')).toContain('repeated-spoofing');
+    expect((await run('top', 'rules', '--since', '5m')).stdout).toMatch(/^repeated-spoofing +1 +[0-9]+s ago$/m);
+    // Control: it is newer than the end of this range.
+    const { stderr } = await run('verdicts', '--since', '1h', '--until', '10m');
+    expect(stderr).toMatch(/^no matching verdicts since 1h; the newest of any kind is [0-9]+s old$/m);
+  },
+);
+
 /** Both commands: exit code, output, and JSON. */
 async function look() {
   const [status, doctor] = await Promise.all([world.cli(['status']), world.cli(['doctor', '--only', 'bus'])]);

@@ -16,16 +16,16 @@ describe('time', () => {
     ['2026-11-24T11:00', NOW - 3_600_000],
     ['2026-11-24', NOW - 12 * 3_600_000],
   ])('since - %s', (text, ms) => {
-    expect(parseWhen(text, NOW, '--since')).toBe(ms);
+    expect(parseWhen(text, '--since')(NOW)).toBe(ms);
   });
 
   it.each(['', '10', '10 m', 'yesterday', '-5m', '2026-13-01', '2026-11-24T25:00:00Z', '11:00'])(
     'since - "%s" is refused and the flag is named',
     (text) => {
-      expect(() => parseWhen(text, NOW, '--since')).toThrow(
+      expect(() => parseWhen(text, '--since')(NOW)).toThrow(
         expect.objectContaining({ code: 'CLI_USAGE', exitCode: 2 }),
       );
-      expect(() => parseWhen(text, NOW, '--since')).toThrow(/^--since: /);
+      expect(() => parseWhen(text, '--since')(NOW)).toThrow(/^--since: /);
     },
   );
 

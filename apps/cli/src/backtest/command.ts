@@ -3,8 +3,9 @@
  * violations.
  */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
+import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
-import { parseWhen, wholeNumber } from '../shared/arguments.ts';
+import { parseRange, wholeNumber } from '../shared/arguments.ts';
 import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -97,20 +98,16 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   onBus(command, io, async (options: Options) => {
     const trialRules = await readTrialRules(options, io);
+    const rangeAt = parseRange(options.since ?? DEFAULT_SINCE, options.until);
     const request = {
       trialRules,
       only: options.only ?? false,
       cold: options.cold ?? false,
       ...(options.configSigners === undefined ? {} : { configSigners: options.configSigners }),
-      sinceMicros: parseWhen(options.since ?? DEFAULT_SINCE, io.nowMs(), '--since') * 1000,
-      untilMicros:
-        options.until === undefined
-          ? Number.POSITIVE_INFINITY
-          : parseWhen(options.until, io.nowMs(), '--until') * 1000 + 999,
       verdictsPerMinute: wholeNumber(options.verdictsPerMinute ?? '', '--verdicts-per-minute', 1, 1_000_000),
     };
     return async (session) => {
-      const report = await run(session, request);
+      const report = await run(session, { ...request, ...rangeAt(await readBusTime(session)) });
       const { out } = session;
       if (options.json) out.json(reportJson(report));
       else out.lines(renderReport(report, { ...out.table, rows: options.all ? Number.POSITIVE_INFINITY : ROWS }));

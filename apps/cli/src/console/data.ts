@@ -20,6 +20,7 @@ import {
   podOf,
   type Reader,
   type ResponseRow,
+  readBusTime,
   readChain,
   readFacts,
   readPods,
@@ -190,16 +191,24 @@ export function consoleData(session: ConsoleBus): ConsoleData {
     follow: (stream, sinceMs, events, signal) => follow(reading(session, signal), stream, sinceMs, events),
     verdict: (id, maySee, signal) => readVerdict(reading(session, signal), id, maySee),
     pod: (request, maySee, signal) => readPod(reading(session, signal), request, maySee),
-    history: ({ key, since }, maySee, signal) =>
-      readHistoryView(reading(session, signal), { key, since, sinceMs: parseWhen(since, nowMs(), 'since'), maySee }),
+    history: async ({ key, since }, maySee, signal) => {
+      const sinceMs = await startOf(session, since);
+      return readHistoryView(reading(session, signal), { key, since, sinceMs, maySee });
+    },
     graph: (since, maySee, signal) => readGraph(reading(session, signal), since, maySee),
-    policies: (since, maySee, signal) =>
-      readPoliciesView(reading(session, signal), { since, sinceMs: parseWhen(since, nowMs(), 'since'), maySee }),
+    policies: async (since, maySee, signal) => {
+      const sinceMs = await startOf(session, since);
+      return readPoliciesView(reading(session, signal), { since, sinceMs, maySee });
+    },
     rules: (signal) => readRules(reading(session, signal)),
     trial: (request, signal) => runTrial(reading(session, signal), request),
     describe,
   };
 }
+
+/** Start of a range, by the bus's clock. @throws CliError CLI_USAGE; BusError */
+const startOf = async (reader: Pick<Reader, 'bus' | 'nowMs'>, since: string) =>
+  parseWhen(since, 'since')(await readBusTime(reader));
 
 /** The pod lists are read for all visitors together: they have every pod of the cluster. */
 function podLists(session: ConsoleBus): () => Promise<PodLists> {
@@ -213,7 +222,7 @@ function podLists(session: ConsoleBus): () => Promise<PodLists> {
 }
 
 async function readGraph(own: Reader & { notes: string[] }, since: string, maySee: MaySee): Promise<GraphView> {
-  const sinceMs = parseWhen(since, own.nowMs(), 'since');
+  const sinceMs = await startOf(own, since);
   const frames = new NodeFrames(own, sinceMs);
   const hulls = new CounterHulls();
   const graph = new AttackGraph();
@@ -266,7 +275,7 @@ async function readPod(
       remedy: 'write it as namespace/name',
     });
   }
-  const sinceMs = parseWhen(since, own.nowMs(), 'since');
+  const sinceMs = await startOf(own, since);
   const [timeline, seen, verdicts] = await Promise.all([
     readTimeline(own, { pod, sinceMs, untilMs: Number.POSITIVE_INFINITY, verdict: null, maySee }),
     violationsOfPod(own, pod, sinceMs),

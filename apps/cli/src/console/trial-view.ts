@@ -2,10 +2,12 @@
  * What if: the rules that can be tried, and a trial of one of them by `bailiff backtest`'s own fold, as
  * views of the console.
  */
+
 import { CONFIG_BUCKET, openBucket, storedConfig } from '@bailiff/bus';
 import type { RulesView, RuleView, SectionView, TrialRequest, TrialView } from '@bailiff/console';
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
 import type { Reader } from '@bailiff/insight';
+import { readBusTime } from '@bailiff/insight';
 import {
   BUILT_IN_RESPONSE_POLICIES,
   BUILT_IN_RULES,
@@ -137,8 +139,9 @@ export async function runTrial(
   if (!KINDS.includes(key.kind)) throw new CliError('CLI_USAGE', `"${text}" is neither a rule nor a response policy`);
   if (assignments.length === 0 || assignments.length > MAX_ASSIGNMENTS)
     throw new CliError('CLI_USAGE', 'nothing is changed', { remedy: 'change at least one field, and then try it' });
-  const sinceMs = parseWhen(since, reader.nowMs(), 'since');
-  if (reader.nowMs() - sinceMs > LONGEST_MS + 60_000)
+  const nowMs = await readBusTime(reader);
+  const sinceMs = parseWhen(since, 'since')(nowMs);
+  if (nowMs - sinceMs > LONGEST_MS + 60_000)
     throw new CliError('CLI_USAGE', 'at most seven days can be tried here', {
       remedy: '`bailiff backtest` takes any range',
     });

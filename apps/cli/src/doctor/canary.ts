@@ -11,7 +11,7 @@ import { createSocket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { readNewest } from '@bailiff/bus';
 import type { EventRow } from '@bailiff/insight';
-import { readNodes } from '@bailiff/insight';
+import { readBusTime, readNodes } from '@bailiff/insight';
 import { span } from '@bailiff/response';
 import { eventListing } from '../events/command.ts';
 import { parsePod } from '../shared/arguments.ts';
@@ -93,7 +93,7 @@ export async function canary(session: Session, pod: string): Promise<number> {
   if (!pod.includes('/')) throw new CliError('CLI_USAGE', `--canary: "${pod}" is not <namespace>/<pod>`);
   await whenGuarded(session, pod);
   // Clocks of this pod and of the bus can differ by a little.
-  const sinceMs = io.nowMs() - 60_000;
+  const sinceMs = (await readBusTime(session)) - 60_000;
   const before = (await violationsOf(session, pod, sinceMs)).length;
   const startMs = io.nowMs();
   await send(targetOf(networkInterfaces()));

@@ -1,4 +1,5 @@
 /** `bailiff doctor`: finds missing prerequisites, and shows how to provide them. */
+import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -96,8 +97,8 @@ export function register(program: Command, io: CliIo): void {
   onBus(command, io, async (options: Options) => {
     const { json = false, since } = options;
     if (options.wouldDrop) {
-      const sinceMs = parseWhen(since, io.nowMs(), '--since');
-      return (session) => wouldDrop(session, since, sinceMs, json);
+      const from = parseWhen(since, '--since');
+      return async (session) => wouldDrop(session, since, from(await readBusTime(session)), json);
     }
     const { canary: pod } = options;
     if (pod !== undefined) return (session) => canary(session, pod);

@@ -108,7 +108,7 @@ export function register(program: Command, io: CliIo): void {
   onBus(command, io, (given: Options, pod: string | undefined) => {
     const options = withPod(given, pod);
     const filter = filterOf(options);
-    const request = parseListOptions(options, io.nowMs());
-    return (session) => runListing(session, eventListing(session, filter, request.sinceMs), request);
+    const request = parseListOptions(options);
+    return (session) => runListing(session, (sinceMs) => eventListing(session, filter, sinceMs), request);
   });
 }

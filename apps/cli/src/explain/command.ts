@@ -122,7 +122,7 @@ export function register(program: Command, io: CliIo): void {
     const since = options.since ?? DEFAULT_SINCE;
     const asVerdict = isVerdictId(what) && options.namespace === undefined;
     const pod = asVerdict ? null : parsePod(what, 'pod', options.namespace);
-    parseWhen(since, io.nowMs(), '--since');
+    parseWhen(since, '--since');
     return async (session) => {
       const code = pod
         ? await explainPod(session, pod, since, options)

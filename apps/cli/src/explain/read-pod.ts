@@ -2,6 +2,7 @@
 import {
   type PodSelector,
   type PodViolations,
+  readBusTime,
   readServices,
   type VerdictRow,
   verdictsOfPod,
@@ -24,7 +25,7 @@ export interface PodCase {
 
 /** Notes what nodes claim without a right to. @throws CliError CLI_NOT_FOUND, BusError */
 export async function readPod(session: Session, pod: PodSelector, since: string): Promise<PodCase> {
-  const sinceMs = parseWhen(since, session.io.nowMs(), '--since');
+  const sinceMs = parseWhen(since, '--since')(await readBusTime(session));
   const [services, seen, verdicts] = await Promise.all([
     readServices(session),
     violationsOfPod(session, pod, sinceMs),

@@ -1,4 +1,5 @@
 /** `bailiff policy promote`: its flags and help. promote.ts has the implementation. */
+import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { parseWhen } from '../shared/arguments.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
@@ -30,9 +31,10 @@ Exit codes: 0 enforced, or enforced before; 2 no such policy, or not confirmed; 
     command,
     io,
     async ({ since, ...options }: ChangeOptions & { namespace?: string; since: string }, name: string) => {
-      const sinceMs = parseWhen(since, io.nowMs(), '--since');
+      const from = parseWhen(since, '--since');
       const { promote } = await import('./promote.ts');
-      return (session) => promote(session, name, { ...options, since, sinceMs });
+      return async (session) =>
+        promote(session, name, { ...options, since, sinceMs: from(await readBusTime(session)) });
     },
   );
 }

@@ -1,9 +1,9 @@
 /** `bailiff replay`: stored violations to the terminal, a file, or other subjects. */
 import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
-import { isoMicros } from '@bailiff/insight';
+import { isoMicros, readBusTime } from '@bailiff/insight';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
-import { oneOf, parseName, parsePod, parseWhen, wholeNumber } from '../shared/arguments.ts';
+import { oneOf, parseName, parsePod, parseRange, wholeNumber } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
@@ -73,24 +73,21 @@ function formatOf(options: Options, io: CliIo): Plan['format'] {
   return format;
 }
 
-/** Validates all options before connecting. @throws CliError CLI_USAGE */
-function planOf(options: Options, io: CliIo): Plan {
-  const nowMs = io.nowMs();
+/** Validates all options before connecting. @returns the plan, by the time now. @throws CliError CLI_USAGE */
+function planOf(options: Options, io: CliIo): Omit<Plan, 'request'> & { requestAt(nowMs: number): ReplayRequest } {
   const { since, until, fromSeq } = options;
-  const from = since ?? (fromSeq === undefined ? DEFAULT_SINCE : 'all');
+  const rangeAt = parseRange(since ?? (fromSeq === undefined ? DEFAULT_SINCE : 'all'), until);
+  const request = {
+    fromSequence: fromSeq === undefined ? null : wholeNumber(fromSeq, '--from-seq', 1, MAX_SEQUENCE),
+    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+    node: options.node === undefined ? null : parseName(options.node, '--node'),
+    kind: options.kind === undefined ? null : oneOf(options.kind, ['spoof', 'lsm'] as const, '--kind'),
+    speed: oneOf(options.speed ?? 'max', Object.keys(SPEEDS) as Speed[], '--speed'),
+  };
   return {
     format: formatOf(options, io),
     to: options.to === undefined ? null : checkTarget(options.to),
-    request: {
-      sinceMicros: parseWhen(from, nowMs, '--since') * 1000,
-      // The whole millisecond is included.
-      untilMicros: until === undefined ? Number.POSITIVE_INFINITY : parseWhen(until, nowMs, '--until') * 1000 + 999,
-      fromSequence: fromSeq === undefined ? null : wholeNumber(fromSeq, '--from-seq', 1, MAX_SEQUENCE),
-      pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
-      node: options.node === undefined ? null : parseName(options.node, '--node'),
-      kind: options.kind === undefined ? null : oneOf(options.kind, ['spoof', 'lsm'] as const, '--kind'),
-      speed: oneOf(options.speed ?? 'max', Object.keys(SPEEDS) as Speed[], '--speed'),
-    },
+    requestAt: (nowMs) => ({ ...request, ...rangeAt(nowMs) }),
   };
 }
 
@@ -164,6 +161,9 @@ export function register(program: Command, io: CliIo): void {
   onBus(command, io, (options: Options) => {
     const plan = planOf(options, io);
     if (plan.to === null) io.endWithReader();
-    return (session) => replay(session, options, plan);
+    return async (session) => {
+      const { requestAt, ...rest } = plan;
+      return replay(session, options, { ...rest, request: requestAt(await readBusTime(session)) });
+    };
   });
 }

@@ -116,11 +116,11 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   onBus(command, io, (options: Options) => {
     const filter = filterOf(options);
-    const request = parseListOptions(options, io.nowMs());
+    const request = parseListOptions(options);
     return (session) =>
       options.pending
         ? listPending(session, filter, request.json)
-        : runListing(session, listingOf(session, filter), request);
+        : runListing(session, () => listingOf(session, filter), request);
   });
   registerDecision(command, io, 'approve');
   registerDecision(command, io, 'deny');

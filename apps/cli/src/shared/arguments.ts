@@ -70,19 +70,32 @@ export function parseIdPrefix(text: string, flag: string): string {
 const ISO = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /**
- * A time in milliseconds: `10m` (ago), an ISO 8601 time (UTC without a zone), or `all` (0).
- * @throws CliError CLI_USAGE
+ * A time in milliseconds, when the time now is known: options are checked before the bus is connected,
+ * and it is the bus's clock that counts.
  */
-export function parseWhen(text: string, nowMs: number, flag: string): number {
-  if (text === 'all') return 0;
+export type When = (nowMs: number) => number;
+
+/** `10m` (ago), an ISO 8601 time (UTC without a zone), or `all` (0). @throws CliError CLI_USAGE */
+export function parseWhen(text: string, flag: string): When {
+  if (text === 'all') return () => 0;
   const spanMs = parseDurationMs(text);
-  if (spanMs !== null) return Math.max(0, nowMs - spanMs);
+  if (spanMs !== null) return (nowMs) => Math.max(0, nowMs - spanMs);
   const ms = ISO.test(text)
     ? Date.parse(/T.*(Z|[+-]\d\d:\d\d)$/.test(text) || !text.includes('T') ? text : `${text}Z`)
     : Number.NaN;
-  if (!Number.isNaN(ms)) return ms;
+  if (!Number.isNaN(ms)) return () => ms;
   throw new CliError('CLI_USAGE', `${flag}: "${text}" is not a time`, {
     remedy: 'use a duration ago (90s, 10m, 2h, 7d), an ISO time (2026-11-03T12:00:00Z), or "all"',
+  });
+}
+
+/** A range in microseconds. The whole millisecond of its end is included. @throws CliError CLI_USAGE */
+export function parseRange(since: string, until: string | undefined) {
+  const from = parseWhen(since, '--since');
+  const to = until === undefined ? null : parseWhen(until, '--until');
+  return (nowMs: number) => ({
+    sinceMicros: from(nowMs) * 1000,
+    untilMicros: to ? to(nowMs) * 1000 + 999 : Number.POSITIVE_INFINITY,
   });
 }
 

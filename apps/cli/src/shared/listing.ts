@@ -8,9 +8,10 @@
 
 import type { BusStatus, StreamMessage } from '@bailiff/bus';
 import { type ReadResult, readNewest } from '@bailiff/bus';
+import { readBusTime } from '@bailiff/insight';
 import { age } from '@bailiff/response';
 import type { Command } from 'commander';
-import { parseWhen, wholeNumber } from './arguments.ts';
+import { parseWhen, type When, wholeNumber } from './arguments.ts';
 import { CliError } from './errors.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
@@ -72,9 +73,9 @@ export function withPod<O extends { pod?: string }>(options: O, pod: string | un
 export interface ListRequest {
   /** As given on the command line. */
   since: string;
-  sinceMs: number;
-  /** Infinity: no end. */
-  untilMs: number;
+  from: When;
+  /** Null: no end. */
+  until: When | null;
   /** Null = all. */
   limit: number | null;
   follow: boolean;
@@ -82,29 +83,36 @@ export interface ListRequest {
 }
 
 /** Validates the options before connecting. @throws CliError CLI_USAGE */
-export function parseListOptions(options: ListOptions, nowMs: number): ListRequest {
+export function parseListOptions(options: ListOptions): ListRequest {
   const { since = DEFAULT_SINCE, until, json = false } = options;
   const follow = options.follow || options.watch || false;
   if (until !== undefined && follow) throw new CliError('CLI_USAGE', '--until and --follow exclude each other');
-  const untilMs = until === undefined ? Number.POSITIVE_INFINITY : parseWhen(until, nowMs, '--until');
   if (options.allNamespaces && options.namespace !== undefined) {
     throw new CliError('CLI_USAGE', '--all-namespaces and --namespace exclude each other');
   }
-  const sinceMs = parseWhen(since, nowMs, '--since');
-  return { since, sinceMs, untilMs, limit: limitOf({ ...options, follow }), follow, json };
+  const range = { from: parseWhen(since, '--since'), until: until === undefined ? null : parseWhen(until, '--until') };
+  return { since, ...range, limit: limitOf({ ...options, follow }), follow, json };
 }
 
-export async function runListing<Row>(session: Session, listing: Listing<Row>, request: ListRequest): Promise<number> {
+/** @param listingOf its argument is the start of the range */
+export async function runListing<Row>(
+  session: Session,
+  listingOf: (sinceMs: number) => Listing<Row>,
+  request: ListRequest,
+): Promise<number> {
   const { io, bus, out, decoder } = session;
-  const { since, sinceMs, untilMs, limit, follow } = request;
+  const { since, from, until, limit, follow } = request;
   io.endWithReader();
+  const nowMs = await readBusTime(session);
+  const sinceMs = from(nowMs);
+  const listing = listingOf(sinceMs);
   const printer = new Printer(session, listing, request.json, limit);
   const stopReporting = follow ? reportOutages(session) : () => undefined;
   let result: ReadResult;
   try {
     result = await readNewest(bus, listing.stream, {
       sinceMs,
-      ...(Number.isFinite(untilMs) ? { untilMicros: untilMs * 1000 + 999 } : {}),
+      ...(until ? { untilMicros: until(nowMs) * 1000 + 999 } : {}),
       ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
       onMessage: (message) => printer.message(message),
       ...(follow ? { onFollow: () => printer.caughtUp() } : {}),
@@ -124,7 +132,7 @@ export async function runListing<Row>(session: Session, listing: Listing<Row>, r
       `showing the newest ${limit} of ${total} ${listing.noun}; --limit ${Math.min(total, MAX_LIMIT)} shows more, --json all`,
     );
   }
-  if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, io.nowMs()));
+  if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, nowMs));
   return 0;
 }
 

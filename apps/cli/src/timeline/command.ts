@@ -1,7 +1,7 @@
 /** `bailiff timeline`: the events of a pod, or those around a verdict, in time order. */
 
 import { writeFile } from 'node:fs/promises';
-import { isoMicros, readTimeline, type TimelineRequest } from '@bailiff/insight';
+import { isoMicros, readBusTime, readTimeline, type TimelineRequest } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { isVerdictId } from '../explain/command.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
@@ -35,9 +35,9 @@ Lanes: lifecycle of the pod, configuration changes that can affect it, violation
 `;
 
 async function requestOf(session: Session, what: string, options: Options): Promise<TimelineRequest> {
-  const nowMs = session.io.nowMs();
+  const nowMs = await readBusTime(session);
   const when = (text: string | undefined, flag: string, otherwise: number) =>
-    text === undefined ? otherwise : parseWhen(text, nowMs, flag);
+    text === undefined ? otherwise : parseWhen(text, flag)(nowMs);
   if (options.namespace !== undefined || !isVerdictId(what)) {
     const sinceMs = when(options.since ?? DEFAULT_SINCE, '--since', 0);
     const pod = parsePod(what, 'pod', options.namespace);
@@ -92,6 +92,8 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   onBus(command, io, (options: Options, what: string) => {
     if (!isVerdictId(what) || options.namespace !== undefined) parsePod(what, 'pod', options.namespace);
+    parseWhen(options.since ?? DEFAULT_SINCE, '--since');
+    parseWhen(options.until ?? 'all', '--until');
     return (session) => timeline(session, what, options);
   });
 }

@@ -1,10 +1,10 @@
 /** `bailiff top`: the pods, nodes or rules with the most violations or verdicts in a period. */
 import { filters, readNewest } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
-import { eventRows, NodeFrames } from '@bailiff/insight';
+import { eventRows, NodeFrames, readBusTime } from '@bailiff/insight';
 import { age, podName } from '@bailiff/response';
 import type { Command } from 'commander';
-import { oneOf, parseName, parseWhen, wholeNumber } from '../shared/arguments.ts';
+import { oneOf, parseName, parseWhen, type When, wholeNumber } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { type Column, table } from '../shared/text/table.ts';
@@ -25,7 +25,7 @@ Refused claims of nodes do not count.
 interface Request {
   what: What;
   namespace: string | null;
-  sinceMs: number;
+  from: When;
   limit: number;
   json: boolean;
 }
@@ -34,8 +34,13 @@ const MOST = 1_000;
 /** Violations of interfaces whose pod is unknown. */
 const NO_POD = '(no pod)';
 
-async function violationsBy(session: Session, request: Request, ranking: Ranking): Promise<boolean> {
-  const { what, namespace, sinceMs } = request;
+interface Range {
+  request: Request;
+  sinceMs: number;
+}
+
+async function violationsBy(session: Session, { request, sinceMs }: Range, ranking: Ranking): Promise<boolean> {
+  const { what, namespace } = request;
   const hulls = new CounterHulls();
   const frames = new NodeFrames(session, sinceMs);
   const { cut } = await readNewest(session.bus, 'VIOLATIONS', {
@@ -55,8 +60,9 @@ async function violationsBy(session: Session, request: Request, ranking: Ranking
   return cut;
 }
 
-async function verdictsBy({ bus, decoder, signal }: Session, request: Request, ranking: Ranking): Promise<boolean> {
-  const { namespace, sinceMs } = request;
+async function verdictsBy(session: Session, { request, sinceMs }: Range, ranking: Ranking): Promise<boolean> {
+  const { bus, decoder, signal } = session;
+  const { namespace } = request;
   const { cut } = await readNewest(bus, 'VERDICTS', {
     sinceMs,
     filterSubjects: [filters.verdicts(namespace === null ? {} : { namespace })],
@@ -76,10 +82,12 @@ const COLUMNS: Readonly<Record<What, readonly Column[]>> = {
 };
 
 async function top(session: Session, request: Request, since: string): Promise<number> {
-  const { out, io, decoder } = session;
-  const { what, limit, json } = request;
+  const { out, decoder } = session;
+  const { what, limit, json, from } = request;
   const ranking = new Ranking();
-  const cut = await (what === 'rules' ? verdictsBy : violationsBy)(session, request, ranking);
+  const nowMs = await readBusTime(session);
+  const range = { request, sinceMs: from(nowMs) };
+  const cut = await (what === 'rules' ? verdictsBy : violationsBy)(session, range, ranking);
   decoder.reportUndecodable(out);
   if (cut)
     out.note(`the oldest ones since ${since} were not read, because there are too many: narrow the range with --since`);
@@ -92,7 +100,7 @@ async function top(session: Session, request: Request, since: string): Promise<n
     out.lines(
       table(
         COLUMNS[what],
-        rows.map((row) => cellsOf(row, io.nowMs())),
+        rows.map((row) => cellsOf(row, nowMs)),
         out.table,
       ),
     );
@@ -121,7 +129,7 @@ export function register(program: Command, io: CliIo): void {
     const request: Request = {
       what: oneOf(what, WHAT, 'top'),
       namespace: namespace === undefined ? null : parseName(namespace, '--namespace'),
-      sinceMs: parseWhen(since, io.nowMs(), '--since'),
+      from: parseWhen(since, '--since'),
       limit: wholeNumber(options.limit, '--limit', 1, MOST),
       json,
     };

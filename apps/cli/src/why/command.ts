@@ -51,7 +51,7 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('after', EXAMPLES);
   onBus(command, io, (options: Options, what: string) => {
     parsePod(what, 'pod', options.namespace);
-    parseWhen(options.since, io.nowMs(), '--since');
+    parseWhen(options.since, '--since');
     return async (session) => {
       const { out } = session;
       const facts = await factsOf(session, what, options);

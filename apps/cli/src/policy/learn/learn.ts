@@ -9,7 +9,7 @@ import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { filters, readNewest } from '@bailiff/bus';
-import { NodeFrames, type PlacedPod, type PodSelector, readNodes, readPods } from '@bailiff/insight';
+import { NodeFrames, type PlacedPod, type PodSelector, readBusTime, readNodes, readPods } from '@bailiff/insight';
 import { type ConfigSigner, POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { nodeObstacle, plural, podName, span } from '@bailiff/response';
 import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
@@ -59,7 +59,8 @@ async function watch(
   installed: TemporaryPolicy | null,
 ) {
   const { bus, io, out } = session;
-  const frames = new NodeFrames(session, io.nowMs());
+  const sinceMs = await readBusTime(session);
+  const frames = new NodeFrames(session, sinceMs);
   const end = new AbortController();
   const failures: unknown[] = [];
   let renewing: Promise<void> = Promise.resolve();
@@ -78,7 +79,7 @@ async function watch(
   }, ROUND_MS);
   try {
     await readNewest(bus, 'VIOLATIONS', {
-      sinceMs: io.nowMs(),
+      sinceMs,
       // No other node may say what the pod does.
       filterSubjects: [filters.violations({ node: nodeName, kind: 'lsm' })],
       onFollow: () => undefined,

@@ -1,4 +1,5 @@
 /** `bailiff policy simulate`: its flags and help. simulate.ts has the implementation. */
+import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
@@ -40,10 +41,10 @@ Exit codes: 0 simulated, whatever was found; 6 a file was refused.
 `,
     );
   onBus(command, io, async ({ since, pod, namespace, alone = false, json = false }: Flags, given: string[]) => {
-    const sinceMs = parseWhen(since, io.nowMs(), '--since');
-    const options = { since, sinceMs, pod: pod === undefined ? null : parsePod(pod, '--pod', namespace), alone, json };
+    const from = parseWhen(since, '--since');
+    const options = { since, pod: pod === undefined ? null : parsePod(pod, '--pod', namespace), alone, json };
     const [{ simulate }, { readPolicies }] = await Promise.all([import('./simulate.ts'), import('../files.ts')]);
     const read = await readPolicies(given, io);
-    return (session) => simulate(session, read, options);
+    return async (session) => simulate(session, read, { ...options, sinceMs: from(await readBusTime(session)) });
   });
 }
