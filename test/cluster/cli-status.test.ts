@@ -114,6 +114,33 @@ it.each([
   });
 });
 
+it('collectors log in by token, and no bus-auth is known - a warning, and with a silent node a failure, until one reports; control: by password', async () => {
+  const byToken = (node: string) => {
+    const status = healthyStatus(node);
+    return world.status({ ...status, bus: { ...status.bus, byToken: true } });
+  };
+  expect((await look()).status).not.toContain('bus-auth');
+  await byToken(NODE_A);
+  await byToken(NODE_B);
+  const warned = await look();
+  expect(warned.codes).toEqual([0, 0]);
+  for (const text of [warned.status, warned.doctor])
+    expect(text.replaceAll(/\s+/g, ' ')).toMatch(
+      /bus-auth:? .*no instance has reported for an hour, and collectors log in/,
+    );
+  await waitFor(async () => (await world.cli(['status', '--stale-after', '1s'])).exitCode === 7, {
+    what: 'a node to be silent',
+  });
+  const silent = await world.cli(['status', '--stale-after', '1s']);
+  expect(silent.stdout.replaceAll(/\s+/g, ' ')).toMatch(/bus-auth.* logs bus-auth/);
+  const now = new Date().toISOString();
+  const instance = { service: 'bus-auth', instance: 'one', version: '0.1.0', configRevision: 0, configRefused: [] };
+  const nodeConnections = { watched: true, ended: [] };
+  await world.put('bailiff_services', 'bus-auth.one', { ...instance, nodeConnections, updatedAt: now, startedAt: now });
+  expect((await look()).status).toContain('bus-auth: 1 running');
+  expect((await look()).status).not.toContain('no instance has reported');
+});
+
 describe('not enforced', () => {
   it('the honest case - every vector is enforced, and both say ok', async () => {
     const { codes, status, doctor, json } = await look();

@@ -43,7 +43,9 @@ Examples:
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
   bailiff doctor --canary shop/web-0                in that pod: one forged packet must be reported
 
-Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration; 7 a dependency is unreachable.
+Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration;
+7 a dependency is unreachable, or a part does not work; 10 everything works, but something is not enforced.
+bailiff status --help says more of 3, 6, 7 and 10.
 `;
 
 /** `null`: every part, and of the machine only if it may be a node; a user of kubectl is elsewhere. */

@@ -173,6 +173,7 @@ export class BusLink {
       unackedFrames: this.#publisher?.unacked ?? 0,
       publishedFrames: this.#publisher?.acked ?? 0,
       resentFrames: this.#publisher?.resent ?? 0,
+      ...(this.#o.ctx.config.natsTokenFile === '' ? {} : { byToken: true as const }),
       ...(oldest ? { unackedForMs: oldest.ageMs, unackedReason: clipReason(oldest.error?.message ?? '') } : {}),
     };
   }

@@ -14,6 +14,7 @@ import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems 
 import type { ClusterFacts } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
 import { refusalProblems, rightsProblems } from './instances.ts';
+import { missingAuthProblems } from './node-connections.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
@@ -45,6 +46,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...copyProblems(streams),
     ...(services ? serviceProblems(services) : unreadServices(facts)),
     ...relayProblems(facts),
+    ...missingAuthProblems(facts),
     ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),

@@ -1,7 +1,11 @@
-/** Connections of nodes that bus-auth ended, or cannot watch, as problems. Pure. */
+/** Connections of nodes that bus-auth ended, cannot watch, or does not admit, as problems. Pure. */
+
+import type { NodeStatus } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service/exit-codes';
 import type { BusAuthStatus } from '../status/bus-auth-status.ts';
 import { age, plural, quoted } from '../status/text.ts';
-import { type Problem, warn } from './problem.ts';
+import type { ClusterFacts } from './facts.ts';
+import { type Problem, shout, warn } from './problem.ts';
 
 /** A replica has its first lists by then. */
 const STARTED_MS = 60_000;
@@ -29,3 +33,25 @@ export function connectionProblems(status: BusAuthStatus | null, atMs: number): 
   }
   return problems;
 }
+
+const WITHOUT_LOGIN =
+  'no instance has reported for an hour, and collectors log in by it: those that are connected are so only until their token expires';
+const START = 'start it, or see its log: `bailiff logs bus-auth`';
+const OLD_SERVERS =
+  'check that it runs: `bailiff logs bus-auth`. If it does, the servers have an older configuration: render nats.conf again, and reload them';
+
+/**
+ * No bus-auth is known although collectors log in by token: the bus keeps the status of an instance for
+ * an hour. While all of them report, it may run on servers that refuse its status.
+ */
+export function missingAuthProblems({ services, nodes, nowMs, staleMs }: AuthFacts): Problem[] {
+  if (services?.busAuth !== null) return [];
+  const byToken = [...nodes.values()].filter((status) => typeof status !== 'string' && status.bus.byToken === true);
+  if (byToken.length === 0) return [];
+  const isSilent = (status: NodeStatus | string) =>
+    typeof status !== 'string' && nowMs - Date.parse(status.updatedAt) > staleMs;
+  if (!byToken.some(isSilent)) return [warn('bus-auth', WITHOUT_LOGIN, OLD_SERVERS, 'services')];
+  return [shout('bus-auth', WITHOUT_LOGIN, START, EXIT.dependencyUnreachable, 'services')];
+}
+
+type AuthFacts = Pick<ClusterFacts, 'services' | 'nodes' | 'nowMs' | 'staleMs'>;

@@ -164,6 +164,8 @@ export const nodeStatus = z.object({
     /** For how long no read has confirmed the node's lists and policies, and why. Absent if they are confirmed. */
     unconfirmedForMs: z.number().optional(),
     unconfirmedReason: text('reason').optional(),
+    /** Its collector logs in by a token, which a bus-auth has to admit. */
+    byToken: z.literal(true).optional(),
   }),
 });
 export type NodeStatus = z.infer<typeof nodeStatus>;
