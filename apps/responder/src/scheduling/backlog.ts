@@ -52,7 +52,8 @@ interface Outstanding {
   tasks: OpenTask[];
 }
 
-interface OpenTask extends Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute'> {
+interface OpenTask
+  extends Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute' | 'cooldown'> {
   /** Of its job; 0: it has none yet. */
   turn: number;
 }
@@ -100,9 +101,12 @@ export class Backlog {
       this.defer({ owner, sequence });
       return;
     }
-    const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute }) => {
+    const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute, cooldown }) => {
       const turn = known?.tasks.find((task) => task.taskId === taskId)?.turn ?? 0;
-      return { taskId, verdictId, policy, action, dueAtMicros, substitute, turn };
+      return {
+        ...{ taskId, verdictId, policy, action, dueAtMicros, substitute, turn },
+        ...(cooldown ? { cooldown } : {}),
+      };
     });
     this.#verdicts.set(verdict.verdictId, { sequence, atMicros, owner, mayWait, tasks: kept });
     if (known) return;

@@ -53,6 +53,14 @@ export interface Task extends TaskKey {
   dryRun: boolean;
   /** Replaces a refused removal, or a quarantine that would block nothing. */
   substitute: boolean;
+  /** It waits for actions on others of its namespace (of its node, for a verdict about a node). */
+  cooldown?: Cooldown;
+}
+
+export interface Cooldown {
+  micros: number;
+  namespace: string;
+  nodeName: string;
 }
 
 /** The tasks of all matching policies, ordered by policy name and step. */
@@ -132,12 +140,22 @@ function taskOf(
   verdict: VerdictSummary,
   atMicros: number,
   policy: string,
-  { dryRun }: ResponsePolicy,
+  { dryRun, guards }: ResponsePolicy,
   step: ResponseStep,
 ): Task {
   const key: TaskKey = { verdictId: verdict.verdictId, policy, action: step.action };
   const afterMs = step.after === undefined ? 0 : (parseDurationMs(step.after) as number);
-  return { ...key, taskId: taskIdOf(key), step, dueAtMicros: atMicros + afterMs * 1000, dryRun, substitute: false };
+  const micros = (parseDurationMs(guards.cooldown) as number) * 1000;
+  const task = {
+    ...key,
+    taskId: taskIdOf(key),
+    step,
+    dueAtMicros: atMicros + afterMs * 1000,
+    dryRun,
+    substitute: false,
+  };
+  const { pod, nodeName } = verdict;
+  return micros === 0 ? task : { ...task, cooldown: { micros, namespace: pod?.namespace ?? '', nodeName } };
 }
 
 /**

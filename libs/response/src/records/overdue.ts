@@ -3,10 +3,11 @@
  * responder's metric, `bailiff status` and `bailiff doctor`.
  *
  * A task is overdue if it has no terminal record within the grace period after its due time, start
- * or approval. A task that waits for an approval is not overdue.
+ * or approval, or the end of a cooldown. A task that waits for an approval is not overdue.
  */
 import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
+import type { ActionEntry } from '../guards/decision.ts';
 import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
 import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
 import type { Ledger } from './ledger.ts';
@@ -44,24 +45,36 @@ export function tasksOf(placed: Placed, policies: PolicyHistory, ledger: Ledger)
   return tasks.filter(({ taskId }) => !ledger.mayHaveRun(taskId, earliestMicros(placed)));
 }
 
-type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action'>;
+type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action' | 'cooldown'>;
 
 /** A removal ends when the pod is gone: grace period of 30 s, plus 30 s for the kubelet. */
 const REMOVAL_MS = 60_000;
 
 /** Whether a task has no terminal record although it is due. */
-export function isOverdue(
-  { taskId, dueAtMicros, action }: Due,
-  ledger: Ledger,
-  nowMicros: number,
-  graceMs: number,
-): boolean {
+export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, graceMs: number): boolean {
+  const { taskId, dueAtMicros, action } = due;
   if (ledger.isClosed(taskId)) return false;
   const state = ledger.task(taskId);
   if (state?.pendingAtMicros != null && state.approvedAtMicros === null) return false;
   const since = Math.max(dueAtMicros, state?.started?.atMicros ?? 0, state?.approvedAtMicros ?? 0);
   const removalMs = state?.started && REMOVING_ACTIONS.has(action) ? REMOVAL_MS : 0;
-  return since + (graceMs + removalMs) * 1000 < nowMicros;
+  if (since + (graceMs + removalMs) * 1000 >= nowMicros) return false;
+  return state?.started != null || cooldownEnd(due, ledger, nowMicros) + graceMs * 1000 < nowMicros;
+}
+
+/**
+ * When no cooldown can hold the task any more. Whose it is depends on the owner of its pod, which only
+ * the responder reads: every action of the kind on the namespace counts, or on the node.
+ */
+function cooldownEnd({ taskId, action, cooldown }: Due, ledger: Ledger, nowMicros: number): number {
+  if (!cooldown) return 0;
+  const { micros, namespace, nodeName } = cooldown;
+  const isHeldBy = (one: ActionEntry) =>
+    action === 'cordon' ? one.nodeName === nodeName : one.namespace === namespace;
+  const last = ledger
+    .actionsFor(action, nowMicros - micros)
+    .findLast((one) => one.action === action && one.taskId !== taskId && isHeldBy(one));
+  return last ? last.atMicros + micros : 0;
 }
 
 export function hasOverdueTask(tasks: readonly Due[], ledger: Ledger, nowMicros: number, graceMs: number): boolean {

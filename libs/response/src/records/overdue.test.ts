@@ -1,0 +1,48 @@
+import { responsePolicy } from '@bailiff/policy';
+import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
+import { describe, expect, it } from 'vitest';
+import { responseIdOf } from '../planning/ids.ts';
+import { planVerdict } from '../planning/plan.ts';
+import { Ledger } from './ledger.ts';
+import { hasOverdueTask, OVERDUE_GRACE_MS } from './overdue.ts';
+
+const MINUTE = 60_000_000;
+const NOW = 1_000 * MINUTE;
+const verdict = sampleVerdict({ nodeName: 'node-a' });
+const namespace = verdict.pod?.namespace ?? '';
+
+/** @param earlier start of the same action on another pod */
+function isOverdue(cooldown: string, earlier: { agoMicros: number; namespace?: string } | null, action = 'delete') {
+  const policy = responsePolicy.parse({ dryRun: false, steps: [{ action }], guards: { cooldown } });
+  const tasks = planVerdict(verdict, NOW - 2 * MINUTE, new Map([['p', policy]]));
+  const ledger = new Ledger();
+  if (earlier) {
+    const key = { verdictId: 'f'.repeat(32), policy: 'p', action: action as 'delete' };
+    const started = sampleResponse({ ...key, phase: 'started', podUid: 'another', podNamespace: namespace });
+    const record = {
+      ...started,
+      responseId: responseIdOf(key, 'started'),
+      podNamespace: earlier.namespace ?? namespace,
+    };
+    ledger.applyInOrder(record, { sequence: 1, timestampMicros: NOW - earlier.agoMicros });
+  }
+  return hasOverdueTask(tasks, ledger, NOW, OVERDUE_GRACE_MS);
+}
+
+describe('overdue', () => {
+  it('a removal that waits for the cooldown of its policy is not overdue, and is soon after its end', () => {
+    expect(isOverdue('5m', { agoMicros: 3 * MINUTE })).toBe(false);
+    expect(isOverdue('5m', { agoMicros: 5 * MINUTE - 1 })).toBe(false);
+    expect(isOverdue('5m', { agoMicros: 6 * MINUTE })).toBe(true);
+    expect(isOverdue('5m', { agoMicros: 3 * MINUTE }, 'label')).toBe(false);
+  });
+
+  it.each<[string, Parameters<typeof isOverdue>]>([
+    ['without a cooldown', ['0s', { agoMicros: 3 * MINUTE }]],
+    ['without an action before it', ['5m', null]],
+    ['after an action in another namespace', ['5m', { agoMicros: 3 * MINUTE, namespace: 'other' }]],
+    ['of an event, which has no cooldown', ['5m', { agoMicros: 3 * MINUTE }, 'observe']],
+  ])('control: a task %s is overdue', (_, given) => {
+    expect(isOverdue(...given)).toBe(true);
+  });
+});
