@@ -19,6 +19,7 @@ const status = (
   cniRecords: CniRecord[] = [],
   recent: Record<string, number> | null = null,
   redirected = false,
+  unlistedPods: string[] = [],
 ) =>
   nodeStatus({
     nodeName: 'n',
@@ -36,7 +37,7 @@ const status = (
     runtime: sampleRuntimeStatus({ state: 'off' }),
     cni: { state: 'off', failurePolicy: 'open', problem: '', problemAt: null, passed: 0, lastPassed: '' },
     quarantinesGone: [],
-    unlistedPods: [],
+    unlistedPods,
     maps,
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },
@@ -176,6 +177,15 @@ describe('status', () => {
       'only: eth0 is of kind ipvlan',
       'neither: no interface of it was found on this node',
     ]);
+  });
+
+  it('a pod whose object was removed by force - once its node has nothing of it, no word; control: its processes run on', () => {
+    const desired = new DesiredState('n');
+    const interfaces = sampleInterfaces('10.0.0.2', 'fd00::2');
+    const pods = ['gone', 'runs'].map((uid) => samplePodIdentity({ uid, name: uid, interfaces, ended: true }));
+    desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
+    const { interfaces: shown } = status(new Registry(8), desired, [], null, false, ['runs']);
+    expect(shown.map(({ podUid, coverage }) => [podUid, coverage])).toEqual([['runs', 'not-covered']]);
   });
 
   it('rejected keys above the limit - counted', () => {

@@ -269,9 +269,12 @@ function withoutHostSide({ cniRecords, desired, moment }: StatusInput): Interfac
 function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): InterfaceStatus[] {
   const live = [...input.registry.allLive()].map(({ binding }) => binding);
   const bound = new Set([...live, ...listed].map((one) => one?.podUid));
+  const present = new Set(input.unlistedPods);
   const result: InterfaceStatus[] = [];
   for (const pod of input.desired.pods.values()) {
     if (bound.has(pod.uid)) continue;
+    // Its object was removed by force, and its containers have ended: it stays listed for minutes.
+    if (pod.ended && !present.has(pod.uid)) continue;
     const addresses = pod.interfaces.flatMap((i) => i.addresses);
     if (!pod.hostNetwork && addresses.length === 0) continue; // not started yet
     result.push({
