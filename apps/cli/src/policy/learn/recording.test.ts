@@ -108,7 +108,22 @@ describe('rules that record', () => {
       ['/usr/bin/app'],
       ['/bin/sh'],
       ['/usr/bin/app'],
+      ['/usr/bin/app'],
       [...PROGRAMS].sort(),
+    ]);
+  });
+
+  it('several operations of a program on one object have a cell each', () => {
+    const files = ['read', 'write', 'chmod', 'unlink'].map((op) => did(op, { subject: '/tmp/x' }));
+    const peers = ['10.0.0.1', '10.0.0.2'].flatMap((address, index) =>
+      [80, 443, 8080].map((port) => did(index ? 'send' : 'connect', { address, port, protocol: 17 })),
+    );
+    const { rules } = setFor([...files, ...peers]);
+    const cells = rules.filter(({ name }) => name.startsWith(CELL));
+    const counted = cells.flatMap((rule) => onlyOperation(rule)?.map(({ operation }) => operation) ?? ['several']);
+    expect(counted.sort()).toEqual([
+      ...['chmod', ...Array<string>(6).fill('connect'), 'read', ...Array<string>(6).fill('send')],
+      ...['truncate', 'unlink', 'write'],
     ]);
   });
 
@@ -116,7 +131,7 @@ describe('rules that record', () => {
     const ports = Array.from({ length: 40 }, (_, port) => did('connect', { address: '10.0.0.1', port, protocol: 6 }));
     const sockets = PROGRAMS.map((executable) => did('socket', { subject: 'inet/stream/0', executable }));
     const rules = setFor([...ports, ...sockets, did('socket', { subject: 'inet/stream/tcp' })]).rules;
-    expect(rules.filter(({ name }) => name.startsWith(CELL))).toHaveLength(5);
+    expect(rules.filter(({ name }) => name.startsWith(CELL))).toHaveLength(8);
   });
 
   it('bounds - more operations than rules leave the others to the posture', () => {

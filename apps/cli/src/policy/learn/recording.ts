@@ -40,28 +40,30 @@ const MAX_LIST = 256;
 interface Match {
   /** Of the kernel's key: rules of all operations on an object share it. */
   object: string;
-  /** Matches of one `shape` form one allow rule, by joining `list`. */
+  /** Matches of one `shape` and program form one allow rule: each item with each operation. */
   shape: string;
   item: string;
-  of: (items: string[]) => Partial<RuleInput>;
+  word: string;
+  of: (items: string[], words: string[]) => Partial<RuleInput>;
 }
 
-const matchOf = (object: string, shape: string, item: string, of: (items: string[]) => object): Match => ({
-  object,
-  shape,
-  item,
-  of: (items) => of(items) as Partial<RuleInput>,
-});
+const matchOf = (
+  object: string,
+  shape: string,
+  item: string,
+  word: string,
+  of: (items: string[], words: string[]) => object,
+): Match => ({ object, shape, item, word, of: (items, words) => of(items, words) as Partial<RuleInput> });
 
 function pathMatch(op: OperationName, subject: string): Match | null {
   const word = op.replace(/^unix-/, '').replace('map-execute', 'map');
   const kind = op.startsWith('unix-') ? 'unix' : postureOf(op) === 'execute' ? 'execute' : 'file';
   if (kind === 'unix' && subject !== '' && !/^[/…]/.test(subject)) {
     const name = subject.replace(/^@/, '');
-    return matchOf(`@${name}`, `${op} abstract`, name, (abstract) => ({ unix: { abstract, operations: [word] } }));
+    return matchOf(`@${name}`, 'abstract', name, word, (abstract, operations) => ({ unix: { abstract, operations } }));
   }
   if (pathProblem(subject) !== null || /^\/memfd:/.test(subject)) return null;
-  return matchOf(subject, op, subject, (paths) => ({ [kind]: { paths, operations: [word] } }));
+  return matchOf(subject, kind, subject, word, (paths, operations) => ({ [kind]: { paths, operations } }));
 }
 
 function addressMatch({ operation, address: text, port, protocol }: Learned['operation']): Match | null {
@@ -70,13 +72,12 @@ function addressMatch({ operation, address: text, port, protocol }: Learned['ope
   if (family === 0 || address.includes('%') || protocol === 0) return null;
   const name = Object.keys(PROTOCOL_NUMBERS).find((word) => PROTOCOL_NUMBERS[word] === protocol);
   const rest = {
-    operations: [operation],
     ports: [port],
     protocols: [name === 'tcp' || name === 'udp' ? name : protocol],
   };
   const host = `${address}/${family === 4 ? 32 : 128}`;
-  return matchOf(`${host} ${port} ${protocol}`, `${operation} ${port} ${protocol}`, host, (cidrs) => ({
-    network: { ...rest, cidrs },
+  return matchOf(`${host} ${port} ${protocol}`, `${port} ${protocol}`, host, operation, (cidrs, operations) => ({
+    network: { ...rest, operations, cidrs },
   }));
 }
 
@@ -88,7 +89,7 @@ function valueMatch(op: OperationName, subject: string): Match | null {
     const named =
       (SOCKET_FAMILIES as readonly string[]).includes(family) && (SOCKET_TYPES as readonly string[]).includes(type);
     if (!named || valueNamed(op, word) === null) return null;
-    return matchOf(word, word, word, () => ({
+    return matchOf(word, word, word, word, () => ({
       socket: { families: [family], types: [type], protocols: [number(protocol)] },
     }));
   }
@@ -96,7 +97,7 @@ function valueMatch(op: OperationName, subject: string): Match | null {
   const list = (lists as Partial<Record<OperationName, readonly string[]>>)[op];
   if (!list?.includes(word)) return null;
   const of = (operations: string[]) => (op === 'capability' ? { capabilities: operations } : { [op]: { operations } });
-  return matchOf(`${op} ${word}`, op, word, of);
+  return matchOf(`${op} ${word}`, op, word, word, of);
 }
 
 function matchFor({ operation }: Learned): Match | null {
@@ -114,44 +115,7 @@ interface Cell {
   times: number;
 }
 
-/** An allowed write allows truncation too, so it needs a cell of its own. */
-const costOf = ({ op }: Pick<Cell, 'op'>) => (op === 'write' ? 3 : 2);
-const byTimes = (a: Cell, b: Cell) => b.times - a.times;
-
-/** The most frequent cells that fit. */
-function fitting(cells: readonly Cell[], rules: number): Cell[] {
-  let left = rules;
-  return [...cells].sort(byTimes).filter((cell) => {
-    if (costOf(cell) > left) return false;
-    left -= costOf(cell);
-    return true;
-  });
-}
-
-/** Cells of one object: one per operation and program, or if these are too many, per operation. */
-function cellsOf(learned: readonly { match: Match; one: Learned }[]): Cell[] {
-  const single = learned.map(({ match, one }): Cell => {
-    const { operation, executable } = one.operation;
-    return { match, op: operation, programs: [executable], times: one.times };
-  });
-  const rules = single[0]?.op === 'socket' ? SOCKET_RULES : OBJECT_RULES;
-  const all = fitting(single, rules);
-  if (all.length === single.length) return all;
-  const merged = new Map<string, Cell>();
-  for (const cell of single.sort(byTimes)) {
-    const known = merged.get(cell.op);
-    if (!known) merged.set(cell.op, { ...cell });
-    else if (known.programs.length < MAX_SOURCES) {
-      known.programs = [...known.programs, ...cell.programs].sort();
-      known.times += cell.times;
-    }
-  }
-  return fitting([...merged.values()], rules);
-}
-
-const sourceOf = (programs: readonly string[]) => ({ fromSource: programs.map((path) => ({ path })) });
-
-/** Cells of the truncations that allowed writes allow. */
+/** An allowed write allows truncation too, so that needs a cell of its own. */
 function truncations(cells: readonly Cell[]): Cell[] {
   const nameOf = ({ match, programs }: Cell) => JSON.stringify([match.item, programs]);
   const counted = new Set(cells.filter(({ op }) => op === 'truncate').map(nameOf));
@@ -162,6 +126,67 @@ function truncations(cells: readonly Cell[]): Cell[] {
       return match ? [{ ...cell, op: 'truncate', match }] : [];
     });
 }
+
+/** Cells of one object that one rule allows. */
+function partsOf(cells: readonly Cell[]): Cell[][] {
+  const parts = new Map<string, Cell[]>();
+  for (const cell of cells) {
+    const key = JSON.stringify([cell.match.shape, cell.programs]);
+    parts.set(key, [...(parts.get(key) ?? []), cell]);
+  }
+  return [...parts.values()];
+}
+
+/** Rules of cells of one object. */
+const costOf = (cells: readonly Cell[]) => partsOf(cells).length + cells.length + truncations(cells).length;
+
+const byTimes = (a: Cell, b: Cell) => b.times - a.times;
+
+/** The most frequent cells that fit. */
+function fitting(cells: readonly Cell[], rules: number): Cell[] {
+  const taken: Cell[] = [];
+  for (const cell of [...cells].sort(byTimes)) if (costOf([...taken, cell]) <= rules) taken.push(cell);
+  return taken;
+}
+
+/**
+ * The same with connect and send for each program that has one of them: allow rules of different
+ * operations cannot be one, and their number is bounded (ADDRESS_ALLOWS).
+ */
+function withBoth(cells: readonly Cell[], rules: number): Cell[] {
+  const all = [...cells];
+  for (const cell of cells) {
+    const other = cell.op === 'connect' ? 'send' : cell.op === 'send' ? 'connect' : null;
+    const isThere = all.some(({ op, programs }) => op === other && `${programs}` === `${cell.programs}`);
+    if (other === null || isThere) continue;
+    const more = { ...cell, op: other, match: { ...cell.match, word: other }, times: 0 };
+    if (costOf([...all, more]) <= rules) all.push(more);
+  }
+  return all;
+}
+
+/** Cells of one object: one per operation and program, or if these are too many, per operation. */
+function cellsOf(learned: readonly { match: Match; one: Learned }[]): Cell[] {
+  const single = learned.map(({ match, one }): Cell => {
+    const { operation, executable } = one.operation;
+    return { match, op: operation, programs: [executable], times: one.times };
+  });
+  const rules = single[0]?.op === 'socket' ? SOCKET_RULES : OBJECT_RULES;
+  const all = fitting(single, rules);
+  if (all.length === single.length) return withBoth(all, rules);
+  const merged = new Map<string, Cell>();
+  for (const cell of single.sort(byTimes)) {
+    const known = merged.get(cell.op);
+    if (!known) merged.set(cell.op, { ...cell });
+    else if (known.programs.length < MAX_SOURCES) {
+      known.programs = [...known.programs, ...cell.programs].sort();
+      known.times += cell.times;
+    }
+  }
+  return withBoth(fitting([...merged.values()], rules), rules);
+}
+
+const sourceOf = (programs: readonly string[]) => ({ fromSource: programs.map((path) => ({ path })) });
 
 /** The sockets that allow rules of this cell allow too; null: none. */
 function socketsOf({ op, match }: Cell): string | null {
@@ -186,6 +211,13 @@ function restRules(cells: readonly Cell[]): RuleInput[] {
   ];
 }
 
+/** What one rule allows: each item, with each operation. */
+interface Allowed {
+  cell: Cell;
+  words: string[];
+  items: string[];
+}
+
 /** @param learned in the order of their first observation */
 export function recordingRules(learned: readonly Learned[]): RuleInput[] {
   const objects = new Map<string, { match: Match; one: Learned }[]>();
@@ -194,32 +226,33 @@ export function recordingRules(learned: readonly Learned[]): RuleInput[] {
     const match = pathProblem(executable) === null ? matchFor(one) : null;
     if (match) objects.set(match.object, [...(objects.get(match.object) ?? []), { match, one }]);
   }
-  const allows = new Map<string, { cell: Cell; items: string[] }>();
+  const allows = new Map<string, Allowed>();
   const socketAllows = new Map<string, number>();
   const cells: Cell[] = [];
   let rules = 0;
-  for (const cell of [...objects.values()].flatMap(cellsOf)) {
-    const { match, programs } = cell;
-    const key = JSON.stringify([match.shape, programs]);
+  for (const part of [...objects.values()].flatMap((of) => partsOf(cellsOf(of)))) {
+    const [cell] = part as [Cell];
+    const words = part.map(({ match }) => match.word).sort();
+    const key = JSON.stringify([cell.match.shape, words, cell.programs]);
     const group = allows.get(key);
     const sockets = group ? null : socketsOf(cell);
-    const more = costOf(cell) - (group ? 1 : 0);
+    const more = costOf(part) - (group ? 1 : 0);
     const isFull = group !== undefined && group.items.length >= MAX_LIST;
     const isShared = sockets !== null && (socketAllows.get(sockets) ?? 0) >= ADDRESS_ALLOWS;
     if (isFull || isShared || rules + more > MAX_RULES) continue;
     rules += more;
-    cells.push(cell);
+    cells.push(...part);
     if (sockets !== null) socketAllows.set(sockets, (socketAllows.get(sockets) ?? 0) + 1);
-    if (group) group.items.push(match.item);
-    else allows.set(key, { cell, items: [match.item] });
+    if (group) group.items.push(cell.match.item);
+    else allows.set(key, { cell, words, items: [cell.match.item] });
   }
-  const rule = (name: string, action: 'audit' | 'allow', { match, programs }: Cell, items: string[]): RuleInput =>
-    ({ name, action, ...sourceOf(programs), ...match.of(items) }) as RuleInput;
+  const rule = (name: string, action: 'audit' | 'allow', { cell, words, items }: Allowed): RuleInput =>
+    ({ name, action, ...sourceOf(cell.programs), ...cell.match.of(items, words) }) as RuleInput;
   return [
     ...[...cells, ...truncations(cells)].map((cell, index) =>
-      rule(`${CELL}${index}`, 'audit', cell, [cell.match.item]),
+      rule(`${CELL}${index}`, 'audit', { cell, words: [cell.match.word], items: [cell.match.item] }),
     ),
     ...restRules(cells),
-    ...[...allows.values()].map(({ cell, items }, index) => rule(`seen-${index}`, 'allow', cell, items)),
+    ...[...allows.values()].map((allowed, index) => rule(`seen-${index}`, 'allow', allowed)),
   ];
 }
