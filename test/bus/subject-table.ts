@@ -144,6 +144,7 @@ const PUBLISH: Line[] = [
   // Only its positions: junk keys would fill the bucket.
   line('$KV.bailiff_siem.violations', 'siem-relay'),
   line('$KV.bailiff_siem.syslog', 'siem-relay'),
+  line('$KV.bailiff_siem.openreports', 'siem-relay'),
   line('$KV.bailiff_siem.webhook-4', 'siem-relay'),
   line('$KV.bailiff_siem.webhook-5'),
   line('$KV.bailiff_siem.alertmanager-3', 'siem-relay'),

@@ -26,7 +26,8 @@ const ALL = [
     'monitoring.dashboard.enabled=true',
   ],
   ...['evidenceLog.enabled=true', 'evidenceLog.origin=bailiff.example/log', 'evidenceLog.keySecretName=log-key'],
-  ...['initialPolicies={no-shell}', 'siem.outputs.syslog.address=siem:6514', 'certificates.strategy=certManager'],
+  ...['initialPolicies={no-shell}', 'siem.outputs.syslog.address=siem:6514', 'siem.outputs.openreports.enabled=true'],
+  ...['certificates.strategy=certManager'],
 ];
 const LABELS = ['component', 'instance', 'managed-by', 'name', 'part-of', 'version'].map(
   (name) => `app.kubernetes.io/${name}`,
@@ -69,7 +70,7 @@ describe('values.yaml', () => {
   it('a template uses each value', () => {
     expect(pathsOf(schema).length).toBeGreaterThan(150);
     const indirect =
-      /^(siem\.outputs\.(alertmanager|otlp|syslog|ports)|certificates\.issuerRef\.\w+|console\.proxy\.(names|userHeader|groupsHeader))$/;
+      /^(siem\.outputs\.(alertmanager|openreports|otlp|syslog|ports)|certificates\.issuerRef\.\w+|console\.proxy\.(names|userHeader|groupsHeader))$/;
     expect(pathsOf(schema).filter((value) => !isUsed(value) && !indirect.test(value))).toEqual([]);
     expect(isUsed('prometheus.podMonitor.unused')).toBe(false);
   });
@@ -95,6 +96,7 @@ describe('values.yaml', () => {
     const syslog = Object.keys(config).flatMap((name) => /^syslog(.+)/.exec(name)?.[1] ?? []);
     const names = (of: Json) => Object.keys(of.properties).sort();
     expect(names(outputs.alertmanager)).toEqual(Object.keys(config.alertmanager).sort());
+    expect(names(outputs.openreports)).toEqual(Object.keys(config.openreports).sort());
     expect(names(outputs.otlp)).toEqual(Object.keys(config.otlp).sort());
     expect(names(outputs.syslog)).toEqual(syslog.map((name) => `${name[0]?.toLowerCase()}${name.slice(1)}`).sort());
     expect(names(outputs.webhooks.additionalProperties)).toEqual(Object.keys(config.webhooks['a'] ?? {}).sort());

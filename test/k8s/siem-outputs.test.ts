@@ -98,6 +98,33 @@ if (program === null) {
       });
     }, 120_000);
 
+    it('openreports - its setting, a token, its right, and the way to the API server', () => {
+      const objects = rendered(['siem.outputs.openreports.enabled=true', 'siem.outputs.openreports.keepMs=3600000']);
+      const { spec } = objects.get('Deployment bailiff-siem-relay').spec.template;
+      const env = Object.fromEntries(
+        spec.containers[0].env
+          .filter(({ value }: Json) => value !== undefined)
+          .map(({ name, value }: Json) => [name, value]),
+      );
+      const schema = configSchema.safeExtend(frameShape);
+      const config = buildConfig(schema, { name: 'siem-relay', defaults: {}, file: null, env, flags: new Map() });
+      expect(config.openreports).toMatchObject({ enabled: true, keepMs: 3_600_000 });
+      expect(spec.automountServiceAccountToken).toBe(true);
+      expect(objects.get('ClusterRole bailiff-siem-relay').rules).toEqual([
+        { apiGroups: ['openreports.io'], resources: ['reports'], verbs: ['create', 'delete', 'list', 'patch'] },
+      ]);
+      expect(objects.get('ClusterRoleBinding bailiff-siem-relay').subjects).toMatchObject([
+        { kind: 'ServiceAccount', name: 'bailiff-siem-relay' },
+      ]);
+      const { matchExpressions } = objects.get('NetworkPolicy bailiff-api-server').spec.podSelector;
+      expect(matchExpressions[0].values).toContain('siem-relay');
+      // The control: nothing of it by default.
+      const without = rendered([]);
+      expect(without.get('Deployment bailiff-siem-relay').spec.template.spec.automountServiceAccountToken).toBe(false);
+      expect(without.has('ClusterRole bailiff-siem-relay')).toBe(false);
+      expect(JSON.stringify(without.get('NetworkPolicy bailiff-api-server'))).not.toContain('siem-relay');
+    }, 120_000);
+
     it('by default there is none of them', () => {
       const objects = rendered([]);
       expect(JSON.stringify(objects.get('Deployment bailiff-siem-relay'))).not.toMatch(/outputs|WEBHOOKS|OTLP|SYSLOG/);

@@ -1,4 +1,4 @@
-/** Configuration of the siem-relay: the formats on the bus, and the optional syslog receiver. */
+/** Configuration of the siem-relay: the formats on the bus, and the optional outputs. */
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
@@ -100,6 +100,23 @@ const otlp = z.strictObject({
   timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
 });
 
+const openreports = z.strictObject({
+  enabled: z.boolean().default(false).describe('keeps a Report of openreports.io in each namespace with verdicts'),
+  keepMs: z
+    .number()
+    .int()
+    .min(60_000)
+    .max(604_800_000)
+    .default(86_400_000)
+    .describe('a result ends this long after its newest verdict'),
+  kubeconfig: z
+    .string()
+    .default('')
+    .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+  kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+});
+
 export const configSchema = z
   .strictObject({
     ...busShape,
@@ -151,6 +168,7 @@ export const configSchema = z
       .describe('how long the receiver may take to read everything and close'),
     alertmanager: alertmanager.prefault({}).describe('servers of Alertmanager (docs/siem/outputs.md)'),
     otlp: otlp.prefault({}).describe('receiver of OpenTelemetry logs (docs/siem/outputs.md)'),
+    openreports: openreports.prefault({}).describe('reports in the Kubernetes API (docs/siem/outputs.md)'),
     webhooks: z
       .record(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/, { error: 'must be a lower-case name' }), webhook)
       .refine((all) => Object.keys(all).length <= MAX_WEBHOOKS, { error: `at most ${MAX_WEBHOOKS} are possible` })

@@ -101,7 +101,7 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   );
   total(
     'unkept_alerts_total',
-    'Alerts beyond a limit, which Alertmanager gets once and which are not sent again',
+    'Alerts beyond a limit, which Alertmanager gets once and which are not sent again, and results that reports lost',
     (r) => r.unkeptAlerts,
   );
   const syslog = (value: (from: OutputReadings) => number) => (from: Readings) =>

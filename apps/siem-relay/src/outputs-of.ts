@@ -1,7 +1,9 @@
 /** The outputs that the configuration asks for, and the formats of SIEM that they read. */
 import type { Bucket, SiemFormat } from '@bailiff/bus';
+import { loadKube } from '@bailiff/kube';
 import { AlertmanagerOutput } from './alertmanager/output.ts';
 import type { RelayConfig } from './config.ts';
+import { OpenReportsOutput } from './openreports/output.ts';
 import { OtlpOutput } from './otlp/output.ts';
 import type { Output } from './outputs/output.ts';
 import { parseAddress } from './syslog/connection.ts';
@@ -20,16 +22,23 @@ export function outputsOf(config: RelayConfig, { version, pods, nowMs }: OutputP
   return [
     ...(config.syslogAddress === '' ? [] : [syslogOutput(config, version)]),
     ...(config.otlp.url === '' ? [] : [new OtlpOutput({ ...config.otlp, version, nowMs })]),
+    ...(config.openreports.enabled ? [openReportsOutput(config, version, nowMs)] : []),
     ...urls.map((url) => new AlertmanagerOutput({ ...alertmanager, url, pods, nowMs })),
     ...Object.entries(config.webhooks).map(([name, webhook]) => new WebhookOutput(name, webhook, nowMs)),
   ];
 }
 
 /** The configured formats, and those that outputs read. */
-export function formatsOf({ formats, webhooks, alertmanager, otlp }: RelayConfig): SiemFormat[] {
-  const read: SiemFormat[] =
-    Object.keys(webhooks).length + alertmanager.urls.length > 0 || otlp.url !== '' ? ['ocsf'] : [];
+export function formatsOf({ formats, webhooks, alertmanager, otlp, openreports }: RelayConfig): SiemFormat[] {
+  const isRead = Object.keys(webhooks).length + alertmanager.urls.length > 0 || otlp.url !== '' || openreports.enabled;
+  const read: SiemFormat[] = isRead ? ['ocsf'] : [];
   return [...new Set([...formats, ...read])];
+}
+
+function openReportsOutput({ openreports }: RelayConfig, version: string, nowMs: () => number): OpenReportsOutput {
+  const { kubeconfig, kubeContext: context, keepMs, timeoutMs } = openreports;
+  const kube = loadKube({ kubeconfig, context, userAgent: `bailiff-siem-relay/${version}` });
+  return new OpenReportsOutput({ kube, keepMs, timeoutMs, nowMs });
 }
 
 function syslogOutput(config: RelayConfig, version: string): SyslogOutput {

@@ -201,7 +201,7 @@ twice maxmemory of Valkey, which rewrites its file.
 {{- if and .Values.siem.outputs.syslog (not .Values.siem.outputs.syslog.address) }}
 {{- $problems = append $problems "siem.outputs.syslog has no address, so nothing is sent: set host:port" }}
 {{- end }}
-{{- if and (not .Values.siemRelay.enabled) (or .Values.siem.outputs.syslog .Values.siem.outputs.otlp .Values.siem.outputs.alertmanager .Values.siem.outputs.webhooks) }}
+{{- if and (not .Values.siemRelay.enabled) (or .Values.siem.outputs.syslog .Values.siem.outputs.otlp .Values.siem.outputs.alertmanager .Values.siem.outputs.openreports .Values.siem.outputs.webhooks) }}
 {{- $problems = append $problems "siem.outputs has no effect with siemRelay.enabled=false" }}
 {{- end }}
 {{- $problems | toJson }}

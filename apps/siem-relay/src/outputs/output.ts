@@ -54,7 +54,7 @@ export interface Output {
    * error counts as one that time may heal
    */
   deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<Rejection | null>;
-  /** Alerts that are not sent again because of a limit. */
+  /** Alerts that are not sent again, or results that ended, because of a limit. */
   readonly unkept?: number;
   /** How far back events are given to `restore` after a restart; absent: not at all. */
   readonly restoreMs?: number;

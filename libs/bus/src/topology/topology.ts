@@ -82,7 +82,7 @@ export const NAMED_POSITIONS: Readonly<Record<string, readonly string[]>> = {
 /** Keys of `bailiff_siem`: positions of the siem-relay in its streams, and of its outputs in SIEM. */
 export const SIEM_POSITIONS: readonly string[] = [
   ...['violations', 'verdicts', 'responses'],
-  ...['syslog', 'otlp', ...Object.values(NAMED_POSITIONS).flat()],
+  ...['syslog', 'otlp', 'openreports', ...Object.values(NAMED_POSITIONS).flat()],
 ];
 /** An event that a connector received but did not acknowledge is redelivered after this. */
 export const SIEM_ACK_WAIT_MS = 30_000;
