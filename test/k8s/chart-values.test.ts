@@ -90,7 +90,12 @@ describe('values.yaml', () => {
       name: 'siem-relay',
       defaults: {},
       file: null,
-      env: { BAILIFF_SIEM_RELAY_WEBHOOKS: '{"a":{"url":"https://a.example"}}' },
+      // Settings without a default are in the result only if they are set.
+      env: {
+        BAILIFF_SIEM_RELAY_WEBHOOKS: '{"a":{"url":"https://a.example","ocsfVersion":"1.9"}}',
+        BAILIFF_SIEM_RELAY_OTLP__OCSF_VERSION: '1.9',
+        BAILIFF_SIEM_RELAY_SYSLOG_OCSF_VERSION: '1.9',
+      },
       flags: new Map(),
     });
     const syslog = Object.keys(config).flatMap((name) => /^syslog(.+)/.exec(name)?.[1] ?? []);

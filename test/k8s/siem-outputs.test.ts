@@ -22,7 +22,12 @@ if (program === null) {
       );
     const settings = [
       ...['alertmanager.urls[0]=http://a:9093', 'alertmanager.urls[1]=http://b:9093', 'alertmanager.resendMs=30000'],
-      ...['otlp.url=http://c:4318/v1/logs', 'otlp.encoding=json', 'webhooks.chat.urlFile=/etc/bailiff/outputs/chat'],
+      ...[
+        'otlp.url=http://c:4318/v1/logs',
+        'otlp.encoding=json',
+        'otlp.ocsfVersion=1.9',
+        'webhooks.chat.urlFile=/etc/bailiff/outputs/chat',
+      ],
       ...['webhooks.chat.template=slack', 'webhooks.chat.events[0]=verdicts', 'webhooks.chat.timeoutMs=1000'],
       ...['secretName=outputs', 'ports[0]=8443'],
     ].map((text) => `siem.outputs.${text}`);
@@ -38,7 +43,7 @@ if (program === null) {
       const schema = configSchema.safeExtend(frameShape);
       const config = buildConfig(schema, { name: 'siem-relay', defaults: {}, file: null, env, flags: new Map() });
       expect(config.alertmanager).toMatchObject({ urls: ['http://a:9093', 'http://b:9093'], resendMs: 30_000 });
-      expect(config.otlp).toMatchObject({ url: 'http://c:4318/v1/logs', encoding: 'json' });
+      expect(config.otlp).toMatchObject({ url: 'http://c:4318/v1/logs', encoding: 'json', ocsfVersion: '1.9' });
       expect(config.webhooks).toEqual({
         chat: expect.objectContaining({ template: 'slack', urlFile: '/etc/bailiff/outputs/chat', timeoutMs: 1_000 }),
       });
