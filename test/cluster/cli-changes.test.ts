@@ -261,6 +261,31 @@ describe('cli disarm', () => {
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
+  it('an unsigned one that all nodes refuse - is not shown as in force', async () => {
+    await world.cli(['disarm', '--all', '--for', '10m', '--reason', 'not signed', '--yes']);
+    const report = (refused: boolean) =>
+      Promise.all(
+        [NODE_A, NODE_B].map((node) => {
+          const configRefused = [{ key: 'disarm.cluster._.all', reason: 'the value is not signed' }];
+          return world.status({ ...healthyStatus(node), configRefused: refused ? configRefused : [] });
+        }),
+      );
+    // The control: nodes without signers obey.
+    await report(false);
+    expect((await world.cli(['disarm'])).stdout).toMatch(/DISARMED: the whole cluster/);
+    expect((await world.cli(['status'])).stdout).toMatch(/DISARMED: the whole cluster/);
+    await report(true);
+    expect(await world.cli(['disarm'])).toMatchObject({
+      stdout: 'nothing is disarmed\n',
+      stderr: 'a stored disarm of the whole cluster is not in force, all nodes refuse it: the value is not signed\n',
+    });
+    const { stdout } = await world.cli(['status']);
+    expect(stdout).not.toMatch(/DISARMED/);
+    expect(stdout).toMatch(/all readers: refuse disarm\.cluster\._\.all/);
+    await report(false);
+    await world.cli(['disarm', '--all', '--off']);
+  });
+
   it('an unknown node - is refused unless forced; a namespace without pods is reported', async () => {
     const words = (...scope: string[]) => ['disarm', ...scope, '--for', '1m', '--reason', 'x', '--yes'];
     const refused = await world.cli(words('--node', 'node-q'));

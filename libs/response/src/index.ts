@@ -32,6 +32,7 @@ export {
   type ProblemCode,
   weigh,
 } from './problems/problem.ts';
+export * from './problems/refused-by-readers.ts';
 export * from './problems/runtime.ts';
 export * from './problems/services.ts';
 export * from './problems/taints.ts';

@@ -106,16 +106,22 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
   const { out } = session;
   if (json) {
     out.json(
-      disarms.map(({ key, scope, untilMs, by, reason }) => ({
+      disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
         key: formatConfigKey(key),
         scope,
         until: new Date(untilMs).toISOString(),
         by,
         reason,
+        ...(refused === '' ? {} : { refused }),
       })),
     );
-  } else if (disarms.length === 0) out.line('nothing is disarmed');
-  else out.lines(disarmLines(disarms, await readBusTime(session), out.table));
+    return 0;
+  }
+  const inForce = disarms.filter(({ refused }) => refused === '');
+  if (inForce.length === 0) out.line('nothing is disarmed');
+  else out.lines(disarmLines(inForce, await readBusTime(session), out.table));
+  for (const { scope, refused } of disarms)
+    if (refused !== '') out.note(`a stored disarm of ${scope} is not in force, all nodes refuse it: ${refused}`);
   return 0;
 }
 
@@ -155,7 +161,7 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   const stored = await readConfig(bus, key);
   const text = formatConfigKey(key);
   const scope = scopeOf(key);
-  const others = (await readDisarms(session)).filter((one) => formatConfigKey(one.key) !== text);
+  const others = (await readDisarms(session)).filter((one) => formatConfigKey(one.key) !== text && one.refused === '');
   if (!stored) out.note(`${scope} was not disarmed`);
   else {
     await deleteConfig(bus, key, {

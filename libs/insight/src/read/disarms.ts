@@ -1,12 +1,15 @@
 /** Disarms (break-glass) that are in force, from `bailiff_config`. */
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import type { ActiveDisarm } from '@bailiff/response';
+import { type ActiveDisarm, refusalOfReaders, STALE_NODE_MS } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
+import { readNodes } from './nodes.ts';
 import { readBusTime } from './streams.ts';
 
 export interface StoredDisarm extends ActiveDisarm {
   key: ConfigKey;
+  /** Why every node refuses it, such as a missing signature; empty: it is in force. */
+  refused: string;
 }
 
 /** `the whole cluster`, `node node-a`, `namespace shop`. */
@@ -16,7 +19,7 @@ export function scopeOf(key: ConfigKey): string {
 }
 
 /** Parses one entry; null if it has ended or readers refuse it. Pure. */
-export function disarmOf(keyText: string, json: string, nowMs: number): StoredDisarm | null {
+export function disarmOf(keyText: string, json: string, nowMs: number): Omit<StoredDisarm, 'refused'> | null {
   try {
     const key = parseConfigKey(keyText);
     const { until, by, reason } = parseConfigValue(key, json) as Disarm;
@@ -29,12 +32,16 @@ export function disarmOf(keyText: string, json: string, nowMs: number): StoredDi
 }
 
 export async function readDisarms(reader: Reader): Promise<StoredDisarm[]> {
-  const [entries, nowMs] = await Promise.all([
+  const [entries, nodes, nowMs] = await Promise.all([
     openBucket(reader.bus, CONFIG_BUCKET).entries('disarm.>'),
+    readNodes(reader),
     readBusTime(reader),
   ]);
+  const readers = { nodes, instances: [], nowMs, staleMs: STALE_NODE_MS };
   return entries
-    .map((entry) => disarmOf(entry.key, entry.value.toString('utf8'), nowMs))
-    .filter((disarm) => disarm !== null)
+    .flatMap(({ key, value, timestampMicros }) => {
+      const disarm = disarmOf(key, value.toString('utf8'), nowMs);
+      return disarm ? { ...disarm, refused: refusalOfReaders({ key, storedMs: timestampMicros / 1000 }, readers) } : [];
+    })
     .sort((a, b) => a.untilMs - b.untilMs);
 }

@@ -20,6 +20,7 @@ import {
   LETTERS_WITHIN_MS,
   type LetterCount,
   MAX_LETTERS,
+  refusalOfReaders,
   type StreamInfo,
 } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
@@ -51,12 +52,15 @@ export async function readFacts(reader: Reader, staleMs: number): Promise<Cluste
     readDeadLetters(reader, streams.get('DEAD_LETTERS') ?? null),
     readCertificates(reader),
   ]);
+  const readers = { nodes, instances, nowMs, staleMs };
   const values = config.map(({ key, value, revision, timestampMicros }) => {
     const json = value.toString('utf8');
-    return { key, json, refused: configRefusal(key, json), revision, storedMs: timestampMicros / 1000 };
+    const storedMs = timestampMicros / 1000;
+    const refused = configRefusal(key, json) || refusalOfReaders({ key, storedMs }, readers);
+    return { key, json, refused, revision, storedMs };
   });
   const disarms = values
-    .filter(({ key }) => key.startsWith('disarm.'))
+    .filter(({ key, refused }) => key.startsWith('disarm.') && refused === '')
     .flatMap(({ key, json }) => disarmOf(key, json, nowMs) ?? [])
     .sort((a, b) => a.untilMs - b.untilMs);
   const read = { nodes, expected, config: values, disarms, instances, services, streams, deadLetters, certificates };

@@ -67,7 +67,15 @@ function refusedProblems(config: readonly ConfigValue[]): Problem[] {
   const keys = config.filter(({ refused }) => refused !== '').map(({ key }) => key);
   if (keys.length === 0) return [];
   const text = `refuse ${keys.join(', ')}`;
-  return [shout('all readers', text, '`bailiff config list` shows why', EXIT.badConfiguration, 'configuration')];
+  return [
+    shout(
+      'all readers',
+      text,
+      '`bailiff config list` shows why, with `--config-signers` also for signatures',
+      EXIT.badConfiguration,
+      'configuration',
+    ),
+  ];
 }
 
 /** A bus that is not set up is reported as such. */

@@ -1,0 +1,58 @@
+// A stored value that all of its readers refuse, and everything that must not be taken for one.
+import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
+import { expect, it } from 'vitest';
+import { refusalOfReaders } from './refused-by-readers.ts';
+
+const NOW = Date.parse('2026-11-25T12:00:00Z');
+const DISARM = 'disarm.cluster._.all';
+const refusing = (key: string) => [{ key, reason: 'the value is not signed' }];
+const node = (key: string | null, agoMs = 5_000) =>
+  ({
+    updatedAt: new Date(NOW - agoMs).toISOString(),
+    configRefused: key === null ? [] : refusing(key),
+  }) as unknown as NodeStatus;
+const correlator = (key: string | null, instance: string) =>
+  ({
+    ...{ service: 'correlator', instance, version: '1', startedAt: '', configRevision: 1 },
+    updatedAt: new Date(NOW - 5_000).toISOString(),
+    configRefused: key === null ? [] : refusing(key),
+  }) as InstanceStatus;
+const storedMs = NOW - 20_000;
+const refusal = (
+  key: string,
+  nodes: Record<string, NodeStatus | string>,
+  instances: InstanceStatus[] = [],
+  atMs = storedMs,
+) =>
+  refusalOfReaders(
+    { key, storedMs: atMs },
+    { nodes: new Map(Object.entries(nodes)), instances, nowMs: NOW, staleMs: 60_000 },
+  );
+
+it('a value that every node refuses - is refused; a silent node does not count', () => {
+  expect(refusal(DISARM, { a: node(DISARM), b: node(DISARM) })).toBe('the value is not signed');
+  expect(refusal(DISARM, { a: node(DISARM), gone: node(null, 3_600_000) })).toBe('the value is not signed');
+});
+
+it.each<[string, Record<string, NodeStatus | string>, number]>([
+  ['one node accepts it', { a: node(DISARM), b: node(null) }, storedMs],
+  ['a node cannot be read', { a: node(DISARM), b: 'not JSON' }, storedMs],
+  ['nodes refused an earlier value', { a: node(DISARM) }, NOW - 4_000],
+  ['no node reports', {}, storedMs],
+  ['nodes refuse another key', { a: node('disarm.namespace.shop.all') }, storedMs],
+])('%s - it counts as in force', (_, nodes, atMs) => {
+  expect(refusal(DISARM, nodes, [], atMs)).toBe('');
+});
+
+it('a disarm of a node - is read by that node alone', () => {
+  const key = 'disarm.node._.a';
+  expect(refusal(key, { a: node(key), b: node(null) })).toBe('the value is not signed');
+  expect(refusal(key, { a: node(null), b: node(key) })).toBe('');
+});
+
+it('rules - are read by correlators, not by nodes', () => {
+  const key = 'correlation.cluster._.mine';
+  const nodes = { a: node(null) };
+  expect(refusal(key, nodes, [correlator(key, 'a'), correlator(key, 'b')])).toBe('the value is not signed');
+  expect(refusal(key, nodes, [correlator(key, 'a'), correlator(null, 'b')])).toBe('');
+});
