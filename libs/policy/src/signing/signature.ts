@@ -106,8 +106,11 @@ export function signChange(
   return `${timeOf(atMs)} ${note.slice(text.length + '\n— '.length, -1)}`;
 }
 
-/** A stored time that is further ahead is not of a signer's clock. */
-const MAX_AHEAD_MS = 24 * 3_600_000;
+/**
+ * A stored signature is not verified here. If its time is further ahead than clocks differ, an administrator of the
+ * bus made it up: signing later than that would make readers refuse other changes of the key until then.
+ */
+const MAX_AHEAD_MS = 600_000;
 
 /** Signs a change later than the stored signature, whose clock may be ahead. @throws as signChange */
 export function signLater(

@@ -92,7 +92,7 @@ describe('signed configuration - the time of a signature', () => {
   it.each([
     ['now', '', 0],
     ['later than a stored signature of a clock that is ahead', signed(enforce, T0 + 60_000).signature, 60_001],
-    ['now, if the stored signature is too far ahead to be genuine', signed(enforce, T0 + 1e12).signature, 0],
+    ['now, if the stored signature is further ahead than clocks differ', signed(enforce, T0 + 600_000).signature, 0],
     ['now, if the stored text is no signature', 'x', 0],
   ])('%s', (_, stored, afterMs) => {
     const signature = signLater({ key: SPOOF, json: audit }, anna, T0, stored);
