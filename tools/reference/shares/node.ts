@@ -161,7 +161,7 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/desired/document-cache.ts`,
     limits: ['MAX_DOCUMENTS', 'libs/schemas/src/documents/snapshot-value.ts#MAX_SNAPSHOT_JSON_BYTES'],
     filledBy: 'ipam-sync, the responder and operators',
-    share: 'none: no pod adds one',
+    share: 'a kind of configuration key; no pod adds one',
     whenFull: 'a further document is not kept for a start without the bus',
     counter: PROBLEMS,
     tests: ['apps/collector/src/desired/document-cache.test.ts'],

@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DocumentCache, MAX_BYTES } from './document-cache.ts';
+import { DocumentCache, MAX_BYTES, MAX_DOCUMENTS } from './document-cache.ts';
 
 const pods = { what: 'pods', key: 'n1', json: '{"revision":1}' } as const;
 const key = `spoof.workload.shop.${'x'.repeat(253)}`;
@@ -56,6 +57,25 @@ describe('document cache', () => {
       'cluster.json',
       'quarantine.json',
     ]);
+  });
+  it('many keys of a kind without signers - leave room for those of another kind', () => {
+    open().load();
+    const disarm = (n: number) => ({ what: 'config', key: `disarm.namespace.n${n}.all`, json: '{}' }) as const;
+    for (let n = 0; n < MAX_DOCUMENTS; n += 1) {
+      const digest = createHash('sha256').update(disarm(n).key).digest('hex');
+      writeFileSync(path.join(dir, 'bus', `config-${digest}.json`), JSON.stringify(disarm(n)));
+    }
+    const cache = open();
+    expect(cache.load()).toHaveLength(MAX_DOCUMENTS);
+    cache.save(disarm(MAX_DOCUMENTS));
+    const full = { file: expect.anything(), reason: expect.stringContaining('more than 4096 documents of disarm') };
+    expect(problems).toEqual([full]);
+    cache.save(config);
+    cache.save(pods);
+    cache.remove(disarm(0));
+    cache.save(disarm(MAX_DOCUMENTS));
+    expect(problems).toEqual([full]);
+    expect(readdirSync(path.join(dir, 'bus'))).toHaveLength(MAX_DOCUMENTS + 2);
   });
   it('failing disk - reported, nothing is thrown', () => {
     const cache = open();
