@@ -16,6 +16,7 @@ import {
   SyslogReceiver,
   webhookIds,
 } from './siem-outputs/receivers.ts';
+import { ReportReceiver } from './siem-outputs/reports.ts';
 
 /** BAILIFF_DELIVERY_VERDICTS=100000 is the long run of CONTRIBUTING.md. */
 const VERDICTS = Number(process.env['BAILIFF_DELIVERY_VERDICTS'] ?? 60);
@@ -35,14 +36,20 @@ const batched = faulty(20);
 const ROUND = 150;
 const NOISE_MS = 1_000;
 
+const NAMESPACES = Array.from({ length: 50 }, (_, n) => `shop-${n}`);
+/** Of a report, as apps/siem-relay/src/openreports/reports.ts has it. */
+const MAX_RESULTS = 100;
+
 const podOf = (n: number) => ({
   uid: `pod-${n}`,
-  namespace: `shop-${n % 50}`,
+  namespace: NAMESPACES[n % NAMESPACES.length] as string,
   name: `web-${n}`,
   ownerKind: '',
   ownerName: '',
   ownerUid: '',
 });
+
+const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 
 it('outputs - killed, slow and refusing receivers, a restarted bus and a killed relay lose no event', {
   timeout: 2 * PATIENCE_MS + 60_000,
@@ -53,6 +60,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   await using falco = new HttpLedger(falcoIds, single);
   await using otlp = new HttpLedger(otlpIds, batched);
   await using alerts = new HttpLedger(alertIds, batched);
+  await using reports = await new ReportReceiver(NAMESPACES).start();
   let release = () => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;
@@ -75,6 +83,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
     ...['--syslog-confirm-ms', '300', '--otlp.url', otlp.http.url('/v1/logs'), '--otlp.encoding', 'json'],
     ...['--otlp.ocsf-version', '1.9', '--alertmanager.urls', alerts.http.url()],
     ...['--alertmanager.resend-ms', '600000', '--webhooks', JSON.stringify(hooks)],
+    ...['--openreports.enabled', '--openreports.kubeconfig', reports.kubeconfig],
   ];
   let relay = await launchRelay(flags);
   const verdictsAt = await rig.madeToken('VERDICTS');
@@ -84,7 +93,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   let next = 1;
   const send = async () => {
     for (let n = next++; n <= VERDICTS; n = next++) {
-      const part = { verdictId: n.toString(16).padStart(32, '0'), pod: podOf(n) };
+      const part = { verdictId: verdictId(n), pod: podOf(n) };
       verdicts.push(`verdicts-${verdictsAt}-${await rig.verdict(part)}-0`);
       if (n > VIOLATIONS) continue;
       violations.push(`violations-${violationsAt}-${await rig.violations([sampleViolation()])}-0`);
@@ -100,6 +109,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
     webhook: { receiver: chat, total: VERDICTS, ids: () => verdicts },
     ...(IS_LONG ? {} : { falco: { receiver: falco, total: VERDICTS, ids: () => verdicts } }),
     alertmanager: { receiver: alerts, total: VERDICTS, ids: () => verdicts.map((_, index) => `web-${index + 1}`) },
+    openreports: { receiver: reports, total: VERDICTS, ids: () => verdicts.map((_, index) => verdictId(index + 1)) },
   };
   const sizes = () => Object.entries(outputs).map(([name, { receiver }]) => `${name} ${receiver.ledger.size}`);
   const state = () => [sizes(), relay.out().slice(-900)];
@@ -137,6 +147,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
     await waitFor(isComplete, { what: `all at ${name}`, timeoutMs: PATIENCE_MS, intervalMs: 100, state });
     expect([name, ledger.changed, ledger.size]).toEqual([name, [], total]);
   }
+  expect(reports.inForce()).toBe(Math.min(VERDICTS, MAX_RESULTS * NAMESPACES.length));
   if (IS_LONG) {
     const repeated = Object.entries(outputs).map(([name, { receiver }]) => `${name} ${receiver.ledger.repeated}`);
     const seconds = Math.round((performance.now() - began) / 1000);
@@ -184,7 +195,7 @@ it('outputs - one whose receiver hangs changes the 99th percentile of the others
       count += 1;
       const pod = podOf(count);
       const atMs = performance.now();
-      const sequence = await rig.verdict({ verdictId: count.toString(16).padStart(32, '0'), pod });
+      const sequence = await rig.verdict({ verdictId: verdictId(count), pod });
       sent.push({ uid: `verdicts-${verdictsAt}-${sequence}-0`, pod: pod.name, atMs });
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

@@ -8,70 +8,8 @@ import { expect, it } from 'vitest';
 import { OpenReportsOutput } from '../../apps/siem-relay/src/openreports/output.ts';
 import type { OutputEvent } from '../../apps/siem-relay/src/outputs/output.ts';
 import { startKube } from '../support/kube.ts';
+import { serveReports, TOKENS } from '../support/openreports.ts';
 import { launchRelay, NODE, RelayRig } from './siem-relay-rig.ts';
-
-const text = { type: 'string' };
-const texts = { type: 'object', additionalProperties: text };
-const number = { type: 'integer' };
-const object = (properties: Record<string, unknown>, required: string[] = []) => ({
-  type: 'object',
-  properties,
-  ...(required.length > 0 ? { required } : {}),
-});
-const reference = object(Object.fromEntries(['apiVersion', 'kind', 'namespace', 'name', 'uid'].map((n) => [n, text])));
-const result = object(
-  {
-    policy: text,
-    result: { type: 'string', enum: ['pass', 'fail', 'warn', 'error', 'skip'] },
-    severity: { type: 'string', enum: ['critical', 'high', 'medium', 'low', 'info'] },
-    message: text,
-    timestamp: object({ seconds: number, nanos: number }, ['seconds', 'nanos']),
-    resources: { type: 'array', items: reference },
-    properties: texts,
-  },
-  ['policy'],
-);
-/** The fields of the published definition that are used here, so that the server rejects any other. */
-const DEFINITION = {
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: { name: 'reports.openreports.io' },
-  spec: {
-    group: 'openreports.io',
-    names: { kind: 'Report', plural: 'reports' },
-    scope: 'Namespaced',
-    versions: [
-      {
-        name: 'v1alpha1',
-        served: true,
-        storage: true,
-        schema: {
-          openAPIV3Schema: object({
-            apiVersion: text,
-            kind: text,
-            metadata: { type: 'object' },
-            source: text,
-            scope: reference,
-            configuration: object({ limits: object({ maxResults: number }) }, ['limits']),
-            summary: object(
-              Object.fromEntries(['pass', 'fail', 'warn', 'error', 'skip'].map((name) => [name, number])),
-            ),
-            results: { type: 'array', items: result },
-          }),
-        },
-      },
-    ],
-  },
-};
-/** As in k8s/chart/templates/siem-relay.yaml. */
-const RIGHTS = [
-  { apiGroups: ['openreports.io'], resources: ['reports'], verbs: ['create', 'delete', 'list', 'patch'] },
-];
-const TOKENS = [
-  { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
-  { user: 'relay', token: 'token-relay', allow: RIGHTS },
-  { user: 'without-rights', token: 'token-none', allow: [] },
-];
 
 interface Report extends KubeObject {
   summary: { fail: number };
@@ -83,11 +21,7 @@ const reportOf = ({ store }: ApiServer, namespace: string) =>
 const failsOf = (api: ApiServer, ...namespaces: string[]) =>
   namespaces.map((namespace) => reportOf(api, namespace)?.summary.fail ?? 0);
 
-function prepare({ api }: ApiServer): void {
-  api.create('customresourcedefinitions', DEFINITION);
-  for (const name of ['shop', 'bank', 'closed'])
-    api.create('namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
-}
+const prepare = (server: ApiServer) => serveReports(server, ['shop', 'bank', 'closed']);
 
 const podOf = (namespace: string, name: string) => ({
   ...{ uid: `uid-${namespace}-${name}`, namespace, name },
