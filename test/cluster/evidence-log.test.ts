@@ -1,6 +1,6 @@
 // The evidence-log: one log under rights of its own, across kills, a new key, a second process, and messages that
 // the bus has deleted; and its copies.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -106,9 +106,12 @@ describe('evidence-log - kept', () => {
       await last;
     }
     const total = await stored();
+    // As of a kill between writing a head and its rename.
+    writeFileSync(path.join(directory, '.checkpoint.0badcafe'), 'half');
     await using running = launchLog(directory);
     const url = await addressOf(running);
     await covers(url, total);
+    expect(readdirSync(directory).filter((name) => name.startsWith('.checkpoint'))).toEqual([]);
     expect(await copy(url, 'copy')).toMatchObject({
       exitCode: 0,
       stdout: `${ORIGIN}: ${total} messages, ${total} of them new\n`,

@@ -21,6 +21,7 @@ import {
   readFileSync,
   readSync,
   renameSync,
+  rmSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -36,6 +37,8 @@ const PLACE_BYTES = 16;
 /** After this many added messages, a head is written at once: 3 MB. */
 export const MAX_ADDED = 65_536;
 const HEAD = 'checkpoint';
+/** Begin of the name of a head that is being written. */
+const NEW_HEAD = `.${HEAD}.`;
 
 const isMissing = (error: unknown) => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
@@ -201,7 +204,11 @@ export class LogWriter extends LogReader {
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     super(directory);
-    for (const name of readdirSync(directory)) if (name.startsWith('index-')) this.#begin(name);
+    for (const name of readdirSync(directory)) {
+      if (name.startsWith('index-')) this.#begin(name);
+      // Of a process that was killed before it renamed it.
+      if (name.startsWith(NEW_HEAD)) rmSync(path.join(directory, name));
+    }
     for (let level = 0; level === 0 || TILE_HASHES ** level <= this.size; level++) {
       const length = Math.floor(this.size / TILE_HASHES ** level) * HASH_BYTES;
       const file = this.#begin(`hashes-${level}`);
@@ -280,7 +287,7 @@ export class LogWriter extends LogReader {
 
   /** Replaces the head. @param note of the same text, such as with more signatures */
   storeHead(note: string): void {
-    const temporary = path.join(this.directory, `.${HEAD}.${randomBytes(4).toString('hex')}`);
+    const temporary = path.join(this.directory, `${NEW_HEAD}${randomBytes(4).toString('hex')}`);
     // Names of new files too.
     this.#syncDirectory();
     writeFileSync(temporary, note, { flush: true });
