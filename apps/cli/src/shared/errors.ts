@@ -86,13 +86,14 @@ const REMEDIES: Readonly<Record<string, string>> = {
   POLICY_FILE: '',
   POLICY_LIMIT: 'use fewer rules for one path, address or value, or narrow the selectors',
   ENOENT: 'check the path',
+  EISDIR: 'pass a file',
   EACCES: 'run the command as a user with access, such as root',
 };
 
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
-  if (code === 'ENOENT' || code === 'BUS_SHRINK' || code === 'EVIDENCE_LOG') return EXIT.badFlags;
+  if (code === 'ENOENT' || code === 'EISDIR' || code === 'BUS_SHRINK' || code === 'EVIDENCE_LOG') return EXIT.badFlags;
   const known = exitCodeOf(error);
   // Other refusals of the bus and of the API server are not a bug of the CLI.
   const isRefusal = typeof code === 'string' && /^(BUS|KUBE|QUARANTINE)_/.test(code);

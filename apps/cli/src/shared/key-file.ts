@@ -12,11 +12,24 @@ const NAME = /^[!"$-*,-~]+$/;
 
 /** An Ed25519 key in PEM. @throws CliError CLI_USAGE; errors of the file */
 export function readKey(file: string, kind: 'private' | 'public'): KeyObject {
-  const pem = readFileSync(file);
+  let pem: Buffer;
+  try {
+    pem = readFileSync(file);
+  } catch (cause) {
+    // The system call names no path.
+    if ((cause as NodeJS.ErrnoException).code !== 'EISDIR') throw cause;
+    throw new CliError('CLI_USAGE', `${file} is a directory, not a ${kind} key`, { cause, remedy: KEY_REMEDY });
+  }
   try {
     const key = kind === 'private' ? createPrivateKey(pem) : createPublicKey(pem);
     if (key.asymmetricKeyType === 'ed25519') return key;
   } catch (cause) {
+    if (pem.includes('ENCRYPTED')) {
+      throw new CliError('CLI_USAGE', `${file} has a passphrase`, {
+        cause,
+        remedy: `decrypt it in a file of its own, in memory: openssl pkey -in ${file} -out /dev/shm/NAME.key`,
+      });
+    }
     throw new CliError('CLI_USAGE', `${file} is not a ${kind} key in PEM`, { cause, remedy: KEY_REMEDY });
   }
   throw new CliError('CLI_USAGE', `${file} is not an Ed25519 key`, { remedy: KEY_REMEDY });
