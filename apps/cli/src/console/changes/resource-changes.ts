@@ -6,7 +6,6 @@
  * Whether a change is offered is asked by SubjectAccessReview, and used for KEEP_MS; before a change it is
  * asked again. Bound: MAX_NAMED reviews of single resources for one page.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { readConfig, type StoredConfig } from '@bailiff/bus';
 import { type Changes, type ConfirmedChange, type Guest, identityOf, KEEP_MS, Recent, Refused } from '@bailiff/console';
@@ -31,6 +30,7 @@ import {
   resourcePath,
 } from '@bailiff/policy';
 import { withResourceDefaults } from '@bailiff/policy/defaults';
+import { pause } from '@bailiff/service/retry';
 import type { Change } from '../../shared/config/change.ts';
 import { CliError } from '../../shared/errors.ts';
 import { type ConsoleBus, reading } from '../reading.ts';
@@ -132,20 +132,13 @@ export class ResourceChanges implements Changes {
       if (found.basis !== basis) throw changedMeanwhile(text);
       if (found.resource) refuseSame(target, found.resource, found.spec);
       const { uid = '', generation = 0 } = found.resource?.metadata ?? {};
-      try {
-        const written = await write(
-          api,
-          target,
-          found.resource,
-          found.spec,
-          changeAnnotations(note, { uid, generation: generation + 1 }),
-          signal,
-        );
-        return await resultOf(api, target, written, signal);
-      } catch (error) {
+      const annotations = changeAnnotations(note, { uid, generation: generation + 1 });
+      const written = await write(api, target, found.resource, found.spec, annotations, signal).catch((error) => {
         if (!(error instanceof KubeError) || error.code !== 'KUBE_CONFLICT' || attempt === ATTEMPTS)
-          throw asVisitors(error);
-      }
+          throw asVisitors(asUnknown(error));
+        return null;
+      });
+      if (written) return resultOf(api, target, written, signal);
     }
   }
 
@@ -253,14 +246,13 @@ function write(
   return api.request<Resource>({ verb: 'PUT', path: resourcePath(kind) + apiPath`/${name}`, body, ...common });
 }
 
-/** What ipam-sync made of it, if that is known soon. */
-async function resultOf(api: KubeApi, { kind, name }: Target, written: Resource, signal: AbortSignal) {
+/** What ipam-sync made of it, if that is known soon. The change is made already: nothing here is a failure of it. */
+export async function resultOf(api: KubeApi, { kind, name }: Target, written: Resource, signal: AbortSignal) {
   const { generation = 1 } = written.metadata;
   const path = resourcePath(kind) + apiPath`/${name}`;
   const stored = `The API server accepted ${kind} ${name}, generation ${generation}`;
   const endMs = performance.now() + RESULT_MS;
-  while (performance.now() < endMs) {
-    // The change is made already: a failure here leaves only its result unknown.
+  while (performance.now() < endMs && !signal.aborted) {
     const now = await getObject<Resource>(api, path, { signal }).catch((error: unknown) => {
       if (error instanceof KubeError) return null;
       throw error;
@@ -273,13 +265,22 @@ async function resultOf(api: KubeApi, { kind, name }: Target, written: Resource,
       const refused = `${stored}, but it is not in force: ${accepted.reason}`;
       return { text: refused, isWritten: false, notes: [accepted.message] };
     }
-    await sleep(POLL_MS, undefined, { signal });
+    await pause(POLL_MS, signal);
   }
   return {
     text: `${stored}; ipam-sync has not written it to the bus yet`,
     isWritten: false,
     notes: [`kubectl describe ${kind.toLowerCase()} ${name} shows its state.`],
   };
+}
+
+const LOST: readonly string[] = ['KUBE_TIMEOUT', 'KUBE_ABORTED', 'KUBE_UNREACHABLE', 'KUBE_SERVER'];
+
+/** Without a response, the API server may have stored the change. */
+function asUnknown(error: unknown): unknown {
+  if (!(error instanceof KubeError) || !LOST.includes(error.code)) return error;
+  const text = `${error.message}; whether the change was written is not known: look at the history`;
+  return new KubeError(error.code, text, error, { cause: error });
 }
 
 /** What the API server refuses to a visitor, for the visitor. */
