@@ -125,6 +125,7 @@ const PATHS = () => [
   '/api/now',
   `/api/verdict?id=${story.spoofing.verdictId}`,
   '/api/pod?pod=shop/web-0',
+  '/api/pod-file?pod=shop/web-0',
   '/api/history?since=all',
   '/api/graph?since=all',
   '/api/policies?since=all',
@@ -230,6 +231,8 @@ describe('what a visitor sees', () => {
     `/api/verdict?id=${story.tunnelling.verdictId}`,
     `/api/verdict?id=${story.tunnelling.verdictId.slice(0, 4)}`,
     '/api/pod?pod=payments/vpn-0',
+    '/api/pod-file?pod=payments/vpn-0',
+    `/api/pod-file?pod=${VPN.uid}&namespace=shop`,
     `/api/pod?pod=${VPN.uid}`,
     `/api/pod?pod=${VPN.uid}&namespace=shop`,
     '/api/pod?pod=vpn-0',
@@ -249,7 +252,9 @@ describe('what a visitor sees', () => {
 
   it('a trial judges all namespaces: only for those who may see all', async () => {
     const trial = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5&since=1d';
-    for (const one of ['/api/rules', trial]) {
+    // Evidence has frames of all pods of a node.
+    const evidence = `/api/evidence?id=${story.spoofing.verdictId}`;
+    for (const one of ['/api/rules', trial, evidence]) {
       const status = async (name: Name) => (await ask(origin, one, { headers: bearer(name) })).status;
       expect([one, await status('shop'), await status('all')]).toEqual([one, 403, 200]);
     }

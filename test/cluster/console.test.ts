@@ -1,7 +1,9 @@
 // The page that `bailiff console` serves, in Chromium: what it shows, who may read it, and how it comes
 // back. The bus and the readers are real.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -41,7 +43,8 @@ const tokenOf = (link: string) => new URL(link).hash.replace('#token=', '');
 describe('rights', () => {
   const TRIAL = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5';
   const PAGES = ['/api/now', '/api/verdict?id=aaaa', '/api/pod?pod=shop/web-0', '/api/history'];
-  const DATA = [...PAGES, '/api/graph', '/api/policies', '/api/rules', TRIAL];
+  const FILES = ['/api/evidence?id=aaaa', '/api/pod-file?pod=shop/web-0'];
+  const DATA = [...PAGES, ...FILES, '/api/graph', '/api/policies', '/api/rules', TRIAL];
 
   it('data - only with cookie and key of a session, at the own address, for the own page', async () => {
     await using running = await startConsole();
@@ -202,6 +205,58 @@ describe('in a browser', () => {
     const left = async (text: string) => missing(text, await textOf(page));
     await waitFor(() => left(stdout), { until: (cells) => cells.length === 0, what: words().join(' ') });
     expect(await left(`${stdout}  an absent word`), 'control').toEqual(['an absent word']);
+    expect(errors).toEqual([]);
+    await page.context().close();
+  });
+
+  /** Clicks the button and saves what the browser downloads. */
+  async function saved(page: Page, button: string): Promise<{ name: string; file: string }> {
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: button }).click(),
+    ]);
+    const name = download.suggestedFilename();
+    const file = path.join(world.directory, name);
+    await download.saveAs(file);
+    return { name, file };
+  }
+
+  it('verdict - its evidence is a file, with the result that the command prints about it', async () => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    await page.goto(running.origin + pathOf('verdict'));
+    await page.getByRole('button', { name: 'Make the file and check it' }).click();
+    await page.getByRole('heading', { name: 'Checks of the file' }).waitFor();
+    const { name, file } = await saved(page, 'Save ');
+    expect(name).toBe(`${story.spoofing.verdictId.slice(0, 10)}.evidence`);
+    const { stdout, exitCode } = await world.cli(['evidence', 'verify', file]);
+    expect(missing(stdout, await textOf(page))).toEqual([]);
+    // No correlator judged the story, and the file says so.
+    expect([exitCode, stdout]).toEqual([10, expect.stringContaining('NOT genuine')]);
+    expect(readFileSync(file, 'utf8')).toContain('"exporter":"bailiff');
+    // A changed file: the control.
+    writeFileSync(file, readFileSync(file, 'utf8').replace('"stream":"VERDICTS"', '"stream":"RESPONSES"'));
+    const changed = (await world.cli(['evidence', 'verify', file])).stdout;
+    expect(missing(changed, await textOf(page))).not.toEqual([]);
+    const before = readFileSync(file, 'utf8').length;
+    await page.getByLabel('without arguments').check();
+    await page.getByRole('button', { name: 'Make the file and check it' }).click();
+    await page.getByText('left out').first().waitFor();
+    expect(readFileSync((await saved(page, 'Save ')).file, 'utf8').length).not.toBe(before);
+    expect(await accessibilityFindings(page)).toEqual([]);
+    expect(errors).toEqual([]);
+    await page.context().close();
+  });
+
+  it('pod - its life is a file: the one of the command', async () => {
+    await using running = await startConsole();
+    const { page, errors } = await opened(running);
+    await page.goto(running.origin + pathOf('pod'));
+    const { name, file } = await saved(page, 'Save as one HTML file');
+    expect(name).toBe('shop-web-0.html');
+    const { stdout } = await world.cli(['timeline', 'shop/web-0', '--html', '-']);
+    const made = /created [\d :T-]+ UTC/g;
+    expect(readFileSync(file, 'utf8').replaceAll(made, '')).toBe(stdout.replaceAll(made, ''));
     expect(errors).toEqual([]);
     await page.context().close();
   });

@@ -9,6 +9,8 @@ import type { MaySee } from './access/scope.ts';
 import type {
   AppliedView,
   ColumnView,
+  EvidenceView,
+  FileView,
   GraphView,
   HistoryView,
   PodView,
@@ -70,6 +72,15 @@ export interface HistoryRequest {
   since: string;
 }
 
+export interface EvidenceRequest {
+  /** Of a verdict, or its first characters. */
+  id: string;
+  /** Without arguments and addresses. */
+  isRedacted: boolean;
+  /** Name of the visitor; empty: the user of this machine. */
+  by: string;
+}
+
 export interface TrialRequest {
   /** Of a rule or a response policy. */
   key: string;
@@ -91,7 +102,10 @@ export interface ConsoleData {
   /** Reads a stream since a time, and on until the signal. @throws what ends the reading early */
   follow(stream: LiveStream, sinceMs: number, events: LiveEvents, signal: AbortSignal): Promise<void>;
   verdict(id: string, maySee: MaySee, signal: AbortSignal): Promise<VerdictView>;
+  /** For those who may see everything: it has frames of a whole node. */
+  evidence(request: EvidenceRequest, signal: AbortSignal): Promise<EvidenceView>;
   pod(request: PodRequest, maySee: MaySee, signal: AbortSignal): Promise<PodView>;
+  podFile(request: PodRequest, maySee: MaySee, signal: AbortSignal): Promise<FileView>;
   history(request: HistoryRequest, maySee: MaySee, signal: AbortSignal): Promise<HistoryView>;
   graph(since: string, maySee: MaySee, signal: AbortSignal): Promise<GraphView>;
   policies(since: string, maySee: MaySee, signal: AbortSignal): Promise<PoliciesView>;

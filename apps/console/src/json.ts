@@ -6,7 +6,8 @@ import { escapeUnsafe } from '@bailiff/service/printable';
 
 export function toJson(view: unknown): string {
   return JSON.stringify(view, (key, value: unknown) => {
-    if (typeof value !== 'string') return value;
+    // A file is saved, not shown.
+    if (typeof value !== 'string' || key === 'file') return value;
     // A remedy may list names, one a line.
     return escapeUnsafe(key === 'remedy' || key === 'yaml' ? value : value.replaceAll(/[\n\t]/g, ' '), '\n');
   });

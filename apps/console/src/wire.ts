@@ -158,7 +158,27 @@ export interface VerdictView {
   sections: SectionView[];
   latency: string;
   command: string;
+  /** That writes its evidence; empty: not for this visitor. */
+  evidenceCommand: string;
   notes: string[];
+}
+
+/** A file to save. Its text is never shown, and is sent as it is. */
+export interface FileView {
+  name: string;
+  file: string;
+}
+
+/** A file of evidence, and what its verification found. */
+export interface EvidenceView extends FileView {
+  /** One sentence. */
+  headline: string;
+  tone: 'plain' | 'bad';
+  /** Sentences: when and by whom it was made, about what. */
+  about: string[];
+  sections: SectionView[];
+  /** That verifies the saved file. */
+  command: string;
 }
 
 export interface TimelineItemView {

@@ -32,9 +32,11 @@ export interface ChainViewOptions {
   nowMs: number;
   notes: readonly string[];
   unanswered: (verdictId: string) => string;
+  /** Whether the visitor may have a file of evidence. */
+  mayExport: boolean;
 }
 
-export function chainView(chain: Chain, { nowMs, notes, unanswered }: ChainViewOptions): VerdictView {
+export function chainView(chain: Chain, { nowMs, notes, unanswered, mayExport }: ChainViewOptions): VerdictView {
   const { verdict } = chain.verdict;
   const subject = verdict.pod ? `${podName(verdict.pod)} on ${verdict.nodeName}` : `node ${verdict.nodeName}`;
   return {
@@ -53,6 +55,7 @@ export function chainView(chain: Chain, { nowMs, notes, unanswered }: ChainViewO
     ],
     latency: latencyLine(chain),
     command: `bailiff explain ${shortId(verdict.verdictId)}`,
+    evidenceCommand: mayExport ? `bailiff evidence export ${shortId(verdict.verdictId)}` : '',
     notes: [...notes],
   };
 }

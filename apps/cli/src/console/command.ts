@@ -28,7 +28,7 @@ The link works once, for one browser. The page reads and changes with your login
 async function serve(session: Session, port: number, sign: ConfigSigner | undefined): Promise<number> {
   const { io, out, connection } = session;
   const page = await startConsole({
-    data: consoleData(session),
+    data: consoleData({ ...session, version: io.version, operator: io.operator }),
     changes: busChanges(session, sign),
     port,
     nowMs: () => io.nowMs(),

@@ -1,5 +1,5 @@
 /** What `bailiff timeline <pod>` and `bailiff explain <pod>` print, as a view of the console. Pure. */
-import type { MaySee, PodView } from '@bailiff/console';
+import type { PodView } from '@bailiff/console';
 import {
   afterOf,
   clockTime,
@@ -22,22 +22,18 @@ export interface PodReadings {
   since: string;
   timeline: Timeline;
   seen: PodViolations;
-  /** Those that the visitor may see. */
+  /** Those that the visitor may see, as in the timeline. */
   verdicts: readonly VerdictRow[];
   notes: readonly string[];
   nowMs: number;
-  maySee: MaySee;
 }
 
 /** The key of a change comes first. */
 const keyIn = (what: string): string => what.split(' ')[0] ?? '';
 
-export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs, maySee }: PodReadings): PodView {
-  const { title, facts } = timeline;
+export function podView({ pod, since, timeline, seen, verdicts, notes, nowMs }: PodReadings): PodView {
+  const { title, facts, items } = timeline;
   const idBySequence = new Map(verdicts.map(({ sequence, verdict }) => [`VERDICTS #${sequence}`, verdict.verdictId]));
-  const items = timeline.items.filter(
-    ({ lane, place }) => lane !== 'verdicts' || maySee(null) || idBySequence.has(place),
-  );
   const origin = originOf(items);
   const shown = items.slice(-MAX_ITEMS);
   const rest = restText(seen.tally.rest);

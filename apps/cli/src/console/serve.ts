@@ -76,7 +76,7 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
     onRefused(error.status, error.message),
   );
   const at = config.listenAddress.lastIndexOf(':');
-  const consoleBus = { bus, server, nowMs, connection: config };
+  const consoleBus = { bus, server, nowMs, connection: config, version: ctx.version, operator: 'console' };
   const page = await startClusterConsole({
     data: consoleData(consoleBus),
     changes: new ResourceChanges({ bus: consoleBus, client, withToken }),

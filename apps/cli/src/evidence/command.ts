@@ -126,7 +126,8 @@ async function exportTo(
 ): Promise<void> {
   const { io } = session;
   const row = await verdictById(session, prefix);
-  const plan = await planExport(session, row, configSigners);
+  const exporter = `bailiff ${io.version}, ${io.operator}`;
+  const plan = await planExport(session, row, { signers: configSigners, exporter });
   const out = (await createFile(file)).createWriteStream();
   const written = finished(out);
   written.catch(() => undefined);

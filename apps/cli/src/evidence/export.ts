@@ -46,7 +46,7 @@ import {
   type StoredMessage,
   sensitiveRanges,
 } from '@bailiff/evidence';
-import type { VerdictRow } from '@bailiff/insight';
+import type { Reader, VerdictRow } from '@bailiff/insight';
 import { BUILT_IN_RULES } from '@bailiff/policy';
 import {
   CLUSTER_KEY,
@@ -58,7 +58,6 @@ import {
   SchemaError,
 } from '@bailiff/schemas';
 import { CliError } from '../shared/errors.ts';
-import type { Session } from '../shared/session.ts';
 
 /** Streams of Avro messages. */
 const ENCODED: ReadonlySet<string> = new Set(['VERDICTS', 'VIOLATIONS', 'RESPONSES']);
@@ -75,10 +74,16 @@ export interface Plan {
   positions: Record<string, { first: number; last: number }>;
 }
 
+export interface PlanOptions {
+  /** File of the signers that the correlator has; empty: it requires no signatures. */
+  signers: string;
+  /** Program and person. */
+  exporter: string;
+}
+
 /** Determines the range of frames. @throws CliError CLI_NOT_FOUND, BusError */
-/** @param signers file of the signers that the correlator has; empty: it requires no signatures */
-export async function planExport(session: Session, row: VerdictRow, signers: string): Promise<Plan> {
-  const { bus, io } = session;
+export async function planExport(reader: Reader, row: VerdictRow, { signers, exporter }: PlanOptions): Promise<Plan> {
+  const { bus } = reader;
   const { verdict, storedAtMicros } = row;
   const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
   const trigger = await getMessage(bus, 'VIOLATIONS', triggerSequence);
@@ -90,7 +95,7 @@ export async function planExport(session: Session, row: VerdictRow, signers: str
     });
   }
   const at = trigger.timestampMicros;
-  const from = Math.max(0, at - (await warmUpOf(session, verdict.rule, at, signers)));
+  const from = Math.max(0, at - (await warmUpOf(reader, verdict.rule, at, signers)));
   const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
   const created = Object.fromEntries([
     // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
@@ -108,21 +113,21 @@ export async function planExport(session: Session, row: VerdictRow, signers: str
     until: at + UNDECIDED_MICROS,
     lettersSince: await readCompleteSince(bus, 'DEAD_LETTERS'),
     created,
-    exportedAt: io.nowMs() * 1000,
-    exporter: `bailiff ${io.version}, ${io.operator}`,
+    exportedAt: reader.nowMs() * 1000,
+    exporter,
   };
   return { header, positions: Object.fromEntries(ends) };
 }
 
 /** How long before a frame the stream affects the verdicts of a rule. */
-async function warmUpOf({ bus, io }: Session, rule: string, atMicros: number, signers: string): Promise<number> {
+async function warmUpOf({ bus, signal }: Reader, rule: string, atMicros: number, signers: string): Promise<number> {
   const history = new RuleHistory(BUILT_IN_RULES, signedConfigBy(signers));
   await readToEnd(bus, 'CONFIG_LOG', {
     onMessage: (message) => {
       const change = changeOf(message);
       if (change) history.apply(change);
     },
-    signal: io.signal,
+    signal,
   });
   const own = history.at(atMicros - SETTLE_MICROS).rules.find(({ name }) => name === rule);
   return warmUpMicros(own ?? history.longestSince(atMicros));
@@ -132,20 +137,19 @@ export interface ExportOptions {
   classes: readonly SensitiveClass[];
   /** Null: without proofs. */
   log: LogReader | null;
-  /** Resolves when the file has room. */
+  /** After each record: resolves when there is room for the next one. */
   drained(): Promise<void>;
   onFrame(): void;
 }
 
 /** Writes all records. @throws BusError */
 export async function exportRecords(
-  session: Session,
+  { bus, signal }: Reader,
   row: VerdictRow,
   { header }: Plan,
   writer: BundleWriter,
   { classes, log, drained, onFrame }: ExportOptions,
 ): Promise<void> {
-  const { bus, io } = session;
   const { nodes, from, until, verdictId } = header;
   const { pod } = row.verdict;
   const saltKey = randomBytes(32);
@@ -178,7 +182,7 @@ export async function exportRecords(
         if (stream === 'VERDICTS') stop();
         return take(stream, message);
       },
-      signal: io.signal,
+      signal,
     });
   const isOurs = (node: string | null) => nodes === null || (node !== null && nodes.includes(node));
   await read('CONFIG_LOG', {}, () => true);

@@ -1,6 +1,7 @@
 /** The result of a verification as text and as JSON. Pure. */
 import type { Check, Report } from '@bailiff/evidence';
 import { isoMicros, responseText } from '@bailiff/insight';
+import type { Response } from '@bailiff/schemas';
 import type { Paint } from '../shared/text/paint.ts';
 
 /** The file is genuine as far as it can be checked. */
@@ -13,13 +14,10 @@ export function exitCodeOf(checks: readonly Check[]): number {
   return checks.some(({ outcome }) => outcome === 'SKIP') ? SOME_SKIPPED : ALL_PASSED;
 }
 
-const STYLES = { PASS: 'green', FAIL: 'red', SKIP: 'yellow' } as const;
+export const OUTCOME_STYLES = { PASS: 'green', FAIL: 'red', SKIP: 'yellow' } as const;
 
-export function renderReport(
-  { header, verdict, responses, checks, limits }: Report,
-  paint: Paint,
-  nowMs: number,
-): string[] {
+/** What the file is about, by whom it was made. */
+export function aboutLines({ header, verdict }: Report): string[] {
   const lines: string[] = [];
   if (header) lines.push(`Verdict ${header.verdictId}, exported ${isoMicros(header.exportedAt)} by ${header.exporter}`);
   if (verdict) {
@@ -28,21 +26,28 @@ export function renderReport(
       : `node ${verdict.nodeName}`;
     lines.push(`${verdict.rule}, ${verdict.level}, at ${isoMicros(verdict.triggeredAt)} about ${about}`);
   }
-  lines.push('');
+  return lines;
+}
+
+export const responseLine = (response: Response, nowMs: number): string => {
+  const { recordedAt, action, phase } = response;
+  return `${isoMicros(recordedAt)}  ${action} ${phase}  ${responseText(response, nowMs)}`.trimEnd();
+};
+
+export function renderReport(report: Report, paint: Paint, nowMs: number): string[] {
+  const { responses, checks, limits } = report;
+  const lines = [...aboutLines(report), ''];
   for (const { name, outcome, detail } of checks)
-    lines.push(`${paint(outcome, STYLES[outcome])}  ${name.padEnd(12)} ${detail}`);
+    lines.push(`${paint(outcome, OUTCOME_STYLES[outcome])}  ${name.padEnd(12)} ${detail}`);
   if (responses.length > 0) {
     lines.push('', paint('What the responder then did', 'bold'));
-    for (const response of responses) {
-      const { recordedAt, action, phase } = response;
-      lines.push(`  ${isoMicros(recordedAt)}  ${action} ${phase}  ${responseText(response, nowMs)}`.trimEnd());
-    }
+    for (const response of responses) lines.push(`  ${responseLine(response, nowMs)}`);
   }
   lines.push('', paint('What these checks cannot find out', 'bold'), ...limits.map((limit) => `  - ${limit}`), '');
   return [...lines, paint(conclusion(checks), 'bold')];
 }
 
-function conclusion(checks: readonly Check[]): string {
+export function conclusion(checks: readonly Check[]): string {
   const count = (outcome: Check['outcome']) => checks.filter((check) => check.outcome === outcome).length;
   const [passed, failed, skipped] = [count('PASS'), count('FAIL'), count('SKIP')];
   const numbers = `${passed} passed, ${failed} failed, ${skipped} skipped`;

@@ -1,9 +1,11 @@
 /** Pod: what happened in its life, in which order? */
 import { useMemo, useState } from 'preact/hooks';
-import type { PodView, TimelineItemView } from '../wire.ts';
+import type { FileView, PodView, TimelineItemView } from '../wire.ts';
 import { attackRange, moved, type Range, rangeOf, TimeAxis } from './axis.tsx';
 import { Notes, Section, SinceLinks } from './command.tsx';
+import { save } from './file.ts';
 import { Loaded } from './loaded.tsx';
+import { ApiError, request } from './session.ts';
 import { Table } from './table.tsx';
 import { Finder } from './verdict.tsx';
 
@@ -95,7 +97,34 @@ function Life({ view, query }: { view: PodView; query: URLSearchParams }) {
   );
 }
 
-function Found({ view, query }: { view: PodView; query: URLSearchParams }) {
+function SaveLife({ path }: { path: string }) {
+  const [problem, setProblem] = useState('');
+  const make = async () => {
+    setProblem('');
+    try {
+      save((await (await request(path)).json()) as FileView, 'text/html');
+    } catch (error) {
+      setProblem(error instanceof ApiError ? error.message : 'the console does not respond');
+    }
+  };
+  return (
+    <p>
+      <button type="button" onClick={() => void make()}>
+        Save as one HTML file
+      </button>{' '}
+      {problem !== '' && <span role="alert">It was not saved: {problem}</span>}
+    </p>
+  );
+}
+
+interface FoundProps {
+  view: PodView;
+  query: URLSearchParams;
+  /** Of the same life as a file. */
+  filePath: string;
+}
+
+function Found({ view, query, filePath }: FoundProps) {
   return (
     <>
       <div class="answer plain">
@@ -106,6 +135,7 @@ function Found({ view, query }: { view: PodView; query: URLSearchParams }) {
           </p>
         ))}
         <SinceLinks />
+        {view.items.length > 0 && <SaveLife path={filePath} />}
       </div>
       <Notes notes={view.notes} />
       <Section title="Violations by vector" id="violations" command={view.explainCommand}>
@@ -122,6 +152,10 @@ export function PodPage({ query }: { query: URLSearchParams }) {
   const pod = query.get('pod') ?? '';
   if (pod === '') return <Finder name="pod" label="Pod: namespace/name, name or uid" action="/pod" />;
   const since = query.get('since') ?? '1d';
-  const path = `/api/pod?${new URLSearchParams({ pod, since, namespace: query.get('namespace') ?? '' })}`;
-  return <Loaded<PodView> path={path}>{(view) => <Found view={view} query={query} />}</Loaded>;
+  const asked = new URLSearchParams({ pod, since, namespace: query.get('namespace') ?? '' });
+  return (
+    <Loaded<PodView> path={`/api/pod?${asked}`}>
+      {(view) => <Found view={view} query={query} filePath={`/api/pod-file?${asked}`} />}
+    </Loaded>
+  );
 }

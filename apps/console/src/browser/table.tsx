@@ -21,13 +21,15 @@ interface Props {
   empty: string;
   /** Command that prints the omitted rows. */
   more?: string;
+  /** All rows at once. */
+  isWhole?: boolean;
 }
 
 const classOf = ({ align, spare = false, long = false }: ColumnView): string =>
   [align ?? '', spare ? 'spare' : '', long ? 'long' : ''].filter(Boolean).join(' ');
 
-export function Table({ table: { columns, rows: all, omitted }, label, empty, more = '' }: Props) {
-  const [isOpen, setOpen] = useState(false);
+export function Table({ table: { columns, rows: all, omitted }, label, empty, more = '', isWhole = false }: Props) {
+  const [isOpen, setOpen] = useState(isWhole);
   if (all.length === 0) return <p class="empty">{empty}</p>;
   // One more row takes no more room than the button.
   const rows = isOpen || all.length <= FIRST_ROWS + 1 ? all : all.slice(0, FIRST_ROWS);

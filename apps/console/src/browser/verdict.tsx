@@ -1,8 +1,10 @@
 /** Verdict: why was this decided, by which rule and policy, and what followed? */
 import type { VerdictView } from '../wire.ts';
-import { CommandLine, Notes, Section } from './command.tsx';
+import { CommandLine, Notes } from './command.tsx';
+import { Evidence } from './evidence.tsx';
 import { Loaded } from './loaded.tsx';
-import { Table, Text } from './table.tsx';
+import { Sections } from './sections.tsx';
+import { Text } from './table.tsx';
 
 function Found({ view }: { view: VerdictView }) {
   return (
@@ -30,16 +32,8 @@ function Found({ view }: { view: VerdictView }) {
           </div>
         ))}
       </dl>
-      {view.sections.map(({ title, lines, table }, index) => (
-        <Section key={title} title={title} id={`section-${index}`}>
-          {lines.map((line) => (
-            <p key={typeof line === 'string' ? line : line.text}>
-              <Text cell={line} />
-            </p>
-          ))}
-          {table && <Table table={table} label={title} empty="None." more={`${view.command} --json`} />}
-        </Section>
-      ))}
+      <Sections sections={view.sections} name="section" more={`${view.command} --json`} />
+      {view.evidenceCommand !== '' && <Evidence id={view.id} command={view.evidenceCommand} />}
     </>
   );
 }

@@ -4,9 +4,9 @@ import type { RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
 import { ChangeOffer } from './change.tsx';
 import { CommandLine, Notes, Section } from './command.tsx';
 import { Loaded } from './loaded.tsx';
+import { Sections } from './sections.tsx';
 import { dataOf } from './server-events.ts';
 import { ApiError, request } from './session.ts';
-import { Table, Text } from './table.tsx';
 
 const RANGES = ['1h', '6h', '1d', '7d'];
 
@@ -39,16 +39,7 @@ function Result({ view, tried }: { view: TrialView; tried: Tried }) {
         />
       </div>
       <Notes notes={view.notes} />
-      {view.sections.map(({ title, lines, table }, index) => (
-        <Section key={title} title={title} id={`trial-${index}`}>
-          {lines.map((line) => (
-            <p key={typeof line === 'string' ? line : line.text}>
-              <Text cell={line} />
-            </p>
-          ))}
-          {table && <Table table={table} label={title} empty="None." more={`${view.command} --all`} />}
-        </Section>
-      ))}
+      <Sections sections={view.sections} name="trial" more={`${view.command} --all`} />
       <Section title="The same as a command" id="command" command={view.command}>
         <p>The file trial.yaml:</p>
         <pre class="file">{view.yaml}</pre>

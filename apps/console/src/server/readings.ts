@@ -1,12 +1,13 @@
 /**
  * Pages that are read once, and trials. Bounds: MAX_READS readings at a time, shared by visitors, one
- * reading at most READ_MS; one trial at a time, because it takes a processor, at most TRIAL_MS.
+ * reading at most READ_MS; one trial at a time, because it takes a processor, at most TRIAL_MS; one export
+ * of evidence at a time, because it is in memory.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
-import type { Door, Guest } from '../access/door.ts';
-import type { Changes, ConsoleData } from '../data.ts';
+import { type Door, type Guest, Refused } from '../access/door.ts';
+import type { Changes, ConsoleData, EvidenceRequest } from '../data.ts';
 import { toJson } from '../json.ts';
-import type { TrialEvent } from '../wire.ts';
+import type { EvidenceView, TrialEvent } from '../wire.ts';
 import { beginEvents, sendJson } from './replies.ts';
 import { goneWith, hasRoom, isStill, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
 
@@ -25,6 +26,7 @@ export class Readings {
   /** By visitor. */
   readonly #reads = new FairCounts(MAX_READS);
   #isTrying = false;
+  #isExporting = false;
 
   constructor(door: Door, data: ConsoleData, changes: Changes, reports: ServerReports) {
     this.#door = door;
@@ -59,10 +61,13 @@ export class Readings {
     const data = this.#data;
     const text = (name: string) => query.get(name) ?? '';
     const since = (usual: string) => text('since') || usual;
+    const pod = () => ({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') });
+    const by = guest.name;
     const readers: Readonly<Record<string, (signal: AbortSignal) => Promise<unknown>>> = {
       '/api/verdict': (signal) => data.verdict(text('id'), maySee, signal),
-      '/api/pod': (signal) =>
-        data.pod({ pod: text('pod'), namespace: text('namespace') || null, since: since('1d') }, maySee, signal),
+      '/api/evidence': (signal) => this.#export({ id: text('id'), isRedacted: text('redact') !== '', by }, signal),
+      '/api/pod': (signal) => data.pod(pod(), maySee, signal),
+      '/api/pod-file': (signal) => data.podFile(pod(), maySee, signal),
       '/api/graph': (signal) => data.graph(since('1h'), maySee, signal),
       '/api/policies': async (signal) => {
         const view = await data.policies(since('1d'), maySee, signal);
@@ -77,6 +82,16 @@ export class Readings {
       '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
     };
     return Object.hasOwn(readers, path) ? readers[path] : undefined;
+  }
+
+  async #export(request: EvidenceRequest, signal: AbortSignal): Promise<EvidenceView> {
+    if (this.#isExporting) throw new Refused(503, 'an export of evidence runs already', 'try again in a moment');
+    this.#isExporting = true;
+    try {
+      return await this.#data.evidence(request, signal);
+    } finally {
+      this.#isExporting = false;
+    }
   }
 
   /** Which of these values the visitor may change here. */

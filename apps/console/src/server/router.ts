@@ -29,7 +29,7 @@ const NEEDS_ALL: ErrorView = {
   remedy: 'ask someone who may see all namespaces',
 };
 /** What has no namespace. */
-const OF_ALL: readonly string[] = ['/api/rules', '/api/trial', '/api/proposal', '/api/change'];
+const OF_ALL: readonly string[] = ['/api/rules', '/api/trial', '/api/evidence', '/api/proposal', '/api/change'];
 
 export interface RouterParts {
   door: Door;
