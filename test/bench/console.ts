@@ -1,23 +1,28 @@
 /**
- * The console with a million violations of 20,000 pods on 1,000 nodes, then with a flood: when its page is
- * useful, how long its server does not respond, how late an update is, and what both hold in memory.
+ * The console with a million violations of 20,000 pods on 1,000 nodes, then with a flood, and then under a
+ * small load: when its page is useful, how long its server does not respond, how long an event needs from
+ * its publication until the page has it, and what both hold in memory.
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, get } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { type Bus, ensureTopology, FramePublisher, violationSubject } from '@bailiff/bus';
+import { ensureTopology, FramePublisher, violationSubject } from '@bailiff/bus';
 import { startNats, testUsers } from '@bailiff/bus/testing';
 import type { NowView } from '@bailiff/console';
 import { encodeViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service/retry';
 import { waitFor } from '@bailiff/service/testing';
+import type { Page } from 'playwright-core';
 import { pageFiles } from '../../apps/console/src/server/page.ts';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
 import { startBrowser } from '../support/browser.ts';
 import { launch } from '../support/process.ts';
-import { residentMb } from './app-process.ts';
+import { cpuSeconds, residentMb } from './app-process.ts';
+import { Markers, WATCH } from './console-markers.ts';
 import { fill, framesOf, makeNodes, type Node } from './correlator-throughput.ts';
 import { fixed, quantile, type Section, thousands } from './report.ts';
 
@@ -27,8 +32,12 @@ const PODS_PER_NODE = 20;
 const FLOOD_MS = 30_000;
 const PROBE_MS = 25;
 const MARKER_MS = 100;
-/** More than any other pod has. */
-const MARKER_PACKETS = 1_000_000;
+/** Every so many markers, a verdict. */
+const VERDICT_EVERY = 5;
+/** Minutes of a small load after the flood, with the same page. */
+const QUIET_MINUTES = Number(process.env['BAILIFF_CONSOLE_MINUTES'] ?? 1);
+/** Frames of other pods a second then. */
+const QUIET_FRAMES = 4;
 /** Views of an hour. */
 const VIEWS = 3_600;
 const LAUNCH = ['--import', 'tsx', path.resolve(import.meta.dirname, '../../apps/cli/src/main.ts')];
@@ -60,23 +69,35 @@ function probe(origin: string): { worstMs: () => number; stop: () => void } {
   };
 }
 
-/** Publishes as fast as the bus stores, until the signal. @returns violations */
-async function flood(bus: Bus, nodes: readonly Node[], signal: AbortSignal): Promise<number> {
-  const publisher = new FramePublisher(bus, { maxInFlight: 512 });
-  let sent = 0;
-  for (const frame of framesOf(nodes, Number.POSITIVE_INFINITY)) {
-    if (signal.aborted) break;
-    if (publisher.capacity === 0) await publisher.whenCapacity();
-    const { nodeName, violations } = frame;
-    sent += violations.length;
-    void publisher.publish(violationSubject(nodeName, 'spoof'), encodeViolationFrame(frame), {
-      msgId: `flood-${sent}`,
-    });
-  }
-  await publisher.whenFlushed();
-  publisher.close();
-  return sent;
+/** A flood until the returned function is called, which returns the violations. */
+async function flood(natsUrl: string): Promise<() => Promise<number>> {
+  const script = path.resolve(import.meta.dirname, 'console-flood.ts');
+  const child = fork(script, [natsUrl, String(PODS), String(PODS_PER_NODE)], { execArgv: ['--import', 'tsx'] });
+  await once(child, 'spawn');
+  return async () => {
+    const ended = once(child, 'message');
+    child.send('stop');
+    return Number((await ended)[0]);
+  };
 }
+
+const spread = (ms: readonly number[]): string =>
+  ms.length === 0
+    ? 'none'
+    : `${[0.5, 0.99].map((part) => thousands(quantile(ms, part))).join(' · ')} · ${thousands(Math.max(...ms))} ms`;
+
+/** MB of the page's heap after garbage collection. */
+async function heapOf(page: Page): Promise<() => Promise<number>> {
+  const cdp = await page.context().newCDPSession(page);
+  return async () => {
+    await cdp.send('HeapProfiler.collectGarbage');
+    const { usedSize } = await cdp.send('Runtime.getHeapUsage');
+    return usedSize / 1e6;
+  };
+}
+
+const memoryText = (mb: readonly number[]): string =>
+  `${fixed(mb[0] ?? 0)} · ${fixed(Math.max(...mb))} · ${fixed(mb.at(-1) ?? 0)} MB`;
 
 /** An hour of views, as fast as the page takes them. @returns MB of the page's heap before and after */
 async function hourOfViews(view: NowView): Promise<[number, number]> {
@@ -113,12 +134,7 @@ async function hourOfViews(view: NowView): Promise<[number, number]> {
   const browser = await startBrowser();
   try {
     const page = await browser.newPage();
-    const cdp = await page.context().newCDPSession(page);
-    const heapMb = async () => {
-      await cdp.send('HeapProfiler.collectGarbage');
-      const { usedSize } = await cdp.send('Runtime.getHeapUsage');
-      return usedSize / 1e6;
-    };
+    const heapMb = await heapOf(page);
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     await page.getByText('● live').waitFor();
     const before = await heapMb();
@@ -164,7 +180,6 @@ export async function bench(): Promise<Section> {
     /** The newest view of a stream of our own. */
     let view: NowView | null = null;
     let rest = '';
-    let onView = (_view: NowView): void => {};
     get(
       `${origin}/api/now`,
       { agent: false, headers: { cookie: `${cookie?.name}=${cookie?.value}`, 'x-bailiff-key': key } },
@@ -175,7 +190,6 @@ export async function bench(): Promise<Section> {
           const last = events.findLast((event) => event.startsWith('data: '));
           if (last === undefined) return;
           view = JSON.parse(last.slice(6)) as NowView;
-          onView(view);
         }),
     ).on('error', () => {});
     const seen = () => view as NowView | null;
@@ -190,39 +204,64 @@ export async function bench(): Promise<Section> {
     const blockedMs = worstMs();
     const rssMb = residentMb(server.pid);
 
-    const end = new AbortController();
-    const flooding = flood(bus, nodes.slice(0, -1), end.signal);
+    const endFlood = await flood(nats.url);
     const floodStartMs = performance.now();
-    // A pod that goes on violating: how old is the count that the page shows?
+    const cpuBefore = [server.pid, nats.pid].map(cpuSeconds);
     const marker = nodes.at(-1) as Node;
-    const pod = marker.pods[0] as Node['pods'][0];
-    const published: { total: number; atMs: number }[] = [];
-    const lateMs: number[] = [];
+    await page.evaluate(WATCH(marker.pods[0]?.name ?? ''));
+    const markers = new Markers(bus, marker);
     let sent = 0;
-    onView = ({ live }) => {
-      const shown = live.attackers.find(({ uid }) => uid === pod.uid)?.count ?? 0;
-      const missing = published.find(({ total }) => total > shown);
-      if (published.length > 0) lateMs.push(missing ? performance.now() - missing.atMs : 0);
-    };
-    const publisher = new FramePublisher(bus);
     try {
       for (let n = 1; performance.now() - floodStartMs < FLOOD_MS; n += 1) {
         await pause(MARKER_MS);
-        marker.collector.spoof(pod, MARKER_PACKETS);
-        const frame = marker.collector.flush(Date.now() * 1000);
-        if (!frame) throw new Error('no frame');
-        published.push({ total: n * MARKER_PACKETS, atMs: performance.now() });
-        const payload = encodeViolationFrame(frame);
-        await publisher.publish(violationSubject(frame.nodeName, 'spoof'), payload, { msgId: `marker-${n}` });
+        await markers.publish(n % VERDICT_EVERY === 0);
       }
     } finally {
-      end.abort();
-      sent = await flooding;
-      publisher.close();
+      sent = await endFlood();
     }
     const floodMs = performance.now() - floodStartMs;
     const floodBlockedMs = worstMs();
+    const [serverCpu = 0, natsCpu = 0] = [server.pid, nats.pid].map(
+      (pid, index) => cpuSeconds(pid) - (cpuBefore[index] ?? 0),
+    );
     const notes = seen()?.live.notes.join(' ') ?? '';
+    const late = await markers.late(page);
+    console.error('flooded', spread(late.countsMs), spread(late.verdictsMs), late.missing, serverCpu, natsCpu);
+    const heapMb = await heapOf(page);
+    const [quietHeap, quietRss] = [[await heapMb()], [residentMb(server.pid)]];
+    const quiet = { countsMs: [] as number[], verdictsMs: [] as number[], missing: 0 };
+    const others = framesOf(nodes.slice(0, -1), Number.POSITIVE_INFINITY);
+    const publisher = new FramePublisher(bus);
+    for (let minute = 1; minute <= QUIET_MINUTES; minute += 1) {
+      for (const untilMs = performance.now() + 60_000, begun = minute; performance.now() < untilMs; ) {
+        for (let n = 0; n < QUIET_FRAMES; n += 1) {
+          const frame = others.next().value;
+          if (!frame) throw new Error('no frame');
+          const payload = encodeViolationFrame(frame);
+          const msgId = `quiet-${begun}-${frame.nodeName}-${frame.frameSequence}`;
+          await publisher.publish(violationSubject(frame.nodeName, 'spoof'), payload, { msgId });
+        }
+        await markers.publish(true);
+        await pause(1_000);
+      }
+      const some = await markers.late(page);
+      quiet.countsMs.push(...some.countsMs);
+      quiet.verdictsMs.push(...some.verdictsMs);
+      quiet.missing += some.missing;
+      quietHeap.push(await heapMb());
+      quietRss.push(residentMb(server.pid));
+      console.error(
+        'quiet',
+        minute,
+        spread(some.countsMs),
+        spread(some.verdictsMs),
+        some.missing,
+        quietHeap.at(-1),
+        quietRss.at(-1),
+      );
+    }
+    publisher.close();
+    markers.close();
     await page.close();
     const [beforeMb, afterMb] = await hourOfViews(seen() as NowView);
     const rows = [
@@ -231,12 +270,17 @@ export async function bench(): Promise<Section> {
       ['longest wait for a response meanwhile', `${thousands(blockedMs)} ms`],
       ['memory of the server, counted', `${thousands(rssMb)} MB`],
       ['flood stored by the bus', `${thousands(sent / (floodMs / 1000))} violations/s for ${fixed(floodMs / 1000)} s`],
-      [
-        'age of what a view lacks, p50 · worst',
-        `${thousands(quantile(lateMs, 0.5))} ms · ${thousands(Math.max(...lateMs))} ms`,
-      ],
+      ['count of a pod in the page after its publication, p50 · p99 · worst', spread(late.countsMs)],
+      ['verdict in the page after its publication, p50 · p99 · worst', spread(late.verdictsMs)],
+      ['not in the page by the end of the flood', thousands(late.missing)],
+      ['processor time of the console and of the bus', `${fixed(serverCpu)} s · ${fixed(natsCpu)} s`],
       ['longest wait for a response meanwhile', `${thousands(floodBlockedMs)} ms`],
       ['memory of the server, largest', `${thousands(largest)} MB`],
+      [`count, then ${thousands(QUIET_MINUTES)} min of a small load`, spread(quiet.countsMs)],
+      ['verdict meanwhile', spread(quiet.verdictsMs)],
+      ['not in the page by the end of a minute', thousands(quiet.missing)],
+      ['heap of this page, after the flood · largest · at the end', memoryText(quietHeap)],
+      ['memory of the server, after the flood · largest · at the end', memoryText(quietRss)],
       [
         `heap of the page, first view · after ${thousands(VIEWS)} views`,
         `${fixed(beforeMb)} MB · ${fixed(afterMb)} MB`,

@@ -5,13 +5,8 @@ import { CounterHulls } from '@bailiff/correlation';
 import { NodeFrames, outcomeOf, type Reader } from '@bailiff/insight';
 import { podName } from '@bailiff/response';
 import type { Violation } from '@bailiff/schemas';
+import { Lateness } from './lateness.ts';
 import { namespaceOf, namespaceOfVerdict, responseRow, verdictRow } from './rows.ts';
-
-/** A reading that is this far behind the end at two checks skips to the newest messages. */
-const MAX_BEHIND = 500;
-const CHECK_MS = 250;
-/** Messages that are read before the newest one after that. */
-const RESUME = 50;
 
 /**
  * Follows a stream. Once it has caught up, it skips what it cannot read in time: a page that is late misleads.
@@ -20,30 +15,22 @@ const RESUME = 50;
 export async function follow(reader: Reader, stream: LiveStream, sinceMs: number, events: LiveEvents): Promise<void> {
   const { bus, signal } = reader;
   const read = readerOf(reader, stream, sinceMs, events);
+  const late = new Lateness(async () => (await streamInfo(bus, stream)).state);
   let count = 0;
   let last = 0;
-  let end = 0;
   let isFollowing = false;
   let isResumed = false;
-  let checksBehind = 0;
-  let checkedMs = 0;
-  const check = async (stop: () => void) => {
-    checkedMs = performance.now();
-    end = (await streamInfo(bus, stream)).state.last_seq;
-    checksBehind = end - last > MAX_BEHIND ? checksBehind + 1 : 0;
-    if (checksBehind >= 2) stop();
-  };
   const options = {
-    filterSubjects: [STREAM_FILTERS[stream]],
+    // Old servers send one message a request, and several at once only without a filter.
+    ...(stream === 'VIOLATIONS' ? {} : { filterSubjects: [STREAM_FILTERS[stream]] }),
     onMessage: (message: StreamMessage, stop: () => void) => {
       if (isResumed) events.onSkipped(stream, Math.max(0, message.sequence - last - 1));
       isResumed = false;
       last = message.sequence;
       count += 1;
       events.onProgress(stream, message.pending);
-      const isDue = isFollowing && stream === 'VIOLATIONS' && performance.now() - checkedMs > CHECK_MS;
-      if (!isDue) return read(message);
-      return Promise.resolve(read(message)).then(() => check(stop));
+      if (isFollowing && stream === 'VIOLATIONS' && late.isTooLate(message)) stop();
+      return read(message);
     },
     onFollow: () => {
       isFollowing = true;
@@ -52,10 +39,11 @@ export async function follow(reader: Reader, stream: LiveStream, sinceMs: number
     signal,
   };
   await readNewest(bus, stream, { sinceMs, ...options });
-  while (checksBehind >= 2 && !signal.aborted) {
-    checksBehind = 0;
+  while (late.resumeAt !== null && !signal.aborted) {
+    const sequence = Math.max(last + 1, late.resumeAt);
+    late.reset();
     isResumed = true;
-    await readToEnd(bus, stream, { start: { sequence: Math.max(last, end - RESUME) + 1 }, ...options });
+    await readToEnd(bus, stream, { start: { sequence }, ...options });
   }
 }
 

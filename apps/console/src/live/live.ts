@@ -14,7 +14,7 @@ import type { NowView, ScopeView, StatusView, TableView } from '../wire.ts';
 import { ViolationWindow, WINDOW_MS } from './window.ts';
 
 /** Shortest time between two views. */
-const PUSH_MS = 500;
+const PUSH_MS = 250;
 /** Status, while a page is open: collectors and services store theirs every ten seconds. */
 const READ_MS = 10_000;
 const RETRY_MS = 1_000;

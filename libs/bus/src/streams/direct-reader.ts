@@ -6,7 +6,7 @@
  * a request; an older one sends one, as it does to services that read by the API of JetStream
  * (direct.ts), so reading is slower. A lagging replica responds "not found",
  * and the next poll repeats the request. Limits: BATCH and BATCH_BYTES in memory; one batch at a
- * time; a new message is noticed within POLL_MS.
+ * time; a new message is noticed within POLL_MS, at once after a full batch.
  *
  * On a slow line it requests less at once: the server ends a connection to which it cannot send within
  * WRITE_DEADLINE_S.
@@ -69,10 +69,13 @@ export class DirectReader {
     for (let failures = 0; !signal.aborted; ) {
       try {
         await this.#bus.whenConnected(signal);
+        const before = this.#position.received ?? 0;
         await this.#readToEnd();
         failures = 0;
-        if (!signal.aborted) this.#options.onIdle?.(this.#position.received ?? 0);
-        await pause(POLL_MS, signal);
+        const { received } = this.#position;
+        if (!signal.aborted) this.#options.onIdle?.(received ?? 0);
+        // Of a stream that grows fast, there is more already.
+        if ((received ?? 0) - before < BATCH) await pause(POLL_MS, signal);
       } catch (cause) {
         if (this.#failure) throw this.#failure.error;
         if (signal.aborted) return;
