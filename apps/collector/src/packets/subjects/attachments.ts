@@ -40,6 +40,8 @@ const YOUNG_MS = 30_000;
 export class Attachments {
   readonly #o: AttachmentsOptions;
   #waiting: NodeJS.Timeout | null = null;
+  /** Until the first check after a time in which nothing was attached, on purpose. */
+  #wasDetached = false;
 
   constructor(options: AttachmentsOptions) {
     this.#o = options;
@@ -94,7 +96,7 @@ export class Attachments {
 
   /**
    * Attaches programs that are missing or not at the head of their chain.
-   * @returns restored interfaces
+   * @returns interfaces whose programs another program had displaced or removed
    */
   check(): number {
     const reason = this.#o.whyNotAttach();
@@ -107,6 +109,8 @@ export class Attachments {
     const heads = new Set(
       placed.filter(({ place }) => place === 'head').map(({ generation, direction }) => `${generation}/${direction}`),
     );
+    const isReturn = this.#wasDetached;
+    this.#wasDetached = false;
     let restored = 0;
     for (const iface of this.#o.registry.allLive()) {
       if (this.#endIfAlone(iface, placed)) continue;
@@ -119,10 +123,10 @@ export class Attachments {
       if (iface.attachError !== '') continue;
       restored += 1;
       const detail = 'its programs were missing or not first in the chain: attached again';
-      this.#o.onProblem(iface.link.name, detail);
+      if (!isReturn) this.#o.onProblem(iface.link.name, detail);
     }
     if (restored > 0) this.#o.places.forget();
-    return restored;
+    return isReturn ? 0 : restored;
   }
 
   #restoreNotes(): void {
@@ -133,6 +137,7 @@ export class Attachments {
 
   /** Reads no pins: a process that detaches all may be removing them. */
   #notAttached(reason: string): void {
+    this.#wasDetached = true;
     for (const iface of this.#o.registry.allLive()) {
       iface.attachError = reason;
       // What passes until they are attached again is not unjudged by accident.

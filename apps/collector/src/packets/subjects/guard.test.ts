@@ -160,7 +160,7 @@ describe('guard', () => {
     expect(registry.live(3) ? 'guarded' : registry.others.get(3)?.coverage).toBe(coverage);
   });
 
-  it('an operator detaches everything - shown while the pins disappear; afterwards attached again', () => {
+  it('an operator detaches everything - shown while the pins disappear; afterwards attached again, and not counted as displaced', () => {
     guard.update([link(3)]);
     unreadable = new Error('no such pin');
     expect(() => guard.checkPlaces(), 'control: without the operator the pins are read').toThrow('no such pin');
@@ -169,7 +169,9 @@ describe('guard', () => {
     whyNot = '';
     unreadable = null;
     attached.clear();
-    expect([guard.checkPlaces(), live(3).attachError]).toEqual([1, '']);
+    expect([guard.checkPlaces(), live(3).attachError, attached.size]).toEqual([0, '', 1]);
+    attached.clear();
+    expect(guard.checkPlaces(), 'control: without the operator it is').toBe(1);
   });
 
   it('the kernel refuses the program that finds redirections on netkit - reported, interfaces are attached again', () => {
