@@ -270,6 +270,42 @@ describe('release', () => {
     expect(helm(program, ['template', 'bailiff', CHART])).toContain(`bailiff/collector:${VERSION}`);
   });
 
+  it('the guide - installs by files that a release has, and its paths are in the unpacked manifests', (context) => {
+    if (program === null) return context.skip(NO_HELM);
+    const page = (name: string) => readFileSync(path.join(ROOT, 'docs', name), 'utf8');
+    const guide =
+      page('install.md')
+        .split('\n## ')
+        .find((part) => part.startsWith('Install a release')) ?? '';
+    const named = [...guide.matchAll(/\bbailiff-[\w<>-]+\.[\w.]+/g)].map(([file]) =>
+      file.replace('<version>', VERSION),
+    );
+    expect(new Set(named)).toEqual(
+      new Set([
+        `bailiff-${VERSION}-manifests.tar.gz`,
+        `bailiff-${VERSION}.tgz`,
+        `bailiff-${VERSION}-images.yaml`,
+        `bailiff-cli-${VERSION}.tgz`,
+      ]),
+    );
+    expect(named.filter((file) => !existsSync(path.join(out, file)))).toEqual([]);
+
+    execFileSync('tar', ['-xzf', path.join(out, `bailiff-${VERSION}-manifests.tar.gz`)], { cwd: dir });
+    const unpacked = path.join(dir, `bailiff-${VERSION}`);
+    const pages = ['install', 'operations', 'on-call', 'alerts', 'runtime-policies'].map((name) => page(`${name}.md`));
+    const commands = pages.flatMap((text) =>
+      [...text.matchAll(/^ *```(\w*)\n([\s\S]*?)^ *```$/gm)].flatMap(([, language, block = '']) =>
+        language === '' || language === 'sh' ? [block] : [],
+      ),
+    );
+    const isHere = (file: string) => existsSync(path.join(unpacked, file));
+    const paths = commands.flatMap((block) => block.match(/(?<![\w/.-])(?:k8s|policies)\/[\w./-]+/g) ?? []);
+    expect(paths).toEqual(expect.arrayContaining(['k8s/crds', 'policies/no-shell.yaml', 'k8s/chart']));
+    expect(paths.filter((file) => !isHere(file))).toEqual([]);
+    const render = (chart: string) => helm(program, ['template', 'bailiff', chart, '--namespace', 'bailiff-system']);
+    expect(render(path.join(unpacked, 'k8s/chart'))).toBe(render(path.join(out, `bailiff-${VERSION}.tgz`)));
+  });
+
   it.for([
     ['a changed file', 'NOTES.md', 'NOTES.md is not the released file'],
     ['a changed list of checksums', 'SHA256SUMS', 'SHA256SUMS.sig is no signature of SHA256SUMS by this key'],
