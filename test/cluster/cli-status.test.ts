@@ -15,7 +15,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { healthyStatus, NODE_A, NODE_B, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
 let world: World;
 let services: AsyncDisposable;
@@ -51,6 +51,15 @@ it('a service whose status has times that no clock has - both commands show all 
     (one: { instance: string }) => one.instance === 'far',
   );
   expect(shown.startedAt).toBe(times.startedAt);
+});
+
+it('doctor --canary away from the pod - sends nothing, and says where it has to run', async () => {
+  const { namespace, name } = WEB;
+  const { exitCode, stderr } = await world.cli(['doctor', '--canary', `${namespace}/${name}`]);
+  expect([exitCode, stderr]).toEqual([
+    2,
+    expect.stringMatching(/no address of .*10\.1\.0\.11.*\n.*run it in that pod/),
+  ]);
 });
 
 it.each([

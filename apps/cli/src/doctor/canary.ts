@@ -33,6 +33,10 @@ export function targetOf(interfaces: ReturnType<typeof networkInterfaces>): (typ
   return addresses.some(({ family, internal }) => family === 'IPv4' && !internal) ? TARGETS[4] : TARGETS[6];
 }
 
+/** Whether an interface of this machine has one of the pod's addresses. Pure. */
+export const isHere = (interfaces: ReturnType<typeof networkInterfaces>, addresses: readonly string[]): boolean =>
+  Object.values(interfaces).some((list) => list?.some(({ address }) => addresses.includes(address)));
+
 function send({ address, port }: { address: string; port: number }): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
@@ -45,7 +49,8 @@ function send({ address, port }: { address: string; port: number }): Promise<voi
   });
 }
 
-async function whenGuarded(session: Session, pod: string): Promise<void> {
+/** @returns addresses of the pod's interface */
+async function whenGuarded(session: Session, pod: string): Promise<readonly string[]> {
   const [namespace, name] = pod.split('/');
   const coverage = async () => {
     for (const status of (await readNodes(session)).values()) {
@@ -66,7 +71,7 @@ async function whenGuarded(session: Session, pod: string): Promise<void> {
     },
     (one) => one?.coverage === 'guarded',
   );
-  if (found?.coverage === 'guarded') return;
+  if (found?.coverage === 'guarded') return found.addresses;
   throw new CliError('CLI_STATE', `${pod} is not guarded after ${span(GUARDED_WITHIN_MS)}: ${last}`, {
     remedy: 'look at `bailiff status`, and at the log of the collector on this node',
   });
@@ -91,7 +96,11 @@ async function violationsOf(session: Session, pod: string, sinceMs: number): Pro
 export async function canary(session: Session, pod: string): Promise<number> {
   const { io, out } = session;
   if (!pod.includes('/')) throw new CliError('CLI_USAGE', `--canary: "${pod}" is not <namespace>/<pod>`);
-  await whenGuarded(session, pod);
+  const addresses = await whenGuarded(session, pod);
+  if (!isHere(networkInterfaces(), addresses))
+    throw new CliError('CLI_USAGE', `--canary: this machine has no address of ${pod} (${addresses.join(' ')})`, {
+      remedy: 'run it in that pod; `helm test` does so in a pod of its own',
+    });
   // Clocks of this pod and of the bus can differ by a little.
   const sinceMs = (await readBusTime(session)) - 60_000;
   const before = (await violationsOf(session, pod, sinceMs)).length;

@@ -4,6 +4,7 @@ import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { kubeconfigOf } from '../shared/session.ts';
 import { problemFindings, serverFinding } from './bus-rules.ts';
+import { isHere } from './canary.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import {
   capabilitiesIn,
@@ -16,6 +17,25 @@ import {
 } from './machine-rules.ts';
 import { infoFindings } from './redis.ts';
 import { type Audited, adviceOf } from './would-drop.ts';
+
+describe('canary', () => {
+  const eth0 = {
+    family: 'IPv4' as const,
+    internal: false,
+    address: '10.1.0.11',
+    netmask: '255.255.0.0',
+    cidr: null,
+    mac: '02:00:00:00:00:11',
+  };
+  const here = { lo: [{ ...eth0, internal: true, address: '127.0.0.1' }], eth0: [eth0] };
+  it.each([
+    [['10.1.0.11', 'fd00::11'], true],
+    [['10.1.0.1'], false],
+    [[], false],
+  ])('a pod with %j - runs here: %s', (addresses, expected) => {
+    expect(isHere(here, addresses)).toBe(expected);
+  });
+});
 
 describe('machine', () => {
   it.each([

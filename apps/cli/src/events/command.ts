@@ -37,6 +37,7 @@ Examples:
 Each row is one violation: a pod, a vector, and the number of packets or operations since the previous row of the same
 pod, vector and action. So the sum of the rows is exact, also if a node sent an increment twice. A row of kind gap is one interface and the packets that it sent before its guard.
 A row "refused" is the word of a node that may not report it, such as on a pod of another node. It counts nothing.
+A row "waits" is about a pod that no list names now, because it is new or has just ended. Seconds later it is counted or refused.
 `;
 
 function filterOf(options: Options): EventFilter {

@@ -29,8 +29,11 @@ interface Inputs {
 }
 
 const RELOAD_MS = 2_000;
-/** No list names the pod yet, and the time within which one may has not passed. */
+/** No list names the pod, and the time within which the correlator decides has not passed: it is new, or has just ended. */
 const UNLISTED = 'unlisted';
+
+/** Not decided yet: the next reading may count it. */
+export const isUndecided = ({ reason }: Pick<Refused, 'reason'>): boolean => reason === UNLISTED;
 
 export class NodeFrames {
   readonly #reader: Reader;
@@ -126,6 +129,8 @@ export class RefusedCounts {
   lines(): string[] {
     return this.list.map(({ node, reason, violations, packets }) => {
       const by = node === '' ? 'further nodes' : `node ${node}`;
+      if (isUndecided({ reason }))
+        return `not counted yet: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (no pod list names the pod now; the correlator decides within seconds)`;
       return `refused, not counted: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (${reason})`;
     });
   }

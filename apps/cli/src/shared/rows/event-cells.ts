@@ -5,6 +5,7 @@ import {
   destinationOf,
   type EventKind,
   type EventRow,
+  isUndecided,
   outcomeOf,
   type Refused,
 } from '@bailiff/insight';
@@ -35,7 +36,9 @@ export function eventColumns(kind: EventKind | undefined): readonly Column[] {
   ];
 }
 
-const REFUSED = { text: 'refused', style: 'red' as const };
+/** `waits`: the pod is new or has just ended, so the correlator has not decided yet. */
+const refusal = (refused: Refused): Cell =>
+  isUndecided(refused) ? { text: 'waits', style: 'yellow' } : { text: 'refused', style: 'red' };
 
 /** `foreign-pod, a count of 9`: what a node claims, and why it is not believed. */
 const refusedText = ({ reason }: Refused, claimed: number) => `${reason}, a count of ${claimed}`;
@@ -48,7 +51,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
       appearedToGuardedMicros < 0
         ? 'existed before the collector'
         : `guarded after ${(appearedToGuardedMicros / 1000).toFixed(1)} ms`;
-    const passed = row.refused ? REFUSED : { text: 'passed', style: 'yellow' as const };
+    const passed = row.refused ? refusal(row.refused) : { text: 'passed', style: 'yellow' as const };
     const packets = row.refused ? '-' : String(packetsBeforeGuard);
     return [
       clockTime(row.atMicros, nowMs),
@@ -67,7 +70,7 @@ export function eventCells(row: EventRow, nowMs: number): Cell[] {
     clockTime(violation.lastSeenAt, nowMs),
     violation.pod ? podName(violation.pod) : `? (${violation.interfaceName || 'lsm'})`,
     violation.vector,
-    refused ? REFUSED : outcomeOf(violation),
+    refused ? refusal(refused) : outcomeOf(violation),
     refused ? '-' : String(row.packets),
     refused ? refusedText(refused, violation.count + violation.suppressed) : claimOf(violation),
     refused ? `says ${row.nodeName}` : destinationOf(violation),

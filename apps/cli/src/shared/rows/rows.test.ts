@@ -62,6 +62,17 @@ describe('events', () => {
     expect(rows(filter).map((row) => (row.kind === 'gap' ? 'gap' : row.violation.vector))).toEqual(expected);
   });
 
+  it.each([
+    // Not decided yet: an operator sees this right after deleting a pod.
+    ['unlisted', 'waits'],
+    ['foreign-pod', 'refused'],
+  ])('a violation that is not counted, because %s - %s', (reason, action) => {
+    const frame = { ...sampleFrame(), violations: [sampleViolation()], coverage: [] };
+    const refused = { ...trusted(frame), refused: [{ reason, detail: '' }] };
+    const cells = eventRows(refused, STORED, {}, new CounterHulls()).map((row) => eventCells(row, NOW_MS));
+    expect(cells.map((row) => [row[3], row[4]])).toEqual([[expect.objectContaining({ text: action }), '-']]);
+  });
+
   it('packets - rows add up to the truth, also if an increment is in two frames', () => {
     const hulls = new CounterHulls();
     const shown = [
