@@ -60,7 +60,7 @@ it('memory - each limit of the chart has a row', () => {
 
 /** A collection that belongs to an object or a module. */
 const COLLECTION =
-  /^ {2}(?:private |protected |static )?(?:readonly )?#?\w+(?:: [^=\n]+)? =\s+(?:new (?:Map|Set|Array)\b|\[\];)|^(?:export )?(?:const|let) [a-z]\w*(?:: [^=\n]+)? = new (?:Map|Set)\b/m;
+  /^ {2}(?:private |protected |static )?(?:readonly )?#?\w+(?:: [^=\n]+)? =\s+(?:new (?:Map|Set|Array|RecentMap)\b|\[\];)|^(?:export )?(?:const|let) [a-z]\w*(?:: [^=\n]+)? = new (?:Map|Set|RecentMap)\b/m;
 
 it('collections - each file with one that outlives a call has a row, or a reason why it is not shared', () => {
   const found = sourceFiles().filter((file) => !file.startsWith('apps/cli/') && COLLECTION.test(readSource(file)));

@@ -8,7 +8,7 @@
 import { type Bus, NODE_ROLES, userOf } from '@bailiff/bus';
 import { type AdmittedConnection, ConnectionWatch } from '@bailiff/bus/auth';
 import type { InstanceStatus } from '@bailiff/schemas';
-import type { Clock, RateLimitedLog } from '@bailiff/service';
+import { type Clock, type RateLimitedLog, RecentMap } from '@bailiff/service';
 import { ConnectionShares } from './connection-shares.ts';
 import { EndedNodes } from './ended-nodes.ts';
 import type { Metrics } from './metrics.ts';
@@ -45,7 +45,7 @@ export class ConnectionGuard {
   readonly #shares = new ConnectionShares();
   readonly #watch: ConnectionWatch;
   /** Until when the logins of a user get no response. */
-  readonly #flooding = new Map<string, number>();
+  readonly #flooding = new RecentMap<string, number>(MAX_FLOODING);
   readonly #ended = new EndedNodes();
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
@@ -64,7 +64,7 @@ export class ConnectionGuard {
         this.#end(list);
       },
       onAdmitted: (connection) => this.#shares.admit(connection, clock.monotonicMs()),
-      onFlooding: (user) => this.#remember(user),
+      onFlooding: (user) => this.#penalize(user),
       onRefused: (err) => {
         this.#pausedUntilMs = clock.monotonicMs() + REFUSED_MS;
         options.log.warn(
@@ -136,15 +136,13 @@ export class ConnectionGuard {
     }
     const flooding = excess.flatMap(({ user, reason }) => (reason === 'flooding' && user !== null ? user : []));
     for (const user of new Set(flooding)) {
-      this.#remember(user);
+      this.#penalize(user);
       this.#watch.reportFlooding(user);
     }
     if (excess.length > 0) this.#o.onEnded();
   }
 
-  #remember(user: string): void {
-    this.#flooding.delete(user);
-    if (this.#flooding.size >= MAX_FLOODING) this.#flooding.delete(this.#flooding.keys().next().value as string);
+  #penalize(user: string): void {
     this.#flooding.set(user, this.#o.clock.monotonicMs() + PENALTY_MS);
   }
 }

@@ -23,6 +23,7 @@ import {
   NODE_SENT_BYTES_PER_SECOND,
 } from '@bailiff/bus';
 import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
+import { RecentMap } from '@bailiff/service';
 
 /** Of a user: a collector has one for each of its two users, and for a moment its former one. */
 export const MAX_CONNECTIONS_PER_USER = 4;
@@ -75,17 +76,13 @@ export class ConnectionShares {
   /** Newest list by account and server. */
   readonly #lists = new Map<string, KnownList>();
   /** Granted logins by account and server, then by number of the connection. */
-  readonly #admitted = new Map<string, Map<number, { user: string; atMs: number }>>();
+  readonly #admitted = new RecentMap<string, Map<number, { user: string; atMs: number }>>(MAX_SERVERS);
 
   /** Remembers who logged in. @param atMs monotonic */
   admit({ id, user, ...place }: AdmittedConnection, atMs: number): void {
     const key = placeOf(place);
-    const admitted = this.#admitted.get(key) ?? new Map<number, { user: string; atMs: number }>();
-    this.#admitted.delete(key);
-    if (this.#admitted.size >= MAX_SERVERS) this.#admitted.delete(this.#admitted.keys().next().value as string);
+    const admitted = this.#admitted.get(key) ?? new RecentMap<number, { user: string; atMs: number }>(MAX_ADMITTED);
     this.#admitted.set(key, admitted);
-    admitted.delete(id);
-    if (admitted.size >= MAX_ADMITTED) admitted.delete(admitted.keys().next().value as number);
     admitted.set(id, { user, atMs });
   }
 

@@ -6,6 +6,7 @@
  */
 import { nodeUserOf } from '@bailiff/bus';
 import type { EndedConnections } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 import type { Excess } from './connection-shares.ts';
 
 export const ENDED_MS = 15 * 60_000;
@@ -14,13 +15,11 @@ export const MAX_ENDED = 64;
 type Ended = Omit<EndedConnections, 'keptOutUntil'>;
 
 export class EndedNodes {
-  readonly #ended = new Map<string, Ended>();
+  readonly #ended = new RecentMap<string, Ended>(MAX_ENDED);
 
   add({ user, reason, connection }: Excess, nowMs: number): void {
     const node = (user === null ? null : nodeUserOf(user)?.node) ?? '';
     const connections = 1 + (this.#at(nowMs).find((one) => one.node === node)?.connections ?? 0);
-    this.#ended.delete(node);
-    if (this.#ended.size >= MAX_ENDED) this.#ended.delete(this.#ended.keys().next().value as string);
     const endedAt = new Date(nowMs).toISOString();
     this.#ended.set(node, { node, connections, reason, host: connection.host, endedAt });
   }

@@ -7,6 +7,7 @@
  * is forgotten.
  */
 import { createHash } from 'node:crypto';
+import { RecentMap } from '@bailiff/service';
 
 export class Budget {
   readonly #perMs: number;
@@ -41,7 +42,7 @@ export const MAX_SOURCES = 4_096;
 export class SourceBudgets {
   readonly #perMinute: number;
   readonly #burst: number;
-  readonly #budgets = new Map<string, Budget>();
+  readonly #budgets = new RecentMap<string, Budget>(MAX_SOURCES);
 
   /** @param burst at once, by default the budget of a minute */
   constructor(perMinute: number, burst = perMinute) {
@@ -61,8 +62,6 @@ export class SourceBudgets {
   count(source: string, nowMs: number): void {
     const budget = this.#budgets.get(source) ?? new Budget(this.#perMinute / 60, this.#burst, nowMs);
     budget.take(nowMs);
-    this.#budgets.delete(source);
-    if (this.#budgets.size >= MAX_SOURCES) this.#budgets.delete(this.#budgets.keys().next().value as string);
     this.#budgets.set(source, budget);
   }
 }
@@ -76,13 +75,10 @@ export const MAX_KNOWN = 4_096;
  * expires.
  */
 export class KnownTokens {
-  readonly #known = new Map<string, { node: string; untilMs: number }>();
+  readonly #known = new RecentMap<string, { node: string; untilMs: number }>(MAX_KNOWN);
 
   add(token: string, node: string, untilMs: number): void {
-    const hash = hashOf(token);
-    this.#known.delete(hash);
-    if (this.#known.size >= MAX_KNOWN) this.#known.delete(this.#known.keys().next().value as string);
-    this.#known.set(hash, { node, untilMs });
+    this.#known.set(hashOf(token), { node, untilMs });
   }
 
   /** Node of a granted token; null if unknown. */
@@ -107,7 +103,7 @@ export const REPLAY_MS = 5_000;
 
 /** Reviews of the last seconds by hash of their token, also those in flight. */
 export class RecentReviews<R> {
-  readonly #reviews = new Map<string, { review: Promise<R>; atMs: number }>();
+  readonly #reviews = new RecentMap<string, { review: Promise<R>; atMs: number }>(MAX_REVIEWS);
 
   get(token: string, nowMs: number): Promise<R> | null {
     const found = this.#reviews.get(hashOf(token));
@@ -115,10 +111,7 @@ export class RecentReviews<R> {
   }
 
   add(token: string, review: Promise<R>, nowMs: number): Promise<R> {
-    const hash = hashOf(token);
-    this.#reviews.delete(hash);
-    if (this.#reviews.size >= MAX_REVIEWS) this.#reviews.delete(this.#reviews.keys().next().value as string);
-    this.#reviews.set(hash, { review, atMs: nowMs });
+    this.#reviews.set(hashOf(token), { review, atMs: nowMs });
     return review;
   }
 

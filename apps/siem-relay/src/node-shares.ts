@@ -9,6 +9,7 @@
  * MAX_PODS.
  */
 import type { Violation } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 
 export interface ShareLimits {
   /** Tokens of a node at most. */
@@ -42,7 +43,7 @@ interface Share {
 
 export class NodeShares {
   readonly #limits: ShareLimits;
-  readonly #nodes = new Map<string, Share>();
+  readonly #nodes = new RecentMap<string, Share>(MAX_NODES);
   /** Readers of SIEM are so far behind that unread events may be deleted. */
   isBehind = false;
 
@@ -83,10 +84,7 @@ export class NodeShares {
       share.windowMicros = share.refilledMicros;
       share.used.clear();
     }
-    this.#nodes.delete(node);
     this.#nodes.set(node, share);
-    const [oldest] = this.#nodes.keys();
-    if (this.#nodes.size > MAX_NODES && oldest !== undefined) this.#nodes.delete(oldest);
     return share;
   }
 }

@@ -28,6 +28,7 @@ export {
 export { codeOf, escapeUnsafe, UNSAFE } from './printable.ts';
 export { addProcessMetrics } from './process-metrics.ts';
 export { RateLimitedLog } from './rate-limited-log.ts';
+export { RecentMap } from './recent-map.ts';
 
 export { backoffMs, type Cancel, pause } from './retry.ts';
 export { runService, type ServiceContext, type ServiceOptions } from './run.ts';

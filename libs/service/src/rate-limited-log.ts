@@ -3,6 +3,7 @@
  * caller counts every occurrence in a metric.
  */
 import type { Logger } from 'pino';
+import { RecentMap } from './recent-map.ts';
 
 const REPEAT_MS = 60_000;
 /** Limit of remembered problems. The oldest is forgotten and would be logged again. */
@@ -10,7 +11,7 @@ const MAX_REMEMBERED = 512;
 
 export class RateLimitedLog {
   readonly #log: Pick<Logger, 'warn'>;
-  readonly #seen = new Map<string, { atMs: number; times: number }>();
+  readonly #seen = new RecentMap<string, { atMs: number; times: number }>(MAX_REMEMBERED);
 
   constructor(log: Pick<Logger, 'warn'>) {
     this.#log = log;
@@ -24,8 +25,6 @@ export class RateLimitedLog {
       seen.times += 1;
       return;
     }
-    if (this.#seen.size >= MAX_REMEMBERED) this.#seen.delete(this.#seen.keys().next().value as string);
-    this.#seen.delete(key);
     this.#seen.set(key, { atMs: now, times: 0 });
     this.#log.warn({ ...fields, ...(seen ? { times: seen.times } : {}) }, message);
   }

@@ -58,7 +58,6 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/ipam-sync/src/snapshots/cluster-state.ts': 'records of pods, as in pod-memory.ts; nodes',
   'apps/ipam-sync/src/snapshots/fit.ts': 'pods of one list',
   'apps/ipam-sync/src/snapshots/omissions.ts': 'nodes of the plan',
-  'apps/console/src/access/recent.ts': 'its bound is that of its user',
   'apps/responder/src/rights.ts': 'rights of the role',
   'apps/responder/src/scheduling/fair-turns.ts': 'tenants with due tasks',
   'apps/siem-relay/src/siem-relay.ts': 'sources',

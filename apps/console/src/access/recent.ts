@@ -1,14 +1,15 @@
+import { RecentMap } from '@bailiff/service/recent-map';
+
 /**
  * Results of requests, kept briefly and shared by those who ask meanwhile. A failure is not kept.
  * Bound: `most` entries, of which the oldest is dropped first.
  */
 export class Recent<T> {
-  readonly #entries = new Map<string, { atMs: number; result: Promise<T> }>();
-  readonly #most: number;
+  readonly #entries: RecentMap<string, { atMs: number; result: Promise<T> }>;
   readonly #keepMs: number;
 
   constructor(most: number, keepMs: number) {
-    this.#most = most;
+    this.#entries = new RecentMap(most);
     this.#keepMs = keepMs;
   }
 
@@ -20,9 +21,6 @@ export class Recent<T> {
   get(key: string, nowMs: number, make: () => Promise<T>): Promise<T> {
     const found = this.#entries.get(key);
     if (found && nowMs - found.atMs < this.#keepMs) return found.result;
-    this.#entries.delete(key);
-    const [oldest] = this.#entries.keys();
-    if (this.#entries.size >= this.#most && oldest !== undefined) this.#entries.delete(oldest);
     const entry = { atMs: nowMs, result: make() };
     this.#entries.set(key, entry);
     entry.result.catch(() => {

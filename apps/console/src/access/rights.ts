@@ -10,6 +10,7 @@
 import { createHash } from 'node:crypto';
 import { type KubeApi, KubeError, type KubeList, reviewAccess, type TokenUserInfo } from '@bailiff/kube';
 import { FairCounts } from '@bailiff/service/fair-counts';
+import { RecentMap } from '@bailiff/service/recent-map';
 import { KEEP_MS, Refused } from './door.ts';
 import { Recent } from './recent.ts';
 import { EVERYTHING, type Scope, scopeOf } from './scope.ts';
@@ -53,7 +54,7 @@ export class Rights {
   readonly #known = new Map<string, Remembered>();
   readonly #shares = new FairCounts(MAX_VISITORS);
   /** Names of visitors that had a right, oldest first. */
-  readonly #welcome = new Set<string>();
+  readonly #welcome = new RecentMap<string, true>(MAX_VISITORS);
   /** Reviews by name. */
   readonly #running = new FairCounts(MAX_AT_ONCE);
   #isCut = false;
@@ -93,11 +94,8 @@ export class Rights {
   }
 
   #greet(name: string, hasRight: boolean): void {
-    this.#welcome.delete(name);
-    if (!hasRight) return;
-    const [oldest] = this.#welcome;
-    if (this.#welcome.size >= MAX_VISITORS && oldest !== undefined) this.#welcome.delete(oldest);
-    this.#welcome.add(name);
+    if (hasRight) this.#welcome.set(name, true);
+    else this.#welcome.delete(name);
   }
 
   #may(user: TokenUserInfo, namespace: string): Promise<boolean> {

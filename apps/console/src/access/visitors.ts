@@ -10,6 +10,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type KubeApi, reviewToken, type TokenUserInfo } from '@bailiff/kube';
+import { RecentMap } from '@bailiff/service/recent-map';
 import { KEEP_MS, Refused, type VisitorIdentity } from './door.ts';
 import { Recent } from './recent.ts';
 import { asRefusal, REVIEW_MS } from './rights.ts';
@@ -42,7 +43,7 @@ export class Visitors {
   readonly #nowMs: () => number;
   readonly #reviews = new Recent<TokenUserInfo | null>(MAX_TOKENS, KEEP_MS);
   /** Hashes of tokens that were valid, oldest first. */
-  readonly #valid = new Set<string>();
+  readonly #valid = new RecentMap<string, true>(MAX_TOKENS);
   #running = 0;
 
   /** @param nowMs a monotonic clock */
@@ -93,7 +94,8 @@ export class Visitors {
         const asked = this.#options.audiences;
         const isForUs = asked.length === 0 || audiences.some((audience) => asked.includes(audience));
         const isValid = authenticated === true && isForUs && (user?.username ?? '') !== '';
-        this.#remember(key, isValid);
+        if (isValid) this.#valid.set(key, true);
+        else this.#valid.delete(key);
         return isValid && user ? user : null;
       } catch (error) {
         throw asRefusal(error);
@@ -101,14 +103,6 @@ export class Visitors {
         this.#running -= 1;
       }
     });
-  }
-
-  #remember(key: string, isValid: boolean): void {
-    this.#valid.delete(key);
-    if (!isValid) return;
-    const [oldest] = this.#valid;
-    if (this.#valid.size >= MAX_TOKENS && oldest !== undefined) this.#valid.delete(oldest);
-    this.#valid.add(key);
   }
 
   /** Of a header that occurs twice, the browser may have sent one. @throws Refused */

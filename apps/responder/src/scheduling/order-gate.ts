@@ -8,6 +8,7 @@
  */
 import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Task } from '@bailiff/response';
+import { RecentMap } from '@bailiff/service';
 
 /** Longer than a step with retries takes on a working cluster. */
 export const ORDER_WAIT_MS = 10_000;
@@ -27,7 +28,7 @@ export interface TaskEnds {
 }
 
 export class OrderGate {
-  readonly #sinceMs = new Map<string, number>();
+  readonly #sinceMs = new RecentMap<string, number>(MAX_WAITING);
 
   /** Number of tasks that wait or have reached their bound. */
   get size(): number {
@@ -46,8 +47,6 @@ export class OrderGate {
     }
     const since = this.#sinceMs.get(task.taskId);
     if (since !== undefined) return nowMs - since < boundMs;
-    const [oldest] = this.#sinceMs.keys();
-    if (this.#sinceMs.size >= MAX_WAITING && oldest !== undefined) this.#sinceMs.delete(oldest);
     this.#sinceMs.set(task.taskId, nowMs);
     return true;
   }

@@ -18,6 +18,7 @@ import {
   verdictSubject,
 } from '@bailiff/bus';
 import { decodeWithLookup, type Response, type SchemaRegistry, type Verdict } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 import type { StoredVerdict } from '../ports.ts';
 
 const STREAM = 'VERDICTS';
@@ -45,7 +46,7 @@ export interface VerdictHandlers {
 
 export class VerdictStream {
   readonly #options: VerdictStreamOptions;
-  #cache = new Map<number, StoredVerdict>();
+  readonly #cache = new RecentMap<number, StoredVerdict>(CACHE_SIZE);
   /** Newest verdict that was planned or dead-lettered. */
   position: Position = { sequence: 0, timestampMicros: 0 };
 
@@ -64,7 +65,7 @@ export class VerdictStream {
         // An unreadable message does not end the loop, but waits until the bus has its dead letter.
         const placed = await take(message);
         if (placed) {
-          this.#keep(placed);
+          this.#cache.set(placed.sequence, placed);
           await onVerdict(placed);
         }
         const { sequence, timestampMicros } = message;
@@ -95,7 +96,7 @@ export class VerdictStream {
     if (known) return known;
     const message = await getMessage(this.#options.bus, STREAM, sequence);
     const placed = message && (await this.#decode(message));
-    if (placed) this.#keep(placed);
+    if (placed) this.#cache.set(placed.sequence, placed);
     return placed;
   }
 
@@ -104,12 +105,6 @@ export class VerdictStream {
     const pod = podName === '' ? null : { namespace: podNamespace, name: podName };
     const message = await getLastMessage(this.#options.bus, STREAM, verdictSubject({ verdictId, level, pod }));
     return message && (await this.#decode(message));
-  }
-
-  #keep(placed: StoredVerdict): void {
-    this.#cache.set(placed.sequence, placed);
-    const [oldest] = this.#cache.keys();
-    if (this.#cache.size > CACHE_SIZE && oldest !== undefined) this.#cache.delete(oldest);
   }
 
   async #decode(message: StreamMessage): Promise<StoredVerdict | null> {

@@ -24,6 +24,7 @@ import {
   podOfVerdict,
 } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 import { readPod, readRemoval } from '../actions/api.ts';
 
 /** Well below STATUS_LAG_MICROS, so that together they never miss a removal. */
@@ -53,7 +54,7 @@ const ONCE: OwnerPatience = { failingForMs: 0, boundMs: 0 };
 const PATIENT: OwnerPatience = { failingForMs: 0, boundMs: OWNER_PATIENCE_MS };
 
 export class FactReader {
-  #owners = new Map<string, { readAtMs: number; owner: Owner | null }>();
+  readonly #owners = new RecentMap<string, { readAtMs: number; owner: Owner | null }>(OWNER_CACHE_SIZE);
   readonly #monotonicMs: () => number;
 
   constructor(monotonicMs: () => number) {
@@ -94,18 +95,11 @@ export class FactReader {
     const owner = isFresh ? known.owner : await readOwner(api, path, ref.kind, patience);
     // Another task may have more patience.
     if (owner === UNREADABLE) return null;
-    if (!isFresh) this.#keep(path, nowMs, owner);
+    if (!isFresh) this.#owners.set(path, { readAtMs: nowMs, owner });
     // Per pod: of two pods that reference one owner, the reference of one may be false.
     const membership = owner && membershipOf(pod, owner.object, topUid);
     if (!owner || !membership) return null;
     return membership === 'confirmed' ? owner.facts : { ...owner.facts, isClaimed: true };
-  }
-
-  #keep(path: string, readAtMs: number, owner: Owner | null): void {
-    this.#owners.delete(path);
-    this.#owners.set(path, { readAtMs, owner });
-    const [oldest] = this.#owners.keys();
-    if (this.#owners.size > OWNER_CACHE_SIZE && oldest !== undefined) this.#owners.delete(oldest);
   }
 }
 

@@ -20,6 +20,7 @@ import {
   type Task,
   type TaskState,
 } from '@bailiff/response';
+import { RecentMap } from '@bailiff/service';
 import { type ActionContext, DONE, type Outcome } from '../actions/action.ts';
 import { Api, type ApiTrace } from '../actions/api.ts';
 import { REMOVAL_POLL_MS } from '../actions/delete.ts';
@@ -40,7 +41,7 @@ export class TaskRunner {
   readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
   /** Removals in progress, with the request for the record: later attempts only poll metadata. */
-  readonly #inProgress = new Map<string, { trace: ApiTrace | null; hostNetwork: boolean }>();
+  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_IN_PROGRESS);
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
@@ -197,8 +198,6 @@ export class TaskRunner {
 
   #pollLater(run: Run, facts: ActionContext['facts']): JobResult {
     const { job, task, api } = run;
-    const [oldest] = this.#inProgress.keys();
-    if (this.#inProgress.size >= MAX_IN_PROGRESS && oldest !== undefined) this.#inProgress.delete(oldest);
     const trace = api.trace ?? this.#inProgress.get(task.taskId)?.trace ?? null;
     this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts) });
     return later(job, REMOVAL_POLL_MS);

@@ -9,6 +9,7 @@
  * that line until the server has refused it. So bus-auth remembers which login it granted, and its
  * replicas publish it to each other.
  */
+import { RecentMap } from '@bailiff/service/recent-map';
 import { errors } from '@nats-io/nats-core';
 import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
@@ -110,7 +111,7 @@ export class ConnectionWatch {
   readonly #inbox: ReplyInbox;
   readonly #options: ConnectionWatchOptions;
   /** Account by the last token of the reply subject, of the newest MAX_REQUESTS requests. */
-  readonly #requested = new Map<string, string>();
+  readonly #requested = new RecentMap<string, string>(MAX_REQUESTS);
   /** Subscriptions that the server refused; repeated with the next request, because it may be reloaded. */
   readonly #refused: (() => void)[] = [];
   readonly #onStatus = (status: BusStatus) => this.#judgeStatus(status);
@@ -131,7 +132,6 @@ export class ConnectionWatch {
     const body = JSON.stringify({ auth: true, limit: MAX_LISTED, state: OPEN_AND_CLOSED });
     for (const account of WATCHED_ACCOUNTS) {
       const token = randomToken();
-      if (this.#requested.size >= MAX_REQUESTS) this.#requested.delete(this.#requested.keys().next().value as string);
       this.#requested.set(token, account);
       this.#publish(connectionsSubject(account), body, this.#inbox.subject(token));
     }

@@ -8,6 +8,7 @@
  */
 
 import { dumpLinks, getLink, getNsid, type LinkRecord } from '@bailiff/bpf';
+import { RecentMap } from '@bailiff/service';
 import type { CniRecord } from '../../identity/cni-record.ts';
 import {
   type Binding,
@@ -67,7 +68,7 @@ export class Binder<I extends BindableInterface> {
    * Files of records whose interface is gone. A file name contains the sandbox id and is not
    * reused.
    */
-  readonly #used = new Set<string>();
+  readonly #used = new RecentMap<string, true>(MAX_USED);
 
   constructor(options: BinderOptions<I>) {
     this.#o = options;
@@ -128,8 +129,7 @@ export class Binder<I extends BindableInterface> {
   removed(iface: I): void {
     this.#cancel(iface);
     if (iface.binding?.recordFile === undefined) return;
-    if (this.#used.size >= MAX_USED) this.#used.delete(this.#used.keys().next().value as string);
-    this.#used.add(iface.binding.recordFile);
+    this.#used.set(iface.binding.recordFile, true);
   }
 
   #bind(iface: I, binding: Binding): void {
