@@ -74,7 +74,7 @@ test.each([
     const { log } = followConfig(await nats.connect('correlator'));
     const times = await measure(nats, ({ length }) => length === REQUESTS);
     expect(times[REQUESTS / 2]).toBeLessThan(SLOW_MS);
-    await log.whenCaughtUpTo(Date.now() * 1000);
+    await log.whenCompleteTo(Date.now() * 1000);
     await log.close();
     expect(flooding.received().includes('Permissions Violation')).toBe(subject === STATE);
   },

@@ -195,15 +195,15 @@ test('recreated - a recreated configuration log is read again from its first cha
     },
   });
   await waitFor(() => changes.length === 2);
-  await log.whenCaughtUpTo(Date.now() * 1000);
+  await log.whenCompleteTo(Date.now() * 1000);
   // Recreates both: otherwise the server fills the new log from the bucket.
   await recreate(nats, 'CONFIG_LOG', 'KV_bailiff_config');
   await waitFor(() => recreated === 1, { what: 'the callback for the owner' });
-  await log.whenCaughtUpTo(Date.now() * 1000);
+  await log.whenCompleteTo(Date.now() * 1000);
   expect(changes).toEqual([]);
   await writeConfig(cli, key, modes('off'), ME);
   await waitFor(() => changes.length === 1, { state: () => changes });
-  await log.whenCaughtUpTo(Date.now() * 1000);
+  await log.whenCompleteTo(Date.now() * 1000);
   expect(changes.map(({ sequence }) => sequence)).toEqual([1]);
   expect([...newest().keys()]).toEqual([key]);
   await log.close();

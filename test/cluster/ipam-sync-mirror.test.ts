@@ -101,8 +101,7 @@ function reportNode(name: string, policies: RuntimeStatus['policies'], part: Par
  */
 async function instanceOf(service: string, refused: [string, string][] = []): Promise<AsyncDisposable> {
   const bus = await world.nats.connect(service);
-  const { log, revision: configRevision } = followConfig(bus);
-  log.onChange(() => reporter?.report());
+  const { log, revision: configRevision } = followConfig(bus, { onChange: () => reporter?.report() });
   const onError = (error: Error) => expect.fail(error.message);
   const ready = async () => ({ ok: true, checks: {} });
   const reported = {

@@ -21,10 +21,16 @@ export async function logged(bus: Bus, { key, json }: { key: string; json: strin
 }
 
 /** A ConfigLog with the changes that it has reported since its stream was made. */
-export function followConfig(bus: Bus, { onRecreated }: { onRecreated?: () => void } = {}) {
+export function followConfig(
+  bus: Bus,
+  { onChange, onRecreated }: { onChange?: () => void; onRecreated?: () => void } = {},
+) {
   const changes: ConfigChange[] = [];
   const log = new ConfigLog(bus, {
-    onChange: (change) => changes.push(change),
+    onChange: (change) => {
+      changes.push(change);
+      onChange?.();
+    },
     onRecreated: () => {
       changes.length = 0;
       onRecreated?.();

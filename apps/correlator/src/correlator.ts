@@ -10,6 +10,7 @@
 import {
   type Bus,
   ClusterReader,
+  type ConfigLog,
   connectService,
   InstanceReporter,
   requireHorizon,
@@ -24,7 +25,7 @@ import type { CorrelatorConfig } from './config.ts';
 import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } from './metrics.ts';
 import { MissingVerdicts } from './missing-verdicts.ts';
 import { PodsLog } from './pods-log.ts';
-import { RuleLog } from './rule-log.ts';
+import { readRules } from './rule-log.ts';
 import { SkippedMessages } from './skipped-messages.ts';
 import { type Offered, type PublishOutcome, VerdictPublisher } from './verdict-publisher.ts';
 import { ViolationReader } from './violation-reader.ts';
@@ -53,7 +54,7 @@ class Correlator {
   readonly #rules: RuleHistory;
   readonly #signed: SignedConfig;
   readonly #inventory = new PodInventory();
-  readonly #ruleLog: RuleLog;
+  readonly #ruleLog: ConfigLog;
   readonly #podsLog: PodsLog;
   readonly #cluster: ClusterReader;
   readonly #publisher: VerdictPublisher;
@@ -80,7 +81,8 @@ class Correlator {
       this.#streamsRecreated++;
     });
 
-    this.#ruleLog = new RuleLog({ bus, rules, clock, metrics, log });
+    const onChange = () => this.#statusReporter.report();
+    this.#ruleLog = readRules({ bus, rules, clock, metrics, log, onChange });
     this.#podsLog = new PodsLog({
       bus,
       inventory,
@@ -143,7 +145,6 @@ class Correlator {
       },
       onError: (error) => this.#busFailed('status', error),
     });
-    this.#ruleLog.onChange(() => this.#statusReporter.report());
     addReadings(ctx.metrics, () => this.#readings());
   }
 

@@ -23,7 +23,7 @@ import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
-import { PolicyLog } from './streams/policy-log.ts';
+import { type PolicyLog, readPolicies } from './streams/policy-log.ts';
 import { QuarantineController } from './streams/quarantine-controller.ts';
 import { ResponseStream } from './streams/responses.ts';
 import { MAX_TICK_MS, RetentionController } from './streams/retention-controller.ts';
@@ -105,7 +105,11 @@ class Responder {
     });
 
     bus.recreatedListeners.add((stream) => metrics.streamsRecreated.inc({ stream }));
-    this.#policyLog = new PolicyLog({ bus, policies, clock, metrics, log });
+    const onChange = () => {
+      this.#statusReporter.report();
+      void this.#rights.check();
+    };
+    this.#policyLog = readPolicies({ bus, policies, clock, metrics, log, onChange });
     this.#cluster = new ClusterReader({
       bus,
       clock,
@@ -121,7 +125,7 @@ class Responder {
     const planner = new Planner({
       policies,
       ledger,
-      whenPoliciesRead: (timeMicros) => this.#policyLog.whenReadTo(timeMicros),
+      whenPoliciesRead: (timeMicros) => this.#policyLog.whenCompleteTo(timeMicros),
       readVerdict: (sequence) => this.#verdicts.get(sequence),
       findVerdict: (response) => this.#verdicts.find(response),
     });
@@ -161,10 +165,6 @@ class Responder {
     this.#retention = this.#makeRetentionController(bus);
     this.#rights = this.#makeRightsCheck(outside);
     this.#statusReporter = this.#makeStatusReporter(bus);
-    this.#policyLog.onChange(() => {
-      this.#statusReporter.report();
-      void this.#rights.check();
-    });
     addReadings(ctx.metrics, () => this.#readings());
   }
 
@@ -208,7 +208,7 @@ class Responder {
 
   /** Keys that are not in force as on the bus, with the reason. */
   #refused(): (readonly [key: string, reason: string])[] {
-    const refused = this.#policies.refused().map(({ key, reason }) => [key, reason] as const);
+    const refused = this.#policies.refused().map(({ key, message }) => [key, message] as const);
     return [...new Map([...this.#signed.missing(['response', 'disarm']), ...refused])];
   }
 

@@ -15,3 +15,4 @@ export * from './documents/unguarded.ts';
 export * from './documents/units.ts';
 export * from './signing/signature.ts';
 export * from './signing/signed-config.ts';
+export * from './signing/versioned-config.ts';

@@ -27,6 +27,7 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
  */
 export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/auth/node-connections.ts': 'the accounts of nodes: two',
+  'libs/policy/src/signing/versioned-config.ts': 'its bounds are those of its users',
   'libs/connector/src/index.ts': 'calls of one connector',
   'libs/evidence/src/keep/keeper.ts': 'four streams',
   'libs/evidence/src/keep/log-files.ts': 'MAX_ADDED messages since the last head; files of the directory',
@@ -66,7 +67,6 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',
   'libs/bus/src/backup/stream-snapshot.ts':
     'SNAPSHOT_CHUNK_BYTES each, as many as the server sends without an ack (8 MiB)',
-  'libs/bus/src/config/config-log.ts': 'listeners of the process',
   'libs/bus/src/streams/durable.ts': 'maxMessages of one connector, which is a process of its own',
   'libs/bus/src/connection/connect.ts': 'listeners of the process',
   'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',

@@ -166,7 +166,7 @@ export const IN_THE_RESPONDER: readonly Share[] = [
   {
     what: 'response policies and their revisions',
     file: `${R}/planning/policy-history.ts`,
-    limits: ['MAX_POLICY_KEYS', 'MAX_VERSIONS_PER_KEY'],
+    limits: ['MAX_POLICY_KEYS', 'MAX_POLICY_SETS'],
     filledBy: 'operators',
     share: 'none: no pod, tenant or node adds one',
     whenFull: 'a further key is refused; the oldest revision is forgotten',

@@ -9,13 +9,13 @@
 import { changeOf, readToEnd } from '@bailiff/bus';
 import { type PodInventory, PriorRefusals, type RefusalLookup, type ReportPlace } from '@bailiff/correlation';
 import { parseJson, type Reader, readInventory, readRefusals } from '@bailiff/insight';
-import type { ConfigEntry } from '@bailiff/response';
+import type { LoggedChange } from '@bailiff/policy';
 import { nodeSnapshot } from '@bailiff/schemas';
 import type { ListedPod } from './simulated-responses.ts';
 
 /** All stored configuration changes, oldest first. */
-export async function readConfigChanges({ bus, signal }: Reader): Promise<ConfigEntry[]> {
-  const changes: ConfigEntry[] = [];
+export async function readConfigChanges({ bus, signal }: Reader): Promise<LoggedChange[]> {
+  const changes: LoggedChange[] = [];
   await readToEnd(bus, 'CONFIG_LOG', {
     onMessage: (message) => {
       const change = changeOf(message);

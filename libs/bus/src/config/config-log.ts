@@ -1,6 +1,6 @@
 /**
  * The changes of the configuration in CONFIG_LOG, and the proof that no older change is
- * outstanding. Keeps no values: the listeners' histories do.
+ * outstanding. Keeps no values.
  *
  * A frame is judged by the newest configuration stored at least 1 s before it, so live judging must
  * have read all changes up to then. stream-watermark.ts proves it, and the proof is renewed ahead
@@ -53,70 +53,60 @@ export function changeOf(message: StreamMessage): ConfigChange | null {
 }
 
 export interface ConfigLogOptions {
-  /** Called after each change is applied. Must not throw. */
-  onChange?: (change: ConfigChange) => void;
+  /** Called for each change, in order. Must not throw. */
+  onChange(change: ConfigChange): void;
   /**
    * CONFIG_LOG was recreated: its changes are reported from the first on, and sequences restart.
    * The previous configuration stays in force until the new log changes it. Must not throw.
    */
-  onRecreated?: () => void;
+  onRecreated?(): void;
 }
 
 export class ConfigLog {
-  private readonly listeners = new Set<(change: ConfigChange) => void>();
-  private readonly end = new AbortController();
-  private readonly reading: Promise<void>;
-  private readonly watermark: StreamWatermark;
+  readonly #end = new AbortController();
+  readonly #reading: Promise<void>;
+  readonly #watermark: StreamWatermark;
 
   /** Starts reading at once; the caller closes it. */
-  constructor(bus: Bus, options: ConfigLogOptions = {}) {
-    this.watermark = new StreamWatermark(bus, 'CONFIG_LOG', this.end.signal);
-    if (options.onChange) this.listeners.add(options.onChange);
-    this.reading = consumeOrdered(bus, 'CONFIG_LOG', {
+  constructor(bus: Bus, options: ConfigLogOptions) {
+    this.#watermark = new StreamWatermark(bus, 'CONFIG_LOG', this.#end.signal);
+    this.#reading = consumeOrdered(bus, 'CONFIG_LOG', {
       start: 'all',
-      onMessage: (message) => this.take(message),
+      onMessage: (message) => {
+        this.#watermark.advanceTo(message.sequence);
+        const change = changeOf(message);
+        if (change) options.onChange(change);
+      },
       onRecreated: () => {
-        this.watermark.streamRecreated();
+        this.#watermark.streamRecreated();
         options.onRecreated?.();
       },
-      signal: this.end.signal,
+      signal: this.#end.signal,
     }).catch((cause: unknown) => {
-      this.end.abort(toBusError(cause, 'CONFIG_LOG'));
+      this.#end.abort(toBusError(cause, 'CONFIG_LOG'));
     });
   }
 
-  private take(message: StreamMessage): void {
-    const change = changeOf(message);
-    this.watermark.advanceTo(message.sequence);
-    if (change) for (const listener of [...this.listeners]) listener(change);
-  }
-
-  /** Adds a listener for applied changes and returns its removal. The listener must not throw. */
-  onChange(listener: (change: ConfigChange) => void): () => void {
-    this.listeners.add(listener);
-    return () => this.listeners.delete(listener);
-  }
-
   /** Every change at or before this server time has been read. */
-  get caughtUpToMicros(): number {
-    return this.watermark.completeToMicros;
+  get completeToMicros(): number {
+    return this.#watermark.completeToMicros;
   }
 
   /** Whether every change stored up to a time was reported. Synchronous, for the common case. */
-  isCaughtUpTo(timeMicros: number): boolean {
-    return this.watermark.isCompleteTo(timeMicros);
+  isCompleteTo(timeMicros: number): boolean {
+    return this.#watermark.isCompleteTo(timeMicros);
   }
 
   /**
    * Resolves when every change stored up to a time was reported; also accepts a future time.
    * @throws BusError BUS_CLOSED, BUS_PERMISSION
    */
-  whenCaughtUpTo(timeMicros: number): Promise<void> {
-    return this.watermark.whenCompleteTo(timeMicros);
+  whenCompleteTo(timeMicros: number): Promise<void> {
+    return this.#watermark.whenCompleteTo(timeMicros);
   }
 
   async close(): Promise<void> {
-    this.end.abort(new BusError('BUS_CLOSED', 'the configuration log is closed'));
-    await this.reading;
+    this.#end.abort(new BusError('BUS_CLOSED', 'the configuration log is closed'));
+    await this.#reading;
   }
 }

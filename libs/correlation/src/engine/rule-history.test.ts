@@ -212,7 +212,7 @@ describe('rule history - signed rules', () => {
     const later = T0 + 10 * FORMER_CONFIG_MICROS;
     signedRules.apply({ sequence: 1, timestampMicros: T0, key: 'correlation.cluster._.other', json: rule() });
     signedRules.apply({ ...signed(2, weak, 0), timestampMicros: later });
-    expect([threshold(signedRules, T0), threshold(signedRules, later)]).toEqual([3, 3]);
+    expect([threshold(signedRules, T0 + SECOND), threshold(signedRules, later)]).toEqual([3, 3]);
     signedRules.apply({ ...signed(3, null), timestampMicros: later });
     expect(threshold(signedRules, later)).toBe(10);
   });

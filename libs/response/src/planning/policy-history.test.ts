@@ -1,7 +1,7 @@
 import { FORMER_CONFIG_MICROS, MAX_REVISION, parseSigners, responsePolicy, SignedConfig } from '@bailiff/policy';
 import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { describe, expect, it } from 'vitest';
-import { MAX_POLICY_KEYS, MAX_VERSIONS_PER_KEY, PolicyHistory } from './policy-history.ts';
+import { MAX_POLICY_KEYS, MAX_POLICY_SETS, PolicyHistory } from './policy-history.ts';
 
 let sequence = 0;
 const entry = (timestampMicros: number, value: unknown, key = 'response.cluster._.mine') => ({
@@ -61,7 +61,7 @@ describe('policy history', () => {
     history.apply(entry(200, bad));
     expect(actionsAt(history, 1000)).toEqual(['label']);
     expect(history.refused()).toHaveLength(1);
-    expect(history.refused()[0]?.reason).toContain('response.cluster._.mine');
+    expect(history.refused()[0]?.message).toContain('response.cluster._.mine');
     history.apply(entry(300, { revision: 6, steps: steps('delete') }));
     expect(history.refused()).toEqual([]);
     expect(actionsAt(history, 1000)).toEqual(['delete']);
@@ -85,12 +85,12 @@ describe('policy history', () => {
     expect(actionsAt(history, 500)).toEqual(['delete']);
   });
 
-  it('apply - keeps a bounded number of versions', () => {
+  it('apply - keeps a bounded number of sets; the oldest one covers earlier times', () => {
     const history = new PolicyHistory();
-    for (let index = 1; index <= MAX_VERSIONS_PER_KEY + 5; index++)
-      history.apply(entry(index, { steps: steps('label') }));
-    expect(actionsAt(history, 5)).toBeUndefined();
-    expect(actionsAt(history, 6)).toEqual(['label']);
+    for (let index = 1; index <= MAX_POLICY_SETS + 5; index++) history.apply(entry(index, { steps: steps('label') }));
+    const [oldest, next] = [history.at(6).revision, history.at(7).revision];
+    expect([history.at(0).revision, next]).toEqual([oldest, oldest + 1]);
+    expect(actionsAt(history, 0)).toEqual(['label']);
   });
 
   it('disarmedFor - cluster, node and namespace, while it lasts', () => {
@@ -152,6 +152,7 @@ describe('policy history', () => {
     for (const one of log) history.apply(one);
     const end = 5_000 + FORMER_CONFIG_MICROS;
     expect([6_999, 7_000].map((at) => actionsAt(history, at))).toEqual([['label'], ['evict']]);
+    expect(history.latest(end - 1).byName.has('gone')).toBe(true);
     expect(names([4_999, 6_000, 7_999, end - 1, end])).toEqual([
       'gone,mine',
       'gone,mine',
@@ -159,7 +160,6 @@ describe('policy history', () => {
       'answer-high,gone,mine',
       'answer-high,mine',
     ]);
-    expect(history.latest(end - 1).byName.has('gone')).toBe(true);
     expect(history.latest(end).byName.has('gone')).toBe(false);
     // Control: a process that did not know the deleted log.
     const fresh = new PolicyHistory();

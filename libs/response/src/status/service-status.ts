@@ -339,7 +339,7 @@ async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortS
   if (!newest) return policies;
   const log = new ConfigLog(bus, { onChange: (change) => policies.apply(change) });
   try {
-    await beforeAbort(log.whenCaughtUpTo(newest.atMicros - POLICY_SETTLE_MICROS), signal);
+    await beforeAbort(log.whenCompleteTo(newest.atMicros - POLICY_SETTLE_MICROS), signal);
     return policies;
   } finally {
     await log.close();
