@@ -157,29 +157,29 @@ const ONE_THREAD = { GOMAXPROCS: '1' };
 class Server {
   child: ChildProcess | null = null;
   log = '';
-  private readonly confFile: string;
-  private readonly env: NodeJS.ProcessEnv;
-  private readonly killAtExit: () => void;
+  readonly #confFile: string;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #killAtExit: () => void;
 
   /**
    * @param directory removed with the server if the process exits without stopping it
    * @param variables of its environment, beside those of this process
    */
   constructor(confFile: string, directory: string, variables: NodeJS.ProcessEnv) {
-    this.confFile = confFile;
-    this.env = { ...process.env, ...variables };
-    this.killAtExit = () => {
+    this.#confFile = confFile;
+    this.#env = { ...process.env, ...variables };
+    this.#killAtExit = () => {
       this.child?.kill('SIGKILL');
       remove(directory);
     };
-    process.once('exit', this.killAtExit);
+    process.once('exit', this.#killAtExit);
   }
 
   /** Resolves when the server is ready; rejects with its log if it ends first. */
   start(): Promise<void> {
     // The kernel kills the server when its parent ends. setpriv execs, so the pid is the server's.
-    const command = ['--pdeathsig', 'KILL', serverBinary(), '-c', this.confFile];
-    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'], env: this.env });
+    const command = ['--pdeathsig', 'KILL', serverBinary(), '-c', this.#confFile];
+    const child = spawn('setpriv', command, { stdio: ['ignore', 'ignore', 'pipe'], env: this.#env });
     this.child = child;
     const begun = this.log.length;
     return new Promise((resolve, reject) => {
@@ -235,7 +235,7 @@ class Server {
   }
 
   forget(): void {
-    process.removeListener('exit', this.killAtExit);
+    process.removeListener('exit', this.#killAtExit);
   }
 }
 
@@ -267,21 +267,21 @@ export async function startNats(options: StartNatsOptions = {}): Promise<TestNat
 }
 
 class RunningNats implements TestNats {
-  private readonly server: Server;
-  private readonly directory: string;
-  private readonly confFile: string;
-  private conf: TestConf;
-  private readonly buses = new Set<Bus>();
+  readonly #server: Server;
+  readonly #directory: string;
+  readonly #confFile: string;
+  #conf: TestConf;
+  readonly #buses = new Set<Bus>();
 
   constructor(server: Server, directory: string, confFile: string, conf: TestConf) {
-    this.server = server;
-    this.directory = directory;
-    this.confFile = confFile;
-    this.conf = conf;
+    this.#server = server;
+    this.#directory = directory;
+    this.#confFile = confFile;
+    this.#conf = conf;
   }
 
   get port(): number {
-    return this.conf.port;
+    return this.#conf.port;
   }
 
   get url(): string {
@@ -289,20 +289,20 @@ class RunningNats implements TestNats {
   }
 
   get storeDir(): string {
-    return this.conf.storeDir;
+    return this.#conf.storeDir;
   }
 
   get users(): readonly NatsUser[] {
-    const { users, authCallout } = this.conf;
+    const { users, authCallout } = this.#conf;
     return authCallout ? [...users, authCallout.service] : users;
   }
 
   get pid(): number {
-    return this.server.child?.pid ?? 0;
+    return this.#server.child?.pid ?? 0;
   }
 
   get log(): string {
-    return this.server.log;
+    return this.#server.log;
   }
 
   options(user = 'admin'): BusOptions {
@@ -313,35 +313,35 @@ class RunningNats implements TestNats {
 
   async connect(user = 'admin', more: Partial<BusOptions> = {}): Promise<Bus> {
     const bus = await connectBus({ ...this.options(user), ...more });
-    this.buses.add(bus);
+    this.#buses.add(bus);
     return bus;
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.buses].map((bus) => bus.close()));
-    await this.server.end('SIGTERM');
-    this.server.forget();
-    remove(this.directory);
+    await Promise.all([...this.#buses].map((bus) => bus.close()));
+    await this.#server.end('SIGTERM');
+    this.#server.forget();
+    remove(this.#directory);
   }
 
   kill(): Promise<void> {
-    return this.server.end('SIGKILL');
+    return this.#server.end('SIGKILL');
   }
 
   async restart(change: StartNatsOptions = {}): Promise<void> {
     await this.kill();
-    this.write(change);
-    await this.server.start();
+    this.#write(change);
+    await this.#server.start();
   }
 
   async reload(change: StartNatsOptions): Promise<void> {
-    this.write(change);
-    await this.server.reload();
+    this.#write(change);
+    await this.#server.reload();
   }
 
-  private write(change: StartNatsOptions): void {
-    this.conf = { ...this.conf, ...change };
-    writeFileSync(this.confFile, confText(this.conf), { mode: 0o600 });
+  #write(change: StartNatsOptions): void {
+    this.#conf = { ...this.#conf, ...change };
+    writeFileSync(this.#confFile, confText(this.#conf), { mode: 0o600 });
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -41,69 +41,69 @@ export interface BucketReaderOptions extends FollowerOptions {
 
 /** Follows all keys of a small bucket under a filter. Starts at once; the caller closes it. */
 export class BucketReader extends SnapshotFollower {
-  private readonly filter: string;
-  private readonly bucketOptions: BucketReaderOptions;
-  private readonly delivered = new Map<string, Place>();
-  private readonly pace = new Pace(READS_PER_SECOND, () => performance.now());
+  readonly #filter: string;
+  readonly #bucketOptions: BucketReaderOptions;
+  readonly #delivered = new Map<string, Place>();
+  readonly #pace = new Pace(READS_PER_SECOND, () => performance.now());
   /** The copy was read up to this message; null before the first read. */
-  private cursor: Place | null = null;
+  #cursor: Place | null = null;
   /** First message of the copy at that read. */
-  private first: Place = NOTHING;
-  private synced = false;
-  private complete = false;
+  #first: Place = NOTHING;
+  #synced = false;
+  #complete = false;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: BucketReaderOptions) {
     super(buses, bucket, filter, options);
-    this.filter = filter;
-    this.bucketOptions = options;
+    this.#filter = filter;
+    this.#bucketOptions = options;
     this.begin();
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
     const first = (await this.copy.next(1))?.place ?? NOTHING;
-    if (this.cursor !== null) {
-      const life = await this.lifeOf(this.cursor, first);
+    if (this.#cursor !== null) {
+      const life = await this.#lifeOf(this.#cursor, first);
       if (life === 'unknown' && this.mayBeBehind()) return 'doubtful';
       if (life !== 'same') this.startOver();
     }
-    await this.readOn(this.cursor ?? NOTHING);
+    await this.#readOn(this.#cursor ?? NOTHING);
     if (this.closed) return 'certain';
-    this.cursor ??= NOTHING;
-    this.first = first;
-    if (!this.synced) this.bucketOptions.onSynced?.();
-    this.synced = true;
+    this.#cursor ??= NOTHING;
+    this.#first = first;
+    if (!this.#synced) this.#bucketOptions.onSynced?.();
+    this.#synced = true;
     // A copy that was just created is empty until the server has filled it.
-    if (this.complete || !this.isSettled || first === NOTHING) return 'certain';
-    this.complete = true;
-    this.bucketOptions.onComplete?.();
+    if (this.#complete || !this.isSettled || first === NOTHING) return 'certain';
+    this.#complete = true;
+    this.#bucketOptions.onComplete?.();
     return 'certain';
   }
 
   /** Whether the copy was recreated since the cursor was read. Unknown: the responding server may lag. */
-  private async lifeOf(cursor: Place, first: Place): Promise<'same' | 'other' | 'unknown'> {
+  async #lifeOf(cursor: Place, first: Place): Promise<'same' | 'other' | 'unknown'> {
     if (cursor.revision === 0) return 'same';
     // The last message of a copy is removed only after a newer one.
     if ((await this.copy.next(cursor.revision)) === null) return 'unknown';
-    if (first.revision < this.first.revision) return 'other';
-    if (first.revision === this.first.revision)
-      return first.timestampMicros === this.first.timestampMicros ? 'same' : 'other';
+    if (first.revision < this.#first.revision) return 'other';
+    if (first.revision === this.#first.revision)
+      return first.timestampMicros === this.#first.timestampMicros ? 'same' : 'other';
     const isYounger = first.timestampMicros > cursor.timestampMicros + CLOCK_SKEW_MICROS;
     return first.revision <= cursor.revision && isYounger ? 'other' : 'same';
   }
 
   /** Delivers the entries of the copy after a message. */
-  private async readOn(from: Place): Promise<void> {
+  async #readOn(from: Place): Promise<void> {
     for (let at = from.revision; !this.closed; ) {
-      const found = await this.copy.next(at + 1, this.filter);
+      const found = await this.copy.next(at + 1, this.#filter);
       if (found === null) return;
       const { entry, place } = found;
-      this.pace.take(1 + entry.value.length / BYTES_PER_READ);
-      const { waitMs } = this.pace;
+      this.#pace.take(1 + entry.value.length / BYTES_PER_READ);
+      const { waitMs } = this.#pace;
       if (waitMs > 0) await pause(waitMs);
       if (isKey(entry.key)) this.accept(entry);
       else this.report(new BusError('BUS_MESSAGE', `${this.name}: ignored ${entry.key}: it is not a valid key`));
       at = place.revision;
-      this.cursor = place;
+      this.#cursor = place;
     }
   }
 
@@ -113,23 +113,23 @@ export class BucketReader extends SnapshotFollower {
     this.reread();
   }
   protected override deliveredOf(key: string): Place | null {
-    return this.delivered.get(key) ?? null;
+    return this.#delivered.get(key) ?? null;
   }
   protected override revisionOf(key: string): number | null {
-    return this.delivered.get(key)?.revision ?? (this.cursor === null ? null : 0);
+    return this.#delivered.get(key)?.revision ?? (this.#cursor === null ? null : 0);
   }
   protected override recordDelivery({ key, revision, timestampMicros }: KvEntry): boolean {
-    if (!this.delivered.has(key) && this.delivered.size >= MAX_KEYS) return false;
-    this.delivered.set(key, { revision, timestampMicros });
+    if (!this.#delivered.has(key) && this.#delivered.size >= MAX_KEYS) return false;
+    this.#delivered.set(key, { revision, timestampMicros });
     return true;
   }
   protected override reset(): void {
-    this.delivered.clear();
-    this.cursor = null;
-    this.synced = false;
-    this.complete = false;
+    this.#delivered.clear();
+    this.#cursor = null;
+    this.#synced = false;
+    this.#complete = false;
   }
   protected override deliver(entry: KvEntry): void {
-    this.bucketOptions.onEntry(entry);
+    this.#bucketOptions.onEntry(entry);
   }
 }

@@ -109,15 +109,15 @@ export const injectedReplyError = (bucket: string, key: string) =>
 
 export class Bucket {
   readonly name: string;
-  private readonly bus: Bus;
-  private readonly stream: string;
-  private readonly prefix: string;
+  readonly #bus: Bus;
+  readonly #stream: string;
+  readonly #prefix: string;
 
   constructor(bus: Bus, name: string) {
-    this.bus = bus;
+    this.#bus = bus;
     this.name = name;
-    this.stream = `KV_${name}`;
-    this.prefix = `$KV.${name}.`;
+    this.#stream = `KV_${name}`;
+    this.#prefix = `$KV.${name}.`;
   }
 
   /**
@@ -136,8 +136,8 @@ export class Bucket {
    */
   async newest(key: string): Promise<KvEntry | null> {
     checkKey(key);
-    const message = await getLastMessage(this.bus, this.stream, this.prefix + key);
-    return message && entryOf(message, this.prefix);
+    const message = await getLastMessage(this.#bus, this.#stream, this.#prefix + key);
+    return message && entryOf(message, this.#prefix);
   }
 
   /**
@@ -145,8 +145,8 @@ export class Bucket {
    * BusError
    */
   async next(revision: number, filter = '>'): Promise<KvEntry | null> {
-    const message = await getNextMessage(this.bus, this.stream, revision, this.prefix + filter);
-    return message && entryOf(message, this.prefix);
+    const message = await getNextMessage(this.#bus, this.#stream, revision, this.#prefix + filter);
+    return message && entryOf(message, this.#prefix);
   }
 
   /**
@@ -154,7 +154,7 @@ export class Bucket {
    * what request throws
    */
   put(key: string, value: string | Uint8Array, options: PutOptions = {}): Promise<number> {
-    return this.write(key, typeof value === 'string' ? Buffer.from(value, 'utf8') : value, options);
+    return this.#write(key, typeof value === 'string' ? Buffer.from(value, 'utf8') : value, options);
   }
 
   /**
@@ -179,10 +179,10 @@ export class Bucket {
 
   /** Writes a tombstone. @throws BusError as put */
   delete(key: string, options: PutOptions = {}): Promise<number> {
-    return this.write(key, new Uint8Array(), { ...options, headers: { ...options.headers, [OPERATION]: 'DEL' } });
+    return this.#write(key, new Uint8Array(), { ...options, headers: { ...options.headers, [OPERATION]: 'DEL' } });
   }
 
-  private async write(key: string, value: Uint8Array, options: PutOptions): Promise<number> {
+  async #write(key: string, value: Uint8Array, options: PutOptions): Promise<number> {
     checkKey(key);
     const headers = makeHeaders();
     for (const [name, text] of Object.entries(options.headers ?? {})) headers.set(name, text);
@@ -191,11 +191,11 @@ export class Bucket {
       headers.set('Nats-Expected-Last-Subject-Sequence', String(options.previousRevision));
     }
     try {
-      return (await publishAcked(this.bus, this.prefix + key, value, { headers })).seq;
+      return (await publishAcked(this.#bus, this.#prefix + key, value, { headers })).seq;
     } catch (error) {
       const { previousRevision, msgId } = options;
       if (!isConflict(error) || previousRevision === undefined || msgId === undefined) throw error;
-      const first = await this.nextOf(key, previousRevision);
+      const first = await this.#nextOf(key, previousRevision);
       if (first?.header(MSG_ID) !== msgId || Buffer.compare(first.value, value) !== 0) throw error;
       return first.revision;
     }
@@ -205,7 +205,7 @@ export class Bucket {
    * First entry of a key after a revision that the server reported. The replica that serves the
    * read may lag behind.
    */
-  private async nextOf(key: string, revision: number): Promise<KvEntry | null> {
+  async #nextOf(key: string, revision: number): Promise<KvEntry | null> {
     for (let attempt = 0; ; attempt += 1) {
       const entry = await this.next(revision + 1, key);
       if (entry || attempt >= MAX_REREADS) return entry;
@@ -217,7 +217,7 @@ export class Bucket {
   async keys(filter = '>'): Promise<string[]> {
     // A stored subject with wildcards makes nats-server 2.10 deliver other messages twice.
     const keys = new Set<string>();
-    await this.readAll('last-per-subject', filter, true, (entry) => {
+    await this.#readAll('last-per-subject', filter, true, (entry) => {
       if (entry.deleted || entry.injected) keys.delete(entry.key);
       else keys.add(entry.key);
     });
@@ -230,7 +230,7 @@ export class Bucket {
    */
   async entries(filter = '>', options: { injected?: boolean } = {}): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
-    await this.readAll('last-per-subject', filter, false, (entry) => {
+    await this.#readAll('last-per-subject', filter, false, (entry) => {
       if (entry.deleted || (entry.injected && !options.injected)) entries.delete(entry.key);
       else entries.set(entry.key, entry);
     });
@@ -240,25 +240,25 @@ export class Bucket {
   /** All stored entries of a key, oldest first, tombstones included. @throws BusError */
   async history(key: string): Promise<KvEntry[]> {
     const entries: KvEntry[] = [];
-    await this.readAll('all', key, false, (entry) => {
+    await this.#readAll('all', key, false, (entry) => {
       entries.push(entry);
     });
     return entries;
   }
 
-  private async readAll(
+  async #readAll(
     start: 'all' | 'last-per-subject',
     filter: string,
     headersOnly: boolean,
     onEntry: (entry: KvEntry) => void,
   ): Promise<void> {
-    await readToEnd(this.bus, this.stream, {
+    await readToEnd(this.#bus, this.#stream, {
       start,
-      filterSubjects: [this.prefix + filter],
+      filterSubjects: [this.#prefix + filter],
       headersOnly,
-      silenceMs: this.bus.timeoutMs,
+      silenceMs: this.#bus.timeoutMs,
       onMessage: (message) => {
-        const entry = entryOf(message, this.prefix);
+        const entry = entryOf(message, this.#prefix);
         if (isKey(entry.key)) onEntry(entry);
       },
     });
@@ -270,12 +270,12 @@ export class Bucket {
    */
   watch(options: WatchOptions): Promise<void> {
     let synced = false;
-    return consumeOrdered(this.bus, this.stream, {
+    return consumeOrdered(this.#bus, this.#stream, {
       start: 'last-per-subject',
-      filterSubjects: [this.prefix + (options.filter ?? '>')],
+      filterSubjects: [this.#prefix + (options.filter ?? '>')],
       headersOnly: options.headersOnly ?? false,
       onMessage: (message) => {
-        const entry = entryOf(message, this.prefix);
+        const entry = entryOf(message, this.#prefix);
         return isKey(entry.key) ? options.onEntry(entry) : undefined;
       },
       onIdle: () => {

@@ -66,25 +66,25 @@ export interface FollowerBuses {
 
 export abstract class SnapshotFollower {
   protected readonly bus: Bus;
-  private readonly buses: FollowerBuses;
-  private pushes: Bus | null = null;
+  readonly #buses: FollowerBuses;
+  #pushes: Bus | null = null;
   protected readonly name: string;
   protected readonly copy: BucketCopy;
-  private readonly options: FollowerOptions;
-  private readonly rereadMs: number;
+  readonly #options: FollowerOptions;
+  readonly #rereadMs: number;
   /** Wait after the next certain read. */
-  private nextReadMs: number;
+  #nextReadMs: number;
   /** Wait before a failed or doubtful read is repeated. */
   protected readonly retryMs: number;
-  private readonly pushFilter: string;
-  private readonly statusListener = (status: BusStatus) => this.onStatus(status);
-  private subscription: Subscription | null = null;
-  private timer: NodeJS.Timeout | null = null;
-  private reading = false;
-  private again = false;
+  readonly #pushFilter: string;
+  readonly #statusListener = (status: BusStatus) => this.#onStatus(status);
+  #subscription: Subscription | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #reading = false;
+  #again = false;
   protected closed = false;
-  private doubts = 0;
-  private doubtedAtMs = 0;
+  #doubts = 0;
+  #doubtedAtMs = 0;
   /** Pushed changes whose predecessor was not delivered: pushes before them were lost. */
   gaps = 0;
   /** Messages on the push subject that are not pushes of this bucket. */
@@ -97,75 +97,75 @@ export abstract class SnapshotFollower {
   confirmedAtMs = 0;
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
-    this.buses = buses;
+    this.#buses = buses;
     this.bus = buses.reads;
     this.name = bucket;
     this.copy = new BucketCopy(buses.reads, bucket);
-    this.options = options;
-    this.rereadMs = options.rereadMs ?? DEFAULT_REREAD_MS;
-    this.retryMs = Math.min(RETRY_MS, this.rereadMs);
-    this.nextReadMs = this.firstRereadMs;
-    this.pushFilter = pushSubject(bucket, filter);
+    this.#options = options;
+    this.#rereadMs = options.rereadMs ?? DEFAULT_REREAD_MS;
+    this.retryMs = Math.min(RETRY_MS, this.#rereadMs);
+    this.#nextReadMs = this.#firstRereadMs;
+    this.#pushFilter = pushSubject(bucket, filter);
   }
 
-  private get firstRereadMs(): number {
-    return Math.min(this.options.firstRereadMs ?? RETRY_MS, this.rereadMs);
+  get #firstRereadMs(): number {
+    return Math.min(this.#options.firstRereadMs ?? RETRY_MS, this.#rereadMs);
   }
 
   /** The connection has been read for about as long as `rereadMs`. */
   protected get isSettled(): boolean {
-    return this.nextReadMs >= this.rereadMs;
+    return this.#nextReadMs >= this.#rereadMs;
   }
 
   protected begin(): void {
-    this.bus.statusListeners.add(this.statusListener);
-    const { pushes } = this.buses;
+    this.bus.statusListeners.add(this.#statusListener);
+    const { pushes } = this.#buses;
     if (pushes instanceof Promise) {
-      pushes.then((bus) => this.listen(bus)).catch(() => undefined);
+      pushes.then((bus) => this.#listen(bus)).catch(() => undefined);
       this.reread();
-    } else this.listen(pushes);
+    } else this.#listen(pushes);
   }
 
   /** Subscribes before the next read, so that no change between them is missed. */
-  private listen(bus: Bus): void {
+  #listen(bus: Bus): void {
     if (this.closed) return;
-    this.pushes = bus;
-    bus.statusListeners.add(this.statusListener);
-    this.subscribe();
-    this.readOften();
+    this.#pushes = bus;
+    bus.statusListeners.add(this.#statusListener);
+    this.#subscribe();
+    this.#readOften();
   }
 
   /** Reads now, and soon again. */
-  private readOften(): void {
-    this.nextReadMs = this.firstRereadMs;
+  #readOften(): void {
+    this.#nextReadMs = this.#firstRereadMs;
     this.reread();
   }
 
-  private subscribe(): void {
-    if (this.subscription || !this.pushes || this.pushes.nc.isClosed()) return;
-    this.subscription = subscribe(this.pushes, this.pushFilter, (error, message) => {
+  #subscribe(): void {
+    if (this.#subscription || !this.#pushes || this.#pushes.nc.isClosed()) return;
+    this.#subscription = subscribe(this.#pushes, this.#pushFilter, (error, message) => {
       if (!error) {
-        this.onPush(message);
+        this.#onPush(message);
         return;
       }
       // A refused subscription no longer exists; only the re-read timer remains.
-      this.subscription = null;
-      this.report(toBusError(error, this.pushFilter));
+      this.#subscription = null;
+      this.report(toBusError(error, this.#pushFilter));
     });
   }
 
   protected report(error: unknown): void {
-    this.options.onError?.(error);
+    this.#options.onError?.(error);
   }
 
-  private onStatus(status: BusStatus): void {
+  #onStatus(status: BusStatus): void {
     if (status.type === 'connected') {
-      this.subscribe();
-      this.readOften();
+      this.#subscribe();
+      this.#readOften();
     } else if (status.type === 'closed') this.close();
   }
 
-  private onPush(push: Incoming): void {
+  #onPush(push: Incoming): void {
     const prefix = `$KV.${this.name}.`;
     const message = sourcedMessage(push, `KV_${this.name}`);
     if (!message || push.subject !== pushSubject(this.name, message.subject.slice(prefix.length))) {
@@ -190,20 +190,20 @@ export abstract class SnapshotFollower {
   protected mayBeBehind(): boolean {
     const now = performance.now();
     // A flapping connection reads more often than that, but a replica needs time to catch up.
-    if (this.doubts > 0 && now < this.doubtedAtMs + this.retryMs) return true;
-    this.doubtedAtMs = now;
-    this.doubts += 1;
-    return this.doubts < MAX_DOUBTS;
+    if (this.#doubts > 0 && now < this.#doubtedAtMs + this.retryMs) return true;
+    this.#doubtedAtMs = now;
+    this.#doubts += 1;
+    return this.#doubts < MAX_DOUBTS;
   }
 
   /** Drops all positions and calls `onRecreated`. */
   protected startOver(): void {
     this.restarts += 1;
-    this.doubts = 0;
+    this.#doubts = 0;
     this.reset();
     reportRecreated(this.bus, `KV_${this.name}`);
     try {
-      this.options.onRecreated?.();
+      this.#options.onRecreated?.();
     } catch (error) {
       this.report(error);
     }
@@ -231,49 +231,49 @@ export abstract class SnapshotFollower {
   /** Reads now, or once more after the current read. */
   reread(): void {
     if (this.closed) return;
-    if (this.reading) {
-      this.again = true;
+    if (this.#reading) {
+      this.#again = true;
       return;
     }
-    if (this.timer) clearTimeout(this.timer);
-    this.timer = null;
-    this.reading = true;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#reading = true;
     this.rereads += 1;
     this.read().then(
       (certain) => {
         if (certain === 'doubtful') {
-          this.schedule(this.retryMs);
+          this.#schedule(this.retryMs);
           return;
         }
-        this.doubts = 0;
+        this.#doubts = 0;
         this.confirmedAtMs = performance.now();
-        this.schedule(this.nextReadMs * (0.8 + Math.random() * 0.4));
-        this.nextReadMs = Math.min(2 * this.nextReadMs, this.rereadMs);
+        this.#schedule(this.#nextReadMs * (0.8 + Math.random() * 0.4));
+        this.#nextReadMs = Math.min(2 * this.#nextReadMs, this.#rereadMs);
       },
       (error: unknown) => {
         this.report(error);
-        this.schedule(this.retryMs);
+        this.#schedule(this.retryMs);
       },
     );
   }
 
-  private schedule(ms: number): void {
-    this.reading = false;
+  #schedule(ms: number): void {
+    this.#reading = false;
     if (this.closed) return;
-    if (this.again) {
-      this.again = false;
+    if (this.#again) {
+      this.#again = false;
       this.reread();
     } else {
-      this.timer = setTimeout(() => this.reread(), ms);
-      this.timer.unref();
+      this.#timer = setTimeout(() => this.reread(), ms);
+      this.#timer.unref();
     }
   }
 
   close(): void {
     this.closed = true;
-    for (const bus of [this.bus, this.pushes]) bus?.statusListeners.delete(this.statusListener);
-    if (this.timer) clearTimeout(this.timer);
-    if (this.pushes?.nc.isClosed() === false) this.subscription?.unsubscribe();
+    for (const bus of [this.bus, this.#pushes]) bus?.statusListeners.delete(this.#statusListener);
+    if (this.#timer) clearTimeout(this.#timer);
+    if (this.#pushes?.nc.isClosed() === false) this.#subscription?.unsubscribe();
   }
 
   /**

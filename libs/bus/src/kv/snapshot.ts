@@ -16,48 +16,48 @@ export interface SnapshotOptions extends FollowerOptions {
 
 /** Follows one key. Starts at once; the caller closes it. */
 export class SnapshotReader extends SnapshotFollower {
-  private readonly key: string;
-  private readonly snapshotOptions: SnapshotOptions;
-  private missing = false;
-  private delivered: Place | null = null;
+  readonly #key: string;
+  readonly #snapshotOptions: SnapshotOptions;
+  #missing = false;
+  #delivered: Place | null = null;
   /** The last entry that was read, with its place in the copy. */
-  private lastRead: CopiedEntry | null = null;
+  #lastRead: CopiedEntry | null = null;
 
   constructor(buses: FollowerBuses, bucket: string, key: string, options: SnapshotOptions) {
     super(buses, bucket, key, options);
-    this.key = key;
-    this.snapshotOptions = options;
+    this.#key = key;
+    this.#snapshotOptions = options;
     this.begin();
   }
 
   /** Revision of the last delivered value; 0 = none. */
   get revision(): number {
-    return this.delivered?.revision ?? 0;
+    return this.#delivered?.revision ?? 0;
   }
 
   protected override async read(): Promise<'certain' | 'doubtful'> {
-    const { found, stream } = await this.copy.newest(this.key);
+    const { found, stream } = await this.copy.newest(this.#key);
     if (this.closed) return 'certain';
     // A copy that was just created is empty until the server has read its bucket.
-    if (!found && this.lastRead && this.lastRead.stream !== stream) return 'doubtful';
-    const life = this.lifeOf(found);
+    if (!found && this.#lastRead && this.#lastRead.stream !== stream) return 'doubtful';
+    const life = this.#lifeOf(found);
     if (life === 'unknown' && this.mayBeBehind()) return 'doubtful';
     if (life !== 'same') this.startOver();
-    this.lastRead = found;
+    this.#lastRead = found;
     if (found) {
       this.accept(found.entry);
       // The copy lags behind a push.
       return found.entry.revision < this.revision ? 'doubtful' : 'certain';
     }
-    if (this.delivered) return 'doubtful';
-    if (!this.missing) this.snapshotOptions.onMissing?.();
-    this.missing = true;
+    if (this.#delivered) return 'doubtful';
+    if (!this.#missing) this.#snapshotOptions.onMissing?.();
+    this.#missing = true;
     return 'certain';
   }
 
   /** Whether the copy was recreated since the last read. Unknown: the responding server may lag. */
-  private lifeOf(found: CopiedEntry | null): 'same' | 'other' | 'unknown' {
-    const last = this.lastRead;
+  #lifeOf(found: CopiedEntry | null): 'same' | 'other' | 'unknown' {
+    const last = this.#lastRead;
     if (last === null || (found && found.stream !== last.stream)) return 'same';
     const place = found?.place ?? { revision: 0, timestampMicros: 0 };
     if (place.revision < last.place.revision) return 'unknown';
@@ -72,21 +72,21 @@ export class SnapshotReader extends SnapshotFollower {
     this.accept(entry);
   }
   protected override deliveredOf(): Place | null {
-    return this.delivered;
+    return this.#delivered;
   }
   protected override revisionOf(): number | null {
     return this.revision;
   }
   protected override recordDelivery({ revision, timestampMicros }: KvEntry): boolean {
-    this.missing = false;
-    this.delivered = { revision, timestampMicros };
+    this.#missing = false;
+    this.#delivered = { revision, timestampMicros };
     return true;
   }
   protected override reset(): void {
-    this.delivered = null;
-    this.lastRead = null;
+    this.#delivered = null;
+    this.#lastRead = null;
   }
   protected override deliver(entry: KvEntry): void {
-    this.snapshotOptions.onSnapshot(entry);
+    this.#snapshotOptions.onSnapshot(entry);
   }
 }

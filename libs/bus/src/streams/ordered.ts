@@ -48,132 +48,133 @@ export function streamMessage(message: Incoming, delivery: Delivery): StreamMess
 }
 
 class OrderedReader {
-  private readonly bus: Bus;
-  private readonly stream: string;
-  private readonly options: OrderedOptions;
-  private readonly maxMessages: number;
-  private readonly position: StreamPosition;
-  private queue: StreamMessage[] = [];
-  private busy = false;
+  readonly #bus: Bus;
+  readonly #stream: string;
+  readonly #options: OrderedOptions;
+  readonly #maxMessages: number;
+  readonly #position: StreamPosition;
+  #queue: StreamMessage[] = [];
+  #busy = false;
   /** The running asynchronous onMessage; never rejects. */
-  private working: Promise<void> = Promise.resolve();
-  private failure: { error: unknown } | null = null;
-  private session: PullSession | null = null;
+  #working: Promise<void> = Promise.resolve();
+  #failure: { error: unknown } | null = null;
+  #session: PullSession | null = null;
   /** The consumer in use, or that may be used on; null: another one is needed. */
-  private consumer: string | null = null;
-  private isUsable = false;
-  private deliverySequence = 0;
+  #consumer: string | null = null;
+  #isUsable = false;
+  #deliverySequence = 0;
 
   constructor(bus: Bus, stream: string, options: OrderedOptions) {
-    this.bus = bus;
-    this.stream = stream;
-    this.options = options;
-    this.maxMessages = options.maxMessages ?? 500;
-    this.position = new StreamPosition(options.start);
+    this.#bus = bus;
+    this.#stream = stream;
+    this.#options = options;
+    this.#maxMessages = options.maxMessages ?? 500;
+    this.#position = new StreamPosition(options.start);
   }
 
-  private get over(): boolean {
-    return this.options.signal.aborted || this.failure !== null;
+  get #over(): boolean {
+    return this.#options.signal.aborted || this.#failure !== null;
   }
 
   async run(): Promise<void> {
-    const { signal } = this.options;
-    for (let failures = 0; !this.over; ) {
+    const { signal } = this.#options;
+    for (let failures = 0; !this.#over; ) {
       try {
-        await this.bus.whenConnected(signal);
-        if (!this.isUsable) await this.replaceConsumer();
-        if (this.over) break;
+        await this.#bus.whenConnected(signal);
+        if (!this.#isUsable) await this.#replaceConsumer();
+        if (this.#over) break;
         failures = 0;
-        const why = await this.read();
-        if (!this.over && !this.isUsable) this.options.onRestart?.(why);
+        const why = await this.#read();
+        if (!this.#over && !this.#isUsable) this.#options.onRestart?.(why);
       } catch (cause) {
-        if (this.over) break;
-        const error = toBusError(cause, `consumer on ${this.stream}`);
+        if (this.#over) break;
+        const error = toBusError(cause, `consumer on ${this.#stream}`);
         if (!isTransient(error)) throw error;
-        this.options.onRestart?.(error.message);
-        this.isUsable = this.consumer !== null;
+        this.#options.onRestart?.(error.message);
+        this.#isUsable = this.#consumer !== null;
         await pause(busBackoffMs(failures), signal);
         failures += 1;
       }
     }
-    if (this.consumer !== null) this.discard(this.consumer);
+    if (this.#consumer !== null) this.#discard(this.#consumer);
     // The caller may close what the handler uses as soon as the reading ends.
-    await this.working;
-    if (this.failure) throw this.failure.error;
+    await this.#working;
+    if (this.#failure) throw this.#failure.error;
   }
 
-  private async replaceConsumer(): Promise<void> {
-    const former = this.consumer;
-    const info = await this.open();
-    if (former !== null) this.discard(former);
-    this.consumer = info.name;
-    this.isUsable = true;
-    this.position.received ??= info.delivered.stream_seq;
-    this.deliverySequence = 0;
-    if (info.num_pending === 0) this.idle();
+  async #replaceConsumer(): Promise<void> {
+    const former = this.#consumer;
+    const info = await this.#open();
+    if (former !== null) this.#discard(former);
+    this.#consumer = info.name;
+    this.#isUsable = true;
+    this.#position.received ??= info.delivered.stream_seq;
+    this.#deliverySequence = 0;
+    if (info.num_pending === 0) this.#idle();
   }
 
   /** Reads until a session ends. Returns the reason. */
-  private async read(): Promise<string> {
-    const name = this.consumer as string;
+  async #read(): Promise<string> {
+    const name = this.#consumer as string;
     const handlers = {
-      room: () => (this.busy ? 0 : this.maxMessages - this.queue.length),
-      onDelivery: (message: Incoming, delivery: Delivery) => this.onDelivery(message, delivery),
+      room: () => (this.#busy ? 0 : this.#maxMessages - this.#queue.length),
+      onDelivery: (message: Incoming, delivery: Delivery) => this.#onDelivery(message, delivery),
       onHeartbeat: (delivered: number) => {
-        if (delivered === this.deliverySequence) this.idle();
-        else this.session?.end('deliveries were lost');
+        if (delivered === this.#deliverySequence) this.#idle();
+        else this.#session?.end('deliveries were lost');
       },
     };
-    this.session = new PullSession(this.bus, this.stream, name, handlers, this.options.signal);
-    if (this.failure) this.session.end('failed');
-    const { why, error, consumer } = await this.session.ended;
-    this.session = null;
-    this.isUsable = consumer === 'usable';
+    this.#session = new PullSession(this.#bus, this.#stream, name, handlers, this.#options.signal);
+    if (this.#failure) this.#session.end('failed');
+    const { why, error, consumer } = await this.#session.ended;
+    this.#session = null;
+    this.#isUsable = consumer === 'usable';
     if (consumer === 'gone') {
-      this.discard(name);
-      this.consumer = null;
+      this.#discard(name);
+      this.#consumer = null;
     }
     if (error) throw error;
     return why;
   }
 
   /** Creates a consumer on the same stream, or on the recreated one. */
-  private async open(): Promise<ConsumerInfo> {
-    const { bus, stream } = this;
-    if (this.position.isNew) {
+  async #open(): Promise<ConsumerInfo> {
+    const bus = this.#bus;
+    const stream = this.#stream;
+    if (this.#position.isNew) {
       // Info is requested first: if the stream is recreated in between, the next check sees another
       // creation time and reads again.
-      const [info, first] = await Promise.all([streamInfo(bus, stream), this.create()]);
-      this.position.begin(info);
+      const [info, first] = await Promise.all([streamInfo(bus, stream), this.#create()]);
+      this.#position.begin(info);
       return first;
     }
     const found = await streamInfo(bus, stream);
-    if (this.position.isRecreated(found)) await this.startOver(found);
-    const consumer = await this.create();
-    if (!this.position.isSameLife(await streamInfo(bus, stream))) {
+    if (this.#position.isRecreated(found)) await this.#startOver(found);
+    const consumer = await this.#create();
+    if (!this.#position.isSameLife(await streamInfo(bus, stream))) {
       throw new BusError('BUS_NO_STREAM', `${stream} was recreated just now`);
     }
     return consumer;
   }
 
-  private async startOver(info: StreamInfo): Promise<void> {
+  async #startOver(info: StreamInfo): Promise<void> {
     // Drops messages of the old stream, and waits for the running handler, so that `onRecreated`
     // runs between two messages.
-    this.queue = [];
-    while (this.busy) await this.working;
-    this.options.onRestart?.('the stream was recreated');
-    if (!this.over) {
-      reportRecreated(this.bus, this.stream);
-      await this.options.onRecreated?.(info);
+    this.#queue = [];
+    while (this.#busy) await this.#working;
+    this.#options.onRestart?.('the stream was recreated');
+    if (!this.#over) {
+      reportRecreated(this.#bus, this.#stream);
+      await this.#options.onRecreated?.(info);
     }
-    this.position.beginRecreated(info);
+    this.#position.beginRecreated(info);
   }
 
-  private async create(): Promise<ConsumerInfo> {
-    const { headersOnly } = this.options;
-    const { start, received } = this.position;
+  async #create(): Promise<ConsumerInfo> {
+    const { headersOnly } = this.#options;
+    const { start, received } = this.#position;
     // The server requires a filter with last-per-subject, even for all subjects.
-    const filterSubjects = this.options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
+    const filterSubjects = this.#options.filterSubjects ?? (start === 'last-per-subject' ? ['>'] : []);
     // A random name is a capability: other identities cannot list names, and cannot access a
     // consumer without its name.
     const name = randomToken();
@@ -190,75 +191,75 @@ class OrderedReader {
       ...(headersOnly ? { headers_only: true } : {}),
     };
     const filter = filterSubjects.length === 1 ? `.${filterSubjects[0]}` : '';
-    const subject = `$JS.API.CONSUMER.CREATE.${this.stream}.${name}${filter}`;
-    const created = await apiRequest<ConsumerInfo>(this.bus, subject, { stream_name: this.stream, config });
-    if (created.name === name && created.stream_name === this.stream) return created;
+    const subject = `$JS.API.CONSUMER.CREATE.${this.#stream}.${name}${filter}`;
+    const created = await apiRequest<ConsumerInfo>(this.#bus, subject, { stream_name: this.#stream, config });
+    if (created.name === name && created.stream_name === this.#stream) return created;
     throw new BusError('BUS_TIMEOUT', `${subject}: a response about ${created.stream_name}/${created.name}`);
   }
 
   /** Best effort: the server removes the consumer after INACTIVE_THRESHOLD_MS. */
-  private discard(consumer: string): void {
-    if (!this.bus.connected || this.bus.nc.isClosed()) return;
-    apiRequest(this.bus, `$JS.API.CONSUMER.DELETE.${this.stream}.${consumer}`).catch(() => undefined);
+  #discard(consumer: string): void {
+    if (!this.#bus.connected || this.#bus.nc.isClosed()) return;
+    apiRequest(this.#bus, `$JS.API.CONSUMER.DELETE.${this.#stream}.${consumer}`).catch(() => undefined);
   }
 
-  private onDelivery(message: Incoming, delivery: Delivery): void {
-    if (this.failure) return;
-    if (delivery.deliverySequence !== this.deliverySequence + 1) {
-      this.session?.end('a delivery is missing');
+  #onDelivery(message: Incoming, delivery: Delivery): void {
+    if (this.#failure) return;
+    if (delivery.deliverySequence !== this.#deliverySequence + 1) {
+      this.#session?.end('a delivery is missing');
       return;
     }
-    this.deliverySequence = delivery.deliverySequence;
+    this.#deliverySequence = delivery.deliverySequence;
     const next = streamMessage(message, delivery);
-    this.bus.serverClock.observe(next.timestampMicros);
-    this.position.take(next);
-    if (this.busy || this.queue.length > 0) this.queue.push(next);
-    else this.handle(next);
+    this.#bus.serverClock.observe(next.timestampMicros);
+    this.#position.take(next);
+    if (this.#busy || this.#queue.length > 0) this.#queue.push(next);
+    else this.#handle(next);
   }
 
-  private handle(message: StreamMessage): void {
+  #handle(message: StreamMessage): void {
     try {
-      const result = this.options.onMessage(message);
-      if (result instanceof Promise) this.wait(message, result);
-      else if (message.pending === 0) this.idle();
+      const result = this.#options.onMessage(message);
+      if (result instanceof Promise) this.#wait(message, result);
+      else if (message.pending === 0) this.#idle();
     } catch (error) {
-      this.fail(error);
+      this.#fail(error);
     }
   }
 
-  private wait(message: StreamMessage, result: Promise<void>): void {
-    this.busy = true;
-    this.working = result.then(
+  #wait(message: StreamMessage, result: Promise<void>): void {
+    this.#busy = true;
+    this.#working = result.then(
       () => {
-        this.busy = false;
-        if (message.pending === 0) this.idle();
-        this.drainQueue();
+        this.#busy = false;
+        if (message.pending === 0) this.#idle();
+        this.#drainQueue();
       },
-      (error: unknown) => this.fail(error),
+      (error: unknown) => this.#fail(error),
     );
   }
 
-  private drainQueue(): void {
-    const waiting = this.queue;
+  #drainQueue(): void {
+    const waiting = this.#queue;
     let at = 0;
-    this.queue = [];
-    while (at < waiting.length && !this.busy && !this.over) this.handle(waiting[at++] as StreamMessage);
-    this.queue = [...waiting.slice(at), ...this.queue];
-    this.session?.pull();
+    this.#queue = [];
+    while (at < waiting.length && !this.#busy && !this.#over) this.#handle(waiting[at++] as StreamMessage);
+    this.#queue = [...waiting.slice(at), ...this.#queue];
+    this.#session?.pull();
   }
 
-  private idle(): void {
-    if (this.busy || this.queue.length > 0) return;
+  #idle(): void {
+    if (this.#busy || this.#queue.length > 0) return;
     try {
-      this.options.onIdle?.(this.position.received ?? 0);
+      this.#options.onIdle?.(this.#position.received ?? 0);
     } catch (error) {
-      this.fail(error);
+      this.#fail(error);
     }
   }
 
-  private fail(error: unknown): void {
-    this.failure ??= { error };
-    this.session?.end('failed');
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#session?.end('failed');
   }
 }
 

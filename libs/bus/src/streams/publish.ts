@@ -67,17 +67,17 @@ interface InFlight {
 }
 
 export class FramePublisher {
-  private readonly bus: Bus;
-  private readonly maxInFlight: number;
-  private readonly ackTimeoutMs: number;
-  private readonly options: FramePublisherOptions;
-  private readonly inFlight = new Map<string, InFlight>();
-  private readonly inbox: ReplyInbox;
-  private readonly waiters: (() => void)[] = [];
-  private readonly statusListener = (status: BusStatus) => this.onStatus(status);
-  private subscription: Subscription | null = null;
-  private timer: NodeJS.Timeout | null = null;
-  private closed = false;
+  readonly #bus: Bus;
+  readonly #maxInFlight: number;
+  readonly #ackTimeoutMs: number;
+  readonly #options: FramePublisherOptions;
+  readonly #inFlight = new Map<string, InFlight>();
+  readonly #inbox: ReplyInbox;
+  readonly #waiters: (() => void)[] = [];
+  readonly #statusListener = (status: BusStatus) => this.#onStatus(status);
+  #subscription: Subscription | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
   /** Acknowledged messages, and resends. */
   acked = 0;
   resent = 0;
@@ -85,52 +85,52 @@ export class FramePublisher {
   collisions = 0;
 
   constructor(bus: Bus, options: FramePublisherOptions = {}) {
-    this.bus = bus;
-    this.options = options;
-    this.maxInFlight = options.maxInFlight ?? 64;
-    this.ackTimeoutMs = options.ackTimeoutMs ?? 5_000;
-    this.inbox = new ReplyInbox(bus.inboxPrefix);
-    this.subscribe();
-    bus.statusListeners.add(this.statusListener);
+    this.#bus = bus;
+    this.#options = options;
+    this.#maxInFlight = options.maxInFlight ?? 64;
+    this.#ackTimeoutMs = options.ackTimeoutMs ?? 5_000;
+    this.#inbox = new ReplyInbox(bus.inboxPrefix);
+    this.#subscribe();
+    bus.statusListeners.add(this.#statusListener);
   }
 
   /** Messages without an ack. */
   get unacked(): number {
-    return this.inFlight.size;
+    return this.#inFlight.size;
   }
 
   /** How long the oldest of them waits, and why its last attempt failed; null without any. */
   get oldestUnacked(): { ageMs: number; error: BusError | null } | null {
-    const [oldest] = this.inFlight.values();
+    const [oldest] = this.#inFlight.values();
     return oldest ? { ageMs: performance.now() - oldest.sinceMs, error: oldest.error ?? oldest.lastError } : null;
   }
 
   /** Messages that may be published now. */
   get capacity(): number {
-    return this.closed ? 0 : this.maxInFlight - this.inFlight.size;
+    return this.#closed ? 0 : this.#maxInFlight - this.#inFlight.size;
   }
 
   /** Resolves when there is capacity; rejects with BUS_CLOSED. */
   async whenCapacity(): Promise<void> {
-    while (this.capacity <= 0) await this.change();
+    while (this.capacity <= 0) await this.#change();
   }
 
   /** Resolves when everything is acknowledged; rejects with BUS_CLOSED. */
   async whenFlushed(): Promise<void> {
-    while (this.inFlight.size > 0) await this.change();
+    while (this.#inFlight.size > 0) await this.#change();
   }
 
-  private change(): Promise<void> {
-    if (this.closed) return Promise.reject(new BusError('BUS_CLOSED', 'the publisher is closed'));
+  #change(): Promise<void> {
+    if (this.#closed) return Promise.reject(new BusError('BUS_CLOSED', 'the publisher is closed'));
     return new Promise((resolve, reject) => {
-      this.waiters.push(() =>
-        this.closed ? reject(new BusError('BUS_CLOSED', 'the publisher is closed')) : resolve(),
+      this.#waiters.push(() =>
+        this.#closed ? reject(new BusError('BUS_CLOSED', 'the publisher is closed')) : resolve(),
       );
     });
   }
 
-  private wake(): void {
-    for (const waiter of this.waiters.splice(0)) waiter();
+  #wake(): void {
+    for (const waiter of this.#waiters.splice(0)) waiter();
   }
 
   /**
@@ -139,9 +139,9 @@ export class FramePublisher {
    * @throws BusError BUS_CAPACITY, BUS_TOO_LARGE, BUS_CLOSED
    */
   publish(subject: string, payload: Uint8Array, options: PublishOptions): Promise<Published> {
-    if (this.closed) return Promise.reject(new BusError('BUS_CLOSED', 'the publisher is closed'));
+    if (this.#closed) return Promise.reject(new BusError('BUS_CLOSED', 'the publisher is closed'));
     if (this.capacity <= 0) {
-      return Promise.reject(new BusError('BUS_CAPACITY', `${this.maxInFlight} messages are in flight`));
+      return Promise.reject(new BusError('BUS_CAPACITY', `${this.#maxInFlight} messages are in flight`));
     }
     return new Promise((resolve, reject) => {
       const token = randomToken();
@@ -159,63 +159,66 @@ export class FramePublisher {
         resolve,
         reject,
       };
-      this.inFlight.set(token, entry);
-      this.timer ??= setInterval(() => this.sweep(), Math.max(20, Math.min(this.ackTimeoutMs / 4, BUS_BACKOFF.baseMs)));
-      this.send(token, entry);
+      this.#inFlight.set(token, entry);
+      this.#timer ??= setInterval(
+        () => this.#sweep(),
+        Math.max(20, Math.min(this.#ackTimeoutMs / 4, BUS_BACKOFF.baseMs)),
+      );
+      this.#send(token, entry);
     });
   }
 
-  private send(token: string, entry: InFlight): void {
-    entry.dueMs = performance.now() + this.ackTimeoutMs;
+  #send(token: string, entry: InFlight): void {
+    entry.dueMs = performance.now() + this.#ackTimeoutMs;
     // The reconnect sends it.
-    if (!this.bus.connected) return;
+    if (!this.#bus.connected) return;
     if (entry.attempt > 0) {
       this.resent += 1;
-      const error = entry.error ?? this.silence(entry);
+      const error = entry.error ?? this.#silence(entry);
       entry.lastError = error;
-      this.options.onResend?.({ msgId: entry.msgId, attempt: entry.attempt, error });
+      this.#options.onResend?.({ msgId: entry.msgId, attempt: entry.attempt, error });
     }
     entry.attempt += 1;
     entry.error = null;
     try {
-      this.bus.nc.publish(entry.subject, entry.payload, { reply: this.inbox.subject(token), headers: entry.headers });
+      this.#bus.nc.publish(entry.subject, entry.payload, { reply: this.#inbox.subject(token), headers: entry.headers });
     } catch (cause) {
       const error = toBusError(cause, entry.subject);
-      if (error.code === 'BUS_TOO_LARGE') this.settle(token, () => entry.reject(error));
+      if (error.code === 'BUS_TOO_LARGE') this.#settle(token, () => entry.reject(error));
       else entry.error = error;
     }
   }
 
-  private silence({ subject }: InFlight): BusError {
-    const silent = this.bus.jetStream?.isNotWriting(subject);
+  #silence({ subject }: InFlight): BusError {
+    const silent = this.#bus.jetStream?.isNotWriting(subject);
     const why = silent ? `: ${NOT_WRITING}: ${NOT_WRITING_REMEDY}` : '';
-    return new BusError('BUS_TIMEOUT', `${subject}: no ack in ${this.ackTimeoutMs} ms${why}`);
+    return new BusError('BUS_TIMEOUT', `${subject}: no ack in ${this.#ackTimeoutMs} ms${why}`);
   }
 
-  private settle(token: string, how: () => void): void {
-    this.inFlight.delete(token);
-    if (this.inFlight.size === 0 && this.timer) {
-      clearInterval(this.timer);
-      this.timer = null;
+  #settle(token: string, how: () => void): void {
+    this.#inFlight.delete(token);
+    if (this.#inFlight.size === 0 && this.#timer) {
+      clearInterval(this.#timer);
+      this.#timer = null;
     }
     how();
-    this.wake();
+    this.#wake();
   }
 
-  private subscribe(): void {
-    if (this.bus.nc.isClosed()) return;
-    this.subscription = subscribe(this.bus, this.inbox.filter, (error, message) => {
+  #subscribe(): void {
+    if (this.#bus.nc.isClosed()) return;
+    this.#subscription = subscribe(this.#bus, this.#inbox.filter, (error, message) => {
       // A refused subscription no longer exists; the next reconnect creates another.
-      if (error) this.subscription = null;
-      else this.onResponse(message);
+      if (error) this.#subscription = null;
+      else this.#onResponse(message);
     });
   }
 
-  private onResponse(message: Incoming): void {
-    const token = this.inbox.tokenOf(message.subject);
-    const entry = this.inFlight.get(token);
+  #onResponse(message: Incoming): void {
+    const token = this.#inbox.tokenOf(message.subject);
+    const entry = this.#inFlight.get(token);
     if (!entry) return;
-    this.bus.jetStream?.acknowledged(entry.subject);
+    this.#bus.jetStream?.acknowledged(entry.subject);
     let error: BusError;
     if (message.headers?.code === 503) {
       // A stream that acknowledged before still exists, unless it was deleted.
@@ -227,7 +230,7 @@ export class FramePublisher {
         const ack = message.json<PubAck>();
         if (!ack.error) {
           // An ack of another stream is not the server's response: the message stays in flight.
-          if (isAckOf(entry.subject, ack)) this.onStored(token, entry, ack);
+          if (isAckOf(entry.subject, ack)) this.#onStored(token, entry, ack);
           return;
         }
         error = refusal(entry.subject, ack.error);
@@ -239,57 +242,57 @@ export class FramePublisher {
     entry.dueMs = performance.now() + busBackoffMs(entry.attempt - 1);
   }
 
-  private onStored(token: string, entry: InFlight, ack: PubAck): void {
+  #onStored(token: string, entry: InFlight, ack: PubAck): void {
     const duplicate = ack.duplicate ?? false;
     const published = { sequence: ack.seq, duplicate, collision: duplicate && entry.attempt === 1 };
     this.acked += 1;
-    this.settle(token, () => entry.resolve(published));
+    this.#settle(token, () => entry.resolve(published));
     if (published.collision) {
       this.collisions += 1;
-      this.options.onCollision?.({ msgId: entry.msgId, subject: entry.subject, sequence: ack.seq });
+      this.#options.onCollision?.({ msgId: entry.msgId, subject: entry.subject, sequence: ack.seq });
     }
-    this.options.onAck?.({ ...published, msgId: entry.msgId });
+    this.#options.onAck?.({ ...published, msgId: entry.msgId });
   }
 
-  private sweep(): void {
-    if (!this.bus.connected) return;
+  #sweep(): void {
+    if (!this.#bus.connected) return;
     const now = performance.now();
-    for (const [token, entry] of this.inFlight) {
+    for (const [token, entry] of this.#inFlight) {
       if (entry.dueMs > now) continue;
-      if (entry.error === null) this.bus.jetStream?.unacknowledged(entry.subject);
-      this.send(token, entry);
+      if (entry.error === null) this.#bus.jetStream?.unacknowledged(entry.subject);
+      this.#send(token, entry);
     }
   }
 
-  private onStatus(status: BusStatus): void {
+  #onStatus(status: BusStatus): void {
     if (status.type === 'connected') {
-      if (!this.subscription) this.subscribe();
-      for (const [token, entry] of [...this.inFlight]) {
+      if (!this.#subscription) this.#subscribe();
+      for (const [token, entry] of [...this.#inFlight]) {
         entry.error ??= new BusError('BUS_UNREACHABLE', `${entry.subject}: the connection broke before the ack`);
-        this.send(token, entry);
+        this.#send(token, entry);
       }
-    } else if (status.type === 'error') this.onServerError(status.error);
+    } else if (status.type === 'error') this.#onServerError(status.error);
     else if (status.type === 'closed') this.close();
   }
 
   /** A refused publish has no response; the server reports the subject in a connection error. */
-  private onServerError(error: BusError): void {
+  #onServerError(error: BusError): void {
     if (!(error.cause instanceof errors.PermissionViolationError)) return;
     const { subject } = error.cause;
-    for (const entry of this.inFlight.values()) if (entry.subject === subject) entry.error = error;
+    for (const entry of this.#inFlight.values()) if (entry.subject === subject) entry.error = error;
   }
 
   /**
    * Rejects unacknowledged messages with BUS_CLOSED. Wait for whenFlushed first to lose nothing.
    */
   close(): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.bus.statusListeners.delete(this.statusListener);
-    if (this.timer) clearInterval(this.timer);
-    if (!this.bus.nc.isClosed()) this.subscription?.unsubscribe();
-    for (const entry of this.inFlight.values()) entry.reject(new BusError('BUS_CLOSED', 'closed before the ack'));
-    this.inFlight.clear();
-    this.wake();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#bus.statusListeners.delete(this.#statusListener);
+    if (this.#timer) clearInterval(this.#timer);
+    if (!this.#bus.nc.isClosed()) this.#subscription?.unsubscribe();
+    for (const entry of this.#inFlight.values()) entry.reject(new BusError('BUS_CLOSED', 'closed before the ack'));
+    this.#inFlight.clear();
+    this.#wake();
   }
 }

@@ -86,92 +86,92 @@ export interface SessionEnd {
 }
 
 export class PullSession {
-  private readonly bus: Bus;
-  private readonly stream: string;
-  private readonly consumer: string;
-  private readonly handlers: PullHandlers;
-  private readonly reply: string;
-  private readonly subscription: Subscription;
-  private readonly monitor: NodeJS.Timeout;
-  private readonly statusListener = (status: BusStatus) => {
-    if (status.type === 'disconnected' || status.type === 'closed') this.interrupt(status.type);
+  readonly #bus: Bus;
+  readonly #stream: string;
+  readonly #consumer: string;
+  readonly #handlers: PullHandlers;
+  readonly #reply: string;
+  readonly #subscription: Subscription;
+  readonly #monitor: NodeJS.Timeout;
+  readonly #statusListener = (status: BusStatus) => {
+    if (status.type === 'disconnected' || status.type === 'closed') this.#interrupt(status.type);
   };
-  private readonly forget: () => void;
-  private resolve: (end: SessionEnd) => void = () => undefined;
-  private outstanding = 0;
-  private missed = 0;
+  readonly #forget: () => void;
+  #resolve: (end: SessionEnd) => void = () => undefined;
+  #outstanding = 0;
+  #missed = 0;
   /** Something has arrived. */
-  private isActive = false;
-  private over = false;
+  #isActive = false;
+  #over = false;
   /** Resolves when the session has ended. */
   readonly ended: Promise<SessionEnd>;
 
   /** Starts pulling at once. */
   constructor(bus: Bus, stream: string, consumer: string, handlers: PullHandlers, signal: AbortSignal) {
-    this.bus = bus;
-    this.stream = stream;
-    this.consumer = consumer;
-    this.handlers = handlers;
+    this.#bus = bus;
+    this.#stream = stream;
+    this.#consumer = consumer;
+    this.#handlers = handlers;
     this.ended = new Promise((resolve) => {
-      this.resolve = resolve;
+      this.#resolve = resolve;
     });
     const inbox = new ReplyInbox(bus.inboxPrefix);
-    this.reply = inbox.subject(randomToken());
-    this.subscription = subscribe(bus, inbox.filter, (error, message) => {
+    this.#reply = inbox.subject(randomToken());
+    this.#subscription = subscribe(bus, inbox.filter, (error, message) => {
       if (error) this.end('the subscription was refused', toBusError(error, inbox.filter));
-      else this.onMessage(message);
+      else this.#onMessage(message);
     });
-    this.monitor = setInterval(() => this.watch(), HEARTBEAT_MS);
-    bus.statusListeners.add(this.statusListener);
-    this.forget = onAbort(signal, () => this.end('aborted'));
+    this.#monitor = setInterval(() => this.#watch(), HEARTBEAT_MS);
+    bus.statusListeners.add(this.#statusListener);
+    this.#forget = onAbort(signal, () => this.end('aborted'));
     if (signal.aborted) this.end('aborted');
-    else if (!bus.connected) this.interrupt('disconnected');
+    else if (!bus.connected) this.#interrupt('disconnected');
     else this.pull();
   }
 
   /** Requests more messages once at least half of the room is free. */
   pull(): void {
-    const room = this.handlers.room();
-    if (this.over || !this.bus.connected || this.outstanding * 2 > room || room <= this.outstanding) return;
-    const batch = room - this.outstanding;
-    this.outstanding = room;
+    const room = this.#handlers.room();
+    if (this.#over || !this.#bus.connected || this.#outstanding * 2 > room || room <= this.#outstanding) return;
+    const batch = room - this.#outstanding;
+    this.#outstanding = room;
     const limits = { batch, max_bytes: MAX_PULL_BYTES };
     const body = JSON.stringify({ ...limits, expires: nanos(EXPIRES_MS), idle_heartbeat: nanos(HEARTBEAT_MS) });
-    const subject = `${this.bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.stream}.${this.consumer}`;
-    this.bus.nc.publish(subject, body, { reply: this.reply });
+    const subject = `${this.#bus.apiPrefix}.CONSUMER.MSG.NEXT.${this.#stream}.${this.#consumer}`;
+    this.#bus.nc.publish(subject, body, { reply: this.#reply });
   }
 
-  private watch(): void {
-    this.missed += 1;
-    if (this.outstanding > 0 && this.missed > MISSED_HEARTBEATS) this.interrupt('heartbeats missed');
+  #watch(): void {
+    this.#missed += 1;
+    if (this.#outstanding > 0 && this.#missed > MISSED_HEARTBEATS) this.#interrupt('heartbeats missed');
   }
 
-  private onMessage(message: Incoming): void {
-    if (this.over) return;
+  #onMessage(message: Incoming): void {
+    if (this.#over) return;
     // A status arrives on the reply subject, a message on the subject of its stream.
-    if (message.subject === this.reply) {
-      this.onStatus(message, message.headers?.code ?? 0);
+    if (message.subject === this.#reply) {
+      this.#onStatus(message, message.headers?.code ?? 0);
       return;
     }
     const delivery = parseDelivery(message.reply);
     // Anything else was sent here by another client.
-    if (delivery?.stream !== this.stream || delivery.consumer !== this.consumer) return;
-    this.isActive = true;
-    this.missed = 0;
-    this.outstanding = Math.max(0, this.outstanding - 1);
-    this.handlers.onDelivery(message, delivery);
+    if (delivery?.stream !== this.#stream || delivery.consumer !== this.#consumer) return;
+    this.#isActive = true;
+    this.#missed = 0;
+    this.#outstanding = Math.max(0, this.#outstanding - 1);
+    this.#handlers.onDelivery(message, delivery);
     this.pull();
   }
 
-  private onStatus(message: Incoming, code: number): void {
-    this.isActive = true;
-    this.missed = 0;
+  #onStatus(message: Incoming, code: number): void {
+    this.#isActive = true;
+    this.#missed = 0;
     const header = (name: string) => Number(message.headers?.get(name) || 0);
     if (code === 100) {
-      this.handlers.onHeartbeat(header('Nats-Last-Consumer'));
+      this.#handlers.onHeartbeat(header('Nats-Last-Consumer'));
       return;
     }
-    this.outstanding = Math.max(0, this.outstanding - header('Nats-Pending-Messages'));
+    this.#outstanding = Math.max(0, this.#outstanding - header('Nats-Pending-Messages'));
     const description = message.headers?.description ?? '';
     // 408 and 404 end an unfilled pull, these 409 a used one. Any other status (409, 503, 400) concerns the consumer.
     if (code === 408 || code === 404 || (code === 409 && USED_UP.test(description))) this.pull();
@@ -179,18 +179,18 @@ export class PullSession {
   }
 
   /** Ends the session, and leaves the consumer for another one. */
-  private interrupt(why: string): void {
-    this.end(why, null, this.isActive ? 'usable' : 'silent');
+  #interrupt(why: string): void {
+    this.end(why, null, this.#isActive ? 'usable' : 'silent');
   }
 
   /** Ends the session; later messages are dropped. */
   end(why: string, error: BusError | null = null, consumer: SessionEnd['consumer'] = 'gone'): void {
-    if (this.over) return;
-    this.over = true;
-    clearInterval(this.monitor);
-    this.bus.statusListeners.delete(this.statusListener);
-    this.forget();
-    if (!this.bus.nc.isClosed()) this.subscription.unsubscribe();
-    this.resolve({ why, error, consumer });
+    if (this.#over) return;
+    this.#over = true;
+    clearInterval(this.#monitor);
+    this.#bus.statusListeners.delete(this.#statusListener);
+    this.#forget();
+    if (!this.#bus.nc.isClosed()) this.#subscription.unsubscribe();
+    this.#resolve({ why, error, consumer });
   }
 }

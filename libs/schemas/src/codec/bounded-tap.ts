@@ -20,7 +20,7 @@ export class BoundedTap extends avscUtils.Tap {
     this.pos = position;
   }
 
-  private need(): void {
+  #need(): void {
     if (this.pos >= this.buf.length) throw new SchemaError('TRUNCATED', 'the message ends before its last field');
   }
 
@@ -31,12 +31,12 @@ export class BoundedTap extends avscUtils.Tap {
       this.pos += 1;
       return (first >> 1) ^ -(first & 1);
     }
-    this.needEndOfLong();
+    this.#needEndOfLong();
     return super.readLong();
   }
 
   /** A long has at most ten bytes. Only the last one is below 0x80. */
-  private needEndOfLong(): void {
+  #needEndOfLong(): void {
     for (let length = 1; length <= 10; length += 1) {
       const byte = this.buf[this.pos + length - 1];
       if (byte === undefined) throw new SchemaError('TRUNCATED', 'the message ends within a number');
@@ -63,44 +63,44 @@ export class BoundedTap extends avscUtils.Tap {
     return this.readLong();
   }
   override skipLong(): void {
-    this.needEndOfLong();
+    this.#needEndOfLong();
     super.skipLong();
   }
   override skipInt(): void {
     this.skipLong();
   }
   override readBoolean(): boolean {
-    this.need();
+    this.#need();
     return super.readBoolean();
   }
   override skipBoolean(): void {
-    this.need();
+    this.#need();
     super.skipBoolean();
   }
   override readFloat(): number {
-    this.need();
+    this.#need();
     return super.readFloat();
   }
   override skipFloat(): void {
-    this.need();
+    this.#need();
     super.skipFloat();
   }
   override readDouble(): number {
-    this.need();
+    this.#need();
     return super.readDouble();
   }
   override skipDouble(): void {
-    this.need();
+    this.#need();
     super.skipDouble();
   }
   override readFixed(length: number): Buffer {
-    this.need();
+    this.#need();
     const fixed = super.readFixed(length);
     if (fixed === undefined) throw new SchemaError('TRUNCATED', 'the message ends within a field');
     return fixed;
   }
   override skipFixed(length: number): void {
-    this.need();
+    this.#need();
     super.skipFixed(length);
   }
   /** Skips a number of longs, ints, booleans or enums. */
@@ -132,22 +132,22 @@ export class BoundedTap extends avscUtils.Tap {
       this.pos += 1 + (first >> 1);
       return;
     }
-    this.needWithin(limit);
+    this.#needWithin(limit);
     this.skipBytes();
   }
 
   readText(limit: TextLimit): string {
-    this.needWithin(limit);
+    this.#needWithin(limit);
     return this.readString();
   }
 
   readLimitedBytes(limit: TextLimit): Buffer {
-    this.needWithin(limit);
+    this.#needWithin(limit);
     return this.readBytes();
   }
 
   /** Checks the next length. */
-  private needWithin(limit: TextLimit): void {
+  #needWithin(limit: TextLimit): void {
     const { pos } = this;
     if ((this.buf[pos] as number) < 0x80) return;
     const length = this.readLong();

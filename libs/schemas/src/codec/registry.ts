@@ -119,13 +119,13 @@ function readerOf(schema: unknown, fingerprint: string, readAs: ReadAs): KnownSc
 }
 
 export class SchemaRegistry {
-  private readonly known = new Map<string, KnownSchema>();
-  private readonly pending = new Map<string, Promise<KnownSchema>>();
-  private readonly missing = new Map<string, { error: SchemaError; until: number }>();
-  private lookups = { sinceMs: Number.NEGATIVE_INFINITY, ofAll: 0, ofWriter: new Map<string, number>() };
-  private readonly lookup: SchemaLookup | null;
-  private readonly nowMs: () => number;
-  private readonly readAs: ReadAs;
+  readonly #known = new Map<string, KnownSchema>();
+  readonly #pending = new Map<string, Promise<KnownSchema>>();
+  readonly #missing = new Map<string, { error: SchemaError; until: number }>();
+  #lookups = { sinceMs: Number.NEGATIVE_INFINITY, ofAll: 0, ofWriter: new Map<string, number>() };
+  readonly #lookup: SchemaLookup | null;
+  readonly #nowMs: () => number;
+  readonly #readAs: ReadAs;
   /** Number of schemas learned from the lookup. */
   learned = 0;
   /** Messages with an unknown fingerprint for which no lookup was left. */
@@ -140,19 +140,19 @@ export class SchemaRegistry {
     nowMs: () => number = Date.now,
     readAs: ReadAs = { types: {}, readers: {} },
   ) {
-    this.lookup = lookup;
-    this.nowMs = nowMs;
-    this.readAs = readAs;
+    this.#lookup = lookup;
+    this.#nowMs = nowMs;
+    this.#readAs = readAs;
   }
 
   /** A known schema, without a lookup. */
   peek(fingerprint: string): KnownSchema | undefined {
-    const known = this.known.get(fingerprint);
+    const known = this.#known.get(fingerprint);
     if (known) return known;
     const text = BUILT_IN.get(fingerprint);
     if (text === undefined) return undefined;
-    const schema = readerOf(JSON.parse(text), fingerprint, this.readAs);
-    this.known.set(fingerprint, schema);
+    const schema = readerOf(JSON.parse(text), fingerprint, this.#readAs);
+    this.#known.set(fingerprint, schema);
     return schema;
   }
 
@@ -164,45 +164,45 @@ export class SchemaRegistry {
   async resolve(fingerprint: string, writer = ''): Promise<KnownSchema> {
     const known = this.peek(fingerprint);
     if (known) return known;
-    const missing = this.missing.get(fingerprint);
-    if (missing && missing.until > this.nowMs()) throw missing.error;
-    let pending = this.pending.get(fingerprint);
+    const missing = this.#missing.get(fingerprint);
+    if (missing && missing.until > this.#nowMs()) throw missing.error;
+    let pending = this.#pending.get(fingerprint);
     if (!pending) {
-      if (this.lookup !== null && !this.mayLookUp(writer)) {
+      if (this.#lookup !== null && !this.#mayLookUp(writer)) {
         this.withheld += 1;
         throw unknownFingerprint(fingerprint, `, and ${writer} has used up its lookups`);
       }
-      pending = this.ask(fingerprint, writer).finally(() => this.pending.delete(fingerprint));
-      this.pending.set(fingerprint, pending);
+      pending = this.#ask(fingerprint, writer).finally(() => this.#pending.delete(fingerprint));
+      this.#pending.set(fingerprint, pending);
     }
     return pending;
   }
 
-  private mayLookUp(writer: string): boolean {
-    const nowMs = this.nowMs();
+  #mayLookUp(writer: string): boolean {
+    const nowMs = this.#nowMs();
     // Also if the clock was set back.
-    if (Math.abs(nowMs - this.lookups.sinceMs) >= LOOKUP_WINDOW_MS) {
-      this.lookups = { sinceMs: nowMs, ofAll: 0, ofWriter: new Map() };
+    if (Math.abs(nowMs - this.#lookups.sinceMs) >= LOOKUP_WINDOW_MS) {
+      this.#lookups = { sinceMs: nowMs, ofAll: 0, ofWriter: new Map() };
     }
-    const { ofAll, ofWriter } = this.lookups;
+    const { ofAll, ofWriter } = this.#lookups;
     return ofAll < MAX_LOOKUPS_OF_ALL && (ofWriter.get(writer) ?? 0) < MAX_LOOKUPS;
   }
 
-  private async ask(fingerprint: string, writer: string): Promise<KnownSchema> {
+  async #ask(fingerprint: string, writer: string): Promise<KnownSchema> {
     // A lookup that fails (the bus is away) says nothing about the schema, so its error passes and nothing is remembered.
-    const text = this.lookup ? await this.lookup(fingerprint) : null;
+    const text = this.#lookup ? await this.#lookup(fingerprint) : null;
     try {
       if (text === null) throw unknownFingerprint(fingerprint);
-      const schema = learn(text, fingerprint, this.readAs);
+      const schema = learn(text, fingerprint, this.#readAs);
       if (this.learned >= MAX_SCHEMAS) throw new SchemaError('WRONG_SCHEMA', 'too many schemas', fingerprint);
       this.learned += 1;
-      this.known.set(fingerprint, schema);
+      this.#known.set(fingerprint, schema);
       return schema;
     } catch (error) {
-      this.lookups.ofAll += 1;
-      this.lookups.ofWriter.set(writer, (this.lookups.ofWriter.get(writer) ?? 0) + 1);
-      if (this.missing.size >= MAX_SCHEMAS) this.missing.clear();
-      if (error instanceof SchemaError) this.missing.set(fingerprint, { error, until: this.nowMs() + RETRY_MS });
+      this.#lookups.ofAll += 1;
+      this.#lookups.ofWriter.set(writer, (this.#lookups.ofWriter.get(writer) ?? 0) + 1);
+      if (this.#missing.size >= MAX_SCHEMAS) this.#missing.clear();
+      if (error instanceof SchemaError) this.#missing.set(fingerprint, { error, until: this.#nowMs() + RETRY_MS });
       throw error;
     }
   }

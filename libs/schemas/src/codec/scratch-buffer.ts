@@ -11,7 +11,7 @@ const INITIAL_BYTES = 64 * 1024;
 export const MAX_MESSAGE_BYTES = 1024 * 1024 - 16 * 1024;
 
 export class ScratchBuffer {
-  private buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+  #buffer = Buffer.allocUnsafeSlow(INITIAL_BYTES);
 
   /**
    * Calls `write(buffer)`, which returns the end position or, if the buffer is too small, minus the
@@ -20,12 +20,12 @@ export class ScratchBuffer {
    */
   fill(write: (buffer: Buffer) => number): Buffer | null {
     for (;;) {
-      const end = write(this.buffer);
+      const end = write(this.#buffer);
       if (end > MAX_MESSAGE_BYTES) return null;
-      if (end >= 0) return Buffer.from(this.buffer.subarray(0, end));
-      const needed = this.buffer.length - end;
+      if (end >= 0) return Buffer.from(this.#buffer.subarray(0, end));
+      const needed = this.#buffer.length - end;
       if (needed > MAX_MESSAGE_BYTES) return null;
-      this.buffer = Buffer.allocUnsafeSlow(Math.min(MAX_MESSAGE_BYTES, Math.max(needed, this.buffer.length * 2)));
+      this.#buffer = Buffer.allocUnsafeSlow(Math.min(MAX_MESSAGE_BYTES, Math.max(needed, this.#buffer.length * 2)));
     }
   }
 }
