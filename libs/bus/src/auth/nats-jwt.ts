@@ -68,14 +68,14 @@ export function signClaims(claims: Omit<NatsClaims, 'iat' | 'jti'>, key: KeyObje
  */
 export function readClaims(token: string): Partial<NatsClaims> {
   const [head = '', payload = '', signature = '', ...more] = token.split('.');
-  if (more.length > 0 || signature === '') throw new Error('does not have three parts');
+  if (more.length > 0 || signature === '') throw new Error('the JWT does not have three parts');
   const parse = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString('utf8')) as unknown;
-  if ((parse(head) as { alg?: unknown } | null)?.alg !== ALGORITHM) throw new Error(`is not ${ALGORITHM}`);
+  if ((parse(head) as { alg?: unknown } | null)?.alg !== ALGORITHM) throw new Error(`the JWT is not signed with ${ALGORITHM}`);
   const claims = parse(payload) as Partial<NatsClaims> | null;
-  if (typeof claims?.iss !== 'string') throw new Error('names no issuer');
+  if (typeof claims?.iss !== 'string') throw new Error('the JWT has no issuer');
   const signed = Buffer.from(`${head}.${payload}`);
   if (!verify(null, signed, verifyingKeyOf(claims.iss), Buffer.from(signature, 'base64url'))) {
-    throw new Error('is not signed by its issuer');
+    throw new Error('the signature of the JWT is not by its issuer');
   }
   return claims;
 }

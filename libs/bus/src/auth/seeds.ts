@@ -25,7 +25,7 @@ export function newSeed(kind: SeedKind): string {
  */
 export function keyPairOf(kind: SeedKind, seed: string): KeyPair {
   try {
-    if (!seed.startsWith(PREFIX[kind])) throw new Error(`does not start with ${PREFIX[kind]}`);
+    if (!seed.startsWith(PREFIX[kind])) throw new Error(`a seed starts with ${PREFIX[kind]}`);
     const bytes = new TextEncoder().encode(seed);
     return kind === 'issuer' ? fromSeed(bytes) : fromCurveSeed(bytes);
   } catch (cause) {
