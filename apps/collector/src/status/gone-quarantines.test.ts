@@ -83,6 +83,20 @@ describe('quarantined pods that are gone', () => {
     expect(rig.at(2 * GONE_AFTER_MS)).toEqual(['p']);
   });
 
+  it('new pods, whose interface is unknown at each look in between - the time goes on; not if it is the interface of the pod', () => {
+    const rig = node(['p', 'q'], ['other']);
+    rig.at(0);
+    for (let n = 1; n < 10; n += 1) {
+      const iface = rig.add(n, {});
+      expect(rig.at((n * GONE_AFTER_MS) / 10)).toEqual([]);
+      iface.binding = binding(n === 5 ? 'q' : 'other');
+      if (n === 5) rig.at(GONE_AFTER_MS / 2);
+    }
+    for (const iface of rig.registry.allLive()) if (iface.binding?.podUid === 'q') rig.registry.markGone(iface);
+    expect(rig.at(GONE_AFTER_MS)).toEqual(['p']);
+    expect(rig.at(2 * GONE_AFTER_MS)).toEqual(['p', 'q']);
+  });
+
   it.each<[string, (rig: ReturnType<typeof node>) => void, number]>([
     ['control: nothing is unknown', () => {}, 1],
     ['an interface whose pod is unknown', ({ add }) => add(1, {}), 0],

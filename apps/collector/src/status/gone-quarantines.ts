@@ -4,8 +4,9 @@
  *
  * Only the node can tell: the containers of a force-deleted pod run on although the API server no
  * longer has the pod. A pod is gone if the pod list in force omits it and no interface of the node
- * belongs to it, without interruption for GONE_AFTER_MS. Nothing is gone while the list is rejected
- * or incomplete, or while it is not known which pod an interface belongs to.
+ * belongs to it, for GONE_AFTER_MS. Nothing is gone while the list is rejected or incomplete, or while
+ * it is not known which pod an interface belongs to. Such a time does not begin the wait again: the
+ * interface of each new pod is unknown at first, and tenants start pods without end.
  */
 import type { DesiredState } from '../desired/desired-state.ts';
 import type { Registry } from '../packets/subjects/registry.ts';
@@ -25,7 +26,8 @@ export class GoneQuarantines {
   /** Pods that are gone for GONE_AFTER_MS. @param nowMs a monotonic clock */
   observe(desired: DesiredState, registry: Registry, nowMs: number): string[] {
     const present = presentPods(desired, registry);
-    const gone = present ? [...desired.quarantined.keys()].filter((podUid) => !present.has(podUid)) : [];
+    if (!present) return [];
+    const gone = [...desired.quarantined.keys()].filter((podUid) => !present.has(podUid));
     this.#goneSinceMs = new Map(gone.map((podUid) => [podUid, this.#goneSinceMs.get(podUid) ?? nowMs]));
     return gone
       .filter((podUid) => nowMs - (this.#goneSinceMs.get(podUid) ?? nowMs) >= GONE_AFTER_MS)
