@@ -95,7 +95,14 @@ function relayProblems({ services, streams, nowMs }: ClusterFacts): Problem[] {
   const movedMs = nowMs - Date.parse(info.state.last_ts);
   if (!(movedMs < RELAY_KNOWN_MS)) return [];
   const text = `0 running for more than an hour, its last position is ${age(movedMs)} old: the SIEM receives no events`;
-  return [warn('siem-relay', text, 'start it, or see its log; this ends 7d after its last position', 'services')];
+  return [
+    warn(
+      'siem-relay',
+      text,
+      'start it, or see `bailiff logs siem-relay`; this ends 7d after its last position',
+      'services',
+    ),
+  ];
 }
 
 const NO_NODE_LIST = warn(

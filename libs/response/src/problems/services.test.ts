@@ -192,7 +192,7 @@ describe('services', () => {
     const missingVerdicts = { count: 1, since: new Date(AT).toISOString() };
     expect(reason({ skipped: skipped('node-b') })).toBe('');
     expect(unjudgedReason(null, nodes)).toMatch(/could not be read/);
-    expect(reason({ running: 0 })).toMatch(/^0 running/);
+    expect(reason({ running: 0 })).toMatch(/^correlator: 0 running/);
     expect(reason({ behindMs: 5_000, waiting: { count: 4, oldestAtMs: AT - 5_000, atLeast: false } })).toMatch(
       /^the correlator is 5s behind: 4 frames not judged/,
     );

@@ -159,6 +159,8 @@ function stateText(service: Service): string {
   return parts.filter((part) => part !== '').join(', ');
 }
 
+const logOf = (name: string): string => `\`bailiff logs ${name}\``;
+
 /** No instance runs, or the running ones cannot work; null otherwise. */
 function outageOf(service: Service): Problem | null {
   const { name, health, without, optional } = service;
@@ -169,8 +171,8 @@ function outageOf(service: Service): Problem | null {
     const text = [`0 running${health.silent > 0 ? `, ${silentText(health)}` : ''}: ${without}`, waits];
     const remedy =
       health.silent > 0
-        ? 'its log and its /readyz name a refused login; restart it if it hangs'
-        : 'start it, or see its log';
+        ? `${logOf(name)} and its /readyz name a refused login; restart it if it hangs`
+        : `start it, or see ${logOf(name)}`;
     return problem(name, severity, text.filter(Boolean).join('; '), `${remedy}: it resumes where it stopped`);
   }
   if (stalledMs > STUCK_MS)
@@ -178,21 +180,21 @@ function outageOf(service: Service): Problem | null {
       name,
       severity,
       `${running} running, not progressing for ${age(stalledMs)}: ${waits}`,
-      'see its log, and restart it: it resumes where it stopped',
+      `see ${logOf(name)}, and restart it: it resumes where it stopped`,
     );
   if (ready === 0 && notReadyForMs > UNREADY_MS)
     return problem(
       name,
       severity,
       `${running} running, none ready for ${age(notReadyForMs)}: ${notReady}`,
-      'see its log',
+      `see ${logOf(name)}`,
     );
   if (name === 'ipam-sync' && health.leading === 0 && health.runningForMs > LEASE_MS)
     return problem(
       name,
       severity,
-      `${running} running, none leads: ${without}`,
-      'see its log: it cannot acquire its lease',
+      `${running} running, none leads${notReady === '' ? '' : ` (${notReady})`}: ${without}`,
+      `it cannot acquire its lease: see ${logOf(name)}, and \`bailiff doctor --only kubernetes\``,
     );
   return null;
 }
@@ -204,10 +206,17 @@ function degradationOf(service: Service): Problem[] {
   const problems: Problem[] = [];
   if (health.silent > 0)
     problems.push(
-      problem(name, 'warn', silentText(health), 'its log and its /readyz name the cause; it may have been replaced'),
+      problem(
+        name,
+        'warn',
+        silentText(health),
+        `${logOf(name)} and its /readyz name the cause; it may have been replaced`,
+      ),
     );
   if (ready < running && notReadyForMs > UNREADY_MS)
-    problems.push(problem(name, 'warn', `${running - ready} of ${running} not ready: ${notReady}`, 'see its log'));
+    problems.push(
+      problem(name, 'warn', `${running - ready} of ${running} not ready: ${notReady}`, `see ${logOf(name)}`),
+    );
   if (behindMs > LATE_MS) problems.push(problem(name, 'warn', `is behind: ${waitingText(service)}`, ''));
   return problems;
 }
@@ -255,8 +264,8 @@ export function unjudgedReason(status: ServiceStatus | null, nodes: ReadonlySet<
   if (!status) return 'the status of the correlator could not be read: they may not be judged yet';
   const { correlator } = status;
   const service = servicesOf(status)[0] as Service;
-  const outage = outageOf(service)?.text ?? '';
-  if (outage !== '') return outage;
+  const outage = outageOf(service);
+  if (outage) return `correlator: ${outage.text}`;
   if (correlator.behindMs >= UNDER_WAY_MS)
     return `the correlator is ${age(correlator.behindMs)} behind: ${waitingText(service)}`;
   if (correlator.newer > 0 || correlator.waiting === null)
@@ -285,7 +294,7 @@ export function responderProblem(status: ServiceStatus): Problem | null {
 function remedyOf({ notReady }: ServiceHealth, verdictId: string): string {
   // It names a Redis that it does not reach, or that accepts no jobs.
   if (/redis/i.test(notReady)) return 'check its Redis: `bailiff doctor --only redis`, and its log';
-  return `\`bailiff explain ${verdictId.slice(0, 10)}\` shows the steps that have not ended; see its log`;
+  return `\`bailiff explain ${verdictId.slice(0, 10)}\` shows the steps that have not ended; see ${logOf('responder')}`;
 }
 
 /** Steps that the responder gave up count as answered, but nothing was done. */
