@@ -216,6 +216,21 @@ describe('operations counted without a sample', () => {
     ).toBe('denied');
   });
 
+  it('a rule that names several operations - decided if the outcome of all is the same', () => {
+    const shells = one({ execute: { paths: ['/bin/sh', '/bin/bash'] } });
+    const tcp = one({ socket: { families: ['inet'], types: ['stream'], protocols: ['tcp'] } });
+    const judge = (counted: RuleIR, match: object) =>
+      judgeCounted([setOf({ rules: [{ name: 't', action: 'block', ...match } as Rules[0]] })], counted).outcome;
+    expect(tcp.matches).toHaveLength(3);
+    expect([
+      judge(shells, { execute: { directories: ['/bin'] } }),
+      judge(shells, { execute: { suffixes: ['bash'] } }),
+      judge(tcp, { socket: { families: ['inet'] } }),
+      judge(tcp, { socket: { families: ['inet6'] } }),
+      judge(tcp, { socket: { families: ['inet'], types: ['stream'], protocols: [0] } }),
+    ]).toEqual(['denied', 'undecided', 'denied', 'pass', 'undecided']);
+  });
+
   it('a posture - denied only where no allow rule can hold', () => {
     const judge = (input: RuntimePolicyInput) => judgePosture([setOf(input)], 'file').outcome;
     expect(judge({ defaultPosture: { file: 'block' } })).toBe('denied');

@@ -137,18 +137,30 @@ const operationsIn = (match: Match): readonly OperationName[] => (match.kind ===
 /** A single address. */
 const HOST = /^(.*)\/(?:32|128)$/;
 
-/** The one operation that a rule matches, for each of its programs; null: several operations. */
-export function onlyOperation({ matches, source }: RuleMatch): RecordedOperation[] | null {
-  const [match, ...more] = matches;
+/** Operations that are judged one by one. */
+const MOST_SINGLE = 64;
+
+/** The operations that a rule matches, for each of its programs; null: it does not name each of them. */
+function namedOperations({ matches, source }: RuleMatch): RecordedOperation[] | null {
+  if (source?.some(({ children }) => children)) return null;
   const programs = source === null ? [''] : source.map(({ path }) => path);
-  if (!match || more.length > 0 || source?.some(({ children }) => children)) return null;
-  const done = singleOf(match);
-  return done && programs.map((executable) => ({ ...done, executable }));
+  const done = matches.flatMap((match) => operationsIn(match).map((op) => singleOf(match, op)));
+  if (done.length * programs.length > MOST_SINGLE) return null;
+  const all: RecordedOperation[] = [];
+  for (const one of done) {
+    if (one === null) return null;
+    all.push(...programs.map((executable) => ({ ...one, executable })));
+  }
+  return all;
 }
 
-function singleOf(match: Match): Omit<RecordedOperation, 'executable'> | null {
-  const [op, ...others] = operationsIn(match);
-  if (!op || others.length > 0) return null;
+/** The one operation that a rule matches, for each of its programs; null: several operations. */
+export function onlyOperation(rule: RuleMatch): RecordedOperation[] | null {
+  const [match, ...more] = rule.matches;
+  return match && more.length === 0 && operationsIn(match).length === 1 ? namedOperations(rule) : null;
+}
+
+function singleOf(match: Match, op: OperationName): Omit<RecordedOperation, 'executable'> | null {
   const none = { operation: op, address: '', port: 0, protocol: 0 };
   if (match.kind === 'path') return match.match === 'exact' && match.path ? { ...none, subject: match.path } : null;
   if (match.kind === 'abstract') return { ...none, subject: match.name };
@@ -168,17 +180,22 @@ const textOf = ({ matches, source }: RuleMatch) =>
     typeof value === 'bigint' ? `${value}n` : value,
   );
 
+const UNSAMPLED = 'it was counted without a sample, and its rule matches several operations';
+
 /**
  * Decides all operations that a rule counted, without knowing each of them.
  * @param rule as it was when it counted
  */
 export function judgeCounted(sets: readonly (PolicySet | null)[], rule: RuleMatch): Judgement {
-  const only = onlyOperation(rule);
-  if (only)
-    return agreed(
-      only.map((one) => judgeRecorded(sets, one)),
-      'it was counted for several programs',
+  const named = namedOperations(rule);
+  if (named && named.length > 0) {
+    const because = onlyOperation(rule) ? 'it was counted for several programs' : UNSAMPLED;
+    const one = agreed(
+      named.map((operation) => judgeRecorded(sets, operation)),
+      because,
     );
+    if (one.outcome !== 'undecided' || because !== UNSAMPLED) return one;
+  }
   const wanted = textOf(rule);
   const perSet = sets.map((set): Judgement => {
     const decidable = set === null ? null : decidableOperations(set);
@@ -189,8 +206,6 @@ export function judgeCounted(sets: readonly (PolicySet | null)[], rule: RuleMatc
   });
   return agreed(perSet, OPEN_CONTAINER);
 }
-
-const UNSAMPLED = 'it was counted without a sample, and its rule matches several operations';
 
 /** Decides all operations that the posture of a class counted. */
 export function judgePosture(sets: readonly (PolicySet | null)[], name: PostureClass): Judgement {
