@@ -22,7 +22,7 @@
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
- * Read in this order: events.h, maps.h, packet.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
+ * Read in this order: events.h, maps.h, packet.h, linear-part.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
  * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, report.h, node-socket.h, quarantine.h, provocation.h,
  * pod-end.h, redirected.h.
  * rules.md specifies all checks.
@@ -35,6 +35,7 @@
 
 #include "spoof/events.h"
 #include "spoof/packet.h"
+#include "spoof/linear-part.h"
 #include "spoof/maps.h"
 #include "spoof/network.h"
 #include "spoof/owner.h"

@@ -14,6 +14,7 @@
 #include <linux/ipv6.h>
 
 #include "joined.h"
+#include "linear-part.h"
 #include "packet.h"
 
 /* Version, traffic class and flow label of an IPv6 header, in one load. */

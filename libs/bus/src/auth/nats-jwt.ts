@@ -70,7 +70,8 @@ export function readClaims(token: string): Partial<NatsClaims> {
   const [head = '', payload = '', signature = '', ...more] = token.split('.');
   if (more.length > 0 || signature === '') throw new Error('the JWT does not have three parts');
   const parse = (part: string) => JSON.parse(Buffer.from(part, 'base64url').toString('utf8')) as unknown;
-  if ((parse(head) as { alg?: unknown } | null)?.alg !== ALGORITHM) throw new Error(`the JWT is not signed with ${ALGORITHM}`);
+  if ((parse(head) as { alg?: unknown } | null)?.alg !== ALGORITHM)
+    throw new Error(`the JWT is not signed with ${ALGORITHM}`);
   const claims = parse(payload) as Partial<NatsClaims> | null;
   if (typeof claims?.iss !== 'string') throw new Error('the JWT has no issuer');
   const signed = Buffer.from(`${head}.${payload}`);
