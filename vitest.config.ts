@@ -71,6 +71,7 @@ const ON_NEWEST = [
   ...[
     'bus-auth',
     'bus-auth-attack',
+    'bus-auth-second-login',
     'backup-restore',
     'bus-disk-full',
     'bus-routes',

@@ -195,6 +195,10 @@ export class BusAuth {
       this.#drop('unreadable', error);
       return;
     }
+    if (this.#guard.isSecondLogin(request)) {
+      this.#respond({ sealed, request, atMs }, refuse('second-login'));
+      return;
+    }
     if (this.#guard.isFlooding(request.user)) {
       this.#drop('flooding', new Error(request.user.slice(0, 300)));
       return;

@@ -6,10 +6,10 @@
  * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
  */
 import { type Bus, NODE_ROLES, userOf } from '@bailiff/bus';
-import { type AdmittedConnection, ConnectionWatch } from '@bailiff/bus/auth';
+import { type AdmittedConnection, type AuthRequest, ConnectionWatch } from '@bailiff/bus/auth';
 import type { InstanceStatus } from '@bailiff/schemas';
 import { type Clock, type RateLimitedLog, RecentMap } from '@bailiff/service';
-import { ConnectionShares } from './connection-shares.ts';
+import { ConnectionShares, type REASONS } from './connection-shares.ts';
 import { EndedNodes } from './ended-nodes.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -107,6 +107,19 @@ export class ConnectionGuard {
     this.#watch.reportAdmitted(connection);
   }
 
+  /**
+   * Whether a connection that has logged in logs in again. Its user then gets no logins, whatever the second one
+   * contains: the refusal ends the connection, and the server may not list what it sent.
+   */
+  isSecondLogin({ serverId, connectionId, clientHost: host, user: named }: AuthRequest): boolean {
+    const user = this.#shares.userOn({ server: serverId, id: connectionId });
+    if (user === null) return false;
+    this.#record({ user, named, host, reason: 'second-login' });
+    this.#keepOut(user);
+    this.#o.onEnded();
+    return true;
+  }
+
   close(): void {
     this.#stop();
     this.#watch.close();
@@ -124,22 +137,29 @@ export class ConnectionGuard {
   }
 
   #end(list: Parameters<ConnectionShares['judge']>[0]): void {
-    const { metrics, log, clock } = this.#o;
-    const excess = this.#shares.judge(list, clock.monotonicMs());
-    for (const one of excess) {
-      const { server, connection, user, reason } = one;
-      this.#ended.add(one, clock.nowMs());
+    const excess = this.#shares.judge(list, this.#o.clock.monotonicMs());
+    for (const { server, connection, user, reason } of excess) {
       this.#watch.kick(server, connection.id);
-      metrics.connectionsEnded.inc({ reason });
-      const { user: named, host } = connection;
-      log.warn(`${reason} ${user ?? named}`, { user, named, host, reason }, 'ended a connection of a node');
+      this.#record({ user, named: connection.user, host: connection.host, reason });
     }
     const flooding = excess.flatMap(({ user, reason }) => (reason === 'flooding' && user !== null ? user : []));
-    for (const user of new Set(flooding)) {
-      this.#penalize(user);
-      this.#watch.reportFlooding(user);
-    }
+    for (const user of new Set(flooding)) this.#keepOut(user);
     if (excess.length > 0) this.#o.onEnded();
+  }
+
+  /** @param one `named`: the user as the client named itself last */
+  #record(one: { user: string | null; named: string; host: string; reason: (typeof REASONS)[number] }): void {
+    const { metrics, log, clock } = this.#o;
+    const { user, reason } = one;
+    const named = one.named.slice(0, 300);
+    this.#ended.add(one, clock.nowMs());
+    metrics.connectionsEnded.inc({ reason });
+    log.warn(`${reason} ${user ?? named}`, { ...one, named }, 'ended a connection of a node');
+  }
+
+  #keepOut(user: string): void {
+    this.#penalize(user);
+    this.#watch.reportFlooding(user);
   }
 
   #penalize(user: string): void {

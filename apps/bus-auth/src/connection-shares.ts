@@ -21,6 +21,7 @@ import {
   NODE_INTERVAL_MS,
   NODE_MESSAGES_PER_SECOND,
   NODE_SENT_BYTES_PER_SECOND,
+  WATCHED_ACCOUNTS,
 } from '@bailiff/bus';
 import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
 import { RecentMap } from '@bailiff/service';
@@ -39,8 +40,11 @@ const MAX_SERVERS = 64;
 /** Granted logins of one of them: as many as a list has connections. */
 const MAX_ADMITTED = 16_384;
 
-/** `heavy`: receives more than a collector requests; its user may log in again. */
-export const REASONS = ['too-many', 'flooding', 'heavy'] as const;
+/**
+ * `heavy`: receives more than a collector requests; its user may log in again. `second-login`: no client logs in
+ * again on a connection, and from 2.15 on the server then lists its flood under no account.
+ */
+export const REASONS = ['too-many', 'flooding', 'heavy', 'second-login'] as const;
 
 export interface Excess {
   server: string;
@@ -84,6 +88,12 @@ export class ConnectionShares {
     const admitted = this.#admitted.get(key) ?? new RecentMap<number, { user: string; atMs: number }>(MAX_ADMITTED);
     this.#admitted.set(key, admitted);
     admitted.set(id, { user, atMs });
+  }
+
+  /** Who logged in on a connection; null: it is not known. */
+  userOn({ server, id }: Pick<AdmittedConnection, 'server' | 'id'>): string | null {
+    const users = WATCHED_ACCOUNTS.map((account) => this.#admitted.get(placeOf({ account, server }))?.get(id)?.user);
+    return users.find((user) => user !== undefined) ?? null;
   }
 
   /** @param receivedMs monotonic @returns the connections that end, of users in this list */

@@ -16,6 +16,7 @@ import { escapeUnsafe } from '@bailiff/service';
 export const REFUSALS = {
   'unknown-user': 'only collectors log in by token: the user must be collector-<node> or push-<node>',
   'mixed-credentials': 'the password field must hold the token, without a token field, nkey or JWT',
+  'second-login': 'the connection has logged in already',
   'no-token': 'no token',
   'not-a-token': 'the password is not a ServiceAccount token',
   'token-too-large': 'the token is too large',

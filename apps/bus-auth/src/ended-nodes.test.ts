@@ -1,23 +1,10 @@
-import type { NodeConnection } from '@bailiff/bus/auth';
 import { describe, expect, it } from 'vitest';
 import type { Excess } from './connection-shares.ts';
 import { ENDED_MS, EndedNodes, MAX_ENDED } from './ended-nodes.ts';
 
 const AT = 1_790_000_000_000;
-const connection: NodeConnection = {
-  id: 7,
-  user: 'collector-of-its-own-choice',
+const excess = (user: string | null, reason: Excess['reason'] = 'flooding') => ({
   host: '10.0.0.9',
-  sinceMs: AT,
-  messages: 9_000,
-  sentBytes: 0,
-  bytes: 0,
-  isClosed: false,
-  isSlow: false,
-};
-const excess = (user: string | null, reason: Excess['reason'] = 'flooding'): Excess => ({
-  server: 'N1',
-  connection,
   user,
   reason,
 });

@@ -17,11 +17,11 @@ type Ended = Omit<EndedConnections, 'keptOutUntil'>;
 export class EndedNodes {
   readonly #ended = new RecentMap<string, Ended>(MAX_ENDED);
 
-  add({ user, reason, connection }: Excess, nowMs: number): void {
+  add({ user, reason, host }: Pick<Excess, 'user' | 'reason'> & { host: string }, nowMs: number): void {
     const node = (user === null ? null : nodeUserOf(user)?.node) ?? '';
     const connections = 1 + (this.#at(nowMs).find((one) => one.node === node)?.connections ?? 0);
     const endedAt = new Date(nowMs).toISOString();
-    this.#ended.set(node, { node, connections, reason, host: connection.host, endedAt });
+    this.#ended.set(node, { node, connections, reason, host, endedAt });
   }
 
   /** @param keptOutUntilMs until when the logins of a node get no response; undefined if they do */
