@@ -10,7 +10,7 @@ import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bail
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
-import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
+import { samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
@@ -121,6 +121,30 @@ it.each([
   await waitFor(async () => (await world.cli(['status', '--stale-after', '1s'], { nowMs })).exitCode === 7, {
     what: 'the nodes to be silent',
   });
+});
+
+it('a pod of a node without a collector, and of one whose frames are not stored - why and explain say that violations may be missing; control: of a node that reports', async () => {
+  const silent = 'node-c';
+  const placed = (nodeName: string, name: string) =>
+    world.put('bailiff_pods', nodeName, {
+      nodeName,
+      revision: 1,
+      pods: [samplePodIdentity({ uid: `uid-of-${name}`, namespace: 'shop', name })],
+    });
+  await placed(silent, 'quiet');
+  await placed(NODE_A, 'honest');
+  const why = async (pod: string) => (await world.cli(['why', pod])).stderr.replaceAll(/\s+/g, ' ');
+  expect(await why('shop/quiet')).toContain('since 1d; no collector of node-c has ever reported');
+  expect(await why('shop/honest')).toMatch(/since 1d check the name/);
+  const { pod } = await world.verdict({ nodeName: NODE_A });
+  const name = `${pod?.namespace}/${pod?.name}`;
+  expect(await why(name)).toBe('');
+  const status = healthyStatus(NODE_A);
+  await world.status({ ...status, bus: { ...status.bus, unackedFrames: 1, unackedForMs: 90_000 } });
+  for (const command of ['why', 'explain'])
+    expect((await world.cli([command, name])).stderr).toContain(
+      `violations of ${NODE_A} have not reached the bus for 90s`,
+    );
 });
 
 it('collectors log in by token, and no bus-auth is known - a warning, and with a silent node a failure, until one reports; control: by password', async () => {

@@ -1,14 +1,17 @@
 /** What the bus has of one pod, for commands about a pod. */
 import {
+  matchesPod,
   type PodSelector,
   type PodViolations,
   readBusTime,
+  readNode,
+  readPods,
   readServices,
   type VerdictRow,
   verdictsOfPod,
   violationsOfPod,
 } from '@bailiff/insight';
-import { shortList } from '@bailiff/response';
+import { shortList, unsentReason } from '@bailiff/response';
 import { parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
@@ -25,17 +28,34 @@ export interface PodCase {
 
 /** Notes what nodes claim without a right to. @throws CliError CLI_NOT_FOUND, BusError */
 export async function readPod(session: Session, pod: PodSelector, since: string): Promise<PodCase> {
-  const sinceMs = parseWhen(since, '--since')(await readBusTime(session));
+  const nowMs = await readBusTime(session);
+  const sinceMs = parseWhen(since, '--since')(nowMs);
   const [services, seen, verdicts] = await Promise.all([
     readServices(session),
     violationsOfPod(session, pod, sinceMs),
     verdictsOfPod(session, pod, sinceMs),
   ]);
   for (const line of seen.refused.lines()) session.out.note(line);
-  if (seen.tally.groups().length > 0 || verdicts.length > 0) return { services, seen, verdicts };
-  throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}`, {
+  const nodes = new Set([...seen.nodes, ...verdicts.map(({ verdict }) => verdict.nodeName)]);
+  if (seen.tally.groups().length > 0 || verdicts.length > 0) {
+    for (const reason of await unsentReasons(session, nodes, nowMs)) session.out.note(reason);
+    return { services, seen, verdicts };
+  }
+  for (const { nodeName, ...placed } of await readPods(session)) if (matchesPod(pod, placed)) nodes.add(nodeName);
+  const but = (await unsentReasons(session, nodes, nowMs)).map((reason) => `; ${reason}`).join('');
+  throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}${but}`, {
     remedy: 'check the name, extend the range with --since, or see `bailiff status`',
   });
+}
+
+/** A pod has one node; a name can select pods of several. */
+const MAX_NODES = 4;
+
+async function unsentReasons(session: Session, nodes: ReadonlySet<string>, nowMs: number): Promise<string[]> {
+  const reasons = [];
+  for (const node of [...nodes].slice(0, MAX_NODES))
+    reasons.push(unsentReason(node, await readNode(session, node), nowMs));
+  return reasons.filter((reason) => reason !== '');
 }
 
 /** Notes what limits the rows: several pods, or too many violations. */

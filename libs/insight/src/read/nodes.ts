@@ -1,7 +1,7 @@
 /**
  * Status of the nodes (`bailiff_nodes`), and the cluster's list of nodes (`bailiff_pods/_cluster`).
  */
-import { decodeToken, type KvEntry, openBucket } from '@bailiff/bus';
+import { decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
 import { Turns } from '@bailiff/service/turns';
 import type { Reader } from '../reader.ts';
@@ -51,6 +51,12 @@ export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<strin
     nodes.set(decodeToken(entry.key), statusOf(entry));
   }
   return nodes;
+}
+
+/** Of one node; null if it has never reported. @throws BusError */
+export async function readNode({ bus }: Pick<Reader, 'bus'>, name: string): Promise<NodeStatus | string | null> {
+  const entry = await openBucket(bus, 'bailiff_nodes').get(encodeToken(name));
+  return entry && statusOf(entry);
 }
 
 /** The key names the node, because only the node may write it. */

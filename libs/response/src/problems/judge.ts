@@ -30,8 +30,6 @@ export interface ClusterReport {
   enforcement: Enforcement;
 }
 
-/** Six times the collector's status interval. */
-export const STALE_NODE_MS = 60_000;
 /** Collectors and services store a status every ten seconds. */
 const NOTHING_STORED_MS = 60_000;
 

@@ -55,6 +55,8 @@ export type NodeInput = Pick<
   'nodes' | 'expected' | 'config' | 'disarms' | 'instances' | 'services' | 'nowMs' | 'staleMs'
 >;
 
+/** Six times the collector's status interval. */
+export const STALE_NODE_MS = 60_000;
 /** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
 /** Half of the collector's window: it publishes slower than it produces. */
@@ -248,6 +250,16 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
   }
   problems.push(...unconfirmedProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
   return problems;
+}
+
+/** Why newer violations of a node may not be on the bus; empty if they are. Pure. */
+export function unsentReason(node: string, status: NodeStatus | string | null, nowMs: number): string {
+  if (status === null) return `no collector of ${node} has ever reported`;
+  if (typeof status === 'string') return `the status of ${node} cannot be read: ${quoted(status)}`;
+  const ageMs = nowMs - Date.parse(status.updatedAt);
+  if (ageMs > STALE_NODE_MS) return `${node} is silent for ${age(ageMs)}: newer violations are not on the bus`;
+  const { unackedForMs = 0 } = status.bus;
+  return unackedForMs > NOT_SENT_MS ? `violations of ${node} have not reached the bus for ${age(unackedForMs)}` : '';
 }
 
 function foreignLinkProblems(node: string, { interfaces }: NodeStatus): Problem[] {
