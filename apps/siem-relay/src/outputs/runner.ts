@@ -20,6 +20,8 @@ import type { Output, OutputEvent } from './output.ts';
 import { retryDelayMs } from './retry.ts';
 
 const PULL_MESSAGES = 100;
+/** A day of events is read before the first delivery, so pulls are larger. */
+const RESTORE_MESSAGES = 1_000;
 /** Interval of looks whether a batch is due. */
 const LOOK_EVERY_MS = 1_000;
 export interface RunnerOptions {
@@ -180,14 +182,15 @@ export class OutputRunner {
 
   /** Gives the output what it may need of the events before the position. */
   async #restore(): Promise<void> {
-    const { bus, output, clock, signal } = this.#o;
+    const { bus, output, clock, slices, signal } = this.#o;
     if (!output.restore || output.restoreMs === undefined) return;
     const done = new AbortController();
     await consumeOrdered(bus, 'SIEM', {
       start: { timeMs: clock.nowMs() - output.restoreMs },
       filterSubjects: output.filterSubjects,
-      maxMessages: PULL_MESSAGES,
-      onMessage: (message) => {
+      maxMessages: RESTORE_MESSAGES,
+      onMessage: async (message) => {
+        await slices.turn();
         const event = eventOf(message);
         if (message.sequence > this.#settled) done.abort();
         else if (!message.injected && event.uid !== '') output.restore?.(event);
