@@ -111,3 +111,25 @@ it('bounds - a node that invents pods takes no place of another node', () => {
     window.add(seen({ storedMs: later, pod: { namespace: 'shop', name: `y/${n}`, uid: `y${n}` } }));
   expect(window.attackers(later)).toMatchObject({ omitted: 0, withoutPod: 1 });
 });
+
+it('bounds - pods that violate for an hour keep no new one out of the list, and have no entry a minute', () => {
+  const window = new ViolationWindow({ pods: 40 });
+  for (let minute = STEPS - 1; minute >= 1; minute -= 1)
+    for (let n = 0; n < 20; n += 1)
+      window.add(
+        seen({
+          node: `node-${n}`,
+          storedMs: NOW_MS - minute * STEP_MS,
+          pod: { namespace: 'shop', name: `x/${n}`, uid: `x${n}` },
+          vector: minute > 30 ? 'tunnel' : 'arp-sender',
+        }),
+      );
+  window.add(seen({ node: 'node-1', pod: { namespace: 'shop', name: 'shop/new-0', uid: 'new' }, count: 500 }));
+  const { attackers, omitted, withoutPod } = window.attackers(NOW_MS);
+  expect(attackers[0]).toMatchObject({ pod: 'shop/new-0', count: 500 });
+  expect(attackers[1]).toMatchObject({ count: STEPS - 1, vectors: ['arp-sender drop', 'tunnel drop'] });
+  expect([attackers.length + omitted, withoutPod]).toEqual([21, 0]);
+  // Half an hour later, the first vector is no longer one of the last hour.
+  const later = window.attackers(NOW_MS + 31 * STEP_MS).attackers;
+  expect(later[1]).toMatchObject({ count: 28, vectors: ['arp-sender drop'] });
+});

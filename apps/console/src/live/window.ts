@@ -1,9 +1,10 @@
 /**
  * Violations of the last hour by vector and by pod, in steps of server time. Pure. A view is made several
- * times while pods are many, so the sum of each pod is kept instead of being made again.
+ * times a second while pods are many, so the sum of each pod is kept instead of being made again.
  *
- * Bounds: STEPS, MAX_VECTORS a step, and MAX_PODS in all steps. A node gets a further entry only while
- * more are free than it has; what has no entry is counted in the totals.
+ * Bounds: STEPS, MAX_VECTORS a step, and MAX_PODS. A pod has one entry, however long it violates: otherwise
+ * the list would be full of minutes, and lack a new attacker. A node gets a further entry only while more
+ * are free than it has; what has no entry is counted in the totals.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
 import type { SeenViolation } from '../data.ts';
@@ -14,7 +15,7 @@ export const STEPS = 60;
 export const WINDOW_MS = STEPS * STEP_MS;
 /** Vectors of a step. Names of rules are a node's words. */
 const MAX_VECTORS = 256;
-/** Pods of all steps: 3,000 pods for twenty minutes, about 20 MB. */
+/** About 1 KB each. */
 const MAX_PODS = 60_000;
 const MAX_SERIES = 8;
 const MAX_ATTACKERS = 20;
@@ -30,80 +31,43 @@ interface PodCount {
   pod: string;
   uid: string;
   node: string;
+  /** Of all steps. */
   count: number;
-  vectors: Set<string>;
+  /** By step number modulo STEPS. */
+  counts: number[];
+  lastStep: number;
   lastMs: number;
-}
-
-/** Of all steps. */
-interface PodTotal {
-  key: string;
-  count: number;
-  lastMs: number;
-  /** Steps with an entry of the pod. */
-  steps: number;
+  /** With the last step of each. */
+  vectors: Map<string, number>;
 }
 
 class Step {
   readonly vectors = new Map<string, VectorCount>();
-  readonly pods = new Map<string, PodCount>();
-  readonly #vectorShares: FairCounts;
-  readonly #podShares: FairCounts;
+  readonly #shares: FairCounts;
   total = 0;
   /** Counts of pods without an entry. */
   withoutPod = 0;
 
-  constructor(mostVectors: number, podShares: FairCounts) {
-    this.#vectorShares = new FairCounts(mostVectors);
-    this.#podShares = podShares;
+  constructor(mostVectors: number) {
+    this.#shares = new FairCounts(mostVectors);
   }
 
-  /** Gives its share of the pods back. */
-  end(): void {
-    for (const { node } of this.pods.values()) this.#podShares.remove(node);
-  }
-
-  /** @returns the key of its pod; null: it has no entry */
-  add({ storedMs, node, vector, action, pod, count }: SeenViolation): { key: string; isNew: boolean } | null {
+  add({ node, vector, action, count }: SeenViolation, name: string): void {
     this.total += count;
-    const name = `${vector} ${action}`;
     const entry = this.vectors.get(name);
     if (entry) entry.count += count;
-    else if (this.#vectorShares.hasRoom(node)) {
-      this.#vectorShares.add(node);
+    else if (this.#shares.hasRoom(node)) {
+      this.#shares.add(node);
       this.vectors.set(name, { name: vector, action, count });
     }
-    if (pod === null) return null;
-    const key = `${node} ${pod.uid}`;
-    let found = this.pods.get(key);
-    const isNew = !found;
-    if (!found) {
-      if (!this.#podShares.hasRoom(node)) {
-        this.withoutPod += count;
-        return null;
-      }
-      this.#podShares.add(node);
-      found = {
-        namespace: pod.namespace,
-        pod: pod.name,
-        uid: pod.uid,
-        node,
-        count: 0,
-        vectors: new Set(),
-        lastMs: storedMs,
-      };
-      this.pods.set(key, found);
-    }
-    found.count += count;
-    found.lastMs = Math.max(found.lastMs, storedMs);
-    if (found.vectors.size < MAX_NAMED) found.vectors.add(name);
-    return { key, isNew };
   }
 }
 
 export class ViolationWindow {
   readonly #steps = new Map<number, Step>();
-  readonly #totals = new Map<string, PodTotal>();
+  readonly #pods = new Map<string, PodCount>();
+  /** Steps before this one have ended. */
+  #first = 0;
   #newest = 0;
   readonly #mostVectors: number;
   readonly #podShares: FairCounts;
@@ -115,35 +79,78 @@ export class ViolationWindow {
   }
 
   add(violation: SeenViolation): void {
-    const number = Math.floor(violation.storedMs / STEP_MS);
-    if (number <= this.#newest - STEPS) return;
-    let step = this.#steps.get(number);
-    if (!step) {
-      step = new Step(this.#mostVectors, this.#podShares);
-      this.#steps.set(number, step);
-      this.#newest = Math.max(this.#newest, number);
-      this.#endBefore(this.#newest - STEPS + 1);
+    const { storedMs, node, vector, action, pod, count } = violation;
+    const number = Math.floor(storedMs / STEP_MS);
+    if (number < this.#first) return;
+    if (number > this.#newest) {
+      this.#newest = number;
+      this.#endBefore(number - STEPS + 1);
     }
-    const found = step.add(violation);
-    if (!found) return;
-    const { key, isNew } = found;
-    const total = this.#totals.get(key) ?? { key, count: 0, lastMs: 0, steps: 0 };
-    this.#totals.set(key, total);
-    total.count += violation.count;
-    total.lastMs = Math.max(total.lastMs, violation.storedMs);
-    if (isNew) total.steps += 1;
+    const step = this.#steps.get(number) ?? new Step(this.#mostVectors);
+    this.#steps.set(number, step);
+    const name = `${vector} ${action}`;
+    step.add(violation, name);
+    if (pod === null) return;
+    const entry = this.#entryOf(node, pod, number);
+    if (!entry) {
+      step.withoutPod += count;
+      return;
+    }
+    const slot = number % STEPS;
+    entry.count += count;
+    entry.counts[slot] = (entry.counts[slot] ?? 0) + count;
+    entry.lastStep = Math.max(entry.lastStep, number);
+    entry.lastMs = Math.max(entry.lastMs, storedMs);
+    this.#name(entry.vectors, name, number);
+  }
+
+  /** Null: its node has no room. */
+  #entryOf(node: string, { namespace, name, uid }: NonNullable<SeenViolation['pod']>, number: number): PodCount | null {
+    const key = `${node} ${uid}`;
+    const found = this.#pods.get(key);
+    if (found) return found;
+    if (!this.#podShares.hasRoom(node)) return null;
+    this.#podShares.add(node);
+    const counts = new Array<number>(STEPS).fill(0);
+    const entry = {
+      namespace,
+      pod: name,
+      uid,
+      node,
+      count: 0,
+      counts,
+      lastStep: number,
+      lastMs: 0,
+      vectors: new Map(),
+    };
+    this.#pods.set(key, entry);
+    return entry;
+  }
+
+  /** MAX_NAMED of the window. */
+  #name(vectors: Map<string, number>, name: string, number: number): void {
+    const last = vectors.get(name);
+    if (last === undefined && vectors.size >= MAX_NAMED) {
+      for (const [old, at] of vectors) if (at < this.#first) vectors.delete(old);
+      if (vectors.size >= MAX_NAMED) return;
+    }
+    vectors.set(name, Math.max(last ?? 0, number));
   }
 
   #endBefore(first: number): void {
-    for (const [number, step] of this.#steps) {
-      if (number >= first) continue;
-      step.end();
-      this.#steps.delete(number);
-      for (const [key, { count }] of step.pods) {
-        const total = this.#totals.get(key) as PodTotal;
-        total.count -= count;
-        total.steps -= 1;
-        if (total.steps === 0) this.#totals.delete(key);
+    if (first <= this.#first) return;
+    const ended = Array.from({ length: Math.min(STEPS, first - this.#first) }, (_, back) => (first - 1 - back) % STEPS);
+    this.#first = first;
+    for (const number of this.#steps.keys()) if (number < first) this.#steps.delete(number);
+    for (const [key, entry] of this.#pods) {
+      if (entry.lastStep < first) {
+        this.#podShares.remove(entry.node);
+        this.#pods.delete(key);
+        continue;
+      }
+      for (const slot of ended) {
+        entry.count -= entry.counts[slot] ?? 0;
+        entry.counts[slot] = 0;
       }
     }
   }
@@ -183,23 +190,21 @@ export class ViolationWindow {
   attackers(nowMs: number): { attackers: AttackerView[]; omitted: number; withoutPod: number } {
     const steps = this.#stepsUntil(nowMs).flatMap(({ step }) => step ?? []);
     const withoutPod = steps.reduce((sum, step) => sum + step.withoutPod, 0);
-    let most: PodTotal[] = [];
+    let most: PodCount[] = [];
     let pods = 0;
-    for (const total of this.#totals.values()) {
-      if (total.count === 0) continue;
+    for (const entry of this.#pods.values()) {
+      if (entry.count === 0) continue;
       pods += 1;
       const last = most.at(-1);
-      if (most.length === MAX_ATTACKERS && last && byCount(total, last) >= 0) continue;
-      most = [...most, total].sort(byCount).slice(0, MAX_ATTACKERS);
+      if (most.length === MAX_ATTACKERS && last && byCount(entry, last) >= 0) continue;
+      most = [...most, entry].sort(byCount).slice(0, MAX_ATTACKERS);
     }
-    const attackers = most.map(({ key, count, lastMs }) => {
-      const entries = steps.flatMap((step) => step.pods.get(key) ?? []);
-      const { namespace, pod, uid, node } = entries[0] as PodCount;
-      const vectors = [...new Set(entries.flatMap((entry) => [...entry.vectors]))].slice(0, MAX_NAMED).sort();
-      return { namespace, pod, uid, node, count, vectors, lastMs };
+    const attackers = most.map(({ namespace, pod, uid, node, count, lastMs, vectors }) => {
+      const named = [...vectors].filter(([, at]) => at >= this.#first).map(([name]) => name);
+      return { namespace, pod, uid, node, count, vectors: named.sort(), lastMs };
     });
     return { attackers, omitted: pods - attackers.length, withoutPod };
   }
 }
 
-const byCount = (a: PodTotal, b: PodTotal): number => b.count - a.count || b.lastMs - a.lastMs;
+const byCount = (a: PodCount, b: PodCount): number => b.count - a.count || b.lastMs - a.lastMs;
