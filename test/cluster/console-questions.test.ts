@@ -121,6 +121,40 @@ async function shown(path: string, text: string) {
   return watched;
 }
 
+const KEY = 'correlation.cluster._.repeated-spoofing';
+
+const LOOKS = [
+  ['light', 390],
+  ['dark', 390],
+  ['light', 1280],
+  ['dark', 1280],
+] as const;
+
+it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
+  const { page, errors } = await watchedPage(context);
+  for (const [name, path, words] of [
+    ['graph', '/graph', 'Who attacks whom'],
+    ['policies', '/policies', 'What programs may do'],
+    ['what-if', `/what-if?key=${KEY}&set=condition.gte=5`, 'The whole rule'],
+  ] as const) {
+    await page.goto(running.origin + path);
+    await page.getByText(words).first().waitFor();
+    if (name === 'what-if') {
+      await page.getByRole('button', { name: 'Try it' }).click();
+      await page.getByText('To change it:').waitFor();
+    }
+    for (const [colorScheme, width] of LOOKS) {
+      await page.emulateMedia({ colorScheme });
+      await page.setViewportSize({ width, height: 900 });
+      const found = await accessibilityFindings(page);
+      const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
+      expect([name, colorScheme, width, found, wide, errors]).toEqual([name, colorScheme, width, [], false, []]);
+      await screenshot(page, `${name}-${colorScheme}-${width}`);
+    }
+  }
+  await page.close();
+});
+
 describe('graph', () => {
   it('who forged, as whom, and to whom; what got through; no less than the command', async () => {
     const { page, errors } = await shown('/graph', 'Who attacks whom');
@@ -192,6 +226,11 @@ describe('policies', () => {
       const { stdout } = await world.cli(words);
       expect(missing(stdout.replace(/ since \S+:/, '').replaceAll('→ ', ''), text), words.join(' ')).toEqual([]);
     }
+    // Which vectors only watch, and what an operator can do about it.
+    const vectors = await readText(page.locator('table[aria-label="Vectors that are not enforced"] tbody'));
+    expect(vectors).toMatch(
+      /cluster, built in\s+audit\s+tunnel-other[\s\S]*counted, and pass[\s\S]*bailiff config set/,
+    );
     const operations = page.locator('table[aria-label="Audited operations"] tbody');
     expect(await readText(operations)).toMatch(/no-shell\/shells\s+3\s+bailiff policy promote no-shell/);
     expect(errors).toEqual([]);
@@ -215,8 +254,6 @@ describe('policies', () => {
     await page.close();
   });
 });
-
-const KEY = 'correlation.cluster._.repeated-spoofing';
 
 describe('what if', () => {
   it('a threshold of 5 - what the command says, and the command to apply it, by keyboard', async () => {
@@ -277,36 +314,4 @@ describe('what if', () => {
     await page.getByText('To change it:').waitFor();
     await page.close();
   });
-});
-
-const LOOKS = [
-  ['light', 390],
-  ['dark', 390],
-  ['light', 1280],
-  ['dark', 1280],
-] as const;
-
-it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
-  const { page, errors } = await watchedPage(context);
-  for (const [name, path, words] of [
-    ['graph', '/graph', 'Who attacks whom'],
-    ['policies', '/policies', 'What programs may do'],
-    ['what-if', `/what-if?key=${KEY}&set=condition.gte=5`, 'The whole rule'],
-  ] as const) {
-    await page.goto(running.origin + path);
-    await page.getByText(words).first().waitFor();
-    if (name === 'what-if') {
-      await page.getByRole('button', { name: 'Try it' }).click();
-      await page.getByText('To change it:').waitFor();
-    }
-    for (const [colorScheme, width] of LOOKS) {
-      await page.emulateMedia({ colorScheme });
-      await page.setViewportSize({ width, height: 900 });
-      const found = await accessibilityFindings(page);
-      const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
-      expect([name, colorScheme, width, found, wide, errors]).toEqual([name, colorScheme, width, [], false, []]);
-      await screenshot(page, `${name}-${colorScheme}-${width}`);
-    }
-  }
-  await page.close();
 });

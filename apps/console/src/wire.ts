@@ -293,11 +293,15 @@ export interface PoliciesView {
   /** Sentences about recorded operations that are not in the table. */
   operationsNotes: string[];
   promotions: PromotionView[];
+  /** Vectors of packets that are not enforced, by scope. */
+  vectors: TableView;
+  /** Instead of an empty table. */
+  vectorsEmpty: string;
   packets: TableView;
   packetsText: string;
   /** Commands that enforce what is audited. */
   advice: string[];
-  commands: { status: string; list: string; wouldDrop: string; operations: string };
+  commands: { status: string; list: string; vectors: string; wouldDrop: string; operations: string };
   notes: string[];
 }
 

@@ -29,7 +29,7 @@ function view(policies: readonly StoredPolicy[], rules: readonly [policy: string
   const audits = { packets, operations, refusals: new RefusedCounts(), cut: false };
   const places = policies.map(({ key }) => ({ key, enabled: true, inForce: 1, nodes: 1, subjects: 1, places: [] }));
   const snapshot = { stored: policies, places: places as unknown as PolicyPlaces[] };
-  const options = { since: '1d', maySee: () => true, nowMs: 0, notes: [] };
+  const options = { since: '1d', maySee: () => true, nowMs: 0, notes: [], config: [] };
   const { operations: table, operationsNotes } = policiesView(snapshot as never, audits, options);
   return { rows: table.rows.map(({ cells: [vector, , command] }) => [vector, command]), notes: operationsNotes };
 }

@@ -2,9 +2,18 @@
  * Runtime policies and audited vectors as a view of the console: what `bailiff policy status`, `bailiff
  * policy list` and `bailiff doctor --would-drop` print. Pure but for reading.
  */
+import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import type { MaySee, PoliciesView, PolicyReasonView, PromotionView } from '@bailiff/console';
 import { type Reader, restText, type TallyGroup } from '@bailiff/insight';
-import { type PlaceState, type PolicyPlaces, plural, STALE_NODE_MS, shortList } from '@bailiff/response';
+import { configRefusal } from '@bailiff/policy';
+import {
+  type ConfigValue,
+  type PlaceState,
+  type PolicyPlaces,
+  plural,
+  STALE_NODE_MS,
+  shortList,
+} from '@bailiff/response';
 import {
   AUDITED_COLUMNS,
   type AuditedRule,
@@ -23,6 +32,7 @@ import { denies } from '../policy/would-deny.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Column } from '../shared/text/table.ts';
 import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
+import { emptyText, vectorsTable } from './vectors-view.ts';
 
 const MAX_POLICIES = 200;
 const MAX_ROWS = 50;
@@ -53,8 +63,12 @@ export async function readPoliciesView(
   { since, sinceMs, maySee }: { since: string; sinceMs: number; maySee: MaySee },
 ): Promise<PoliciesView> {
   const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
+  const config = (await openBucket(reader.bus, CONFIG_BUCKET).entries()).map(({ key, value }) => {
+    const json = value.toString('utf8');
+    return { key, json, refused: configRefusal(key, json) };
+  });
   reader.decoder.reportUndecodable(reader);
-  return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes });
+  return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes, config });
 }
 
 interface Options {
@@ -62,10 +76,12 @@ interface Options {
   maySee: MaySee;
   nowMs: number;
   notes: readonly string[];
+  /** Everything that is stored. */
+  config: readonly ConfigValue[];
 }
 
 export function policiesView({ stored, places }: Snapshot, audits: Audits, options: Options): PoliciesView {
-  const { since, maySee, nowMs, notes } = options;
+  const { since, maySee, nowMs, notes, config } = options;
   const seesNodes = maySee(null);
   const seen = stored.map((one, index) => [one, places[index] as PolicyPlaces] as const);
   const own = seen.filter(([{ namespace }]) => maySee(namespace));
@@ -97,6 +113,8 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     ),
     operationsNotes: notesOf(operations),
     promotions: seesNodes ? promotionsOf(stored) : [],
+    vectors: vectorsTable(config, maySee),
+    vectorsEmpty: emptyText(maySee),
     packets: tableOf(
       AUDITED_COLUMNS,
       groups.map((group, index) =>
@@ -108,6 +126,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     // They change the cluster.
     advice: seesNodes && groups.length > 0 ? adviceOf(groups) : [],
     commands: {
+      vectors: 'bailiff config list --kind spoof',
       status: 'bailiff policy status',
       list: 'bailiff policy list',
       wouldDrop: `bailiff doctor --would-drop --since ${since}`,

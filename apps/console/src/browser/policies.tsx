@@ -55,7 +55,7 @@ function Advice({ advice }: Pick<PoliciesView, 'advice'>) {
 
 function Found({ view }: { view: PoliciesView }) {
   const { headline, tone, policies, reasons, operations, operationsNotes, promotions } = view;
-  const { packets, packetsText, advice, commands, notes, since } = view;
+  const { vectors, packets, packetsText, advice, commands, notes, since } = view;
   const range = since === 'all' ? 'so far' : `in the last ${since}`;
   return (
     <>
@@ -82,6 +82,14 @@ function Found({ view }: { view: PoliciesView }) {
         />
         <Notes notes={operationsNotes} />
         <Promotions promotions={promotions} />
+      </Section>
+      <Section title="Vectors of packets that are not enforced" id="vectors" command={commands.vectors}>
+        <Table
+          table={vectors}
+          label="Vectors that are not enforced"
+          empty={view.vectorsEmpty}
+          more={commands.vectors}
+        />
       </Section>
       <Section title={`Packets that enforcing would drop, ${range}`} id="packets" command={commands.wouldDrop}>
         {packetsText !== '' && <p class="bold">{packetsText}</p>}
