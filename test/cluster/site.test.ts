@@ -21,7 +21,17 @@ const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css',
   '.svg': 'image/svg+xml',
 };
-const PAGES = ['/', '/overview.html', '/docs/install.html', '/docs/reference/config.html', '/docs/threat-model.html'];
+const PAGES = [
+  '/',
+  '/overview.html',
+  '/docs/install.html',
+  '/docs/on-call.html',
+  '/docs/reference/config.html',
+  '/docs/threat-model.html',
+];
+/** Headings in the outline that end outside the screen, or are cut off. */
+const CUT_OFF = `[...document.querySelectorAll('.outline-link')].filter((link) => link.offsetParent !== null
+  && (link.getBoundingClientRect().right > innerWidth || link.scrollWidth > link.clientWidth)).map((link) => link.textContent)`;
 
 const site = mkdtempSync(path.join(tmpdir(), 'bailiff-site-'));
 const server = http.createServer((request, response) => {
@@ -64,6 +74,7 @@ describe('site', () => {
       for (const address of PAGES) {
         await page.goto(base + address, { waitUntil: 'networkidle' });
         expect(await page.evaluate('document.documentElement.scrollWidth'), address).toBeLessThanOrEqual(width);
+        expect(await page.evaluate(CUT_OFF), address).toEqual([]);
         expect(await readText(page.locator('h1').first()), address).not.toBe('');
       }
       const isDark = await page.evaluate("document.documentElement.classList.contains('dark')");
