@@ -12,8 +12,7 @@ import {
   dumpLinks,
   openSpoofObject,
   spoofObjectPath,
-  VECTORS,
-  type VectorModes,
+  vectorModes,
 } from '@bailiff/bpf';
 import { ensureProgram, POD_ENDS } from '../../cni/build.ts';
 import { udpFrame } from '../support/udp-frame.ts';
@@ -36,7 +35,7 @@ export function buildEmpty(dir: string): string {
   return out;
 }
 
-const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
+const modes = vectorModes(() => 'enforce');
 
 function openGuarded(pinDir: string, ifindex: number) {
   const object = openSpoofObject({ pinDir, mode: 'tcx' });

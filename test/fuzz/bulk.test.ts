@@ -3,7 +3,7 @@
  * with modes of all kinds, and the counters are read once a round. Each frame's verdict is compared; which vectors were
  * counted, and how often, is compared for the round. BAILIFF_FUZZ_BULK and BAILIFF_SEED make it a long run of other frames.
  */
-import { MODES, VECTORS, type Vector, type VectorModes } from '@bailiff/bpf';
+import { MODES, type Mode, VECTORS, type Vector, type VectorModes, vectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { anyFrame, anyMetadata, shortestFrame } from './generate.ts';
@@ -75,7 +75,7 @@ function brokenBy(
 
 const anyModes = fc
   .array(fc.constantFrom(...MODES, 'enforce' as const), { minLength: VECTORS.length, maxLength: VECTORS.length })
-  .map((list) => Object.fromEntries(VECTORS.map((vector, at) => [vector, list[at]])) as unknown as VectorModes);
+  .map((list) => vectorModes((_, at) => list[at] as Mode));
 
 describe('fuzz in bulk', () => {
   let kernel: FuzzKernel;

@@ -26,6 +26,7 @@ import {
   VECTORS,
   type Vector,
   type VectorModes,
+  vectorModes,
 } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { command } from '../kernel/harness/processes.ts';
@@ -167,7 +168,7 @@ export function worldOf({ hasMac, hasIpv4, hasIpv6, grants, orphaned = false }: 
   };
 }
 
-export const enforceAll = Object.fromEntries(VECTORS.map((vector) => [vector, 'enforce'])) as unknown as VectorModes;
+export const enforceAll = vectorModes(() => 'enforce');
 
 if (COUNTER_NUMBERS !== VECTOR_SLOTS * ACTIONS.length * STATES * NUMBERS) throw new Error('struct counters is another');
 const skbsAt = (vector: number, action: number): number[] =>

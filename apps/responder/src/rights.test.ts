@@ -1,4 +1,5 @@
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { kubeApiOf } from '@bailiff/kube/testing';
 import { type ResponsePolicy, responsePolicy } from '@bailiff/policy';
 import { expect, it } from 'vitest';
 import { RightsCheck } from './rights.ts';
@@ -22,7 +23,7 @@ function server(denied: readonly string[], failure: KubeError | null = null) {
     asked.push(right);
     return { status: { allowed: !denied.includes(right) } };
   };
-  return { asked, client: { request } as unknown as KubeApi };
+  return { asked, client: kubeApiOf(request) };
 }
 
 async function checked(client: KubeApi, policies: readonly ResponsePolicy[], dryRun = false) {

@@ -22,6 +22,12 @@ interface OpenWatch {
   wake: () => void;
 }
 
+/** An API server that answers requests only. */
+export const kubeApiOf = (request: (options: RequestOptions) => Promise<unknown>): KubeApi => ({
+  request: <T>(options: RequestOptions) => request(options) as Promise<T>,
+  watch: () => Promise.reject(new KubeError('KUBE_UNREACHABLE', 'no watches')),
+});
+
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 export class ModelCollection implements KubeApi {

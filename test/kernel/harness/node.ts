@@ -13,12 +13,13 @@
  * address or IPv6, so that the kernels send nothing themselves and every packet is the test's. Names
  * contain the pid. Disposal removes everything, also after a failure.
  */
+
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
-import { VECTORS } from '@bailiff/bpf';
+import { vectorModes } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { ensureProgram, POD_ENDS } from '../../../cni/build.ts';
@@ -41,7 +42,7 @@ export function noNetkit(): string {
 
 /** Every vector in one mode. */
 export function allModes(mode: Mode, but: Partial<Record<Vector, Mode>> = {}): VectorModes {
-  return { ...Object.fromEntries(VECTORS.map((vector) => [vector, mode])), ...but } as VectorModes;
+  return { ...vectorModes(() => mode), ...but };
 }
 
 /** Metadata that a packet socket passes with a frame (virtio_net_hdr). */

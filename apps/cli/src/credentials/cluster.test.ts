@@ -55,7 +55,7 @@ class Api {
 describe('install', () => {
   it('creates every Secret that pods mount, derived from one stored state', async () => {
     const api = new Api();
-    const { created } = await install(api as never, options, ALL, makers('a'));
+    const { created } = await install(api, options, ALL, makers('a'));
     const expected = secrets(api.state());
     expect(created.sort()).toEqual(Object.keys(expected).sort());
     for (const [name, content] of Object.entries(expected)) {
@@ -65,23 +65,23 @@ describe('install', () => {
 
   it('a second run changes nothing, and restores one that was deleted with the same content', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     const before = structuredClone(api.secrets);
-    expect(await install(api as never, options, ALL, makers('b'))).toEqual({ created: [], changed: [] });
+    expect(await install(api, options, ALL, makers('b'))).toEqual({ created: [], changed: [] });
     api.secrets.delete('bailiff-bus-cli');
-    expect((await install(api as never, options, ALL, makers('c'))).created).toEqual(['bailiff-bus-cli']);
+    expect((await install(api, options, ALL, makers('c'))).created).toEqual(['bailiff-bus-cli']);
     expect(api.secrets).toEqual(before);
   });
 
   it('a state from before a user existed gets that user, and the others keep their passwords', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     const { console: added, ...before } = api.state().users;
     expect(added?.passwords).toHaveLength(1);
     const text = `${JSON.stringify({ ...api.state(), users: before })}\n`;
     api.secrets.get(SECRETS.state)![STATE_FILE] = Buffer.from(text).toString('base64');
     api.secrets.delete('bailiff-bus-console');
-    const { created, changed } = await install(api as never, options, ALL, makers('b'));
+    const { created, changed } = await install(api, options, ALL, makers('b'));
     expect([created, changed]).toEqual([['bailiff-bus-console'], [SECRETS.natsConf]]);
     const { console: next, ...after } = api.state().users;
     expect(after).toEqual(before);
@@ -91,15 +91,15 @@ describe('install', () => {
 
   it('a Secret that a rotation changed stays', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     api.secrets.set('bailiff-bus-cli', { password: 'cm90YXRlZA==' });
-    await install(api as never, options, ALL, makers('b'));
+    await install(api, options, ALL, makers('b'));
     expect(api.text('bailiff-bus-cli', 'password')).toBe('rotated');
   });
 
   it('two runs at once - both use the state of the first', async () => {
     const api = new Api();
-    await Promise.all(['a', 'b'].map((name) => install(api as never, options, ALL, makers(name))));
+    await Promise.all(['a', 'b'].map((name) => install(api, options, ALL, makers(name))));
     const expected = secrets(api.state());
     for (const [name, content] of Object.entries(expected)) {
       for (const [key, text] of Object.entries(content)) expect(api.text(name, key), `${name} ${key}`).toBe(text);
@@ -108,10 +108,10 @@ describe('install', () => {
 
   it('another number of servers changes their configuration and nothing else', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     expect(api.text(SECRETS.natsConf, 'nats.conf')).not.toContain('bailiff-nats-4.');
     const password = api.text('bailiff-bus-cli', 'password');
-    const { created, changed } = await install(api as never, { ...options, replicas: 5 }, ALL, makers('b'));
+    const { created, changed } = await install(api, { ...options, replicas: 5 }, ALL, makers('b'));
     expect([created, changed]).toEqual([[], [SECRETS.natsConf]]);
     expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('bailiff-nats-4.');
     expect(api.text('bailiff-bus-cli', 'password')).toBe(password);
@@ -123,10 +123,9 @@ describe('install', () => {
     [3, 1],
   ])('from %i to %i servers - refused without a change, unless the bus may be empty', async (before, after) => {
     const api = new Api();
-    await install(api as never, { ...options, replicas: before }, ALL, makers('a'));
+    await install(api, { ...options, replicas: before }, ALL, makers('a'));
     const stored = structuredClone(api.secrets);
-    const change = (more = {}) =>
-      install(api as never, { ...options, replicas: after }, { ...ALL, ...more }, makers('b'));
+    const change = (more = {}) => install(api, { ...options, replicas: after }, { ...ALL, ...more }, makers('b'));
     await expect(change()).rejects.toThrow(/would lose every stream/);
     expect(api.secrets).toEqual(stored);
     expect((await change({ emptyBus: true })).changed).toEqual([SECRETS.natsConf]);
@@ -134,9 +133,9 @@ describe('install', () => {
 
   it('another limit of the store changes their configuration', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 12884901888\n');
-    const { changed } = await install(api as never, { ...options, maxFileBytes: 5 * 1024 ** 3 }, ALL, makers('b'));
+    const { changed } = await install(api, { ...options, maxFileBytes: 5 * 1024 ** 3 }, ALL, makers('b'));
     expect(changed).toEqual([SECRETS.natsConf]);
     expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 5368709120\n');
   });
@@ -146,7 +145,7 @@ describe('install', () => {
     [{ certificates: true, redis: false }, [SECRETS.redis]],
   ])('%o - leaves those Secrets to others', async (flags, absent) => {
     const api = new Api();
-    await install(api as never, options, flags, makers('a'));
+    await install(api, options, flags, makers('a'));
     for (const name of absent) expect(api.secrets.has(name)).toBe(false);
     expect(api.secrets.has('bailiff-bus-cli')).toBe(true);
   });
@@ -154,7 +153,7 @@ describe('install', () => {
   it('Secrets of `credentials init` are not mixed with new ones', async () => {
     const api = new Api();
     api.secrets.set(SECRETS.natsConf, { 'nats.conf': '' });
-    await expect(install(api as never, options, ALL, makers('a'))).rejects.toMatchObject({
+    await expect(install(api, options, ALL, makers('a'))).rejects.toMatchObject({
       code: 'CLI_STATE',
       remedy: expect.stringContaining('credentials.strategy=existing'),
     });
@@ -165,27 +164,27 @@ describe('install', () => {
 describe('uninstall', () => {
   it('deletes what install created, the state last, and nothing of others', async () => {
     const api = new Api();
-    await install(api as never, options, ALL, makers('a'));
+    await install(api, options, ALL, makers('a'));
     api.secrets.set('own', {});
-    const removed = await uninstall(api as never, NAMESPACE);
+    const removed = await uninstall(api, NAMESPACE);
     expect([...api.secrets.keys()]).toEqual(['own']);
     expect(removed.at(-1)).toBe(SECRETS.state);
-    expect(await uninstall(api as never, NAMESPACE)).toEqual([]);
+    expect(await uninstall(api, NAMESPACE)).toEqual([]);
   });
 
   it('a Secret that another program created under one of the names stays', async () => {
     const api = new Api();
     api.ofOthers.add(SECRETS.redis);
     api.secrets.set(SECRETS.redis, { password: '' });
-    await install(api as never, options, { certificates: true, redis: false }, makers('a'));
-    await uninstall(api as never, NAMESPACE);
+    await install(api, options, { certificates: true, redis: false }, makers('a'));
+    await uninstall(api, NAMESPACE);
     expect([...api.secrets.keys()]).toEqual([SECRETS.redis]);
   });
 
   it('without a state, Secrets are not its own', async () => {
     const api = new Api();
     api.secrets.set(SECRETS.natsConf, { 'nats.conf': '' });
-    expect(await uninstall(api as never, NAMESPACE)).toEqual([]);
+    expect(await uninstall(api, NAMESPACE)).toEqual([]);
     expect(api.secrets.size).toBe(1);
   });
 });

@@ -3,7 +3,7 @@
  * namespace and workload, and the ends of disarm and quarantine. Pure. Wall-clock times are
  * converted to CLOCK_BOOTTIME here and nowhere else.
  */
-import { VECTORS, type VectorModes } from '@bailiff/bpf';
+import { type VectorModes, vectorModes } from '@bailiff/bpf';
 import {
   type Disarm,
   effectiveMode,
@@ -18,9 +18,7 @@ const TUNABLE: ReadonlySet<string> = new Set(TUNABLE_VECTORS);
 /** @param narrower scopes below the cluster, the widest first */
 export function modesFor(cluster: SpoofCluster, narrower: readonly (SpoofScoped | undefined)[] = []): VectorModes {
   const scopes = [cluster, ...narrower];
-  const modeOf = (vector: (typeof VECTORS)[number]) =>
-    TUNABLE.has(vector) ? effectiveMode(vector, scopes) : 'enforce';
-  return Object.fromEntries(VECTORS.map((vector) => [vector, modeOf(vector)])) as VectorModes;
+  return vectorModes((vector) => (TUNABLE.has(vector) ? effectiveMode(vector, scopes) : 'enforce'));
 }
 
 /**

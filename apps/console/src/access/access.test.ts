@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
+import { kubeApiOf } from '@bailiff/kube/testing';
 import { describe, expect, it } from 'vitest';
 import { KEEP_MS } from './door.ts';
 import { ProxyDoor } from './proxy-door.ts';
@@ -33,7 +34,7 @@ function server({
     groups.push(spec.groups ?? []);
     return { status: { allowed: may(namespace, spec.user ?? '') } };
   };
-  return { asked, groups, client: { request } as unknown as KubeApi };
+  return { asked, groups, client: kubeApiOf(request) };
 }
 
 const asRequest = (headers: Record<string, string | string[]>) => {
@@ -80,7 +81,7 @@ describe('rights', () => {
   });
 
   it('are none while the API server does not answer, or too many ask', async () => {
-    const failing = { request: () => Promise.reject(new KubeError('KUBE_UNREACHABLE', 'down')) } as unknown as KubeApi;
+    const failing = kubeApiOf(() => Promise.reject(new KubeError('KUBE_UNREACHABLE', 'down')));
     await expect(new Rights(failing, () => 0).scopeOf(person)).rejects.toMatchObject({ status: 503 });
     let go = (_: unknown) => {};
     const { client } = server({
@@ -101,12 +102,10 @@ describe('rights', () => {
     let wait: Promise<unknown> = Promise.resolve();
     let nowMs = 0;
     const { asked, client } = server({ may: (namespace, user) => namespace === 'b' && user === 'ann' });
-    const slow = {
-      request: async (options: RequestOptions) => {
-        await wait;
-        return client.request(options);
-      },
-    } as unknown as KubeApi;
+    const slow = kubeApiOf(async (options) => {
+      await wait;
+      return client.request(options);
+    });
     const rights = new Rights(slow, () => nowMs);
     expect((await rights.scopeOf(person)).namespaces).toEqual(['b']);
     nowMs = KEEP_MS;
@@ -142,7 +141,7 @@ describe('rights', () => {
       path === '/api/v1/namespaces'
         ? { metadata: { continue: 'next' }, items: [{ metadata: { name: 'a' } }] }
         : { status: { allowed: false } };
-    const client = { request } as unknown as KubeApi;
+    const client = kubeApiOf(request);
     const door = (api: KubeApi) =>
       new ProxyDoor(new Visitors(api, OPTIONS, () => 0), new Rights(api, () => 0), () => {});
     const ann = asRequest({ 'x-forwarded-user': 'ann', 'x-bailiff-proxy-secret': 'secret' });
@@ -195,12 +194,10 @@ describe('visitors', () => {
     let wait: Promise<unknown> = Promise.resolve();
     let nowMs = 0;
     const { asked, client } = server();
-    const slow = {
-      request: async (options: RequestOptions) => {
-        await wait;
-        return client.request(options);
-      },
-    } as unknown as KubeApi;
+    const slow = kubeApiOf(async (options) => {
+      await wait;
+      return client.request(options);
+    });
     const visitors = new Visitors(slow, OPTIONS, () => nowMs);
     const come = (token: string) => visitors.identify(asRequest({ authorization: `Bearer ${token}` }));
     expect(await come('good-1')).toEqual({ user: { username: 'good-1' }, token: 'good-1' });

@@ -1,4 +1,5 @@
-import { type KubeApi, KubeError } from '@bailiff/kube';
+import { KubeError } from '@bailiff/kube';
+import { kubeApiOf } from '@bailiff/kube/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
 import { OwnerResolver, REFRESH_MS, REREAD_MS, templateOf } from './owners.ts';
@@ -62,7 +63,7 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates
     if (error) throw error;
     return OBJECTS[path];
   };
-  const client = { request } as unknown as KubeApi;
+  const client = kubeApiOf(request);
   const time = { nowMs: 0 };
   const resolved: string[] = [];
   const options = {
@@ -238,7 +239,7 @@ test('owners - a namespace with many claims does not delay another', async () =>
 test('owners - a namespace with many claims leaves templates to others', async () => {
   // Claims that the server refuses are kept as long as a pod makes them.
   const names = Array.from({ length: 32 }, (_, i) => `r${i}`);
-  const path = (name: string) => SETS.replace('shop', 'tenant') + `/${name}`;
+  const path = (name: string) => `${SETS.replace('shop', 'tenant')}/${name}`;
   const failing = new Map(names.map((name) => [path(name), new KubeError('KUBE_INVALID', '400')]));
   using made = world(failing, 16);
   for (const name of names) await made.chain({ owner: owned('ReplicaSet', name, name), namespace: 'tenant' });

@@ -19,7 +19,7 @@ import {
   type IfaceRecord,
 } from './encode.ts';
 import { AddressFlagValues, IfaceFlagValues, IfaceLayout } from './layout.gen.ts';
-import { IFACE_STATES, MODES, VECTORS, type VectorModes } from './names.ts';
+import { IFACE_STATES, MODES, type Mode, VECTORS, vectorModes } from './names.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const u64 = fc.bigInt({ min: 0n, max: FOREVER_NS });
@@ -31,7 +31,7 @@ const ipv6 = fc
   .filter((text) => text.includes(':'));
 const modes = fc
   .array(fc.constantFrom(...MODES), { minLength: VECTORS.length, maxLength: VECTORS.length })
-  .map((list) => Object.fromEntries(VECTORS.map((vector, i) => [vector, list[i]])) as unknown as VectorModes);
+  .map((list) => vectorModes((_, i) => list[i] as Mode));
 
 const u16 = fc.integer({ min: 1, max: 0xffff });
 const iface: fc.Arbitrary<IfaceRecord> = fc.record({
@@ -59,7 +59,7 @@ describe('encode', () => {
   });
 
   it('encode - fields are at the offsets that the kernel reads', () => {
-    const modesOff = Object.fromEntries(VECTORS.map((vector) => [vector, 'off'])) as unknown as VectorModes;
+    const modesOff = vectorModes(() => 'off');
     const bytes = encodeIface({
       generation: 7,
       slot: 3,

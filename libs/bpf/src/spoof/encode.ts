@@ -45,6 +45,7 @@ import {
   type TunnelServiceKind,
   VECTORS,
   type VectorModes,
+  vectorModes,
 } from './names.ts';
 
 /** Value of quarantineUntilNs and auditUntilNs without an end: no clock reaches it. */
@@ -198,7 +199,7 @@ export function decodeIface(buffer: Buffer): IfaceRecord {
     ipv4: (flags & IfaceFlagValues.IFACE_HAS_IPV4) === 0 ? null : ipv4.join('.'),
     ipv6: (flags & IfaceFlagValues.IFACE_HAS_IPV6) === 0 ? null : formatAddress(slice(layout.ipv6)),
     hasMore: (flags & IfaceFlagValues.IFACE_HAS_MORE) !== 0,
-    modes: Object.fromEntries(VECTORS.map((vector, index) => [vector, mode(index)])) as VectorModes,
+    modes: vectorModes((_, index) => mode(index)),
     sampling: burst === 0 ? null : { burst, perSecond: buffer.readUInt16LE(layout.samplesPerSecond.offset) },
     quarantineUntilNs: buffer.readBigUInt64LE(layout.quarantineUntilNs.offset),
     auditUntilNs: buffer.readBigUInt64LE(layout.auditUntilNs.offset),

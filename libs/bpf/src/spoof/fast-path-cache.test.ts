@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { IfaceRecord } from './encode.ts';
 import { encodeFastPathEntry } from './fast-path-cache.ts';
-import { MODES, VECTORS, type VectorModes } from './names.ts';
+import { MODES, vectorModes } from './names.ts';
 
 const record: IfaceRecord = {
   generation: 4,
@@ -12,7 +12,7 @@ const record: IfaceRecord = {
   mac: '02:11:22:33:44:55',
   ipv4: '10.1.2.3',
   ipv6: 'fd00:102:304:506:708:90a:b0c:d0e',
-  modes: Object.fromEntries(VECTORS.map((vector) => [vector, MODES[0]])) as unknown as VectorModes,
+  modes: vectorModes(() => MODES[0]),
   quarantineUntilNs: 0n,
   auditUntilNs: 5n,
 };

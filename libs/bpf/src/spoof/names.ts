@@ -5,7 +5,7 @@
  * Invariants: the index in each list is the enum's value and is ABI, so append only. layout.test.ts
  * compares every list with the BTF of the object.
  */
-import type { Mode, Vector } from '@bailiff/vocabulary';
+import { type Mode, VECTORS, type Vector } from '@bailiff/vocabulary';
 
 export {
   IFACE_STATES,
@@ -34,3 +34,6 @@ export type TunnelServiceKind = (typeof TUNNEL_SERVICE_KINDS)[number];
 
 /** One mode for each vector. */
 export type VectorModes = Readonly<Record<Vector, Mode>>;
+
+export const vectorModes = (modeOf: (vector: Vector, index: number) => Mode): VectorModes =>
+  Object.fromEntries(VECTORS.map((vector, index) => [vector, modeOf(vector, index)])) as VectorModes;

@@ -3,6 +3,7 @@ import {
   claimOf,
   destinationOf,
   type EventFilter,
+  type EventRow,
   eventJson,
   eventRows,
   matchesResponse,
@@ -120,18 +121,15 @@ describe('events', () => {
   });
 
   it('cells and JSON - an unbound interface has its name, times are RFC 3339, bytes are hexadecimal', () => {
-    const [known, unknown, gap] = rows();
-    expect(eventCells(known as never, NOW_MS)[4]).toBe('321');
-    expect(eventCells(unknown as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
-    expect(eventCells(gap as never, NOW_MS)).toContain('guarded after 0.8 ms');
-    const before = {
-      ...(gap as { gap: object }),
-      gap: { ...(gap as { gap: object }).gap, appearedToGuardedMicros: -1 },
-    };
-    expect(eventCells(before as never, NOW_MS)).toContain('existed before the collector');
-    expect(eventCells(gap as never, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
-    expect(eventCells({ ...(gap as object), pod: 'shop/web-0' } as never, NOW_MS)[1]).toBe('shop/web-0');
-    const json = JSON.parse(JSON.stringify(eventJson(known as never)));
+    const [known, unknown, gap] = rows() as [EventRow, EventRow, EventRow & { kind: 'gap' }];
+    expect(eventCells(known, NOW_MS)[4]).toBe('321');
+    expect(eventCells(unknown, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
+    expect(eventCells(gap, NOW_MS)).toContain('guarded after 0.8 ms');
+    const before = { ...gap, gap: { ...gap.gap, appearedToGuardedMicros: -1 } };
+    expect(eventCells(before, NOW_MS)).toContain('existed before the collector');
+    expect(eventCells(gap, NOW_MS)[1]).toBe('? (veth1a2b3c4d)');
+    expect(eventCells({ ...gap, pod: 'shop/web-0' }, NOW_MS)[1]).toBe('shop/web-0');
+    const json = JSON.parse(JSON.stringify(eventJson(known)));
     expect(json).toMatchObject({
       type: 'violation',
       sequence: 9,
@@ -142,7 +140,7 @@ describe('events', () => {
     expect(json.packets).toBe(321);
     expect(json.lastSeenAt).toBe('2026-09-21T14:13:20.123456Z');
     expect(json.sample.head).toMatch(/^000102/);
-    expect(eventJson(gap as never)).toMatchObject({ type: 'guardGap', packetsBeforeGuard: 3 });
+    expect(eventJson(gap)).toMatchObject({ type: 'guardGap', packetsBeforeGuard: 3 });
   });
 });
 

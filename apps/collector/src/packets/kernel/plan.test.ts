@@ -1,11 +1,11 @@
-import { VECTORS, type VectorModes } from '@bailiff/bpf';
+import { vectorModes } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KernelEntries } from '../subjects/guarded-interface.ts';
 import { MAX_GRANTS } from './grants.ts';
 import { desiredEntries, planInterface } from './plan.ts';
 
-const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
+const modes = vectorModes(() => 'enforce');
 const input = {
   identity: {
     state: 'programmed' as const,

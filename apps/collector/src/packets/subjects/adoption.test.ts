@@ -1,9 +1,9 @@
-import { type IfaceRecord, type LinkRecord, type Place, VECTORS, type VectorModes } from '@bailiff/bpf';
+import { type IfaceRecord, type LinkRecord, type Place, vectorModes } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
 import { type Found, planAdoption } from './adoption.ts';
 import type { StoredInterface } from './binding-store.ts';
 
-const modes = Object.fromEntries(VECTORS.map((v) => [v, 'enforce'])) as VectorModes;
+const modes = vectorModes(() => 'enforce');
 const record = (generation: number, slot: number): IfaceRecord => ({
   generation,
   slot,
