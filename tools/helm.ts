@@ -1,7 +1,7 @@
 /**
  * The helm program of scripts/setup, and what it renders of k8s/chart.
  *
- * It lies in .cache, unpacked from a package that carries it (tools/fetch-helm.ts). BAILIFF_HELM
+ * It is in .cache, extracted from a package (tools/fetch-helm.ts). BAILIFF_HELM
  * names another one.
  */
 import { execFileSync } from 'node:child_process';

@@ -29,7 +29,7 @@ static int print_error(const struct config *config, int code, const char *messag
 	json_t *error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code,
 				  "msg", message, "details", details);
 
-	/* jansson refuses text that is not UTF-8, as a reason is that was cut within a character. */
+	/* jansson rejects invalid UTF-8; truncation can cut a character. */
 	if (error == NULL)
 		error = json_pack("{s:s, s:i, s:s, s:s}", "cniVersion", version, "code", code,
 				  "msg", message, "details", "the reason is not UTF-8");

@@ -156,7 +156,7 @@ it('pages - no refused resource, no finding of axe, no sideways scrolling, in bo
 });
 
 describe('graph', () => {
-  it('who forged, as whom, and to whom; what got through; no less than the command', async () => {
+  it('sender, claimed identity and destination of forged packets; audited packets; no less than the command', async () => {
     const { page, errors } = await shown('/graph', 'Who attacks whom');
     const text = await textOf(page);
     expect(text).toMatch(/3 workloads forged 369 packets: 40 were only watched, and got through/);

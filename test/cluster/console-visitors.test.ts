@@ -364,7 +364,7 @@ describe('what a visitor sees', () => {
     expect(await pod('shop')).toBe(false);
   });
 
-  it('no page says that there is nothing, where there is something that one may not see', async () => {
+  it('no page claims to be empty if it hides rows from the visitor', async () => {
     await world.cli(['policy', 'apply', '-', '--yes'], {
       stdin: [
         'apiVersion: bailiff.dev/v1alpha1',

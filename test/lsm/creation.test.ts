@@ -89,7 +89,7 @@ describe('open with O_CREAT', () => {
     expect(pod.counts()).toEqual({ create: 1, read: 2 });
   });
 
-  it('what slips by - a refused creation is counted although the file exists and may be written', async () => {
+  it('not covered - a refused creation is counted although the file exists and may be written', async () => {
     pod.apply({ rules: [on('create', 'block')] });
     expect(await create(THERE, THERE)).toEqual([`create ${THERE}: ok`, `create ${THERE}: ok`]);
     expect(pod.counts()).toEqual({ create: 1 });

@@ -107,7 +107,7 @@ describe.each(KINDS)('%s', (kind, aliases) => {
     expect(await container.acts(...names.flatMap(read))).toEqual(names.map((name) => outcome(name, 'ok')));
   });
 
-  it('what slips by - a suffix is compared with the name that was given', async () => {
+  it('not covered - a suffix is compared with the name that was given', async () => {
     const { pod, container } = made();
     writeFileSync(container.image('/etc/x.txt'), '');
     pod.apply({ rules: [{ name: 'suffix', action: 'block', file: { suffixes: ['.txt'], operations: ['read'] } }] });

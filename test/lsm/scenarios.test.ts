@@ -659,7 +659,7 @@ describe.each([
   );
 });
 
-describe('what slips by', () => {
+describe('not covered', () => {
   it.each(SLIPS.map((scenario) => [scenario.name, scenario] as const))('%s', async (_name, scenario) => {
     stage.pod.put(readySet(...scenario.policies));
     const landed = await scenario.attack(stage);
@@ -722,7 +722,7 @@ describe('raw sockets', () => {
     expect(stage.pod.counts()).toEqual({ 'net-raw': 1 });
   });
 
-  it('what slips by - IP_TRANSPARENT with CAP_NET_ADMIN, which the kernel checks if CAP_NET_RAW was refused', async () => {
+  it('not covered - IP_TRANSPARENT with CAP_NET_ADMIN, which the kernel checks if CAP_NET_RAW was refused', async () => {
     using far = await listener('udp4');
     stage.pod.put(readySet('no-raw-sockets'));
     expect((await stage.ops('transparent', FORGED, '127.0.0.1', far.port)).lines).toEqual(['landed']);
@@ -730,7 +730,7 @@ describe('raw sockets', () => {
     expect([far.from, stage.pod.counts()]).toEqual([[FORGED], { 'net-raw': 1 }]);
   });
 
-  it('what slips by - an IPv6 source by IPV6_FREEBIND, which needs no capability', async () => {
+  it('not covered - an IPv6 source by IPV6_FREEBIND, which needs no capability', async () => {
     using far = await listener('udp6');
     stage.pod.put(readySet('no-raw-sockets'));
     const without = ['/usr/bin/setpriv', '--inh-caps=-all', '--bounding-set=-all'];

@@ -1,6 +1,6 @@
 /**
- * docs/reference/errors.md: exit codes, and every stable code of an error or a refusal with its words. The words stand in the source, beside the code: as a
- * comment of each member, or as `CODE: words.` in the comment of the type.
+ * docs/reference/errors.md: exit codes, and every stable code of an error or a refusal with its description, from the source: the
+ * comment of each member, or `CODE: words.` in the comment of the type.
  */
 import { KubeError, type KubeErrorCode } from '@bailiff/kube';
 import { EXIT, ServiceError, type ServiceErrorCode } from '@bailiff/service';
@@ -9,13 +9,13 @@ import { code, page, section, table } from './markdown.ts';
 import { commentText, readSource, sourceFiles, uncapped } from './source-text.ts';
 
 const EXIT_WORDS: Readonly<Record<keyof typeof EXIT, string>> = {
-  ok: 'good; also a stop that was asked for',
-  bug: 'a bug: the log has the stack, and a report of it is welcome',
-  badFlags: 'flags or arguments are wrong, or what was asked cannot be done as asked',
-  kernelLacksFeature: 'the kernel lacks something that is needed',
-  missingPrivilege: 'a right is missing: of the process, on the bus, or of the API server',
-  badConfiguration: 'configuration is wrong, or something stands in the way that a person has to decide about',
-  dependencyUnreachable: 'bus, Redis or API server cannot be reached',
+  ok: 'success, or stopped by a signal',
+  bug: 'internal error; report it with the stack trace in the log',
+  badFlags: 'invalid flags or arguments, or the request is not possible',
+  kernelLacksFeature: 'the kernel lacks a required feature',
+  missingPrivilege: 'a permission is missing: of the process, on the bus, or on the API server',
+  badConfiguration: 'invalid configuration, or a conflict that an operator must resolve',
+  dependencyUnreachable: 'the bus, Redis or the API server cannot be reached',
 };
 
 export interface CodeWords {
@@ -98,7 +98,7 @@ export function everyCode(): CodeList[] {
   return sourceFiles().flatMap((file) => codesIn(file, readSource(file)));
 }
 
-/** What the command (an app, of its own codes) ends with when the error ends it; null: nothing does, or what it caused decides. */
+/** Exit code when this error ends the process; null if it never does, or its cause decides. */
 function exitOf(name: string, one: string): number | null {
   if (name === 'ServiceErrorCode') return new ServiceError(one as ServiceErrorCode, '').exitCode;
   if (name === 'CliErrorCode') return new CliError(one as CliErrorCode, '').exitCode;
@@ -117,8 +117,8 @@ const TITLES: Readonly<Record<string, string>> = {
   ConfigError: 'Values of the configuration',
   PolicyErrorCode: 'Runtime policies',
   BpfErrorCode: 'The kernel',
-  SpoofErrorCode: 'Programs that judge packets',
-  RuntimeErrorCode: 'Programs that judge operations',
+  SpoofErrorCode: 'Packet programs',
+  RuntimeErrorCode: 'Runtime programs',
   SyslogErrorCode: 'Syslog',
   RefusalCode: 'Why a response was refused',
   RefusalReason: 'Why a violation was not judged',
@@ -143,11 +143,11 @@ export function errorsPage(): string {
   const rest = lists.filter(({ name }) => TITLES[name] === undefined).flatMap(({ codes }) => codes);
   return page(
     'Errors and exit codes',
-    'Codes are stable: a script may go by them, texts may change. They stand in logs as `code`, in dead letters and responses as reasons.',
+    'Codes are stable; scripts can rely on them, texts may change. Logs contain them as `code`, dead letters and responses as reasons.',
     [
       section(
         'Exit codes',
-        'Of every app and every command, as systemd.exec(5) lists them. The `bailiff` command ends with 130 when it is interrupted; what `backtest`, `doctor` and `policy status` have besides, their [help](commands.md) says.',
+        'All apps and commands use these codes, as systemd.exec(5) lists them. The `bailiff` command ends with 130 when it is interrupted. `backtest`, `doctor` and `policy status` define more: see their [help](commands.md).',
         table(['exit code', 'meaning'], exits),
       ),
       ...titled.map(listSection),

@@ -130,7 +130,7 @@ test('a flood - is that of the user who logged in, whatever its connection calls
   expect(slow(2_000, named({ isSlow: true })).map(({ user }) => user)).toEqual([A]);
 });
 
-test('a flood - of a login that is not known ends alone, and nobody is blamed', () => {
+test('a flood - a connection of an unknown login ends alone, and no user is penalized', () => {
   const { judge } = judging('NODES', ({ id }) => (id === 1 ? null : A));
   const list = (messages: number) => [connection(1, { messages }), ...many(MAX_CONNECTIONS_PER_USER, 2)];
   expect(judge(1_000, list(0))).toEqual([]);

@@ -24,7 +24,7 @@ it.each([
   ['a v6 receiver', ['--formats', 'cef', '--syslog-address', '[2001:db8::1]:6514']],
   ['two Alertmanagers', ['--alertmanager.urls', 'http://alerts-0:9093,http://alerts-1:9093']],
   ['a syslog format that does not matter', ['--syslog-format', 'ecs']],
-])('config - %s is taken', async (_, argv) => {
+])('config - accepts %s', async (_, argv) => {
   expect(await check(...argv)).toEqual({ code: 0, text: '' });
 });
 
@@ -47,7 +47,7 @@ it.each([
     /alertmanager.urls: must name different servers/,
   ],
   ['an Alertmanager that is no URL', ['--alertmanager.urls', 'alerts:9093'], /alertmanager.urls/],
-  ['a facility that is none', ['--syslog-facility', 'local9'], /syslogFacility/],
+  ['an unknown facility', ['--syslog-facility', 'local9'], /syslogFacility/],
 ])('config - %s is refused', async (_, argv, reason) => {
   const { code, text } = await check(...argv);
   expect([2, 6]).toContain(code);

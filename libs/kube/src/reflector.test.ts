@@ -119,7 +119,7 @@ describe('reflector - whatever the server does', () => {
     );
   });
 
-  test('reflector - what went while it was not looking is announced as deleted', async () => {
+  test('reflector - reports objects as deleted that were deleted during a disconnect', async () => {
     const model = new ModelCollection();
     model.put('a', 'one', '1');
     model.put('b', 'two', '2');

@@ -40,7 +40,7 @@ describe('printable', () => {
     expect(escapeUnsafe(text)).toBe(text);
   });
 
-  it('what is kept is kept, and nothing else', () => {
+  it('keeps printable characters only', () => {
     expect(escapeUnsafe('a\nb\r\u001b[2J', '\n')).toBe('a\nb\\u000d\\u001b[2J');
   });
 });

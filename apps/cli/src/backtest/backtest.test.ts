@@ -72,7 +72,7 @@ describe('backtest - answers', () => {
     );
   const wide = { budget: { window: '10m', maxPods: 99, maxPercent: 100, maxNodes: 1 } };
 
-  it('a pod that was deleted is gone for the next verdict; a dry run is taken as if it were none, and says so', () => {
+  it('a deleted pod is absent for the next verdict; a dry run is simulated as a real one, and marked', () => {
     const answers = simulateResponses(
       [verdict(1, 1), verdict(1, 2, { verdictId: 'f'.repeat(32) })],
       world({ guards: wide }),
@@ -94,7 +94,7 @@ describe('backtest - answers', () => {
     ]);
   });
 
-  it('cooldown - waits and is done later; approval - asks a person; a static pod is quarantined', () => {
+  it('cooldown - the action runs later; approval - it waits for a person; a static pod is quarantined', () => {
     const slow = world({ guards: { ...wide, cooldown: '5m' } });
     expect(simulated([verdict(1, 1), verdict(2, 2)], slow)).toEqual(['1 delete act', '6 delete act']);
     expect(simulated([verdict(1, 1)], world({ guards: { approval: 'required' } }))).toEqual([

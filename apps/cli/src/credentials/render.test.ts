@@ -110,7 +110,7 @@ test.each([
   expect(() => statSync(path.join(directory, 'none'))).toThrow('ENOENT');
 });
 
-test('credentials - without openssl it says so and what to do', async () => {
+test('credentials - without openssl the error has a remedy', async () => {
   const { makeAuthority } = await import('./openssl.ts');
   await expect(makeAuthority('/proc/nonexistent/openssl')).rejects.toMatchObject({
     code: 'CLI_STATE',

@@ -40,7 +40,7 @@ describe('rules', () => {
     expect(found).toMatchObject({ state, detail: expect.stringMatching(detail), exitCode: state === 'ok' ? 0 : 6 });
   });
 
-  it('a directory that is not writable is a failure that says what to set', () => {
+  it('a directory that is not writable is a failure with the setting to change', () => {
     expect(stateFinding('/d', null).state).toBe('ok');
     expect(stateFinding('/d', 'EROFS')).toMatchObject({ state: 'fail', exitCode: 6 });
     expect(cniBinFinding('/d', null).state).toBe('ok');

@@ -38,7 +38,7 @@ test('tree - children below their parents, whatever the order; a forged cycle en
   ]);
 });
 
-test('text - arguments, or the name where there are none; sockets with who holds them; what is not shown is counted', () => {
+test('text - arguments, else the name; sockets with their owners; the number of omitted ones', () => {
   const lines = capturedLines(
     capture({
       processes: [process(10, 1, ['sh', '-c', 'evil\u001b[2J']), process(20, 10)],

@@ -23,7 +23,7 @@ describe('policies where a pod runs', () => {
     expect(notInForce('node-1', node, NOW_MS)).toBe(words);
   });
 
-  it('what nothing enforces - would be; what passes does', () => {
+  it('unenforced rule - reported as would-deny; an allowed operation passes', () => {
     expect(asHypothetical('connect 1.1.1.1 is blocked: rule a/b denies it')).toBe(
       'connect 1.1.1.1 would be blocked: rule a/b denies it',
     );

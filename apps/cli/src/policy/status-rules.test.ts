@@ -92,7 +92,7 @@ describe('policy status', () => {
     expect(placesExitCode(places([node('n1')], ['n1']))).toBe(0);
   });
 
-  it('reasons - those of a node once for all policies, those of a policy by its nodes; what is off asks nothing', () => {
+  it('reasons - of a node once for all policies, of a policy by its nodes; none for disabled policies', () => {
     const behind = { policies: [{ key: A, revision: 3, state: 'in-force' as const, reason: '', subjects: 1 }] };
     const nodes = [node('n1', behind), node('n2', behind), node('n3', unable)];
     const reasons = reasonsOf(places(nodes)).map(({ policies, nodes: of, state }) => [policies, of, state]);

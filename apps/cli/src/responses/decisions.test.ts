@@ -31,7 +31,7 @@ describe('approvals', () => {
     expect(findWaiting(one, sampleResponse().verdictId.slice(0, 5)).sequence).toBe(1);
   });
 
-  it('not found - says where they are listed', () => {
+  it('not found - the remedy names the command that lists them', () => {
     expect(() => findWaiting(one, 'ffffffff')).toThrow(
       expect.objectContaining({ code: 'CLI_NOT_FOUND', remedy: expect.stringContaining('--pending') }),
     );

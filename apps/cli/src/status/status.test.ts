@@ -150,7 +150,7 @@ describe('report', () => {
     expect(report({ ...nodes, b: status() }, { expected: ['a'] }).nodes[1]?.health).toBe('ok');
   });
 
-  it('interfaces that the status has no room for count, and speak when they are not guarded', () => {
+  it('interfaces beyond the limit of the status are counted, and are a problem if they are not guarded', () => {
     const interfacesOmitted = { guarded: 300, partial: 0, 'not-covered': 0, 'not-applicable': 7 };
     const well = report({ a: status({ interfacesOmitted }) });
     expect([well.exitCode, well.problems]).toEqual([0, []]);
@@ -333,7 +333,7 @@ describe('report', () => {
     });
   });
 
-  it('weight - who cannot be reached comes before what is not covered', () => {
+  it('order - unreachable nodes before uncovered interfaces', () => {
     const uncovered = status({ hook: 'none' });
     expect(report({ a: uncovered, b: status({ snapshotRefused: 'x' }) }).exitCode).toBe(3);
     expect(report({ a: uncovered, b: status({ updatedAt: iso(90_000) }) }).exitCode).toBe(7);
@@ -371,7 +371,7 @@ describe('render', () => {
     expect(problemLines(report(many).problems, plain).at(-1)).toBe('  … and 16 more: --json has all');
   });
 
-  it('problems - what several nodes have in the same words is one line, and what differs stays apart', () => {
+  it('problems - equal ones of several nodes are one line; different ones are not', () => {
     const silent = status({ updatedAt: iso(90_000) });
     const other = status({ hook: 'none' });
     const { problems } = report({ a: silent, b: silent, c: silent, d: silent, e: silent, f: other });
@@ -408,7 +408,7 @@ describe('render', () => {
     expect(disarmOf('nonsense', value, NOW)).toBeNull();
   });
 
-  it('a status that is not one says which field is wrong', () => {
+  it('an invalid status names the wrong field', () => {
     expect(parseJson('{', nodeStatus)).toBe('not JSON');
     expect(parseJson('{}', nodeStatus)).toMatch(/^nodeName: /);
     expect(parseJson(JSON.stringify(status()), nodeStatus)).toMatchObject({ nodeName: 'n' });

@@ -160,7 +160,7 @@ it('requests before the response to an earlier one are not answered, and hold no
   }
 });
 
-it('files of the page that nobody reads do not queue', async () => {
+it('files of the page without a reader do not queue', async () => {
   const slow = await connected();
   slow.socket.pause();
   slow.socket.write(lines('/app.js').repeat(500));

@@ -46,7 +46,7 @@ const honest = clients.map((client) => from(client, { vector: 'quarantine-egress
 /** What a pod in quarantine sends: a router solicitation of its kernel, a retry of its program. */
 const own = Array.from({ length: 17 }, () => from('10.0.0.2', { vector: 'quarantine-ingress' }));
 
-describe('rules count what says something about the sender', () => {
+describe('rules count violations that are evidence against the sender', () => {
   it('traffic to a quarantined pod, and what it sends under its own identity: no verdict', () => {
     expect(verdictsOf([spoofed, ...honest, ...own])).toEqual([]);
   });

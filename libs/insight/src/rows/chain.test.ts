@@ -75,7 +75,7 @@ describe('chain', () => {
     expect(text).toMatch(/no latencies/);
   });
 
-  it('clocks that differ - a verdict before its packet is said to be so', () => {
+  it('clocks that differ - a verdict before its packet is marked', () => {
     expect(latencyLine(buildChain(verdictRow(-50), [seen(7, 0)], []))).toMatch(/verdict -50 ms \(the clocks/);
   });
 
@@ -184,7 +184,7 @@ describe('render', () => {
     expect(renderChain(both, { width: 0, nowMs: NOW_MS }).join('\n')).toMatch(/COUNT +CLAIMED \/ DID +SENT TO \/ BY/);
   });
 
-  it('a verdict about a node - says so', () => {
+  it('a verdict about a node - has no pod', () => {
     const row = verdictRow();
     const about = buildChain({ ...row, verdict: { ...row.verdict, pod: null } }, [], []);
     expect(renderChain(about, { width: 0, nowMs: NOW_MS })[0]).toBe('node node-1.example');

@@ -108,7 +108,7 @@ describe('services', () => {
     ]);
   });
 
-  it('up to date - is said of the time of the status, and only while an instance is ready', () => {
+  it('up to date - as of the status, and only while an instance is ready', () => {
     const [first] = lines(status({ correlator: { newer: 3, heardMs: 9_000 } }));
     expect(first).toMatch(/^correlator: 1 running, up to date 9s ago, 3 frames since;/);
     const [overdue] = lines(status({ correlator: { newer: 300, heardMs: 22_000 } }));
@@ -122,7 +122,7 @@ describe('services', () => {
     expect(lines(status({}))[0]).toMatch(/^correlator: 1 running, up to date;/);
   });
 
-  it('well - no problem, and a line of each that says how late verdicts are', () => {
+  it('healthy - no problem; one line per service with the delay of verdicts', () => {
     expect(serviceProblems(status({}))).toEqual([]);
     expect(lines(status({}))).toEqual([
       'correlator: 1 running, up to date; newest verdict 9s ago, 34 ms after its violation',
@@ -251,7 +251,7 @@ describe('services', () => {
     expect(serviceProblems(of(false))[0]).toMatchObject({ exitCode: 0 });
   });
 
-  it('none runs - is shouted with what waits, and the exit code of what cannot be reached', () => {
+  it('no instance - critical, lists the backlog, exit code 7', () => {
     const gone = status({ correlator: { ...none, ...waits(1_234, 300_000) } });
     expect(correlatorProblem(gone)).toMatchObject({ severity: 'shout', exitCode: 7 });
     expect(texts(gone)).toEqual([
@@ -269,7 +269,7 @@ describe('services', () => {
     expect(texts(status({ siemRelay: { ...well, ...none } }))).toEqual([expect.stringMatching(/^warn siem-relay: 0/)]);
   });
 
-  it('what no status covers - is a lower bound, and said to be', () => {
+  it('missing status - the count is marked as a lower bound', () => {
     const unheard = { ...waits(3, 60_000), waiting: { count: 3, oldestAtMs: AT - 60_000, atLeast: true } };
     expect(texts(status({ correlator: { ...none, ...unheard } }))[0]).toMatch(/at least 3 frames not judged/);
   });

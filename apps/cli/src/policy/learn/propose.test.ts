@@ -87,7 +87,7 @@ describe('paths', () => {
     ]);
   });
 
-  it('many files read in one directory - the directory, but not of a precious one, and not of what is written or run', () => {
+  it('many files read in one directory - the directory, except protected ones and written or executed files', () => {
     const many = (folder: string, ...operations: string[]) =>
       Array.from({ length: 20 }, (_, index) => seen(`${folder}/f${String.fromCharCode(97 + index)}`, ...operations));
     expect(generalise(many('/app/templates', 'read'), true)).toMatchObject([

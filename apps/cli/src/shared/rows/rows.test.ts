@@ -164,7 +164,7 @@ describe('operations', () => {
     expect(programText(bare)).toBe('sh, uid 33');
   });
 
-  it('row - policy and rule, what came of it, how often, what was done and by whom', () => {
+  it('row - policy, rule, outcome, count, operation, process', () => {
     const frame = sampleFrame({
       violations: [
         sampleLsmViolation(),
@@ -240,7 +240,7 @@ describe('responses', () => {
     expect(responseCells({ sequence: 1, storedAtMicros: 1, response: ofNode }, NOW_MS)[1]).toBe('node node-1.example');
   });
 
-  it('why - the reason, else what was asked, and until when', () => {
+  it('why - the reason, else the request, with its end', () => {
     const words = (part: object) => responseText(sampleResponse({ reason: '', ...part }), NOW_MS);
     expect(words({})).toBe('DELETE pods/attacker-0 → 200');
     expect(words({ reason: 'because' })).toBe('because');

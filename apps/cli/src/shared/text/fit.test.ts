@@ -4,7 +4,7 @@ import { fitHelp } from './fit.ts';
 
 const WIDTH = 40;
 
-it('help - prose flows together, a command is never broken, what it does stands beside it or below', () => {
+it('help - prose is wrapped, a command is never broken, its description is beside or below it', () => {
   const text = [
     'Examples:',
     '  a --short          does one thing and then another one',

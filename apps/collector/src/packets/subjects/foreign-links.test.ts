@@ -105,7 +105,7 @@ describe('foreign links', () => {
     expect(world(ifaces, { 1: [macvlan('own0')], 2: [macvlan('own0')] }).look(2)).toEqual([one, [], one]);
   });
 
-  it('more links than are read - says so, and neighbours have their turn', () => {
+  it('more links than are read - a problem, and later links are read next time', () => {
     const many = Array.from({ length: MAX_LINKS + 1 }, (_, i) => plain(`d${i}`));
     const greedy = MAX_LINKS_PER_LOOK / MAX_LINKS;
     const ifaces = Array.from({ length: greedy + 2 }, (_, i) => ifaceOf(i));
