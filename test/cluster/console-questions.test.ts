@@ -13,7 +13,7 @@ import { waitFor } from '@bailiff/service/testing';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
-import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, violationOf, WEB, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, verdictId, violationOf, WEB, World } from './cli/world.ts';
 import { missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
 
 const DB = { ...WEB, uid: uid(20), name: 'db-0', namespace: 'payments', ownerName: 'db', ownerUid: uid(120) };
@@ -314,4 +314,73 @@ describe('what if', () => {
     await page.getByText('To change it:').waitFor();
     await page.close();
   });
+});
+
+/** Sees what is on the screen, and counts clicks. */
+class Person {
+  readonly page: Page;
+  clicks = 0;
+
+  constructor(page: Page) {
+    this.page = page;
+  }
+
+  /** What has this text on it, for a person: a link, a button or a field. */
+  async click(text: string): Promise<void> {
+    this.clicks += 1;
+    await this.page
+      .locator('a:visible, button:visible, label:visible')
+      .getByText(text, { exact: true })
+      .first()
+      .click();
+  }
+
+  /** Waits until the words are on the screen. @returns all of its text */
+  async sees(words: RegExp): Promise<string> {
+    const text = () => readText(this.page.locator('body'));
+    return waitFor(text, { until: (shown) => words.test(shown), what: String(words), state: text });
+  }
+}
+
+it('a person who never saw it - answers by clicks and visible text alone what an attack did', async () => {
+  const verdict = await world.verdict({
+    verdictId: verdictId(0xaaaa),
+    pod: { ...WEB },
+    groupKey: WEB.uid,
+    observed: 322,
+    vectors: ['ipv4-source'],
+    evidence: [{ streamSequence: 1, index: 0, vector: 'ipv4-source', packets: 322, process: null }],
+  });
+  await world.response(verdict, { action: 'quarantine', phase: 'succeeded' });
+  const reason = 'the pod is protected by the annotation bailiff.dev/protected';
+  await world.response(verdict, { action: 'delete', phase: 'refused', reasonCode: 'protected', reason });
+  const { page } = await watchedPage(context);
+  const person = new Person(page);
+  await page.goto(running.origin);
+
+  // Is anything getting through? What did Bailiff do, and refuse to do?
+  const now = await person.sees(/40\s+got through: only audited[\s\S]*1 × delete refused/);
+  expect(now).toMatch(/payments\/vpn-0\s+40\s+40 got through/);
+  expect(now).toMatch(/In all: 1 × delete refused, 1 × quarantine succeeded\./);
+  expect(now).toMatch(/shop\/web-0\s+delete\s+refused\s+\S+\s+.*protected/);
+  expect(person.clicks, 'on the page that opens').toBe(0);
+
+  // Which pod attacks whom?
+  await person.click('Graph');
+  const graph = await person.sees(/3 workloads forged 369 packets/);
+  expect(graph).toMatch(/shop\/web \(StatefulSet\)\s+322\s+all dropped\s+payments\/db \(StatefulSet\).*\s+shop\/cart/);
+  expect(person.clicks).toBe(1);
+
+  // What would a threshold of 5 have done?
+  await person.click('What if');
+  await person.sees(/A pod keeps sending under an identity that is not its own/);
+  await person.click('Threshold: a verdict from this many on');
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('5');
+  await person.click('Try it');
+  const trial = await person.sees(/There would have been/);
+  expect(trial).toMatch(/There would have been 1 verdict more/);
+  expect(trial).toMatch(/Would appear \(1\)[\s\S]*shop\/slow-0\s+repeated-spoofing\s+7\/5/i);
+  expect(person.clicks).toBe(4);
+  await page.close();
 });

@@ -40,13 +40,23 @@ export interface SeenViolation {
 /** A row; times in it depend on the current day. */
 export type RowAt = (nowMs: number) => RowView;
 
+/** A verdict or a response. */
+export interface SeenRow {
+  row: RowAt;
+  /** Server time. */
+  storedMs: number;
+  /** Of its pod; null: of a node. */
+  namespace: string | null;
+  /** Action and phase of a response: `delete refused`. Empty for a verdict. */
+  kind: string;
+}
+
 export interface LiveEvents {
   onViolation(violation: SeenViolation): void;
   /** Violations that a node may not report: in no count. */
   onRefused(): void;
-  /** @param namespace of its pod; null: of a node */
-  onVerdict(row: RowAt, namespace: string | null): void;
-  onResponse(row: RowAt, namespace: string | null): void;
+  onVerdict(verdict: SeenRow): void;
+  onResponse(response: SeenRow): void;
   /** @param left messages that are stored behind this one */
   onProgress(stream: LiveStream, left: number): void;
   /** Messages that are not read, because the reading is too far behind. */

@@ -71,6 +71,8 @@ export interface RatesView {
   /** Total of the vectors beyond the series. */
   otherTotal: number;
   total: number;
+  /** Of the total, what was only audited, and got through. */
+  passed: number;
 }
 
 export interface AttackerView {
@@ -79,6 +81,8 @@ export interface AttackerView {
   uid: string;
   node: string;
   count: number;
+  /** Of those, what was only audited. */
+  passed: number;
   /** Vectors with the outcome: `ipv4-source drop`. */
   vectors: string[];
   lastMs: number;
@@ -92,6 +96,8 @@ export interface LiveView {
   verdicts: TableView;
   /** Newest first. */
   responses: TableView;
+  /** All responses by action and phase (`delete refused`), most first. */
+  responseCounts: { kind: string; count: number }[];
   /** False until the stored messages of the window were read. */
   complete: boolean;
   /** Messages of violations that were read, and those that are stored behind them; 0 for a part of the namespaces. */
@@ -154,6 +160,8 @@ export interface VerdictView {
   reason: string;
   /** The page of its pod; empty for a node. */
   podLink: string;
+  /** The page What if with its rule; empty: not for this visitor. */
+  trialLink: string;
   facts: FactView[];
   sections: SectionView[];
   latency: string;
@@ -310,6 +318,8 @@ export interface RuleView {
   key: string;
   name: string;
   kind: 'correlation' | 'response';
+  /** What the rule is for; empty: its value does not say. */
+  description: string;
   /** The value in force. */
   yaml: string;
   fields: { path: string; label: string; value: string; choices: string[] }[];

@@ -32,11 +32,11 @@ export interface ChainViewOptions {
   nowMs: number;
   notes: readonly string[];
   unanswered: (verdictId: string) => string;
-  /** Whether the visitor may have a file of evidence. */
-  mayExport: boolean;
+  /** Evidence and trials have messages of all pods. */
+  seesAll: boolean;
 }
 
-export function chainView(chain: Chain, { nowMs, notes, unanswered, mayExport }: ChainViewOptions): VerdictView {
+export function chainView(chain: Chain, { nowMs, notes, unanswered, seesAll }: ChainViewOptions): VerdictView {
   const { verdict } = chain.verdict;
   const subject = verdict.pod ? `${podName(verdict.pod)} on ${verdict.nodeName}` : `node ${verdict.nodeName}`;
   return {
@@ -47,6 +47,7 @@ export function chainView(chain: Chain, { nowMs, notes, unanswered, mayExport }:
     rule: verdict.rule,
     reason: verdict.reason,
     podLink: podLink(verdict.pod),
+    trialLink: seesAll ? `/what-if?${new URLSearchParams({ key: `correlation.cluster._.${verdict.rule}` })}` : '',
     facts: factsOf(chain, nowMs),
     sections: [
       evidenceSection(chain, nowMs),
@@ -55,7 +56,7 @@ export function chainView(chain: Chain, { nowMs, notes, unanswered, mayExport }:
     ],
     latency: latencyLine(chain),
     command: `bailiff explain ${shortId(verdict.verdictId)}`,
-    evidenceCommand: mayExport ? `bailiff evidence export ${shortId(verdict.verdictId)}` : '',
+    evidenceCommand: seesAll ? `bailiff evidence export ${shortId(verdict.verdictId)}` : '',
     notes: [...notes],
   };
 }

@@ -141,7 +141,7 @@ async function readVerdict(own: Reader & { notes: string[] }, id: string, maySee
     nowMs: own.nowMs(),
     notes: notesFor(own, maySee),
     unanswered: unansweredReason(services),
-    mayExport: maySee(null),
+    seesAll: maySee(null),
   });
 }
 

@@ -59,20 +59,31 @@ function readerOf(reader: Reader, stream: LiveStream, sinceMs: number, events: L
   };
   return (message: StreamMessage): void | Promise<void> => {
     const { sequence, timestampMicros: storedAtMicros } = message;
+    const storedMs = storedAtMicros / 1000;
     if (stream === 'VERDICTS')
       return decoder.read(message, 'Verdict', (verdict) =>
-        events.onVerdict(verdictRow({ sequence, storedAtMicros, verdict }), namespaceOfVerdict(verdict)),
+        events.onVerdict({
+          row: verdictRow({ sequence, storedAtMicros, verdict }),
+          storedMs,
+          namespace: namespaceOfVerdict(verdict),
+          kind: '',
+        }),
       );
     if (stream === 'RESPONSES')
       return isCopy(message)
         ? undefined
         : decoder.read(message, 'Response', (response) =>
-            events.onResponse(responseRow({ sequence, storedAtMicros, response }), namespaceOf(response)),
+            events.onResponse({
+              row: responseRow({ sequence, storedAtMicros, response }),
+              storedMs,
+              namespace: namespaceOf(response),
+              kind: `${response.action} ${response.phase}`,
+            }),
           );
     return frames.read(message, ({ node, frame, refused }) =>
       frame.violations.forEach((violation, index) => {
         if (refused[index]) events.onRefused();
-        else seen(violation, node, storedAtMicros / 1000);
+        else seen(violation, node, storedMs);
       }),
     );
   };

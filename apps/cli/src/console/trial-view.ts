@@ -73,6 +73,7 @@ export async function readRules(reader: Reader): Promise<RulesView> {
       key: text,
       name,
       kind: kind as RuleView['kind'],
+      description: typeof value['description'] === 'string' ? value['description'] : '',
       yaml: yamlLines(value).join('\n'),
       fields: fieldsOf(key, value),
       whyNot: '',

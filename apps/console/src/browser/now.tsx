@@ -1,5 +1,5 @@
 /** Now: is everything guarded, who attacks, and what was done? */
-import type { AttackerView, Cell, NowView, ProblemView, StatusView, TableView } from '../wire.ts';
+import type { AttackerView, Cell, LiveView, NowView, ProblemView, StatusView, TableView } from '../wire.ts';
 import { RatesChart } from './chart.tsx';
 import { CommandLine, Notes, Section } from './command.tsx';
 import { now } from './stream.ts';
@@ -85,6 +85,12 @@ function Numbers({ view: { status, waiting, live } }: { view: NowView }) {
         tone={live.rates.total > 0 ? 'warn' : 'plain'}
         href="#attacks"
       />
+      <Figure
+        value={counted(live.rates.passed)}
+        text="got through: only audited"
+        tone={live.rates.passed > 0 ? 'bad' : live.complete ? 'good' : 'plain'}
+        href="#attacks"
+      />
       <Figure value={counted(attackers)} text="pods violate" tone={attackers > 0 ? 'warn' : 'plain'} href="#attacks" />
       <Figure value={counted(count(live.verdicts))} text="verdicts in a day" tone="plain" href="#verdicts" />
     </nav>
@@ -111,18 +117,33 @@ function Problems({ problems, omitted }: { problems: ProblemView[]; omitted: num
   );
 }
 
+/** As on the page Graph, which shows what was forged. */
+const outcome = (passed: number): Cell =>
+  passed === 0 ? { text: 'none got through', style: 'green' } : { text: `${passed} got through`, style: 'yellow' };
+
+/** Steps are no results. */
+const STEPS = ['started', 'approved', 'pending'];
+
+/** Also what is not among the newest rows. */
+function ResponseCounts({ counts }: { counts: LiveView['responseCounts'] }) {
+  const results = counts.filter(({ kind }) => !STEPS.some((step) => kind.endsWith(` ${step}`)));
+  if (results.length === 0) return null;
+  return <p class="bold">In all: {results.map(({ kind, count }) => `${count} × ${kind}`).join(', ')}.</p>;
+}
+
 function Attackers({ attackers, omitted, empty }: { attackers: AttackerView[]; omitted: number; empty: string }) {
   const table = {
     columns: [
       { title: 'POD', long: true },
       { title: 'COUNT', align: 'right' as const },
+      { title: 'OUTCOME' },
       { title: 'VECTORS', long: true },
       { title: 'LAST (UTC)' },
       { title: 'NODE', long: true },
     ],
-    rows: attackers.map(({ namespace, pod, uid, node, count, vectors, lastMs }) => ({
+    rows: attackers.map(({ namespace, pod, uid, node, count, passed, vectors, lastMs }) => ({
       key: `${node} ${uid}`,
-      cells: [pod, String(count), vectors.join(', '), clock(lastMs), node],
+      cells: [pod, String(count), outcome(passed), vectors.join(', '), clock(lastMs), node],
       links: { 0: `/pod?${new URLSearchParams({ pod: uid, namespace })}` },
     })),
     omitted,
@@ -204,7 +225,8 @@ export function NowPage() {
       <Section title="Verdicts of the last day, newest first" id="verdicts" command="bailiff verdicts --since 1d">
         <Table table={live.verdicts} label="Verdicts" empty={empty('No verdict.')} more="bailiff verdicts --since 1d" />
       </Section>
-      <Section title="What was done, newest first" id="responses" command="bailiff responses --since 1d">
+      <Section title="What Bailiff did, and refused to do" id="responses" command="bailiff responses --since 1d">
+        <ResponseCounts counts={live.responseCounts} />
         <Table
           table={live.responses}
           label="Responses"

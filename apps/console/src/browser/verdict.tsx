@@ -22,6 +22,11 @@ function Found({ view }: { view: VerdictView }) {
         <p>
           <CommandLine command={view.command} />
         </p>
+        {view.trialLink !== '' && (
+          <p>
+            <a href={view.trialLink}>What would another threshold have done?</a>
+          </p>
+        )}
       </div>
       <Notes notes={view.notes} />
       <dl class="facts">

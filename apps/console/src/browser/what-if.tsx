@@ -7,6 +7,7 @@ import { Loaded } from './loaded.tsx';
 import { Sections } from './sections.tsx';
 import { dataOf } from './server-events.ts';
 import { ApiError, request } from './session.ts';
+import { now } from './stream.ts';
 
 const RANGES = ['1h', '6h', '1d', '7d'];
 
@@ -101,8 +102,15 @@ function Field({
   );
 }
 
+/** A person comes here from an attack: its rule is that of the newest verdict. */
+function newestRule(): string {
+  const { columns = [], rows = [] } = now.value?.live.verdicts ?? {};
+  const cell = rows[0]?.cells[columns.findIndex(({ title }) => title === 'RULE')] ?? '';
+  return `correlation.cluster._.${typeof cell === 'string' ? cell : cell.text}`;
+}
+
 function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchParams }) {
-  const [key, setKey] = useState(query.get('key') ?? rules[0]?.key ?? '');
+  const [key, setKey] = useState(query.get('key') ?? newestRule());
   const rule = rules.find((one) => one.key === key) ?? rules[0];
   const [changes, setChanges] = useState<Record<string, string>>(
     Object.fromEntries(
@@ -162,6 +170,7 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
               </option>
             ))}
           </select>
+          <span class="dim">{rule.description}</span>
         </p>
         {rule.fields.map((field) => (
           <Field

@@ -8,9 +8,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EVERYTHING, type Scope } from '../access/scope.ts';
-import { type ConsoleData, LIVE_STREAMS, type LiveEvents, type LiveStream, type RowAt } from '../data.ts';
+import { type ConsoleData, LIVE_STREAMS, type LiveEvents, type LiveStream } from '../data.ts';
 import { toJson } from '../json.ts';
 import type { NowView, ScopeView, StatusView, TableView } from '../wire.ts';
+import { DAY_MS, NewestRows } from './newest-rows.ts';
 import { ViolationWindow, WINDOW_MS } from './window.ts';
 
 /** Shortest time between two views. */
@@ -22,33 +23,10 @@ const MAX_RETRY_MS = 10_000;
 /** Approvals are read after a response, but no sooner after the last time, and this often without one. */
 const LEAST_WAITING_MS = 5_000;
 const READ_WAITING_MS = 60_000;
-/** How far back verdicts and responses are read. */
-const ROWS_SINCE_MS = 86_400_000;
-/** Rows of verdicts and of responses in a view. */
-const MAX_ROWS = 50;
 /** Namespaces that a view names. */
 const MAX_NAMED_SCOPES = 20;
 
-const SINCE_MS = { VIOLATIONS: WINDOW_MS, VERDICTS: ROWS_SINCE_MS, RESPONSES: ROWS_SINCE_MS };
-
-/** The newest rows, newest first. */
-class NewestRows {
-  #rows: RowAt[] = [];
-  #count = 0;
-
-  add(row: RowAt): void {
-    this.#count += 1;
-    this.#rows.unshift(row);
-    if (this.#rows.length > MAX_ROWS) this.#rows.length = MAX_ROWS;
-  }
-  clear(): void {
-    this.#rows = [];
-    this.#count = 0;
-  }
-  table(columns: TableView['columns'], nowMs: number): TableView {
-    return { columns, rows: this.#rows.map((row) => row(nowMs)), omitted: this.#count - this.#rows.length };
-  }
-}
+const SINCE_MS = { VIOLATIONS: WINDOW_MS, VERDICTS: DAY_MS, RESPONSES: DAY_MS };
 
 /** Gets views as JSON text. */
 export type ViewListener = (json: string) => void;
@@ -145,6 +123,7 @@ export class Live {
       notes,
       verdicts: this.#verdicts.table([...columns.verdicts], nowMs),
       responses: this.#responses.table([...columns.responses], nowMs),
+      responseCounts: this.#responses.counts(nowMs).map(([kind, count]) => ({ kind, count })),
       complete: this.#caughtUp.size === LIVE_STREAMS.length,
       read: seesAll ? this.#read : 0,
       left: seesAll ? this.#left : 0,
@@ -226,12 +205,12 @@ export class Live {
       onRefused: () => {
         if (maySee(null)) this.#refused += 1;
       },
-      onVerdict: (row, namespace) => {
-        if (maySee(namespace)) this.#verdicts.add(row);
+      onVerdict: (verdict) => {
+        if (maySee(verdict.namespace)) this.#verdicts.add(verdict);
       },
-      onResponse: (row, namespace) => {
-        if (!maySee(namespace)) return;
-        this.#responses.add(row);
+      onResponse: (response) => {
+        if (!maySee(response.namespace)) return;
+        this.#responses.add(response);
         this.#readWaitingMs = Math.min(this.#readWaitingMs, this.#lastWaitingMs + LEAST_WAITING_MS);
       },
       onProgress: (stream, left) => {

@@ -26,6 +26,7 @@ it('rates - by vector and minute, most first', () => {
   ]);
   expect(series[1]?.counts.slice(-2)).toEqual([3, 2]);
   expect([total, otherTotal]).toEqual([14, 0]);
+  expect(window.rates(NOW_MS).passed, 'only audited').toBe(9);
 });
 
 it('rates - a minute leaves the window after an hour', () => {
@@ -46,6 +47,17 @@ it('pods - one that violates in several minutes is one row', () => {
     ['shop/cart-1', 7, ['ipv4-source drop']],
     ['shop/web-0', 2, ['arp-sender drop', 'ipv4-source drop']],
   ]);
+});
+
+it('pods - what was only audited got through, until it leaves the window', () => {
+  const window = new ViolationWindow();
+  window.add(seen({ count: 5, action: 'audit', storedMs: NOW_MS - STEP_MS }));
+  window.add(seen({ count: 2, action: 'audit' }));
+  window.add(seen({ count: 3 }));
+  const passed = (nowMs: number) => window.attackers(nowMs).attackers.map((one) => [one.count, one.passed]);
+  expect(passed(NOW_MS)).toEqual([[10, 7]]);
+  expect(passed(NOW_MS + (STEPS - 1) * STEP_MS)).toEqual([[5, 2]]);
+  expect(window.rates(NOW_MS + (STEPS - 1) * STEP_MS).passed).toBe(2);
 });
 
 it('any violations in any order - the counts of the pods are that of the window, whatever left it', () => {

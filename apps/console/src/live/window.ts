@@ -21,6 +21,10 @@ const MAX_SERIES = 8;
 const MAX_ATTACKERS = 20;
 const MAX_NAMED = 6;
 
+/** The outcome of what passed. */
+const AUDITED = 'audit';
+const emptySteps = () => new Array<number>(STEPS).fill(0);
+
 interface VectorCount {
   name: string;
   action: string;
@@ -33,8 +37,12 @@ interface PodCount {
   node: string;
   /** Of all steps. */
   count: number;
+  /** Of those, what was only audited. */
+  passed: number;
   /** By step number modulo STEPS. */
   counts: number[];
+  /** Null until something passed. */
+  passedCounts: number[] | null;
   lastStep: number;
   lastMs: number;
   /** With the last step of each. */
@@ -45,6 +53,8 @@ class Step {
   readonly vectors = new Map<string, VectorCount>();
   readonly #shares: FairCounts;
   total = 0;
+  /** Of those, what was only audited. */
+  passed = 0;
   /** Counts of pods without an entry. */
   withoutPod = 0;
 
@@ -54,6 +64,7 @@ class Step {
 
   add({ node, vector, action, count }: SeenViolation, name: string): void {
     this.total += count;
+    if (action === AUDITED) this.passed += count;
     const entry = this.vectors.get(name);
     if (entry) entry.count += count;
     else if (this.#shares.hasRoom(node)) {
@@ -99,6 +110,11 @@ export class ViolationWindow {
     const slot = number % STEPS;
     entry.count += count;
     entry.counts[slot] = (entry.counts[slot] ?? 0) + count;
+    if (action === AUDITED) {
+      entry.passed += count;
+      entry.passedCounts ??= emptySteps();
+      entry.passedCounts[slot] = (entry.passedCounts[slot] ?? 0) + count;
+    }
     entry.lastStep = Math.max(entry.lastStep, number);
     entry.lastMs = Math.max(entry.lastMs, storedMs);
     this.#name(entry.vectors, name, number);
@@ -111,14 +127,15 @@ export class ViolationWindow {
     if (found) return found;
     if (!this.#podShares.hasRoom(node)) return null;
     this.#podShares.add(node);
-    const counts = new Array<number>(STEPS).fill(0);
-    const entry = {
+    const entry: PodCount = {
       namespace,
       pod: name,
       uid,
       node,
       count: 0,
-      counts,
+      passed: 0,
+      counts: emptySteps(),
+      passedCounts: null,
       lastStep: number,
       lastMs: 0,
       vectors: new Map(),
@@ -151,6 +168,9 @@ export class ViolationWindow {
       for (const slot of ended) {
         entry.count -= entry.counts[slot] ?? 0;
         entry.counts[slot] = 0;
+        if (!entry.passedCounts) continue;
+        entry.passed -= entry.passedCounts[slot] ?? 0;
+        entry.passedCounts[slot] = 0;
       }
     }
   }
@@ -168,9 +188,10 @@ export class ViolationWindow {
   rates(nowMs: number): RatesView {
     const steps = this.#stepsUntil(nowMs);
     const series = new Map<string, RatesView['series'][number]>();
-    let total = 0;
+    let [total, passed] = [0, 0];
     steps.forEach(({ step }, index) => {
       total += step?.total ?? 0;
+      passed += step?.passed ?? 0;
       for (const [key, { name, action, count }] of step?.vectors ?? []) {
         const one = series.get(key) ?? { name, action, total: 0, counts: new Array<number>(STEPS).fill(0) };
         series.set(key, one);
@@ -183,7 +204,7 @@ export class ViolationWindow {
       .sort((a, b) => b.total - a.total || (a.name < b.name ? -1 : 1))
       .slice(0, MAX_SERIES);
     const otherTotal = total - shown.reduce((sum, one) => sum + one.total, 0);
-    return { fromMs: (steps[0]?.number ?? 0) * STEP_MS, stepMs: STEP_MS, series: shown, otherTotal, total };
+    return { fromMs: (steps[0]?.number ?? 0) * STEP_MS, stepMs: STEP_MS, series: shown, otherTotal, total, passed };
   }
 
   /** Pods with most packets and operations first. */
@@ -199,9 +220,9 @@ export class ViolationWindow {
       if (most.length === MAX_ATTACKERS && last && byCount(entry, last) >= 0) continue;
       most = [...most, entry].sort(byCount).slice(0, MAX_ATTACKERS);
     }
-    const attackers = most.map(({ namespace, pod, uid, node, count, lastMs, vectors }) => {
+    const attackers = most.map(({ namespace, pod, uid, node, count, passed, lastMs, vectors }) => {
       const named = [...vectors].filter(([, at]) => at >= this.#first).map(([name]) => name);
-      return { namespace, pod, uid, node, count, vectors: named.sort(), lastMs };
+      return { namespace, pod, uid, node, count, passed, vectors: named.sort(), lastMs };
     });
     return { attackers, omitted: pods - attackers.length, withoutPod };
   }
