@@ -9,6 +9,7 @@
  *   the word at start + offset.
  * frames push <interface> <protocol>: like `send`, but sends each frame once, through a socket of this
  *   protocol (0: the one that the frame names). A netkit device reports a dropped frame as ENOBUFS.
+ * frames bypass <interface>: like `send`, past the queue of the interface (PACKET_QDISC_BYPASS).
  * frames sniff <interface>: prints `ready`, then each received frame as a line of hex, with a tag
  *   that the kernel removed restored.
  * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
@@ -150,10 +151,14 @@ static int send_lines(int fd, int once)
 	return 0;
 }
 
-static int run_send(const char *interface, int protocol, int once)
+static int run_send(const char *interface, int protocol, int once, int bypasses)
 {
 	int fd = open_socket(interface, protocol), one = 1;
 
+	if (bypasses && setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0) {
+		perror("PACKET_QDISC_BYPASS");
+		return 1;
+	}
 	if (setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0) {
 		perror("PACKET_VNET_HDR");
 		return 1;
@@ -284,9 +289,11 @@ static int run_fill(const char *interface)
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "send") == 0)
-		return run_send(argv[2], 0, 0);
+		return run_send(argv[2], 0, 0, 0);
+	if (argc == 3 && strcmp(argv[1], "bypass") == 0)
+		return run_send(argv[2], 0, 0, 1);
 	if (argc == 4 && strcmp(argv[1], "push") == 0)
-		return run_send(argv[2], atoi(argv[3]), 1);
+		return run_send(argv[2], atoi(argv[3]), 1, 0);
 	if (argc == 3 && strcmp(argv[1], "sniff") == 0)
 		return run_sniff(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "fill") == 0)
@@ -296,6 +303,6 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "tap") == 0)
 		return run_tap(argv[2]);
 	fprintf(stderr,
-		"usage: frames send|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
+		"usage: frames send|bypass|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
 	return 2;
 }

@@ -2,7 +2,9 @@
 /* Sends a frame through an AF_XDP socket, with a checksum left to the kernel
  * (XDP_TXMD_FLAGS_CHECKSUM): `xdp <interface> <count> <checksum start> <checksum offset> <hex> [<hex>]`.
  * A checksum start of 0 means no metadata. The second frame overwrites the first one once the kernel
- * has accepted all copies. A count of 0 only binds the socket, without copying (XDP_ZEROCOPY).
+ * has accepted all copies. A count of 0 only binds the socket, without copying (XDP_ZEROCOPY). With
+ * `split <bytes>` instead of the two numbers, each frame has two buffers (Linux 6.6), and this many bytes
+ * are in the first one.
  * Exit code: 0 when the kernel accepted all copies of the frame, 3 when it refuses
  * XDP_UMEM_TX_METADATA_LEN. Transmit metadata is in Linux 6.8, this flag in 6.11. */
 #define _GNU_SOURCE
@@ -16,6 +18,10 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#ifndef XDP_USE_SG
+#define XDP_USE_SG    (1 << 4)
+#define XDP_PKT_CONTD (1 << 0)
+#endif
 #ifndef XDP_UMEM_TX_METADATA_LEN
 #define XDP_UMEM_TX_METADATA_LEN (1 << 2)
 #endif
@@ -61,14 +67,19 @@ int main(int argc, char **argv)
 	struct xdp_desc *descriptors;
 	uint32_t metadata_bytes = METADATA, options = XDP_TX_METADATA;
 	uint8_t *chunk, *map;
-	int fd, count;
-	size_t length;
+	int fd, count, parts = 1;
+	size_t length, first = CHUNK;
 
 	if (argc != 6 && argc != 7)
 		return 2;
 	count = atoi(argv[2]);
 	if (count == 0)
 		address.sxdp_flags = XDP_ZEROCOPY;
+	if (strcmp(argv[3], "split") == 0) {
+		address.sxdp_flags |= XDP_USE_SG;
+		first = (size_t)atoi(argv[4]);
+		parts = 2;
+	}
 	if (atoi(argv[3]) == 0)
 		metadata_bytes = options = 0;
 	fd = socket(AF_XDP, SOCK_RAW, 0);
@@ -103,22 +114,32 @@ int main(int argc, char **argv)
 
 	metadata.request.csum_start = (uint16_t)atoi(argv[3]);
 	metadata.request.csum_offset = (uint16_t)atoi(argv[4]);
-	if (count < 1 || count > RING)
+	if (count < 1 || count * parts > RING)
 		return 2;
 	for (int i = 0; i < count; i++) {
-		uint8_t *at = chunk + (size_t)i * CHUNK;
+		uint64_t offset = (uint64_t)(i * parts) * CHUNK;
+		struct xdp_desc *descriptor = &descriptors[i * parts];
 
-		memcpy(at, &metadata, metadata_bytes);
-		length = parse_hex(argv[5], at + metadata_bytes, CHUNK - METADATA);
-		descriptors[i] = (struct xdp_desc){
-			.addr = (uint64_t)i * CHUNK + metadata_bytes,
+		memcpy(chunk + offset, &metadata, metadata_bytes);
+		length = parse_hex(argv[5], chunk + offset + metadata_bytes, CHUNK - METADATA);
+		*descriptor = (struct xdp_desc){
+			.addr = offset + metadata_bytes,
 			.len = (uint32_t)length,
 			.options = options,
 		};
+		if (parts == 1 || first >= length)
+			continue;
+		memcpy(chunk + offset + CHUNK, chunk + offset + first, length - first);
+		descriptor[0].len = (uint32_t)first;
+		descriptor[0].options = XDP_PKT_CONTD;
+		descriptor[1] = (struct xdp_desc){
+			.addr = offset + CHUNK,
+			.len = (uint32_t)(length - first),
+		};
 	}
-	__atomic_store_n(producer, (uint32_t)count, __ATOMIC_RELEASE);
+	__atomic_store_n(producer, (uint32_t)(count * parts), __ATOMIC_RELEASE);
 	for (int tries = 0; __atomic_load_n((uint32_t *)(map + offsets.tx.consumer),
-					    __ATOMIC_ACQUIRE) != (uint32_t)count;) {
+					    __ATOMIC_ACQUIRE) != (uint32_t)(count * parts);) {
 		if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
 		    errno != EBUSY && errno != ENOBUFS)
 			fail("sendto");

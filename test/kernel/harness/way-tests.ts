@@ -1,0 +1,82 @@
+/**
+ * Tests of ways.ts, one for each way and kind of link. No frame lands from a guarded pod, and each is
+ * counted. Without the guard it lands, and a marked one does on a veth that is guarded at its host side
+ * alone: those are the controls.
+ */
+import { waitFor } from '@bailiff/service/testing';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { FORGED } from './ipv4.ts';
+import { ATTACKER, FrameSender, type Pod, TestNode } from './node.ts';
+import { commandIn } from './processes.ts';
+import { cleanup, datagramFrom, MARKER, TIMES, WAYS, type Way } from './ways.ts';
+
+interface Link {
+  readonly name: string;
+  /** Mode of the programs. Default: tcx. */
+  readonly mode?: 'clsact';
+  /** Default: all. */
+  readonly has?: (name: string, way: Way) => boolean;
+}
+
+/** Marked frames pass the host side under clsact (guard-bypass.test.ts). */
+const LINKS: readonly Link[] = [
+  { name: 'veth' },
+  { name: 'veth under clsact', mode: 'clsact', has: (_name, { isMarked }) => !isMarked },
+];
+
+/** Sends the frame of a way some times, and again in each call. */
+async function senderOf({ device = 'eth0', send }: Way, pod: Pod, frame: Buffer) {
+  const sender = send === undefined ? new FrameSender(pod.netns, ['send', device]) : null;
+  return {
+    send: async () => (sender === null ? send?.(pod, frame) : sender.send(frame, TIMES)),
+    [Symbol.asyncDispose]: async () => sender?.[Symbol.asyncDispose](),
+  };
+}
+
+/** Defines the tests. @param isWanted by name */
+export function testWays(isWanted: (name: string) => boolean): void {
+  describe.each(LINKS)('ways to the guard of $name', ({ mode, has = () => true }) => {
+    const rows = Object.entries(WAYS).filter(([name, way]) => isWanted(name) && has(name, way));
+    if (rows.length === 0) return;
+    let node: TestNode;
+    let lacks = '';
+    const inPod = (lines: readonly string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
+    beforeAll(async () => {
+      node = await TestNode.start();
+      const { podEnd } = await node.open(mode === undefined ? {} : { mode });
+      if (mode === undefined && !podEnd.available) lacks = `optional: this kernel lacks guard-bypass: ${podEnd.hint}`;
+    });
+    beforeEach((context) => {
+      if (lacks !== '') context.skip(lacks);
+    });
+    afterAll(() => node?.[Symbol.asyncDispose]());
+
+    it.for(rows)('%s', async ([_name, way], context) => {
+      const { attacker } = node.pods;
+      const lacking = await inPod([...cleanup(ATTACKER.mac), ...way.setup]).then(
+        () => '',
+        ({ stderr }: { stderr: string }) => stderr.trim(),
+      );
+      if (lacking !== '') context.skip(`optional: not possible here: ${lacking}`);
+      await using sender = await senderOf(way, attacker, datagramFrom(way.source ?? FORGED, ATTACKER.mac));
+      node.forgetLanded();
+      const lands = (times: number, what: string) =>
+        waitFor(() => node.landedWith(MARKER), { what, until: (landed) => landed === times });
+      await sender.send();
+      await lands(TIMES, 'control: frames of an unguarded pod');
+
+      await using guarded = await node.guard(attacker);
+      const isPast = way.isMarked === true;
+      if (isPast) {
+        await sender.send();
+        await lands(2 * TIMES, 'control: marked frames, past the host side');
+        expect(await guarded.counts()).toEqual({});
+        await node.guardPodEnds();
+      }
+      node.forgetLanded();
+      await sender.send();
+      await guarded.counted({ [`${isPast ? 'guard-bypass' : (way.vector ?? 'ipv4-source')} drop`]: TIMES });
+      expect(node.landedWith(MARKER)).toBe(0);
+    });
+  });
+}
