@@ -79,6 +79,26 @@ describe('legitimate traffic', () => {
     expect((await client(TCP_CLIENT, address, 1 << 20)).trim()).toBe(String(1 << 20));
   });
 
+  it.for(addresses)('tcp - frames of more than 64 kB over %s', async ([, address], context) => {
+    const { attacker, receiver } = node.pods;
+    const grow = (device: string, size: number) =>
+      ['gso', 'gro', 'gso_ipv4', 'gro_ipv4'].map((of) => `ip link set ${device} ${of}_max_size ${size}`);
+    const all = async (size: number) => {
+      for (const { netns, hostInterface } of [attacker, receiver]) {
+        await commandIn(netns, 'sh', '-ec', grow('eth0', size).join('\n'));
+        await commandIn(node.netns, 'sh', '-ec', grow(hostInterface, size).join('\n'));
+      }
+      await commandIn(node.netns, 'sh', '-ec', grow('br0', size).join('\n'));
+    };
+    node.forgetLanded();
+    const refusal = await all(185_000).catch((error: Error) => error.message);
+    if (refusal) context.skip(`optional: no frames of this size on this machine: ${refusal}`);
+    expect((await client(TCP_CLIENT, address, 1 << 25)).trim()).toBe(String(1 << 25));
+    await all(65_536);
+    // The sniffer reads no more of a frame.
+    await waitFor(() => node.allLanded().some((hex) => hex.length === 2 * 65_536), { what: 'a frame of that size' });
+  });
+
   it('vxlan - a megabyte through a tunnel between two pods, which the node cuts into segments', async (context) => {
     const { attacker, receiver } = node.pods;
     const hostSide = (...args: string[]) =>
