@@ -1,4 +1,5 @@
 /** What the bus has of one pod, for commands about a pod. */
+import { isName } from '@bailiff/bus';
 import {
   matchesPod,
   type PodSelector,
@@ -53,7 +54,8 @@ const MAX_NODES = 4;
 
 async function unsentReasons(session: Session, nodes: ReadonlySet<string>, nowMs: number): Promise<string[]> {
   const reasons = [];
-  for (const node of [...nodes].slice(0, MAX_NODES))
+  // A record of the bus can name what is no node.
+  for (const node of [...nodes].filter(isName).slice(0, MAX_NODES))
     reasons.push(unsentReason(node, await readNode(session, node), nowMs));
   return reasons.filter((reason) => reason !== '');
 }
