@@ -1,79 +1,12 @@
 // Alerts from the relay to the distribution's Alertmanager, which notifies a webhook receiver.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { openBucket } from '@bailiff/bus';
-import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { launch, type RunningProcess } from '../support/process.ts';
-import { HttpReceiver } from './http-receiver.ts';
+import { Alertmanager } from './alertmanager.ts';
 import { NODE, RelayRig } from './siem-relay-rig.ts';
 
-const ALERTMANAGER = '/usr/bin/prometheus-alertmanager';
 const POD = { uid: 'pod-uid-1', namespace: 'shop', name: 'web-0', ownerKind: '', ownerName: '', ownerUid: '' };
 const VERDICT = { verdictId: 'a'.repeat(32), rule: 'spoof-flood', level: 'high', pod: POD } as const;
-
-interface Notification {
-  status: string;
-  alerts: {
-    status: string;
-    labels: Record<string, string>;
-    annotations: Record<string, string>;
-    generatorURL: string;
-  }[];
-}
-
-class Alertmanager implements AsyncDisposable {
-  readonly receiver = new HttpReceiver();
-  readonly #directory = mkdtempSync(path.join(tmpdir(), 'bailiff-alertmanager-'));
-  #running: RunningProcess | null = null;
-  port = 0;
-
-  async start(): Promise<this> {
-    if (this.receiver.port === 0) await this.receiver.start();
-    this.port ||= await freePort();
-    const config = path.join(this.#directory, 'alertmanager.yml');
-    const route = {
-      receiver: 'soc',
-      group_by: ['...'],
-      group_wait: '100ms',
-      group_interval: '1s',
-      repeat_interval: '1h',
-    };
-    const soc = { name: 'soc', webhook_configs: [{ url: this.receiver.url(), send_resolved: true }] };
-    writeFileSync(config, JSON.stringify({ route, receivers: [soc] }));
-    const address = `127.0.0.1:${this.port}`;
-    const flags = ['--config.file', config, '--storage.path', this.#directory, '--web.listen-address', address];
-    this.#running = launch('setpriv', ['--pdeathsig', 'KILL', ALERTMANAGER, ...flags, '--cluster.listen-address=']);
-    const isReady = () =>
-      fetch(`${this.url}/-/ready`).then(
-        ({ ok }) => ok,
-        () => false,
-      );
-    await waitFor(isReady, { what: 'Alertmanager', timeoutMs: 30_000, state: this.#running.out });
-    return this;
-  }
-
-  get url(): string {
-    return `http://127.0.0.1:${this.port}`;
-  }
-  async kill(): Promise<void> {
-    await this.#running?.kill();
-  }
-  /** Alerts that are firing. */
-  async firing(): Promise<Notification['alerts']> {
-    return (await fetch(`${this.url}/api/v2/alerts?active=true`)).json() as Promise<Notification['alerts']>;
-  }
-  notifications(): Notification[] {
-    return this.receiver.accepted.map(({ body }) => JSON.parse(body.toString('utf8')) as Notification);
-  }
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill();
-    await this.receiver.kill();
-    rmSync(this.#directory, { recursive: true, force: true });
-  }
-}
 
 const flags = (servers: readonly Alertmanager[], more: readonly string[] = []) => [
   ...['--alertmanager.urls', servers.map(({ url }) => url).join(','), '--alertmanager.resend-ms', '1000'],

@@ -26,6 +26,9 @@ export class Ledger {
   get size(): number {
     return this.#contents.size;
   }
+  ids(): Iterable<string> {
+    return this.#contents.keys();
+  }
   has(id: string): boolean {
     return this.#contents.has(id);
   }
