@@ -221,6 +221,7 @@ describe('policies', () => {
     expect(text).toMatch(/node-b\.example: LSM unavailable: loading is refused: EPERM/);
     for (const words of [
       ['policy', 'status'],
+      ['policy', 'list'],
       ['doctor', '--would-drop'],
     ]) {
       const { stdout } = await world.cli(words);

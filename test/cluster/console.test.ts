@@ -169,11 +169,26 @@ describe('in a browser', () => {
     await using running = await startConsole();
     const { page, errors } = await opened(running);
     await page.getByText('payments/vpn-0').first().waitFor();
-    for (const words of [['status'], ['verdicts'], ['responses'], ['responses', '--pending']]) {
+    // An evidence-log with two witnesses, one of which fails.
+    const at0 = new Date().toISOString();
+    const failing = { code: 'WITNESS_UNREACHABLE', reason: 'ECONNREFUSED', since: '2026-11-01T00:00:00.000Z' };
+    const witness = { name: 'w.example/1', size: 7, cosignedAt: at0 };
+    await world.put('bailiff_services', 'evidence-log.one', {
+      ...{ service: 'evidence-log', instance: 'one', version: '0.1.0', startedAt: at0, updatedAt: at0 },
+      ...{ configRevision: 0, configRefused: [], ready: { ok: true, since: at0, reason: '' }, progress: [] },
+      log: {
+        ...{ origin: 'bailiff.example/log', keyId: '0a1b2c3d', size: 7, lagMs: 0, missed: 3 },
+        witnesses: [witness, { ...witness, name: 'w.example/2', failing }],
+      },
+    });
+    await page.getByText('cosigned by 1 of 2 witnesses').waitFor();
+    for (const words of [['status'], ['verdicts'], ['responses'], ['responses', '--pending'], ['top', 'pods']]) {
       // Both read a state that changes.
-      const left = async () => missing((await world.cli(words)).stdout, await textOf(page));
+      const left = async () =>
+        missing((await world.cli(words)).stdout, await textOf(page)).filter((cell) => cell !== 'PACKETS, OPERATIONS');
       await waitFor(left, { until: (cells) => cells.length === 0, what: words.join(' '), state: () => textOf(page) });
     }
+    expect(await textOf(page), 'of the witness').toContain('w.example/2: has not cosigned for');
     const at = Date.now() * 1000;
     const pod = { ...WEB, uid: uid(77), name: 'fresh-0' };
     await world.frame(NODE_A, [

@@ -149,7 +149,7 @@ function Attackers({ attackers, omitted, empty }: { attackers: AttackerView[]; o
     omitted,
   };
   return (
-    <Table table={table} label="Pods with violations, most first" empty={empty} more="bailiff events --since 1h" />
+    <Table table={table} label="Pods with violations, most first" empty={empty} more="bailiff top pods --since 1h" />
   );
 }
 
@@ -205,7 +205,7 @@ export function NowPage() {
           )}
         </Section>
       )}
-      <Section title="Who attacks: the last hour" id="attacks" command="bailiff events --since 1h">
+      <Section title="Who attacks: the last hour" id="attacks" command="bailiff top pods --since 1h">
         {!live.complete && (
           <p class="note">
             {live.read === 0

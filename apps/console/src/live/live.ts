@@ -100,7 +100,7 @@ export class Live {
   view(): NowView {
     const nowMs = this.#nowMs();
     const { bus, user, columns } = this.#data;
-    const { attackers, omitted, withoutPod } = this.#window.attackers(nowMs);
+    const { attackers, omitted, withoutPod, unknownPod } = this.#window.attackers(nowMs);
     const notes: string[] = [];
     if (this.#cut.size > 0) {
       notes.push(`Only the newest messages of ${[...this.#cut].join(', ')} were read: there are too many.`);
@@ -115,6 +115,7 @@ export class Live {
         `${seesAll ? this.#skipped : 'Some'} messages were skipped: violations arrive faster than they can be counted here. Pods that went on are counted in full by their next message; the others are not.`,
       );
     }
+    if (unknownPod > 0) notes.push(`(no pod): a count of ${unknownPod} is of interfaces whose pod is not known.`);
     if (withoutPod > 0) notes.push(`A count of ${withoutPod} belongs to pods beyond the limit of the list.`);
     const live = {
       rates: this.#window.rates(nowMs),

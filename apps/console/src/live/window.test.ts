@@ -27,6 +27,7 @@ it('rates - by vector and minute, most first', () => {
   expect(series[1]?.counts.slice(-2)).toEqual([3, 2]);
   expect([total, otherTotal]).toEqual([14, 0]);
   expect(window.rates(NOW_MS).passed, 'only audited').toBe(9);
+  expect(window.attackers(NOW_MS).unknownPod, 'of no pod').toBe(9);
 });
 
 it('rates - a minute leaves the window after an hour', () => {

@@ -57,6 +57,8 @@ class Step {
   passed = 0;
   /** Counts of pods without an entry. */
   withoutPod = 0;
+  /** Counts of interfaces whose pod is not known. */
+  unknownPod = 0;
 
   constructor(mostVectors: number) {
     this.#shares = new FairCounts(mostVectors);
@@ -101,7 +103,10 @@ export class ViolationWindow {
     this.#steps.set(number, step);
     const name = `${vector} ${action}`;
     step.add(violation, name);
-    if (pod === null) return;
+    if (pod === null) {
+      step.unknownPod += count;
+      return;
+    }
     const entry = this.#entryOf(node, pod, number);
     if (!entry) {
       step.withoutPod += count;
@@ -208,9 +213,10 @@ export class ViolationWindow {
   }
 
   /** Pods with most packets and operations first. */
-  attackers(nowMs: number): { attackers: AttackerView[]; omitted: number; withoutPod: number } {
+  attackers(nowMs: number): { attackers: AttackerView[]; omitted: number; withoutPod: number; unknownPod: number } {
     const steps = this.#stepsUntil(nowMs).flatMap(({ step }) => step ?? []);
     const withoutPod = steps.reduce((sum, step) => sum + step.withoutPod, 0);
+    const unknownPod = steps.reduce((sum, step) => sum + step.unknownPod, 0);
     let most: PodCount[] = [];
     let pods = 0;
     for (const entry of this.#pods.values()) {
@@ -224,7 +230,7 @@ export class ViolationWindow {
       const named = [...vectors].filter(([, at]) => at >= this.#first).map(([name]) => name);
       return { namespace, pod, uid, node, count, passed, vectors: named.sort(), lastMs };
     });
-    return { attackers, omitted: pods - attackers.length, withoutPod };
+    return { attackers, omitted: pods - attackers.length, withoutPod, unknownPod };
   }
 }
 
