@@ -13,7 +13,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl -n bailiff-system logs job/bailiff-bus-setup': KUBELET,
   'kubectl -n bailiff-system port-forward <pod> 9465': KUBELET,
   'kubectl -n bailiff-system port-forward svc/bailiff-nats 4222 &': KUBELET,
-  'kubectl -n bailiff-system exec $pod -- node /app/main.mjs detach --all': KUBELET,
+  'kubectl -n bailiff-system exec $pod -c collector -- node /app/main.mjs detach --all': KUBELET,
   'kubectl -n bailiff-system exec bailiff-nats-0 -- nats-server --signal reload=1': KUBELET,
   'kubectl -n bailiff-system exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh': `${ELSEWHERE}the script, test/cluster/valkey.test.ts`,
   "kubectl -n bailiff-system exec bailiff-valkey-0 -- sh -c 'REDISCLI_AUTH=$(head -n 1 /etc/bailiff/redis/password) valkey-cli flushall'":
