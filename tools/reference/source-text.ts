@@ -13,7 +13,7 @@ export const readSource = (file: string): string => readFileSync(path.join(ROOT,
 /** TypeScript of apps and libraries without tests, by path. */
 export function sourceFiles(): string[] {
   return listed('apps', 'libs').filter(
-    (file) => /\/src\/.*\.ts$/.test(file) && !/\.test\.ts$|\/testing\.ts$/.test(file),
+    (file) => /\/src\/.*\.ts$/.test(file) && !/\.test\.ts$|\/testing(\.ts$|\/)/.test(file),
   );
 }
 

@@ -10,9 +10,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { CLASSES, parseRecord, redact } from './format/record.ts';
 import { checkpointIn, formatCheckpoint } from './log/checkpoint.ts';
 import { cosign } from './log/cosignature.ts';
-import { bundleOf, forge, MANIPULATIONS } from './manipulations.ts';
+import { bundleOf, forge, MANIPULATIONS } from './testing/manipulations.ts';
+import { variantsOf } from './testing/variants.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, MemoryLog, ORIGIN } from './testing.ts';
-import { variantsOf } from './variants.ts';
 import { verifyBundle } from './verify/verify.ts';
 
 const run = promisify(execFile);

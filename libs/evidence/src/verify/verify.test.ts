@@ -5,9 +5,9 @@ import { newSigner, signerLine } from '@bailiff/policy/testing';
 import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
-import { bundleOf, forge, MANIPULATIONS } from '../manipulations.ts';
+import { bundleOf, forge, MANIPULATIONS } from '../testing/manipulations.ts';
+import { movedSalt, sealed, variantsOf } from '../testing/variants.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN, WITNESS_KEY } from '../testing.ts';
-import { movedSalt, sealed, variantsOf } from '../variants.ts';
 import { type VerifyOptions, verifyBundle } from './verify.ts';
 
 const LOG_KEY = verifierKey(ORIGIN, LOG.privateKey);

@@ -2,11 +2,11 @@
  * Manipulations of a bundle for tests: a forgery of each kind, and the checks of which one must fail. A
  * forger changes lines of the file, and may sign again with a key that is not the exporter's or the log's.
  */
-import type { Header } from './format/bundle.ts';
-import { type EvidenceRecord, formatRecord, parseRecord } from './format/record.ts';
-import { parseProof } from './log/checkpoint.ts';
-import { type Incident, incident, keyOf, linesOf, logged, type MemoryLog } from './testing.ts';
-import type { CheckName } from './verify/report.ts';
+import type { Header } from '../format/bundle.ts';
+import { type EvidenceRecord, formatRecord, parseRecord } from '../format/record.ts';
+import { parseProof } from '../log/checkpoint.ts';
+import { type Incident, incident, keyOf, linesOf, logged, type MemoryLog } from '../testing.ts';
+import type { CheckName } from '../verify/report.ts';
 
 export interface Forgery {
   lines: string[];

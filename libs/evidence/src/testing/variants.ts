@@ -2,11 +2,11 @@
  * Other forms of an honest bundle, for tests. The exporter signed each, so that nothing but the rule in
  * question finds it. Each was accepted by a verifier, or judged differently by two, or ended one.
  */
-import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from './format/bundle.ts';
-import { seal } from './format/envelope.ts';
-import { type EvidenceRecord, recordHash, sha256 } from './format/record.ts';
-import { EXPORTER, type incident } from './testing.ts';
-import type { CheckName } from './verify/report.ts';
+import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from '../format/bundle.ts';
+import { seal } from '../format/envelope.ts';
+import { type EvidenceRecord, recordHash, sha256 } from '../format/record.ts';
+import { EXPORTER, type incident } from '../testing.ts';
+import type { CheckName } from '../verify/report.ts';
 
 export interface Variant {
   name: string;
