@@ -40,6 +40,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/insight/src/read/tally.ts': 'of one read; a bound of its own',
   'libs/insight/src/read/timeline.ts': 'of one read; a bound of its own',
   'libs/insight/src/rows/timeline-items.ts': 'of one read; a bound of its own',
+  'apps/console/src/live/live.ts': 'open pages, of which server.ts bounds the number; streams',
   'apps/collector/src/publishing/counter-ledger.ts': 'cells of one interface',
   'apps/collector/src/identity/identity.ts': 'pods of one list',
   'apps/collector/src/packets/subjects/stall-detector.ts': 'MAX_STALLS pauses of the process',

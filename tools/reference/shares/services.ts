@@ -291,8 +291,8 @@ export const IN_THE_CLI: readonly Share[] = [
   },
   {
     what: 'verdicts and responses on the page of `bailiff console`',
-    file: 'apps/console/src/live/live.ts',
-    limits: ['MAX_ROWS'],
+    file: 'apps/console/src/live/newest-rows.ts',
+    limits: ['MAX_ROWS', 'MAX_KINDS'],
     filledBy: 'verdicts of tenants',
     share: 'none: newer rows of one tenant push older ones of another off the page. `bailiff verdicts` has all',
     whenFull: 'the newest are shown, with the number of the others',
