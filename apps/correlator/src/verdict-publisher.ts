@@ -18,6 +18,7 @@ import {
 } from '@bailiff/bus';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
+import { retry } from '@bailiff/service/retry';
 
 export const MAX_QUEUED_VERDICTS = 1_024;
 const IN_FLIGHT = 32;
@@ -124,24 +125,22 @@ export class VerdictPublisher {
       subject: verdict.pod?.uid ?? verdict.nodeName,
       cluster: cluster.identity,
     });
-    for (;;) {
-      try {
-        if (await this.#mayBeDeleted(offered)) return this.#o.onPublished(verdict, 'expired', offered);
-        const { outcome } = await publishOnce(bus, subject, payload, {
-          msgId: verdict.verdictId,
-          headers,
-          stream: 'VERDICTS',
-          signal,
-        });
-        return this.#o.onPublished(verdict, outcome, offered);
-      } catch (error) {
-        if (!(error instanceof BusError) || FINAL.has(error.code)) throw error;
+    const options = { msgId: verdict.verdictId, headers, stream: 'VERDICTS', signal };
+    const publish = async () => {
+      const isExpired = await this.#mayBeDeleted(offered);
+      const outcome = isExpired ? 'expired' : (await publishOnce(bus, subject, payload, options)).outcome;
+      this.#o.onPublished(verdict, outcome, offered);
+    };
+    await retry(publish, {
+      signal,
+      waitMs: async (error) => {
+        if (!(error instanceof BusError) || FINAL.has(error.code)) return null;
         if (FATAL.has(error.code)) this.#o.onFatal(error);
         this.#o.onRetry(error);
         await clock.sleep(RETRY_MS, signal);
-        signal.throwIfAborted();
-      }
-    }
+        return 0;
+      },
+    });
   }
 
   /** Whether VERDICTS has deleted verdicts that are as old as the frame. @throws BusError */

@@ -6,7 +6,7 @@
  * does not heal (permissions, wrong user) are thrown at once.
  */
 
-import { pause } from '@bailiff/service/retry';
+import { retry } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, isUnavailable, toBusError } from '../connection/errors.ts';
@@ -43,18 +43,19 @@ async function checkStream(bus: Bus, stream: string): Promise<void> {
 export async function waitForTopology(bus: Bus, streams: readonly string[], service: WaitingService): Promise<void> {
   let reason = 'not checked yet';
   service.health.ready('topology', () => reason === '' || reason);
-  for (let attempt = 0; reason !== ''; attempt += 1) {
-    try {
-      for (const stream of streams) await checkStream(bus, stream);
-      reason = '';
-    } catch (cause) {
+  const check = async () => {
+    for (const stream of streams) await checkStream(bus, stream);
+  };
+  await retry(check, {
+    signal: service.signal,
+    waitMs: (cause, failures) => {
       const error = toBusError(cause, 'the setup of the bus');
       service.signal.throwIfAborted();
       if (!isUnavailable(error)) throw error;
       if (error.message !== reason) service.onWait('the setup of the bus', error);
       reason = error.message;
-      await pause(busBackoffMs(attempt), service.signal);
-      service.signal.throwIfAborted();
-    }
-  }
+      return busBackoffMs(failures - 1);
+    },
+  });
+  reason = '';
 }
