@@ -14,7 +14,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
 import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, verdictId, violationOf, WEB, World } from './cli/world.ts';
-import { missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
+import { LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
 
 const DB = { ...WEB, uid: uid(20), name: 'db-0', namespace: 'payments', ownerName: 'db', ownerUid: uid(120) };
 const SLOW = { ...WEB, uid: uid(21), name: 'slow-0', ownerName: 'slow', ownerUid: uid(121) };
@@ -122,13 +122,6 @@ async function shown(path: string, text: string) {
 }
 
 const KEY = 'correlation.cluster._.repeated-spoofing';
-
-const LOOKS = [
-  ['light', 390],
-  ['dark', 390],
-  ['light', 1280],
-  ['dark', 1280],
-] as const;
 
 it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
   const { page, errors } = await watchedPage(context);

@@ -20,7 +20,7 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
-import { ask, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
+import { ask, LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
 
 let world: World;
 let story: Story;
@@ -126,12 +126,6 @@ describe('rights', () => {
     ]);
   });
 });
-
-/** Schemes change colours and widths change places: each once is enough. */
-const LOOKS = [
-  ['light', 390],
-  ['dark', 1280],
-] as const;
 
 describe('in a browser', () => {
   beforeAll(async () => {

@@ -32,6 +32,14 @@ export async function runConsole(world: World, port = 0): Promise<RunningConsole
   };
 }
 
+/** Schemes and widths of every page. */
+export const LOOKS = [
+  ['light', 390],
+  ['dark', 390],
+  ['light', 1280],
+  ['dark', 1280],
+] as const;
+
 /** Writes what a person sees, if BAILIFF_SCREENSHOTS names a folder. */
 export async function screenshot(page: Page, name: string): Promise<void> {
   const folder = process.env['BAILIFF_SCREENSHOTS'];
