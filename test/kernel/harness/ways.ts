@@ -246,6 +246,7 @@ const batch = (program: string, lines: readonly string[]) =>
 
 /** Undoes the setup of any way: in few processes, which are slow under emulation. @param mac of eth0; null: it has none */
 export const cleanup = (mac: string | null): string[] => [
+  'nft flush ruleset 2>/dev/null || true',
   batch('ip', [
     'link set eth0 nomaster',
     ...['up0', 'ifb9', 'v0', 'd0'].map((device) => `link del ${device}`),
@@ -256,5 +257,4 @@ export const cleanup = (mac: string | null): string[] => [
     'link set eth0 up',
   ]),
   batch('tc', ['qdisc del dev eth0 clsact', 'qdisc del dev eth0 root']),
-  'nft flush ruleset 2>/dev/null || true',
 ];
