@@ -8,7 +8,13 @@ import { policiesView } from './policies-view.ts';
 
 const stored = (name: string, mode: 'audit' | 'enforce', part: object = {}) =>
   ({
-    ...{ key: `runtime.cluster._.${name}`, namespace: null, name, refused: '', stored: { revision: 2, by: '' } },
+    ...{
+      key: `runtime.cluster._.${name}`,
+      namespace: null,
+      name,
+      refused: '',
+      stored: { revision: 2, timestampMicros: 0, by: '', why: '' },
+    },
     policy: {
       ...{ mode, enabled: true, severity: 'high', selector: {}, defaultPosture: { file: 'block' } },
       rules: [

@@ -4,7 +4,7 @@
  */
 import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import type { MaySee, PoliciesView, PolicyReasonView, PromotionView } from '@bailiff/console';
-import { type Reader, restText, type TallyGroup } from '@bailiff/insight';
+import { clockTime, type Reader, restText, type TallyGroup } from '@bailiff/insight';
 import { configRefusal } from '@bailiff/policy';
 import {
   type ConfigValue,
@@ -42,7 +42,14 @@ const MAX_PROMOTIONS = 20;
 /** Rules named in one sentence. */
 const MAX_RULES = 6;
 
-const COLUMNS: readonly Column[] = [...STATUS_COLUMNS, { title: 'SEVERITY' }, { title: 'SELECTS', min: 12 }];
+const COLUMNS: readonly Column[] = [
+  ...STATUS_COLUMNS,
+  { title: 'SEVERITY' },
+  { title: 'SELECTS', min: 12 },
+  { title: 'CHANGED (UTC)', spare: true },
+  { title: 'BY', min: 8, spare: true },
+  { title: 'WHY', min: 12, spare: true },
+];
 const OPERATION_COLUMNS: readonly Column[] = [
   { title: 'POLICY/RULE', min: 12 },
   { title: 'OPERATIONS', align: 'right' },
@@ -97,7 +104,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     ),
     policies: tableOf(
       COLUMNS,
-      own.map((one) => policyRow(one, seesNodes)),
+      own.map((one) => policyRow(one, seesNodes, nowMs)),
       MAX_POLICIES,
     ),
     reasons: seesNodes ? reasonViews(own.map(([, place]) => place)) : [],
@@ -170,12 +177,13 @@ function headlineOf(
   return { headline: all, tone: audited === 0 ? 'good' : 'warn' };
 }
 
-function policyRow([one, places]: readonly [StoredPolicy, PolicyPlaces], seesNodes: boolean) {
+function policyRow([one, places]: readonly [StoredPolicy, PolicyPlaces], seesNodes: boolean, nowMs: number) {
   const [name = '', mode = '', revision = '', inForce = '', subjects = ''] = statusCells(one, places);
   const { policy, namespace, key } = one;
   const more = policy ? [levelCell(policy.severity), selectsText(policy, namespace)] : ['', one.refused];
   const cells = seesNodes ? [name, mode, revision, inForce, subjects] : [name, mode, revision, '', ''];
-  return rowOf(COLUMNS, key, [...cells, ...more], { POLICY: keyLink(key) });
+  const { timestampMicros, by, why } = one.stored;
+  return rowOf(COLUMNS, key, [...cells, ...more, clockTime(timestampMicros, nowMs), by, why], { POLICY: keyLink(key) });
 }
 
 function reasonViews(places: readonly PolicyPlaces[]): PolicyReasonView[] {
