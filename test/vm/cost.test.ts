@@ -21,6 +21,8 @@ const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: numb
 ];
 /** A trie with more addresses is deeper: 1.10 to 1.18 in runs. A linear list would be 10. */
 const FLAT = 1.3;
+/** Reads no rules. What adding a state costs depends on the bucket of the map. */
+const WITHOUT_RULES = 'task_alloc';
 
 /**
  * Maximum instructions of file_open under the ready-made policies: names of 8 and 36 characters, at
@@ -57,7 +59,7 @@ describe('instructions of a hook', () => {
         ['no pod', cost('no pod', operation, hook), noPod],
         ['no policy', cost('no policy', operation, hook), noPolicy],
         ['1,000 rules', many, judged],
-        ['1,000 rules as against 100', many, few * FLAT],
+        ['1,000 rules as against 100', many, hook === WITHOUT_RULES ? judged : few * FLAT],
       ];
       return reported
         .filter(([, measured, most]) => !(measured > 0 && measured <= most))
