@@ -12,8 +12,8 @@
  * A task that is older than the programs arms at its next operation, if its executable is on a
  * mount of its own mount namespace, and that is not the runtimes'. So does a service of the host
  * that the host moved into a pod's cgroup, until the host moves it out.
- * Limits: a task without policy costs one look-up. The cgroup is read only of a task without a
- * state, CGROUP_LEVELS deep.
+ * Limits: a task without policy costs one look-up, because its state says so until policies change.
+ * The cgroup is read only of a task without a state, CGROUP_LEVELS deep.
  */
 #ifndef BAILIFF_RUNTIME_IDENTITY_H
 #define BAILIFF_RUNTIME_IDENTITY_H
@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "arming.h"
+#include "cache.h"
 #include "kernel.h"
 #include "maps.h"
 #include "state.h"
@@ -44,7 +45,7 @@ enum quiet {
 	__u64 suffix_lengths; /* as in struct path_masks, of path_classes */ \
 	__u32 depths; \
 	__u16 path_classes; /* bits of enum path_class */ \
-	__u16 effects;	    /* 1: the decision did or depends on more than open-cache.h knows */
+	__u16 effects;	    /* 1: the decision did or depends on more than a cache knows */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel
@@ -87,22 +88,27 @@ static __always_inline struct task_state *state_of_current(void)
 
 /*
  * Copies the subject `found`, all fields from one write. The map may reuse a replaced element for
- * another key during the copy. The key must therefore lead to the same element after the copy.
+ * another key during the copy. So either no policy changed since `epoch`, which is older than
+ * `found`, or the key leads to the same element after the copy.
  */
 static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found,
-					 struct subject *to)
+					 struct subject *to, __u64 epoch)
 {
+	if (!found)
+		return false;
+	*to = *found;
+	if (is_still(epoch))
+		return true;
 	for (int i = 0; i < BIND_TRIES; i++) {
-		const struct subject *again;
+		const struct subject *again = bpf_map_lookup_elem(map, key);
 
-		if (!found)
-			return false;
-		*to = *found;
-		barrier();
-		again = bpf_map_lookup_elem(map, key);
 		if (again == found)
 			return true;
+		if (!again)
+			return false;
 		found = again;
+		*to = *found;
+		barrier();
 	}
 	return true;
 }
@@ -133,13 +139,14 @@ static __always_inline void take_masks(struct policy_ctx *policy, __u64 ops)
 }
 
 /*
- * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod,
- * or NULL.
+ * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod
+ * after policy_epoch() returned `epoch`, or NULL.
  */
-static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod, __u64 ops)
+static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod,
+				   __u64 epoch, __u64 ops)
 {
 	policy->head = NULL;
-	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject)) {
+	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject, epoch)) {
 		if (!policy->task || !(policy->task->flags & TASK_BOUND))
 			return false;
 		rt_count_loss(RT_LOSS_ORPHAN);
@@ -152,7 +159,7 @@ static __noinline bool bind_policy(struct policy_ctx *policy, const struct subje
 
 		if (copy_subject(&rt_containers, &policy->container_cgroup_id,
 				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id),
-				 &own))
+				 &own, epoch))
 			policy->subject = own;
 	}
 	if (!policy->subject.set)
@@ -174,20 +181,62 @@ static __always_inline void copy_state(struct policy_ctx *policy, const struct t
 	policy->root_device = state->root_device;
 }
 
-static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
+/* Whether the pod of the state has no policy, as an earlier operation of the task found. */
+static __always_inline bool is_free(const struct task_state *state)
+{
+	return state->free_epoch &&
+	       (leaves_out(CHECK_EPOCH) || state->free_epoch == policy_epoch());
+}
+
+/*
+ * Remembers that the pod has no policy. Not of a process that the host can move out again: another
+ * task could give it another pod meanwhile.
+ */
+static __always_inline void remember_free(struct task_state *state, __u64 epoch)
+{
+	if (is_bound_for_good(state))
+		state->free_epoch = epoch;
+}
+
+/* The current task before its policy is read. */
+struct judged {
+	struct task_state *state;
+	const struct subject *pod; /* found in rt_pods, or NULL */
+	__u64 epoch;		   /* of before */
+};
+
+/* Returns false if no policy holds for the task: the hook allows. */
+static __always_inline bool is_judged(struct judged *judged)
 {
 	struct task_state *state = state_of_current();
-	const struct subject *found;
 
-	if (!state)
+	if (!state || is_free(state))
 		return false;
-	found = bpf_map_lookup_elem(&rt_pods, &state->pod);
+	judged->state = state;
+	judged->epoch = policy_epoch();
+	read_barrier();
+	judged->pod = bpf_map_lookup_elem(&rt_pods, &state->pod);
 	/* before any copy: most tasks of a node are in pods without policy */
-	if (!found && !(state->flags & TASK_BOUND))
-		return false;
-	*policy = (struct policy_ctx){ .task = state };
-	copy_state(policy, state);
-	return bind_policy(policy, found, ops);
+	if (judged->pod || state->flags & TASK_BOUND)
+		return true;
+	remember_free(state, judged->epoch);
+	return false;
+}
+
+/* As identify_any(), of a task that is_judged(). */
+static __always_inline bool identify_judged(struct policy_ctx *policy, const struct judged *judged,
+					    __u64 ops)
+{
+	*policy = (struct policy_ctx){ .task = judged->state };
+	copy_state(policy, judged->state);
+	return bind_policy(policy, judged->pod, judged->epoch, ops);
+}
+
+static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
+{
+	struct judged judged;
+
+	return is_judged(&judged) && identify_judged(policy, &judged, ops);
 }
 
 /*
@@ -207,6 +256,7 @@ static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	struct rt_origin origin = {};
+	__u64 epoch = policy_epoch();
 
 	*policy = (struct policy_ctx){ .task = state };
 	if (state) {
@@ -219,7 +269,8 @@ static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 		policy->root_dentry = origin.root_dentry;
 		policy->root_device = origin.root_device;
 	}
-	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), ops);
+	read_barrier();
+	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), epoch, ops);
 }
 
 /* Whether the set covers `op`; an orphan's covers all. */
