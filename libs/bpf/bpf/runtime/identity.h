@@ -189,20 +189,32 @@ static __always_inline bool is_free(const struct task_state *state)
 }
 
 /*
- * Remembers that the pod has no policy. Not of a process that the host can move out again: another
- * task could give it another pod meanwhile.
+ * Whether a state that was read still is the current task's, which is asked after the last read. The
+ * host can move a process that it had moved into a pod out again during a hook, and the memory is then
+ * another task's. Only the task itself arms, so an armed state at the same place was its own all along.
  */
+static __always_inline bool is_own(const struct task_state *state)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	read_barrier();
+	return state_of(task) == state && is_armed(task, state);
+}
+
+/* Remembers that the pod has no policy. Not of a process that the host can move out again. */
 static __always_inline void remember_free(struct task_state *state, __u64 epoch)
 {
-	if (is_bound_for_good(state))
+	if (is_own(state) && is_bound_for_good(state))
 		state->free_epoch = epoch;
 }
 
-/* The current task before its policy is read. */
+/* The current task before its policy is read: pod and container are read once. */
 struct judged {
 	struct task_state *state;
-	const struct subject *pod; /* found in rt_pods, or NULL */
-	__u64 epoch;		   /* of before */
+	const struct subject *found; /* in rt_pods, or NULL */
+	__u64 epoch;		     /* of before */
+	struct pod_uid pod;
+	__u64 cgroup_id;
 };
 
 /* Returns false if no policy holds for the task: the hook allows. */
@@ -213,11 +225,13 @@ static __always_inline bool is_judged(struct judged *judged)
 	if (!state || is_free(state))
 		return false;
 	judged->state = state;
+	judged->pod = state->pod;
+	judged->cgroup_id = state->cgroup_id;
 	judged->epoch = policy_epoch();
 	read_barrier();
-	judged->pod = bpf_map_lookup_elem(&rt_pods, &state->pod);
+	judged->found = bpf_map_lookup_elem(&rt_pods, &judged->pod);
 	/* before any copy: most tasks of a node are in pods without policy */
-	if (judged->pod || state->flags & TASK_BOUND)
+	if (judged->found || state->flags & TASK_BOUND)
 		return true;
 	remember_free(state, judged->epoch);
 	return false;
@@ -229,7 +243,9 @@ static __always_inline bool identify_judged(struct policy_ctx *policy, const str
 {
 	*policy = (struct policy_ctx){ .task = judged->state };
 	copy_state(policy, judged->state);
-	return bind_policy(policy, judged->pod, judged->epoch, ops);
+	policy->pod = judged->pod;
+	policy->container_cgroup_id = judged->cgroup_id;
+	return bind_policy(policy, judged->found, judged->epoch, ops);
 }
 
 static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)

@@ -49,13 +49,11 @@ struct {
 static __always_inline void read_peer(struct rt_peer *peer, const struct judged *judged,
 				      const struct endpoint *endpoint, enum op op)
 {
-	const struct task_state *state = judged->state;
-
-	__builtin_memcpy(peer->pod, &state->pod, sizeof(peer->pod));
+	__builtin_memcpy(peer->pod, &judged->pod, sizeof(peer->pod));
 	__builtin_memcpy(peer->address, endpoint->address, sizeof(peer->address));
-	peer->bound = state->flags & TASK_BOUND;
+	peer->bound = judged->state->flags & TASK_BOUND;
 	peer->epoch = judged->epoch;
-	peer->cgroup_id = state->cgroup_id;
+	peer->cgroup_id = judged->cgroup_id;
 	peer->port = endpoint->port;
 	peer->protocol = endpoint->protocol;
 	peer->op = op;
@@ -110,7 +108,7 @@ static __noinline void remember_peer(const struct judged *judged, const struct e
 
 	read_peer(&peer, judged, endpoint, op);
 	known = slot_of_peer(&peer);
-	if (!known)
+	if (!known || !is_own(judged->state))
 		return;
 	bpf_spin_lock(&known->lock);
 	known->bound = peer.bound;
