@@ -1,11 +1,14 @@
 // The cache of addresses, and of pods without policy, against everything that changes what a decision
 // about a connect reads. A program that leaves out one check of the cache fails the same attack.
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import type { RuntimePolicyInput } from '@bailiff/policy';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { EXEC_AND_OPEN_HOOKS, withHooksOnly } from './harness/doctored.ts';
 import { loadOwn, type OwnLoaded } from './harness/loaded.ts';
 import { leaveOut, type OpenCheck, openCacheObject } from './harness/open-cache-object.ts';
-import { type Container, LOAD_TIMEOUT_MS, type Pod, Rig, type Running } from './harness/rig.ts';
+import { type Container, LOAD_TIMEOUT_MS, type Pod, Rig, Running } from './harness/rig.ts';
 import { programPath } from './operations.ts';
 
 type Rule = NonNullable<RuntimePolicyInput['rules']>[number];
@@ -165,4 +168,68 @@ describe('cached addresses with and without one check', () => {
     pod.apply(DENIED);
     expect(await refused(container)).toBe(2);
   });
+
+  it('without own: a process whose state is lost during its connect, and whose memory a fork of another pod gets', async () => {
+    loaded.object.maps.pods.delete(pod.uid);
+    const other = served();
+    other.pod.apply(DENIED);
+    const attack = (...leftOut: OpenCheck[]) => connectsOfForks(other.container, leftOut);
+    expect(await attack()).toEqual(['EPERM', 'EPERM', 'EPERM', 'EPERM']);
+    // The control: it succeeds whenever a fork gets that memory.
+    let without: string[] = [];
+    for (let n = 0; n < 6 && !without.includes('ok'); n += 1) without = await attack('own');
+    expect(without).toContain('ok');
+    rig.end(other.pod);
+  }, 240_000);
 });
+
+const CGROUPS = '/sys/fs/cgroup';
+const move = (pid: number, cgroup: string) => writeFileSync(path.join(cgroup, 'cgroup.procs'), `${pid}`);
+/** The memory of a deleted state is used again on the same processor. */
+const pin = (pid: number, processors: string) => execFileSync('taskset', ['-pc', processors, `${pid}`]);
+
+/**
+ * The host moves a process into `pod`, and out again while it connects. Tasks of another pod are forked
+ * meanwhile, and connect afterwards. Repeated until the connect lasted long enough for that.
+ */
+async function connectsOfForks(of: Container, leftOut: readonly OpenCheck[]): Promise<string[]> {
+  const beside = path.join(CGROUPS, 'beside');
+  mkdirSync(beside, { recursive: true });
+  const other = Running.start('sleep', ['600']);
+  pin(process.pid, '0');
+  try {
+    for (let attempt = 0; attempt < 8; attempt += 1) {
+      const words = ['--mount', 'taskset', '-c', '1', programPath('net-ops'), 'socket,2,2,0', 'line', HERE];
+      const service = Running.start('unshare', words);
+      const forks = of.start(['/bin/net-ops', 'socket,2,2,0', 'line', 'fork', 'line', HERE]);
+      await Promise.all([service, forks].map((one) => one.line('socket,2,2,0 ok')));
+      pin(forks.child.pid!, '0');
+      move(service.child.pid!, pod.cgroup);
+      leaveOut(loaded.pinDir, 'slow', ...leftOut);
+      // While others move, a move does not wait for the hooks that run.
+      const others = () => {
+        for (let n = 0; n < 40; n += 1) move(other.child.pid!, n % 2 === 0 ? beside : CGROUPS);
+      };
+      others();
+      service.go();
+      await service.line('line ok');
+      others();
+      move(service.child.pid!, CGROUPS);
+      forks.go();
+      await forks.until((lines) => lines.filter((line) => line === 'fork ok').length === 4);
+      // What it printed until now is read.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      const isInTime = service.lines.length === 2;
+      await service.until((lines) => lines.length === 3);
+      leaveOut(loaded.pinDir);
+      const connected = () => forks.lines.filter((line) => line.startsWith('connect'));
+      for (let n = 0; n < 4; n += 1) forks.go();
+      await forks.until(() => connected().length === 4);
+      if (isInTime) return connected().map((line) => line.split(' ')[1]!);
+    }
+    throw new Error('no connect lasted until the process was moved');
+  } finally {
+    pin(process.pid, '0-1');
+    other.child.kill('SIGKILL');
+  }
+}

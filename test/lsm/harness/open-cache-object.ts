@@ -22,6 +22,9 @@ export const OPEN_CHECKS = {
   before: 1 << 8,
   bound: 1 << 9,
   address: 1 << 10,
+  own: 1 << 11,
+  /** Leaves out nothing: hooks of a process that the host moved into a pod last seconds. */
+  slow: 1 << 12,
 } as const;
 export type OpenCheck = keyof typeof OPEN_CHECKS;
 

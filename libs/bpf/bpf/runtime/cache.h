@@ -73,6 +73,8 @@ enum open_check {
 	CHECK_BEFORE = 1 << 8,
 	CHECK_BOUND = 1 << 9,
 	CHECK_ADDRESS = 1 << 10,
+	CHECK_OWN = 1 << 11,
+	IS_SLOW = 1 << 12, /* no check: a hook lasts seconds before is_own() */
 };
 
 #ifdef OPEN_CACHE_TEST
@@ -81,6 +83,24 @@ static __always_inline bool leaves_out(enum open_check check)
 	const struct rt_settings *settings = rt_read_settings();
 
 	return settings && settings->reserved & check;
+}
+
+static long no_step(__u32 step, void *context)
+{
+	return 0;
+}
+
+static long many_steps(__u32 step, void *context)
+{
+	bpf_loop(1 << 20, no_step, NULL, 0);
+	return 0;
+}
+
+__noinline int rt_delay(void)
+{
+	if (leaves_out(IS_SLOW))
+		bpf_loop(200, many_steps, NULL, 0);
+	return 0;
 }
 #else
 #define leaves_out(check) false

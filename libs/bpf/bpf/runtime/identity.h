@@ -197,8 +197,12 @@ static __always_inline bool is_own(const struct task_state *state)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
+#ifdef OPEN_CACHE_TEST
+	if (state->flags & TASK_ENTERED)
+		rt_delay();
+#endif
 	read_barrier();
-	return state_of(task) == state && is_armed(task, state);
+	return leaves_out(CHECK_OWN) || (state_of(task) == state && is_armed(task, state));
 }
 
 /* Remembers that the pod has no policy. Not of a process that the host can move out again. */
