@@ -124,7 +124,7 @@ it('sets - one that does not fit leaves nothing when its keys are deleted', () =
   ]);
 });
 
-it('caches - each change has a later epoch without the flag, also one that fails, and keeps the locks', () => {
+it('cache of opens - each change has a later epoch without the flag, also one that fails, and keeps the locks', () => {
   const epoch = () => decodeCacheControl(raw.rt_cache_control.get(Buffer.alloc(4))!).epoch;
   const locks = { rename: 0xffffffff82a0c0c0n, mount: 0xffffffff82a0c0c8n };
   expect([maps.cacheLocks(), epoch()]).toEqual([null, 0n]);
@@ -143,15 +143,6 @@ it('caches - each change has a later epoch without the flag, also one that fails
     [0n, 0n, 0n],
   ]);
   expect(maps.cacheLocks()).toEqual(locks);
-});
-
-it('caches - a new map begins with an epoch that no earlier map had', () => {
-  const epoch = () => decodeCacheControl(raw.rt_cache_control.get(Buffer.alloc(4))!).epoch;
-  for (let i = 0; i < 100; i++) maps.setCacheLocks(null);
-  const before = epoch();
-  raw.rt_cache_control.set(Buffer.alloc(4), Buffer.alloc(RtCacheControlLayout.size));
-  maps.setCacheLocks(null);
-  expect(epoch()).toBeGreaterThan(before);
 });
 
 it('cache of opens - ends when the link of the program that counts new dentries is gone, and only then', () => {

@@ -18,8 +18,6 @@
  * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
  *	through io_uring; with `uring-async-` by its worker threads
  * serve,<type>,<name>	binds and listens on a unix name, stays until killed (prints its line when it listens)
- * line	waits for a line of input
- * fork	four children go on with the next words
  * cookie,<family>,<type>,<protocol>	creates a socket and prints its SO_COOKIE in place of `ok`
  */
 #include <arpa/inet.h>
@@ -34,7 +32,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_WORDS 5
@@ -365,20 +362,6 @@ static int run(const char *what)
 	return what[0] == 'u' || is(what, "serve") ? local(what) : internet(what);
 }
 
-/* Four children go on with the next words, and share the lines of stdin. The parent waits for them. */
-static int fork_children(void)
-{
-	setvbuf(stdin, NULL, _IONBF, 0);
-	for (int i = 0; i < 4; i++) {
-		pid_t child = fork();
-
-		if (child <= 0) return child;
-	}
-	while (wait(NULL) > 0)
-		;
-	exit(0);
-}
-
 int main(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -393,12 +376,7 @@ int main(int argc, char **argv)
 			printf("%s %llu\n", argv[i], cookie);
 			continue;
 		}
-		if (is(words[0], "fork"))
-			result = fork_children();
-		else if (is(words[0], "line"))
-			result = getchar() == EOF ? -1 : 0;
-		else
-			result = is(words[0], "cookie") ? -1 : run(words[0]);
+		result = is(words[0], "cookie") ? -1 : run(words[0]);
 		printf("%s %s\n", argv[i], result < 0 ? strerrorname_np(errno) : "ok");
 		fflush(stdout);
 		if (is(words[0], "serve") && result >= 0 && i == argc - 1) pause();

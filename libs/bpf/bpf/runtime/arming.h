@@ -213,7 +213,6 @@ static __noinline struct task_state *arm(struct task_struct *task, const struct 
 	state->root_dentry = origin->root_dentry;
 	state->root_device = origin->root_device;
 	state->bounding = CAPABILITIES(task, cred, cap_bset);
-	state->free_epoch = 0;
 	state->flags = (state->flags & ~ENTRY_FLAGS) | TASK_ARMED;
 	return state;
 }

@@ -142,7 +142,6 @@ static __noinline int record_entry(struct task_struct *task, const struct rt_ori
 		return 0;
 	state->pod = origin->pod;
 	state->cgroup_id = origin->cgroup_id;
-	state->free_epoch = 0;
 	state->flags = flag;
 	return 1;
 }

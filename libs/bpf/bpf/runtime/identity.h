@@ -12,8 +12,8 @@
  * A task that is older than the programs arms at its next operation, if its executable is on a
  * mount of its own mount namespace, and that is not the runtimes'. So does a service of the host
  * that the host moved into a pod's cgroup, until the host moves it out.
- * Limits: a task without policy costs one look-up, because its state says so until policies change.
- * The cgroup is read only of a task without a state, CGROUP_LEVELS deep.
+ * Limits: a task without policy costs one look-up. The cgroup is read only of a task without a
+ * state, CGROUP_LEVELS deep.
  */
 #ifndef BAILIFF_RUNTIME_IDENTITY_H
 #define BAILIFF_RUNTIME_IDENTITY_H
@@ -21,7 +21,6 @@
 #include <stdbool.h>
 
 #include "arming.h"
-#include "cache.h"
 #include "kernel.h"
 #include "maps.h"
 #include "state.h"
@@ -45,7 +44,7 @@ enum quiet {
 	__u64 suffix_lengths; /* as in struct path_masks, of path_classes */ \
 	__u32 depths; \
 	__u16 path_classes; /* bits of enum path_class */ \
-	__u16 effects;	    /* 1: the decision did or depends on more than a cache knows */
+	__u16 effects;	    /* 1: the decision did or depends on more than open-cache.h knows */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel
@@ -88,27 +87,22 @@ static __always_inline struct task_state *state_of_current(void)
 
 /*
  * Copies the subject `found`, all fields from one write. The map may reuse a replaced element for
- * another key during the copy. So either no policy changed since `epoch`, which is older than
- * `found`, or the key leads to the same element after the copy.
+ * another key during the copy. The key must therefore lead to the same element after the copy.
  */
 static __always_inline bool copy_subject(void *map, const void *key, const struct subject *found,
-					 struct subject *to, __u64 epoch)
+					 struct subject *to)
 {
-	if (!found)
-		return false;
-	*to = *found;
-	if (is_still(epoch))
-		return true;
 	for (int i = 0; i < BIND_TRIES; i++) {
-		const struct subject *again = bpf_map_lookup_elem(map, key);
+		const struct subject *again;
 
-		if (again == found)
-			return true;
-		if (!again)
+		if (!found)
 			return false;
-		found = again;
 		*to = *found;
 		barrier();
+		again = bpf_map_lookup_elem(map, key);
+		if (again == found)
+			return true;
+		found = again;
 	}
 	return true;
 }
@@ -139,14 +133,13 @@ static __always_inline void take_masks(struct policy_ctx *policy, __u64 ops)
 }
 
 /*
- * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod
- * after policy_epoch() returned `epoch`, or NULL.
+ * Returns false if no policy covers any of `ops`. `pod`: the result of the look-up of policy->pod,
+ * or NULL.
  */
-static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod,
-				   __u64 epoch, __u64 ops)
+static __noinline bool bind_policy(struct policy_ctx *policy, const struct subject *pod, __u64 ops)
 {
 	policy->head = NULL;
-	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject, epoch)) {
+	if (!copy_subject(&rt_pods, &policy->pod, pod, &policy->subject)) {
 		if (!policy->task || !(policy->task->flags & TASK_BOUND))
 			return false;
 		rt_count_loss(RT_LOSS_ORPHAN);
@@ -159,7 +152,7 @@ static __noinline bool bind_policy(struct policy_ctx *policy, const struct subje
 
 		if (copy_subject(&rt_containers, &policy->container_cgroup_id,
 				 bpf_map_lookup_elem(&rt_containers, &policy->container_cgroup_id),
-				 &own, epoch))
+				 &own))
 			policy->subject = own;
 	}
 	if (!policy->subject.set)
@@ -181,82 +174,20 @@ static __always_inline void copy_state(struct policy_ctx *policy, const struct t
 	policy->root_device = state->root_device;
 }
 
-/* Whether the pod of the state has no policy, as an earlier operation of the task found. */
-static __always_inline bool is_free(const struct task_state *state)
-{
-	return state->free_epoch &&
-	       (leaves_out(CHECK_EPOCH) || state->free_epoch == policy_epoch());
-}
-
-/*
- * Whether a state that was read still is the current task's, which is asked after the last read. The
- * host can move a process that it had moved into a pod out again during a hook, and the memory is then
- * another task's. Only the task itself arms, so an armed state at the same place was its own all along.
- */
-static __always_inline bool is_own(const struct task_state *state)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-
-#ifdef OPEN_CACHE_TEST
-	if (state->flags & TASK_ENTERED)
-		rt_delay();
-#endif
-	read_barrier();
-	return leaves_out(CHECK_OWN) || (state_of(task) == state && is_armed(task, state));
-}
-
-/* Remembers that the pod has no policy. Not of a process that the host can move out again. */
-static __always_inline void remember_free(struct task_state *state, __u64 epoch)
-{
-	if (is_own(state) && is_bound_for_good(state))
-		state->free_epoch = epoch;
-}
-
-/* The current task before its policy is read: pod and container are read once. */
-struct judged {
-	struct task_state *state;
-	const struct subject *found; /* in rt_pods, or NULL */
-	__u64 epoch;		     /* of before */
-	struct pod_uid pod;
-	__u64 cgroup_id;
-};
-
-/* Returns false if no policy holds for the task: the hook allows. */
-static __always_inline bool is_judged(struct judged *judged)
-{
-	struct task_state *state = state_of_current();
-
-	if (!state || is_free(state))
-		return false;
-	judged->state = state;
-	judged->pod = state->pod;
-	judged->cgroup_id = state->cgroup_id;
-	judged->epoch = policy_epoch();
-	read_barrier();
-	judged->found = bpf_map_lookup_elem(&rt_pods, &judged->pod);
-	/* before any copy: most tasks of a node are in pods without policy */
-	if (judged->found || state->flags & TASK_BOUND)
-		return true;
-	remember_free(state, judged->epoch);
-	return false;
-}
-
-/* As identify_any(), of a task that is_judged(). */
-static __always_inline bool identify_judged(struct policy_ctx *policy, const struct judged *judged,
-					    __u64 ops)
-{
-	*policy = (struct policy_ctx){ .task = judged->state };
-	copy_state(policy, judged->state);
-	policy->pod = judged->pod;
-	policy->container_cgroup_id = judged->cgroup_id;
-	return bind_policy(policy, judged->found, judged->epoch, ops);
-}
-
 static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
 {
-	struct judged judged;
+	struct task_state *state = state_of_current();
+	const struct subject *found;
 
-	return is_judged(&judged) && identify_judged(policy, &judged, ops);
+	if (!state)
+		return false;
+	found = bpf_map_lookup_elem(&rt_pods, &state->pod);
+	/* before any copy: most tasks of a node are in pods without policy */
+	if (!found && !(state->flags & TASK_BOUND))
+		return false;
+	*policy = (struct policy_ctx){ .task = state };
+	copy_state(policy, state);
+	return bind_policy(policy, found, ops);
 }
 
 /*
@@ -276,7 +207,6 @@ static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 {
 	struct task_state *state = state_of_current();
 	struct rt_origin origin = {};
-	__u64 epoch = policy_epoch();
 
 	*policy = (struct policy_ctx){ .task = state };
 	if (state) {
@@ -289,8 +219,7 @@ static __always_inline bool identify_exec(struct policy_ctx *policy, __u64 ops)
 		policy->root_dentry = origin.root_dentry;
 		policy->root_device = origin.root_device;
 	}
-	read_barrier();
-	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), epoch, ops);
+	return bind_policy(policy, bpf_map_lookup_elem(&rt_pods, &policy->pod), ops);
 }
 
 /* Whether the set covers `op`; an orphan's covers all. */

@@ -15,7 +15,7 @@
 
 #include <linux/types.h>
 
-enum runtime_abi { RUNTIME_ABI = 4 };
+enum runtime_abi { RUNTIME_ABI = 3 };
 
 /*
  * Operations; the value is the bit of a rule's mask. Order is ABI: append only. Names in user
@@ -196,7 +196,6 @@ struct task_state {
 	__u32 root_device;  /* of its file system */
 	__u32 mknod_result; /* kernel only: path_mknod in this open (creation.h) */
 	__u64 bounding;	    /* capabilities that it could acquire when armed */
-	__u64 free_epoch;   /* kernel only: the pod has no policy as of this epoch (identity.h) */
 };
 
 /*

@@ -2,8 +2,7 @@
 /*
  * Sockets: creation, connect, bind and listen. send.h has the sends.
  *
- * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → peer-cache.h →
- * decide.h.
+ * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
  * rt_sockets records the process that creates a raw or packet socket: the newest of each pod.
  * Limits: one address per call (SCTP: SCTP_ADDRESSES); without a policy a hook costs one look-up.
  * docs/runtime-hooks.md lists the gaps.
@@ -22,7 +21,6 @@
 #include "decide.h"
 #include "endpoint.h"
 #include "identity.h"
-#include "peer-cache.h"
 #include "sample.h"
 #include "unix.h"
 
@@ -152,25 +150,18 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
 	struct policy_ctx policy;
-	struct judged judged;
 
-	if (!sk || !is_judged(&judged) ||
-	    !read_endpoint(&endpoint, OP_CONNECT, sk, address, length) ||
-	    is_known_peer(&judged, &endpoint, OP_CONNECT))
+	if (!sk || !identify(&policy, OP_CONNECT) ||
+	    !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
 		return 0;
-	if (identify_judged(&policy, &judged, OP_BIT(OP_CONNECT))) {
-		policy.quiet = is_connecting(socket, sk) ? QUIET_PROBE : 0;
-		if (decide_endpoint(&policy, OP_CONNECT, &endpoint)) {
-			if (!policy.quiet)
-				return -EPERM;
-			policy.quiet = 0;
-			if (decide_endpoint(&policy, OP_CONNECT, &endpoint))
-				return -EPERM;
-		}
-		if (policy.effects && !leaves_out(CHECK_EFFECTS))
+	if (is_connecting(socket, sk)) {
+		policy.quiet = QUIET_PROBE;
+		if (!decide_endpoint(&policy, OP_CONNECT, &endpoint))
 			return 0;
+		policy.quiet = 0;
 	}
-	remember_peer(&judged, &endpoint, OP_CONNECT);
+	if (decide_endpoint(&policy, OP_CONNECT, &endpoint))
+		return -EPERM;
 	return 0;
 }
 

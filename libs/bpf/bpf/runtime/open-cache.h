@@ -22,13 +22,13 @@
 #include <linux/types.h>
 #include <bpf/bpf_tracing.h>
 
-#include "cache.h"
 #include "identity.h"
 #include "mounts.h"
 #include "other-tasks.h"
 #include "state.h"
 
 #define OPEN_SLOT_BITS 15
+#define GOLDEN_RATIO   0x9e3779b97f4a7c15ULL
 /* Jiffies of a window: 8 s at 1000 Hz, 82 s at 100 Hz. A rename takes far more than 40 ns. */
 #define WINDOW_BITS 13
 
@@ -61,6 +61,13 @@ struct {
 	__type(value, struct rt_open);
 } rt_opens SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rt_cache_control);
+} rt_cache_control SEC(".maps");
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct seqcount {
@@ -68,6 +75,45 @@ struct seqcount {
 };
 
 #pragma clang attribute pop
+
+/*
+ * Everything that was read before is older than what is read afterwards. An exchange is a full
+ * barrier on every architecture, and costs one instruction where loads are ordered anyway.
+ */
+static __always_inline void read_barrier(void)
+{
+	__u64 word = 0;
+
+	word = __sync_lock_test_and_set(&word, 1);
+	barrier_var(word);
+}
+
+/* ---- what a test leaves out ---- */
+
+/* Each check of this file. With OPEN_CACHE_TEST, those in rt_settings.reserved are left out. */
+enum open_check {
+	CHECK_RENAMES = 1 << 0,
+	CHECK_MOUNTS = 1 << 1,
+	CHECK_EPOCH = 1 << 2,
+	CHECK_DENTRIES = 1 << 3,
+	CHECK_CONTAINER = 1 << 4,
+	CHECK_OPS = 1 << 5,
+	CHECK_MOUNT = 1 << 6,
+	CHECK_EFFECTS = 1 << 7,
+	CHECK_BEFORE = 1 << 8,
+	CHECK_BOUND = 1 << 9,
+};
+
+#ifdef OPEN_CACHE_TEST
+static __always_inline bool leaves_out(enum open_check check)
+{
+	const struct rt_settings *settings = rt_read_settings();
+
+	return settings && settings->reserved & check;
+}
+#else
+#define leaves_out(check) false
+#endif
 
 /* ---- entries ---- */
 
@@ -148,10 +194,12 @@ static __always_inline void leave_out_before(void)
 #endif
 
 /* Returns false if the current task is not armed. */
-static __always_inline bool read_key(struct rt_open *key, const struct object *object,
-				     const struct task_state *state)
+static __always_inline bool read_key(struct rt_open *key, const struct object *object)
 {
-	if (!is_armed(bpf_get_current_task_btf(), state))
+	struct task_struct *task = bpf_get_current_task_btf();
+	const struct task_state *state = state_of(task);
+
+	if (!is_armed(task, state))
 		return false;
 	key->dentry = (__u64)object->dentry;
 	key->mnt = (__u64)object->mnt;
@@ -164,23 +212,15 @@ static __always_inline bool read_key(struct rt_open *key, const struct object *o
 	return true;
 }
 
-/*
- * A task whose pod has no policy needs no entry. Global functions here, so that the verifier takes the
- * address of a dentry as a number.
- */
+/* Global functions here, so that the verifier takes the address of a dentry as a number. */
 __noinline __u64 rt_find_open(const struct object *object)
 {
-	const struct task_state *state = state_of(bpf_get_current_task_btf());
 	struct rt_open *open, key;
 	__u32 wanted = 0;
 	bool found;
 
-	if (!state)
-		return OPEN_NOT_CACHED;
-	if (is_free(state))
-		return OPEN_CACHED;
 	if (!bpf_ksym_exists(bpf_rdonly_cast) || !object || object->quiet ||
-	    !read_key(&key, object, state))
+	    !read_key(&key, object))
 		return OPEN_NOT_CACHED;
 	open = slot_of((__u64)object->dentry);
 	key.stamp = open ? current_stamp(open) : 0;
@@ -223,7 +263,7 @@ __noinline int rt_store_open(const struct object *object, __u64 stamp)
 	    (object->effects && !leaves_out(CHECK_EFFECTS)) || depends_on_more(object))
 		return 0;
 	open = slot_of((__u64)object->dentry);
-	if (!open || !read_key(&key, object, state_of(task)))
+	if (!open || !read_key(&key, object))
 		return 0;
 	/* a host's process can lose its state meanwhile, whose memory then holds another task's */
 	read_barrier();

@@ -1,9 +1,8 @@
 /**
- * rt_cache_control: whether decisions about opens are cached, and until when all that is remembered of
- * policies holds (bpf/runtime/cache.h).
+ * rt_cache_control: whether decisions about opens are cached, and until when (bpf/runtime/open-cache.h).
  *
- * Data path: maps.ts and object.ts → here → one map. Invariants: the epoch only grows. One process at a
- * time writes; a detach may end the cache beside it.
+ * Data path: maps.ts and object.ts → here → one map. Invariants: the epoch only grows as long as the
+ * map exists. One process at a time writes; a detach may end the cache beside it.
  */
 import type { BpfMap } from '../core/bpf-map.ts';
 import { encodeU32 } from '../core/integers.ts';
@@ -20,13 +19,6 @@ const put = (map: BpfMap, next: (control: CacheControl) => Partial<CacheControl>
   map.set(encodeU32(0), encodeCacheControl({ ...control, ...next(control) }));
 };
 
-/**
- * A change takes longer than a microsecond, so a new map begins with an epoch that no earlier map had:
- * tasks and addresses may be remembered from before.
- */
-const after = (epoch: bigint): bigint =>
-  ((epoch >> EPOCH_SHIFT || process.hrtime.bigint() / 1000n) + 1n) << EPOCH_SHIFT;
-
 /** Writes something that decisions read, and ends the cached decisions of before. */
 export type Change = <T>(write: () => T) => T;
 
@@ -41,7 +33,7 @@ export function changeOf(map: BpfMap): Change {
       return write();
     } finally {
       // A program may read half of a number that is written, so it is written under the flag.
-      put(map, ({ epoch }) => ({ epoch: after(epoch) | CHANGING }));
+      put(map, ({ epoch }) => ({ epoch: (((epoch >> EPOCH_SHIFT) + 1n) << EPOCH_SHIFT) | CHANGING }));
       put(map, ({ epoch }) => ({ epoch: epoch & ~CHANGING }));
     }
   };

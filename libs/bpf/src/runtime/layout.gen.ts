@@ -1,7 +1,7 @@
 // Generated from the BTF of runtime.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.
 
 export const RuntimeAbiValues = {
-  RUNTIME_ABI: 4,
+  RUNTIME_ABI: 3,
 } as const;
 
 export const OpValues = {
@@ -181,7 +181,7 @@ export const SubjectLayout = {
 } as const;
 
 export const TaskStateLayout = {
-  size: 128,
+  size: 120,
   pod: { offset: 0, size: 16 },
   cgroupId: { offset: 16, size: 8 },
   flags: { offset: 24, size: 4 },
@@ -191,7 +191,6 @@ export const TaskStateLayout = {
   rootDevice: { offset: 104, size: 4 },
   mknodResult: { offset: 108, size: 4 },
   bounding: { offset: 112, size: 8 },
-  freeEpoch: { offset: 120, size: 8 },
 } as const;
 
 export const PathMasksLayout = {

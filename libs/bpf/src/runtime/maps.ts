@@ -56,7 +56,7 @@ export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
 /**
  * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
- * rt_buckets, rt_scratch, rt_opens and rt_peers.
+ * rt_buckets, rt_scratch and rt_opens.
  */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
@@ -79,7 +79,6 @@ export const RUNTIME_MAP_NAMES = [
   'rt_sockets',
   'rt_scratch',
   'rt_opens',
-  'rt_peers',
   'rt_cache_control',
 ] as const;
 export type RuntimeMapName = (typeof RUNTIME_MAP_NAMES)[number];

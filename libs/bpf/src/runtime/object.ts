@@ -184,7 +184,7 @@ export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   const samplesDir = path.dirname(options.samplesPin ?? defaultSamplesPin(pinDir));
   // Without the settings, the key that hashed the names is lost, so the maps are useless.
   if (!reused) dropMaps(pinDir);
-  // The stamp of its entries has only 32 bits of an epoch.
+  // An epoch that begins again could make old entries valid.
   if (!existsSync(path.join(mapsDir(pinDir), 'rt_cache_control')))
     unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), 'rt_opens')));
   for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
