@@ -11,7 +11,7 @@ import { type ReadResult, readNewest } from '@bailiff/bus';
 import { readBusTime } from '@bailiff/insight';
 import { age } from '@bailiff/response';
 import type { Command } from 'commander';
-import { parseWhen, type When, wholeNumber } from './arguments.ts';
+import { parseRange, wholeNumber } from './arguments.ts';
 import { CliError } from './errors.ts';
 import type { Session } from './session.ts';
 import { type Cell, type Column, headingOf, type Layout, layOut, renderRow } from './text/table.ts';
@@ -73,9 +73,7 @@ export function withPod<O extends { pod?: string }>(options: O, pod: string | un
 export interface ListRequest {
   /** As given on the command line. */
   since: string;
-  from: When;
-  /** Null: no end. */
-  until: When | null;
+  rangeAt: ReturnType<typeof parseRange>;
   /** Null = all. */
   limit: number | null;
   follow: boolean;
@@ -90,8 +88,7 @@ export function parseListOptions(options: ListOptions): ListRequest {
   if (options.allNamespaces && options.namespace !== undefined) {
     throw new CliError('CLI_USAGE', '--all-namespaces and --namespace exclude each other');
   }
-  const range = { from: parseWhen(since, '--since'), until: until === undefined ? null : parseWhen(until, '--until') };
-  return { since, ...range, limit: limitOf({ ...options, follow }), follow, json };
+  return { since, rangeAt: parseRange(since, until), limit: limitOf({ ...options, follow }), follow, json };
 }
 
 /** @param listingOf its argument is the start of the range */
@@ -101,10 +98,11 @@ export async function runListing<Row>(
   request: ListRequest,
 ): Promise<number> {
   const { io, bus, out, decoder } = session;
-  const { since, from, until, limit, follow } = request;
+  const { since, rangeAt, limit, follow } = request;
   io.endWithReader();
   const nowMs = await readBusTime(session);
-  const sinceMs = from(nowMs);
+  const { sinceMicros, untilMicros } = rangeAt(nowMs);
+  const sinceMs = sinceMicros / 1000;
   const listing = listingOf(sinceMs);
   const printer = new Printer(session, listing, request.json, limit);
   const stopReporting = follow ? reportOutages(session) : () => undefined;
@@ -112,7 +110,7 @@ export async function runListing<Row>(
   try {
     result = await readNewest(bus, listing.stream, {
       sinceMs,
-      ...(until ? { untilMicros: until(nowMs) * 1000 + 999 } : {}),
+      ...(Number.isFinite(untilMicros) ? { untilMicros } : {}),
       ...(listing.filterSubjects ? { filterSubjects: listing.filterSubjects } : {}),
       onMessage: (message) => printer.message(message),
       ...(follow ? { onFollow: () => printer.caughtUp() } : {}),
