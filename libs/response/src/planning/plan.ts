@@ -128,13 +128,14 @@ const quarantineOf = ({ steps }: ResponsePolicy) => steps.find(({ action }) => a
  * not refused. A deletion follows a refused eviction, because a tenant writes disruption budgets.
  */
 function nextRemovalOf({ verdictId, policy }: TaskKey, { steps }: ResponsePolicy, endOf: EndOf): ResponseStep | null {
-  const afterMs = ({ after }: ResponseStep) => (after === undefined ? 0 : (parseDurationMs(after) as number));
   const removals = steps.filter(({ action }) => REMOVING_ACTIONS.has(action)).sort((a, b) => afterMs(a) - afterMs(b));
   const open = removals.find(({ action }) => endOf(taskIdOf({ verdictId, policy, action })) === null);
   if (open) return open;
   const refused = removals.at(-1);
   return refused && removals.every(({ action }) => action === 'evict') ? { ...refused, action: 'delete' } : null;
 }
+
+const afterMs = ({ after }: ResponseStep): number => (after === undefined ? 0 : (parseDurationMs(after) as number));
 
 function taskOf(
   verdict: VerdictSummary,
@@ -144,13 +145,12 @@ function taskOf(
   step: ResponseStep,
 ): Task {
   const key: TaskKey = { verdictId: verdict.verdictId, policy, action: step.action };
-  const afterMs = step.after === undefined ? 0 : (parseDurationMs(step.after) as number);
   const micros = (parseDurationMs(guards.cooldown) as number) * 1000;
   const task = {
     ...key,
     taskId: taskIdOf(key),
     step,
-    dueAtMicros: atMicros + afterMs * 1000,
+    dueAtMicros: atMicros + afterMs(step) * 1000,
     dryRun,
     substitute: false,
   };
