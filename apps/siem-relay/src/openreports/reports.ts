@@ -6,6 +6,7 @@
  * result ends `keepMs` after its newest verdict. Bounds: MAX_RESULTS of a namespace, of which the oldest
  * end first, and MAX_REPORTS namespaces, of which the least recently changed ends first.
  */
+import { RecentMap } from '@bailiff/service';
 import { clip } from '@bailiff/siem';
 import { type Facts, withoutMarkup } from '../outputs/facts.ts';
 
@@ -59,7 +60,7 @@ function resultOf(facts: Facts): Result['json'] {
 export class Reports {
   readonly #keepMs: number;
   /** Results of each namespace by pod and rule; both maps least recently changed first. */
-  readonly #namespaces = new Map<string, Map<string, Result>>();
+  readonly #namespaces = new Map<string, RecentMap<string, Result>>();
   readonly #changed = new Set<string>();
   /** Results that ended because of a bound. */
   unkept = 0;
@@ -80,8 +81,8 @@ export class Reports {
   take(facts: Facts, storedMs: number): string | null {
     const { namespace, pod } = facts;
     if (namespace === '' || pod === '') return null;
-    const isChanged = facts.kind === 'verdict' ? this.#verdict(facts, storedMs) : this.#response(facts);
-    if (!isChanged) return null;
+    if (facts.kind === 'verdict') this.#verdict(facts, storedMs);
+    else if (!this.#response(facts)) return null;
     this.#changed.add(namespace);
     return namespace;
   }
@@ -130,20 +131,15 @@ export class Reports {
     };
   }
 
-  #verdict(facts: Facts, storedMs: number): boolean {
+  #verdict(facts: Facts, storedMs: number): void {
     const { namespace, pod, podUid, rule, verdictId } = facts;
-    const results = this.#namespaces.get(namespace) ?? new Map<string, Result>();
+    const results = this.#namespaces.get(namespace) ?? new RecentMap<string, Result>(MAX_RESULTS);
     const key = JSON.stringify([podUid || pod, rule]);
-    results.delete(key);
+    if (!results.has(key) && results.size >= MAX_RESULTS) this.unkept += 1;
     results.set(key, { verdictId, storedMs, json: resultOf(facts) });
-    for (const oldest of [...results.keys()].slice(0, -MAX_RESULTS)) {
-      results.delete(oldest);
-      this.unkept += 1;
-    }
     this.#namespaces.delete(namespace);
     this.#namespaces.set(namespace, results);
     if (this.#namespaces.size > MAX_REPORTS) this.#endOldest();
-    return true;
   }
 
   #response({ namespace, verdictId, summary }: Facts): boolean {
