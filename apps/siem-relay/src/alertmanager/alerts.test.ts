@@ -1,31 +1,11 @@
 // When an alert is sent, sent again and resolved; and the share of a namespace.
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../outputs/facts.ts';
+import { sampleFacts } from '../outputs/testing.ts';
 import { ActiveAlerts, labelsOf, MAX_NAMESPACE_ALERTS } from './alerts.ts';
 
 const AT = 1_790_000_000_000;
-const facts = (part: Partial<Facts> = {}): Facts => ({
-  kind: 'verdict',
-  uid: 'u',
-  verdictId: 'v1',
-  title: 'spoof: shop/web-0',
-  summary: 'why',
-  level: 'high',
-  rule: 'spoof',
-  clusterUid: 'c-uid',
-  clusterName: 'eu',
-  node: 'node-1',
-  namespace: 'shop',
-  pod: 'web-0',
-  podUid: 'p1',
-  action: '',
-  phase: '',
-  process: '',
-  executable: '',
-  tags: [],
-  timeMs: AT - 1_000,
-  ...part,
-});
+const facts = (part: Partial<Facts> = {}) => sampleFacts({ timeMs: AT - 1_000, ...part });
 const make = () =>
   new ActiveAlerts({ resendMs: 60_000, resolveAfterMs: 600_000, generatorUrl: 'https://c/{verdictId}' });
 const sendDue = (alerts: ActiveAlerts, nowMs: number) => {

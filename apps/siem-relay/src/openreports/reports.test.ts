@@ -3,33 +3,13 @@ import { KubeError, type KubeErrorCode } from '@bailiff/kube';
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../outputs/facts.ts';
 import { DeliveryError } from '../outputs/output.ts';
+import { sampleFacts } from '../outputs/testing.ts';
 import { deliveryErrorOf, isNamespaceGone } from './errors.ts';
 import { MAX_REPORTS, MAX_RESULTS, Reports } from './reports.ts';
 
 const AT = 1_790_000_000_000;
 const DAY = 86_400_000;
-const facts = (part: Partial<Facts> = {}): Facts => ({
-  kind: 'verdict',
-  uid: 'u',
-  verdictId: 'v1',
-  title: 'spoof: shop/web-0',
-  summary: 'why',
-  level: 'high',
-  rule: 'spoof',
-  clusterUid: 'c-uid',
-  clusterName: 'eu',
-  node: 'node-1',
-  namespace: 'shop',
-  pod: 'web-0',
-  podUid: 'p1',
-  action: '',
-  phase: '',
-  process: '',
-  executable: '',
-  tags: [],
-  timeMs: AT,
-  ...part,
-});
+const facts = (part: Partial<Facts> = {}) => sampleFacts({ timeMs: AT, ...part });
 const resultsOf = (reports: Reports, namespace = 'shop') =>
   (reports.report(namespace)?.['results'] ?? []) as { message: string; properties: Record<string, string> }[];
 
