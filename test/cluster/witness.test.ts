@@ -121,7 +121,7 @@ describe('witness - heads', () => {
         expect(checks.filter(({ outcome }) => outcome === 'FAIL')).toEqual([]);
         return checks.find((check) => check.name === 'witness');
       };
-      // The control: each reader accepts its own history, and is told that the producer alone excludes another one.
+      // The control: without a witness each reader accepts its own history, and the check says that only the producer vouches for it.
       for (const history of [one, other])
         expect(await verified(history, '')).toMatchObject({
           outcome: 'SKIP',

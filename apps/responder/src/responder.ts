@@ -23,7 +23,7 @@ import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
-import { type PolicyLog, readPolicies } from './streams/policy-log.ts';
+import { readPolicies } from './streams/policy-log.ts';
 import { QuarantineController } from './streams/quarantine-controller.ts';
 import { ResponseStream } from './streams/responses.ts';
 import { MAX_TICK_MS, RetentionController } from './streams/retention-controller.ts';
@@ -57,7 +57,7 @@ class Responder {
   readonly #signed: SignedConfig;
   readonly #policies: PolicyHistory;
   readonly #metrics: Metrics;
-  readonly #policyLog: PolicyLog;
+  readonly #policyLog: ReturnType<typeof readPolicies>;
   readonly #responses: ResponseStream;
   readonly #cluster: ClusterReader;
   readonly #verdicts: VerdictStream;

@@ -25,7 +25,7 @@ export class ReportReceiver implements Receiver {
   }
 
   async start(): Promise<this> {
-    // The reports are large, and nobody watches them.
+    // The reports are large, and no watch needs their history.
     const options = { certDir: this.#certDir, port: this.#port, tokens: TOKENS, historyLimit: 100 };
     const api = await startApiServer(options);
     serveReports(api, this.#namespaces);

@@ -2,12 +2,10 @@
  * What if: the rules that can be tried, and a trial of one of them by `bailiff backtest`'s own fold, as
  * views of the console.
  */
-
 import { CONFIG_BUCKET, openBucket, storedConfig } from '@bailiff/bus';
 import type { RulesView, RuleView, SectionView, TrialRequest, TrialView } from '@bailiff/console';
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
-import type { Reader } from '@bailiff/insight';
-import { readBusTime } from '@bailiff/insight';
+import { type Reader, readBusTime } from '@bailiff/insight';
 import {
   BUILT_IN_RESPONSE_POLICIES,
   BUILT_IN_RULES,

@@ -8,8 +8,6 @@ import type { Clock } from '@bailiff/service';
 import type { Logger } from 'pino';
 import type { Metrics } from '../metrics.ts';
 
-export type PolicyLog = ConfigLog;
-
 export interface PolicyLogOptions {
   bus: Bus;
   policies: PolicyHistory;
@@ -21,7 +19,7 @@ export interface PolicyLogOptions {
 }
 
 /** Starts reading at once; the caller closes the log. */
-export function readPolicies({ bus, policies, clock, metrics, log, onChange }: PolicyLogOptions): PolicyLog {
+export function readPolicies({ bus, policies, clock, metrics, log, onChange }: PolicyLogOptions): ConfigLog {
   /** The latency metric ignores changes that the bus stored before this time. */
   const startedMicros = clock.nowMicros();
   const apply = (change: ConfigChange) => {
