@@ -131,7 +131,6 @@ std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_
   NetlinkRequest request(RTM_GETLINK, NLM_F_DUMP);
   request.header(ifinfomsg{});
   if (targetNetnsid) request.attributeU32(IFLA_TARGET_NETNSID, static_cast<uint32_t>(*targetNetnsid));
-  request.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);  // of IPv4 and IPv6: half of a message
   std::vector<LinkRecord> links;
   socket.requestUntil(
       request,

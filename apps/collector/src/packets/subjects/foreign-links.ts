@@ -98,7 +98,7 @@ export class ForeignLinks<I extends Iface = GuardedInterface> {
 
   /** @returns the interfaces whose report changed */
   #judge(nsid: number, ifaces: readonly I[], links: readonly Link[]): I[] {
-    const foreign = this.#foreignOf(links, madeByCni(ifaces, this.#o.cniRecords()));
+    const foreign = this.#foreignOf(links, ifaces);
     const isConfirmed = foreign.length > 0 && this.#suspected.has(nsid);
     if (foreign.length > 0) this.#suspected.add(nsid);
     else this.#suspected.delete(nsid);
@@ -112,12 +112,12 @@ export class ForeignLinks<I extends Iface = GuardedInterface> {
     });
   }
 
-  #foreignOf(links: readonly Link[], made: ReadonlySet<string>): Link[] {
-    const elsewhere = links.filter(({ kind, linkNetnsid, name }) => {
-      return linkNetnsid !== null && !PAIRS.has(kind) && !made.has(name);
-    });
-    const own = elsewhere.length === 0 ? null : this.#o.ownNsid();
-    return elsewhere.filter(({ linkNetnsid }) => linkNetnsid === own);
+  #foreignOf(links: readonly Link[], ifaces: readonly I[]): Link[] {
+    const elsewhere = links.filter(({ kind, linkNetnsid }) => linkNetnsid !== null && !PAIRS.has(kind));
+    if (elsewhere.length === 0) return [];
+    const own = this.#o.ownNsid();
+    const made = madeByCni(ifaces, this.#o.cniRecords());
+    return elsewhere.filter(({ linkNetnsid, name }) => linkNetnsid === own && !made.has(name));
   }
 
   /** For people: `own0 (macvlan on br0)`. */
