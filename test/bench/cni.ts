@@ -20,7 +20,8 @@ import { fixed, quantile, type Section } from './report.ts';
 const PODS = Number(process.env['BAILIFF_BENCH_PODS'] ?? 1_000);
 /** A kubelet starts several pods at the same time. */
 const AT_ONCE = 4;
-const BUDGET_MS = 20;
+/** A call that asks the collector, beside one that only starts the process. */
+const MOST_OF_FLOOR = 2;
 const STARTS = 200;
 const START_BUDGET_MS = 2;
 /** Longer than a restart of the collector on a busy machine. */
@@ -193,6 +194,7 @@ export async function bench(): Promise<Section> {
   await restart;
   const load = readFileSync('/proc/loadavg', 'utf8').split(' ')[0] ?? '';
   const added = quantile(bench.addMs, 0.99);
+  const floor = quantile(bench.floorMs, 0.99);
   const metric = (part: string) => node.metric(`bailiff_collector_cni_request_seconds_${part}`);
   const insideMs = (1_000 * (await metric('sum'))) / (await metric('count'));
   const row = (what: string, values: readonly number[]) => [
@@ -214,9 +216,9 @@ export async function bench(): Promise<Section> {
         met: programmed === PODS,
       },
       {
-        budget: `ADD adds at most ${BUDGET_MS} ms p99`,
-        measured: `${fixed(added)} ms, with the start of the process`,
-        met: added <= BUDGET_MS,
+        budget: `ADD takes at most ${MOST_OF_FLOOR} × the floor, p99`,
+        measured: `${fixed(added / floor, 2)}`,
+        met: added <= MOST_OF_FLOOR * floor,
       },
       {
         budget: `a start takes at most ${START_BUDGET_MS} ms of CPU`,

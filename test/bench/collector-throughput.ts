@@ -23,7 +23,7 @@ const SETTLE_MS = 500;
 const MEASURE_MS = 2_000;
 /** Shorter than a flush takes, so that the flush interval does not limit the collector. */
 const FLUSH_INTERVAL_MS = '10';
-/** More than it can publish: the bench measures the collector, not the share of a node. */
+/** More than a node may publish: the bench measures the collector, not the share of its interfaces. */
 const BYTES_PER_SECOND = String(1024 ** 3);
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -174,9 +174,9 @@ export async function bench(): Promise<Section> {
   };
   return {
     title: 'Collector throughput, kernel to acknowledgement',
-    method: `A load process increments 32 counter cells of each of ${PODS} interfaces every 5 ms and keeps their token buckets empty. The bundled collector flushes every ${FLUSH_INTERVAL_MS} ms. Under the same load, the bare publisher encodes and publishes the same frames, with ${MAX_IN_FLIGHT} in flight. ${ROUNDS} alternating rounds of ${MEASURE_MS / 1000} s, counted on the bus by the bus’s time.`,
+    method: `A load process increments 32 counter cells of each of ${PODS} interfaces every 5 ms and keeps their token buckets empty. The bundled collector flushes every ${FLUSH_INTERVAL_MS} ms. Under the same load, the bare publisher encodes and publishes the same frames, with ${MAX_IN_FLIGHT} in flight and at the same pace: bus-auth lets a collector publish 10 MiB a second. ${ROUNDS} alternating rounds of ${MEASURE_MS / 1000} s, counted on the bus by the bus’s time.`,
     header: ['publisher', 'violations/s', 'frames/s', 'violations per frame', 'violations per CPU second', 'samples/s'],
     rows: [row('collector', 'collector'), row('bare publisher', 'bare')],
-    budgets: [{ budget: 'at least 0.8 of the bare publisher', measured: fixed(ratio, 2), met: ratio >= 0.8 }],
+    budgets: [{ budget: 'at least 0.85 of the bare publisher', measured: fixed(ratio, 2), met: ratio >= 0.85 }],
   };
 }

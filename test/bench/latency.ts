@@ -4,9 +4,9 @@ import { nodeLatencies } from './latency-node.ts';
 import { fixed, quantile, type Section } from './report.ts';
 
 const BUDGETS: Record<string, number> = {
-  'first spoofed packet → violation on the bus': 50,
-  'CNI record written → kernel map': 50,
-  'pod change on the bus → kernel map': 250,
+  'first spoofed packet → violation on the bus': 20,
+  'CNI record written → kernel map': 100,
+  'pod change on the bus → kernel map': 100,
   'threshold crossed → delete call at the API server': 100,
 };
 
