@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { keyOf, spanOf } from './disarm/command.ts';
-import { isVerdictId } from './explain/command.ts';
 import { makeProgram } from './run.ts';
+import { isVerdictId } from './shared/one-verdict.ts';
 import { captureCli, runCli } from './testing.ts';
 
 function leaves(command: Command, path: string[] = []): string[][] {

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { CliError } from '../shared/errors.ts';
-import { createFile } from '../shared/new-file.ts';
+import { createFile } from '../shared/files.ts';
 import { BLOCK_BYTES, headerOf, paddingOf, parseHeader } from '../shared/tar.ts';
 import { fileOf, MANIFEST, MAX_MANIFEST_BYTES, type Manifest, type Part, parseManifest } from './manifest.ts';
 

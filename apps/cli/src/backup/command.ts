@@ -1,6 +1,6 @@
 /** `bailiff backup` and `bailiff restore`. Both need the admin user of the bus. */
 import type { Command } from 'commander';
-import { replicas } from '../bus/replicas.ts';
+import { replicas } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus } from '../shared/session.ts';
 import { backUp } from './back-up.ts';

@@ -22,11 +22,10 @@ import {
 } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { bytesIn, parseSpan } from '../shared/arguments.ts';
+import { bytesIn, parseSpan, replicas } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../shared/session.ts';
-import { replicas } from './replicas.ts';
 import { untilTheBusIsUp } from './wait.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */

@@ -6,8 +6,8 @@
 import { CONFIG_BUCKET, openBucket, writeConfig } from '@bailiff/bus';
 import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
 import { readTree } from '../config/tree/read.ts';
-import { prepare } from '../policy/apply.ts';
 import { keyOf } from '../policy/names.ts';
+import { prepare } from '../policy/prepare.ts';
 import { signing } from '../shared/key-file.ts';
 import type { Session } from '../shared/session.ts';
 

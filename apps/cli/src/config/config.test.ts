@@ -6,7 +6,7 @@ import { describe, expect, it, test } from 'vitest';
 import { effectiveFrom } from '../shared/config/change.ts';
 import { changeOf, type Revision, rollbackTarget } from '../shared/config/history.ts';
 import { builtIn, builtInKeys, initialValue, parseKey } from '../shared/config-keys/keys.ts';
-import { readDocument } from '../shared/document.ts';
+import { readDocument } from '../shared/files.ts';
 import { assign, parseAssignment } from './assignments.ts';
 
 describe('keys', () => {

@@ -24,10 +24,8 @@ import {
   readAudits,
 } from '../doctor/would-drop.ts';
 import { parsePolicyName, shortName } from '../policy/names.ts';
-import { selectsText } from '../policy/show.ts';
-import { readPlaces, type Snapshot, STATUS_COLUMNS, statusCells } from '../policy/status.ts';
-import { placesExitCode, reasonsOf } from '../policy/status-rules.ts';
-import type { StoredPolicy } from '../policy/stored.ts';
+import { placesExitCode, readPlaces, reasonsOf, type Snapshot, STATUS_COLUMNS, statusCells } from '../policy/places.ts';
+import { type StoredPolicy, selectsText } from '../policy/stored.ts';
 import { denies } from '../policy/would-deny.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Column } from '../shared/text/table.ts';

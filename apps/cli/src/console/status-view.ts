@@ -11,13 +11,13 @@ import {
   serviceLines,
   shortList,
 } from '@bailiff/response';
-import { streamsOf } from '../status/command.ts';
 import {
   MAX_NODES_NAMED,
   NODE_COLUMNS,
   nodeCells,
   orderedProblems,
   streamLine,
+  streamsOf,
   summaryLine,
   withoutRemoved,
 } from '../status/render.ts';

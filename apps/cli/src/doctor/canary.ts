@@ -13,7 +13,7 @@ import { readNewest } from '@bailiff/bus';
 import type { EventRow } from '@bailiff/insight';
 import { readBusTime, readNodes } from '@bailiff/insight';
 import { span } from '@bailiff/response';
-import { eventListing } from '../events/command.ts';
+import { eventListing } from '../events/listing.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';

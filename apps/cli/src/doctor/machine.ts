@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import path from 'node:path';
 import { plural } from '@bailiff/response';
-import { findCheckout } from '../lab/command.ts';
+import { findCheckout } from '../shared/checkout.ts';
 import { type Finding, type Group, ok, skip, warn } from './finding.ts';
 import {
   capabilitiesIn,

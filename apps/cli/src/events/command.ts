@@ -1,22 +1,12 @@
 /** `bailiff events`: violations on the bus. */
-import { filters } from '@bailiff/bus';
-import { CounterHulls } from '@bailiff/correlation';
-import { EVENT_KINDS, type EventFilter, type EventRow, eventJson, eventRows, NodeFrames } from '@bailiff/insight';
+import { EVENT_KINDS, type EventFilter } from '@bailiff/insight';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import {
-  type Listing,
-  type ListOptions,
-  parseListOptions,
-  runListing,
-  withListOptions,
-  withPod,
-} from '../shared/listing.ts';
-import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
-import { onBus, type Session } from '../shared/session.ts';
-import { InterfacePods } from './interface-pods.ts';
+import { type ListOptions, parseListOptions, runListing, withListOptions, withPod } from '../shared/listing.ts';
+import { onBus } from '../shared/session.ts';
+import { eventListing } from './listing.ts';
 
 interface Options extends ListOptions {
   pod?: string;
@@ -59,40 +49,6 @@ function vectorOf(text: string, kind: string | undefined): string {
     return `${parseName(policy as string, '--vector')}/${parseName(rule, '--vector')}`;
   }
   return kind === 'lsm' ? parseName(text, '--vector') : oneOf(text, [...VECTORS, ...USERSPACE_VECTORS], '--vector');
-}
-
-export function eventListing(session: Session, filter: EventFilter, sinceMs: number): Listing<EventRow> {
-  const { node, kind } = filter;
-  const interfacePods = new InterfacePods(session);
-  const hulls = new CounterHulls();
-  const frames = new NodeFrames(session, sinceMs);
-  return {
-    stream: 'VIOLATIONS',
-    noun: 'violations',
-    filterSubjects: [
-      filters.violations({
-        ...(node === undefined ? {} : { node }),
-        ...(kind === 'spoof' || kind === 'lsm' ? { kind } : {}),
-      }),
-    ],
-    read: (message, take) =>
-      frames.read(message, (frame) => {
-        const rows = eventRows(frame, message, filter, hulls);
-        if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
-        for (const row of rows) take(row);
-        return undefined;
-      }),
-    columns: eventColumns(kind),
-    cells: eventCells,
-    json: eventJson,
-  };
-}
-
-async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
-  for (const row of rows) {
-    if (row.kind === 'gap') row.pod = await interfacePods.podOf({ nodeName: row.nodeName, ...row.gap });
-    take(row);
-  }
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -29,9 +29,9 @@ import {
 } from '@bailiff/evidence';
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
+import { createFile } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readKey, SIGNERS_HELP } from '../shared/key-file.ts';
-import { createFile } from '../shared/new-file.ts';
 import { verdictById } from '../shared/one-verdict.ts';
 import { Progress } from '../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../shared/session.ts';

@@ -19,7 +19,7 @@ import { correlatorProblem, unansweredReason, unjudgedReason } from '@bailiff/re
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { verdictById } from '../shared/one-verdict.ts';
+import { isVerdictId, verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { problemLines } from '../status/render.ts';
 import { noteLimits, readPod } from './read-pod.ts';
@@ -46,9 +46,6 @@ Examples:
 
 An argument of eight or more hexadecimal digits is a verdict id. Use namespace/name for a pod with such a name.
 `;
-
-/** Whether an argument is a verdict id rather than a pod. */
-export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
 
 async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
   const { out, io } = session;

@@ -4,23 +4,14 @@
  * and signals.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Command } from 'commander';
+import { findCheckout, LAB_MAIN } from '../shared/checkout.ts';
 
-const LAB_MAIN = 'test/lab/src/main.ts';
 /** A kernel feature or part of the installation is missing. */
 const EXIT_MISSING = 3;
-
-/** The checkout of this file; null in an installation without sources. */
-export function findCheckout(from: string): string | null {
-  for (let dir = from; ; dir = path.dirname(dir)) {
-    if (existsSync(path.join(dir, LAB_MAIN))) return dir;
-    if (path.dirname(dir) === dir) return null;
-  }
-}
 
 /** Runs the lab's program and resolves with its exit code. */
 function runLab(checkout: string, argv: readonly string[]): Promise<number> {

@@ -2,9 +2,10 @@
  * `bailiff policy`: runtime policies. Subcommands load their implementation on use, because YAML,
  * merging and the decision model are large and no other command needs them.
  */
+import { readBusTime } from '@bailiff/insight';
 import type { ConfigSigner } from '@bailiff/policy';
 import { type Command, Option } from 'commander';
-import { parsePod, parseSpan, wholeNumber } from '../shared/arguments.ts';
+import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
@@ -14,7 +15,6 @@ import { onBus } from '../shared/session.ts';
 import type { ApplyOptions } from './apply.ts';
 import type { OperationFlags } from './explain/parse-operation.ts';
 import { parsePolicyName } from './names.ts';
-import { registerPromote } from './promote-command.ts';
 import { registerSimulate } from './simulate/command.ts';
 
 const EXAMPLES = `
@@ -311,6 +311,39 @@ cannot enforce policies; 7 its node is silent or missing.
     const { learn } = await import('./learn/learn.ts');
     return (session) => learn(session, asked);
   });
+}
+
+function registerPromote(parent: Command, io: CliIo): void {
+  const command = withChangeOptions(
+    parent
+      .command('promote')
+      .description('enforce a policy that is in audit; first show what enforcing would have denied')
+      .argument('<name>', 'name, or namespace/name')
+      .option('-n, --namespace <namespace>', 'policies of a namespace')
+      .option('--since <when>', 'start of the range of violations', '7d'),
+  ).addHelpText(
+    'after',
+    `
+Examples:
+  bailiff policy promote no-shell --dry-run --since 7d      only show what would have been denied
+  bailiff policy promote shop/no-shell --reason "seven quiet days" --yes
+
+Violations are recorded only where the policy is in force, and as long as the bus keeps them. To go back:
+bailiff policy rollback NAME.
+
+Exit codes: 0 enforced, or enforced before; 2 no such policy, or not confirmed; 6 refused, nothing was written.
+`,
+  );
+  onBus(
+    command,
+    io,
+    async ({ since, ...options }: ChangeOptions & { namespace?: string; since: string }, name: string) => {
+      const from = parseWhen(since, '--since');
+      const { promote } = await import('./promote.ts');
+      return async (session) =>
+        promote(session, name, { ...options, since, sinceMs: from(await readBusTime(session)) });
+    },
+  );
 }
 
 export function register(program: Command, io: CliIo): void {

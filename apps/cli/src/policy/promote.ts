@@ -2,18 +2,17 @@
  * `policy promote`: moves one policy from audit to enforce. First it shows what enforcing would have
  * denied (would-deny.ts), and where the policy is in force, because nothing is recorded elsewhere.
  */
-import { clockTime, isoMicros, operationText, programText, restText } from '@bailiff/insight';
-import type { RuntimePolicy } from '@bailiff/policy';
-import { plural, podName, shortList } from '@bailiff/response';
+import { clockTime, isoMicros, operationText, programText } from '@bailiff/insight';
+import { plural, podName } from '@bailiff/response';
 import { perform } from '../shared/config/change.ts';
 import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { CliError } from '../shared/errors.ts';
 import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
-import { prepare, readReach } from './apply.ts';
 import { shortName } from './names.ts';
+import { prepare, readReach } from './prepare.ts';
 import { storedByName } from './show.ts';
-import { readWouldDeny, type WouldDeny } from './would-deny.ts';
+import { caveatsOf, readWouldDeny, type WouldDeny } from './would-deny.ts';
 
 export interface PromoteOptions extends ChangeOptions {
   namespace?: string;
@@ -34,9 +33,6 @@ const COLUMNS: readonly Column[] = [
 ];
 /** --json has all that are kept. */
 const MAX_ROWS = 50;
-/** Rules named in one line. */
-const MAX_RULES = 6;
-
 function cellsOf({ key, packets, lastAtMicros, sample }: WouldDeny['groups'][number], nowMs: number): Cell[] {
   const { pod, vector, nodeName } = key;
   const operation = sample?.operation ?? null;
@@ -49,28 +45,6 @@ function cellsOf({ key, packets, lastAtMicros, sample }: WouldDeny['groups'][num
     operation ? programText(operation) : '',
     pod?.ownerName ? `${pod.ownerKind} ${pod.ownerName}` : '',
     nodeName,
-  ];
-}
-
-/** What the list leaves out, one sentence each. Pure. */
-export function caveatsOf(found: WouldDeny, policy: RuntimePolicy): string[] {
-  const { before, cut, inexact, refusals, rest, unresolved } = found;
-  const earlier = before.map(({ key, packets }) => `${key.vector} ${packets}`);
-  return [
-    ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
-    ...(inexact ? ['there are too many counters: some operations may be counted twice'] : []),
-    ...(earlier.length > 0
-      ? [
-          `an operation counts for the first rule in audit that matches: these come before, and the policy may deny some of theirs too: ${shortList(earlier, MAX_RULES)}`,
-        ]
-      : []),
-    ...(unresolved > 0 && policy.onUnresolvable === 'block'
-      ? [
-          `${plural(unresolved, 'operation')} had a path or an address that cannot be resolved: enforcing denies those of its containers (onUnresolvable)`,
-        ]
-      : []),
-    ...refusals.lines(),
-    ...(restText(rest) === '' ? [] : [restText(rest)]),
   ];
 }
 

@@ -1,7 +1,6 @@
 /** `policy list` and `policy show`. */
 
 import { clockTime, isoMicros } from '@bailiff/insight';
-import type { RuntimePolicy } from '@bailiff/policy';
 import { valueIn } from '../shared/config/change.ts';
 import { readHistory } from '../shared/config/history.ts';
 import { ownerJson, ownerNote, ownerText } from '../shared/config/owner.ts';
@@ -11,7 +10,7 @@ import type { Session } from '../shared/session.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 import { parsePolicyName, shortName } from './names.ts';
-import { readPolicies, type StoredPolicy, storedPolicy } from './stored.ts';
+import { modeCell, readPolicies, type StoredPolicy, selectsText, storedPolicy } from './stored.ts';
 
 const COLUMNS: readonly Column[] = [
   { title: 'POLICY' },
@@ -25,32 +24,6 @@ const COLUMNS: readonly Column[] = [
   { title: 'BY', min: 8, spare: true },
   { title: 'WHY', min: 10, spare: true },
 ];
-
-/** The pods that a policy selects: `shop,web app=cart not kube-system container app`. Pure. */
-export function selectsText(policy: RuntimePolicy, namespace: string | null): string {
-  const { namespaces, excludeNamespaces, podLabels, containers } = policy.selector;
-  const labels = Object.entries(podLabels?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
-  const expressions = (podLabels?.matchExpressions ?? []).map(({ key, operator, values = [] }) => {
-    if (operator === 'Exists') return key;
-    if (operator === 'DoesNotExist') return `!${key}`;
-    return `${key} ${operator === 'In' ? 'in' : 'not in'} (${values.join(',')})`;
-  });
-  const within = namespace === null ? namespaces : [namespace];
-  const parts = [
-    within ? within.join(',') : 'all',
-    ...labels,
-    ...expressions,
-    ...(excludeNamespaces ? [`not ${excludeNamespaces.join(',')}`] : []),
-    ...(containers ? [`container ${containers.join(',')}`] : []),
-  ];
-  return parts.join(' ');
-}
-
-/** `enforce`, `audit`, or `off`. */
-export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
-  if (!enabled) return { text: 'off', style: 'dim' };
-  return { text: mode, style: mode === 'enforce' ? 'green' : 'yellow' };
-}
 
 function cellsOf({ policy, refused, stored, ...name }: StoredPolicy, nowMs: number): Cell[] {
   const changed = [clockTime(stored.timestampMicros, nowMs), ownerText(stored), stored.by];

@@ -3,8 +3,7 @@
  * other nodes.
  */
 
-import { type Reader, readBusTime, readExpectedNodes, readNodes } from '@bailiff/insight';
-import { type PlaceState, type PolicyPlaces, plural, policyPlaces, shortList } from '@bailiff/response';
+import { type PlaceState, type PolicyPlaces, shortList } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../shared/errors.ts';
 import { poll } from '../shared/poll.ts';
@@ -13,9 +12,17 @@ import { wrap } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { parsePolicyName, shortName } from './names.ts';
-import { modeCell, storedByName } from './show.ts';
-import { placesExitCode, type Reason, reasonsOf } from './status-rules.ts';
-import { readPolicies, type StoredPolicy } from './stored.ts';
+import {
+  placesExitCode,
+  placesOf,
+  type Reason,
+  reasonsOf,
+  type Snapshot,
+  STATUS_COLUMNS,
+  statusCells,
+} from './places.ts';
+import { storedByName } from './show.ts';
+import { readPolicies } from './stored.ts';
 
 export interface StatusOptions {
   namespace?: string;
@@ -37,29 +44,6 @@ const STYLES: Record<PlaceState, Style> = {
   silent: 'red',
   missing: 'red',
 };
-
-export const STATUS_COLUMNS: readonly Column[] = [
-  { title: 'POLICY' },
-  { title: 'MODE' },
-  { title: 'REVISION', align: 'right' },
-  { title: 'IN FORCE' },
-  { title: 'PODS, CONTAINERS', align: 'right' },
-];
-
-export function statusCells(stored: StoredPolicy, { inForce, nodes, subjects, enabled }: PolicyPlaces): Cell[] {
-  const { policy } = stored;
-  const name = shortName(stored);
-  if (!policy) return [name, { text: 'REFUSED', style: 'red' }, String(stored.stored.revision), 'nowhere', ''];
-  const style: Style = !enabled ? 'dim' : inForce === nodes ? 'green' : 'yellow';
-  const where = enabled ? `on ${inForce} of ${plural(nodes, 'node')}` : 'off';
-  return [
-    name,
-    modeCell(policy),
-    String(stored.stored.revision),
-    { text: where, style },
-    enabled ? String(subjects) : '',
-  ];
-}
 
 function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
   const { width } = out.table;
@@ -96,16 +80,6 @@ function placeLines({ places }: PolicyPlaces, { out }: Session): string[] {
   return table(NODE_COLUMNS, rows, out.table);
 }
 
-export interface Snapshot {
-  stored: StoredPolicy[];
-  places: PolicyPlaces[];
-}
-
-/** Where all policies are in force. @throws BusError */
-export async function readPlaces(reader: Reader, staleMs: number): Promise<Snapshot> {
-  return placesOf(reader, await readPolicies(reader), staleMs);
-}
-
 async function readSnapshot(
   session: Session,
   name: string | undefined,
@@ -117,20 +91,6 @@ async function readSnapshot(
       : await storedByName(session, name, namespace).then((one) => [one]);
   const stored = namespace === undefined || name !== undefined ? all : all.filter((one) => one.namespace === namespace);
   return placesOf(session, stored, staleMs);
-}
-
-async function placesOf(reader: Reader, stored: StoredPolicy[], staleMs: number): Promise<Snapshot> {
-  const [nodes, expected, nowMs] = await Promise.all([
-    readNodes(reader),
-    readExpectedNodes(reader),
-    readBusTime(reader),
-  ]);
-  const policies = stored.map(({ key, policy, stored: { revision } }) => ({
-    key,
-    revision,
-    enabled: policy?.enabled ?? true,
-  }));
-  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs, staleMs }) };
 }
 
 /** Repeats until all policies are in force, or until the time has passed. */

@@ -3,6 +3,7 @@ import { openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import type { Reader } from '@bailiff/insight';
 import { ConfigError, configRefusal, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import type { NamedPolicy } from '@bailiff/runtime';
+import type { Cell } from '../shared/text/table.ts';
 import { RUNTIME_KEYS } from './names.ts';
 
 export interface StoredPolicy {
@@ -39,4 +40,30 @@ export async function readPolicies({ bus }: Pick<Reader, 'bus'>): Promise<Stored
 /** Accepted policies in the form that libs/runtime expects. Pure. */
 export function namedPolicies(stored: readonly StoredPolicy[]): NamedPolicy[] {
   return stored.flatMap(({ key, name, namespace, policy }) => (policy ? [{ key, name, namespace, policy }] : []));
+}
+
+/** The pods that a policy selects: `shop,web app=cart not kube-system container app`. Pure. */
+export function selectsText(policy: RuntimePolicy, namespace: string | null): string {
+  const { namespaces, excludeNamespaces, podLabels, containers } = policy.selector;
+  const labels = Object.entries(podLabels?.matchLabels ?? {}).map(([key, value]) => `${key}=${value}`);
+  const expressions = (podLabels?.matchExpressions ?? []).map(({ key, operator, values = [] }) => {
+    if (operator === 'Exists') return key;
+    if (operator === 'DoesNotExist') return `!${key}`;
+    return `${key} ${operator === 'In' ? 'in' : 'not in'} (${values.join(',')})`;
+  });
+  const within = namespace === null ? namespaces : [namespace];
+  const parts = [
+    within ? within.join(',') : 'all',
+    ...labels,
+    ...expressions,
+    ...(excludeNamespaces ? [`not ${excludeNamespaces.join(',')}`] : []),
+    ...(containers ? [`container ${containers.join(',')}`] : []),
+  ];
+  return parts.join(' ');
+}
+
+/** `enforce`, `audit`, or `off`. */
+export function modeCell({ enabled, mode }: RuntimePolicy): Cell {
+  if (!enabled) return { text: 'off', style: 'dim' };
+  return { text: mode, style: mode === 'enforce' ? 'green' : 'yellow' };
 }

@@ -5,8 +5,17 @@
  * merged. Operations of earlier rules may match this policy too, so they are counted apart.
  */
 import { readNewest } from '@bailiff/bus';
-import { NodeFrames, type Reader, RefusedCounts, Tally, type TallyGroup, type TallyRest } from '@bailiff/insight';
+import {
+  NodeFrames,
+  type Reader,
+  RefusedCounts,
+  restText,
+  Tally,
+  type TallyGroup,
+  type TallyRest,
+} from '@bailiff/insight';
 import type { RuntimePolicy } from '@bailiff/policy';
+import { plural, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 
 export interface Denied {
@@ -81,4 +90,29 @@ export async function readWouldDeny(
     unresolved: unresolved.packets,
     inexact: tally.inexact,
   };
+}
+
+/** Rules named in one line. */
+const MAX_RULES = 6;
+
+/** What the list leaves out, one sentence each. Pure. */
+export function caveatsOf(found: WouldDeny, policy: RuntimePolicy): string[] {
+  const { before, cut, inexact, refusals, rest, unresolved } = found;
+  const earlier = before.map(({ key, packets }) => `${key.vector} ${packets}`);
+  return [
+    ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
+    ...(inexact ? ['there are too many counters: some operations may be counted twice'] : []),
+    ...(earlier.length > 0
+      ? [
+          `an operation counts for the first rule in audit that matches: these come before, and the policy may deny some of theirs too: ${shortList(earlier, MAX_RULES)}`,
+        ]
+      : []),
+    ...(unresolved > 0 && policy.onUnresolvable === 'block'
+      ? [
+          `${plural(unresolved, 'operation')} had a path or an address that cannot be resolved: enforcing denies those of its containers (onUnresolvable)`,
+        ]
+      : []),
+    ...refusals.lines(),
+    ...(restText(rest) === '' ? [] : [restText(rest)]),
+  ];
 }

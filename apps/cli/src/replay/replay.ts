@@ -14,8 +14,7 @@ import { pause } from '@bailiff/service';
 import { Progress } from '../shared/progress.ts';
 import type { Session } from '../shared/session.ts';
 import { Pace, type Speed } from './pace.ts';
-import type { Replayed } from './replayed.ts';
-import type { Sink } from './sink.ts';
+import type { Replayed, Sink } from './sink.ts';
 
 export interface ReplayRequest {
   sinceMicros: number;

@@ -5,15 +5,32 @@
  */
 import { type Bus, CopyPublisher, cloudEventHeaders, type SiemFormat, type StreamMessage } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
-import { type EventRow, eventJson, eventRows, isoMicros, matchesPod } from '@bailiff/insight';
-import { encodeViolationFrame } from '@bailiff/schemas';
+import {
+  type EventFilter,
+  type EventRow,
+  eventJson,
+  eventRows,
+  isoMicros,
+  matchesPod,
+  type NodeFrame,
+} from '@bailiff/insight';
+import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
 import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import type { Out } from '../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../shared/text/table.ts';
 import { avroFileBlock, avroFileHead } from './avro-file.ts';
-import type { Replayed } from './replayed.ts';
 import { copySubject } from './target.ts';
+
+/** A frame with the part that matches the filter. */
+export interface Replayed {
+  message: StreamMessage;
+  /** As stored: violation indexes refer to it. */
+  judged: NodeFrame;
+  /** Only matching violations; the same object if all match. */
+  wanted: ViolationFrame;
+  filter: EventFilter;
+}
 
 export interface Sink {
   /** Called for each frame in stream order. */

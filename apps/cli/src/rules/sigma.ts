@@ -5,9 +5,8 @@ import { BUILT_IN_RULES, type CorrelationRule, configRefusal, parseConfigKey, pa
 import { plural } from '@bailiff/response';
 import { parseAllDocuments } from 'yaml';
 import { parseRulesFile } from '../backtest/trial-rules.ts';
-import { readDocument } from '../shared/document.ts';
 import { CliError } from '../shared/errors.ts';
-import { textOf } from '../shared/files.ts';
+import { readDocument, textOf } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
 import { Out, type Session } from '../shared/session.ts';
 import { oneLine } from '../shared/text/terminal.ts';

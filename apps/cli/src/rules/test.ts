@@ -25,7 +25,7 @@ import {
 import * as z from 'zod';
 import { parseRulesFile } from '../backtest/trial-rules.ts';
 import { type CaseResult, caseName, readCases } from '../shared/cases.ts';
-import { readDocument } from '../shared/document.ts';
+import { readDocument } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
 
 /** Events of a case, repetitions included. */

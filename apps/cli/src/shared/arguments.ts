@@ -8,6 +8,7 @@ import type { PodSelector } from '@bailiff/insight';
 import { DAY_MS } from '@bailiff/insight';
 import { MAX_DURATION_MS, parseDurationMs } from '@bailiff/policy';
 import { span } from '@bailiff/response';
+import { InvalidArgumentError } from 'commander';
 import { CliError } from './errors.ts';
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
@@ -106,4 +107,15 @@ export function parseSpan(text: string, flag: string, maxMs = MAX_DURATION_MS): 
   throw new CliError('CLI_USAGE', `${flag}: "${text}" is not ${ms === null ? 'a' : 'an allowed'} duration`, {
     remedy: `use a number with a unit, such as 90s, 30m or 2h; at most ${maxMs === DAY_MS ? '24h' : span(maxMs)}`,
   });
+}
+
+/** JetStream's supported replica counts. */
+const REPLICAS = [1, 3, 5];
+
+/** Value of `--replicas`. @throws InvalidArgumentError */
+export function replicas(text: string): number {
+  const number = Number(text);
+  if (!REPLICAS.includes(number))
+    throw new InvalidArgumentError('Use 1, 3 or 5: an even number tolerates no more failures than one less.');
+  return number;
 }

@@ -5,9 +5,8 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import * as z from 'zod';
-import { readDocument } from './document.ts';
 import { CliError } from './errors.ts';
-import { filesOf } from './files.ts';
+import { filesOf, readDocument } from './files.ts';
 import type { CliIo } from './io.ts';
 import { Out } from './session.ts';
 import { clean } from './text/clean.ts';

@@ -2,6 +2,9 @@
 import { type Reader, type VerdictRow, verdictsById } from '@bailiff/insight';
 import { CliError } from './errors.ts';
 
+/** Whether an argument is a verdict id rather than a pod. */
+export const isVerdictId = (text: string) => /^[0-9a-f]{8,32}$/.test(text);
+
 /** The one verdict with this id prefix. @param maySee others do not exist for the reader @throws CliError CLI_NOT_FOUND | CLI_USAGE */
 export async function verdictById(
   reader: Reader,

@@ -54,3 +54,12 @@ export function parseHeader(block: Buffer): { name: string; bytes: number } | nu
       : Number.parseInt(text(SIZE.at, SIZE.length), 8);
   return Number.isSafeInteger(bytes) && bytes >= 0 ? { name: text(0, 100), bytes } : null;
 }
+
+/** An archive of small text files. @param files text by name; a name has at most 99 bytes of ASCII */
+export function tar(files: ReadonlyMap<string, string>, timeMs: number): Buffer {
+  const blocks = [...files].flatMap(([name, text]) => {
+    const body = Buffer.from(text);
+    return [headerOf(name, body.length, timeMs), body, Buffer.alloc(paddingOf(body.length))];
+  });
+  return Buffer.concat([...blocks, Buffer.alloc(2 * BLOCK_BYTES)]);
+}

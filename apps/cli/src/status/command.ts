@@ -1,6 +1,6 @@
 /** `bailiff status`: what is guarded, what is not enforced, what does not work, and why. */
 
-import { readFacts, SHOWN_STREAMS } from '@bailiff/insight';
+import { readFacts } from '@bailiff/insight';
 import {
   type ClusterFacts,
   type ClusterReport,
@@ -21,15 +21,7 @@ import { Progress } from '../shared/progress.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 import { CLEAR_SCREEN } from '../shared/text/terminal.ts';
-import {
-  nodeDetails,
-  nodeTable,
-  problemLines,
-  type StreamState,
-  streamLine,
-  summaryLine,
-  withoutRemoved,
-} from './render.ts';
+import { nodeDetails, nodeTable, problemLines, streamLine, streamsOf, summaryLine, withoutRemoved } from './render.ts';
 
 const HELP = `
 Examples:
@@ -54,15 +46,6 @@ const WATCH_MS = 2_000;
 
 /** Nodes named in an error. */
 const MAX_NODES = 12;
-
-export function streamsOf({ streams }: ClusterFacts): StreamState[] {
-  return SHOWN_STREAMS.map((name) => {
-    const info = streams.get(name);
-    if (!info) return { name, messages: null, bytes: 0, newestMs: null };
-    const { messages, bytes, last_ts: newest } = info.state;
-    return { name, messages, bytes, newestMs: messages > 0 ? Date.parse(newest) : null };
-  });
-}
 
 function printText(session: Session, facts: ClusterFacts, report: ClusterReport, node: string | undefined): void {
   const { out } = session;

@@ -1,10 +1,11 @@
 /** The state of the cluster as text. Pure. */
 
-import { clockTime } from '@bailiff/insight';
+import { clockTime, SHOWN_STREAMS } from '@bailiff/insight';
 import {
   type ActiveDisarm,
   age,
   alike,
+  type ClusterFacts,
   type ClusterReport,
   cniLines,
   type NodeHealth,
@@ -29,6 +30,15 @@ export interface StreamState {
   messages: number | null;
   bytes: number;
   newestMs: number | null;
+}
+
+export function streamsOf({ streams }: ClusterFacts): StreamState[] {
+  return SHOWN_STREAMS.map((name) => {
+    const info = streams.get(name);
+    if (!info) return { name, messages: null, bytes: 0, newestMs: null };
+    const { messages, bytes, last_ts: newest } = info.state;
+    return { name, messages, bytes, newestMs: messages > 0 ? Date.parse(newest) : null };
+  });
 }
 
 const STYLES: Record<NodeHealth, Style> = {

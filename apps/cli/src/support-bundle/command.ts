@@ -11,11 +11,11 @@ import { judge, STALE_NODE_MS } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { containersOf, logOf, ownPods } from '../logs/pods.ts';
+import { createFile } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
-import { createFile } from '../shared/new-file.ts';
 import { onBus, type Session } from '../shared/session.ts';
+import { tar } from '../shared/tar.ts';
 import { safeJson } from '../shared/text/clean.ts';
-import { tar } from './archive.ts';
 import { redact, redactValue } from './redact.ts';
 
 const LOG_LINES = 2_000;

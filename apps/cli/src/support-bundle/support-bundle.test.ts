@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { tar } from './archive.ts';
+import { tar } from '../shared/tar.ts';
 import { redact, redactValue } from './redact.ts';
 
 const base64url = (text: string) => Buffer.from(text).toString('base64url');

@@ -3,11 +3,10 @@
 import { writeFile } from 'node:fs/promises';
 import { isoMicros, readBusTime, readTimeline, type TimelineRequest } from '@bailiff/insight';
 import type { Command } from 'commander';
-import { isVerdictId } from '../explain/command.ts';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { verdictById } from '../shared/one-verdict.ts';
+import { isVerdictId, verdictById } from '../shared/one-verdict.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { timelineHtml } from './html.ts';
 import { renderTimeline } from './render.ts';

@@ -5,7 +5,6 @@ import type { Command } from 'commander';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, outOf, type Session } from '../shared/session.ts';
 import { table } from '../shared/text/table.ts';
-import { type PartVersion, skewOf } from './skew.ts';
 
 const HELP = `
 Examples:
@@ -15,6 +14,19 @@ Examples:
 
 Exit codes: 0 also with a skew; 7 the bus of the cluster is unreachable.
 `;
+
+interface PartVersion {
+  part: string;
+  version: string;
+  instances: number;
+}
+
+/** Patch versions are compatible. Before 1.0.0 a minor version may change what is on the bus. */
+const releaseOf = (version: string) => /^v?(\d+)\.(\d+)\./.exec(version)?.slice(1, 3).join('.') ?? version;
+
+/** Which parts differ from the client so much that it matters. */
+export const skewOf = (client: string, parts: readonly PartVersion[]): PartVersion[] =>
+  parts.filter(({ version }) => releaseOf(version) !== releaseOf(client));
 
 async function versionsOf(session: Session): Promise<PartVersion[]> {
   const [instances, nodes] = await Promise.all([readInstances(session.bus), readNodes(session)]);

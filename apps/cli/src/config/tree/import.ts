@@ -7,7 +7,7 @@
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
 import { formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
-import { differenceJson, prepare } from '../../policy/apply.ts';
+import { differenceJson, prepare } from '../../policy/prepare.ts';
 import { type Change, isUnchanged, perform } from '../../shared/config/change.ts';
 import type { ChangeOptions } from '../../shared/config/change-options.ts';
 import type { Session } from '../../shared/session.ts';

@@ -8,10 +8,9 @@ import type { Reader } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import { assign, parseAssignment } from '../../config/assignments.ts';
-import { prepare, readReach } from '../../policy/apply.ts';
 import { shortName } from '../../policy/names.ts';
-import { caveatsOf } from '../../policy/promote.ts';
-import { readWouldDeny } from '../../policy/would-deny.ts';
+import { prepare, readReach } from '../../policy/prepare.ts';
+import { caveatsOf, readWouldDeny } from '../../policy/would-deny.ts';
 import {
   type Change,
   checkChange,

@@ -29,8 +29,7 @@ import {
   readPodPlaces,
 } from '../in-force.ts';
 import { parsePolicyName, shortName } from '../names.ts';
-import { modeCell, selectsText } from '../show.ts';
-import { namedPolicies, readPolicies, type StoredPolicy } from '../stored.ts';
+import { modeCell, namedPolicies, readPolicies, type StoredPolicy, selectsText } from '../stored.ts';
 import {
   containersText,
   decisionsOf,

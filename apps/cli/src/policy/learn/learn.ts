@@ -19,7 +19,7 @@ import { onePod } from '../../shared/one-pod.ts';
 import type { Session } from '../../shared/session.ts';
 import { explainedSets } from '../explain/container-sets.ts';
 import { shortName } from '../names.ts';
-import { exitCodeOfState } from '../status-rules.ts';
+import { exitCodeOfState } from '../places.ts';
 import { namedPolicies, readPolicies } from '../stored.ts';
 import { SeenOperations } from './observed-operations.ts';
 import { proposalYaml } from './propose-yaml.ts';

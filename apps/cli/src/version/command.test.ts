@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { skewOf } from './skew.ts';
+import { skewOf } from './command.ts';
 
 it.each([
   ['1.2.3', '1.2.9', false],

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Ranking } from './ranking.ts';
+import { Ranking } from './command.ts';
 
 it('ranking - sums counts, orders by the highest, and counts names beyond the limit', () => {
   const ranking = new Ranking(2);

@@ -2,7 +2,7 @@ import { policyPlaces, runtimeProblems, runtimeText } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { placesExitCode, reasonsOf } from './status-rules.ts';
+import { placesExitCode, reasonsOf } from './places.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const A = 'runtime.cluster._.a';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { podsByInterface } from './interface-pods.ts';
+import { podsByInterface } from './listing.ts';
 
 it('interfaces - by node, index and generation; unbound ones and those of unreadable nodes are omitted', () => {
   const iface = (ifindex: number, podName: string) => ({ ifindex, generation: 2, podNamespace: 'shop', podName });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { summaryOf } from './apply.ts';
+import { summaryOf } from './prepare.ts';
 
 it.each([
   [{ mode: 'enforce', rules: [{}] }, 'enforce, 1 rule'],

@@ -1,13 +1,16 @@
 /**
- * Names the pods of interfaces from the collectors' status: a gap in a frame contains only the
- * interface.
+ * Violations as a listing. A gap in a frame contains only its interface: the collectors' status names
+ * the pod.
  *
  * Bounds: unknown interfaces cause one read per REREAD_MS at most.
  */
-
-import { readNodes } from '@bailiff/insight';
+import { filters } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
+import { type EventFilter, type EventRow, eventJson, eventRows, NodeFrames, readNodes } from '@bailiff/insight';
 import { podName } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
+import type { Listing } from '../shared/listing.ts';
+import { eventCells, eventColumns } from '../shared/rows/event-cells.ts';
 import type { Session } from '../shared/session.ts';
 
 /** A status lists a new interface after some seconds. */
@@ -35,7 +38,7 @@ export function podsByInterface(nodes: ReadonlyMap<string, NodeStatus | string>)
   return pods;
 }
 
-export class InterfacePods {
+class InterfacePods {
   readonly #session: Session;
   #pods = new Map<string, string>();
   #readAtMs = Number.NEGATIVE_INFINITY;
@@ -53,5 +56,39 @@ export class InterfacePods {
       this.#pods = podsByInterface(await readNodes(this.#session));
     }
     return this.#pods.get(key) ?? null;
+  }
+}
+
+export function eventListing(session: Session, filter: EventFilter, sinceMs: number): Listing<EventRow> {
+  const { node, kind } = filter;
+  const interfacePods = new InterfacePods(session);
+  const hulls = new CounterHulls();
+  const frames = new NodeFrames(session, sinceMs);
+  return {
+    stream: 'VIOLATIONS',
+    noun: 'violations',
+    filterSubjects: [
+      filters.violations({
+        ...(node === undefined ? {} : { node }),
+        ...(kind === 'spoof' || kind === 'lsm' ? { kind } : {}),
+      }),
+    ],
+    read: (message, take) =>
+      frames.read(message, (frame) => {
+        const rows = eventRows(frame, message, filter, hulls);
+        if (rows.some((row) => row.kind === 'gap')) return addPodNames(interfacePods, rows, take);
+        for (const row of rows) take(row);
+        return undefined;
+      }),
+    columns: eventColumns(kind),
+    cells: eventCells,
+    json: eventJson,
+  };
+}
+
+async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {
+  for (const row of rows) {
+    if (row.kind === 'gap') row.pod = await interfacePods.podOf({ nodeName: row.nodeName, ...row.gap });
+    take(row);
   }
 }
