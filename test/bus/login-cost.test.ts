@@ -4,7 +4,7 @@ import { userOf } from '@bailiff/bus';
 import { startNats, testUsers } from '@bailiff/bus/testing';
 import bcrypt from 'bcryptjs';
 import { expect, test } from 'vitest';
-import { makersOf } from '../../apps/cli/src/credentials/steps.ts';
+import { makersOf } from '../../apps/cli/src/operate/credentials/steps.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
 import { RawNats } from '../support/raw-nats.ts';
 

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { freePort, startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, expect, test } from 'vitest';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { RawNats } from '../support/raw-nats.ts';
 
 const CLIENTS = 500;

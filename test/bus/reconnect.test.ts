@@ -16,7 +16,7 @@ import {
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { CA_DAYS, makeAuthority, makeServer, SERVER_DAYS } from '../../apps/cli/src/credentials/openssl.ts';
+import { CA_DAYS, makeAuthority, makeServer, SERVER_DAYS } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startBus } from '../support/bus.ts';
 

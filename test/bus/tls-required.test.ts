@@ -10,7 +10,7 @@ import { startNats } from '@bailiff/bus/testing';
 import { busOptionsOf } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, expect, test } from 'vitest';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 
 const PASSWORD = 'password-of-correlator';

@@ -8,8 +8,8 @@ import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { jetstream } from '@nats-io/jetstream';
 import { afterAll, expect, test } from 'vitest';
-import { accessOf, tlsIn } from '../../apps/cli/src/credentials/render.ts';
-import { load } from '../../apps/cli/src/credentials/store.ts';
+import { accessOf, tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
+import { load } from '../../apps/cli/src/operate/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { respondWithConsumerState } from '../../apps/siem-relay/src/consumer-state.ts';
 

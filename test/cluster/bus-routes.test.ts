@@ -9,8 +9,8 @@ import { consumeOrdered, ensureTopology, FramePublisher, violationSubject } from
 import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { tlsIn } from '../../apps/cli/src/credentials/render.ts';
-import { load } from '../../apps/cli/src/credentials/store.ts';
+import { tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
+import { load } from '../../apps/cli/src/operate/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 
 const out = mkdtempSync(path.join(tmpdir(), 'bailiff-routes-'));

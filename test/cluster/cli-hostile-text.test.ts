@@ -10,8 +10,8 @@ import { type EvidenceRecord, formatRecord, incident, linesOf } from '@bailiff/e
 import { sampleCapture, sampleLsmViolation, samplePodIdentity } from '@bailiff/schemas/testing';
 import { UNSAFE } from '@bailiff/service';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ArchiveWriter } from '../../apps/cli/src/backup/archive.ts';
-import { fileOf } from '../../apps/cli/src/backup/manifest.ts';
+import { ArchiveWriter } from '../../apps/cli/src/operate/backup/archive.ts';
+import { fileOf } from '../../apps/cli/src/operate/backup/manifest.ts';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, uid, verdictId, violationOf, WEB, World } from './cli/world.ts';

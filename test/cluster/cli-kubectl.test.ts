@@ -15,7 +15,7 @@ import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { AccessRule } from '@bailiff/lab/apiserver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { type KubeHarness, podRuns, reportPod, startKube } from '../support/kube.ts';
 

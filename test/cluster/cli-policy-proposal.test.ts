@@ -4,9 +4,9 @@ import { execFileSync } from 'node:child_process';
 import { POSTURE_CLASSES } from '@bailiff/policy';
 import { expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { type Proposal, proposePolicy } from '../../apps/cli/src/policy/learn/propose.ts';
-import { proposalYaml } from '../../apps/cli/src/policy/learn/propose-yaml.ts';
-import type { Learned } from '../../apps/cli/src/policy/learn/rule-parts.ts';
+import { type Proposal, proposePolicy } from '../../apps/cli/src/policies/learn/propose.ts';
+import { proposalYaml } from '../../apps/cli/src/policies/learn/propose-yaml.ts';
+import type { Learned } from '../../apps/cli/src/policies/learn/rule-parts.ts';
 
 const FROM = { pod: 'shop/web', node: 'a', span: '1m', unsampled: 0, unsampledNow: 0, violations: 1 };
 /** Ends a line, and makes another entry of the list of paths. */

@@ -13,7 +13,7 @@ import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { makeAuthority } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 

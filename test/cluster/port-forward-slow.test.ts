@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { forwardPort } from '../../libs/kube/src/port-forward.ts';
 
 const TIMEOUT_MS = 500;

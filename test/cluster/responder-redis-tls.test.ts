@@ -6,7 +6,7 @@ import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { makeAuthority, makeServer } from '../../apps/cli/src/credentials/openssl.ts';
+import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { acting, Rig } from './responder/rig.ts';

@@ -4,9 +4,9 @@
 import { DEFAULT_MAX_FILE_BYTES } from '@bailiff/bus';
 import { newSeed } from '@bailiff/bus/auth';
 import { describe, expect, it } from 'vitest';
-import * as names from '../../apps/cli/src/credentials/names.ts';
-import { clusterConf, secrets } from '../../apps/cli/src/credentials/render.ts';
-import { init, type Makers } from '../../apps/cli/src/credentials/rotation.ts';
+import * as names from '../../apps/cli/src/operate/credentials/names.ts';
+import { clusterConf, secrets } from '../../apps/cli/src/operate/credentials/render.ts';
+import { init, type Makers } from '../../apps/cli/src/operate/credentials/rotation.ts';
 import { makeProgram } from '../../apps/cli/src/run.ts';
 import { envNameOf } from '../../apps/cli/src/shared/bus/connection.ts';
 import { captureCli } from '../../apps/cli/src/testing.ts';

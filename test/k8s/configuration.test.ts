@@ -5,7 +5,7 @@ import { busOptionsOf, envName, envPrefix } from '@bailiff/service';
 import { describe, expect, it } from 'vitest';
 import type * as z from 'zod';
 import { configSchema as busAuthSchema } from '../../apps/bus-auth/src/config.ts';
-import { secretOfUser } from '../../apps/cli/src/credentials/names.ts';
+import { secretOfUser } from '../../apps/cli/src/operate/credentials/names.ts';
 import { collectorSchema } from '../../apps/collector/src/config.ts';
 import { configSchema as correlatorSchema } from '../../apps/correlator/src/config.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';

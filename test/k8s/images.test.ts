@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { serverFinding } from '../../apps/cli/src/doctor/bus-rules.ts';
+import { serverFinding } from '../../apps/cli/src/operate/doctor/bus-rules.ts';
 import { NODE_VERSION } from '../../tools/images/from-packages.ts';
 import { APPS } from '../../tools/images/image-list.ts';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';

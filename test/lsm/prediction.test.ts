@@ -16,7 +16,7 @@ import {
 } from '@bailiff/runtime';
 import { sampleOperation } from '@bailiff/schemas/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { recordingRules } from '../../apps/cli/src/policy/learn/recording.ts';
+import { recordingRules } from '../../apps/cli/src/policies/learn/recording.ts';
 import { GENERATED_OPERATIONS } from './harness/generated.ts';
 import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';

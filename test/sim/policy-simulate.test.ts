@@ -15,10 +15,10 @@ import type { OperationSample, PodRef, Violation } from '@bailiff/schemas';
 import { podIdentityOf, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SeenOperations } from '../../apps/cli/src/policy/learn/observed-operations.ts';
-import { recordingRules } from '../../apps/cli/src/policy/learn/recording.ts';
-import { judgeRecord } from '../../apps/cli/src/policy/simulate/judge.ts';
-import { OperationRecord } from '../../apps/cli/src/policy/simulate/record.ts';
+import { SeenOperations } from '../../apps/cli/src/policies/learn/observed-operations.ts';
+import { recordingRules } from '../../apps/cli/src/policies/learn/recording.ts';
+import { judgeRecord } from '../../apps/cli/src/policies/simulate/judge.ts';
+import { OperationRecord } from '../../apps/cli/src/policies/simulate/record.ts';
 import type { OperationSamples } from '../../apps/collector/src/operations/counting/account.ts';
 import { addSample, splitIncrement } from '../../apps/collector/src/operations/publishing/sample-dedup.ts';
 

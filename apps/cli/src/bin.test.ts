@@ -39,7 +39,7 @@ describe('bin', () => {
     expect(run()).toBe('bundle');
   });
 
-  it.each(['apps/cli/src/status/render.ts', 'libs/bus/src/index.ts'])(
+  it.each(['apps/cli/src/shared/rows/cluster-status.ts', 'libs/bus/src/index.ts'])(
     'bundle - older than %s, the sources run',
     (file) => {
       packages();

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
-import { keyOf, spanOf } from './disarm/command.ts';
+import { keyOf, spanOf } from './operate/disarm.ts';
 import { makeProgram } from './run.ts';
 import { isVerdictId } from './shared/one-verdict.ts';
 import { captureCli, runCli } from './testing.ts';

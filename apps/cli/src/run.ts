@@ -1,45 +1,46 @@
 /**
  * The `bailiff` program: its commands, and the path from a command line to an exit code.
  *
- * Each command folder exports `register(program, io)` and is listed in COMMANDS. Errors go to
- * stderr (shared/errors.ts) with what failed, where, and what to do; stacks only with --debug.
+ * Commands are in groups by what the user does. Each exports `register(program, io)`, is listed in
+ * COMMANDS, and imports no other command: what two of them use is in shared/. Errors go to stderr
+ * (shared/errors.ts) with what failed, where, and what to do; stacks only with --debug.
  */
 import { EXIT } from '@bailiff/service';
 import { Command, CommanderError } from 'commander';
-import { register as backtest } from './backtest/command.ts';
-import { register as backup } from './backup/command.ts';
-import { register as bus } from './bus/command.ts';
-import { register as completion } from './completion/command.ts';
-import { register as config } from './config/command.ts';
-import { register as console } from './console/command.ts';
-import { register as credentials } from './credentials/command.ts';
-import { register as disarm } from './disarm/command.ts';
-import { register as doctor } from './doctor/command.ts';
-import { register as events } from './events/command.ts';
-import { register as evidence } from './evidence/command.ts';
-import { register as explain } from './explain/command.ts';
-import { register as lab } from './lab/command.ts';
-import { register as logs } from './logs/command.ts';
-import { register as policy } from './policy/command.ts';
-import { register as quarantine } from './quarantine/command.ts';
-import { register as replay } from './replay/command.ts';
-import { register as responder } from './responder/command.ts';
-import { register as responses } from './responses/command.ts';
-import { register as rules } from './rules/command.ts';
-import { register as schemas } from './schemas/command.ts';
+import { register as backtest } from './configure/backtest/command.ts';
+import { register as config } from './configure/config/command.ts';
+import { register as rules } from './configure/rules/command.ts';
+import { register as evidence } from './investigate/evidence/command.ts';
+import { register as explain } from './investigate/explain.ts';
+import { register as replay } from './investigate/replay/command.ts';
+import { register as timeline } from './investigate/timeline/command.ts';
+import { register as why } from './investigate/why/command.ts';
+import { register as witness } from './investigate/witness/command.ts';
+import { register as backup } from './operate/backup/command.ts';
+import { register as bus } from './operate/bus/command.ts';
+import { register as completion } from './operate/completion/command.ts';
+import { register as credentials } from './operate/credentials/command.ts';
+import { register as disarm } from './operate/disarm.ts';
+import { register as doctor } from './operate/doctor/command.ts';
+import { register as lab } from './operate/lab.ts';
+import { register as logs } from './operate/logs.ts';
+import { register as quarantine } from './operate/quarantine/command.ts';
+import { register as responder } from './operate/responder/command.ts';
+import { register as schemas } from './operate/schemas.ts';
+import { register as supportBundle } from './operate/support-bundle/command.ts';
+import { register as version } from './operate/version.ts';
+import { register as policy } from './policies/command.ts';
 import { describeError } from './shared/errors.ts';
 import type { CliIo } from './shared/io.ts';
 import { withBusOptions } from './shared/session.ts';
 import { fitHelp } from './shared/text/fit.ts';
 import { terminalSafe } from './shared/text/terminal.ts';
-import { register as status } from './status/command.ts';
-import { register as supportBundle } from './support-bundle/command.ts';
-import { register as timeline } from './timeline/command.ts';
-import { register as top } from './top/command.ts';
-import { register as verdicts } from './verdicts/command.ts';
-import { register as version } from './version/command.ts';
-import { register as why } from './why/command.ts';
-import { register as witness } from './witness/command.ts';
+import { register as console } from './watch/console/command.ts';
+import { register as events } from './watch/events.ts';
+import { register as responses } from './watch/responses/command.ts';
+import { register as status } from './watch/status.ts';
+import { register as top } from './watch/top.ts';
+import { register as verdicts } from './watch/verdicts.ts';
 
 const COMMANDS: readonly ((program: Command, io: CliIo) => void)[] = [
   status,

@@ -301,13 +301,13 @@ export const IN_THE_CLI: readonly Share[] = [
   },
   {
     what: 'attackers and claims on the page Graph',
-    file: 'apps/cli/src/console/graph.ts',
+    file: 'apps/cli/src/watch/console/graph.ts',
     limits: ['MAX_GROUPS', 'MAX_LINKS', 'MAX_SHOWN', 'MAX_LINES'],
     filledBy: 'nodes and tenants, by what they cause',
     share: 'a node may have half of what is free',
     whenFull: 'further ones are counted, and the page says so',
     counter: '',
-    tests: ['apps/cli/src/console/graph.test.ts', 'test/cluster/console-questions.test.ts'],
+    tests: ['apps/cli/src/watch/console/graph.test.ts', 'test/cluster/console-questions.test.ts'],
   },
   {
     what: 'states of the page Now by scope, in the console of a cluster',
@@ -378,7 +378,7 @@ export const IN_THE_CLI: readonly Share[] = [
   },
   {
     what: 'operations that `policy learn` observes',
-    file: 'apps/cli/src/policy/learn/observed-operations.ts',
+    file: 'apps/cli/src/policies/learn/observed-operations.ts',
     limits: ['MAX_DISTINCT'],
     filledBy: 'operations of the pod that it learns from',
     share: 'each call',
@@ -388,12 +388,12 @@ export const IN_THE_CLI: readonly Share[] = [
   },
   {
     what: 'operations and counts that `policy simulate` reads',
-    file: 'apps/cli/src/policy/simulate/record.ts',
+    file: 'apps/cli/src/policies/simulate/record.ts',
     limits: ['MAX_OPERATIONS', 'MAX_CELLS'],
     filledBy: 'nodes, by what their pods do',
     share: 'a node gets a further one only while more are free than it has',
     whenFull: 'further operations are counted and not decided, and the output says so',
     counter: '',
-    tests: ['apps/cli/src/policy/simulate/record.test.ts'],
+    tests: ['apps/cli/src/policies/simulate/record.test.ts'],
   },
 ];

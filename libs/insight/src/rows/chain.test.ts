@@ -2,7 +2,7 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response, Violation } from '@bailiff/schemas';
 import { sampleLsmViolation, sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { latencyLine, renderChain } from '../../../../apps/cli/src/explain/render.ts';
+import { latencyLine, renderChain } from '../../../../apps/cli/src/shared/rows/chain.ts';
 import { abridge, buildChain, type EvidenceStep, recordsOf } from './chain.ts';
 import { foldTask, type TaskRecords } from './tasks.ts';
 

@@ -1,0 +1,178 @@
+/**
+ * `config effective`: reads the stored configuration and renders the effective one (effective.ts).
+ */
+import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
+import { clockTime, isoMicros, type PlacedPod, type PodSelector, readPods } from '@bailiff/insight';
+import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
+import { plural, podName } from '@bailiff/response';
+import { workloadOf } from '@bailiff/schemas';
+import { readHistory } from '../../shared/config/history.ts';
+import { CliError } from '../../shared/errors.ts';
+import { onePod } from '../../shared/one-pod.ts';
+import { readNotInForce } from '../../shared/policy/in-force.ts';
+import type { Session } from '../../shared/session.ts';
+import { wrap } from '../../shared/text/clean.ts';
+import { type Cell, type Column, table } from '../../shared/text/table.ts';
+import { type Effective, effectiveFor, type InForce, type Origin, type Setting, type Target } from './effective.ts';
+
+/** A pod, or the pods of a namespace. */
+export type Scope = { pod: PodSelector } | { pod: null; namespace: string };
+
+function parseStored(key: ConfigKey, stored: StoredConfig, lastGood: boolean): InForce | null {
+  try {
+    const value = parseConfigValue(key, stored.json);
+    return { key, value, written: JSON.parse(stored.json), stored, lastGood };
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+/** The newest earlier value that readers accepted. None if the key was deleted since. */
+async function lastGood(session: Session, key: ConfigKey, newest: StoredConfig): Promise<InForce | null> {
+  for (const one of (await readHistory(session, key)).reverse()) {
+    if (one.value === undefined) return null;
+    const { revision, owner, by, why, storedAtMicros: timestampMicros, text: json } = one;
+    const found = parseStored(key, { ...newest, json, revision, owner, by, why, timestampMicros }, true);
+    if (found) return found;
+  }
+  return null;
+}
+
+/** Values in force, and keys whose newest value readers refuse. @throws BusError */
+export async function readInForce(session: Session): Promise<{ inForce: InForce[]; refused: string[] }> {
+  const entries = (await openBucket(session.bus, CONFIG_BUCKET).entries()).map(storedConfig);
+  const inForce: InForce[] = [];
+  const refused: string[] = [];
+  for (const stored of entries) {
+    let key: ConfigKey;
+    try {
+      key = parseConfigKey(stored.key);
+      requireReadKey(key);
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      refused.push(stored.key);
+      continue;
+    }
+    const found = parseStored(key, stored, false);
+    if (!found) refused.push(stored.key);
+    const holds = found ?? (await lastGood(session, key, stored));
+    if (holds) inForce.push(holds);
+  }
+  return { inForce, refused };
+}
+
+const targetOf = (pod: PlacedPod): Target => ({
+  namespace: pod.namespace,
+  workload: workloadOf(pod),
+  node: pod.nodeName,
+  labels: pod.labels,
+  ownerKind: pod.owners[0]?.kind ?? null,
+});
+
+const COLUMNS: readonly Column[] = [
+  { title: 'SETTING' },
+  { title: 'VALUE', min: 10 },
+  { title: 'FROM', min: 14, cut: 'within' },
+  { title: 'REV', align: 'right' },
+  { title: 'OWNER', min: 12, cut: 'within', spare: true },
+  { title: 'BY', min: 8, spare: true },
+  { title: 'CHANGED (UTC)', spare: true },
+  { title: 'WHY', min: 10, spare: true },
+];
+
+const SECTIONS: readonly (readonly [keyof Effective, string, string])[] = [
+  // First, because it overrides all others.
+  ['disarm', 'Break-glass', ''],
+  ['spoof', 'Packets', ''],
+  ['runtime', 'Runtime policies', 'none in force'],
+  ['correlation', 'Correlation rules', 'none applies'],
+  ['response', 'Response policies', 'none applies'],
+];
+
+function valueText(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.join(', ');
+  return value === null ? 'no' : String(value);
+}
+
+function cellsOf({ setting, value, from, note }: Setting, nowMs: number): Cell[] {
+  const text = note === '' ? valueText(value) : `${valueText(value)} (${note})`;
+  if (from.source === 'default') return [setting, text, { text: 'built in', style: 'dim' }, '', '', '', '', ''];
+  const key: Cell = from.lastGood ? { text: `${from.key} (last good)`, style: 'red' } : from.key;
+  const shown: Cell = setting.startsWith('disarmed') ? { text, style: 'yellow' } : text;
+  return [setting, shown, key, String(from.revision), from.keptBy, from.by, clockTime(from.atMicros, nowMs), from.why];
+}
+
+function render(session: Session, effective: Effective, obstacle: string | null): void {
+  const { out, io } = session;
+  // One table, so that the columns of all sections align.
+  const rows = SECTIONS.flatMap(([name]) => effective[name].map((setting) => cellsOf(setting, io.nowMs())));
+  const [heading = '', ...lines] = table(COLUMNS, rows, { ...out.table, indent: '  ' });
+  out.line(heading);
+  for (const [name, title, none] of SECTIONS) {
+    const mine = lines.splice(0, effective[name].length);
+    const isIdle = name === 'runtime' && mine.length > 0 && obstacle !== null;
+    const notes = isIdle ? wrap(obstacle, out.table.width - 2).map((line) => out.paint(`  ${line}`, 'yellow')) : [];
+    out.lines([out.paint(title, 'bold'), ...notes, ...(mine.length > 0 ? mine : [out.paint(`  ${none}`, 'dim')])]);
+  }
+}
+
+const originJson = (from: Origin) => {
+  if (from.source === 'default') return from;
+  const { atMicros, ...rest } = from;
+  return { ...rest, changedAt: isoMicros(atMicros) };
+};
+
+const sectionsJson = (effective: Effective) =>
+  Object.fromEntries(
+    SECTIONS.map(([name]) => [name, effective[name].map(({ from, ...rest }) => ({ ...rest, from: originJson(from) }))]),
+  );
+
+/** @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE; BusError */
+export async function showEffective(session: Session, scope: Scope, json: boolean): Promise<number> {
+  const { out, io } = session;
+  const [pods, { inForce, refused }] = await Promise.all([readPods(session), readInForce(session)]);
+  const pod = scope.pod ? onePod(pods, scope.pod) : null;
+  const target: Target = pod
+    ? targetOf(pod)
+    : {
+        namespace: (scope as { namespace: string }).namespace,
+        workload: null,
+        node: null,
+        labels: null,
+        ownerKind: null,
+      };
+  const effective = effectiveFor(target, inForce, io.nowMs());
+  const obstacle = pod ? await readNotInForce(session, pod.nodeName) : null;
+  if (json) {
+    const { namespace, workload, node } = target;
+    out.json({
+      namespace,
+      pod: pod && { uid: pod.uid, name: pod.name, workload, nodeName: node },
+      ...sectionsJson(effective),
+      runtimeNotInForce: obstacle,
+      refused,
+    });
+    return 0;
+  }
+  const title = pod
+    ? `${podName(pod)} on ${pod.nodeName}, ${target.workload === null ? 'no confirmed workload' : `workload ${target.workload}`}`
+    : `namespace ${target.namespace}: pods of any workload and node`;
+  out.line(out.paint(title, 'bold'));
+  out.line();
+  render(session, effective, obstacle);
+  if (refused.length > 0)
+    out.note(
+      `${plural(refused.length, 'stored value is', 'stored values are')} refused by all readers: ${refused.join(', ')}`,
+    );
+  return 0;
+}
+
+/** A pod, or a namespace without one. @throws CliError CLI_USAGE */
+export function requireScope(pod: PodSelector | null, namespace: string | undefined): Scope {
+  if (pod) return { pod };
+  if (namespace !== undefined) return { pod: null, namespace };
+  throw new CliError('CLI_USAGE', 'no pod is given', {
+    remedy: 'pass namespace/name, a name or a uid; or --namespace for future pods of a namespace',
+  });
+}

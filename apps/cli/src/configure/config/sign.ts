@@ -1,0 +1,77 @@
+/** `config sign`: writes stored values again with a signature. Each write names the revision that was shown. */
+import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig, writeConfig } from '@bailiff/bus';
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { plural } from '@bailiff/response';
+import { isSignedAs, valueIn } from '../../shared/config/change.ts';
+import type { ChangeOptions } from '../../shared/config/change-options.ts';
+import { ownerText } from '../../shared/config/owner.ts';
+import { confirm } from '../../shared/confirm.ts';
+import { CliError } from '../../shared/errors.ts';
+import { signing } from '../../shared/key-file.ts';
+import type { Session } from '../../shared/session.ts';
+
+export type SignOptions = ChangeOptions;
+
+/** The stored values to sign, after a note for each that is not. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+async function unsigned(session: Session, keys: readonly ConfigKey[], { sign: signer, takeOver }: SignOptions) {
+  if (!signer)
+    throw new CliError('CLI_USAGE', '--sign is missing', { remedy: 'pass the key file: --sign anna@prod.key' });
+  const { bus, out } = session;
+  const stored = (await openBucket(bus, CONFIG_BUCKET).entries()).map(storedConfig);
+  const texts = keys.map(formatConfigKey);
+  const absent = texts.filter((text) => !stored.some(({ key }) => key === text));
+  if (absent.length > 0) {
+    const remedy = '`bailiff config list` lists the keys; `bailiff config delete --sign` signs a deletion';
+    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${absent.join(', ')}`, { remedy });
+  }
+  const wanted = texts.length === 0 ? stored : stored.filter(({ key }) => texts.includes(key));
+  return wanted.filter((one) => {
+    const value = valueIn(one);
+    const owned = one.owner !== null && !takeOver;
+    const isValue = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (owned) out.note(`${one.key}: skipped, ${ownerText(one)} owns it: \`bailiff config sign-resource\``);
+    else if (!isValue) out.note(`${one.key}: skipped, its value is not an object of fields`);
+    else if (isSignedAs(one, signer)) out.note(`${one.key}: has this signature`);
+    else return true;
+    return false;
+  });
+}
+
+async function signOne(session: Session, one: StoredConfig, options: SignOptions): Promise<number> {
+  const { bus, io } = session;
+  const { by = io.operator, reason: why = 'bailiff config sign', takeOver = false } = options;
+  const { revision: _renewed, ...value } = valueIn(one) as Record<string, unknown>;
+  const { revision } = await writeConfig(bus, one.key, value, {
+    by,
+    why,
+    takeOver,
+    expectedRevision: one.bucketRevision,
+    release: one.released,
+    // The value is stored already: checks for new values must not prevent its signature.
+    restores: true,
+    ...signing(options.sign, io.nowMs()),
+  });
+  return revision;
+}
+
+/** @returns the exit code. @throws CliError, ConfigError CONFIG_REVISION, BusError */
+export async function sign(session: Session, keys: readonly ConfigKey[], options: SignOptions): Promise<number> {
+  const { io, out } = session;
+  const wanted = await unsigned(session, keys, options);
+  const { yamlLines } = await import('../../shared/text/yaml.ts');
+  for (const one of wanted) {
+    out.note(`${one.key}: revision ${one.revision} by ${one.by || 'an unknown author'}`);
+    for (const line of yamlLines(valueIn(one))) out.note(`  ${line}`);
+  }
+  const isDry = options.dryRun ?? false;
+  if (isDry) out.note('nothing was written (--dry-run)');
+  else if (wanted.length > 0) await confirm(io, `Sign ${plural(wanted.length, 'value')}?`, options.yes);
+  const signed: { key: string; revision: number }[] = [];
+  for (const one of isDry ? [] : wanted) {
+    const revision = await signOne(session, one, options);
+    signed.push({ key: one.key, revision });
+    if (!options.json) out.line(`${one.key}: revision ${revision}, signed as ${options.sign?.name}`);
+  }
+  if (options.json) out.json(signed);
+  return 0;
+}

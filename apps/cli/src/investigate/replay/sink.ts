@@ -1,0 +1,227 @@
+/**
+ * Destinations of a replay: table, JSON or SIEM lines, Avro file, subjects. A sink applies
+ * backpressure by the promise it returns. Tables escape names; JSON escapes what a terminal would
+ * interpret.
+ */
+import { type Bus, CopyPublisher, cloudEventHeaders, type SiemFormat, type StreamMessage } from '@bailiff/bus';
+import { CounterHulls } from '@bailiff/correlation';
+import {
+  type EventFilter,
+  type EventRow,
+  eventJson,
+  eventRows,
+  isoMicros,
+  matchesPod,
+  type NodeFrame,
+} from '@bailiff/insight';
+import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { type Rendered, render, violationEvents } from '@bailiff/siem';
+import { eventCells, eventColumns } from '../../shared/rows/event-cells.ts';
+import type { Out } from '../../shared/session.ts';
+import { type Cell, headingOf, type Layout, layOut, renderRow } from '../../shared/text/table.ts';
+import { avroFileBlock, avroFileHead } from './avro-file.ts';
+import { copySubject } from './target.ts';
+
+/** A frame with the part that matches the filter. */
+export interface Replayed {
+  message: StreamMessage;
+  /** As stored: violation indexes refer to it. */
+  judged: NodeFrame;
+  /** Only matching violations; the same object if all match. */
+  wanted: ViolationFrame;
+  filter: EventFilter;
+}
+
+export interface Sink {
+  /** Called for each frame in stream order. */
+  take(replayed: Replayed): void | Promise<void>;
+  /** Resolves when everything is delivered. */
+  end(): void | Promise<void>;
+  /** The sequence up to which everything is delivered. Without this method, `take` delivers. */
+  arrived?(): number;
+  /** Releases resources; after `end` or instead of it. */
+  close(): void;
+}
+
+const nothing = (): void => undefined;
+/** Rows of frames in the order of a replay, which add up to the truth. */
+function rowReader(): (replayed: Replayed) => EventRow[] {
+  const hulls = new CounterHulls();
+  return ({ message, judged, filter }) => eventRows(judged, message, filter, hulls);
+}
+
+/** Rows that determine the column widths of an unpaced replay. */
+const ROWS_FOR_LAYOUT = 200;
+
+export function tableSink(out: Out, paced: boolean): Sink {
+  const rowsOf = rowReader();
+  const enough = paced ? 1 : ROWS_FOR_LAYOUT;
+  let waiting: EventRow[] = [];
+  let layout: Layout | null = null;
+  let columns = eventColumns(undefined);
+  const print = (rows: readonly EventRow[]) => {
+    const cells: Cell[][] = rows.map((row) => eventCells(row, out.io.nowMs()));
+    if (layout === null) {
+      layout = layOut(columns, cells, out.table.width);
+      out.line(headingOf(columns, layout, out.table));
+    }
+    for (const row of cells) out.line(renderRow(columns, layout, row, out.table));
+  };
+  const flush = () => {
+    if (waiting.length > 0) print(waiting);
+    waiting = [];
+  };
+  return {
+    take(replayed) {
+      columns = layout === null ? eventColumns(replayed.filter.kind) : columns;
+      const rows = rowsOf(replayed);
+      if (layout !== null) print(rows);
+      else {
+        waiting.push(...rows);
+        if (waiting.length >= enough) flush();
+      }
+      return out.io.stdout.drained();
+    },
+    end: flush,
+    close: nothing,
+  };
+}
+
+export function jsonSink(out: Out): Sink {
+  const rowsOf = rowReader();
+  return {
+    take(replayed) {
+      for (const row of rowsOf(replayed)) out.jsonLine(eventJson(row));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+/** @param fresh false when a resumed replay appends to a file with a header */
+export function avroSink(out: Out, fresh: boolean): Sink {
+  if (fresh) out.io.stdout.writeBytes(avroFileHead());
+  return {
+    take({ wanted }) {
+      out.io.stdout.writeBytes(avroFileBlock(wanted));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+/** SIEM events, one per line. The formats are ASCII, so no escaping is needed. */
+export function siemSink(out: Out, mapping: SiemMapping): Sink {
+  return {
+    take(replayed) {
+      for (const { payload } of siemEvents(replayed, mapping)) out.line(payload.toString('utf8'));
+      return out.io.stdout.drained();
+    },
+    end: nothing,
+    close: nothing,
+  };
+}
+
+interface Copy {
+  /** Subject of the original message. */
+  subject: string;
+  id: string;
+  data: Uint8Array;
+  contentType: string;
+}
+/** What is published for a frame. */
+export type Copies = (replayed: Replayed) => Copy[];
+
+/** The frame; byte-identical if all of it matches. */
+export const avroCopies: Copies = ({ message, judged, wanted }) => [
+  {
+    subject: message.subject,
+    id: `replay-${message.sequence}`,
+    data: wanted === judged.frame ? message.data : encodeViolationFrame(wanted),
+    contentType: 'avro/binary',
+  },
+];
+
+/** Each violation in the format of `bailiff events --json`. */
+export function jsonCopies(): Copies {
+  const rowsOf = rowReader();
+  return (replayed) =>
+    rowsOf(replayed).map((row, index) => ({
+      subject: replayed.message.subject,
+      id: `replay-${replayed.message.sequence}-${index}`,
+      data: Buffer.from(JSON.stringify(eventJson(row))),
+      contentType: 'application/json',
+    }));
+}
+
+/** Each violation as an event of the siem-relay, on its subject. */
+export const siemCopies =
+  (mapping: SiemMapping): Copies =>
+  (replayed) =>
+    siemEvents(replayed, mapping).map(({ subject, msgId, payload, headers }) => ({
+      subject,
+      id: msgId,
+      data: payload,
+      contentType: headers['Content-Type'] ?? '',
+    }));
+
+/** Publishes copies, with the original's sequence and time in headers. */
+export function busSink(bus: Bus, prefix: string, copiesOf: Copies): Sink {
+  const publisher = new CopyPublisher(bus);
+  let taken = 0;
+  let arrived = 0;
+  const publish = async ({ sequence, timestampMicros }: StreamMessage, copy: Copy) => {
+    const { subject, id, data, contentType } = copy;
+    const event = { id, type: 'dev.bailiff.replay.violations.v1', source: '/replay', timeMicros: timestampMicros };
+    const held = publisher.publish(copySubject(prefix, subject), data, {
+      ...cloudEventHeaders(event),
+      'Content-Type': contentType,
+      'Bailiff-Replay-Sequence': String(sequence),
+      'Bailiff-Replay-Time': isoMicros(timestampMicros),
+    });
+    if (held === undefined) return;
+    await held;
+    arrived = sequence - 1;
+  };
+  return {
+    async take(replayed) {
+      taken = replayed.message.sequence;
+      for (const copy of copiesOf(replayed)) await publish(replayed.message, copy);
+    },
+    async end() {
+      await publisher.flush();
+      arrived = taken;
+    },
+    arrived: () => arrived,
+    close: () => publisher.close(),
+  };
+}
+
+interface SiemMapping {
+  format: SiemFormat;
+  version: string;
+  /** Creation time of VIOLATIONS in milliseconds since 1970, a part of each uid. */
+  createdMs: number;
+}
+
+/**
+ * Violations as SIEM events, with the mapping and the uids of the siem-relay, so that a SIEM can
+ * deduplicate them. Only the product version is that of this command. Guard gaps become no events,
+ * as in the siem-relay.
+ */
+function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping): Rendered[] {
+  const { format, version, createdMs } = mapping;
+  const { frame, node, refusedWhole } = judged;
+  if (refusedWhole?.reason === 'foreign-node') return [];
+  const place = {
+    stream: 'VIOLATIONS',
+    createdMs,
+    sequence: message.sequence,
+    storedMicros: message.timestampMicros,
+  };
+  return violationEvents(frame, node, place)
+    .filter(({ value }) => !filter.pod || matchesPod(filter.pod, value.pod))
+    .map((event) => render(event, format, version));
+}

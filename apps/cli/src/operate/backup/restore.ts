@@ -1,0 +1,98 @@
+/**
+ * `bailiff restore`: creates the streams of a backup on a bus that has none.
+ *
+ * The whole file is verified first. Otherwise nats-server would reject a damaged snapshot after other
+ * streams were restored or replaced. A stream that exists is never changed; `--replace` first deletes
+ * all streams of Bailiff.
+ */
+import { ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
+import { plural } from '@bailiff/response';
+import { confirm } from '../../shared/confirm.ts';
+import { CliError } from '../../shared/errors.ts';
+import type { CliIo } from '../../shared/io.ts';
+import { Out, type Session } from '../../shared/session.ts';
+import { ArchiveReader } from './archive.ts';
+import type { Manifest, Part } from './manifest.ts';
+import { RESTORE_ORDER } from './order.ts';
+
+export interface RestoreOptions {
+  replicas?: number;
+  replace?: boolean;
+  yes?: boolean;
+}
+
+/** Verifies and describes a backup, without a bus. @returns exit code. @throws CliError CLI_USAGE */
+export async function verifyBackup(io: CliIo, path: string): Promise<number> {
+  await using archive = await ArchiveReader.open(path);
+  await archive.verify();
+  const out = new Out(io);
+  const { manifest } = archive;
+  for (const { name, state } of manifest.streams) out.line(`${name}: ${describeState(state)}`);
+  out.line(`${path}: complete and undamaged, made by ${manifest.bailiff} from ${manifest.startedAt} on`);
+  return 0;
+}
+
+const describeState = ({ messages, first_seq, last_seq }: Part['state']) =>
+  messages === 0 ? 'empty' : `${plural(messages, 'message')}, sequences ${first_seq} to ${last_seq}`;
+
+/** Streams of Bailiff that the bus has, and their messages. */
+async function existing({ bus }: Session): Promise<{ name: string; messages: number }[]> {
+  const found: { name: string; messages: number }[] = [];
+  for (const name of RESTORE_ORDER) {
+    try {
+      found.push({ name, messages: (await streamInfo(bus, name)).state.messages });
+    } catch (error) {
+      if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
+    }
+  }
+  return found;
+}
+
+/** @throws CliError CLI_STATE, CLI_DECLINED */
+async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Promise<void> {
+  const found = await existing(session);
+  if (found.length === 0) return;
+  const filled = found.filter(({ messages }) => messages > 0).map(({ name, messages }) => `${name} (${messages})`);
+  const what = `${plural(found.length, 'stream')}${filled.length > 0 ? `, with messages in ${filled.join(', ')}` : ', all empty'}`;
+  if (!replace) {
+    throw new CliError('CLI_STATE', `the bus has ${what}: a backup is restored only where none exist`, {
+      remedy: 'pass --replace to delete them first. Their messages are then lost: back them up before',
+    });
+  }
+  const { bus, connection, io } = session;
+  const where = `of the bus ${bus.nc.getServer()} (selected by ${connection.source})`;
+  await confirm(io, `Delete ${what}, ${where}?`, yes);
+  // Copies before their bucket, violations before what correlators derive from them.
+  for (const { name } of [...found].reverse()) await bus.jsm.streams.delete(name);
+}
+
+/** @throws CliError CLI_USAGE for more than a single server can hold */
+function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | undefined): number {
+  if (bus.nc.info?.cluster) return wanted ?? Math.max(...manifest.streams.map(({ config }) => config.num_replicas));
+  if ((wanted ?? 1) === 1) return 1;
+  throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
+}
+
+/** @returns exit code. @throws CliError, what restoreStream and ensureTopology throw */
+export async function restore(session: Session, path: string, options: RestoreOptions): Promise<number> {
+  const { bus, out, io } = session;
+  await using archive = await ArchiveReader.open(path);
+  await archive.verify();
+  const replicas = replicasFor(session, archive.manifest, options.replicas);
+  await makeRoom(session, options);
+  const parts = new Map(archive.manifest.streams.map((part) => [part.name, part]));
+  for (const name of RESTORE_ORDER) {
+    const part = parts.get(name);
+    if (!part) continue;
+    io.signal.throwIfAborted();
+    const config = { ...part.config, num_replicas: replicas };
+    const head = { config, state: part.state } as unknown as SnapshotHead;
+    const { state } = await restoreStream(bus, head, archive.pieces(part));
+    out.line(`${name}: ${describeState(state)}`);
+  }
+  const { created, changed } = await ensureTopology(bus);
+  if (created.length > 0) out.line(`not in the backup, and created empty: ${created.join(', ')}`);
+  if (changed.length > 0) out.line(`changed to what this version needs: ${changed.join(', ')}`);
+  out.line(`restored from ${archive.manifest.startedAt}, with ${plural(replicas, 'replica')} each`);
+  return 0;
+}

@@ -1,0 +1,220 @@
+/**
+ * `bailiff disarm` (break-glass): denied packets and operations pass as `audit` until a time. The
+ * kernel ends it, also without a collector.
+ */
+import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
+import {
+  clockTime,
+  readBusTime,
+  readDisarms,
+  readExpectedNodes,
+  readNodes,
+  type StoredDisarm,
+  scopeOf,
+} from '@bailiff/insight';
+import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
+import { age } from '@bailiff/response';
+import type { Command } from 'commander';
+import { parseName, parseSpan } from '../shared/arguments.ts';
+import { confirm } from '../shared/confirm.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
+import { disarmLines } from '../shared/rows/cluster-status.ts';
+import { onBus, type Session } from '../shared/session.ts';
+
+interface Options {
+  all?: boolean;
+  node?: string;
+  namespace?: string;
+  for?: string;
+  reason?: string;
+  by?: string;
+  off?: boolean;
+  force?: boolean;
+  yes?: boolean;
+  sign?: ConfigSigner;
+  json?: boolean;
+}
+
+/** Longest disarm that libs/policy accepts; a lasting exception is a policy. */
+const MAX_DISARM_MS = 24 * 3_600_000;
+
+const HELP = `
+While disarmed, packets and operations that would be denied pass, and are counted and published as audit. Responses
+are dry runs. This includes quarantined pods.
+
+Examples:
+  bailiff disarm                                              current disarms
+  bailiff disarm --namespace shop --for 30m --reason "checkout is down, is it us?"
+  bailiff disarm --all --for 10m --reason "incident 4711" --yes
+  bailiff disarm --namespace shop --off                       arm again before the end
+
+On a node without a bus: collector detach --all
+`;
+
+/** The key of the given scope; null without one. @throws CliError CLI_USAGE */
+export function keyOf({ all, node, namespace }: Pick<Options, 'all' | 'node' | 'namespace'>): ConfigKey | null {
+  const flags = [all ? '--all' : '', node === undefined ? '' : '--node', namespace === undefined ? '' : '--namespace'];
+  const named = flags.filter(Boolean);
+  if (named.length > 1) throw new CliError('CLI_USAGE', `${named.join(' and ')} exclude each other`);
+  if (all) return { kind: 'disarm', scope: 'cluster', namespace: null, name: 'all' };
+  if (node !== undefined) return { kind: 'disarm', scope: 'node', namespace: null, name: parseName(node, '--node') };
+  if (namespace === undefined) return null;
+  return { kind: 'disarm', scope: 'namespace', namespace: parseName(namespace, '--namespace'), name: 'all' };
+}
+
+/** The duration in milliseconds. @throws CliError CLI_USAGE */
+export function spanOf(options: Options): number {
+  if (options.for === undefined) {
+    throw new CliError('CLI_USAGE', '--for is missing', {
+      remedy: 'pass --for 30m (at most 24h); the disarm then ends by itself',
+    });
+  }
+  const ms = parseSpan(options.for, '--for', MAX_DISARM_MS);
+  if (ms < 1_000) throw new CliError('CLI_USAGE', `--for: "${options.for}" is shorter than one second`);
+  if (!options.reason?.trim()) {
+    throw new CliError('CLI_USAGE', '--reason is missing', {
+      remedy: 'pass --reason "…"; status shows it while the disarm lasts',
+    });
+  }
+  return ms;
+}
+
+/**
+ * Refuses an unknown node, which would only seem disarmed. A namespace may still get pods. @throws
+ * CliError CLI_NOT_FOUND
+ */
+async function checkScope(session: Session, key: ConfigKey, force: boolean): Promise<void> {
+  if (key.scope === 'cluster') return;
+  const nodes = await readNodes(session);
+  if (key.scope === 'namespace') {
+    const pods = [...nodes.values()].flatMap((status) => (typeof status === 'string' ? [] : status.interfaces));
+    if (pods.some((pod) => pod.podNamespace === key.namespace)) return;
+    session.out.note(`no node has reported a pod in ${scopeOf(key)}`);
+    return;
+  }
+  const known = [...new Set([...nodes.keys(), ...((await readExpectedNodes(session)) ?? [])])].sort();
+  if (known.includes(key.name)) return;
+  if (force) return session.out.note(`node "${key.name}" does not exist: it is disarmed once it joins`);
+  throw new CliError('CLI_NOT_FOUND', `no node "${key.name}" exists`, {
+    remedy: `known nodes: ${known.slice(0, 12).join(', ') || 'none'}\n--force disarms the node once it joins`,
+  });
+}
+
+async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<number> {
+  const { out } = session;
+  if (json) {
+    out.json(
+      disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
+        key: formatConfigKey(key),
+        scope,
+        until: new Date(untilMs).toISOString(),
+        by,
+        reason,
+        ...(refused === '' ? {} : { refused }),
+      })),
+    );
+    return 0;
+  }
+  const inForce = disarms.filter(({ refused }) => refused === '');
+  if (inForce.length === 0) out.line('nothing is disarmed');
+  else out.lines(disarmLines(inForce, await readBusTime(session), out.table));
+  for (const { scope, refused } of disarms)
+    if (refused !== '') out.note(`a stored disarm of ${scope} is not in force, all nodes refuse it: ${refused}`);
+  return 0;
+}
+
+async function disarm(session: Session, key: ConfigKey, spanMs: number, options: Options): Promise<number> {
+  const { bus, io, out } = session;
+  const stored = await readConfig(bus, key);
+  const reason = options.reason as string;
+  const by = options.by ?? io.operator;
+  await checkScope(session, key, options.force ?? false);
+  const scope = scopeOf(key);
+  await confirm(io, `Disarm ${scope} for ${age(spanMs)}? Nothing is dropped there until then.`, options.yes);
+  const nowMs = await readBusTime(session);
+  const untilMs = nowMs + spanMs;
+  const value = { until: new Date(untilMs).toISOString(), duration: options.for, reason, by };
+  const expectedRevision = stored?.bucketRevision ?? 0;
+  const written = await writeConfig(bus, key, value, {
+    by,
+    why: `disarm: ${reason}`,
+    expectedRevision,
+    ...signing(options.sign, io.nowMs()),
+  });
+  if (options.json) out.json({ key: formatConfigKey(key), scope, ...JSON.parse(written.json) });
+  else {
+    out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC (${age(spanMs)})`);
+    out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
+  }
+  return 0;
+}
+
+function flagsOf(key: ConfigKey): string {
+  if (key.scope === 'cluster') return '--all';
+  return key.scope === 'node' ? `--node ${key.name}` : `--namespace ${key.namespace}`;
+}
+
+async function arm(session: Session, key: ConfigKey, options: Options): Promise<number> {
+  const { bus, io, out } = session;
+  const stored = await readConfig(bus, key);
+  const text = formatConfigKey(key);
+  const scope = scopeOf(key);
+  const others = (await readDisarms(session)).filter((one) => formatConfigKey(one.key) !== text && one.refused === '');
+  if (!stored) out.note(`${scope} was not disarmed`);
+  else {
+    await deleteConfig(bus, key, {
+      by: options.by ?? io.operator,
+      why: options.reason ? `armed again: ${options.reason}` : 'armed again',
+      expectedRevision: stored.bucketRevision,
+      ...signing(options.sign, io.nowMs()),
+    });
+  }
+  const overlapping = others.filter((one) => overlap(one.key, key));
+  if (options.json) {
+    out.json({ key: text, scope, disarmed: false, stillDisarmed: overlapping.map((one) => formatConfigKey(one.key)) });
+  } else if (overlapping.length === 0) out.line(`${scope} is armed`);
+  else {
+    out.line(`the disarm of ${scope} has ended, but others are in force:`);
+    out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
+    for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
+  }
+  return 0;
+}
+
+/** Whether two disarms can cover the same object. Pure. */
+export function overlap(a: ConfigKey, b: ConfigKey): boolean {
+  return a.scope !== b.scope || (a.name === b.name && a.namespace === b.namespace);
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program
+    .command('disarm')
+    .description('break-glass: stop dropping for a limited time, on a node, in a namespace or everywhere')
+    .option('--all', 'the whole cluster')
+    .option('--node <node>', 'one node')
+    .option('-n, --namespace <namespace>', 'one namespace')
+    .option('--for <duration>', 'duration: 10m, 2h; at most 24h')
+    .option('--reason <text>', 'reason; shown by status while the disarm lasts')
+    .option('--by <name>', 'author (default: user@host)')
+    .option('--sign <keyfile>', SIGN_HELP, readSigner)
+    .option('--off', 'arm again before the end')
+    .option('--force', 'accept a node that does not exist yet')
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', HELP);
+  onBus(command, io, (options: Options) => {
+    const key = keyOf(options);
+    if (!key && (options.for !== undefined || options.off)) {
+      throw new CliError('CLI_USAGE', 'no scope is given', {
+        remedy: 'pass --all, --node <node> or --namespace <namespace>',
+      });
+    }
+    const spanMs = key && !options.off ? spanOf(options) : 0;
+    return async (session) => {
+      if (!key) return list(session, await readDisarms(session), options.json ?? false);
+      return options.off ? arm(session, key, options) : disarm(session, key, spanMs, options);
+    };
+  });
+}

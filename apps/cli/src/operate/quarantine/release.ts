@@ -1,0 +1,230 @@
+/**
+ * Lists quarantined pods, and releases a pod before its quarantine ends.
+ *
+ * A release first removes the pod's entry from its node's list, which the kernel follows, and marks
+ * the removal there, so no responder adds the entry again. It then records the release under each
+ * response that quarantined the pod; the responder then removes label and NetworkPolicy. An
+ * interrupted release can be repeated: a missing entry is no error while a record is still missing.
+ */
+
+import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
+import {
+  clockTime,
+  matchesPod,
+  type PodSelector,
+  readBusTime,
+  readNodes,
+  readTasks,
+  shortId,
+  subjectParts,
+  type TaskRecords,
+} from '@bailiff/insight';
+import {
+  ALREADY_QUARANTINED,
+  age,
+  editQuarantine,
+  podName,
+  quarantineEndMicros,
+  releaseOf,
+  STALE_NODE_MS,
+  withRelease,
+} from '@bailiff/response';
+import {
+  type InterfaceStatus,
+  type NodeStatus,
+  type QuarantineEntry,
+  type QuarantineReading,
+  quarantineEndMs,
+  type Response,
+  readQuarantineList,
+} from '@bailiff/schemas';
+import { confirm } from '../../shared/confirm.ts';
+import { CliError } from '../../shared/errors.ts';
+import { publishResponse } from '../../shared/publish-response.ts';
+import type { Session } from '../../shared/session.ts';
+import { type Cell, type Column, table } from '../../shared/text/table.ts';
+
+const BUCKET = 'bailiff_quarantine';
+
+export interface Quarantined extends QuarantineEntry {
+  nodeName: string;
+  /** Infinity for no end. */
+  untilMs: number;
+}
+
+/**
+ * Parses a list like the collector: valid entries are returned beside problems with others. Pure.
+ */
+export function quarantinedOf(json: string): { entries: Quarantined[]; problems: string[] } {
+  let reading: QuarantineReading;
+  try {
+    reading = readQuarantineList(json);
+  } catch (error) {
+    return { entries: [], problems: [`cannot be parsed: ${(error as Error).message}`] };
+  }
+  const { nodeName, entries, problems } = reading;
+  return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
+}
+
+/** The entries of all nodes, including ended ones. */
+export async function readQuarantined({ bus, out }: Session): Promise<Quarantined[]> {
+  const entries = await openBucket(bus, BUCKET).entries();
+  return entries.flatMap(({ key, value }) => {
+    const list = quarantinedOf(value.toString('utf8'));
+    for (const problem of list.problems) out.note(`quarantine list of node ${decodeToken(key)}: ${problem}`);
+    return list.entries;
+  });
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'POD' },
+  { title: 'NODE' },
+  { title: 'STATE' },
+  { title: 'UNTIL (UTC)' },
+  { title: 'LEFT', align: 'right' },
+  { title: 'VERDICT' },
+  { title: 'WHY', min: 16, spare: true },
+];
+
+const nameOf = (entry: QuarantineEntry) => podName({ namespace: entry.podNamespace, name: entry.podName });
+
+/** What the kernel of the pod's node does, as of its status. Pure. */
+export function stateOf(
+  { podUid }: Pick<QuarantineEntry, 'podUid'>,
+  status: NodeStatus | string | undefined,
+  nowMs: number,
+): string {
+  if (typeof status !== 'object' || nowMs - Date.parse(status.updatedAt) > STALE_NODE_MS) return 'not known';
+  const own = status.interfaces.filter((one) => one.podUid === podUid);
+  const omitted = Object.values(status.interfacesOmitted ?? {}).some((count) => count > 0);
+  if (own.length === 0) return omitted ? 'not known' : 'no interface';
+  const isBlocked = ({ coverage }: InterfaceStatus) => coverage === 'guarded' || coverage === 'partial';
+  if (!own.every(isBlocked)) return own.some(isBlocked) ? 'partly' : 'blocks nothing';
+  if (own.some(({ quarantinedUntil }) => quarantinedUntil === null)) return 'not applied';
+  return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
+}
+
+export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
+  const { out } = session;
+  const [all, nodes, nowMs] = await Promise.all([readQuarantined(session), readNodes(session), readBusTime(session)]);
+  const entries = all
+    .filter((entry) => entry.untilMs > nowMs && (namespace === undefined || entry.podNamespace === namespace))
+    .sort((a, b) => a.untilMs - b.untilMs)
+    .map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) }));
+  if (json) {
+    out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
+    return 0;
+  }
+  if (entries.length === 0) {
+    out.note('no pod is in quarantine');
+    return 0;
+  }
+  const rows = entries.map((entry): Cell[] => [
+    nameOf(entry),
+    entry.nodeName,
+    { text: entry.state, style: entry.state === 'in force' ? 'green' : 'red' },
+    Number.isFinite(entry.untilMs) ? clockTime(entry.untilMs * 1000, nowMs) : 'no end',
+    Number.isFinite(entry.untilMs) ? age(entry.untilMs - nowMs) : '-',
+    shortId(entry.verdictId),
+    entry.reason,
+  ]);
+  out.lines(table(COLUMNS, rows, out.table));
+  if (entries.some(({ state }) => state !== 'in force'))
+    out.note('what each state means: docs/operations.md#what-a-quarantine-blocks');
+  return 0;
+}
+
+export interface ReleaseOptions {
+  reason?: string;
+  by?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+const podOf = (response: Response) => ({
+  namespace: response.podNamespace,
+  name: response.podName,
+  uid: response.podUid,
+});
+
+/** A started quarantine: its record and its end. */
+interface StartedQuarantine {
+  response: Response;
+  untilMs: number;
+}
+
+/**
+ * Quarantines of a pod that have started and neither ended nor been undone, including those in
+ * progress. Pure.
+ */
+export function startedQuarantines(tasks: Iterable<TaskRecords>, pod: PodSelector, nowMs: number): StartedQuarantine[] {
+  return [...tasks].flatMap(({ started, terminal, undone }) => {
+    const response = (terminal ?? started)?.response;
+    if (!response || undone || !matchesPod(pod, podOf(response))) return [];
+    if (terminal && (response.phase !== 'succeeded' || response.reasonCode === ALREADY_QUARANTINED)) return [];
+    const startedAt = (started?.response ?? response).recordedAt;
+    const untilMs = quarantineEndMicros(response.expiresAt, startedAt) / 1000;
+    return untilMs > nowMs ? [{ response, untilMs }] : [];
+  });
+}
+
+interface Target {
+  podUid: string;
+  nodeName: string;
+  name: string;
+}
+
+/** The one pod that a selector selects. Pure. @throws CliError CLI_NOT_FOUND | CLI_USAGE */
+export function targetOf(entries: readonly Quarantined[], responses: readonly Response[], pod: PodSelector): Target {
+  const found = new Map<string, Target>();
+  for (const entry of entries) {
+    const { podUid, nodeName } = entry;
+    if (matchesPod(pod, { uid: podUid, namespace: entry.podNamespace, name: entry.podName }))
+      found.set(podUid, { podUid, nodeName, name: nameOf(entry) });
+  }
+  for (const response of responses) {
+    const { podUid, nodeName } = response;
+    if (!found.has(podUid)) found.set(podUid, { podUid, nodeName, name: podName(podOf(response)) });
+  }
+  const [target, ...others] = found.values();
+  if (!target) {
+    throw new CliError('CLI_NOT_FOUND', `no pod "${pod.text}" is in quarantine`, {
+      remedy: '`bailiff quarantine list` shows the quarantined pods',
+    });
+  }
+  if (others.length === 0) return target;
+  const known = [target, ...others].map(({ name, podUid, nodeName }) => `${podUid}  ${name} on ${nodeName}`);
+  throw new CliError('CLI_USAGE', `"${pod.text}" selects ${known.length} quarantined pods`, {
+    remedy: `use namespace/name or a uid:\n${known.slice(0, 8).join('\n')}`,
+  });
+}
+
+export async function release(session: Session, pod: PodSelector, options: ReleaseOptions): Promise<number> {
+  const { bus, io, out } = session;
+  const [entries, tasks] = await Promise.all([
+    readQuarantined(session),
+    readTasks(session, { action: 'quarantine', ...subjectParts(pod) }),
+  ]);
+  const nowMs = await readBusTime(session);
+  const started = startedQuarantines(tasks.values(), pod, nowMs);
+  const target = targetOf(
+    entries.filter((entry) => entry.untilMs > nowMs),
+    started.map(({ response }) => response),
+    pod,
+  );
+  await confirm(io, `Release ${target.name} on ${target.nodeName} from quarantine?`, options.yes);
+  const selected = started.filter(({ response }) => response.podUid === target.podUid);
+  const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
+  const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
+    withRelease(list, { podUid: target.podUid, started: ended }, nowMs),
+  );
+  const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
+  let recorded = 0;
+  for (const { response } of selected) {
+    if ((await publishResponse(session, releaseOf(response, operator))) !== null) recorded += 1;
+  }
+  if (options.json) out.json({ ...target, entry: outcome, recorded });
+  else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
+  else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
+  return 0;
+}

@@ -1,0 +1,74 @@
+/** `bailiff responder rbac`: the API permissions that the configured response policies need. */
+import { readFileSync } from 'node:fs';
+import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
+import type { Command } from 'commander';
+import { CliError } from '../../shared/errors.ts';
+import type { CliIo } from '../../shared/io.ts';
+import { Out, onBus } from '../../shared/session.ts';
+
+interface Options {
+  all?: boolean;
+  policies?: string;
+  json?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  bailiff responder rbac                            for the response policies on the bus, including built-in ones
+  bailiff responder rbac --policies answers.yaml    for the policies of a file, as for \`bailiff backtest --rules\`
+  bailiff responder rbac --all | kubectl apply -f - for every action, as in k8s/base/responder.yaml
+
+A dry-run policy needs only the permissions of the guards. Actions of earlier policies that are still to be undone (labels,
+quarantines, cordons) need their permissions until then: remove them afterwards.
+`;
+
+/** @throws CliError CLI_CONFIG, CLI_USAGE */
+async function fromFile(file: string): Promise<RbacActions> {
+  const [{ parse }, { parseRulesFile }] = await Promise.all([
+    import('yaml'),
+    import('../../shared/backtest/trial-rules.ts'),
+  ]);
+  let document: unknown;
+  try {
+    document = parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new CliError('CLI_USAGE', `--policies: ${file}: ${(cause as Error).message}`, { cause });
+  }
+  return actionsOf(parseRulesFile(document, file).policies.values());
+}
+
+async function print(out: Out, actions: RbacActions, json: boolean): Promise<number> {
+  const { clusterRole, roleYaml, summary } = await import('./rbac.ts');
+  const rules = responderRules(actions);
+  if (json) out.json(clusterRole(rules));
+  else out.io.stdout.write(roleYaml(rules, actions));
+  if (json) for (const line of summary(actions)) out.note(line);
+  return 0;
+}
+
+export function register(program: Command, io: CliIo): void {
+  const responder = program
+    .command('responder')
+    .description('permissions of the responder')
+    .addHelpText('after', EXAMPLES);
+  const command = responder
+    .command('rbac')
+    .description('print a ClusterRole with exactly the permissions that the configured response policies need')
+    .option('--all', 'for every action, without a bus')
+    .option('--policies <file>', 'for the response policies of a file, without a bus')
+    .option('--json', 'one JSON document instead of YAML')
+    .addHelpText('after', EXAMPLES);
+  onBus(command, io, async ({ all = false, policies, json = false }: Options) => {
+    if (all && policies !== undefined) throw new CliError('CLI_USAGE', '--all and --policies exclude each other');
+    const offline = all ? EVERY_ACTION : policies === undefined ? null : await fromFile(policies);
+    if (offline) {
+      return print(new Out(io), offline, json);
+    }
+    return async (session) => {
+      const { readConfigChanges } = await import('../../shared/backtest/read.ts');
+      const history = new PolicyHistory();
+      for (const change of await readConfigChanges(session)) history.apply(change);
+      return print(session.out, actionsOf(history.latest(Date.now() * 1000).byName.values()), json);
+    };
+  });
+}

@@ -1,0 +1,235 @@
+/**
+ * `policy learn`: observes a pod under an audited posture and proposes a minimal policy.
+ *
+ * With --install, a temporary audit policy covers all operations and is removed at the end; after
+ * SIGKILL it remains, and a later run reports it. Every ROUND_MS the learned operations are added
+ * to it as allowed, so that new samples show new operations.
+ */
+import { constants, existsSync } from 'node:fs';
+import { access, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { filters, readNewest } from '@bailiff/bus';
+import { NodeFrames, type PlacedPod, type PodSelector, readBusTime, readNodes, readPods } from '@bailiff/insight';
+import { type ConfigSigner, POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
+import { nodeObstacle, plural, podName, span } from '@bailiff/response';
+import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
+import { EXIT } from '@bailiff/service';
+import { CliError } from '../../shared/errors.ts';
+import { onePod } from '../../shared/one-pod.ts';
+import { shortName } from '../../shared/policy/names.ts';
+import { exitCodeOfState } from '../../shared/policy/places.ts';
+import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
+import type { Session } from '../../shared/session.ts';
+import { explainedSets } from '../explain/container-sets.ts';
+import { SeenOperations } from './observed-operations.ts';
+import { proposalYaml } from './propose-yaml.ts';
+import { proposalFor, TemporaryPolicy, temporaryKey } from './temporary-policy.ts';
+
+export interface LearnOptions {
+  pod: PodSelector;
+  forMs: number;
+  /** Null for stdout. */
+  out: string | null;
+  install: boolean;
+  /** Count each operation exactly, for `policy simulate`. */
+  record: boolean;
+  by: string;
+  sign?: ConfigSigner;
+  json: boolean;
+}
+
+/** A node applies a change within a second; its next frames then contain new operations. */
+const ROUND_MS = 3_000;
+/** A node without a status for longer is considered stopped. */
+const STALE_MS = 120_000;
+
+/** Classes that are audited and not blocked in some container. Pure. */
+export function watchedClasses(sets: ReturnType<typeof explainedSets>): PostureClass[] {
+  return POSTURE_CLASSES.filter((name) =>
+    sets.some(({ set }) => set !== null && set.postures[name].audit !== null && set.postures[name].block === null),
+  );
+}
+
+/** Observes until the time has passed or a signal arrives. */
+async function watch(
+  session: Session,
+  { nodeName }: PlacedPod,
+  seen: SeenOperations,
+  forMs: number,
+  installed: TemporaryPolicy | null,
+) {
+  const { bus, io, out } = session;
+  const sinceMs = await readBusTime(session);
+  const frames = new NodeFrames(session, sinceMs);
+  const end = new AbortController();
+  const failures: unknown[] = [];
+  let renewing: Promise<void> = Promise.resolve();
+  const timer = setTimeout(() => end.abort(), forMs);
+  const rounds = setInterval(() => {
+    renewing = renewing.then(async () => {
+      if (await installed?.renew(seen)) {
+        seen.beginRound();
+        out.note(`${plural(seen.size, 'operation')} so far`);
+      }
+    });
+    renewing = renewing.catch((error: unknown) => {
+      failures.push(error);
+      end.abort();
+    });
+  }, ROUND_MS);
+  try {
+    await readNewest(bus, 'VIOLATIONS', {
+      sinceMs,
+      // No other node may say what the pod does.
+      filterSubjects: [filters.violations({ node: nodeName, kind: 'lsm' })],
+      onFollow: () => undefined,
+      onMessage: (message) =>
+        frames.read(message, ({ node, frame, refused }) => {
+          frame.violations.forEach((violation, index) => {
+            if (!refused[index]) seen.take(node, violation);
+          });
+        }),
+      signal: AbortSignal.any([end.signal, io.signal]),
+    });
+  } finally {
+    clearTimeout(timer);
+    clearInterval(rounds);
+    await renewing;
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Fails before the observation instead of after it. @throws CliError CLI_USAGE */
+async function requireFile(file: string | null): Promise<void> {
+  if (file === null) return;
+  const folder = path.dirname(file);
+  const writable = await access(folder, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  if (!writable) throw new CliError('CLI_USAGE', `--out: ${folder} is not a writable directory`);
+  if (existsSync(file)) throw new CliError('CLI_USAGE', `--out: ${file} already exists`);
+}
+
+/**
+ * @throws CliError CLI_STATE if the node enforces no policies, with the exit code of `policy
+ * status`
+ */
+async function requireNode(session: Session, pod: PlacedPod): Promise<void> {
+  const status = (await readNodes(session)).get(pod.nodeName);
+  const obstacle = nodeObstacle(status, session.io.nowMs(), STALE_MS);
+  if (!obstacle) return;
+  const { reason, remedy, state } = obstacle;
+  const exitCode = exitCodeOfState(state);
+  const code = exitCode === EXIT.ok ? {} : { exitCode };
+  throw new CliError('CLI_STATE', `${pod.nodeName}: ${reason}`, { remedy, ...code });
+}
+
+async function shouldInstall(
+  session: Session,
+  pod: PlacedPod,
+  classes: readonly PostureClass[],
+  requested: boolean,
+): Promise<boolean> {
+  if (requested) return true;
+  if (classes.length > 0) return false;
+  const { io } = session;
+  const none = `no default posture audits ${podName(pod)}`;
+  if (io.interactive) {
+    const answer = await io.ask(`${none}. Install a temporary policy that audits all its operations? [y/N] `);
+    if (/^y(es)?$/i.test(answer.trim())) return true;
+  }
+  throw new CliError('CLI_STATE', none, {
+    remedy: 'pass --install for a temporary policy that does, or set a defaultPosture to audit',
+  });
+}
+
+/**
+ * @returns the exit code. @throws CliError CLI_STATE | CLI_NOT_FOUND, BusError; what writing the
+ * file throws
+ */
+export async function learn(session: Session, options: LearnOptions): Promise<number> {
+  const { out } = session;
+  await requireFile(options.out);
+  const [pods, stored] = await Promise.all([readPods(session), readPolicies(session)]);
+  const pod = onePod(pods, options.pod);
+  await requireNode(session, pod);
+  const classes = watchedClasses(explainedSets(namedPolicies(stored), pod));
+  const { record } = options;
+  const install = await shouldInstall(session, pod, classes, options.install || record);
+  const seen = new SeenOperations(pod, record ? temporaryKey(pod).name : null);
+  const installed = install ? new TemporaryPolicy(session, pod, options) : null;
+  const startMs = session.io.nowMs();
+  try {
+    if (installed) {
+      await installed.install(seen);
+      const name = shortName(installed.key);
+      out.note(
+        `the temporary policy ${name} audits all its operations (if this command is killed: bailiff policy delete ${name})`,
+      );
+    } else out.note(`learning the classes that a policy audits: ${classes.join(', ')}`);
+    out.note(`observing ${podName(pod)} for ${span(options.forMs)}; Ctrl-C ends early and proposes what was observed`);
+    await watch(session, pod, seen, options.forMs, installed);
+  } finally {
+    await installed?.remove();
+  }
+  return propose(session, pod, seen, install ? POSTURE_CLASSES : classes, {
+    ...options,
+    tookMs: session.io.nowMs() - startMs,
+  });
+}
+
+async function propose(
+  session: Session,
+  pod: PlacedPod,
+  seen: SeenOperations,
+  classes: readonly PostureClass[],
+  { out: file, json, tookMs }: LearnOptions & { tookMs: number },
+): Promise<number> {
+  const { io, out } = session;
+  if (seen.size === 0) {
+    throw new CliError('CLI_STATE', `no operation of ${podName(pod)} was audited: nothing to propose`, {
+      remedy: 'check that the pod was active, and with `bailiff policy status` that policies are in force on its node',
+    });
+  }
+  const proposal = proposalFor(pod, seen, classes);
+  const { violations, unsampled, unsampledNow } = seen;
+  const text = proposalYaml(proposal, {
+    pod: podName(pod),
+    node: pod.nodeName,
+    span: span(tookMs),
+    unsampled,
+    unsampledNow,
+    violations,
+  });
+  const summary = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}`;
+  if (file !== null) await writeFile(file, text);
+  if (json) {
+    const { name, namespace, spec, left } = proposal;
+    out.json({
+      pod: podName(pod),
+      operations: seen.size,
+      violations,
+      unsampled,
+      unsampledNow,
+      left,
+      name,
+      namespace,
+      spec,
+      file,
+    });
+  } else if (file === null) io.stdout.write(text);
+  out.note(
+    `${summary}${proposal.left.length > 0 ? `, ${proposal.left.length} omitted` : ''}${file === null ? '' : `: ${file}`}`,
+  );
+  try {
+    loadPolicyFile(text, file ?? 'proposed');
+  } catch (error) {
+    // A long observation must not be lost because of one invalid entry, which the reviewer can
+    // remove.
+    if (!(error instanceof PolicyError)) throw error;
+    out.note('without changes, the policy would be refused:', ...error.message.split('\n'));
+  }
+  if (file !== null) out.note(`review the policy, then: bailiff policy apply ${file}`);
+  return 0;
+}

@@ -1,0 +1,164 @@
+/**
+ * `policy simulate`: decides the operations that violations record under policies of files, as if
+ * these were enforced. Nothing is written.
+ */
+
+import { ROOT, readNewest } from '@bailiff/bus';
+import { matchesPod, NodeFrames, type PodSelector, RefusedCounts, readPods } from '@bailiff/insight';
+import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
+import { mergeSelected, type NamedPolicy, type RuleIR } from '@bailiff/runtime';
+import { revisionIn } from '../../shared/config/history.ts';
+import type { FilePolicy } from '../../shared/policy/files.ts';
+import { RUNTIME_KEYS } from '../../shared/policy/names.ts';
+import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
+import type { Session } from '../../shared/session.ts';
+import { coverageOf } from './coverage.ts';
+import { judgeRecord, type RuleOf } from './judge.ts';
+import { OperationRecord, type Unsampled } from './record.ts';
+import { report, reportJson, type Simulation } from './render.ts';
+
+export interface SimulateOptions {
+  /** As the user wrote it. */
+  since: string;
+  sinceMs: number;
+  /** Null: all. */
+  pod: PodSelector | null;
+  /** Without the policies in force. */
+  alone: boolean;
+  json: boolean;
+}
+
+/** Ends of what was read. */
+interface Read {
+  record: OperationRecord;
+  refusals: RefusedCounts;
+  oldestMicros: number | null;
+  cut: boolean;
+}
+
+async function readRecord(session: Session, { sinceMs, pod }: SimulateOptions): Promise<Read> {
+  const { bus, io } = session;
+  const frames = new NodeFrames(session, sinceMs);
+  const record = new OperationRecord();
+  const refusals = new RefusedCounts();
+  let oldestMicros: number | null = null;
+  const { cut } = await readNewest(bus, 'VIOLATIONS', {
+    sinceMs,
+    onMessage: (message) => {
+      oldestMicros ??= message.timestampMicros;
+      return frames.read(message, ({ node, frame, refused }) => {
+        frame.violations.forEach((violation, index) => {
+          if (violation.kind !== 'lsm' || (pod && !matchesPod(pod, violation.pod))) return;
+          const why = refused[index];
+          if (why) refusals.add(node, why, violation);
+          else record.add(node, violation);
+        });
+      });
+    },
+    signal: io.signal,
+  });
+  return { record, refusals, oldestMicros, cut };
+}
+
+const revisionName = (key: string, revision: number) => `${key} ${revision}`;
+
+/** Rules of policies that may have counted operations without a sample, by revision. */
+class RecordedRules {
+  readonly #rules = new Map<string, Map<string, RuleIR>>();
+
+  add(named: NamedPolicy): void {
+    const { rules } = mergeSelected([named]);
+    const byVector = rules.map((rule) => [`${rule.policyName}/${rule.name}`, rule] as const);
+    this.#rules.set(revisionName(named.key, named.policy.revision), new Map(byVector));
+  }
+
+  /** @param json a stored value; one that all readers refused counted nothing */
+  addStored(key: string, json: string): void {
+    try {
+      const parsed = parseConfigKey(key);
+      this.add({ key, ...parsed, policy: parseConfigValue(parsed, json) as RuntimePolicy });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+    }
+  }
+
+  readonly ruleOf: RuleOf = ({ policy, policyRevision, vector }) =>
+    this.#rules.get(revisionName(policy, policyRevision))?.get(vector) ?? null;
+}
+
+/**
+ * Reads the rules that counted operations without a sample. CONFIG_LOG has replaced and deleted
+ * policies, but follows the bucket with a delay. @throws BusError
+ */
+async function readRules(
+  { bus, io }: Session,
+  stored: readonly NamedPolicy[],
+  cells: readonly Unsampled[],
+): Promise<RuleOf> {
+  const rules = new RecordedRules();
+  const wanted = new Set(cells.filter(({ posture }) => posture === null).map(({ policy }) => policy));
+  if (wanted.size > 0) {
+    await readNewest(bus, 'CONFIG_LOG', {
+      sinceMs: 0,
+      filterSubjects: [`${ROOT}.config.${RUNTIME_KEYS}`],
+      onMessage: (message) => {
+        const key = message.subject.slice(`${ROOT}.config.`.length);
+        const { value, text } = revisionIn(message);
+        if (wanted.has(key) && value !== undefined) rules.addStored(key, text);
+      },
+      signal: io.signal,
+    });
+  }
+  for (const named of stored) if (wanted.has(named.key)) rules.add(named);
+  return rules.ruleOf;
+}
+
+/** As enforced, and beside or instead of the stored ones. Pure. */
+export function policiesToTry(
+  files: readonly FilePolicy[],
+  stored: readonly NamedPolicy[],
+  alone: boolean,
+): { policies: NamedPolicy[]; tried: Set<string> } {
+  const tried = new Set(files.map(({ key }) => key));
+  const enforced = files.map((file): NamedPolicy => ({ ...file, policy: { ...file.policy, mode: 'enforce' } }));
+  const others = alone ? [] : stored.filter(({ key, policy }) => !tried.has(key) && policy.enabled);
+  return { policies: [...others, ...enforced], tried };
+}
+
+/** @returns the exit code. @throws PolicyError POLICY_LIMIT, BusError */
+export async function simulate(
+  session: Session,
+  files: readonly FilePolicy[],
+  options: SimulateOptions,
+): Promise<number> {
+  const { out, decoder } = session;
+  const [stored, pods, read] = await Promise.all([
+    readPolicies(session),
+    readPods(session),
+    readRecord(session, options),
+  ]);
+  const { record } = read;
+  const inForce = namedPolicies(stored);
+  const { policies, tried } = policiesToTry(files, inForce, options.alone);
+  const ruleOf = await readRules(session, inForce, record.unsampled);
+  const judged = judgeRecord(record, { policies, tried, pods, ruleOf });
+  const wanted = options.pod;
+  const shownPods = wanted ? pods.filter((pod) => matchesPod(wanted, pod)) : pods;
+  const simulation: Simulation = {
+    ...judged,
+    since: options.since,
+    alone: options.alone,
+    files,
+    beside: policies.length - files.length,
+    coverage: coverageOf(record, { policies, tried, pods: shownPods }),
+    oldestMicros: read.oldestMicros,
+    omitted: record.omitted,
+    inexact: record.inexact,
+    cut: read.cut,
+    refusals: read.refusals,
+  };
+  decoder.reportUndecodable(out);
+  if (options.json) out.json(reportJson(simulation));
+  else report(session, simulation);
+  return 0;
+}

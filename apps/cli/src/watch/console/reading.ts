@@ -1,0 +1,32 @@
+/** The bus of the console, and a reader for each reading. */
+import type { MaySee } from '@bailiff/console';
+import { MessageDecoder, type Reader, readBusTime } from '@bailiff/insight';
+import { parseWhen } from '../../shared/arguments.ts';
+
+/** Whose login the console uses, and where. */
+export interface ConsoleBus extends Pick<Reader, 'bus' | 'server' | 'nowMs'> {
+  connection: { natsUrl: string; natsUser: string };
+  version: string;
+  /** In files: the person, unless the visitor has a name. */
+  operator: string;
+}
+
+/** A reader of one reading: with a signal and notes of its own. */
+export function reading(
+  session: Pick<ConsoleBus, 'bus' | 'server' | 'nowMs'>,
+  signal: AbortSignal,
+): Reader & { notes: string[] } {
+  const notes: string[] = [];
+  const note = (text: string) => {
+    notes.push(text);
+  };
+  const { bus, server, nowMs } = session;
+  return { bus, server, nowMs, signal, note, notes, decoder: new MessageDecoder(bus) };
+}
+
+/** They count what could not be read, of all pods. */
+export const notesFor = ({ notes }: { notes: string[] }, maySee: MaySee): string[] => (maySee(null) ? notes : []);
+
+/** Start of a range, by the bus's clock. @throws CliError CLI_USAGE; BusError */
+export const startOf = async (reader: Pick<Reader, 'bus' | 'nowMs'>, since: string): Promise<number> =>
+  parseWhen(since, 'since')(await readBusTime(reader));

@@ -1,0 +1,184 @@
+/**
+ * What if: the rules that can be tried, and a trial of one of them by `bailiff backtest`'s own fold, as
+ * views of the console.
+ */
+import { CONFIG_BUCKET, openBucket, storedConfig } from '@bailiff/bus';
+import type { RulesView, RuleView, SectionView, TrialRequest, TrialView } from '@bailiff/console';
+import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
+import { type Reader, readBusTime } from '@bailiff/insight';
+import {
+  BUILT_IN_RESPONSE_POLICIES,
+  BUILT_IN_RULES,
+  type ConfigKey,
+  formatConfigKey,
+  parseConfigKey,
+} from '@bailiff/policy';
+import { plural } from '@bailiff/response';
+import { parseWhen } from '../../shared/arguments.ts';
+import { runBacktest } from '../../shared/backtest/backtest.ts';
+import { type ReportWriter, writeReport } from '../../shared/backtest/render.ts';
+import { type Report, reportOf } from '../../shared/backtest/report.ts';
+import { parseRulesFile } from '../../shared/backtest/trial-rules.ts';
+import { assign, parseAssignment } from '../../shared/config/assignments.ts';
+import { valueToEdit } from '../../shared/config/change.ts';
+import { parseKey } from '../../shared/config-keys/keys.ts';
+import { CliError } from '../../shared/errors.ts';
+import type { Cell, Column } from '../../shared/text/table.ts';
+import { yamlLines } from '../../shared/text/yaml.ts';
+import { MAX_ASSIGNMENTS, storedByKey } from './changes/proposal.ts';
+import { rowOf, tableOf } from './tables.ts';
+
+/** Rows of one table. */
+const MAX_ROWS = 100;
+const LONGEST_MS = 7 * 86_400_000;
+
+type Value = Record<string, unknown>;
+const KINDS: readonly string[] = ['correlation', 'response'];
+
+/** Fields that a person may try. A level decides which response policies match. */
+function fieldsOf({ kind }: ConfigKey, value: Value): RuleView['fields'] {
+  const at = (path: string) =>
+    path.split('.').reduce<unknown>((inner, name) => (inner as Value | undefined)?.[name], value);
+  const field = (path: string, label: string, choices: string[] = []) =>
+    at(path) === undefined ? [] : [{ path, label, value: String(at(path)), choices }];
+  const onOff = ['true', 'false'];
+  if (kind === 'response') {
+    return [...field('dryRun', 'Dry run: only record what would be done', onOff), ...field('enabled', 'In use', onOff)];
+  }
+  const levels = ['informational', 'low', 'medium', 'high', 'critical'];
+  return [
+    ...field('condition.gte', 'Threshold: a verdict from this many on'),
+    ...field('timespan', 'Window, such as 60s or 10m'),
+    ...field('level', 'Level', levels),
+    ...field('enabled', 'In use', onOff),
+  ];
+}
+
+export async function readRules(reader: Reader): Promise<RulesView> {
+  const stored = await storedByKey(reader);
+  const builtIn = [
+    ...Object.keys(BUILT_IN_RULES).map((name) => `correlation.cluster._.${name}`),
+    ...Object.keys(BUILT_IN_RESPONSE_POLICIES).map((name) => `response.cluster._.${name}`),
+  ];
+  const keys = [
+    ...new Set([...builtIn, ...[...stored.keys()].filter((key) => KINDS.includes(key.split('.')[0] ?? ''))]),
+  ].sort();
+  const rules = keys.map((text): RuleView => {
+    const key = parseConfigKey(text);
+    const value = valueToEdit(key, stored.get(text) ?? null);
+    const { kind, name } = key;
+    return {
+      key: text,
+      name,
+      kind: kind as RuleView['kind'],
+      description: typeof value['description'] === 'string' ? value['description'] : '',
+      yaml: yamlLines(value).join('\n'),
+      fields: fieldsOf(key, value),
+      whyNot: '',
+    };
+  });
+  return { rules };
+}
+
+/** Sections instead of lines of a terminal. */
+class ViewWriter implements ReportWriter {
+  readonly sections: SectionView[] = [{ title: 'What was judged again', lines: [], table: null }];
+  get #last(): SectionView {
+    return this.sections.at(-1) as SectionView;
+  }
+  text(sentence: string): void {
+    this.#last.lines.push(sentence);
+  }
+  note(sentence: string): void {
+    this.#last.lines.push(sentence);
+  }
+  heading(text: string): void {
+    // A terminal has headings in capitals.
+    this.sections.push({ title: text.charAt(0) + text.slice(1).toLowerCase(), lines: [], table: null });
+  }
+  table(columns: readonly Column[], rows: readonly Cell[][]): void {
+    this.#last.table = tableOf(
+      columns,
+      rows.map((cells, index) => rowOf(columns, String(index), cells)),
+      MAX_ROWS,
+    );
+  }
+}
+
+function headlineOf({ range, verdicts, responses }: Report): { headline: string; isSame: boolean } {
+  if (range.frames === 0)
+    return { headline: 'No violation is stored for this time: nothing can be said', isSame: true };
+  const changed = verdicts?.comparison;
+  const [more, fewer, moved] = [
+    changed?.appeared.length ?? 0,
+    changed?.vanished.length ?? 0,
+    changed?.moved.length ?? 0,
+  ];
+  const [acts, spared] = [responses.comparison?.appeared.length ?? 0, responses.comparison?.vanished.length ?? 0];
+  const parts = [
+    ...(more > 0 ? [`${plural(more, 'verdict')} more`] : []),
+    ...(fewer > 0 ? [`${plural(fewer, 'verdict')} fewer`] : []),
+    ...(moved > 0 ? [`${moved} at another time or level`] : []),
+    ...(acts > 0 ? [`${plural(acts, 'response')} more`] : []),
+    ...(spared > 0 ? [`${plural(spared, 'response')} fewer`] : []),
+  ];
+  const isSame = parts.length === 0;
+  return {
+    headline: isSame ? 'Nothing would have been different' : `There would have been ${parts.join(', ')}`,
+    isSame,
+  };
+}
+
+/** @throws CliError for a key, field or value that cannot be; BusError; the signal's reason */
+export async function runTrial(
+  reader: Reader & { notes: string[] },
+  { key: text, assignments, since, onProgress }: TrialRequest,
+): Promise<TrialView> {
+  const key = parseKey(text);
+  if (!KINDS.includes(key.kind)) throw new CliError('CLI_USAGE', `"${text}" is neither a rule nor a response policy`);
+  if (assignments.length === 0 || assignments.length > MAX_ASSIGNMENTS)
+    throw new CliError('CLI_USAGE', 'nothing is changed', { remedy: 'change at least one field, and then try it' });
+  const nowMs = await readBusTime(reader);
+  const sinceMs = parseWhen(since, 'since')(nowMs);
+  if (nowMs - sinceMs > LONGEST_MS + 60_000)
+    throw new CliError('CLI_USAGE', 'at most seven days can be tried here', {
+      remedy: '`bailiff backtest` takes any range',
+    });
+  const newest = await openBucket(reader.bus, CONFIG_BUCKET).newest(formatConfigKey(key));
+  const value = assign(valueToEdit(key, newest && storedConfig(newest)), assignments.map(parseAssignment));
+  const document = { [key.kind]: { [key.name]: value } };
+  const trialRules = parseRulesFile(document, key.name);
+  const result = await runBacktest(reader, {
+    sinceMicros: sinceMs * 1000,
+    untilMicros: Number.POSITIVE_INFINITY,
+    trialRules,
+    only: false,
+    cold: false,
+    verdictsPerMinute: DEFAULT_VERDICTS_PER_MINUTE,
+    onProgress,
+  });
+  const report = reportOf(result, {
+    rules: Object.keys(trialRules.rules),
+    policies: [...trialRules.policies.keys()],
+  });
+  const writer = new ViewWriter();
+  writeReport(report, writer);
+  reader.decoder.reportUndecodable(reader);
+  return {
+    ...headlineOf(report),
+    sections: differencesFirst(writer.sections),
+    apply: `bailiff config set ${formatConfigKey(key)} ${assignments.map(quoted).join(' ')} --reason "…"`,
+    command: `bailiff backtest --rules trial.yaml --since ${since}`,
+    yaml: yamlLines(document).join('\n'),
+    notes: [...reader.notes],
+  };
+}
+
+/** What was judged, and how far it can be trusted, comes after the differences. */
+function differencesFirst(sections: readonly SectionView[]): SectionView[] {
+  const isGround = ({ title }: SectionView) => /^(What was judged|Live rules against)/.test(title);
+  return [...sections.filter((one) => !isGround(one)), ...sections.filter(isGround)];
+}
+
+/** For a shell. */
+const quoted = (text: string): string => (/^[\w.=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

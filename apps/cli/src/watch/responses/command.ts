@@ -1,0 +1,127 @@
+/** `bailiff responses`: responses on the bus, pending ones, and their approval or denial. */
+import { filters, isCopy } from '@bailiff/bus';
+import {
+  matchesResponse,
+  PHASES,
+  type ResponseFilter,
+  type ResponseRow,
+  responseJson,
+  subjectParts,
+  waitingTasks,
+} from '@bailiff/insight';
+import { RESPONSE_ACTIONS } from '@bailiff/policy';
+import type { Command } from 'commander';
+import { oneOf, parseIdPrefix, parseName, parsePod } from '../../shared/arguments.ts';
+import type { CliIo } from '../../shared/io.ts';
+import { type Listing, type ListOptions, parseListOptions, runListing, withListOptions } from '../../shared/listing.ts';
+import { RESPONSE_COLUMNS, responseCells } from '../../shared/rows/response-cells.ts';
+import { onBus, type Session } from '../../shared/session.ts';
+import { table } from '../../shared/text/table.ts';
+import { decide } from './approvals.ts';
+
+interface Options extends ListOptions {
+  pod?: string;
+  namespace?: string;
+  node?: string;
+  action?: string;
+  phase?: string;
+  verdict?: string;
+  pending?: boolean;
+}
+
+const EXAMPLES = `
+Examples:
+  bailiff responses --since 1d                     actions of one day, done or refused, and why
+  bailiff responses --pending                      responses that wait for approval
+  bailiff responses approve 3f2a9c --reason "seen, agreed"
+  bailiff responses --phase refused --json
+`;
+
+function filterOf(options: Options): ResponseFilter {
+  return {
+    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
+    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
+    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    action: options.action === undefined ? undefined : oneOf(options.action, RESPONSE_ACTIONS, '--action'),
+    phase: options.phase === undefined ? undefined : oneOf(options.phase, PHASES, '--phase'),
+    verdict: options.verdict === undefined ? undefined : parseIdPrefix(options.verdict, '--verdict'),
+  };
+}
+
+function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<ResponseRow> {
+  const parts = subjectParts(filter.pod ?? null, filter.namespace);
+  return {
+    stream: 'RESPONSES',
+    noun: 'responses',
+    filterSubjects: [filters.responses({ ...parts, ...(filter.action ? { action: filter.action } : {}) })],
+    read: (message, take) =>
+      // The responder stores needed records again before the stream deletes them.
+      isCopy(message)
+        ? undefined
+        : decoder.read(message, 'Response', (response) => {
+            if (!matchesResponse(response, filter)) return;
+            take({ sequence: message.sequence, storedAtMicros: message.timestampMicros, response });
+          }),
+    columns: RESPONSE_COLUMNS,
+    cells: responseCells,
+    json: responseJson,
+  };
+}
+
+/** Tasks that wait for approval, of any age. */
+async function listPending(session: Session, filter: ResponseFilter, json: boolean): Promise<number> {
+  const { out, io, decoder } = session;
+  const rows = (await waitingTasks(session)).filter(({ response }) => matchesResponse(response, filter));
+  if (json) for (const row of rows) out.jsonLine(responseJson(row));
+  else if (rows.length === 0) out.note('no response waits for approval');
+  else {
+    const cells = rows.map((row) => responseCells(row, io.nowMs()));
+    out.lines(table(RESPONSE_COLUMNS, cells, out.table));
+    out.note('decide with `bailiff responses approve <id>` or `bailiff responses deny <id>`');
+  }
+  decoder.reportUndecodable(out);
+  return 0;
+}
+
+function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'): void {
+  const description =
+    word === 'approve'
+      ? 'approve a pending response; its guards are checked again before it runs'
+      : 'deny a pending response: its action is not carried out';
+  const command = parent
+    .command(word)
+    .description(description)
+    .argument('<id>', 'id of the pending response, or its first characters')
+    .option('--reason <text>', 'reason, for the record')
+    .option('--by <name>', 'author, for the record (default: user@host)')
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--json', 'print the record as one JSON document')
+    .addHelpText('after', `\nExample:\n  bailiff responses ${word} 3f2a9c --reason "agreed with the owner of shop"\n`);
+  onBus(command, io, (options: { reason?: string; by?: string; yes?: boolean; json?: boolean }, id: string) => {
+    const prefix = parseIdPrefix(id, 'id');
+    return (session) => decide(session, word, prefix, options);
+  });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = withListOptions(program.command('responses'))
+    .description('responses: actions on verdicts, done or refused, and why')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--node <node>', 'one node')
+    .option('--action <action>', RESPONSE_ACTIONS.join(', '))
+    .option('--phase <phase>', PHASES.join(', '))
+    .option('--verdict <id>', 'one verdict, by the first characters of its id')
+    .option('--pending', 'only responses that wait for approval, of any age')
+    .addHelpText('after', EXAMPLES);
+  onBus(command, io, (options: Options) => {
+    const filter = filterOf(options);
+    const request = parseListOptions(options);
+    return (session) =>
+      options.pending
+        ? listPending(session, filter, request.json)
+        : runListing(session, () => listingOf(session, filter), request);
+  });
+  registerDecision(command, io, 'approve');
+  registerDecision(command, io, 'deny');
+}
