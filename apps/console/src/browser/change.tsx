@@ -3,9 +3,10 @@
  * became of it. Nothing is written before the second button.
  */
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { AppliedView, ProposalView } from '../wire.ts';
+import type { AppliedView, ErrorView, ProposalView } from '../wire.ts';
 import { Difference } from './difference.tsx';
-import { ApiError, change, proposal } from './session.ts';
+import { Failed } from './loaded.tsx';
+import { change, failureOf, proposal } from './session.ts';
 
 const MAX_REASON = 512;
 
@@ -13,16 +14,12 @@ type State =
   | { kind: 'reading' }
   | { kind: 'proposed'; view: ProposalView; isRunning: boolean }
   | { kind: 'applied'; view: AppliedView }
-  | { kind: 'failed'; error: string; remedy: string };
+  | ({ kind: 'failed' } & ErrorView);
 
-const failedWith = (error: unknown): State =>
-  error instanceof ApiError
-    ? { kind: 'failed', error: error.message, remedy: error.remedy }
-    : {
-        kind: 'failed',
-        error: 'the console does not respond',
-        remedy: 'look at the history whether the change was written',
-      };
+const failedWith = (error: unknown): State => ({
+  kind: 'failed',
+  ...failureOf(error, 'look at the history whether the change was written'),
+});
 
 function Confirm({
   view,
@@ -120,12 +117,7 @@ function Dialog({ changeKey, set, label, onClose }: Props & { onClose: () => voi
         <Confirm view={state.view} isRunning={state.isRunning} onApply={(reason) => void apply(state.view, reason)} />
       )}
       {state.kind === 'applied' && <Applied view={state.view} changeKey={changeKey} />}
-      {state.kind === 'failed' && (
-        <div class="answer bad" role="alert">
-          <h3>{state.error}</h3>
-          <p class="lines">{state.remedy}</p>
-        </div>
-      )}
+      {state.kind === 'failed' && <Failed {...state} />}
       <p>
         <button type="button" onClick={() => dialog.current?.close()}>
           {state.kind === 'proposed' ? 'Cancel' : 'Close'}

@@ -1,16 +1,17 @@
 /** Evidence of a verdict: makes the file, shows what its verification found, and saves it. */
 import { useState } from 'preact/hooks';
-import type { EvidenceView } from '../wire.ts';
+import type { ErrorView, EvidenceView } from '../wire.ts';
 import { CommandLine, Section } from './command.tsx';
 import { save } from './file.ts';
+import { Failed } from './loaded.tsx';
 import { Sections } from './sections.tsx';
-import { ApiError, request } from './session.ts';
+import { failureOf, request } from './session.ts';
 
 type State =
   | { kind: 'idle' }
   | { kind: 'running' }
   | { kind: 'done'; view: EvidenceView }
-  | { kind: 'failed'; error: string; remedy: string };
+  | ({ kind: 'failed' } & ErrorView);
 
 function Made({ view }: { view: EvidenceView }) {
   return (
@@ -45,8 +46,7 @@ export function Evidence({ id, command }: { id: string; command: string }) {
       const response = await request(`/api/evidence?${query}`);
       setState({ kind: 'done', view: (await response.json()) as EvidenceView });
     } catch (error) {
-      if (error instanceof ApiError) setState({ kind: 'failed', error: error.message, remedy: error.remedy });
-      else setState({ kind: 'failed', error: 'the console does not respond', remedy: 'try it again' });
+      setState({ kind: 'failed', ...failureOf(error, 'try it again') });
     }
   };
   return (
@@ -71,12 +71,7 @@ export function Evidence({ id, command }: { id: string; command: string }) {
         </button>
       </p>
       {state.kind === 'done' && <Made view={state.view} />}
-      {state.kind === 'failed' && (
-        <div class="answer bad" role="alert">
-          <h3>{state.error}</h3>
-          <p class="lines">{state.remedy}</p>
-        </div>
-      )}
+      {state.kind === 'failed' && <Failed {...state} />}
     </Section>
   );
 }

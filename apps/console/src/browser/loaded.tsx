@@ -1,8 +1,25 @@
 /** A page that is read once: its state, its errors, and the button that reads it again. */
 import { useEffect, useState } from 'preact/hooks';
-import { ApiError, request, session } from './session.ts';
+import type { ErrorView } from '../wire.ts';
+import { failureOf, request, session } from './session.ts';
 
-type State<T> = { view: T } | { error: string; remedy: string } | null;
+type State<T> = { view: T } | ErrorView | null;
+
+interface FailedProps extends ErrorView {
+  heading?: 'h1' | 'h2' | 'h3';
+  children?: preact.ComponentChildren;
+}
+
+/** An error, and what to do about it. */
+export function Failed({ error, remedy, heading: Heading = 'h3', children }: FailedProps) {
+  return (
+    <div class="answer bad" role="alert">
+      <Heading>{error}</Heading>
+      <p class="lines">{remedy}</p>
+      {children}
+    </div>
+  );
+}
 
 export function Loaded<T>({ path, children }: { path: string; children: (view: T) => preact.ComponentChildren }) {
   const [state, setState] = useState<State<T>>(null);
@@ -14,9 +31,7 @@ export function Loaded<T>({ path, children }: { path: string; children: (view: T
     request(path, gone.signal)
       .then(async (response) => setState({ view: (await response.json()) as T }))
       .catch((error: unknown) => {
-        if (gone.signal.aborted) return;
-        if (error instanceof ApiError) setState({ error: error.message, remedy: error.remedy });
-        else setState({ error: 'the console does not respond', remedy: 'is `bailiff console` still running?' });
+        if (!gone.signal.aborted) setState(failureOf(error, 'is `bailiff console` still running?'));
       });
     return () => gone.abort();
   }, [path, round, isOpen]);
@@ -30,11 +45,9 @@ export function Loaded<T>({ path, children }: { path: string; children: (view: T
   if (state === null) return <p class="loading">Reading the bus …</p>;
   if ('error' in state) {
     return (
-      <div class="answer bad" role="alert">
-        <h1>{state.error}</h1>
-        <p class="lines">{state.remedy}</p>
+      <Failed {...state} heading="h1">
         {again}
-      </div>
+      </Failed>
     );
   }
   return (

@@ -5,7 +5,7 @@ import { attackRange, moved, type Range, rangeOf, TimeAxis } from './axis.tsx';
 import { Notes, Section, SinceLinks } from './command.tsx';
 import { save } from './file.ts';
 import { Loaded } from './loaded.tsx';
-import { ApiError, request } from './session.ts';
+import { failureOf, request } from './session.ts';
 import { Table } from './table.tsx';
 import { Finder } from './verdict.tsx';
 
@@ -104,7 +104,7 @@ function SaveLife({ path }: { path: string }) {
     try {
       save((await (await request(path)).json()) as FileView, 'text/html');
     } catch (error) {
-      setProblem(error instanceof ApiError ? error.message : 'the console does not respond');
+      setProblem(failureOf(error, '').error);
     }
   };
   return (

@@ -24,6 +24,12 @@ export class ApiError extends Error {
   }
 }
 
+/** @param remedy where the console does not respond */
+export const failureOf = (error: unknown, remedy: string): ErrorView =>
+  error instanceof ApiError
+    ? { error: error.message, remedy: error.remedy }
+    : { error: 'the console does not respond', remedy };
+
 const headers = (): Record<string, string> => ({ 'x-bailiff-key': localStorage.getItem(KEY) ?? '' });
 
 /** Takes the token out of the address, so that neither history nor a shared link has it. */

@@ -1,12 +1,12 @@
 /** What if: stored violations judged again under a changed rule, before it is changed. */
 import { useRef, useState } from 'preact/hooks';
-import type { RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
+import type { ErrorView, RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
 import { ChangeOffer } from './change.tsx';
 import { CommandLine, Notes, Section } from './command.tsx';
-import { Loaded } from './loaded.tsx';
+import { Failed, Loaded } from './loaded.tsx';
 import { Sections } from './sections.tsx';
 import { dataOf } from './server-events.ts';
-import { ApiError, request } from './session.ts';
+import { failureOf, request } from './session.ts';
 import { now } from './stream.ts';
 
 const RANGES = ['1h', '6h', '1d', '7d'];
@@ -20,7 +20,7 @@ type State =
   | { kind: 'idle' }
   | { kind: 'running'; frames: number; left: number | null }
   | { kind: 'done'; view: TrialView; tried: Tried }
-  | { kind: 'failed'; error: string; remedy: string };
+  | ({ kind: 'failed' } & ErrorView);
 
 function Result({ view, tried }: { view: TrialView; tried: Tried }) {
   return (
@@ -145,8 +145,7 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
       );
     } catch (error) {
       if (controller.signal.aborted) setState({ kind: 'idle' });
-      else if (error instanceof ApiError) setState({ kind: 'failed', error: error.message, remedy: error.remedy });
-      else setState({ kind: 'failed', error: 'the console does not respond', remedy: 'try it again' });
+      else setState({ kind: 'failed', ...failureOf(error, 'try it again') });
     }
   };
   const isRunning = state.kind === 'running';
@@ -206,12 +205,7 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
         </details>
       </form>
       {state.kind === 'running' && <Progress state={state} onCancel={() => running.current?.abort()} />}
-      {state.kind === 'failed' && (
-        <div class="answer bad" role="alert">
-          <h2>{state.error}</h2>
-          <p class="lines">{state.remedy}</p>
-        </div>
-      )}
+      {state.kind === 'failed' && <Failed {...state} heading="h2" />}
       {state.kind === 'done' && <Result view={state.view} tried={state.tried} />}
     </>
   );
