@@ -42,15 +42,19 @@ function concerns({ ownerUid, claimedOwnerUid }: ActionEntry, facts: Facts): boo
   return uid !== undefined && (ownerUid === uid || (facts.owner?.isClaimed === true && claimedOwnerUid === uid));
 }
 
+/** What the actions of a cooldown have in common. @param group the owner of the pod, or all that may be its owner */
+export function cooldownKey(action: string, of: Pick<ActionEntry, 'podUid' | 'nodeName'>, group: string): string {
+  // A quarantine waits for no other pod: its owner may be its author's, with pods to sacrifice.
+  return action === 'cordon' ? of.nodeName : action === 'quarantine' ? of.podUid : group;
+}
+
 function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const waitMicros = policy ? windowMicros(policy.guards.cooldown) : 0;
   if (waitMicros === 0 || task.action === 'observe' || task.action === 'capture') return null;
   const podUid = verdict.pod?.uid ?? '';
-  // A quarantine waits for no other pod: its owner may be its author's, with pods to sacrifice.
-  const isOfPod = task.action === 'quarantine';
-  const key = task.action === 'cordon' ? verdict.nodeName : isOfPod ? podUid : (ownerOf(facts)?.uid ?? podUid);
-  const keyOf = (a: ActionEntry) => (a.action === 'cordon' ? a.nodeName : isOfPod ? a.podUid : a.ownerUid || a.podUid);
-  const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && keyOf(a) === key);
+  const key = cooldownKey(task.action, { podUid, nodeName: verdict.nodeName }, ownerOf(facts)?.uid ?? podUid);
+  const isHeldBy = (a: ActionEntry) => cooldownKey(a.action, a, a.ownerUid || a.podUid) === key;
+  const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && isHeldBy(a));
   if (!last || last.atMicros + waitMicros <= nowMicros) return null;
   const untilMicros = last.atMicros + waitMicros;
   return {

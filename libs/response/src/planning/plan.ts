@@ -53,13 +53,15 @@ export interface Task extends TaskKey {
   dryRun: boolean;
   /** Replaces a refused removal, or a quarantine that would block nothing. */
   substitute: boolean;
-  /** It waits for actions on others of its namespace (of its node, for a verdict about a node). */
+  /** It waits for actions of its kind on others (cooldownKey). */
   cooldown?: Cooldown;
 }
 
 export interface Cooldown {
   micros: number;
   namespace: string;
+  /** Empty for a verdict about a node. */
+  podUid: string;
   nodeName: string;
 }
 
@@ -155,7 +157,8 @@ function taskOf(
     substitute: false,
   };
   const { pod, nodeName } = verdict;
-  return micros === 0 ? task : { ...task, cooldown: { micros, namespace: pod?.namespace ?? '', nodeName } };
+  const { namespace = '', uid: podUid = '' } = pod ?? {};
+  return micros === 0 ? task : { ...task, cooldown: { micros, namespace, podUid, nodeName } };
 }
 
 /**

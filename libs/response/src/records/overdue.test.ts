@@ -41,6 +41,7 @@ describe('overdue', () => {
     ['without a cooldown', ['0s', { agoMicros: 3 * MINUTE }]],
     ['without an action before it', ['5m', null]],
     ['after an action in another namespace', ['5m', { agoMicros: 3 * MINUTE, namespace: 'other' }]],
+    ['that quarantines another pod than the action before it', ['5m', { agoMicros: 3 * MINUTE }, 'quarantine']],
     ['of an event, which has no cooldown', ['5m', { agoMicros: 3 * MINUTE }, 'observe']],
   ])('control: a task %s is overdue', (_, given) => {
     expect(isOverdue(...given)).toBe(true);

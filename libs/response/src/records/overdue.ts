@@ -7,7 +7,7 @@
  */
 import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
-import type { ActionEntry } from '../guards/decision.ts';
+import { cooldownKey } from '../guards/action-limits.ts';
 import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
 import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
 import type { Ledger } from './ledger.ts';
@@ -63,17 +63,16 @@ export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, graceMs: 
 }
 
 /**
- * When no cooldown can hold the task any more. Whose it is depends on the owner of its pod, which only
- * the responder reads: every action of the kind on the namespace counts, or on the node.
+ * When no cooldown can hold the task any more. Only the responder reads the owner of a pod, so every
+ * pod of the namespace may be of the same owner.
  */
 function cooldownEnd({ taskId, action, cooldown }: Due, ledger: Ledger, nowMicros: number): number {
   if (!cooldown) return 0;
-  const { micros, namespace, nodeName } = cooldown;
-  const isHeldBy = (one: ActionEntry) =>
-    action === 'cordon' ? one.nodeName === nodeName : one.namespace === namespace;
+  const { micros, namespace } = cooldown;
+  const key = cooldownKey(action, cooldown, namespace);
   const last = ledger
     .actionsFor(action, nowMicros - micros)
-    .findLast((one) => one.action === action && one.taskId !== taskId && isHeldBy(one));
+    .findLast((a) => a.action === action && a.taskId !== taskId && cooldownKey(action, a, a.namespace) === key);
   return last ? last.atMicros + micros : 0;
 }
 
