@@ -35,7 +35,7 @@ import { InterfaceAdapter } from './publishing/adapter.ts';
 import { UnjudgedFrames } from './publishing/unjudged.ts';
 import { Binder, type BindResult } from './subjects/binder.ts';
 import { BindingStore } from './subjects/binding-store.ts';
-import { ForeignLinks, foreignReason } from './subjects/foreign-links.ts';
+import { ForeignLinks, foreignReason, LINKS_MS } from './subjects/foreign-links.ts';
 import { Guard, type GuardOptions } from './subjects/guard.ts';
 import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './subjects/guarded-interface.ts';
 import { excludeUnguarded, forgetGeneration, forgottenCounts, hasNothingToPublish } from './subjects/lifecycle.ts';
@@ -46,8 +46,6 @@ import { StallDetector } from './subjects/stall-detector.ts';
 
 /** Interval of checking program chains and own addresses, which have no event. */
 const PLACES_MS = 2_000;
-/** Interval of reading the links of pods' namespaces: 250 pods take 12 ms. */
-const LINKS_MS = 5_000;
 /** Interval of checking the folder of CNI results, beside its events. */
 const CNI_CHECK_MS = 10_000;
 
