@@ -1,13 +1,4 @@
-/**
- * Interface of the LSM programs to the collector: programs, their maps, and the hooks of this
- * kernel.
- *
- * Data path: collector → this interface → object.ts (the kernel) or a fake in unit tests.
- * Invariants: once attached, pods stay under their policies through close, crash and restart. One
- * process at a time may write with a pin directory; readers may run beside it. Kernel errors are
- * BpfError. Errors of this layer are RuntimeError with a code.
- */
-import type { RuntimeMaps } from './maps.ts';
+/** What object.ts takes and reports. Kernel errors are BpfError, errors of this layer RuntimeError with a code. */
 
 export interface RuntimeProgram {
   /** `handle_mmap_file` */
@@ -22,23 +13,6 @@ export interface RuntimeProgram {
    */
   readonly instructions: number;
   readonly verifiedInstructions: number;
-}
-
-export interface RuntimeObject extends Disposable {
-  readonly maps: RuntimeMaps;
-  /** Every program of the object. */
-  readonly programs: readonly RuntimeProgram[];
-  /** True if pinned maps were found and adopted. */
-  readonly reused: boolean;
-  /** Number of links that already ran the same programs and were kept. */
-  readonly keptLinks: number;
-  /** Why decisions about opens are not cached; null: they are. */
-  readonly cacheProblem: string | null;
-  readonly pinDir: string;
-  /** As PinnedRuntimeMaps.recordTasks(). */
-  recordTasks(): number[];
-  /** Closes descriptors only. Idempotent. */
-  close(): void;
 }
 
 export interface OpenRuntimeOptions {

@@ -25,7 +25,7 @@ import { hasKernelFunction, lsmHooks, probeLsm } from '../core/feature-probe.ts'
 import { encodeU32 } from '../core/integers.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
 import { isBpffs, possibleCpus } from '../core/system.ts';
-import type { OpenRuntimeOptions, RuntimeObject, RuntimeProgram } from './api.ts';
+import type { OpenRuntimeOptions, RuntimeProgram } from './api.ts';
 import { setCacheLocks } from './cache-control.ts';
 import { findCacheLocks } from './cache-locks.ts';
 import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
@@ -188,14 +188,18 @@ export function openRuntimeObject(options: OpenRuntimeOptions): RuntimeObject {
   if (!existsSync(path.join(mapsDir(pinDir), 'rt_cache_control')))
     unlessGone(() => unlinkSync(path.join(mapsDir(pinDir), 'rt_opens')));
   for (const dir of [samplesDir, mapsDir(pinDir), linksDir(pinDir)]) mkdirSync(dir, { recursive: true, mode: 0o700 });
-  return new PinnedRuntimeObject(readFileSync(objectPath), options, reused);
+  return new RuntimeObject(readFileSync(objectPath), options, reused);
 }
 
-class PinnedRuntimeObject implements RuntimeObject {
+/** Once attached, pods stay under their policies through close, crash and restart. */
+export class RuntimeObject implements Disposable {
   readonly maps: RuntimeMaps;
   readonly programs: readonly RuntimeProgram[];
+  /** True if pinned maps were found and adopted. */
   readonly reused: boolean;
+  /** Links that already ran the same programs. */
   readonly keptLinks: number;
+  /** Why decisions about opens are not cached; null: they are. */
   readonly cacheProblem: string | null;
   readonly pinDir: string;
   readonly #loaded: Loaded;
@@ -285,7 +289,7 @@ class PinnedRuntimeObject implements RuntimeObject {
   }
 }
 
-/** @throws RuntimeError ERR_RUNTIME_UNAVAILABLE when this process may not see it */
+/** @throws RuntimeError ERR_RUNTIME_UNAVAILABLE */
 function mountNamespaceOfHost(): number {
   const file = '/proc/1/ns/mnt';
   try {
@@ -304,10 +308,7 @@ function runsThis(pin: string, program: BpfProgram): boolean {
   return link.programTag() === program.info.tag;
 }
 
-/**
- * Maps of a pin directory, opened without loading programs: for `status`, beside a collector or
- * without one.
- */
+/** Maps of a pin directory, opened without loading programs: for `status`, beside a collector or without one. */
 export interface PinnedRuntimeMaps extends Disposable {
   readonly maps: RuntimeMaps;
   /**

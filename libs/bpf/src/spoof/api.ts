@@ -1,7 +1,7 @@
 /**
- * Interface of the packet programs to the collector: maps, links and samples as typed values.
+ * Types of the packet programs for the collector: maps, links and samples as typed values.
  *
- * Data path: collector → this interface → object.ts (the kernel) or a fake in unit tests.
+ * Data path: collector → object.ts → the kernel.
  * Invariants: user space alone writes ifaces, addresses, node addresses, ports, CIDRs and settings.
  * The kernel alone writes counters, seen and losses, which only grow. All calls are synchronous
  * system calls, which take microseconds. Kernel errors are BpfError. Errors of this layer are
@@ -9,8 +9,7 @@
  * ERR_SPOOF_IN_USE). Readers such as `status` may run beside it.
  */
 
-import type { Probe } from '../core/feature-probe.ts';
-import type { CounterCell, DecodedBatch } from './decode.ts';
+import type { CounterCell } from './decode.ts';
 import type {
   AddressGrant,
   IfaceKey,
@@ -175,73 +174,6 @@ export interface SampleReader {
    * Delivers the records that are in the ring now, without waiting. Returns their number.
    */
   drain(): number;
-}
-
-export interface SpoofObject {
-  readonly maps: SpoofMaps;
-  readonly mode: AttachMode;
-  /** True if pinned maps were found and adopted. */
-  readonly reused: boolean;
-  /** Number of links whose program was replaced at open. */
-  readonly updatedLinks: number;
-  readonly pinDir: string;
-  /** Whether this kernel exposes the checksum fields that the vector checksum-offload needs. */
-  readonly offload: Probe;
-  /** Whether this kernel can run a program at the pod's end, which the vector guard-bypass needs. */
-  readonly podEnd: Probe;
-  /** Whether frames that a pod redirects past its guard on netkit are dropped. Null: no netkit here. */
-  readonly redirected: Probe | null;
-
-  /** Programs of the host side of an interface of this kind. */
-  directionsOf(kind: string): readonly Direction[];
-  /**
-   * Attaches the programs of the host side at the head of their chains and pins the links. Write the
-   * record and the counters entry first: without a record, `unknownMode` decides. Idempotent for the
-   * same ifindex and generation. cni/src attaches the program of the pod's end.
-   */
-  attach(key: IfaceKey): void;
-  /**
-   * Detaches and unpins the programs of this interface. False if there were none.
-   * @param directions default: all
-   */
-  detach(key: IfaceKey, directions?: readonly Direction[]): boolean;
-  /**
-   * Where the program of the pod's end is pinned, and where cni/src pins its link. Null: this kernel
-   * cannot run it.
-   */
-  podEndPins(key: IfaceKey): PodEndPins | null;
-  /** Renames the attachments to another generation, without a gap. The caller writes the record. */
-  rekey(from: IfaceKey, generation: number): void;
-  /** Attachments by the names of the pins. */
-  attached(): Attachment[];
-  /** Attachments by the names of the pins, compared with the kernel. */
-  verify(): PlacedAttachment[];
-  /**
-   * Moves the program back to the head of its chain, without a gap. False if the interface is gone.
-   */
-  reattach(attachment: Attachment): boolean;
-
-  /**
-   * Delivers samples from the ring, at most one batch per turn of the event loop. Close the reader
-   * before the object. If the callback throws, the process ends as with any uncaught error.
-   */
-  openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader;
-
-  /**
-   * Attaches the program that finds redirections on netkit again, if its pin is gone. False: it was there, or
-   * the kernel cannot run it.
-   */
-  restoreNotes(): boolean;
-
-  /**
-   * Pins maps and programs again after `detachAll` removed their pins. Nothing is attached: call
-   * `restoreNotes`, and `attach` for each interface.
-   */
-  repin(): void;
-
-  /** Closes descriptors only. Programs, maps and links stay pinned and in force. Idempotent. */
-  close(): void;
-  [Symbol.dispose](): void;
 }
 
 export interface PodEndPins {

@@ -25,12 +25,13 @@ import {
   type Attachment,
   type Direction,
   type OpenSpoofOptions,
+  type PlacedAttachment,
   type PodEndPins,
+  type SampleReader,
   SpoofError,
   type SpoofMaps,
-  type SpoofObject,
 } from './api.ts';
-import { decodeBatch } from './decode.ts';
+import { type DecodedBatch, decodeBatch } from './decode.ts';
 import { detachPinned, finishMoves, isInterfaceGone, placeOf, verifyAttachments } from './detach.ts';
 import { encodeMeta, type IfaceKey } from './encode.ts';
 import { initialMeta } from './initial-meta.ts';
@@ -119,17 +120,22 @@ export function openSpoofObject(options: OpenSpoofOptions): SpoofObject {
     throw new SpoofError('ERR_SPOOF_ABI', `pinned maps are of ABI ${data.pinned}, not ${data.wanted}`, data);
   }
   createPinDirs(pinDir);
-  return new PinnedSpoofObject(objectPath, options, mode, pinnedAbi !== 0);
+  return new SpoofObject(objectPath, options, mode, pinnedAbi !== 0);
 }
 
-class PinnedSpoofObject implements SpoofObject {
+export class SpoofObject implements Disposable {
   readonly maps: SpoofMaps;
   readonly mode: AttachMode;
+  /** True if pinned maps were found and adopted. */
   readonly reused: boolean;
+  /** Number of links whose program was replaced at open. */
   readonly updatedLinks: number;
   readonly pinDir: string;
+  /** Whether this kernel exposes the checksum fields that the vector checksum-offload needs. */
   readonly offload: Probe;
+  /** Whether this kernel can run a program at the pod's end, which the vector guard-bypass needs. */
   readonly podEnd: Probe;
+  /** Whether frames that a pod redirects past its guard on netkit are dropped. Null: no netkit here. */
   readonly redirected: Probe | null;
   readonly #image: Buffer;
   readonly #options: OpenSpoofOptions;
@@ -160,6 +166,10 @@ class PinnedSpoofObject implements SpoofObject {
     this.#pinPrograms();
   }
 
+  /**
+   * Attaches the program that finds redirections on netkit again, if its pin is gone. False: it was there, or
+   * the kernel cannot run it.
+   */
   restoreNotes(): boolean {
     const { note } = this.#loaded;
     if (note === null || !this.redirected?.available || existsSync(notePin(this.pinDir))) return false;
@@ -167,6 +177,7 @@ class PinnedSpoofObject implements SpoofObject {
     return true;
   }
 
+  /** Programs of the host side of an interface of this kind. */
   directionsOf(kind: string): readonly Direction[] {
     return kind === 'netkit' && this.redirected?.available ? NETKIT_DIRECTIONS : DIRECTIONS;
   }
@@ -179,6 +190,10 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
+  /**
+   * Pins maps and programs again after `detachAll` removed their pins. Nothing is attached: call
+   * `restoreNotes`, and `attach` for each interface.
+   */
   repin(): void {
     createPinDirs(this.pinDir);
     for (const [name, map] of Object.entries(this.#loaded.raw)) {
@@ -229,7 +244,7 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
-  #pinned(key: { ifindex: number; generation: number }, direction?: Direction): PinnedAttachment[] {
+  #pinned(key: IfaceKey, direction?: Direction): PinnedAttachment[] {
     return readAttachments(this.pinDir).filter(
       (pinned) =>
         pinned.ifindex === key.ifindex &&
@@ -238,7 +253,12 @@ class PinnedSpoofObject implements SpoofObject {
     );
   }
 
-  attach(key: { ifindex: number; generation: number }): void {
+  /**
+   * Attaches the programs of the host side at the head of their chains and pins the links. Write the
+   * record and the counters entry first: without a record, `unknownMode` decides. Idempotent for the
+   * same ifindex and generation. cni/src attaches the program of the pod's end.
+   */
+  attach(key: IfaceKey): void {
     const { ifindex, generation } = key;
     const kind = kindOf(ifindex);
     for (const direction of this.directionsOf(kind)) {
@@ -252,12 +272,20 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
+  /**
+   * Detaches and unpins the programs of this interface. False if there were none.
+   * @param directions default: all
+   */
   detach(key: IfaceKey, directions?: readonly Direction[]): boolean {
     const pinned = this.#pinned(key).filter(({ direction }) => directions?.includes(direction) ?? true);
     for (const one of pinned) detachPinned(one);
     return pinned.length > 0;
   }
 
+  /**
+   * Where the program of the pod's end is pinned, and where cni/src pins its link. Null: this kernel
+   * cannot run it.
+   */
   podEndPins(key: IfaceKey): PodEndPins | null {
     if (this.#loaded.programs['pod-end'] === null) return null;
     return {
@@ -266,6 +294,7 @@ class PinnedSpoofObject implements SpoofObject {
     };
   }
 
+  /** Renames the attachments to another generation, without a gap. The caller writes the record. */
   rekey(from: IfaceKey, generation: number): void {
     for (const pinned of this.#pinned(from)) {
       const name = pinName({ ...pinned, generation }, pinned.createdQdisc);
@@ -273,16 +302,21 @@ class PinnedSpoofObject implements SpoofObject {
     }
   }
 
+  /** Attachments by the names of the pins. */
   attached(): Attachment[] {
     return readAttachments(this.pinDir).map(({ ifindex, generation, direction, mode }) => {
       return { ifindex, generation, direction, mode };
     });
   }
 
-  verify() {
+  /** Attachments by the names of the pins, compared with the kernel. */
+  verify(): PlacedAttachment[] {
     return verifyAttachments(this.pinDir);
   }
 
+  /**
+   * Moves the program back to the head of its chain, without a gap. False if the interface is gone.
+   */
   reattach(attachment: Attachment): boolean {
     const { direction } = attachment;
     assert(direction !== 'pod-end', 'the program of a pod end is attached in its namespace, by cni/src');
@@ -313,10 +347,15 @@ class PinnedSpoofObject implements SpoofObject {
     return true;
   }
 
-  openSamples(onBatch: Parameters<SpoofObject['openSamples']>[0]): ReturnType<SpoofObject['openSamples']> {
+  /**
+   * Delivers samples from the ring, at most one batch per turn of the event loop. Close the reader
+   * before the object. If the callback throws, the process ends as with any uncaught error.
+   */
+  openSamples(onBatch: (batch: DecodedBatch) => void): SampleReader {
     return new RingReader(this.#loaded.raw.samples, { onBatch: (batch) => onBatch(decodeBatch(batch)) });
   }
 
+  /** Closes descriptors only. Programs, maps and links stay pinned and in force. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
