@@ -12,21 +12,21 @@ type Layers = readonly (string | readonly string[])[];
 /** Layers by `src` folder, from the top down. A folder that is not listed has no order yet. */
 export const LAYERS: Readonly<Record<string, Layers>> = {
   'apps/cli/src': ['.', ['watch', 'investigate', 'configure', 'policies', 'operate'], 'shared'],
-  'apps/cli/src/watch': [['console', 'events.ts', 'responses', 'status.ts', 'top.ts', 'verdicts.ts']],
-  'apps/cli/src/investigate': [['evidence', 'explain.ts', 'replay', 'timeline', 'why', 'witness']],
-  'apps/cli/src/configure': [['backtest', 'config', 'rules']],
+  'apps/cli/src/watch': [['console', 'events.ts', 'responses.ts', 'status.ts', 'top.ts', 'verdicts.ts']],
+  'apps/cli/src/investigate': [['evidence', 'explain.ts', 'replay', 'timeline.ts', 'why.ts', 'witness']],
+  'apps/cli/src/configure': [['backtest.ts', 'config', 'rules']],
   'apps/cli/src/policies': ['.', ['learn', 'simulate'], 'explain'],
   'apps/cli/src/operate': [
     [
       'backup',
       'bus',
-      'completion',
+      'completion.ts',
       'credentials',
       'disarm.ts',
       'doctor',
       'lab.ts',
       'logs.ts',
-      'quarantine',
+      'quarantine.ts',
       'responder',
       'schemas.ts',
       'support-bundle',

@@ -4,7 +4,7 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync, rmSync } from 'node:fs';
+import { createReadStream, readFileSync, rmSync } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import { signedConfigBy } from '@bailiff/bus';
 import {
@@ -19,6 +19,7 @@ import {
   LogKeeper,
   LogReader,
   LogWriter,
+  MAX_LINE_BYTES,
   parseVerifierKey,
   type SensitiveClass,
   splitWitness,
@@ -38,7 +39,6 @@ import { verdictById } from '../../shared/one-verdict.ts';
 import { Progress } from '../../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../../shared/session.ts';
 import { copyLog } from './copy-log.ts';
-import { linesIn } from './file.ts';
 
 const EXAMPLES = `
 Examples:
@@ -254,6 +254,39 @@ function registerCopy(evidence: Command, io: CliIo): void {
 function statedHead({ note }: LogReader) {
   const { origin, size, root } = checkpointIn(note);
   return { origin, size, root: Buffer.from(root).toString('base64') };
+}
+
+/** @throws ENOENT, EACCES and other errors of the file */
+export async function* linesIn(file: string): AsyncGenerator<string> {
+  let left: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of createReadStream(file) as AsyncIterable<Buffer>) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      const isTooLong = length + end - start > MAX_LINE_BYTES;
+      yield isTooLong ? NO_LINE : textOf(Buffer.concat([...left, chunk.subarray(start, end)]));
+      [left, length, start] = [[], 0, end + 1];
+    }
+    left.push(chunk.subarray(start));
+    length += chunk.length - start;
+    if (length > MAX_LINE_BYTES) break;
+  }
+  // Too long, or without its end.
+  if (length > 0) yield NO_LINE;
+}
+
+/** Valid nowhere in a bundle. */
+const NO_LINE = '';
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of a line; NO_LINE if it is not UTF-8. */
+function textOf(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return NO_LINE;
+  }
 }
 
 export function register(program: Command, io: CliIo): void {

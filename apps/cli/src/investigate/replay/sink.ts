@@ -3,6 +3,8 @@
  * backpressure by the promise it returns. Tables escape names; JSON escapes what a terminal would
  * interpret.
  */
+
+import { createHash } from 'node:crypto';
 import { type Bus, CopyPublisher, cloudEventHeaders, type SiemFormat, type StreamMessage } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
 import {
@@ -14,12 +16,11 @@ import {
   matchesPod,
   type NodeFrame,
 } from '@bailiff/insight';
-import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
+import { CURRENT_SCHEMAS, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
 import { eventCells, eventColumns } from '../../shared/rows/event-cells.ts';
 import type { Out } from '../../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../../shared/text/table.ts';
-import { avroFileBlock, avroFileHead } from './avro-file.ts';
 import { copySubject } from './target.ts';
 
 /** A frame with the part that matches the filter. */
@@ -41,6 +42,36 @@ export interface Sink {
   arrived?(): number;
   /** Releases resources; after `end` or instead of it. */
   close(): void;
+}
+
+/** Marker and fingerprint before the body of a single-object message. */
+const SINGLE_OBJECT_HEAD = 10;
+const schemaText = CURRENT_SCHEMAS.map(({ text }) => text).find(
+  (text) => (JSON.parse(text) as { name: string }).name === 'ViolationFrame',
+) as string;
+const sync = createHash('sha256').update(schemaText).digest().subarray(0, 16);
+
+/** Zigzag and base 128, Avro's encoding of a long. For counts and lengths up to 2^31. */
+function long(value: number): Buffer {
+  const bytes: number[] = [];
+  for (let left = value * 2; ; left = Math.floor(left / 128)) {
+    if (left < 128) return Buffer.from([...bytes, left]);
+    bytes.push((left % 128) | 128);
+  }
+}
+
+const text = (value: string): Buffer => Buffer.concat([long(Buffer.byteLength(value)), Buffer.from(value, 'utf8')]);
+
+/** The file header. */
+export function avroFileHead(): Buffer {
+  const metadata = [text('avro.codec'), text('null'), text('avro.schema'), text(schemaText)];
+  return Buffer.concat([Buffer.from('Obj\u0001', 'latin1'), long(2), ...metadata, long(0), sync]);
+}
+
+/** A block of one frame. */
+export function avroFileBlock(frame: ViolationFrame): Buffer {
+  const body = encodeViolationFrame(frame).subarray(SINGLE_OBJECT_HEAD);
+  return Buffer.concat([long(1), long(body.length), body, sync]);
 }
 
 const nothing = (): void => undefined;

@@ -1,9 +1,15 @@
 /** `bailiff backup` and `bailiff restore`. Both need the admin user of the bus. */
+
+import { rm } from 'node:fs/promises';
+import { bytesText, type SnapshotHead, snapshotStream, toBusError } from '@bailiff/bus';
+import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
 import { replicas } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
-import { onBus } from '../../shared/session.ts';
-import { backUp } from './back-up.ts';
+import { onBus, type Session } from '../../shared/session.ts';
+import { ArchiveWriter } from './archive.ts';
+import { FORMAT, FORMAT_VERSION, fileOf, type Manifest, type Part } from './manifest.ts';
+import { COPY_ORDER } from './order.ts';
 import { type RestoreOptions, restore, verifyBackup } from './restore.ts';
 
 const BACKUP_HELP = `
@@ -28,6 +34,57 @@ Messages keep their sequences and times. Nothing is restored unless the whole fi
 has no stream of Bailiff. Services and collectors may run: they continue with the restored streams.
 Needs the admin user of the bus.
 `;
+
+/** null if the bus has no such stream. */
+async function copy({ bus, io }: Session, writer: ArchiveWriter, name: string): Promise<Part | null> {
+  const copied = await writer.add<SnapshotHead | null>(fileOf(name), (write) =>
+    snapshotStream(bus, name, (chunk) => {
+      io.signal.throwIfAborted();
+      return write(chunk);
+    }).catch((error: unknown) => {
+      if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
+      return null;
+    }),
+  );
+  const { result, bytes, sha256 } = copied;
+  return result && { name, bytes, sha256, config: { ...result.config }, state: { ...result.state } };
+}
+
+/** @returns exit code. @throws what snapshotStream throws, CliError CLI_USAGE, errors of the disk */
+export async function backUp(session: Session, path: string): Promise<number> {
+  const { bus, io, out } = session;
+  const startedAt = new Date().toISOString();
+  const writer = await ArchiveWriter.create(path);
+  try {
+    const streams: Part[] = [];
+    const absent: string[] = [];
+    for (const name of COPY_ORDER) {
+      const part = await copy(session, writer, name);
+      if (part) streams.push(part);
+      else absent.push(name);
+    }
+    const manifest: Manifest = {
+      format: FORMAT,
+      version: FORMAT_VERSION,
+      bailiff: io.version,
+      natsServer: bus.nc.info?.version ?? '',
+      startedAt,
+      finishedAt: new Date().toISOString(),
+      streams,
+      absent,
+    };
+    const bytes = await writer.finish(manifest);
+    const messages = streams.reduce((sum, { state }) => sum + state.messages, 0);
+    out.line(`${path}: ${plural(streams.length, 'stream')}, ${plural(messages, 'message')}, ${bytesText(bytes)}`);
+    if (absent.length > 0) out.note(`the bus has no ${absent.join(', ')}`);
+    await writer.close();
+    return 0;
+  } catch (error) {
+    await writer.close();
+    await rm(path, { force: true });
+    throw error;
+  }
+}
 
 export function register(program: Command, io: CliIo): void {
   const backup = program

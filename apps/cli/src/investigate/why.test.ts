@@ -3,7 +3,7 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { nextCommands, paragraph, type WhyFacts } from './paragraph.ts';
+import { nextCommands, paragraph, type WhyFacts } from './why.ts';
 
 const T0 = Date.parse('2026-11-24T12:00:00Z') * 1000;
 

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { expect, it } from 'vitest';
-import { makeProgram } from '../../run.ts';
-import { captureCli, runCli } from '../../testing.ts';
-import { complete } from './complete.ts';
+import { makeProgram } from '../run.ts';
+import { captureCli, runCli } from '../testing.ts';
+import { complete } from './completion.ts';
 
 const program = makeProgram(captureCli().io);
 

@@ -1,6 +1,6 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { quarantinedOf, stateOf } from './release.ts';
+import { quarantinedOf, stateOf } from './quarantine.ts';
 
 const entry = {
   podUid: 'u1',

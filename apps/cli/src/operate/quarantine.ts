@@ -6,7 +6,6 @@
  * response that quarantined the pod; the responder then removes label and NetworkPolicy. An
  * interrupted release can be repeated: a missing entry is no error while a record is still missing.
  */
-
 import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
 import {
   clockTime,
@@ -38,11 +37,14 @@ import {
   type Response,
   readQuarantineList,
 } from '@bailiff/schemas';
-import { confirm } from '../../shared/confirm.ts';
-import { CliError } from '../../shared/errors.ts';
-import { publishResponse } from '../../shared/publish-response.ts';
-import type { Session } from '../../shared/session.ts';
-import { type Cell, type Column, table } from '../../shared/text/table.ts';
+import type { Command } from 'commander';
+import { parseName, parsePod } from '../shared/arguments.ts';
+import { confirm } from '../shared/confirm.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { publishResponse } from '../shared/publish-response.ts';
+import { onBus, type Session } from '../shared/session.ts';
+import { type Cell, type Column, table } from '../shared/text/table.ts';
 
 const BUCKET = 'bailiff_quarantine';
 
@@ -227,4 +229,40 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
   return 0;
+}
+
+function registerList(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('list')
+    .description('pods in quarantine: whether their nodes drop their traffic in both directions, until when, and why')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--json', 'one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff quarantine list\n');
+  onBus(command, io, ({ namespace, json = false }: { namespace?: string; json?: boolean }) => {
+    if (namespace !== undefined) parseName(namespace, '--namespace');
+    return (session) => listQuarantined(session, namespace, json);
+  });
+}
+
+function registerRelease(parent: Command, io: CliIo): void {
+  const command = parent
+    .command('release')
+    .description("end a quarantine early; the pod's traffic passes at once")
+    .argument('<pod>', 'namespace/name, name or uid')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--reason <text>', 'reason, for the record')
+    .option('--by <name>', 'author, for the record (default: user@host)')
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--json', 'print the result as one JSON document')
+    .addHelpText('after', '\nExample:\n  bailiff quarantine release shop/cart-1 --reason "image was rebuilt"\n');
+  onBus(command, io, (options: ReleaseOptions & { namespace?: string }, text: string) => {
+    const pod = parsePod(text, 'pod', options.namespace);
+    return (session) => release(session, pod, options);
+  });
+}
+
+export function register(program: Command, io: CliIo): void {
+  const command = program.command('quarantine').description('quarantined pods, and their release');
+  registerList(command, io);
+  registerRelease(command, io);
 }
