@@ -7,6 +7,7 @@
  * Errors: BpfError BPF_LINK, BPF_PIN, BPF_CLOSED.
  */
 import { type NativeLink, type NativeProgram, native } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 import { type ChainHook, hookOfType } from './tcx.ts';
 
 export interface LinkInfo {
@@ -23,13 +24,7 @@ interface ProgramHandle {
   readonly native: NativeProgram;
 }
 
-export class BpfLink implements Disposable {
-  readonly native: NativeLink;
-
-  constructor(handle: NativeLink) {
-    this.native = handle;
-  }
-
+export class BpfLink extends NativeHandle<NativeLink> {
   static openPinned(path: string): BpfLink {
     return new BpfLink(native().openPinnedLink(path));
   }
@@ -63,13 +58,5 @@ export class BpfLink implements Disposable {
 
   pin(path: string): void {
     this.native.pin(path);
-  }
-
-  close(): void {
-    this.native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

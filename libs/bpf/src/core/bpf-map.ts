@@ -8,6 +8,7 @@
  * Errors: BpfError BPF_MAP, BPF_PIN, BPF_CLOSED. Close it, or leave it to the garbage collector.
  */
 import { type NativeMap, type NativeMapInfo, native } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 
 /** Map types that Bailiff uses, as in the kernel's bpf_map_type. */
 export const MAP_TYPE = {
@@ -44,14 +45,12 @@ export interface CreateMapOptions {
   readonly flags?: number;
 }
 
-export class BpfMap implements Disposable {
+export class BpfMap extends NativeHandle<NativeMap> {
   /** Fixed since the map was opened. */
   readonly info: NativeMapInfo;
-  /** For the other classes of this package. */
-  readonly native: NativeMap;
 
   constructor(handle: NativeMap) {
-    this.native = handle;
+    super(handle);
     this.info = handle.info();
   }
 
@@ -121,13 +120,5 @@ export class BpfMap implements Disposable {
   /** Unlink the path to unpin. EEXIST if the path exists. */
   pin(path: string): void {
     this.native.pin(path);
-  }
-
-  close(): void {
-    this.native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

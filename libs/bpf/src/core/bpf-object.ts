@@ -18,14 +18,9 @@ import {
   type NativeObjectVariable,
   native,
 } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 
-export class BpfObject implements Disposable {
-  readonly #native: NativeObject;
-
-  constructor(handle: NativeObject) {
-    this.#native = handle;
-  }
-
+export class BpfObject extends NativeHandle<NativeObject> {
   /**
    * A path or the ELF image itself. `name` becomes the prefix of the kernel's names for global
    * data.
@@ -35,20 +30,20 @@ export class BpfObject implements Disposable {
   }
 
   maps(): NativeObjectMap[] {
-    return this.#native.maps();
+    return this.native.maps();
   }
 
   programs(): NativeObjectProgram[] {
-    return this.#native.programs();
+    return this.native.programs();
   }
 
   /** Global variables by section; `setGlobal` is for those of `.rodata`. */
   variables(): NativeObjectVariable[] {
-    return this.#native.variables();
+    return this.native.variables();
   }
 
   setMapMaxEntries(name: string, maxEntries: number): void {
-    this.#native.setMapMaxEntries(name, maxEntries);
+    this.native.setMapMaxEntries(name, maxEntries);
   }
 
   /**
@@ -56,16 +51,16 @@ export class BpfObject implements Disposable {
    * it there.
    */
   setMapPinPath(name: string, path: string): void {
-    this.#native.setMapPinPath(name, path);
+    this.native.setMapPinPath(name, path);
   }
 
   /** False: the map is not created; programs that use it must not be loaded. */
   setMapAutocreate(name: string, autocreate: boolean): void {
-    this.#native.setMapAutocreate(name, autocreate);
+    this.native.setMapAutocreate(name, autocreate);
   }
 
   setProgramAutoload(name: string, autoload: boolean): void {
-    this.#native.setProgramAutoload(name, autoload);
+    this.native.setProgramAutoload(name, autoload);
   }
 
   /**
@@ -73,7 +68,7 @@ export class BpfObject implements Disposable {
    * differs.
    */
   reuseMap(name: string, path: string): void {
-    this.#native.reuseMap(name, path);
+    this.native.reuseMap(name, path);
   }
 
   /**
@@ -81,34 +76,26 @@ export class BpfObject implements Disposable {
    * such variable.
    */
   setGlobal(name: string, value: Uint8Array): void {
-    const found = this.#native.variables().find((variable) => variable.name === name);
+    const found = this.native.variables().find((variable) => variable.name === name);
     if (found === undefined)
       throw new BpfError({ operation: 'object.setGlobal', errno: 2, detail: `no variable ${name}` });
     if (value.length !== found.sizeBytes) {
       throw new TypeError(`variable ${name} has ${found.sizeBytes} bytes, not ${value.length}`);
     }
-    this.#native.setInitialValue(found.section, found.offsetBytes, value);
+    this.native.setInitialValue(found.section, found.offsetBytes, value);
   }
 
   load(): void {
-    this.#native.load();
+    this.native.load();
   }
 
   /** After load. Close it. Sections such as `.rodata` are maps with the name of the section. */
   map(name: string): BpfMap {
-    return new BpfMap(this.#native.map(name));
+    return new BpfMap(this.native.map(name));
   }
 
   /** After load. Close it. */
   program(name: string): BpfProgram {
-    return new BpfProgram(this.#native.program(name));
-  }
-
-  close(): void {
-    this.#native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    return new BpfProgram(this.native.program(name));
   }
 }

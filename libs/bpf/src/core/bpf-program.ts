@@ -12,6 +12,7 @@ import assert from 'node:assert/strict';
 import { BpfLink } from './bpf-link.ts';
 import { ClsactFilter, type ClsactOptions } from './clsact.ts';
 import { type NativeProgram, type NativeProgramInfo, type NativeTestRun, native } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 import { attachTypeOf, type ChainHook, type TcxDirection, type TcxPosition, tcxPlace } from './tcx.ts';
 
 const MAX_REPEAT = 10_000_000;
@@ -39,12 +40,11 @@ export interface AttachTcxOptions {
   readonly expectedRevision?: bigint;
 }
 
-export class BpfProgram implements Disposable {
+export class BpfProgram extends NativeHandle<NativeProgram> {
   readonly info: NativeProgramInfo;
-  readonly native: NativeProgram;
 
   constructor(handle: NativeProgram) {
-    this.native = handle;
+    super(handle);
     this.info = handle.info();
   }
 
@@ -88,13 +88,5 @@ export class BpfProgram implements Disposable {
 
   pin(path: string): void {
     this.native.pin(path);
-  }
-
-  close(): void {
-    this.native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }

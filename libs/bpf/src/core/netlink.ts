@@ -10,6 +10,7 @@
  * Errors: BpfError NETLINK; ENODEV is null.
  */
 import { type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 
 export type { LinkRecord, NetkitInfo };
 
@@ -28,20 +29,10 @@ export interface LinkMonitorOptions {
  * Link events of this network namespace. A throwing callback is an uncaughtException, and the
  * monitor continues. It keeps itself and the loop alive until close.
  */
-export class LinkMonitor implements Disposable {
-  readonly #native: NativeLinkMonitor;
-
+export class LinkMonitor extends NativeHandle<NativeLinkMonitor> {
   constructor(options: LinkMonitorOptions) {
     const { onLinks, onOverrun, receiveBufferBytes = DEFAULT_RECEIVE_BUFFER_BYTES } = options;
-    this.#native = native().openLinkMonitor(onLinks, onOverrun, receiveBufferBytes);
-  }
-
-  close(): void {
-    this.#native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
+    super(native().openLinkMonitor(onLinks, onOverrun, receiveBufferBytes));
   }
 }
 

@@ -8,10 +8,12 @@
  * is reached; the next loop turn delivers the rest. A record is delivered once, in the order of the
  * ring.
  * A throwing onBatch is an uncaughtException; its batch counts as delivered, and the reader
- * continues. The reader keeps itself and the loop alive until close.
+ * continues. The reader keeps itself and the loop alive until close; records in the ring stay there
+ * for the next reader.
  */
 import type { BpfMap } from './bpf-map.ts';
 import { type NativeRingReader, native } from './native.ts';
+import { NativeHandle } from './native-handle.ts';
 
 /** About 5 ms of decoding. More would delay timers and acks. */
 export const DEFAULT_MAX_RECORDS = 1024;
@@ -23,8 +25,7 @@ export interface RingReaderOptions {
   readonly maxBytes?: number;
 }
 
-export class RingReader implements Disposable {
-  readonly #native: NativeRingReader;
+export class RingReader extends NativeHandle<NativeRingReader> {
   readonly #onBatch: (batch: Buffer, count: number) => void;
   /** More than the records that the ring can hold, which each have a longer header there. */
   readonly #ringBytes: number;
@@ -32,14 +33,14 @@ export class RingReader implements Disposable {
   /** The map may be closed afterwards. Errors: BPF_RING; EINVAL if it is not a ring buffer. */
   constructor(map: BpfMap, options: RingReaderOptions) {
     const { onBatch, maxRecords = DEFAULT_MAX_RECORDS, maxBytes = DEFAULT_MAX_BYTES } = options;
-    this.#native = native().openRing(map.native, onBatch, maxRecords, maxBytes);
+    super(native().openRing(map.native, onBatch, maxRecords, maxBytes));
     this.#onBatch = onBatch;
     this.#ringBytes = map.info.maxEntries;
   }
 
   /** One batch, without waiting; null if the ring is empty. */
   take(): { readonly batch: Buffer; readonly count: number } | null {
-    return this.#native.take();
+    return this.native.take();
   }
 
   /**
@@ -49,21 +50,12 @@ export class RingReader implements Disposable {
   drain(): number {
     let records = 0;
     for (let bytes = 0; bytes < this.#ringBytes; ) {
-      const taken = this.#native.take();
+      const taken = this.native.take();
       if (taken === null) break;
       bytes += taken.batch.length;
       records += taken.count;
       this.#onBatch(taken.batch, taken.count);
     }
     return records;
-  }
-
-  /** Records in the ring stay there for the next reader. */
-  close(): void {
-    this.#native.close();
-  }
-
-  [Symbol.dispose](): void {
-    this.close();
   }
 }
