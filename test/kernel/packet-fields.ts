@@ -132,7 +132,7 @@ const ROWS: readonly Row[] = [
   [
     'tc_index cb',
     ['kept'],
-    'Programs and classifiers of others may read them as their own values. The guard reads tc_index only of IPv6 fragments on the way to a pod, and has written it where they were sent',
+    'Programs and classifiers of others may read them as their own values. The guard reads tc_index only of IPv6 frames on the way to a pod, and has written or cleared it where fragments were sent',
     MEASURED,
   ],
   [

@@ -20,7 +20,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BRIDGE } from './harness/layouts.ts';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
-import { commandIn } from './harness/processes.ts';
+import { command, commandIn } from './harness/processes.ts';
 
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
@@ -259,6 +259,68 @@ describe('fragments on a bridge with bridge netfilter', () => {
     const drops = async () => (await quarantined.counts())['quarantine-ingress drop'];
     await waitFor(drops, { what: 'both to be dropped', until: (count) => count === 2 });
     expect(landed()).toBe(0);
+  });
+});
+
+// The node joins the fragments that it routes, and cuts the packet again: the new frames have the tc_index that
+// the pod's kernel wrote, and no index of the interface that they came from.
+describe('fragments that the node routes', () => {
+  const OPTION_BYTES = 248;
+  const option = Buffer.alloc(OPTION_BYTES);
+  option.set([PROTOCOL.fragment, OPTION_BYTES / 8 - 1, 1, OPTION_BYTES - 4]);
+  const ends = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6 };
+  // The kernel cuts it as it was cut.
+  const datagram = udp(4000, 53, Buffer.alloc(1192, 7), ends);
+  const part = (gateway: string, from: number, to?: number) => {
+    const payload = Buffer.concat([fragmentHeader(PROTOCOL.udp, from, to !== undefined), datagram.subarray(from, to)]);
+    // Only the first one has the option, so the kernel finds no room in the second one, and cuts new frames.
+    const packet =
+      from === 0
+        ? ipv6({ ...ends, next: PROTOCOL.destinationOptions }, Buffer.concat([option, payload]))
+        : ipv6({ ...ends, next: PROTOCOL.fragment }, payload);
+    return frame(ETHERTYPE.ipv6, packet, gateway);
+  };
+  const routes = [
+    'ip link add v7 type veth peer name v8',
+    'sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.all.forwarding=1',
+    `ip -6 route add ${RECEIVER.ipv6} dev br0`,
+    `ip -6 neigh replace ${RECEIVER.ipv6} lladdr ${RECEIVER.mac} dev br0 nud permanent`,
+    'nft add table ip6 t',
+    'nft add chain ip6 t c "{ type filter hook forward priority 0; }"',
+    'nft add rule ip6 t c ct state new accept',
+  ];
+
+  it('blame no other pod by a tc_index that the pod wrote', async (context) => {
+    await using node = await TestNode.start();
+    await node.open();
+    const { attacker, receiver } = node.pods;
+    const lacks = await commandIn(node.netns, 'sh', '-ec', routes.join('\n')).then(
+      () => '',
+      (error: Error) => error.message,
+    );
+    if (lacks !== '') context.skip(`optional: this kernel lacks conntrack of IPv6: ${lacks}`);
+    const [{ ifindex }] = JSON.parse(await command('ip', '-n', node.netns, '-j', 'link', 'show', 'v7'));
+    const write = [
+      'tc qdisc add dev eth0 clsact',
+      `tc filter add dev eth0 egress protocol all u32 match u32 0 0 flowid :${ifindex.toString(16)}`,
+    ];
+    await commandIn(attacker.netns, 'sh', '-ec', write.join('\n'));
+    const quarantine = { quarantineUntilNs: FOREVER_NS };
+    await using _to = await node.guard(receiver, quarantine);
+    await using silent = await node.guard({ ...attacker, ifindex, slot: 2 }, quarantine);
+    const send = async () => {
+      for (const one of [part(attacker.hostMac, 0, 600), part(attacker.hostMac, 600)]) await node.send(one);
+    };
+    await send();
+    const blamed = () => silent.counts().then((counts) => counts['quarantine-ingress drop'] ?? 0);
+    await waitFor(blamed, { what: 'control: an unguarded pod blames it', until: (count) => count === 2 });
+    await using _sender = await node.guard(attacker);
+    await send();
+    // The kernel counts a frame after it has sent it.
+    const cut = async () =>
+      Number((await commandIn(node.netns, 'grep', 'Ip6FragCreates', '/proc/net/snmp6')).split(/\s+/)[1]);
+    await waitFor(cut, { what: 'two more frames to the receiver', until: (count) => count === 4 });
+    expect(await blamed()).toBe(2);
   });
 });
 

@@ -25,6 +25,8 @@
 /* NS or NA with two options: link-layer address and nonce. */
 #define MINIMAL_ND_BYTES 40
 
+#define MAX_TC_INDEX 0xffff
+
 #define NEVER_EXEMPT \
 	(VECTOR_BIT(VECTOR_MALFORMED) | VECTOR_BIT(VECTOR_SOURCE_ROUTE) | \
 	 VECTOR_BIT(VECTOR_VLAN_TAG) | VECTOR_BIT(VECTOR_ETHERTYPE) | \
@@ -63,14 +65,17 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
 }
 
 /*
- * Keeps the interface of an IPv6 fragment that a bridge may forward. Where bridge netfilter joins fragments and
- * cuts the packet again, the new frames have skb->tc_index of the first one, and not skb_iif.
+ * Keeps the interface of an IPv6 fragment that a bridge may forward. Where netfilter joins fragments and the
+ * kernel cuts the packet again, the new frames have skb->tc_index of the first one, and not skb_iif. A pod
+ * can write another interface there, so it is cleared in every other frame of the slow path.
  */
 static __always_inline void keep_interface(struct __sk_buff *skb, const struct packet *packet)
 {
-	if (packet->fragment != FRAGMENT_NONE && packet->ether_type == bpf_htons(ETH_P_IPV6) &&
-	    skb->pkt_type != PACKET_HOST)
-		skb->tc_index = packet->ifindex;
+	bool is_kept = packet->fragment != FRAGMENT_NONE &&
+		       packet->ether_type == bpf_htons(ETH_P_IPV6) &&
+		       skb->pkt_type != PACKET_HOST && packet->ifindex <= MAX_TC_INDEX;
+
+	skb->tc_index = is_kept ? packet->ifindex : 0;
 }
 
 /* The record of the other guarded interface that a frame to the pod came from; NULL: of none. */
