@@ -99,7 +99,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff *skb, struct packet *pac
 	__u32 available = packet->end - packet->network, header_bytes, total, fragment, offset;
 	struct iphdr header;
 
-	if (!load_bytes(skb, packet, packet->network, &header, sizeof(header)))
+	if (!read_header(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
 	header_bytes = header.ihl * 4;
 	if (header.version != 4 || header_bytes < IPV4_MIN_BYTES)
@@ -290,7 +290,7 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
 	__u32 available = packet->end - packet->network, payload;
 	struct ipv6hdr header __attribute__((aligned(8)));
 
-	if (!load_bytes(skb, packet, packet->network, &header, sizeof(header)))
+	if (!read_header(skb, packet, packet->network, &header, sizeof(header)))
 		return false;
 	if (bpf_ntohl(first_word(&header)) >> 28 != 6)
 		return false;
