@@ -44,6 +44,9 @@ static __always_inline void refill_tokens(struct token_bucket *bucket, __u32 gen
 		bucket->tokens = burst;
 
 	elapsed = now - bucket->refilled_ns;
+	/* filled by an older program, whose clock ran on while the machine was suspended */
+	if ((__s64)elapsed < -(__s64)MAX_REFILL_NS)
+		bucket->refilled_ns = now;
 	/* another CPU may have read a later clock and taken the lock first */
 	if ((__s64)elapsed <= 0 || rate == 0)
 		return;
