@@ -184,7 +184,7 @@ describe('responder - what a tenant can create', () => {
     expect(await endsOf(daemon(), 'isolate', ['quarantine'])).toEqual(['succeeded']);
     const single = rig.pod({ owner: rig.replicaSet('single', 1, 0), ready: false });
     expect(await endsOf(single, 'floor', ['delete', 'quarantine'])).toEqual(['below-min-healthy', 'succeeded']);
-    const mirror = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
+    const mirror = rig.pod({ annotations: { 'kubernetes.io/config.mirror': '0123456789abcdef'.repeat(2) } });
     expect(await endsOf(mirror, 'remove', ['delete', 'quarantine'])).toEqual(['static-pod', 'succeeded']);
     expect(await endsOf(daemon(), 'spared', ['quarantine', 'delete'])).toEqual([
       'protected-namespace',
@@ -404,25 +404,32 @@ describe('responder - a pod that does not end', () => {
     });
   });
 
-  it('a pod on another node, with the name and the claimed UID of one that was removed by force, protects nothing', async () => {
-    await using rig = await Rig.start();
-    await rig.policies({
-      remove: acting('remove', DELETE),
-      isolate: acting('isolate', [{ action: 'quarantine' }]),
-    });
-    await rig.start();
-    for (const [rule, action] of [
-      ['remove', 'delete'],
-      ['isolate', 'quarantine'],
-    ] as const) {
-      const attacker = rig.pod();
-      rig.api.api.delete('pods', attacker, { gracePeriodSeconds: 0 });
-      const annotations = { 'kubernetes.io/config.mirror': attacker.uid };
-      const decoy = rig.podCalled(attacker.name, { node: 'node-b', annotations });
-      const end = await rig.until(await rig.verdict(attacker, { rule }), action, ['succeeded', 'refused', 'failed']);
-      expect(end.phase, end.reason).toBe('succeeded');
-      expect(await rig.quarantined()).toContain(attacker.uid);
-      expect(rig.podNow(decoy)?.metadata.labels?.['bailiff.dev/quarantine']).toBeUndefined();
-    }
-  });
+  it.each([
+    ['on another node', { node: 'node-b' }],
+    ['on the same node', {}],
+    ['on the network of the same node, where no quarantine would block it', { hostNetwork: true }],
+  ])(
+    'a pod %s, with the name and the claimed UID of one that was removed by force, protects nothing',
+    async (_where, more) => {
+      await using rig = await Rig.start();
+      await rig.policies({
+        remove: acting('remove', DELETE),
+        isolate: acting('isolate', [{ action: 'quarantine' }]),
+      });
+      await rig.start();
+      for (const [rule, action] of [
+        ['remove', 'delete'],
+        ['isolate', 'quarantine'],
+      ] as const) {
+        const attacker = rig.pod();
+        rig.api.api.delete('pods', attacker, { gracePeriodSeconds: 0 });
+        const annotations = { 'kubernetes.io/config.mirror': attacker.uid };
+        const decoy = rig.podCalled(attacker.name, { ...more, annotations });
+        const end = await rig.until(await rig.verdict(attacker, { rule }), action, ['succeeded', 'refused', 'failed']);
+        expect(end.phase, end.reason).toBe('succeeded');
+        expect(await rig.quarantined()).toContain(attacker.uid);
+        expect(rig.podNow(decoy)?.metadata.labels?.['bailiff.dev/quarantine']).toBeUndefined();
+      }
+    },
+  );
 });

@@ -256,7 +256,7 @@ describe('responder', () => {
   it('refusals - each is one record with its reason, without a deletion', async () => {
     const system = rig.podCalled('dns', { namespace: 'kube-system' });
     const daemon = rig.pod({ owner: rig.daemonSet('agent') });
-    const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': 'hash' } });
+    const fixed = rig.pod({ annotations: { 'kubernetes.io/config.mirror': '0123456789abcdef'.repeat(2) } });
     const elsewhere = rig.pod({ node: 'node-b' });
     const rows = [
       [await rig.verdict(system, { rule: 'remove' }), 'protected-namespace', system],

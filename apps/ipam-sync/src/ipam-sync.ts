@@ -20,14 +20,14 @@ import {
   type Position,
 } from '@bailiff/bus';
 import { type KubeApi, type KubeError, LeaderElector, type Node, type Pod, Reflector } from '@bailiff/kube';
-import { CLUSTER_KEY, podIdentity } from '@bailiff/schemas';
+import { CLUSTER_KEY, isStaticUid, podIdentity } from '@bailiff/schemas';
 import { pause, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { IpamSyncConfig } from './config.ts';
 import { createMirror, createTaintController } from './controllers.ts';
 import { type Metrics, makeMetrics } from './metrics.ts';
 import type { PolicyMirror } from './mirror/mirror.ts';
 import { OwnerResolver } from './pods/owners.ts';
-import { isStaticUid, type ListedPod, type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
+import { type ListedPod, type NodeRecord, nodeRecord, type PodRecord, podRecord } from './pods/records.ts';
 import { UnknownPods } from './pods/unknown-pods.ts';
 import { addChecks, readingsOf } from './readings.ts';
 import { ServicesFeed } from './services/services-feed.ts';

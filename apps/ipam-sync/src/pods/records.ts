@@ -8,7 +8,7 @@
  * snapshot of its node too large.
  */
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
-import { cutEnd, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
+import { cutEnd, isStaticUid, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
 import { type GrantRequests, grantRequests } from './grants.ts';
 import { programOf } from './program.ts';
@@ -68,12 +68,6 @@ const NO_KEYS: ReadonlySet<string> = new Set();
 
 /** Its value is the UID by which kubelet, runtime and CNI know the static pod. */
 const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
-/** A digest. The API server's own UIDs have another form, so no annotation claims the UID of another pod. */
-const STATIC_UID = /^[0-9a-f]{32}$/;
-
-/** Whether a UID is that of a static pod, which the API server does not know. */
-export const isStaticUid = (uid: string): boolean => STATIC_UID.test(uid);
-
 /**
  * Record of a pod; null if it has no node or has ended. @param selectedBy label names that policies
  * select by; they are never cut

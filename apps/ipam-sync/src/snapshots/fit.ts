@@ -45,6 +45,8 @@ export function inTurns<T extends Candidate>(candidates: readonly T[], most: num
 /** Running ones, then the oldest. */
 const compare = (a: Candidate, b: Candidate): number =>
   Number(b.runs) - Number(a.runs) || compareText(a.createdAt, b.createdAt) || compareText(a.uid, b.uid);
+/** Whether a candidate comes before another one of its namespace. */
+export const precedes = (a: Candidate, b: Candidate): boolean => compare(a, b) < 0;
 const compareText = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 /**

@@ -68,11 +68,14 @@ describe('plan - a node', () => {
       { interfaces: [{ name: 'eth0', addresses: ['10.1.0.5'], mac: null }], revision: 2 },
     ]);
   });
-  test('plan - a static pod is listed under the UID of its node; a later claim of this UID, and one of another node, are not believed', () => {
+  test('plan - a static pod is listed under the UID of its node; claims of this UID that do not run, later and earlier ones, and one of another node, are not believed', () => {
     const uid = 'a'.repeat(32);
-    const mirror = record('mirror', { name: 'proxy-n1', namespace: 'kube-system', staticUid: uid });
+    const runs = { containers: [{ name: 'proxy', id: 'c1' }] };
+    const mirror = record('mirror', { name: 'proxy-n1', namespace: 'kube-system', staticUid: uid, ...runs });
     const claims = [
       record('claim', { staticUid: uid, createdAt: later }),
+      // Of a time before the kubelet made the mirror again.
+      record('early', { staticUid: uid, createdAt: '2026-11-24T09:00:00Z' }),
       record('elsewhere', { staticUid: uid, nodeName: 'n2', createdAt: '2026-11-24T09:00:00Z' }),
     ];
     for (const order of [
@@ -85,6 +88,7 @@ describe('plan - a node', () => {
       expect(listed).toEqual([
         [uid, 'proxy-n1'],
         ['claim', 'claim'],
+        ['early', 'early'],
       ]);
     }
     const without = stateWithNodes();

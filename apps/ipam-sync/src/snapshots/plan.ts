@@ -20,7 +20,7 @@ import { granted, type Permits } from '../pods/grants.ts';
 import type { Owner, PodRecord } from '../pods/records.ts';
 import type { ClusterState } from './cluster-state.ts';
 import type { EndedPods } from './ended-pods.ts';
-import { type Candidate, fitStored, inTurns, mostOmitted } from './fit.ts';
+import { type Candidate, fitStored, inTurns, mostOmitted, precedes } from './fit.ts';
 
 /** Confirmed controllers of a pod, lowest first. */
 export type OwnerLookup = (pod: PodRecord) => Owner[];
@@ -66,21 +66,19 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
 }
 
 /**
- * The UIDs of static pods, by which the node reports them. A tenant can claim one too: the oldest mirror has it,
- * which the kubelet creates when it starts the pod.
+ * The UIDs of static pods, by which the node reports them. A tenant can claim one too, also before the kubelet
+ * makes a deleted mirror again. The kubelet runs no pod that claims one, so a mirror that runs has it, of
+ * several the oldest.
  */
 function staticUidsOf(records: readonly PodRecord[]): Map<PodRecord, string> {
   const byUid = new Map<string, PodRecord>();
   for (const record of records) {
     if (record.staticUid === undefined) continue;
     const other = byUid.get(record.staticUid);
-    if (!other || isOlder(record, other)) byUid.set(record.staticUid, record);
+    if (!other || precedes(turnOf(record), turnOf(other))) byUid.set(record.staticUid, record);
   }
   return new Map([...byUid].map(([uid, record]) => [record, uid]));
 }
-
-const isOlder = (one: PodRecord, other: PodRecord): boolean =>
-  one.createdAt === other.createdAt ? one.uid < other.uid : one.createdAt < other.createdAt;
 
 /** Only the kubelet writes addresses and container ids, so they prove that it has started the pod. */
 function turnOf({ namespace, uid, createdAt, addresses, containers }: PodRecord): Candidate {

@@ -2,6 +2,7 @@
  * The fields of a pod, its owner and its node that guards and actions use, parsed from API server
  * responses. Also the labels and annotations that mark Bailiff's own changes: it undoes only those.
  */
+import { isStaticUid } from '@bailiff/schemas';
 import type { OwnerRef } from './confirmed-owner.ts';
 
 /** Pod label: level of the verdict. */
@@ -78,13 +79,17 @@ function strings(value: unknown): Record<string, string> {
   return Object.fromEntries(entries) as Record<string, string>;
 }
 
-/** Annotation of a mirror pod; its value is the uid of the static pod. */
+/**
+ * Annotation of a mirror pod; its value is the uid of the static pod. Every author of a pod can write it, so
+ * one of another form counts for nothing: it could be the uid of a pod whose object was removed by force.
+ */
 const MIRROR = 'kubernetes.io/config.mirror';
 
 export function podFactsOf(body: unknown): PodFacts {
   const { metadata, spec, status } = object(body);
   const meta = object(metadata);
   const annotations = strings(meta['annotations']);
+  const staticUid = annotations[MIRROR] ?? '';
   const owners = Array.isArray(meta['ownerReferences']) ? meta['ownerReferences'].map(object) : [];
   const controller = owners.find((owner) => owner['controller'] === true);
   const statuses = object(status);
@@ -92,7 +97,7 @@ export function podFactsOf(body: unknown): PodFacts {
   return {
     uid: text(meta['uid']),
     resourceVersion: text(meta['resourceVersion']),
-    staticUid: annotations[MIRROR] ?? null,
+    staticUid: isStaticUid(staticUid) ? staticUid : null,
     namespace: text(meta['namespace']),
     name: text(meta['name']),
     nodeName: text(object(spec)['nodeName']),

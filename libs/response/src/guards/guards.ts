@@ -27,9 +27,9 @@ export function checkGuards(input: GuardInput): Decision {
 
 /**
  * True if the pod that the API server returned has this UID on this node. The UID of a static pod is an
- * annotation, which every author of a pod can write: it counts on the node of the verdict alone.
- * Otherwise a pod elsewhere, with the name and the UID of one that was removed by force, would
- * contradict the verdict.
+ * annotation, which every author of a pod can write: it counts on the node of the verdict alone, so that a
+ * pod elsewhere contradicts no verdict. It never is the UID of another pod (`podFactsOf`): one on the
+ * network of its node, with the name of a pod that was removed by force, would spare that one any response.
  */
 export function isSamePod(pod: PodFacts, uid: string, nodeName: string): boolean {
   return pod.uid === uid || (pod.staticUid !== null && pod.staticUid === uid && pod.nodeName === nodeName);

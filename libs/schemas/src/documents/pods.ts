@@ -44,6 +44,12 @@ export const podIdentity = z.object({
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
+/** A digest. The API server's own UIDs have another form, so no annotation claims the UID of another pod. */
+const STATIC_UID = /^[0-9a-f]{32}$/;
+
+/** Whether a UID is that of a static pod, which the API server does not know. */
+export const isStaticUid = (uid: string): boolean => STATIC_UID.test(uid);
+
 /**
  * Name of the workload at the top of the owner chain; null for a pod without a confirmed controller.
  * The pod's own name does not count: a user who may create pods can choose the name of a workload.
