@@ -220,6 +220,43 @@ describe('the status of a node', () => {
   });
 });
 
+describe('the status of a service', () => {
+  const at = () => new Date().toISOString();
+  const statusOf = (service: string, instance: string, more: object = {}) =>
+    JSON.stringify({
+      ...{ service, instance, version: '1', startedAt: at(), updatedAt: at(), configRevision: 0, configRefused: [] },
+      ...more,
+    });
+  /** Each credential writes under its own name only. */
+  const put = async (role: string, instance: string, value: string) =>
+    openBucket(await world.as(role), 'bailiff_services').put(`${role}.${instance}`, value);
+
+  it('one that names another service under its own key is that of none, and what only another service knows is not believed', async () => {
+    const forgers = ['evidence-log', 'siem-relay'];
+    const forged = ['correlator', 'responder', 'ipam-sync'];
+    for (const role of forgers)
+      for (const service of forged) await put(role, `as-${service}`, statusOf(service, `by-${role}`, { leads: true }));
+    const omittedPods = { total: 9, nodes: 1, namespaces: [{ namespace: 'innocent', pods: 9 }] };
+    for (const role of forgers) await put(role, 'own', statusOf(role, `own-${role}`, { omittedPods }));
+    const read = async () => JSON.parse((await world.cli(['status', '--json'])).stdout);
+    const before = await read();
+    // The control: the statuses of their own.
+    const names = ({ instances }: { instances: { instance: string }[] }) => instances.map(({ instance }) => instance);
+    const running = ({
+      services: { correlator, responder, ipamSync },
+    }: {
+      services: Record<string, { running: number }>;
+    }) => [correlator, responder, ipamSync].map((one) => one?.running);
+    expect(names(before).sort()).toEqual(forgers.map((role) => `own-${role}`).sort());
+    expect(running(before)).toEqual([0, 0, 0]);
+    expect(JSON.stringify(before.problems)).not.toContain('innocent');
+    for (const role of forged) await put(role, 'true', statusOf(role, `true-${role}`, { leads: true, omittedPods }));
+    const after = await read();
+    expect(running(after)).toEqual([1, 1, 1]);
+    expect(JSON.stringify(after.problems)).toContain('innocent');
+  });
+});
+
 describe('policy learn', () => {
   const operation = (subject: string, part: Partial<Violation> = {}) => {
     epochs += 1;

@@ -14,16 +14,10 @@ import {
   ROOT,
   SERVICES_BUCKET,
   type StoredConfig,
+  storedInstance,
 } from '@bailiff/bus';
 import { age, NOT_APPLIED, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/response';
-import {
-  CLUSTER_KEY,
-  clusterSnapshot,
-  decodeSnapshotValue,
-  type InstanceStatus,
-  instanceStatus,
-  nodeStatus,
-} from '@bailiff/schemas';
+import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type InstanceStatus, nodeStatus } from '@bailiff/schemas';
 import type * as z from 'zod';
 
 /** Same limit as `bailiff policy status`. */
@@ -121,9 +115,7 @@ export class RolloutReader {
     const nodes = entries.map(({ key, value }) => [decodeToken(key), parse(value, placeStatus)] as const);
     const snapshot = cluster && parse(cluster.value, clusterSnapshot);
     const expected = snapshot && typeof snapshot !== 'string' ? snapshot.nodes.map(({ name }) => name) : null;
-    const instances = services
-      .map(({ value }) => parse(value, instanceStatus))
-      .filter((one) => typeof one !== 'string');
+    const instances = services.map(storedInstance).filter((one) => one !== null);
     await this.#locate(stored);
     this.#reading = { nodes: new Map(nodes), expected, instances, atMs: Date.now() };
     this.#readAtMs = performance.now();

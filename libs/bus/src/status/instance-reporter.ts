@@ -15,13 +15,29 @@ import {
   INSTANCE_STATUS_MS,
   type InstanceProgress,
   type InstanceStatus,
+  instanceStatus,
 } from '@bailiff/schemas';
 import type { Bus } from '../connection/connect.ts';
 import { toBusError } from '../connection/errors.ts';
-import { type Bucket, openBucket } from '../kv/bucket.ts';
+import { type Bucket, type KvEntry, openBucket } from '../kv/bucket.ts';
 import { type ProgressSource, ProgressWatch } from './stream-progress.ts';
 
 export const SERVICES_BUCKET = 'bailiff_services';
+
+/**
+ * The status in an entry; null if it cannot be read. The key decides which service it is of, because each
+ * service writes under its own name only: one that names another service counts for none.
+ */
+export function storedInstance({ key, value }: Pick<KvEntry, 'key' | 'value'>): InstanceStatus | null {
+  let json: unknown;
+  try {
+    json = JSON.parse(value.toString('utf8'));
+  } catch {
+    return null;
+  }
+  const status = instanceStatus.safeParse(json).data;
+  return status && key.startsWith(`${status.service}.`) ? status : null;
+}
 /** Interval of readiness checks, so that a change is published soon. */
 const READY_CHECK_MS = 1_000;
 

@@ -2,9 +2,8 @@
  * Statuses that service instances publish in `bailiff_services`, with their times converted to the
  * server's clock.
  */
-import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET } from '@bailiff/bus';
-import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
-import { parseJson } from './nodes.ts';
+import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET, storedInstance } from '@bailiff/bus';
+import type { InstanceStatus } from '@bailiff/schemas';
 
 /** The last time that a Date can hold. */
 const LAST_MS = 8.64e15;
@@ -21,9 +20,10 @@ export async function readInstances(bus: Bus): Promise<InstanceStatus[]> {
 }
 
 /** Null if it cannot be read. */
-function statusIn({ value, timestampMicros }: KvEntry): InstanceStatus | null {
-  const status = parseJson(value.toString('utf8'), instanceStatus);
-  if (typeof status === 'string') return null;
+function statusIn(entry: KvEntry): InstanceStatus | null {
+  const status = storedInstance(entry);
+  if (status === null) return null;
+  const { timestampMicros } = entry;
   // The instance's clock may be wrong: shift its times by the difference to the server's clock.
   const shiftMs = timestampMicros / 1000 - Date.parse(status.updatedAt);
   const shifted = (time: string) => {

@@ -14,13 +14,15 @@ export function activeInstances(instances: readonly InstanceStatus[], nowMs: num
   );
 }
 
-/** A field that only a leader reports; undefined if no instance does. Two do while the lease changes hands. */
+/** A field of the leading ipam-sync; undefined without one. Two report it while the lease changes hands. */
 export function reportedByLeader<K extends 'taints' | 'omittedPods' | 'claimedMembers'>(
   instances: readonly InstanceStatus[],
   nowMs: number,
   field: K,
 ): InstanceStatus[K] {
-  const reported = activeInstances(instances, nowMs).filter((instance) => instance[field] !== undefined);
+  const reported = activeInstances(instances, nowMs).filter(
+    (instance) => instance.service === 'ipam-sync' && instance[field] !== undefined,
+  );
   return reported.sort((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0]?.[field];
 }
 
