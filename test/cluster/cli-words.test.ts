@@ -13,7 +13,7 @@ const CLAIMED = 90_000;
 /** Never existed. */
 const GHOST: PodRef = { ...WEB, uid: uid(66), name: 'ghost-0' };
 /** Until the time for a list that names it has passed, and then. */
-const UNKNOWN_POD = /^(unlisted|foreign-pod)$/;
+const UNKNOWN_POD = /^(unlisted|unproven-pod)$/;
 /** Left the lists since it was reported. */
 const FORMER: PodRef = { ...WEB, uid: uid(67), name: 'former-0' };
 const RUNTIME = sampleRuntimeStatus();
@@ -125,7 +125,7 @@ describe('a node that reports on pods of another node', () => {
     const ghost = await world.cli(['explain', 'shop/ghost-0']);
     expect([ghost.exitCode, ghost.stdout]).toEqual([2, '']);
     expect(ghost.stderr).toMatch(
-      /(refused, not counted: 1 violation reported by node node-b\.example .*foreign-pod|not counted yet: 1 violation reported by node node-b\.example)/,
+      /(refused, not counted: 1 violation reported by node node-b\.example .*unproven-pod|not counted yet: 1 violation reported by node node-b\.example)/,
     );
   });
 

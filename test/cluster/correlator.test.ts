@@ -126,7 +126,7 @@ describe('correlator - judging', () => {
   it('never listed - refused after the grace period, without another frame', async () => {
     const sequence = await rig.spoof(NODE_A, podRef('ghost'), 20);
     const letter = await waitFor(() => rig.deadLetters.find((one) => one.sequence === sequence));
-    expect(letter).toMatchObject({ reason: 'foreign-pod', detail: expect.stringContaining('no list names pod') });
+    expect(letter).toMatchObject({ reason: 'unproven-pod', detail: expect.stringContaining('no list names pod') });
   });
 });
 

@@ -31,9 +31,13 @@ describe('pod attribution - reports', () => {
     expect(attribute(inventory, 'node-a', { ...web, ...more })).toEqual(['foreign-pod', 0]);
   });
 
-  it('unlisted - after the grace period foreign if the list is complete', () => {
+  it('unlisted - unproven after the grace period, although the list is complete: it may have begun and been removed by force while no ipam-sync ran', () => {
     const inventory = podInventoryOf({ 'node-a': [web] });
-    expect(attribute(inventory, 'node-a', podRef('ghost'))).toEqual(['foreign-pod', DEADLINE]);
+    expect(attribute(inventory, 'node-a', podRef('ghost'))).toEqual(['unproven-pod', DEADLINE]);
+    expect(attribute(inventory, 'node-b', web), 'control: the list of another node names it').toEqual([
+      'foreign-pod',
+      0,
+    ]);
   });
 
   it('unlisted - unproven if the node has no list', () => {
@@ -48,11 +52,11 @@ describe('pod attribution - reports', () => {
       again.apply({ node: 'node-a', timestampMicros: T0 + after, revision: 9, previousRevision: 1, json });
       return attribute(again, 'node-a');
     };
-    expect(attribute(inventory, 'node-a')).toEqual(['foreign-pod', DEADLINE]);
+    expect(attribute(inventory, 'node-a')).toEqual(['unproven-pod', DEADLINE]);
     expect(list(SECOND / 2)).toEqual(['listed', SECOND / 2 + SETTLE_MICROS]);
     expect(list(-SECOND / 2)).toEqual(['listed', SECOND / 2]);
     expect(list(-SECOND)).toEqual(['listed', 0]);
-    expect(list(POD_GRACE_MICROS + 1)).toEqual(['foreign-pod', DEADLINE]);
+    expect(list(POD_GRACE_MICROS + 1)).toEqual(['unproven-pod', DEADLINE]);
   });
 
   it('former - accepted for ten minutes, then unproven', () => {
@@ -64,13 +68,17 @@ describe('pod attribution - reports', () => {
     expect(attribute(inventory, 'node-b', web, T0 + MINUTE)).toEqual(['foreign-pod', 0]);
   });
 
-  it('late reader - a list with a gap proves its pods, but for ten minutes no missing one', () => {
+  it('late reader - a list with a gap proves its pods; after ten minutes it decides about a replayed report on a missing one', () => {
     const inventory = new PodInventory();
     const json = snapshotJson('node-a', [web], 7);
     inventory.apply({ node: 'node-a', timestampMicros: T0 - MINUTE, revision: 40, previousRevision: 31, json });
     expect(attribute(inventory, 'node-a', web, T0 - 60 * MINUTE)).toEqual(['listed', 0]);
-    expect(attribute(inventory, 'node-a', podRef('ghost'))).toEqual(['unproven-pod', DEADLINE]);
-    expect(attribute(inventory, 'node-a', podRef('ghost'), T0 + 9 * MINUTE)).toEqual(['foreign-pod', DEADLINE]);
+    const replayed = { ...NO_PRIOR_REFUSALS, untilMicros: T0 + 60 * MINUTE };
+    const ghost = (at: number, priorRefusals = replayed) =>
+      attribute(inventory, 'node-a', podRef('ghost'), at, priorRefusals);
+    expect(ghost(T0, NO_PRIOR_REFUSALS)).toEqual(['unproven-pod', DEADLINE]);
+    expect(ghost(T0)).toEqual(['accepted-before', 0]);
+    expect(ghost(T0 + 9 * MINUTE)).toEqual(['unproven-pod', DEADLINE]);
   });
 
   it('replay - a report older than the list gets its earlier decision', () => {

@@ -3,8 +3,10 @@
  * frames that no collector writes before any violation is counted. Pure.
  *
  * A node may report only on pods of its own list, now or within FORMER_POD_MICROS. Anything else
- * becomes a dead letter. `foreign-pod` is proven false by a list and counts against the node;
- * `unproven-pod` cannot be decided and does not. A replayed report that has a dead letter is refused
+ * becomes a dead letter. `foreign-pod` is proven false by a list that names the pod, elsewhere or under
+ * another name, and counts against the node; `unproven-pod` cannot be decided and does not. No list names
+ * a pod that a tenant started and removed by force while no ipam-sync ran, and lists can be late: a missing
+ * pod proves nothing about the node. A replayed report that has a dead letter is refused
  * again, whatever the lists are now. One that is older than the lists and has none was accepted, for
  * pod and node only. Where letters may be missing, it is refused.
  */
@@ -14,7 +16,7 @@ import type { InventoryEntry, PodInventory } from './pod-inventory.ts';
 
 /** Why a frame or some of its violations were rejected: the reason of the dead letter. */
 export type RefusalReason =
-  /** The pod does not belong to the node. Counts against the node. */
+  /** A list names the pod, on another node or under another name. Counts against the node. */
   | 'foreign-pod'
   /** No list proves to which node the pod belongs. Does not count against the node. */
   | 'unproven-pod'
@@ -132,7 +134,7 @@ function attributeUnlisted(
   const { node, pod, timestampMicros: frameMicros } = report;
   const completeSince = inventory.completeSince(node);
   const isComplete = completeSince !== null && completeSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
-  if (isComplete) return refused('foreign-pod', deadline, `no list names pod ${pod.uid}`);
+  if (isComplete) return refused('unproven-pod', deadline, `no list names pod ${pod.uid}`);
   if (frameMicros <= priorRefusals.untilMicros) {
     const reason = priorRefusals.reasonOf(report);
     if (reason === 'foreign-pod' || reason === 'unproven-pod') {

@@ -177,6 +177,9 @@ it('refusals - a frame has one refusal for each reason, after its last pending v
   const { engine, refusals } = run(steps, () => true);
   expect(refusals).toEqual([]);
   engine.advance(T0 + 60 * SECOND);
-  expect(refusals.map(({ reason, indexes }) => [reason, indexes])).toEqual([['foreign-pod', [1, 2, 3]]]);
-  expect(engine.counted).toMatchObject({ violations: 2, refused: 1 });
+  expect(refusals.map(({ reason, indexes }) => [reason, indexes])).toEqual([
+    ['foreign-pod', [1]],
+    ['unproven-pod', [2, 3]],
+  ]);
+  expect(engine.counted).toMatchObject({ violations: 2, refused: 2 });
 });

@@ -28,6 +28,8 @@ const MAX_REPORTED = 5;
 
 const REASONS: Readonly<Record<string, string>> = {
   'foreign-pod': 'it reported pods of other nodes: another client may use its credential',
+  'unproven-pod':
+    'no list names pods that it reported: ipam-sync was away or late, or their objects were removed by force meanwhile',
 };
 
 /** The most frequent first. */
