@@ -24,7 +24,7 @@ export const IN_IPAM_SYNC: readonly Share[] = [
     limits: ['MAX_FORMER'],
     filledBy: 'pods whose objects are removed; those that their node reports stay',
     share:
-      'the namespace with most loses its oldest, first of those that no node reports. In the list of a node they take the turns of their namespace',
+      'the namespace with most loses its oldest, first of those that the kubelet had not started, then of those that no node reports. In the list of a node they take the turns of their namespace',
     whenFull: 'a pod whose containers run on is not listed again: its violations are attributed for ten minutes more',
     counter: '`bailiff_ipam_sync_ended_pods`',
     tests: [`${I}/snapshots/ended-pods.test.ts`, 'test/cluster/ipam-sync.test.ts'],

@@ -74,6 +74,21 @@ describe('ended pods', () => {
     expect(uids(pods)).not.toContain('0');
   });
 
+  it.each([
+    ['that the kubelet never started - hide none that may run on', '', true],
+    ['that ran (control) - displace it before its node reports it', 'c1', false],
+  ])('thousands of pods of its namespace %s', (_name, id, isKept) => {
+    const pods = new EndedPods();
+    const of = (uid: string, containerId: string) =>
+      identity(uid, { namespace: 'tenant', containers: [{ name: 'main', id: containerId }] });
+    pods.removed(NODE, of('attacker', 'c0'), 0);
+    for (let n = 0; n < 2 * MAX_FORMER; n++) pods.removed(NODE, of(`${n}`, id), 1);
+    expect(pods.reported(NODE, new Set(['attacker']), 2)).toBe(isKept);
+    // Removed when the bound was reached before: it is not the one that is lost.
+    pods.removed(NODE, of('late', 'c2'), 3);
+    expect(pods.reported(NODE, new Set(['late']), 4)).toBe(true);
+  });
+
   it('pods of a tenant that run on without an object - do not displace those of others; control: within one namespace, the newest is lost', () => {
     const pods = new EndedPods();
     const ghosts = Array.from({ length: MAX_FORMER }, (_, n) => `${n}`);

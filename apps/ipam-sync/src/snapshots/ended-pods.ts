@@ -5,8 +5,9 @@
  *
  * A former pod is kept for FORMER_MS, to list it again if its node reports it. A listed one leaves
  * when its node has not reported it for ABSENT_MS. A node can only keep pods that were in its own
- * list. Beyond MAX_FORMER, the namespace with most former pods loses its oldest, first of those that no
- * node reports: the pods of a tenant that run on cannot displace those of others.
+ * list. Beyond MAX_FORMER, the namespace with most former pods loses its oldest, first of those that the
+ * kubelet had not started, then of those that no node reports: the pods of a tenant that run on cannot
+ * displace those of others, and thousands that never ran hide none that does.
  */
 import type { PodIdentity } from '@bailiff/schemas';
 
@@ -27,11 +28,23 @@ interface Former {
   seenMs: number;
 }
 
+/** UIDs of a namespace by how likely they run, oldest first: the first set loses one first. */
+interface Ranked {
+  unstarted: Set<string>;
+  unreported: Set<string>;
+  reported: Set<string>;
+}
+const setsOf = ({ unstarted, unreported, reported }: Ranked) => [unstarted, unreported, reported];
+const sizeOf = (own: Ranked) => setsOf(own).reduce((sum, { size }) => sum + size, 0);
+
+/** Only the kubelet writes addresses and container ids. */
+const hasRun = ({ interfaces, containers }: PodIdentity) =>
+  interfaces.length > 0 || containers.some(({ id }) => id !== '');
+
 export class EndedPods {
   readonly #byNode = new Map<string, Map<string, Former>>();
   readonly #nodeOf = new Map<string, string>();
-  /** UIDs by namespace, oldest first. */
-  readonly #byNamespace = new Map<string, { unreported: Set<string>; reported: Set<string> }>();
+  readonly #byNamespace = new Map<string, Ranked>();
 
   /** In the list of the node. */
   of(nodeName: string): PodIdentity[] {
@@ -102,25 +115,30 @@ export class EndedPods {
     return [...(this.#byNode.get(nodeName)?.values() ?? [])];
   }
 
-  #index({ namespace, uid }: PodIdentity, isReported: boolean): void {
-    const own = this.#byNamespace.get(namespace) ?? { unreported: new Set<string>(), reported: new Set<string>() };
+  #index(pod: PodIdentity, isReported: boolean): void {
+    const { namespace, uid } = pod;
+    const own = this.#byNamespace.get(namespace) ?? {
+      unstarted: new Set<string>(),
+      unreported: new Set<string>(),
+      reported: new Set<string>(),
+    };
     this.#byNamespace.set(namespace, own);
-    (isReported ? own.reported : own.unreported).add(uid);
+    const known = hasRun(pod) ? own.unreported : own.unstarted;
+    (isReported ? own.reported : known).add(uid);
   }
 
   #unindex({ namespace, uid }: PodIdentity): void {
     const own = this.#byNamespace.get(namespace);
-    own?.unreported.delete(uid);
-    own?.reported.delete(uid);
-    if (own && own.unreported.size + own.reported.size === 0) this.#byNamespace.delete(namespace);
+    if (!own) return;
+    for (const uids of setsOf(own)) uids.delete(uid);
+    if (sizeOf(own) === 0) this.#byNamespace.delete(namespace);
   }
 
   #dropOne(): void {
-    const sizeOf = (own: { unreported: Set<string>; reported: Set<string> }) => own.unreported.size + own.reported.size;
     const [first, ...rest] = this.#byNamespace.values();
     if (!first) return;
     const most = rest.reduce((largest, own) => (sizeOf(own) > sizeOf(largest) ? own : largest), first);
-    const [oldest] = most.unreported.size > 0 ? most.unreported : most.reported;
+    const [oldest] = setsOf(most).find(({ size }) => size > 0) ?? [];
     if (oldest !== undefined) this.forget(oldest);
   }
 }
