@@ -1,9 +1,18 @@
 // What weak clients can make a server hold in memory: responses that are not read, requests without
-// a response, connections, and the list of closed connections. The controls have the defaults of
-// nats-server.
+// a response, subscriptions of many tokens, connections, and the list of closed connections. The controls
+// have the defaults of nats-server.
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { ensureTopology, MAX_CLOSED_CLIENTS, MAX_CONNECTIONS, MAX_PENDING_BYTES, RESPONSE_MS } from '@bailiff/bus';
+import {
+  CONNECTION_LIMITS,
+  ensureTopology,
+  MAX_CLOSED_CLIENTS,
+  MAX_CONNECTIONS,
+  MAX_PENDING_BYTES,
+  MAX_SUBSCRIPTION_TOKENS,
+  RESPONSE_MS,
+} from '@bailiff/bus';
 import { freePort, type StartNatsOptions, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -15,6 +24,9 @@ const VALUE_BYTES = MIB / 2;
 const READS = 120;
 const FAILED_LOGINS = 100;
 const ACKS = 50;
+/** A control line has 4 kB. */
+const TOKENS = 1_900;
+const WATCHED = 'bailiff.v1.push.bailiff_config';
 
 /** A server with a monitoring port. */
 async function start(options: StartNatsOptions = {}) {
@@ -108,6 +120,48 @@ test('a request without a response is forgotten soon', async () => {
     state: sent.waiting,
   });
   expect(await control.waiting(), 'control: with the default, they are kept').toBeGreaterThanOrEqual(ACKS);
+});
+
+const memoryMib = ({ pid }: TestNats) =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+
+/** One connection of a node with its largest number of subscriptions. @returns what the server then has more, in MiB */
+async function subscribeDeep(options: StartNatsOptions): Promise<number> {
+  await using server = await start(options);
+  const { nats } = server;
+  await using raw = await RawNats.connect({
+    port: nats.port,
+    user: 'push-node-a',
+    password: 'password-of-collector-node-a',
+  });
+  const before = memoryMib(nats);
+  for (let index = 1; index < CONNECTION_LIMITS.maxSubscriptions; index += 1) {
+    raw.write(`SUB ${WATCHED}.k${index}${'.a'.repeat(TOKENS)} s${index}\r\n`);
+  }
+  await raw.flush();
+  return memoryMib(nats) - before;
+}
+
+test('subscriptions of many tokens are refused, so that they take no memory', async () => {
+  expect(await subscribeDeep({})).toBeLessThan(32);
+  expect(await subscribeDeep({ without: /^max_subscription_tokens: .*$/gm }), 'control').toBeGreaterThan(100);
+});
+
+test('a subscription of as many tokens as allowed gets its messages, one of more is refused', async () => {
+  await using server = await start();
+  const admin = await server.nats.connect('admin');
+  const most = `$KV.bailiff_config${'.a'.repeat(MAX_SUBSCRIPTION_TOKENS - WATCHED.split('.').length)}`;
+  const pushed = (key: string) => key.replace('$KV', 'bailiff.v1.push');
+  await using raw = await RawNats.connect({
+    port: server.nats.port,
+    user: 'push-node-a',
+    password: 'password-of-collector-node-a',
+  });
+  raw.write(`SUB ${pushed(most)} most\r\nSUB ${pushed(most)}.a more\r\n`);
+  await raw.flush();
+  expect(raw.received).toContain(`"${pushed(most)}.a", too many tokens`);
+  await admin.js.publish(most, 'a value');
+  await waitFor(() => raw.received.includes(`MSG ${pushed(most)} most `), { state: () => raw.received.slice(-500) });
 });
 
 /** The list of closed connections after failed logins with long names. */

@@ -27,13 +27,14 @@ export const IN_NATS: readonly Share[] = [
       `${SERVER}#MAX_PAYLOAD_BYTES`,
       '`maxSubscriptions`, 100 outside the core account',
       '`MAX_SUBSCRIPTIONS`, 8 of `reader` and `siem-reader`',
+      `${SERVER}#MAX_SUBSCRIPTION_TOKENS`,
     ],
     filledBy: 'clients with a credential',
     share:
-      'each connection outside the core account. `cli` has 32 connections, `reader` and `siem-reader` 16 each; a user of a node those of the next row',
+      'each connection outside the core account; the tokens of a subscription are limited for every client. `cli` has 32 connections, `reader` and `siem-reader` 16 each; a user of a node those of the next row',
     whenFull: 'the subscription is refused; a larger message ends the connection',
     counter: 'NATS `/varz`',
-    tests: ['test/bus/message-limits.test.ts', 'test/cluster/bus-auth.test.ts'],
+    tests: ['test/bus/message-limits.test.ts', 'test/bus/server-memory.test.ts', 'test/cluster/bus-auth.test.ts'],
   },
   {
     what: 'connections of a node',

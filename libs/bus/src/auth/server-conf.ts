@@ -15,6 +15,7 @@ import {
   MAX_CLOSED_CLIENTS,
   MAX_PAYLOAD_BYTES,
   MAX_PENDING_BYTES,
+  MAX_SUBSCRIPTION_TOKENS,
   WRITE_DEADLINE_S,
 } from '../topology/server-limits.ts';
 import { ROOT } from '../topology/subjects.ts';
@@ -226,6 +227,7 @@ export function natsServerConf(conf: ServerConf): string {
     `max_pending: ${MAX_PENDING_BYTES}`,
     `write_deadline: "${WRITE_DEADLINE_S}s"`,
     `max_closed_clients: ${MAX_CLOSED_CLIENTS}`,
+    `max_subscription_tokens: ${MAX_SUBSCRIPTION_TOKENS}`,
     ...block('jetstream', [
       `store_dir: ${quote(conf.storeDir)}`,
       `max_file_store: ${conf.jetstream?.maxFileBytes ?? DEFAULT_MAX_FILE_BYTES}`,
