@@ -1,8 +1,10 @@
 // `bailiff witness`: under it a log cannot show two histories, and it never goes back; with the evidence-log as its
 // client, and with requests that no log sends.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import path from 'node:path';
 import { podRef } from '@bailiff/correlation/testing';
 import {
@@ -46,6 +48,8 @@ const vkeyOf = (origin: string) => formatVerifierKey(verifierKey(origin, LOG.pub
 const web = podRef('web');
 const ORIGIN_HASH = createHash('sha256').update(ORIGIN).digest('hex');
 const PATIENCE_MS = 120_000;
+/** Of a witness: MAX_CONNECTIONS. */
+const CONNECTIONS = 128;
 
 let rig: CorrelatorRig;
 beforeAll(async () => {
@@ -229,6 +233,29 @@ describe('witness - hostile requests', () => {
       // One of them was first.
       expect(all.map(({ status }) => status).sort()).toEqual([200, ...Array.from({ length: 39 }, () => 409)]);
       expect((await post(url, bodyOf(log, 9))).status).toBe(200);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'connections that stay open, also within a request - those of another source are admitted and cosigned',
+    async () => {
+      await using running = await witness('held');
+      const [port, host] = [Number(new URL(running.url).port), '127.0.0.1'];
+      const begun = 'POST /add-checkpoint HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n';
+      let closed = 0;
+      const hold = async (at: number) => {
+        const socket = connect({ port, host, localAddress: '127.0.0.2' });
+        socket.on('error', () => undefined).on('close', () => (closed += 1));
+        await once(socket, 'connect');
+        if (at % 2 === 0) socket.write(begun);
+        return socket;
+      };
+      const held = await Promise.all(Array.from({ length: 2 * CONNECTIONS }, (_, at) => hold(at)));
+      await waitFor(() => closed >= CONNECTIONS, { what: 'the older ones to end', state: () => closed });
+      expect((await post(running.url, bodyOf(logOf(9), 0))).status).toBe(200);
+      expect(closed, 'control: the listener is full').toBeLessThanOrEqual(CONNECTIONS + 1);
+      for (const socket of held) socket.destroy();
     },
     PATIENCE_MS,
   );

@@ -2,10 +2,11 @@
  * The HTTP server of a witness (C2SP tlog-witness): `POST /add-checkpoint` and `GET /<origin hash>/checkpoint`.
  *
  * A request is decided and stored in one turn of the event loop, so no other one is decided in between. Anyone may send
- * requests: the signature of the log decides. Bounds: MAX_REQUEST_BYTES a request, MAX_CONNECTIONS, REQUEST_MS.
+ * requests: the signature of the log decides. Bounds: MAX_REQUEST_BYTES a request, REQUEST_MS, and MAX_CONNECTIONS, at
+ * which a new connection displaces one of the source with most of them.
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import {
   addCheckpoint,
   type Decision,
@@ -14,6 +15,7 @@ import {
   type VerifierKey,
   type Witness,
 } from '@bailiff/evidence';
+import { ConnectionShares } from '@bailiff/service/connection-shares';
 import { hashOf, type WitnessStore } from './store.ts';
 
 const MAX_CONNECTIONS = 128;
@@ -49,7 +51,12 @@ export async function startWitness(options: WitnessOptions): Promise<WitnessServ
     requestTimeout: REQUEST_MS,
     connectionsCheckingInterval: 1_000,
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  const shares = new ConnectionShares<Socket>({ perSource: MAX_CONNECTIONS, total: MAX_CONNECTIONS });
+  server.on('connection', (socket: Socket) => {
+    const { remoteAddress: source = '' } = socket;
+    shares.add(source, socket)?.connection.destroy();
+    socket.once('close', () => shares.remove(source, socket));
+  });
   server.on('request', (request, response) => {
     respond(request, response, options).catch((error: Error) => {
       // Its sender ended it.
