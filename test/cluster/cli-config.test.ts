@@ -5,11 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
-import { spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
+import { SIGNATURE_HEADER, spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
 import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modesFor } from '../../apps/collector/src/desired/effective-modes.ts';
-import { NODE_A, WEB, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
 let world: World;
 const POD = podIdentityOf(WEB, {
@@ -165,6 +165,35 @@ describe('cli config effective', () => {
     expect(text.stdout).toMatch(/modes\.source-mac +audit +spoof\.namespace\.shop\.default \(last good\) +1 +cli +ben/);
     expect(text.stdout).toMatch(/modes\.arp-sender +enforce +built in/);
     expect(text.stderr).toMatch(/1 stored value is refused by all readers/);
+  });
+
+  it('a value that all nodes refuse for its signature - what they keep is shown; control: one node accepts it', async () => {
+    const key = 'spoof.namespace.shop.default';
+    const report = (...refusing: string[]) =>
+      Promise.all(
+        [NODE_A, NODE_B].map((node) => {
+          const reason = 'the value is not signed';
+          return world.status(healthyStatus(node, { configRefused: refusing.includes(node) ? [{ key, reason }] : [] }));
+        }),
+      );
+    const bucket = openBucket(await world.as('admin'), 'bailiff_config');
+    const signature = { [SIGNATURE_HEADER]: 'a signature' };
+    await bucket.put(key, JSON.stringify({ revision: 7, modes: { tunnel: 'audit' } }), { headers: signature });
+    for (const [revision, mode] of [
+      [8, 'enforce'],
+      [9, 'off'],
+    ] as const)
+      await bucket.put(key, JSON.stringify({ revision, modes: { tunnel: mode } }));
+    await report(NODE_A);
+    expect(of((await effective('shop/web-0')).spoof, 'modes.tunnel')).toMatchObject({
+      value: 'off',
+      from: { key, revision: 9, lastGood: false },
+    });
+    await report(NODE_A, NODE_B);
+    const { spoof, refused } = await effective('shop/web-0');
+    expect(of(spoof, 'modes.tunnel')).toMatchObject({ value: 'audit', from: { key, revision: 7, lastGood: true } });
+    expect(refused).toEqual([key]);
+    await report();
   });
 
   it('wrong usage - prints the usage', async () => {

@@ -247,6 +247,29 @@ describe('policies', () => {
     expect(await textOf(page)).toMatch(/the policy is in mode enforce now; .*: no-shell\/shells 3/);
     await page.close();
   });
+
+  it('vectors of a value that all nodes refuse for its signature - not listed, as in status; control: one accepts it', async () => {
+    const key = 'spoof.namespace.shop.default';
+    const refusedBy = async (...refusing: string[]) => {
+      const configRefused = [{ key, reason: 'the value is not signed' }];
+      for (const node of [NODE_A, NODE_B])
+        await world.status(healthyStatus(node, refusing.includes(node) ? { configRefused } : {}));
+    };
+    await world.put('bailiff_config', key, '{"modes":{"tunnel":"audit"}}');
+    await refusedBy(NODE_A);
+    const { page } = await shown('/policies', 'What programs may do');
+    const vectors = page.locator('table[aria-label="Vectors that are not enforced"] tbody');
+    const status = async () => (await world.cli(['status'])).stdout;
+    expect(await readText(vectors)).toMatch(/namespace shop\s+audit\s+tunnel/);
+    expect(await status()).toMatch(/namespace shop: tunnel is in audit/);
+    await refusedBy(NODE_A, NODE_B);
+    await page.getByRole('button', { name: 'Read again' }).click();
+    await vectors.getByText('namespace shop').waitFor({ state: 'detached' });
+    const text = await status();
+    expect(text).toMatch(/all readers: refuse spoof\.namespace\.shop\.default/);
+    expect(text).not.toMatch(/namespace shop: tunnel/);
+    await page.close();
+  });
 });
 
 describe('what if', () => {

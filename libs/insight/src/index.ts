@@ -2,6 +2,7 @@ export * from './decoder.ts';
 export * from './pod-selector.ts';
 export * from './read/attribution.ts';
 export * from './read/chain.ts';
+export * from './read/config.ts';
 export * from './read/disarms.ts';
 export * from './read/facts.ts';
 export * from './read/instances.ts';

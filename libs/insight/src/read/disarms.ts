@@ -1,9 +1,8 @@
 /** Disarms (break-glass) that are in force, from `bailiff_config`. */
-import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import { ConfigError, type ConfigKey, type Disarm, parseConfigKey, parseConfigValue } from '@bailiff/policy';
-import { type ActiveDisarm, refusalOfReaders, STALE_NODE_MS } from '@bailiff/response';
+import type { ActiveDisarm } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
-import { readNodes } from './nodes.ts';
+import { readConfigValues } from './config.ts';
 import { readBusTime } from './streams.ts';
 
 export interface StoredDisarm extends ActiveDisarm {
@@ -32,16 +31,11 @@ export function disarmOf(keyText: string, json: string, nowMs: number): Omit<Sto
 }
 
 export async function readDisarms(reader: Reader): Promise<StoredDisarm[]> {
-  const [entries, nodes, nowMs] = await Promise.all([
-    openBucket(reader.bus, CONFIG_BUCKET).entries('disarm.>'),
-    readNodes(reader),
-    readBusTime(reader),
-  ]);
-  const readers = { nodes, instances: [], nowMs, staleMs: STALE_NODE_MS };
-  return entries
-    .flatMap(({ key, value, timestampMicros }) => {
-      const disarm = disarmOf(key, value.toString('utf8'), nowMs);
-      return disarm ? { ...disarm, refused: refusalOfReaders({ key, storedMs: timestampMicros / 1000 }, readers) } : [];
+  const [values, nowMs] = await Promise.all([readConfigValues(reader, 'disarm.>'), readBusTime(reader)]);
+  return values
+    .flatMap(({ key, json, refused }) => {
+      const disarm = disarmOf(key, json, nowMs);
+      return disarm ? { ...disarm, refused } : [];
     })
     .sort((a, b) => a.untilMs - b.untilMs);
 }

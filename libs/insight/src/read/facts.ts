@@ -12,7 +12,6 @@ import {
   readNewest,
   SERVICES_BUCKET,
 } from '@bailiff/bus';
-import { configRefusal } from '@bailiff/policy';
 import {
   type CertificateFacts,
   type ClusterFacts,
@@ -20,10 +19,10 @@ import {
   LETTERS_WITHIN_MS,
   type LetterCount,
   MAX_LETTERS,
-  refusalOfReaders,
   type StreamInfo,
 } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
+import { configValue } from './config.ts';
 import { disarmOf } from './disarms.ts';
 import { readInstances } from './instances.ts';
 import { readExpectedNodes, readNodes } from './nodes.ts';
@@ -53,12 +52,7 @@ export async function readFacts(reader: Reader, staleMs: number): Promise<Cluste
     readCertificates(reader),
   ]);
   const readers = { nodes, instances, nowMs, staleMs };
-  const values = config.map(({ key, value, revision, timestampMicros }) => {
-    const json = value.toString('utf8');
-    const storedMs = timestampMicros / 1000;
-    const refused = configRefusal(key, json) || refusalOfReaders({ key, storedMs }, readers);
-    return { key, json, refused, revision, storedMs };
-  });
+  const values = config.map((entry) => configValue(entry, readers));
   const disarms = values
     .filter(({ key, refused }) => key.startsWith('disarm.') && refused === '')
     .flatMap(({ key, json }) => disarmOf(key, json, nowMs) ?? [])

@@ -2,7 +2,15 @@
  * `config effective`: reads the stored configuration and renders the effective one (effective.ts).
  */
 import { CONFIG_BUCKET, openBucket, type StoredConfig, storedConfig } from '@bailiff/bus';
-import { clockTime, isoMicros, type PlacedPod, type PodSelector, readPods } from '@bailiff/insight';
+import {
+  clockTime,
+  configValue,
+  isoMicros,
+  type PlacedPod,
+  type PodSelector,
+  readConfigReaders,
+  readPods,
+} from '@bailiff/insight';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
 import { plural, podName } from '@bailiff/response';
 import { workloadOf } from '@bailiff/schemas';
@@ -28,23 +36,40 @@ function parseStored(key: ConfigKey, stored: StoredConfig, lastGood: boolean): I
   }
 }
 
-/** The newest earlier value that readers accepted. None if the key was deleted since. */
-async function lastGood(session: Session, key: ConfigKey, newest: StoredConfig): Promise<InForce | null> {
-  for (const one of (await readHistory(session, key)).reverse()) {
+/** The reasons of libs/policy (signed-config.ts). */
+const NEEDS_SIGNATURE = /\bsign(ed|ature)\b/;
+
+/**
+ * The newest earlier value that readers accepted: where they require signatures, a signed one, which is not
+ * verified here. None if the key was deleted since.
+ * @param refused why they refuse the newest value
+ */
+async function lastGood(
+  session: Session,
+  key: ConfigKey,
+  newest: StoredConfig,
+  refused: string,
+): Promise<InForce | null> {
+  const history = (await readHistory(session, key)).reverse();
+  for (const one of history) {
     if (one.value === undefined) return null;
-    const { revision, owner, by, why, storedAtMicros: timestampMicros, text: json } = one;
+    const { revision, owner, by, why, storedAtMicros: timestampMicros, text: json, signature } = one;
+    if (json === newest.json && signature === newest.signature) continue;
+    if (signature === '' && NEEDS_SIGNATURE.test(refused)) continue;
     const found = parseStored(key, { ...newest, json, revision, owner, by, why, timestampMicros }, true);
     if (found) return found;
   }
   return null;
 }
 
-/** Values in force, and keys whose newest value readers refuse. @throws BusError */
+/** Values in force, and keys whose newest value all readers refuse. @throws BusError */
 export async function readInForce(session: Session): Promise<{ inForce: InForce[]; refused: string[] }> {
-  const entries = (await openBucket(session.bus, CONFIG_BUCKET).entries()).map(storedConfig);
+  const bucket = openBucket(session.bus, CONFIG_BUCKET);
+  const [entries, readers] = await Promise.all([bucket.entries(), readConfigReaders(session)]);
   const inForce: InForce[] = [];
   const refused: string[] = [];
-  for (const stored of entries) {
+  for (const entry of entries) {
+    const stored = storedConfig(entry);
     let key: ConfigKey;
     try {
       key = parseConfigKey(stored.key);
@@ -54,9 +79,9 @@ export async function readInForce(session: Session): Promise<{ inForce: InForce[
       refused.push(stored.key);
       continue;
     }
-    const found = parseStored(key, stored, false);
-    if (!found) refused.push(stored.key);
-    const holds = found ?? (await lastGood(session, key, stored));
+    const { refused: reason } = configValue(entry, readers);
+    if (reason !== '') refused.push(stored.key);
+    const holds = reason === '' ? parseStored(key, stored, false) : await lastGood(session, key, stored, reason);
     if (holds) inForce.push(holds);
   }
   return { inForce, refused };

@@ -2,10 +2,8 @@
  * Runtime policies and audited vectors as a view of the console: what `bailiff policy status`, `bailiff
  * policy list` and `bailiff doctor --would-drop` print. Pure but for reading.
  */
-import { CONFIG_BUCKET, openBucket } from '@bailiff/bus';
 import type { MaySee, PoliciesView, PolicyReasonView, PromotionView } from '@bailiff/console';
-import { clockTime, type Reader, restText, type TallyGroup } from '@bailiff/insight';
-import { configRefusal } from '@bailiff/policy';
+import { clockTime, type Reader, readConfigValues, restText, type TallyGroup } from '@bailiff/insight';
 import {
   type ConfigValue,
   type PlaceState,
@@ -75,10 +73,7 @@ export async function readPoliciesView(
   { since, sinceMs, maySee }: { since: string; sinceMs: number; maySee: MaySee },
 ): Promise<PoliciesView> {
   const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
-  const config = (await openBucket(reader.bus, CONFIG_BUCKET).entries()).map(({ key, value }) => {
-    const json = value.toString('utf8');
-    return { key, json, refused: configRefusal(key, json) };
-  });
+  const config = await readConfigValues(reader);
   reader.decoder.reportUndecodable(reader);
   return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes, config });
 }
@@ -88,7 +83,7 @@ interface Options {
   maySee: MaySee;
   nowMs: number;
   notes: readonly string[];
-  /** Everything that is stored. */
+  /** Everything that is stored, and why a value is not in force. */
   config: readonly ConfigValue[];
 }
 
