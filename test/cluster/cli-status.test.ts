@@ -103,6 +103,45 @@ it.each([
   },
 );
 
+it.each([
+  ['ahead', 3_600_000],
+  ['behind', -3_600_000],
+])(
+  'the clocks of a node and of a relay are an hour %s - what they report is shown in bus time, and ends with its cause',
+  async (_, aheadMs) => {
+    const at = (fromNowMs: number) => new Date(Date.now() + aheadMs + fromNowMs).toISOString();
+    const own = { updatedAt: at(0), startedAt: at(-7_200_000) };
+    const relay = (failing: object) => {
+      const output = {
+        name: 'soc',
+        pending: 3,
+        lagMs: 0,
+        delivered: 1,
+        refused: 0,
+        lost: 0,
+        deliveredAt: '',
+        ...failing,
+      };
+      const status = { service: 'siem-relay', instance: 'r', version: '0.1.0', configRevision: 0, configRefused: [] };
+      return world.put('bailiff_services', 'siem-relay.r', { ...status, ...own, updatedAt: at(0), outputs: [output] });
+    };
+    // Its disarm has ended by the clock of the bus, and is in force there for another ten minutes.
+    await world.status(healthyStatus(NODE_B, { ...own, disarmedUntil: at(600_000) }));
+    await relay({ failing: { code: 'OUTPUT_CONNECT', reason: 'refused', since: at(-300_000) } });
+    const { exitCode, stdout } = await world.cli(['status']);
+    expect(exitCode).toBe(10);
+    expect(stdout).toMatch(/node-b\.example: is disarmed for (9|10)m/);
+    expect(stdout).toMatch(/siem-relay soc: deliveries fail for 5m, 3 events waiting: OUTPUT_CONNECT/);
+    const difference = aheadMs > 0 ? 'ahead of the bus' : 'behind the bus';
+    for (const one of ['node-b\\.example', 'siem-relay'])
+      expect(stdout).toMatch(new RegExp(`${one}: its clock is (59|60)m ${difference}`));
+    await world.status(healthyStatus(NODE_B));
+    await relay({});
+    const after = (await world.cli(['status'])).stdout;
+    expect(after).not.toMatch(/node-b\.example: |deliveries fail/);
+  },
+);
+
 /** Both commands: exit code, output, and JSON. */
 async function look() {
   const [status, doctor] = await Promise.all([world.cli(['status']), world.cli(['doctor', '--only', 'bus'])]);

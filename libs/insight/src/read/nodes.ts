@@ -2,9 +2,11 @@
  * Status of the nodes (`bailiff_nodes`), and the cluster's list of nodes (`bailiff_pods/_cluster`).
  */
 import { decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
-import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type NodeStatus, nodeStatus } from '@bailiff/schemas';
+import type { ReportedNode } from '@bailiff/response';
+import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, nodeStatus } from '@bailiff/schemas';
 import { Turns } from '@bailiff/service/turns';
 import type { Reader } from '../reader.ts';
+import { atBusTime } from './own-times.ts';
 
 interface Schema<T> {
   safeParse(
@@ -29,23 +31,13 @@ export function parseJson<T>(json: string, schema: Schema<T>): T | string {
 }
 
 /**
- * A parsed status, or a string with the reason why it cannot be parsed. `updatedAt` is the server's
- * storage time: a wrong clock on the node makes a status neither silent nor fresh.
+ * Status by node, with bus times: a wrong clock on the node makes a status neither silent nor fresh. A string
+ * is the reason why it cannot be parsed.
  */
-export function storedStatus<T extends { updatedAt: string }>(
-  { value, timestampMicros }: { value: Buffer; timestampMicros: number },
-  schema: Schema<T>,
-): T | string {
-  const status = parseJson(value.toString('utf8'), schema);
-  if (typeof status === 'string') return status;
-  return { ...status, updatedAt: new Date(timestampMicros / 1000).toISOString() };
-}
-
-/** Status by node; a string is the reason why it cannot be parsed. */
-export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<string, NodeStatus | string>> {
+export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<string, ReportedNode | string>> {
   const entries = await openBucket(bus, 'bailiff_nodes').entries('>', { injected: true });
   const turns = new Turns();
-  const nodes = new Map<string, NodeStatus | string>();
+  const nodes = new Map<string, ReportedNode | string>();
   for (const entry of entries) {
     await turns.due();
     nodes.set(decodeToken(entry.key), statusOf(entry));
@@ -54,17 +46,18 @@ export async function readNodes({ bus }: Pick<Reader, 'bus'>): Promise<Map<strin
 }
 
 /** Of one node; null if it has never reported. @throws BusError */
-export async function readNode({ bus }: Pick<Reader, 'bus'>, name: string): Promise<NodeStatus | string | null> {
+export async function readNode({ bus }: Pick<Reader, 'bus'>, name: string): Promise<ReportedNode | string | null> {
   const entry = await openBucket(bus, 'bailiff_nodes').get(encodeToken(name));
   return entry && statusOf(entry);
 }
 
 /** The key names the node, because only the node may write it. */
-function statusOf(entry: KvEntry): NodeStatus | string {
-  if (entry.injected) return 'it was not stored by a collector';
-  const status = storedStatus(entry, nodeStatus);
-  if (typeof status === 'string' || status.nodeName === decodeToken(entry.key)) return status;
-  return `it names node ${status.nodeName}`;
+function statusOf({ key, value, timestampMicros, injected }: KvEntry): ReportedNode | string {
+  if (injected) return 'it was not stored by a collector';
+  const status = parseJson(value.toString('utf8'), nodeStatus);
+  if (typeof status === 'string') return status;
+  if (status.nodeName !== decodeToken(key)) return `it names node ${status.nodeName}`;
+  return atBusTime(status, timestampMicros / 1000);
 }
 
 /** Node names from ipam-sync; null if it has published none. */

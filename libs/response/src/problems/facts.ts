@@ -13,16 +13,23 @@ export interface StoredConfig extends ConfigValue {
   storedMs: number;
 }
 
+/** The clock of the writer of a status, whose times were converted to bus time. */
+export interface OwnClock {
+  /** Against the bus when it stored the status; absent: not known. */
+  clockAheadMs?: number;
+}
+export type ReportedNode = NodeStatus & OwnClock;
+export type ReportedInstance = InstanceStatus & OwnClock;
+
 /** What was read, all at about the same time. */
 export interface ClusterFacts {
   /** Status by node; a string is the reason why it cannot be parsed. */
-  nodes: ReadonlyMap<string, NodeStatus | string>;
+  nodes: ReadonlyMap<string, ReportedNode | string>;
   /** The cluster's nodes; null if unknown. */
   expected: readonly string[] | null;
   config: readonly StoredConfig[];
   disarms: readonly ActiveDisarm[];
-  /** With bus time as `updatedAt`. */
-  instances: readonly InstanceStatus[];
+  instances: readonly ReportedInstance[];
   /** Null if it could not be read. */
   services: ServiceStatus | null;
   /** By name; null if the stream does not exist. */

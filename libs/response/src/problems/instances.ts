@@ -8,7 +8,7 @@ import { type Problem, shout } from './problem.ts';
 const STALE_MS = 60_000;
 
 /** Instances that run: not stopped, and with a fresh status. */
-export function activeInstances(instances: readonly InstanceStatus[], nowMs: number): InstanceStatus[] {
+export function activeInstances<T extends InstanceStatus>(instances: readonly T[], nowMs: number): T[] {
   return instances.filter(
     ({ updatedAt, stoppedAt }) => stoppedAt === undefined && nowMs - Date.parse(updatedAt) <= STALE_MS,
   );

@@ -8,6 +8,7 @@
 import { EXIT } from '@bailiff/service/exit-codes';
 import { age } from '../status/text.ts';
 import { certificateProblems } from './certificates.ts';
+import { serviceClockProblems } from './clocks.ts';
 import { deadLetterProblems } from './dead-letters.ts';
 import { copyProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
@@ -50,6 +51,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...refusedProblems(config),
     ...refusalProblems(instances, nowMs),
     ...rightsProblems(instances, nowMs),
+    ...serviceClockProblems(instances, nowMs),
     ...deadLetterProblems(facts.deadLetters),
     ...certificateProblems(facts.certificates, nowMs),
     ...(facts.expected === null ? [NO_NODE_LIST] : []),

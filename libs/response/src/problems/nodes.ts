@@ -6,6 +6,7 @@ import { parseConfigKey } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
+import { nodeClockProblems } from './clocks.ts';
 import { cniProblems } from './cni.ts';
 import { pendingProblems, unconfirmedProblems } from './documents.ts';
 import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
@@ -128,7 +129,9 @@ function nodeReport(
     ...problemsOf(report, found, input),
     ...input.pending.filter((problem) => problem.node === node),
     ...runtimeProblems(node, found, policies.enforce),
-    ...(report.ageMs > input.staleMs ? [] : versionProblems(node, found, input)),
+    ...(report.ageMs > input.staleMs
+      ? []
+      : [...versionProblems(node, found, input), ...nodeClockProblems(node, found)]),
   ];
   problems.push(...own);
   return { ...report, health: healthOf(report, found, own, input) };
