@@ -15,6 +15,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { startThree } from '../support/bus.ts';
 import { healthyStatus, NODE_A, NODE_B, WEB, World } from './cli/world.ts';
 
 let world: World;
@@ -366,3 +367,29 @@ describe('certificates', () => {
     for (const text of await renewed(365)) expect(text).not.toMatch(/certificate ends/);
   });
 });
+
+it('two of three servers are lost - the last one answers, and status says that it stores nothing, until one is back', async () => {
+  await using servers = await startThree();
+  const { first, second, third } = servers;
+  const bus = ['--nats-url', first.url, '--nats-password-file', world.passwordFile, '--timeout', '2s'];
+  const saysNoLeader = async () => {
+    const [status, doctor] = await Promise.all([
+      runCli(['status', ...bus]),
+      runCli(['doctor', '--only', 'bus', ...bus]),
+    ]);
+    return [status.stdout, doctor.stdout].map((text) =>
+      /\d+ streams \(.*\) have no leader and store nothing/.test(text),
+    );
+  };
+  expect(await saysNoLeader()).toEqual([false, false]);
+  await Promise.all([second.kill(), third.kill()]);
+  const until = (expected: boolean) =>
+    waitFor(async () => (await saysNoLeader()).every((one) => one === expected), {
+      what: `a status ${expected ? 'without' : 'with'} leaders`,
+      timeoutMs: 90_000,
+      state: async () => (await runCli(['status', ...bus])).stdout,
+    });
+  await until(true);
+  await second.restart();
+  await until(false);
+}, 240_000);

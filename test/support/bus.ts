@@ -32,7 +32,7 @@ export async function startThree(options: Pick<StartNatsOptions, 'users' | 'with
       const cluster = { name: 'bailiff', port, routes, user: 'route', password: 'route' };
       servers.push(await startNats({ ...options, serverName: `nats-${index}`, cluster }));
     }
-    const [first, second] = servers as [TestNats, TestNats, TestNats];
+    const [first, second, third] = servers as [TestNats, TestNats, TestNats];
     const admin = await first.connect('admin');
     // A leader places no replica on servers whose figures it has not received yet.
     await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
@@ -41,7 +41,7 @@ export async function startThree(options: Pick<StartNatsOptions, 'users' | 'with
       intervalMs: 250,
       state: () => servers.map(({ log }) => log.slice(-2000)).join('\n'),
     });
-    return { first, second, admin, [Symbol.asyncDispose]: stop };
+    return { first, second, third, admin, [Symbol.asyncDispose]: stop };
   } catch (error) {
     await stop();
     throw error;

@@ -19,7 +19,7 @@ import { missingAuthProblems } from './node-connections.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
-import { replicaProblems } from './replicas.ts';
+import { leaderProblems, replicaProblems } from './replicas.ts';
 import { serviceProblems } from './services.ts';
 import { taintProblems } from './taints.ts';
 
@@ -56,6 +56,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...certificateProblems(facts.certificates, nowMs),
     ...(facts.expected === null ? [NO_NODE_LIST] : []),
     ...storedProblems([...streams.values()]),
+    ...leaderProblems([...streams.values()]),
     ...replicaProblems([...streams.values()]),
   ];
   const exitCode = weigh(problems);

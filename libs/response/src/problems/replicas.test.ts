@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { StreamInfo } from './fill.ts';
-import { replicaProblems } from './replicas.ts';
+import { leaderProblems, replicaProblems } from './replicas.ts';
 
 const SECOND = 1e9;
 const replica = (name: string, more: object = {}) => ({
@@ -32,4 +32,27 @@ it('replicas - one that restarts, one that is quiet, and a single server are no 
   const quiet = replica('nats-1', { active: 500 * SECOND });
   const single = { config: { name: 'SIEM' } } as unknown as StreamInfo;
   expect(texts(info('VERDICTS', starting, quiet), single)).toEqual([]);
+});
+
+it('replicas - one that was lost before the leaders of the streams started has no time, and is named', () => {
+  const lost = replica('Server name unknown (peerID: c)', { current: false, offline: true, active: 0 });
+  expect(texts(info('SIEM', lost), info('VERDICTS', lost))).toEqual([
+    ['warn', expect.stringMatching(/peerID: c\)" has not followed 2 streams .* since before their leaders started: /)],
+  ]);
+});
+
+it('streams without a leader - are named, and no follower of theirs; a single server has none to elect', () => {
+  const away = replica('nats-2', { current: false, active: 125 * SECOND });
+  const leaderless = { ...info('SIEM', away), cluster: { name: 'bailiff', replicas: [away] } } as unknown as StreamInfo;
+  const single = { config: { name: 'VERDICTS' } } as unknown as StreamInfo;
+  const found = leaderProblems([leaderless, info('VIOLATIONS'), single, null]);
+  expect(found).toMatchObject([
+    {
+      severity: 'shout',
+      exitCode: 7,
+      area: 'streams',
+      text: expect.stringMatching(/^1 stream \(SIEM\) has no leader/),
+    },
+  ]);
+  expect(texts(leaderless)).toEqual([]);
 });
