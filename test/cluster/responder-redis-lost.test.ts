@@ -130,6 +130,27 @@ it('queues - a Redis that became a replica is left for the one that new connecti
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);
 
+it('queues - a Redis with another password is named as such, until it accepts the former one', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, done, state, put } = await startQueues(relay.port);
+  // The control: connections that are open stay in use.
+  await redis.configure('requirepass', 'another');
+  await put('open');
+  expect(queues.problem).toBe('');
+
+  relay.silence();
+  const isRefused = () => queues.problem.startsWith('Redis refuses the login: NOAUTH');
+  await waitFor(isRefused, { what: 'the refusal', timeoutMs: 40_000, state });
+  await redis.kill();
+  await waitFor(() => queues.problem.startsWith('Redis is not reachable: '), { what: 'the loss', state });
+  await redis.start();
+  await waitFor(() => queues.problem === '', { what: 'Redis to be ready', state });
+  await waitFor(() => put('after').then(() => true), { what: 'a job to be accepted', state });
+  await waitFor(() => done.includes('after'), { what: 'a job after it', state });
+}, 90_000);
+
 it('queues - a full Redis is connected, and its refusal is reported until it accepts a job', async () => {
   const redis = await startRedis();
   cleanUps.push(() => redis[Symbol.asyncDispose]());

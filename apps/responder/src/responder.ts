@@ -20,7 +20,7 @@ import { Planner } from './planning/planner.ts';
 import type { Job, JobResult, StepHook } from './ports.ts';
 import { CHECK_MS, RightsCheck } from './rights.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
-import { Queues } from './scheduling/queues.ts';
+import { Queues, UNREACHABLE } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { readPolicies } from './streams/policy-log.ts';
@@ -272,7 +272,7 @@ class Responder {
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
     const refusal = () => `Redis accepts no jobs: ${this.#queues?.refusal}`;
-    const redisProblem = () => ['Redis is not reachable', this.#queues?.problem].filter(Boolean).join(': ');
+    const redisProblem = () => this.#queues?.problem || UNREACHABLE;
     health.ready('redis', () => (this.#queues?.ready ? this.#queues.refusal === '' || refusal() : redisProblem()));
     await this.#readResponses();
     if (signal.aborted) return;

@@ -67,6 +67,8 @@ export interface QueueOptions {
   probeMs?: number | undefined;
 }
 
+export const UNREACHABLE = 'Redis is not reachable';
+
 export class Queues {
   readonly #adder: Redis;
   readonly #working: Redis;
@@ -138,9 +140,12 @@ export class Queues {
     return this.#adder.status === 'ready' && this.#working.status === 'ready';
   }
 
-  /** The last connection error; empty if ready or unknown. */
+  /** Why it is not ready, with the last connection error; empty if it is. */
   get problem(): string {
-    return this.ready ? '' : (this.#lastError?.message ?? '');
+    if (this.ready) return '';
+    const { message = '' } = this.#lastError ?? {};
+    if (message === '') return UNREACHABLE;
+    return `${/^(NOAUTH|WRONGPASS)/.test(message) ? 'Redis refuses the login' : UNREACHABLE}: ${message}`;
   }
 
   /** Reports when both connections are ready, and when one is lost. */

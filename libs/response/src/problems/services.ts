@@ -159,6 +159,10 @@ function stateText(service: Service): string {
   return parts.filter((part) => part !== '').join(', ');
 }
 
+/** A Redis that it does not reach, that refuses its login, or that accepts no jobs. */
+const namesRedis = (notReady: string): boolean => /redis/i.test(notReady);
+const CHECK_REDIS = 'check its Redis and its password: `bailiff doctor --only redis`, and its log';
+
 const logOf = (name: string): string => `\`bailiff logs ${name}\``;
 
 /** No instance runs, or the running ones cannot work; null otherwise. */
@@ -187,7 +191,7 @@ function outageOf(service: Service): Problem | null {
       name,
       severity,
       `${running} running, none ready for ${age(notReadyForMs)}: ${notReady}`,
-      `see ${logOf(name)}`,
+      namesRedis(notReady) ? CHECK_REDIS : `see ${logOf(name)}`,
     );
   if (name === 'ipam-sync' && health.leading === 0 && health.runningForMs > LEASE_MS)
     return problem(
@@ -292,8 +296,7 @@ export function responderProblem(status: ServiceStatus): Problem | null {
 }
 
 function remedyOf({ notReady }: ServiceHealth, verdictId: string): string {
-  // It names a Redis that it does not reach, or that accepts no jobs.
-  if (/redis/i.test(notReady)) return 'check its Redis: `bailiff doctor --only redis`, and its log';
+  if (namesRedis(notReady)) return CHECK_REDIS;
   return `\`bailiff explain ${verdictId.slice(0, 10)}\` shows the steps that have not ended; see ${logOf('responder')}`;
 }
 
