@@ -232,6 +232,33 @@ describe('command line', () => {
     await refused('config', 'rollback', SPOOF, '--to', '7');
   });
 
+  it('status and doctor with signers show what no reader reports; control: without them they believe the reports', async () => {
+    await using nats = await startBus();
+    const run = operator(nats);
+    const admin = administrator(await nats.connect('admin'));
+    const shown = async (file: string, command: readonly string[]) => {
+      const flags = file === '' ? [] : ['--config-signers', file];
+      const { stdout } = await runCli([...command, ...flags, '--nats-url', nats.url, ...passwordOf(nats)]);
+      return /signers: do not allow what the bus has of (\S+): (.*)/.exec(stdout)?.slice(1, 3) ?? [];
+    };
+    const commands = [['status'], ['doctor', '--only', 'bus']];
+    const shownBy = (file: string) => Promise.all(commands.map((command) => shown(file, command)));
+    const twice = (...problem: string[]) => commands.map(() => problem);
+    const named = path.join(directory, 'named');
+    writeFileSync(named, `${readFileSync(signers, 'utf8')}since 2026-01-01T00:00:00.000Z ${SHELL}\n`);
+    await run('config', 'set', SPOOF, 'modes.tunnel=enforce', '--sign', keyFile, '--yes');
+    expect(await shownBy(signers)).toEqual(twice());
+    expect(await shownBy(named)).toEqual(twice(SHELL, expect.stringContaining('the bus has no value or deletion')));
+
+    await admin.put(SPOOF, '{"modes":{"tunnel":"off"}}');
+    expect(await shownBy(signers)).toEqual(twice(SPOOF, 'the value is not signed'));
+    expect(await shownBy('')).toEqual(twice());
+    await run('config', 'delete', SPOOF, '--sign', keyFile, '--yes');
+    expect(await shownBy(signers)).toEqual(twice());
+    const missing = await runCli(['status', '--config-signers', path.join(directory, 'none'), '--nats-url', nats.url]);
+    expect([missing.exitCode, missing.stderr]).toEqual([6, expect.stringContaining('cannot use the signers')]);
+  });
+
   it('a batch that is undone restores no value that the signer did not sign; control: unsigned, it does', async () => {
     await using nats = await startBus();
     const bus = await nats.connect('cli');

@@ -56,4 +56,7 @@ export function signing(signer: ConfigSigner | undefined, nowMs: number) {
 
 /** Of commands that judge again. */
 export const SIGNERS_HELP = 'file of the signers that the services require; they refused other configuration';
+/** Of commands that show the state of the cluster. */
+export const CHECK_SIGNERS_HELP =
+  'verify stored configuration by this file of signers, whatever nodes and services report';
 export const SIGN_HELP = 'sign with this Ed25519 key (PEM); its file name is the name of the signer: anna@prod.key';

@@ -1,5 +1,6 @@
 /** `bailiff status`: what is guarded, what is not enforced, what does not work, and why. */
 
+import { signedConfigBy } from '@bailiff/bus';
 import { readFacts } from '@bailiff/insight';
 import {
   type ClusterFacts,
@@ -16,6 +17,7 @@ import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
+import { CHECK_SIGNERS_HELP } from '../shared/key-file.ts';
 import { poll } from '../shared/poll.ts';
 import { Progress } from '../shared/progress.ts';
 import {
@@ -44,7 +46,8 @@ policies are in enforce and a node cannot run their programs;
 7 a node is silent or missing, its violations do not reach the bus, a needed service does not run or makes no
 progress, verdicts wait for a response, responses fail, a stream is full, or a certificate ends within three days;
 3 a pod is not covered;
-6 a configuration or a pod list is refused, or unguarded nodes are not tainted as configured.
+6 a configuration or a pod list is refused, stored configuration is not as --config-signers requires, or unguarded
+nodes are not tainted as configured.
 `;
 
 /** Everything works, but something is in audit or off. */
@@ -92,6 +95,7 @@ function ofNode(report: ClusterReport, node: string): ClusterReport {
 interface Options {
   node?: string;
   staleAfter: string;
+  configSigners?: string;
   wait?: string;
   watch?: boolean;
   json?: boolean;
@@ -102,8 +106,15 @@ interface Reading {
   report: ClusterReport;
 }
 
-async function read(session: Session, node: string | undefined, staleMs: number): Promise<Reading> {
-  const facts = await readFacts(session, staleMs);
+interface Limits {
+  node: string | undefined;
+  staleMs: number;
+  /** File of signers; empty: none. */
+  signers: string;
+}
+
+async function read(session: Session, { node, staleMs, signers }: Limits): Promise<Reading> {
+  const facts = await readFacts(session, staleMs, signedConfigBy(signers));
   const cluster = judge(facts);
   return { facts, report: node === undefined ? cluster : ofNode(cluster, node) };
 }
@@ -112,10 +123,9 @@ async function read(session: Session, node: string | undefined, staleMs: number)
 const works = ({ exitCode }: Pick<ClusterReport, 'exitCode'>) => exitCode === EXIT.ok || exitCode === NOT_ENFORCED;
 
 /** Reads until everything works, or until --wait has passed. A terminal shows the first problem. */
-async function readWithin(session: Session, options: Options, staleMs: number): Promise<Reading> {
+async function readWithin(session: Session, { wait }: Options, limits: Limits): Promise<Reading> {
   const { io } = session;
-  const { node, wait } = options;
-  if (wait === undefined) return read(session, node, staleMs);
+  if (wait === undefined) return read(session, limits);
   const progress = new Progress(io, 'seconds');
   const startMs = io.nowMs();
   const withinMs = parseSpan(wait, '--wait');
@@ -124,7 +134,7 @@ async function readWithin(session: Session, options: Options, staleMs: number): 
       io,
       { withinMs, everyMs: POLL_MS },
       async () => {
-        const reading = await read(session, node, staleMs);
+        const reading = await read(session, limits);
         const [problem] = reading.report.problems;
         const seconds = Math.round((io.nowMs() - startMs) / 1000);
         progress.often(seconds, Math.round(withinMs / 1000), `waiting: ${problem?.text ?? 'all works'}`);
@@ -137,15 +147,15 @@ async function readWithin(session: Session, options: Options, staleMs: number): 
   }
 }
 
-async function show(session: Session, options: Options, staleMs: number): Promise<number> {
-  const reading = await readWithin(session, options, staleMs);
+async function show(session: Session, options: Options, limits: Limits): Promise<number> {
+  const reading = await readWithin(session, options, limits);
   print(session, options, reading);
   if (!options.watch) return reading.report.exitCode;
   for (;;) {
     await pause(WATCH_MS, session.signal);
     session.signal.throwIfAborted();
     if (session.io.stdout.isTty && !options.json) session.io.stdout.write(CLEAR_SCREEN);
-    print(session, options, await read(session, options.node, staleMs));
+    print(session, options, await read(session, limits));
   }
 }
 
@@ -164,6 +174,7 @@ export function register(program: Command, io: CliIo): void {
     .description('what is guarded and enforced, what does not work, and the state of all services')
     .option('--node <node>', 'one node, with all details')
     .option('--stale-after <duration>', 'a node without a status for this long is silent', `${STALE_NODE_MS / 1000}s`)
+    .option('--config-signers <file>', CHECK_SIGNERS_HELP)
     .option('--wait <duration>', 'wait until everything works (exit code 0 or 10), at most this long')
     .option('-w, --watch', 'print it again every two seconds, until Ctrl-C')
     .option('--json', 'one JSON document')
@@ -172,6 +183,9 @@ export function register(program: Command, io: CliIo): void {
     if (options.wait !== undefined) parseSpan(options.wait, '--wait');
     if (options.node !== undefined) parseName(options.node, '--node');
     const staleMs = parseSpan(options.staleAfter, '--stale-after');
-    return (session) => show(session, options, staleMs);
+    const { node, configSigners: signers = '' } = options;
+    // A file that cannot be used is named before the bus is asked.
+    signedConfigBy(signers);
+    return (session) => show(session, options, { node, staleMs, signers });
   });
 }

@@ -226,12 +226,13 @@ export class Bucket {
 
   /**
    * Newest entry of every key under a filter. @param options injected: with those that are not of a
-   * Bailiff client, whose value is empty @throws BusError
+   * Bailiff client, whose value is empty; deleted: with tombstones @throws BusError
    */
-  async entries(filter = '>', options: { injected?: boolean } = {}): Promise<KvEntry[]> {
+  async entries(filter = '>', options: { injected?: boolean; deleted?: boolean } = {}): Promise<KvEntry[]> {
     const entries = new Map<string, KvEntry>();
     await this.#readAll('last-per-subject', filter, false, (entry) => {
-      if (entry.deleted || (entry.injected && !options.injected)) entries.delete(entry.key);
+      const isLeftOut = (entry.deleted && !options.deleted) || (entry.injected && !options.injected);
+      if (isLeftOut) entries.delete(entry.key);
       else entries.set(entry.key, entry);
     });
     return [...entries.values()];

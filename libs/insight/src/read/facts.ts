@@ -5,6 +5,7 @@ import {
   CONFIG_BUCKET,
   certificateEnds,
   isJetStreamOff,
+  type KvEntry,
   LATEST_STREAMS,
   nodeOfLetter,
   openBucket,
@@ -12,6 +13,7 @@ import {
   readNewest,
   SERVICES_BUCKET,
 } from '@bailiff/bus';
+import { CONFIG_KINDS, SIGNATURE_HEADER, SignedConfig } from '@bailiff/policy';
 import {
   type CertificateFacts,
   type ClusterFacts,
@@ -20,6 +22,7 @@ import {
   type LetterCount,
   MAX_LETTERS,
   type StreamInfo,
+  type UnsignedConfig,
 } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
 import { configValue } from './config.ts';
@@ -37,28 +40,50 @@ const STREAMS: readonly string[] = [
   ...BUCKETS.map(({ bucket }) => `KV_${bucket}`),
 ];
 
-/** @throws BusError */
-export async function readFacts(reader: Reader, staleMs: number): Promise<ClusterFacts> {
+/** @param signed the signers of the reader; none: it believes what nodes and services report @throws BusError */
+export async function readFacts(reader: Reader, staleMs: number, signed = new SignedConfig()): Promise<ClusterFacts> {
   const { bus } = reader;
   const streams = await readStreams(bus, STREAMS);
   const nowMs = busTimeOf(streams) ?? reader.nowMs();
-  const [nodes, expected, config, instances, services, deadLetters, certificates] = await Promise.all([
+  const [nodes, expected, entries, instances, services, deadLetters, certificates] = await Promise.all([
     ifThere(streams, 'KV_bailiff_nodes', () => readNodes(reader), new Map()),
     ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(reader), null),
-    ifThere(streams, `KV_${CONFIG_BUCKET}`, () => openBucket(bus, CONFIG_BUCKET).entries(), []),
+    ifThere(streams, `KV_${CONFIG_BUCKET}`, () => openBucket(bus, CONFIG_BUCKET).entries('>', { deleted: true }), []),
     ifThere(streams, `KV_${SERVICES_BUCKET}`, () => readInstances(bus), []),
     readServices(reader),
     readDeadLetters(reader, streams.get('DEAD_LETTERS') ?? null),
     readCertificates(reader),
   ]);
   const readers = { nodes, instances, nowMs, staleMs };
-  const values = config.map((entry) => configValue(entry, readers));
+  const values = entries.filter(({ deleted }) => !deleted).map((entry) => configValue(entry, readers));
   const disarms = values
     .filter(({ key, refused }) => key.startsWith('disarm.') && refused === '')
     .flatMap(({ key, json }) => disarmOf(key, json, nowMs) ?? [])
     .sort((a, b) => a.untilMs - b.untilMs);
-  const read = { nodes, expected, config: values, disarms, instances, services, streams, deadLetters, certificates };
+  const unsigned = unsignedIn(entries, signed);
+  const read = {
+    nodes,
+    expected,
+    config: values,
+    unsigned,
+    disarms,
+    instances,
+    services,
+    streams,
+    deadLetters,
+    certificates,
+  };
   return { ...read, nowMs, staleMs };
+}
+
+function unsignedIn(entries: readonly KvEntry[], signed: SignedConfig): UnsignedConfig[] {
+  const refused = entries.map(({ key, value, deleted, header }) => {
+    const change = { key, json: deleted ? null : value.toString('utf8'), signature: header(SIGNATURE_HEADER) };
+    return { key, reason: signed.refusal(change) };
+  });
+  const missing = signed.missing(CONFIG_KINDS).map(([key, reason]) => ({ key, reason }));
+  const all = [...missing, ...refused].filter(({ reason }) => reason !== '');
+  return [...new Map(all.map((one) => [one.key, one])).values()];
 }
 
 /** Ages are those of the bus, which stored what is read: the reader's clock may be wrong. */

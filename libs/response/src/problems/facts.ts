@@ -21,6 +21,12 @@ export interface OwnClock {
 export type ReportedNode = NodeStatus & OwnClock;
 export type ReportedInstance = InstanceStatus & OwnClock;
 
+/** A key whose newest change the signers of the reader refuse, or of which they miss a change. */
+export interface UnsignedConfig {
+  key: string;
+  reason: string;
+}
+
 /** What was read, all at about the same time. */
 export interface ClusterFacts {
   /** Status by node; a string is the reason why it cannot be parsed. */
@@ -28,6 +34,8 @@ export interface ClusterFacts {
   /** The cluster's nodes; null if unknown. */
   expected: readonly string[] | null;
   config: readonly StoredConfig[];
+  /** Empty if the reader has no signers. */
+  unsigned: readonly UnsignedConfig[];
   disarms: readonly ActiveDisarm[];
   instances: readonly ReportedInstance[];
   /** Null if it could not be read. */

@@ -12,7 +12,7 @@ import { serviceClockProblems } from './clocks.ts';
 import { deadLetterProblems } from './dead-letters.ts';
 import { copyProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
-import type { ClusterFacts } from './facts.ts';
+import type { ClusterFacts, UnsignedConfig } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
 import { refusalProblems, rightsProblems } from './instances.ts';
 import { missingAuthProblems } from './node-connections.ts';
@@ -49,6 +49,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
+    ...unsignedProblems(facts.unsigned),
     ...refusalProblems(instances, nowMs),
     ...rightsProblems(instances, nowMs),
     ...serviceClockProblems(instances, nowMs),
@@ -78,6 +79,18 @@ function refusedProblems(config: readonly ConfigValue[]): Problem[] {
     ),
   ];
 }
+
+/** The reader verified the signatures itself: no report of a node or service can hide these. */
+const unsignedProblems = (unsigned: readonly UnsignedConfig[]): Problem[] =>
+  unsigned.map(({ key, reason }) =>
+    shout(
+      'signers',
+      `do not allow what the bus has of ${key}: ${reason}`,
+      `\`bailiff config history ${key}\` shows the changes: restore a good one with \`bailiff config rollback ${key} --sign\``,
+      EXIT.badConfiguration,
+      'configuration',
+    ),
+  );
 
 /** A bus that is not set up is reported as such. */
 function unreadServices({ streams }: ClusterFacts): Problem[] {

@@ -2,6 +2,7 @@
 
 import { type Bus, checkHorizon, JETSTREAM_OFF, JETSTREAM_OFF_REMEDY, schemaLookup } from '@bailiff/bus';
 import { lacksJetStream, readFacts } from '@bailiff/insight';
+import type { SignedConfig } from '@bailiff/policy';
 import { type ClusterFacts, judge, STALE_NODE_MS } from '@bailiff/response';
 import { CURRENT_SCHEMAS, fingerprintHex } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
@@ -68,21 +69,26 @@ function failureOf(name: string, error: unknown): Finding {
 /** Each further check would wait for the same bus again. */
 const SILENT: ReadonlySet<unknown> = new Set(['BUS_TIMEOUT', 'BUS_UNREACHABLE', 'BUS_CLOSED']);
 
-async function busFindings(io: CliIo, connection: Connection, timeoutMs: number): Promise<Finding[]> {
+async function busFindings(
+  io: CliIo,
+  connection: Connection,
+  timeoutMs: number,
+  signed: SignedConfig,
+): Promise<Finding[]> {
   try {
-    return await withBus(io, connection, timeoutMs, (bus) => checksOf(sessionOn(io, connection, bus)));
+    return await withBus(io, connection, timeoutMs, (bus) => checksOf(sessionOn(io, connection, bus), signed));
   } catch (error) {
     io.signal.throwIfAborted();
     return [failureOf('reachable', error)];
   }
 }
 
-async function checksOf(session: Session): Promise<Finding[]> {
+async function checksOf(session: Session, signed: SignedConfig): Promise<Finding[]> {
   const { io, bus, connection } = session;
   const { version = '0', cluster } = bus.nc.info ?? {};
   const findings = [ok('reachable', `as ${connection.natsUser}`), serverFinding(version, cluster !== undefined)];
   const checks: [string, () => Promise<Finding[]>][] = [
-    ['cluster', () => clusterChecks(session)],
+    ['cluster', () => clusterChecks(session, signed)],
     ['horizon', () => horizonFinding(bus)],
     ['schemas', () => schemaFinding(bus)],
   ];
@@ -99,14 +105,18 @@ async function checksOf(session: Session): Promise<Finding[]> {
   return findings;
 }
 
-async function clusterChecks(session: Session): Promise<Finding[]> {
-  const facts = await readFacts(session, STALE_NODE_MS);
+async function clusterChecks(session: Session, signed: SignedConfig): Promise<Finding[]> {
+  const facts = await readFacts(session, STALE_NODE_MS, signed);
   const missing = missingFinding(session.bus, facts);
   return missing ? [missing] : clusterFindings(facts, judge(facts));
 }
 
 /** @returns the group, and the connection if one is selected */
-export async function busGroup(io: CliIo, command: Command): Promise<{ group: Group; connection: Connection | null }> {
+export async function busGroup(
+  io: CliIo,
+  command: Command,
+  signed: SignedConfig,
+): Promise<{ group: Group; connection: Connection | null }> {
   const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
   let connection: Connection;
   try {
@@ -120,5 +130,5 @@ export async function busGroup(io: CliIo, command: Command): Promise<{ group: Gr
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }
   const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;
-  return { group: { title, findings: await busFindings(io, connection, timeoutMs) }, connection };
+  return { group: { title, findings: await busFindings(io, connection, timeoutMs, signed) }, connection };
 }

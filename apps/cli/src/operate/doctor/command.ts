@@ -1,8 +1,10 @@
 /** `bailiff doctor`: finds missing prerequisites, and shows how to provide them. */
+import { signedConfigBy } from '@bailiff/bus';
 import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
+import { CHECK_SIGNERS_HELP } from '../../shared/key-file.ts';
 import { type BusOptionValues, kubeconfigOf, onBus, outOf } from '../../shared/session.ts';
 import { wouldDrop } from '../../shared/would-drop.ts';
 import { busGroup } from './bus.ts';
@@ -15,6 +17,7 @@ import { redisGroup } from './redis.ts';
 
 interface Options extends BusOptionValues {
   only?: string;
+  configSigners?: string;
   redisUrl?: string;
   redisPasswordFile?: string;
   redisCaFile?: string;
@@ -65,7 +68,9 @@ async function examine(io: CliIo, command: Command, options: Options): Promise<G
   const groups: Group[] = [];
   if (only === null && io.asPlugin) groups.push(ELSEWHERE);
   else if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
-  const bus = parts.has('bus') || parts.has('redis') || parts.has('kubernetes') ? await busGroup(io, command) : null;
+  const signed = signedConfigBy(options.configSigners ?? '');
+  const isBusNeeded = parts.has('bus') || parts.has('redis') || parts.has('kubernetes');
+  const bus = isBusNeeded ? await busGroup(io, command, signed) : null;
   if (bus && parts.has('bus')) groups.push(bus.group);
   // A lab's state has the addresses of its other parts.
   const lab = bus?.connection?.lab ?? null;
@@ -82,6 +87,7 @@ export function register(program: Command, io: CliIo): void {
     .command('doctor')
     .description('check this machine, the bus, Redis and Kubernetes; show what enforcing would drop')
     .option('--only <parts>', `check only these: ${PARTS.join(',')}`)
+    .option('--config-signers <file>', CHECK_SIGNERS_HELP)
     .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
     .option('--redis-password-file <file>', 'file with its password')
     .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')

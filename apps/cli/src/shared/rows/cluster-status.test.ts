@@ -112,6 +112,7 @@ const report = (nodes: Record<string, NodeStatus | string>, part: Partial<Cluste
     nodes: new Map(Object.entries(nodes)),
     expected: Object.keys(nodes),
     config: [],
+    unsigned: [],
     disarms: [],
     instances: [],
     services: SERVICES,
@@ -135,6 +136,15 @@ describe('report', () => {
     expect([unread.ok, unread.exitCode, unread.problems.map(({ node }) => node)]).toEqual([false, 7, ['services']]);
     const absent = report({ a: status() }, { services: null, streams: new Map([['VERDICTS', null]]) });
     expect(absent.problems.map(({ node }) => node)).toEqual(['bus']);
+  });
+
+  it('what the signers of the reader refuse is a problem, whatever nodes report', () => {
+    const unsigned = [{ key: 'spoof.cluster._.default', reason: 'the value is not signed' }];
+    const { exitCode, problems } = report({ a: status() }, { unsigned });
+    expect([exitCode, problems]).toMatchObject([
+      6,
+      [{ node: 'signers', text: 'do not allow what the bus has of spoof.cluster._.default: the value is not signed' }],
+    ]);
   });
 
   it('a silent node that was removed from the cluster is no problem, and fills no row', () => {
