@@ -113,7 +113,7 @@ describe('cli policy simulate', () => {
     const { exitCode, stdout, stderr } = await simulate(file('secret', SECRET));
     expect([exitCode, stdout]).toEqual([
       0,
-      'Enforcing shop/secret, with 1 other policy, would have denied nothing since 7d.\n',
+      'It is not known what enforcing shop/secret, with 1 other policy, would have denied since 7d: no allowed operation is recorded.\n',
     ]);
     expect(stderr).toContain('shop/web-0: nothing of file, execute');
     expect(stderr).toContain('to record more: bailiff policy learn --pod shop/web-0 --for 10m --record');

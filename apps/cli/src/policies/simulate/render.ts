@@ -113,22 +113,33 @@ function list({ out, io }: Session, rows: readonly Row[], what: string): void {
   out.line();
 }
 
-export function report(session: Session, found: Simulation): void {
-  const { out, io } = session;
+/** What would have been denied. A record without the operations that the policies decide about shows nothing. */
+function headline(found: Simulation): string {
   const { denied, pass, undecided } = split(found.rows);
   const names = shortList(
     found.files.map((file) => shortName(file)),
     MAX_PODS,
   );
   const beside = found.alone ? 'alone' : `with ${plural(found.beside, 'other policy', 'other policies')}`;
-  const pods = new Set(denied.map(({ pod }) => pod.uid)).size;
+  if (denied.length > 0) {
+    const pods = new Set(denied.map(({ pod }) => pod.uid)).size;
+    const much = `${plural(sumOf(denied, 'passed'), 'operation')} of ${plural(pods, 'pod')}`;
+    return `Enforcing ${names}, ${beside}, would have denied ${much} since ${found.since}:`;
+  }
+  const classes = found.coverage.flatMap((one) => one.classes);
+  const known = classes.filter(({ recorded }) => recorded !== null).length;
+  if (known + pass.length + undecided.length === 0)
+    return `It is not known what enforcing ${names}, ${beside}, would have denied since ${found.since}: no allowed operation is recorded.`;
   const isDecided = undecided.length === 0 && found.omitted === 0 && !found.cut;
-  const nothing = isDecided ? 'nothing' : 'nothing of what can be decided';
-  const much =
-    denied.length === 0 ? nothing : `${plural(sumOf(denied, 'passed'), 'operation')} of ${plural(pods, 'pod')}`;
-  out.line(
-    `Enforcing ${names}, ${beside}, would have denied ${much} since ${found.since}${denied.length === 0 ? '.' : ':'}`,
-  );
+  const isRecorded = known === classes.length;
+  const nothing = isDecided ? `nothing${isRecorded ? '' : ' of what is recorded'}` : 'nothing of what can be decided';
+  return `Enforcing ${names}, ${beside}, would have denied ${nothing} since ${found.since}.`;
+}
+
+export function report(session: Session, found: Simulation): void {
+  const { out, io } = session;
+  const { denied, pass, undecided } = split(found.rows);
+  out.line(headline(found));
   if (denied.length > 0) {
     out.line();
     list(session, denied, 'denied');
