@@ -4,18 +4,13 @@
  * attacked, deleted and replaced.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { createInterface } from 'node:readline';
 import { type Lab, startLab } from '@bailiff/lab';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { appMetrics, processMetrics } from '../../tools/app-metrics.ts';
 import { ALERTS_FILE, ALERTS_TEST_FILE, askedBy, readPanels, readRules, resolved } from '../../tools/promql.ts';
 import { bailiff, uniqueId } from '../e2e/support.ts';
-import { launch, type RunningProcess } from '../support/process.ts';
-import { startPrometheus, type TestPrometheus } from '../support/prometheus.ts';
+import { LabPrometheus } from '../support/lab-prometheus.ts';
 
 const NODE = 'node-0.lab.internal';
 /** Child of the lab, by app. */
@@ -27,105 +22,13 @@ const CHILDREN: Readonly<Record<string, string>> = {
   'siem-relay': 'siem-relay',
   'bus-auth': 'bus-auth',
 };
-/** Fetches each URL of its input and prints the responses in order, one JSON string per line. */
-const FETCHER = `
-  let last = Promise.resolve();
-  require('node:readline').createInterface({ input: process.stdin }).on('line', (url) => {
-    last = last.then(() => fetch(url)).then((r) => r.text()).then((text) => console.log(JSON.stringify(text)));
-  });`;
-
 let lab: Lab;
-let prometheus: Prometheus;
-
-/** The last address in the app's log. */
-function metricsAddress(child: string): string {
-  const ready = readFileSync(lab.child(child).logFile, 'utf8')
-    .match(/"metricsAddress":"[^"]+"/g)
-    ?.at(-1);
-  return (JSON.parse(`{${ready}}`) as { metricsAddress: string }).metricsAddress;
-}
-
-async function scrape(app: string): Promise<string> {
-  const url = `http://${metricsAddress(CHILDREN[app] as string)}/metrics`;
-  return app === 'collector' ? onNode(url) : (await fetch(url)).text();
-}
-
-let fetcher: RunningProcess;
-const answers: ((text: string) => void)[] = [];
-
-/**
- * A collector listens in its node's network namespace: one process there fetches for the whole
- * test.
- */
-function onNode(url: string): Promise<string> {
-  return new Promise((resolve) => {
-    answers.push(resolve);
-    fetcher.child.stdin?.write(`${url}\n`);
-  });
-}
-
-function startFetcher(): void {
-  const command = ['KILL', 'ip', 'netns', 'exec', lab.node(NODE).netns, process.execPath, '-e', FETCHER];
-  fetcher = launch('setpriv', ['--pdeathsig', ...command], { stdio: ['pipe', 'pipe', 'inherit'] });
-  createInterface({ input: fetcher.child.stdout as NodeJS.ReadableStream }).on('line', (line) =>
-    answers.shift()?.(JSON.parse(line) as string),
-  );
-}
-
-interface Sample {
-  metric: Record<string, string>;
-  value: [number, string];
-}
-
-/** The distribution's Prometheus. Every app is a job of its own, reached through one address. */
-class Prometheus {
-  readonly #relay = createServer((request, response) => {
-    scrape((request.url ?? '').slice(1)).then(
-      (text) => response.setHeader('content-type', 'text/plain; version=0.0.4').end(text),
-      (error: Error) => response.writeHead(503).end(error.message),
-    );
-  });
-  #server: TestPrometheus | null = null;
-
-  async start(): Promise<void> {
-    await new Promise<void>((resolve) => this.#relay.listen(0, '127.0.0.1', resolve));
-    const { port } = this.#relay.address() as AddressInfo;
-    this.#server = await startPrometheus({
-      global: { scrape_interval: '2s', scrape_timeout: '2s', evaluation_interval: '1s' },
-      rule_files: [ALERTS_FILE],
-      scrape_configs: Object.keys(CHILDREN).map((app) => ({
-        job_name: app,
-        metrics_path: `/${app}`,
-        static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { instance: CHILDREN[app] } }],
-      })),
-    });
-  }
-
-  async query(expr: string): Promise<Sample[]> {
-    if (!this.#server) throw new Error('Prometheus is not started');
-    return (await this.#server.get<{ result: Sample[] }>(`query?query=${encodeURIComponent(expr)}`)).result;
-  }
-
-  async valueOf(expr: string): Promise<number> {
-    return Number((await this.query(expr))[0]?.value[1] ?? Number.NaN);
-  }
-
-  /** Names of alerts that are pending or firing. */
-  async alerts(): Promise<string[]> {
-    return (await this.query('ALERTS')).map(({ metric }) => metric['alertname'] as string);
-  }
-
-  async close(): Promise<void> {
-    await this.#server?.[Symbol.asyncDispose]();
-    this.#relay.closeAllConnections();
-    this.#relay.close();
-  }
-}
+let prometheus: LabPrometheus;
+const scrape = (app: string) => prometheus.scrape(app);
 
 beforeAll(async () => {
   lab = await startLab({ id: uniqueId('m'), nodes: 1, podsPerNode: 3, siem: true, enforce: true, busAuth: true });
-  startFetcher();
-  prometheus = new Prometheus();
+  prometheus = new LabPrometheus(lab, CHILDREN);
   await prometheus.start();
   await waitFor(async () => (await prometheus.valueOf('count(up == 1)')) === Object.keys(CHILDREN).length, {
     what: 'all targets',
@@ -134,7 +37,6 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(async () => {
   await prometheus?.close();
-  await fetcher?.kill();
   await lab?.stop();
 });
 
