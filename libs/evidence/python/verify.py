@@ -391,10 +391,18 @@ class Reader:
             return {field["name"]: self.value(field["type"]) for field in schema["fields"]}
         if kind == "array":
             return self.items(schema["items"])
-        if kind in ("int", "long", "enum"):
-            return self.long()
+        if kind == "enum":
+            index = self.long()
+            if not 0 <= index < len(schema["symbols"]):
+                raise ValueError("an enum has no such symbol")
+            return index
+        if kind in ("int", "long"):
+            number = self.long()
+            if abs(number) >= 2**53:
+                raise ValueError("a number is too large")
+            return number
         if kind == "string":
-            return self.take(self.long()).decode()
+            return self.take(self.long()).decode(errors="replace")
         if kind == "bytes":
             return self.take(self.long())
         if kind in ("null", "boolean", "float", "double"):
@@ -682,7 +690,7 @@ class Verifier:
         if self.key is None:
             return self.decide("signature", "SKIP", "needs the exporter's public key")
         if not envelope["signatures"]:
-            return self.decide("signature", "SKIP", "needs a signed statement")
+            return self.fail("signature", "the statement has no signature")
         kind = envelope["payloadType"].encode()
         message = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
         keyid = sha256(self.key).hex()
@@ -696,6 +704,8 @@ class Verifier:
         if stated is None and self.note is None:
             for name in ("log-head", "witness", "inclusion", "consistency"):
                 self.decide(name, "SKIP", "needs a log")
+            if self.log_keys:
+                self.fail("log-head", "no record has a proof")
             return
         if stated is None or head is None:
             self.fail("log-head", "proofs without a log in the statement, or the reverse")

@@ -108,6 +108,14 @@ const KINDS: Readonly<Record<string, (bundle: Bundle, pick: Pick) => Forgery>> =
     const records = bundle.records.slice(0, bundle.records.length - 1 - pick(2));
     return { lines: signedAgain(bundle, { records }), found: ['signature'] };
   },
+  'the signature removed': (bundle, pick) => {
+    const header = { ...bundle.header, exportedAt: bundle.header.exportedAt + 1 + pick(1e6) };
+    return { lines: linesOf({ ...bundle, header }, bundle.log.stated(), null), found: ['signature'] };
+  },
+  'log and signature removed': (bundle) => {
+    const records = bundle.records.map((record) => ({ ...record, proof: undefined }));
+    return { lines: linesOf({ ...bundle, records }, null, null), found: ['log-head', 'signature'] };
+  },
   'another key': (bundle) => ({ lines: signedAgain(bundle, {}), found: ['signature'] }),
   'another verdict id': (bundle, pick) => {
     const header = { ...bundle.header, verdictId: incident(9_000 + pick(50)).verdict.verdictId };

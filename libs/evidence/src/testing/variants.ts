@@ -4,7 +4,7 @@
  */
 import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from '../format/bundle.ts';
 import { seal } from '../format/envelope.ts';
-import { type EvidenceRecord, recordHash, sha256 } from '../format/record.ts';
+import { contentOf, type EvidenceRecord, recordHash, sha256 } from '../format/record.ts';
 import { EXPORTER, type incident } from '../testing.ts';
 import type { CheckName } from '../verify/report.ts';
 
@@ -62,7 +62,7 @@ export function movedSalt(record: EvidenceRecord): EvidenceRecord {
 }
 
 /** @param own its lines are those of the bundle without the statement */
-export function variantsOf({ records }: ReturnType<typeof incident>, own: readonly string[]): Variant[] {
+export function variantsOf({ records, verdict }: ReturnType<typeof incident>, own: readonly string[]): Variant[] {
   const header = (name: string, change: Change, found: CheckName = 'format'): Variant => ({
     name: `header: ${name}`,
     found,
@@ -89,6 +89,21 @@ export function variantsOf({ records }: ReturnType<typeof incident>, own: readon
     const changed = { ...record, sha256: sha256(bytes).toString('hex'), parts: [bytes.toString('base64')] };
     const lines = own.map((old, at) => (at === schemaAt ? JSON.stringify(changed) : old));
     return { name: `schema: ${name}`, found: 'records', lines: sealed(lines) };
+  };
+  /** Bytes of the message from `at` on replaced. */
+  const verdictWith = (
+    name: string,
+    found: CheckName | null,
+    at: (content: Buffer) => number,
+    bytes: number[],
+  ): Variant => {
+    const lineAt = own.findIndex((text) => text.startsWith('{"stream":"VERDICTS"'));
+    const record = JSON.parse(own[lineAt] as string) as EvidenceRecord;
+    const content = contentOf(record);
+    content.set(bytes, at(content));
+    const changed = { ...record, sha256: sha256(content).toString('hex'), parts: [content.toString('base64')] };
+    const lines = own.map((old, index) => (index === lineAt ? JSON.stringify(changed) : old));
+    return { name: `verdict: ${name}`, found, lines: sealed(lines) };
   };
   const configuration = (sequence: number): string =>
     JSON.stringify({
@@ -134,6 +149,21 @@ export function variantsOf({ records }: ReturnType<typeof incident>, own: readon
     ),
     line('a salt of another length', 'VIOLATIONS', (text) =>
       JSON.stringify(movedSalt(JSON.parse(text) as EvidenceRecord)),
+    ),
+    verdictWith('a reason that is not UTF-8', null, (content) => content.indexOf(verdict.reason), [0xff]),
+    // Behind the name of the rule.
+    verdictWith(
+      'an enum without this symbol',
+      'verdict',
+      (content) => content.indexOf(verdict.rule) + verdict.rule.length,
+      [32],
+    ),
+    // In place of revision, times and counts behind the key of the group.
+    verdictWith(
+      'a number beyond 2^53',
+      'verdict',
+      (content) => content.indexOf(verdict.groupKey) + verdict.groupKey.length,
+      [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10],
     ),
     withConfiguration(1, null),
     withConfiguration(0, 'records'),

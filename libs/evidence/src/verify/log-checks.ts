@@ -74,6 +74,11 @@ export class LogChecks {
 
   end(stated: Predicate['log']): void {
     if (!stated && this.#note === null) {
+      if (this.#keys.length > 0)
+        this.#checks.fail(
+          'log-head',
+          'no record has a proof: it was exported without a log, or its proofs were removed',
+        );
       for (const name of ['log-head', 'witness', 'inclusion', 'consistency'] as const)
         this.#checks.skip(name, 'a log: this bundle has no proofs');
       return;

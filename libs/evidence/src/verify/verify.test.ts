@@ -21,6 +21,8 @@ const outcomes = async (lines: readonly string[], options: Partial<VerifyOptions
   const { checks } = await verifyBundle(lines, { ...trusted, ...options });
   return Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
 };
+/** For files that were exported without a log. */
+const UNLOGGED = { logKeys: [] };
 const failed = (all: Record<string, string>) => Object.keys(all).filter((name) => all[name] === 'FAIL');
 const ALL_PASS = {
   format: 'PASS',
@@ -60,7 +62,19 @@ describe('verify - an honest bundle', () => {
       })),
     ]);
     expect(await outcomes(bundle.lines, { logKeys: [] })).toMatchObject({ 'log-head': 'SKIP', inclusion: 'PASS' });
-    expect(await outcomes(linesOf(incident(1), null, null))).toMatchObject({ signature: 'SKIP', digest: 'PASS' });
+    expect(await outcomes(linesOf(incident(1), null, null), { ...UNLOGGED, key: null })).toMatchObject({
+      signature: 'SKIP',
+      digest: 'PASS',
+    });
+  });
+
+  it('a key whose owner signed nothing in the file fails: signature or proofs can be removed, and the rest made to fit', async () => {
+    const unsigned = await outcomes(
+      linesOf({ ...bundle, header: { ...bundle.header, exporter: 'x' } }, bundle.log.stated(), null),
+    );
+    expect([failed(unsigned), unsigned['digest']]).toEqual([['signature'], 'PASS']);
+    const unproven = await outcomes(linesOf(incident(1)), { key: null });
+    expect([failed(unproven), unproven['inclusion']]).toEqual([['log-head'], 'SKIP']);
   });
 
   it('signed rules - judged by the signers that the correlator had: a change that it refused is refused again', async () => {
@@ -73,8 +87,8 @@ describe('verify - an honest bundle', () => {
     const first = made.records.findIndex(({ stream }) => stream === 'KV_bailiff_pods');
     const lines = linesOf({ ...made, records: made.records.toSpliced(first, 0, attack) });
     const signed = new SignedConfig(parseSigners(signerLine(newSigner('anna'))));
-    expect(failed(await outcomes(lines))).toEqual(['judged']);
-    expect(failed(await outcomes(lines, { signed }))).toEqual([]);
+    expect(failed(await outcomes(lines, UNLOGGED))).toEqual(['judged']);
+    expect(failed(await outcomes(lines, { ...UNLOGGED, signed }))).toEqual([]);
   });
 
   it('consistency - another head of the same size fails; one of another size is skipped', async () => {
@@ -160,7 +174,7 @@ describe('verify - other forms, which the exporter signed', () => {
   const own = incident(1);
   const variants = variantsOf(own, linesOf(own).slice(0, -1));
   it.each(variants)('$name', async ({ lines, found }) => {
-    const result = await outcomes(lines);
+    const result = await outcomes(lines, UNLOGGED);
     expect(failed(result)).toEqual(found === null ? [] : [found]);
     if (found !== null) expect(result).not.toMatchObject({ digest: 'PASS', verdict: 'PASS' });
   });
@@ -178,16 +192,16 @@ describe('verify - other forms, which the exporter signed', () => {
       linesOf(own).map((line) =>
         line.startsWith('{"stream":"VIOLATIONS","sequence":1,') ? JSON.stringify(record) : line,
       );
-    expect(failed(await outcomes(withFrame(held)))).toEqual([]);
-    expect(failed(await outcomes(withFrame(moved)))).toEqual(['format']);
+    expect(failed(await outcomes(withFrame(held), UNLOGGED))).toEqual([]);
+    expect(failed(await outcomes(withFrame(moved), UNLOGGED))).toEqual(['format']);
   });
 
   it('more records of a stream than the bus keeps - are not read', async () => {
     const [head = '', ...rest] = linesOf(own).slice(0, -1);
     const schemas = (count: number) => Array.from({ length: count }, () => rest[0] as string);
     const count = own.records.filter(({ stream }) => stream === 'KV_bailiff_schemas').length;
-    expect(failed(await outcomes(sealed([head, ...schemas(512 - count), ...rest])))).toEqual([]);
-    expect(failed(await outcomes(sealed([head, ...schemas(513 - count), ...rest])))).toEqual(['records']);
+    expect(failed(await outcomes(sealed([head, ...schemas(512 - count), ...rest]), UNLOGGED))).toEqual([]);
+    expect(failed(await outcomes(sealed([head, ...schemas(513 - count), ...rest]), UNLOGGED))).toEqual(['records']);
   });
 });
 

@@ -220,7 +220,10 @@ class Verification {
     if (envelope.payloadType !== PAYLOAD_TYPE) this.#checks.fail('format', `the payload is ${envelope.payloadType}`);
     if (!key) this.#checks.skip('signature', "the exporter's public key");
     else if (envelope.signatures.length === 0)
-      this.#checks.skip('signature', 'a signed statement: it was exported without a key');
+      this.#checks.fail(
+        'signature',
+        'the statement has no signature: it was exported without a key, or its signature was removed',
+      );
     else if (isSignedBy(envelope, key)) this.#checks.pass('signature', 'the exporter signed the statement');
     else this.#checks.fail('signature', 'this key did not sign the statement');
     const { subject, predicate } = statement;
