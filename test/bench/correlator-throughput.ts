@@ -1,4 +1,5 @@
 /** Throughput of a correlator on a stored stream beside a bare consumer, and its memory per active pod. */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -21,7 +22,7 @@ const PODS = 10_000;
 const MEMORY_PODS = [2_000, 20_000, 60_000] as const;
 const MEMORY_VIOLATIONS = 480_000;
 const PODS_PER_NODE = 250;
-const VIOLATIONS_PER_FRAME = 64;
+export const VIOLATIONS_PER_FRAME = 64;
 /** Claimed addresses of each pod: fewer than the built-in rule needs. */
 const CLAIMED = ['10.9.0.1', '10.9.0.2', '10.9.0.3'];
 /** Time after reading for garbage collection. */
@@ -64,30 +65,42 @@ export function* framesOf(nodes: readonly Node[], violations: number): Generator
   }
 }
 
-export async function fill(bus: Bus, nodes: readonly Node[], violations: number): Promise<void> {
+/** @param framesPerSecond default: as fast as the share of the nodes allows @returns the number of frames */
+export async function fill(
+  bus: Bus,
+  nodes: readonly Node[],
+  violations: number,
+  framesPerSecond = Number.POSITIVE_INFINITY,
+): Promise<number> {
   const bucket = openBucket(bus, 'bailiff_pods');
   for (const { collector, pods } of nodes) await bucket.put(collector.node, snapshotJson(collector.node, pods));
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MICROS / 1000 + 100));
   const publisher = new FramePublisher(bus, { maxInFlight: 256 });
   // The correlator skips what is beyond the share of a node.
   const shares = new FrameShares();
+  const run = randomUUID();
+  const began = performance.now();
   let sent = 0;
   for (const frame of framesOf(nodes, violations)) {
     if (publisher.capacity === 0) await publisher.whenCapacity();
+    const earlyMs = began + (sent * 1_000) / framesPerSecond - performance.now();
+    if (earlyMs > 0) await pause(earlyMs);
     sent += 1;
     const { nodeName } = frame;
     const payload = encodeViolationFrame(frame);
     // A quarter more, because the bus stores later than this clock.
     while (!shares.take(nodeName, Date.now() * 1000, 1.25 * payload.length)) await pause(50);
     shares.charge(nodeName, frame.violations.length * VIOLATION_BYTES);
-    void publisher.publish(violationSubject(nodeName, 'spoof'), payload, { msgId: `fill-${sent}` });
+    void publisher.publish(violationSubject(nodeName, 'spoof'), payload, { msgId: `${run}-${sent}` });
   }
   await publisher.whenFlushed();
   publisher.close();
+  return sent;
 }
 
 export interface Place extends AsyncDisposable {
   nats: TestNats;
+  nodes: readonly Node[];
   passwordFile: string;
 }
 
@@ -98,9 +111,11 @@ export async function filledPlace(pods: number, violations: number): Promise<Pla
   writeFileSync(passwordFile, 'password-of-correlator', { mode: 0o600 });
   const bus = await nats.connect('admin');
   await ensureTopology(bus);
-  await fill(bus, makeNodes(pods), violations);
+  const nodes = makeNodes(pods);
+  await fill(bus, nodes, violations);
   return {
     nats,
+    nodes,
     passwordFile,
     async [Symbol.asyncDispose]() {
       await nats.stop();
@@ -117,14 +132,17 @@ async function bare({ nats, passwordFile }: Place): Promise<number> {
   return violations / seconds;
 }
 
+export function startCorrelator({ nats, passwordFile }: Place) {
+  const busFlags = ['--nats-url', nats.url, '--nats-user', 'correlator', '--nats-password-file', passwordFile];
+  return startApp('correlator', busFlags);
+}
+
 /**
  * Starts a correlator that reads the whole stream. @returns its rate, and its memory after garbage
  * collection
  */
 export async function judged(place: Place, violations: number, forMemory: boolean) {
-  const { nats, passwordFile } = place;
-  const busFlags = ['--nats-url', nats.url, '--nats-user', 'correlator', '--nats-password-file', passwordFile];
-  await using correlator = startApp('correlator', busFlags);
+  await using correlator = startCorrelator(place);
   const begun = await correlator.until('reading violations');
   const done = await correlator.until('caught up', CATCH_UP_MS);
   const rate = violations / ((done.time - begun.time) / 1000);
