@@ -319,6 +319,7 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['replay --since 1h --speed max --format cef', ['vector']],
   ['replay --since 1h --speed max --format ecs', ['vector']],
   ['backtest --since 1h --live', []],
+  ['backtest --since 1h --rules MODES', []],
   ['config list', ['field', 'why', 'who']],
   ['config list --json', ['field', 'why']],
   ['config get correlation.cluster._.hostile', ['rule', 'who', 'why']],
@@ -364,6 +365,7 @@ const LINES: readonly [line: string, shows: readonly string[]][] = [
   ['rules import BADSIGMA', ['field']],
   ['rules export', ['rule']],
   ['policy learn --pod shop/web-0 --for 1s', []],
+  ['policy learn --pod shop/web-0 --since all', []],
   ['quarantine list', ['pod', 'reason']],
   ['quarantine list --json', ['pod', 'reason']],
   ['quarantine list -o name', ['pod']],
@@ -398,6 +400,7 @@ describe('hostile text - no command prints it unescaped', () => {
     const rule = { type: 'event_count', level: 'low', timespan: '60s', condition: { gte: 3 } };
     file('RULE', JSON.stringify({ ...rule, description: evil('other') }));
     file('BAD', JSON.stringify({ ...rule, [evil('field')]: evil('value') }));
+    file('MODES', JSON.stringify({ 'spoof.cluster._.default': { modes: { 'ipv4-source': 'off' } } }));
     file('POLICY', policyFile('enforce'));
     const blocked = { file: 'block', execute: 'block', network: 'block', capability: 'block', kernel: 'block' };
     const strict = { kind: 'RuntimePolicy', metadata: { name: 'strict' }, spec: { defaultPosture: blocked } };

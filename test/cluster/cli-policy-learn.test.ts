@@ -184,6 +184,36 @@ describe('cli policy learn', () => {
     expect(await stored()).toBeNull();
   }, 30_000);
 
+  it('--since - proposes what an observation of that time proposes, from the own node alone, and writes nothing', async () => {
+    const end = new AbortController();
+    const running = learn(['--for', '1h', '--record', '--json'], { signal: end.signal });
+    await installed();
+    const since = new Date().toISOString();
+    await world.frame(NODE_A, [
+      audited({ operation: 'read', subject: '/etc/hosts' }, { suppressed: 4, cumulativePackets: 5 }),
+      audited({ operation: 'read', subject: '/etc/other' }, { pod: CART }),
+      audited({ operation: 'read', subject: '/etc/shadow', outcome: 'block' }, { action: 'drop' }),
+      audited({ operation: 'execute', subject: '/bin/ls' }, { vector: 'learn-web-0/execute-posture' }),
+    ]);
+    await world.frame('node-b.example', [audited({ operation: 'read', subject: '/etc/forged' })]);
+    await waitFor(async () => ((await stored())?.rules.length ?? 0) > 3, { what: 'both operations', state: stored });
+    end.abort(new Error('interrupted by SIGINT'));
+    const live = JSON.parse((await running).stdout);
+    const [one, text] = [await learn(['--since', since, '--json']), await learn(['--since', since])];
+    const { unsampledNow, ...recorded } = JSON.parse(one.stdout);
+    const { unsampledNow: _later, ...observed } = live;
+    expect([one.exitCode, recorded, unsampledNow]).toEqual([0, observed, 0]);
+    expect(recorded).toMatchObject({ operations: 2, unsampled: 4, spec: { defaultPosture: { kernel: 'block' } } });
+    expect(text.stdout).toContain(`Proposed from the record since ${since} of shop/web-0 on node-a: 2 operations`);
+    expect(loadPolicyFile(text.stdout, 'x')[0]?.policy.mode).toBe('audit');
+    expect(await stored()).toBeNull();
+    // Nothing is recorded since now.
+    const none = await learn(['--since', new Date(Date.now() + 1_000).toISOString()]);
+    expect([none.exitCode, none.stderr]).toEqual([2, expect.stringContaining('--for 10m --record')]);
+    for (const words of [[], ['--since', '1h', '--for', '1s'], ['--since', '1h', '--install']])
+      expect([words, (await learn(words)).exitCode]).toEqual([words, 2]);
+  }, 30_000);
+
   it('--out - a file that cannot be written or exists is an error at once', async () => {
     const there = path.join(world.directory, 'web.yaml');
     writeFileSync(there, 'reviewed');

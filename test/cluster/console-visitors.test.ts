@@ -254,10 +254,32 @@ describe('what a visitor sees', () => {
     const trial = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5&since=1d';
     // Evidence has frames of all pods of a node.
     const evidence = `/api/evidence?id=${story.spoofing.verdictId}`;
-    for (const one of ['/api/rules', trial, evidence]) {
+    for (const one of ['/api/rules', evidence]) {
       const status = async (name: Name) => (await ask(origin, one, { headers: bearer(name) })).status;
       expect([one, await status('shop'), await status('all')]).toEqual([one, 403, 200]);
     }
+    const policy = `kind: RuntimePolicy\nmetadata: {name: any}\nspec: {defaultPosture: {file: block}}\n`;
+    const body = JSON.stringify({ policy, since: '1d' });
+    const posted = { method: 'POST', body, headers: { origin, 'content-type': 'application/json' } };
+    const mode = '/api/trial?key=spoof.namespace.payments.default&set=modes.tunnel=off&since=1d';
+    const trials = [
+      [trial, {}, 'Nothing would have been different'],
+      [mode, {}, 'Packets under the trial modes'],
+      ['/api/simulation', posted, '"headline":"Enforcing any'],
+      // Also of a pod of its own: what else is audited there is of policies of the cluster.
+      ['/api/learn?pod=shop/web-0&since=1d', {}, 'no operation of shop/web-0 was audited'],
+    ] as const;
+    for (const [one, asked, words] of trials) {
+      const headers = 'headers' in asked ? asked.headers : {};
+      const sent = (name: Name) => ask(origin, one, { ...asked, headers: { ...headers, ...bearer(name) } });
+      const [shop, all] = [await sent('shop'), await sent('all')];
+      expect([one, shop.status, all.status]).toEqual([one, 403, 200]);
+      // The rights of the console's own login are enough for the result.
+      expect([one, all.body]).toEqual([one, expect.stringContaining(words)]);
+      expect([one, shop.body.includes('payments')]).toEqual([one, false]);
+    }
+    const unstored = await ask(origin, '/api/policy?key=runtime.cluster._.any', { headers: bearer('shop') });
+    expect(unstored.status, 'not even whether it exists').toBe(403);
   });
 
   it('what is outside the scope is as if it did not exist', async () => {

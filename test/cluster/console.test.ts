@@ -44,7 +44,8 @@ describe('rights', () => {
   const TRIAL = '/api/trial?key=correlation.cluster._.repeated-spoofing&set=condition.gte=5';
   const PAGES = ['/api/now', '/api/verdict?id=aaaa', '/api/pod?pod=shop/web-0', '/api/history'];
   const FILES = ['/api/evidence?id=aaaa', '/api/pod-file?pod=shop/web-0'];
-  const DATA = [...PAGES, ...FILES, '/api/graph', '/api/policies', '/api/rules', TRIAL];
+  const TRIALS = [TRIAL, '/api/learn?pod=shop/web-0'];
+  const DATA = [...PAGES, ...FILES, '/api/graph', '/api/policies', '/api/rules', ...TRIALS];
 
   it('data - only with cookie and key of a session, at the own address, for the own page', async () => {
     await using running = await startConsole();
@@ -82,10 +83,17 @@ describe('rights', () => {
     }
     const rule = 'correlation.cluster._.audited-spoofing';
     const body = JSON.stringify({ key: rule, set: ['enabled=false'], basis: '0', reason: 'a test' });
-    for (const [name, headers, status] of cases) {
-      const sent = { origin, 'content-type': 'application/json', ...headers };
-      const { status: found } = await ask(origin, '/api/change', { method: 'POST', body, headers: sent });
-      expect(['a change', name, found]).toEqual(['a change', name, status]);
+    const policy = 'kind: RuntimePolicy\nmetadata: { name: any }\nspec: { defaultPosture: { file: block } }\n';
+    const posts = { '/api/change': body, '/api/simulation': JSON.stringify({ policy, since: '1d' }) };
+    for (const [path, text] of Object.entries(posts)) {
+      for (const [name, headers, status] of cases) {
+        const sent = { origin, 'content-type': 'application/json', ...headers };
+        const { status: found } = await ask(origin, path, { method: 'POST', body: text, headers: sent });
+        expect([path, name, found]).toEqual([path, name, status]);
+      }
+      const form = { ...full, origin, 'content-type': 'text/plain' };
+      const { status } = await ask(origin, path, { method: 'POST', body: text, headers: form });
+      expect([path, 'as a form sends it', status]).toEqual([path, 'as a form sends it', 415]);
     }
     const { stdout } = await world.cli(['config', 'history', rule, '--json']);
     expect(stdout.trim().split('\n'), 'one change, of the last case').toHaveLength(1);

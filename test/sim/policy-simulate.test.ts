@@ -197,9 +197,9 @@ const keyOf = ({
 }) => [operation, subject, address, port].join(' ');
 
 /** Predicted and real, by program and operation. */
-function compare(node: RecordingNode, policy: NamedPolicy, done: readonly (readonly [Act, number])[]) {
+async function compare(node: RecordingNode, policy: NamedPolicy, done: readonly (readonly [Act, number])[]) {
   const tried = new Set([policy.key]);
-  const { rows } = judgeRecord(node.record, { policies: [policy], tried, pods: [PLACED], ruleOf: node.ruleOf });
+  const { rows } = await judgeRecord(node.record, { policies: [policy], tried, pods: [PLACED], ruleOf: node.ruleOf });
   const set = mergeSelected([policy]);
   const real = new Map<string, { denied: number; pass: number }>();
   for (const [one, times] of done) {
@@ -223,40 +223,45 @@ function compare(node: RecordingNode, policy: NamedPolicy, done: readonly (reado
 }
 
 describe('simulation of policies', () => {
-  it('any policy and recording - what is predicted happens, and what is not predicted is undecided', () => {
+  it('any policy and recording - what is predicted happens, and what is not predicted is undecided', async () => {
     const anyRounds = fc.array(fc.array(fc.tuple(fc.nat(14), fc.integer({ min: 1, max: 12 })), { maxLength: 12 }), {
       minLength: 1,
       maxLength: 4,
     });
-    fc.assert(
-      fc.property(anyPolicy, fc.array(anyAct, { minLength: 1, maxLength: 15 }), anyRounds, (input, acts, rounds) => {
-        const node = new RecordingNode();
-        const done: [Act, number][] = [];
-        for (const round of rounds) {
-          node.renew();
-          for (const [pick, times] of round) {
-            const one = acts[pick % acts.length] as Act;
-            for (let turn = 0; turn < times; turn += 1) node.perform(one);
-            done.push([one, times]);
-            node.flush();
+    await fc.assert(
+      fc.asyncProperty(
+        anyPolicy,
+        fc.array(anyAct, { minLength: 1, maxLength: 15 }),
+        anyRounds,
+        async (input, acts, rounds) => {
+          const node = new RecordingNode();
+          const done: [Act, number][] = [];
+          for (const round of rounds) {
+            node.renew();
+            for (const [pick, times] of round) {
+              const one = acts[pick % acts.length] as Act;
+              for (let turn = 0; turn < times; turn += 1) node.perform(one);
+              done.push([one, times]);
+              node.flush();
+            }
           }
-        }
-        const { predicted, real, total } = compare(node, named('tried', input), done);
-        for (const [key, { denied, pass }] of predicted) {
-          expect([key, denied <= (real.get(key)?.denied ?? 0), pass <= (real.get(key)?.pass ?? 0)]).toEqual([
-            key,
-            true,
-            true,
-          ]);
-        }
-        const performed = done.reduce((sum, [, times]) => sum + times, 0);
-        expect(total.denied + total.pass + total.undecided).toBe(performed);
-      }),
+          const { predicted, real, total } = await compare(node, named('tried', input), done);
+          for (const [key, { denied, pass }] of predicted) {
+            expect([key, denied <= (real.get(key)?.denied ?? 0), pass <= (real.get(key)?.pass ?? 0)]).toEqual([
+              key,
+              true,
+              true,
+            ]);
+          }
+          const performed = done.reduce((sum, [, times]) => sum + times, 0);
+          expect(total.denied + total.pass + total.undecided).toBe(performed);
+        },
+      ),
       { numRuns: 150 },
     );
   });
 
-  it('a long recording at any rate - every operation is predicted, none is undecided', () => {
+  it('a long recording at any rate - every operation is predicted, none is undecided', async () => {
     const acts = [
       ...PROGRAMS.flatMap((program) => [
         act([program], { kind: 'path', op: 'read', path: '/etc/secret' }, { subject: '/etc/secret' }),
@@ -297,7 +302,7 @@ describe('simulation of policies', () => {
       ],
     };
     const done = acts.map((one) => [one, each + 1] as const);
-    const { predicted, real, total } = compare(node, named('tried', input), done);
+    const { predicted, real, total } = await compare(node, named('tried', input), done);
     expect(total).toEqual({ denied: 6 * (each + 1), pass: 4 * (each + 1), undecided: 0 });
     expect(Object.fromEntries([...predicted].map(([key, { undecided: _, ...counts }]) => [key, counts]))).toEqual(
       Object.fromEntries(real),

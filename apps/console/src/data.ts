@@ -15,6 +15,7 @@ import type {
   HistoryView,
   PodView,
   PoliciesView,
+  PolicyTextView,
   ProposalView,
   RowView,
   RulesView,
@@ -91,13 +92,29 @@ export interface EvidenceRequest {
   by: string;
 }
 
+type OnProgress = (messages: number, left: number) => void;
+
 export interface TrialRequest {
-  /** Of a rule or a response policy. */
+  /** Of a rule, a response policy or modes of packets. */
   key: string;
   /** As of `config set`: `condition.gte=5`. */
   assignments: readonly string[];
   since: string;
-  onProgress(frames: number, left: number): void;
+  onProgress: OnProgress;
+}
+
+export interface SimulationRequest {
+  /** A policy file. */
+  policy: string;
+  since: string;
+  onProgress: OnProgress;
+}
+
+export interface LearnRequest {
+  /** `namespace/name`, a name or a uid. */
+  pod: string;
+  since: string;
+  onProgress: OnProgress;
 }
 
 export interface ConsoleData {
@@ -119,10 +136,16 @@ export interface ConsoleData {
   history(request: HistoryRequest, maySee: MaySee, signal: AbortSignal): Promise<HistoryView>;
   graph(since: string, maySee: MaySee, signal: AbortSignal): Promise<GraphView>;
   policies(since: string, maySee: MaySee, signal: AbortSignal): Promise<PoliciesView>;
-  /** Rules and response policies in force. For those who may see everything. */
+  /** Rules, response policies and modes in force. For those who may see everything. */
   rules(signal: AbortSignal): Promise<RulesView>;
   /** Judges stored violations again, under a changed rule. For those who may see everything. */
   trial(request: TrialRequest, signal: AbortSignal): Promise<TrialView>;
+  /** A stored runtime policy. For those who may see everything. */
+  policyText(key: string, signal: AbortSignal): Promise<PolicyTextView>;
+  /** Decides recorded operations under policies, as if they were enforced. For those who may see everything. */
+  simulate(request: SimulationRequest, signal: AbortSignal): Promise<TrialView>;
+  /** Proposes a policy from recorded operations of a pod. For those who may see everything. */
+  learn(request: LearnRequest, signal: AbortSignal): Promise<TrialView>;
   /** What failed and what to do, for people. */
   describe(error: unknown): { status: 400 | 403 | 404 | 409 | 500 | 503; error: string; remedy: string };
 }

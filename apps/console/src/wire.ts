@@ -5,6 +5,10 @@
  * All text is plain text. Lists are bounded, and `omitted` counts the rest.
  */
 
+import type { PolicyChoiceView } from './trial-wire.ts';
+
+export type * from './trial-wire.ts';
+
 export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 export type Cell = string | { text: string; style: Style };
 
@@ -301,6 +305,8 @@ export interface PoliciesView {
   /** Sentences about recorded operations that are not in the table. */
   operationsNotes: string[];
   promotions: PromotionView[];
+  /** Policies that can be simulated; null: not for this visitor. */
+  choices: PolicyChoiceView[] | null;
   /** Vectors of packets that are not enforced, by scope. */
   vectors: TableView;
   /** Instead of an empty table. */
@@ -310,40 +316,6 @@ export interface PoliciesView {
   /** Commands that enforce what is audited. */
   advice: string[];
   commands: { status: string; list: string; vectors: string; wouldDrop: string; operations: string };
-  notes: string[];
-}
-
-export interface RuleView {
-  /** Key of the configuration. */
-  key: string;
-  name: string;
-  kind: 'correlation' | 'response';
-  /** What the rule is for; empty: its value does not say. */
-  description: string;
-  /** The value in force. */
-  yaml: string;
-  fields: { path: string; label: string; value: string; choices: string[] }[];
-  /** Empty: the visitor may change it here. */
-  whyNot: string;
-}
-
-export interface RulesView {
-  rules: RuleView[];
-}
-
-/** Events of a trial: progress, then one result or error. */
-export type TrialEvent = { frames: number; left: number } | { result: TrialView } | { error: string; remedy: string };
-
-export interface TrialView {
-  /** One sentence. */
-  headline: string;
-  isSame: boolean;
-  sections: SectionView[];
-  /** That stores the tried value. */
-  apply: string;
-  /** Prints the same, with the file below. */
-  command: string;
-  yaml: string;
   notes: string[];
 }
 

@@ -70,6 +70,13 @@ function send(url: string, { body = '', headers, ...options }: Asked, onResponse
   return sent;
 }
 
+/** A view of the page Now, or the result of a trial. */
+const isEnough = (text: string): boolean =>
+  text
+    .split('\n\n')
+    .slice(0, -1)
+    .some((event) => !event.startsWith('data: {"frames"'));
+
 /** A request of a program, which chooses every header. */
 export function ask(
   origin: string,
@@ -82,7 +89,7 @@ export function ask(
       response.setEncoding('utf8').on('data', (chunk: string) => {
         text += chunk;
         // A stream of events has no end.
-        if (response.headers['content-type'] === 'text/event-stream' && text.includes('\n\n')) sent.destroy();
+        if (response.headers['content-type'] === 'text/event-stream' && isEnough(text)) sent.destroy();
       });
       response.on('close', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: text }));
     });

@@ -195,4 +195,14 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     counter: '',
     tests: ['libs/correlation/src/counting/counter-hulls.test.ts'],
   },
+  {
+    what: 'pods whose packets a trial of modes counts (`backtest`, What if)',
+    file: 'apps/cli/src/backtest/trial-modes.ts',
+    limits: ['MAX_PODS', 'MAX_SCOPES', 'libs/correlation/src/counting/counter-hulls.ts#MAX_HULLS'],
+    filledBy: 'nodes, by the pods that they report',
+    share: 'a node gets a further pod or counter only while more are free than it has',
+    whenFull: 'packets of further pods count, the pods do not, and the output says so',
+    counter: '',
+    tests: ['apps/cli/src/backtest/trial-modes.test.ts'],
+  },
 ];

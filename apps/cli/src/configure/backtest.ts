@@ -10,7 +10,7 @@ import { type BacktestRequest, runBacktest } from '../shared/backtest/backtest.t
 import { renderReport } from '../shared/backtest/render.ts';
 import { type Report, reportOf, tallyResponses } from '../shared/backtest/report.ts';
 import type { SimulatedResponse } from '../shared/backtest/simulated-responses.ts';
-import { parseRulesFile, type TrialRules } from '../shared/backtest/trial-rules.ts';
+import { namesOf, parseRulesFile, type TrialRules } from '../shared/backtest/trial-rules.ts';
 import { CliError } from '../shared/errors.ts';
 import { readDocument } from '../shared/files.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -43,10 +43,11 @@ Examples:
 
 The file contains complete rules by name, as \`bailiff config get\` prints them. A trial rule replaces the live rule of the
 same name for the whole range, or disables it with enabled: false. All other rules are as they were at each time.
-Response policies can be included: {correlation: {name: …}, response: {name: …}}.
+Response policies can be included: {correlation: {name: …}, response: {name: …}}, and modes of packets by their key:
+{spoof.cluster._.default: {modes: {tunnel-other: enforce}}}.
 Nothing is written. Relative times change between two runs: pass absolute times to compare the same range.
 
-Additional exit codes: 0 no difference, 10 verdicts or responses differ,
+Additional exit codes: 0 no difference, 10 verdicts, responses or packets differ,
 11 the live rules do not reproduce the published verdicts (--live).
 `;
 
@@ -72,10 +73,7 @@ async function run(session: Session, request: Omit<BacktestRequest, 'onProgress'
     const result = await runBacktest(session, { ...request, onProgress });
     const { trialRules } = request;
     decoder.reportUndecodable(out);
-    return reportOf(
-      result,
-      trialRules && { rules: Object.keys(trialRules.rules).sort(), policies: [...trialRules.policies.keys()].sort() },
-    );
+    return reportOf(result, trialRules && namesOf(trialRules));
   } finally {
     progress.end();
   }
@@ -128,6 +126,7 @@ export function reportJson(report: Report) {
       exact: check.exact,
       ...comparisonJson(check.comparison),
     },
+    packets: report.packets.changed,
     verdicts: verdicts && { live: verdicts.live, trial: verdicts.trial, ...comparisonJson(verdicts.comparison) },
     answers: {
       tally: tallyResponses(list),

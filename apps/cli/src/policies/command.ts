@@ -9,6 +9,7 @@ import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments
 import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
 import { showHistory } from '../shared/config/show-history.ts';
+import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP } from '../shared/key-file.ts';
 import { parsePolicyName } from '../shared/policy/names.ts';
@@ -41,7 +42,8 @@ interface Named {
 
 interface LearnFlags extends Named {
   pod: string;
-  for: string;
+  for?: string;
+  since?: string;
   out?: string;
   install?: boolean;
   record?: boolean;
@@ -275,7 +277,8 @@ function registerLearn(parent: Command, io: CliIo): void {
     .command('learn')
     .description('observe a pod and propose a minimal policy as YAML, for review')
     .requiredOption('--pod <pod>', 'namespace/name, name or uid of a pod')
-    .requiredOption('--for <duration>', 'duration, such as 10m')
+    .option('--for <duration>', 'observe it this long from now on, such as 10m')
+    .option('--since <when>', 'instead of observing: propose from what is recorded since then, and write nothing')
     .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--out <file>', 'output file (default: stdout)')
     .option('--install', 'install a temporary policy that audits all operations of the pod')
@@ -286,8 +289,9 @@ function registerLearn(parent: Command, io: CliIo): void {
     .addHelpText(
       'after',
       `
-Example:
+Examples:
   bailiff policy learn --pod shop/web-0 --for 10m --install --out web.yaml
+  bailiff policy learn --pod shop/web-0 --since 1h    from what an audited posture or \`--record\` has recorded already
 
 Use the pod as in production during the observation, including its start and rare jobs: operations that were not
 observed are denied once the policy is enforced. The proposal is in audit mode and denies nothing. Ctrl-C ends the
@@ -298,17 +302,31 @@ cannot enforce policies; 7 its node is silent or missing.
 `,
     );
   onBus(command, io, async (options: LearnFlags) => {
+    const { since, for: duration, out = null, json = false } = options;
+    const pod = parsePod(options.pod, '--pod', options.namespace);
+    if ((since === undefined) === (duration === undefined)) {
+      throw new CliError('CLI_USAGE', 'pass either --for or --since', {
+        remedy: '--for observes the pod from now on; --since proposes from what is recorded already',
+      });
+    }
+    const { learn, learnRecorded } = await import('./learn/learn.ts');
+    if (since !== undefined) {
+      if (options.install || options.record)
+        throw new CliError('CLI_USAGE', '--since writes nothing: --install and --record need --for');
+      const from = parseWhen(since, '--since');
+      return async (session) =>
+        learnRecorded(session, { pod, since, sinceMs: from(await readBusTime(session)), out, json });
+    }
     const asked = {
-      pod: parsePod(options.pod, '--pod', options.namespace),
-      forMs: parseSpan(options.for, '--for', MAX_LEARN_MS),
-      out: options.out ?? null,
+      pod,
+      forMs: parseSpan(duration ?? '', '--for', MAX_LEARN_MS),
+      out,
       install: options.install ?? false,
       record: options.record ?? false,
       by: options.by ?? io.operator,
       ...(options.sign ? { sign: options.sign } : {}),
-      json: options.json ?? false,
+      json,
     };
-    const { learn } = await import('./learn/learn.ts');
     return (session) => learn(session, asked);
   });
 }

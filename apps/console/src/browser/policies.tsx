@@ -3,6 +3,7 @@ import type { PoliciesView } from '../wire.ts';
 import { ChangeOffer } from './change.tsx';
 import { CommandLine, Notes, Section, SinceLinks } from './command.tsx';
 import { Loaded } from './loaded.tsx';
+import { LearnAndSimulate } from './simulation.tsx';
 import { Table } from './table.tsx';
 
 function Reasons({ reasons }: Pick<PoliciesView, 'reasons'>) {
@@ -53,8 +54,8 @@ function Advice({ advice }: Pick<PoliciesView, 'advice'>) {
   );
 }
 
-function Found({ view }: { view: PoliciesView }) {
-  const { headline, tone, policies, reasons, operations, operationsNotes, promotions } = view;
+function Found({ view, query }: { view: PoliciesView; query: URLSearchParams }) {
+  const { headline, tone, policies, reasons, operations, operationsNotes, promotions, choices } = view;
   const { vectors, packets, packetsText, advice, commands, notes, since } = view;
   const range = since === 'all' ? 'so far' : `in the last ${since}`;
   return (
@@ -83,6 +84,7 @@ function Found({ view }: { view: PoliciesView }) {
         <Notes notes={operationsNotes} />
         <Promotions promotions={promotions} />
       </Section>
+      {choices && <LearnAndSimulate choices={choices} promotions={promotions} query={query} />}
       <Section title="Vectors of packets that are not enforced" id="vectors" command={commands.vectors}>
         <Table
           table={vectors}
@@ -109,7 +111,7 @@ export function PoliciesPage({ query }: { query: URLSearchParams }) {
   const since = query.get('since') ?? '1d';
   return (
     <Loaded<PoliciesView> path={`/api/policies?${new URLSearchParams({ since })}`}>
-      {(view) => <Found view={view} />}
+      {(view) => <Found view={view} query={query} />}
     </Loaded>
   );
 }

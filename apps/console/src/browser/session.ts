@@ -89,28 +89,30 @@ export async function request(path: string, signal?: AbortSignal): Promise<Respo
   throw new ApiError(response.status, view);
 }
 
-/** Of a change. A refusal is of this change, and not of the page. */
-async function ofChange<T>(path: string, init: RequestInit): Promise<T> {
+/** A refusal is of this request, and not of the page. @throws as `request` */
+async function send(path: string, init: RequestInit): Promise<Response> {
   const response = await fetch(path, { ...init, headers: { ...headers(), ...init.headers } });
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return response;
   if (response.status === 401 && door.value === 'link') session.value = 'none';
   throw new ApiError(response.status, await errorIn(response));
 }
 
+/** @throws as `request` */
+export function post(path: string, body: object, signal?: AbortSignal): Promise<Response> {
+  const own = { 'content-type': 'application/json' };
+  return send(path, { method: 'POST', headers: own, body: JSON.stringify(body), ...(signal ? { signal } : {}) });
+}
+
 /** What a change would write. @throws as `request` */
-export function proposal(key: string, set: readonly string[], signal: AbortSignal): Promise<ProposalView> {
+export async function proposal(key: string, set: readonly string[], signal: AbortSignal): Promise<ProposalView> {
   const query = new URLSearchParams({ key });
   for (const text of set) query.append('set', text);
-  return ofChange(`/api/proposal?${query}`, { signal });
+  return (await (await send(`/api/proposal?${query}`, { signal })).json()) as ProposalView;
 }
 
 /** Writes a change. @throws as `request` */
-export const change = (confirmed: ConfirmationView): Promise<AppliedView> =>
-  ofChange('/api/change', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(confirmed),
-  });
+export const change = async (confirmed: ConfirmationView): Promise<AppliedView> =>
+  (await (await post('/api/change', confirmed)).json()) as AppliedView;
 
 /** A proxy in front of the console has error pages of its own. */
 async function errorIn(response: Response): Promise<ErrorView> {

@@ -1,74 +1,18 @@
-/** What if: stored violations judged again under a changed rule, before it is changed. */
-import { useRef, useState } from 'preact/hooks';
-import type { ErrorView, RulesView, RuleView, TrialEvent, TrialView } from '../wire.ts';
+/** What if: stored violations judged again under a changed rule, mode or policy, before it is changed. */
+import { useState } from 'preact/hooks';
+import type { RulesView, RuleView } from '../wire.ts';
 import { ChangeOffer } from './change.tsx';
-import { CommandLine, Notes, Section } from './command.tsx';
-import { Failed, Loaded } from './loaded.tsx';
-import { Sections } from './sections.tsx';
-import { dataOf } from './server-events.ts';
-import { failureOf, request } from './session.ts';
+import { Loaded } from './loaded.tsx';
+import { request } from './session.ts';
+import { Simulate } from './simulation.tsx';
 import { now } from './stream.ts';
+import { RangeField, Result, RunState, useRun } from './trial-run.tsx';
 
-const RANGES = ['1h', '6h', '1d', '7d'];
+const KINDS = { correlation: '', response: 'responses: ', spoof: 'packets: ' };
 
 interface Tried {
   rule: RuleView;
   assignments: readonly string[];
-}
-
-type State =
-  | { kind: 'idle' }
-  | { kind: 'running'; frames: number; left: number | null }
-  | { kind: 'done'; view: TrialView; tried: Tried }
-  | ({ kind: 'failed' } & ErrorView);
-
-function Result({ view, tried }: { view: TrialView; tried: Tried }) {
-  return (
-    <>
-      <div class={`answer ${view.isSame ? 'plain' : 'warn'}`} role="status">
-        <h2>{view.headline}</h2>
-        <p>Nothing was changed. To change it:</p>
-        <p>
-          <CommandLine command={view.apply} />
-        </p>
-        <ChangeOffer
-          key={`${tried.rule.key} ${tried.assignments.join(' ')}`}
-          changeKey={tried.rule.key}
-          set={tried.assignments}
-          label="Apply it here"
-          whyNot={tried.rule.whyNot}
-        />
-      </div>
-      <Notes notes={view.notes} />
-      <Sections sections={view.sections} name="trial" more={`${view.command} --all`} />
-      <Section title="The same as a command" id="command" command={view.command}>
-        <p>The file trial.yaml:</p>
-        <pre class="file">{view.yaml}</pre>
-      </Section>
-    </>
-  );
-}
-
-function Progress({ state, onCancel }: { state: Extract<State, { kind: 'running' }>; onCancel: () => void }) {
-  const { frames, left } = state;
-  const of = left === null ? '' : ` of ${frames + left}`;
-  return (
-    <div class="answer plain" role="status">
-      <p>
-        Judging again: {frames}
-        {of} messages read
-      </p>
-      <progress
-        {...(left === null ? {} : { value: frames, max: Math.max(1, frames + left) })}
-        aria-label="Messages read"
-      />
-      <p>
-        <button type="button" onClick={onCancel}>
-          Cancel
-        </button>
-      </p>
-    </div>
-  );
 }
 
 function Field({
@@ -118,81 +62,59 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
     ),
   );
   const [since, setSince] = useState(query.get('since') ?? '1d');
-  const [state, setState] = useState<State>({ kind: 'idle' });
-  const running = useRef<AbortController | null>(null);
+  const run = useRun<Tried>();
   if (!rule) return <p class="empty">No rule is in force.</p>;
   const assignments = rule.fields
     .filter(({ path, value }) => (changes[path] ?? value) !== value)
     .map(({ path }) => `${path}=${changes[path]}`);
-  const run = async (event: SubmitEvent) => {
+  const start = (event: SubmitEvent) => {
     event.preventDefault();
     const asked = new URLSearchParams({ key: rule.key, since });
     for (const text of assignments) asked.append('set', text);
     history.replaceState(null, '', `${location.pathname}?${asked}`);
-    const controller = new AbortController();
-    running.current = controller;
-    setState({ kind: 'running', frames: 0, left: null });
-    try {
-      for await (const events of dataOf(await request(`/api/trial?${asked}`, controller.signal))) {
-        for (const one of events.map((text) => JSON.parse(text) as TrialEvent)) {
-          if ('result' in one) setState({ kind: 'done', view: one.result, tried: { rule, assignments } });
-          else if ('error' in one) setState({ kind: 'failed', ...one });
-          else setState({ kind: 'running', ...one });
-        }
-      }
-      setState((last) =>
-        last.kind === 'running' ? { kind: 'failed', error: 'the trial ended early', remedy: 'try it again' } : last,
-      );
-    } catch (error) {
-      if (controller.signal.aborted) setState({ kind: 'idle' });
-      else setState({ kind: 'failed', ...failureOf(error, 'try it again') });
-    }
+    void run.start((signal) => request(`/api/trial?${asked}`, signal), { rule, assignments });
   };
-  const isRunning = state.kind === 'running';
+  // Many vectors are enforced; the others come first.
+  const isQuiet = ({ value }: RuleView['fields'][number]) => rule.kind === 'spoof' && value === 'enforce';
+  const fieldOf = (field: RuleView['fields'][number]) => (
+    <Field
+      key={`${rule.key} ${field.path}`}
+      field={field}
+      value={changes[field.path] ?? field.value}
+      onChange={(next) => setChanges({ ...changes, [field.path]: next })}
+    />
+  );
+  const isRunning = run.state.kind === 'running';
   return (
     <>
-      <form class="trial" onSubmit={(event) => void run(event)}>
+      <form class="trial" onSubmit={start}>
         <p class="field">
-          <label for="rule">Rule, or policy for responses</label>
+          <label for="rule">Rule, policy for responses, or modes of packets</label>
           <select
             id="rule"
             value={rule.key}
             onChange={(event) => {
               setKey((event.currentTarget as HTMLSelectElement).value);
               setChanges({});
-              setState({ kind: 'idle' });
+              run.reset();
             }}
           >
             {rules.map((one) => (
               <option key={one.key} value={one.key}>
-                {one.kind === 'response' ? `responses: ${one.name}` : one.name}
+                {KINDS[one.kind] + one.name}
               </option>
             ))}
           </select>
           <span class="dim">{rule.description}</span>
         </p>
-        {rule.fields.map((field) => (
-          <Field
-            key={`${rule.key} ${field.path}`}
-            field={field}
-            value={changes[field.path] ?? field.value}
-            onChange={(next) => setChanges({ ...changes, [field.path]: next })}
-          />
-        ))}
-        <p class="field">
-          <label for="since">With the violations of the last</label>
-          <select
-            id="since"
-            value={since}
-            onChange={(event) => setSince((event.currentTarget as HTMLSelectElement).value)}
-          >
-            {RANGES.map((range) => (
-              <option key={range} value={range}>
-                {range}
-              </option>
-            ))}
-          </select>
-        </p>
+        {rule.fields.filter((one) => !isQuiet(one)).map(fieldOf)}
+        {rule.fields.some(isQuiet) && (
+          <details open={rule.fields.some((one) => isQuiet(one) && changes[one.path] !== undefined)}>
+            <summary>Vectors that are enforced</summary>
+            {rule.fields.filter(isQuiet).map(fieldOf)}
+          </details>
+        )}
+        <RangeField id="since" label="With the violations of the last" value={since} onChange={setSince} />
         <p class="field">
           <button type="submit" disabled={isRunning || assignments.length === 0}>
             Try it
@@ -204,9 +126,19 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
           <pre class="file">{rule.yaml}</pre>
         </details>
       </form>
-      {state.kind === 'running' && <Progress state={state} onCancel={() => running.current?.abort()} />}
-      {state.kind === 'failed' && <Failed {...state} heading="h2" />}
-      {state.kind === 'done' && <Result view={state.view} tried={state.tried} />}
+      <RunState run={run}>
+        {(view, tried) => (
+          <Result view={view} name="trial" toDo="Nothing was changed. To change it:">
+            <ChangeOffer
+              key={`${tried.rule.key} ${tried.assignments.join(' ')}`}
+              changeKey={tried.rule.key}
+              set={tried.assignments}
+              label="Apply it here"
+              whyNot={tried.rule.whyNot}
+            />
+          </Result>
+        )}
+      </RunState>
     </>
   );
 }
@@ -215,13 +147,20 @@ export function WhatIfPage({ query }: { query: URLSearchParams }) {
   return (
     <>
       <div class="answer plain">
-        <h1>What would another threshold have done?</h1>
+        <h1>What would another threshold, mode or policy have done?</h1>
         <p>
-          Change a rule here, and see which verdicts and responses would have appeared or not. The stored violations are
-          judged again, as the correlator judges them. Nothing is changed.
+          Change a rule or a mode, and see which packets, verdicts and responses would have been different. The stored
+          violations are judged again, as the correlator judges them. Nothing is changed.
         </p>
       </div>
-      <Loaded<RulesView> path="/api/rules">{({ rules }) => <Trial rules={rules} query={query} />}</Loaded>
+      <Loaded<RulesView> path="/api/rules">
+        {({ rules, policies }) => (
+          <>
+            <Trial rules={rules} query={query} />
+            <Simulate choices={policies} promotions={[]} query={query} />
+          </>
+        )}
+      </Loaded>
     </>
   );
 }

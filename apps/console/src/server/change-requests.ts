@@ -7,7 +7,7 @@ import { FairCounts } from '@bailiff/service/fair-counts';
 import * as z from 'zod';
 import type { Changes, ConsoleData } from '../data.ts';
 import type { ConfirmationView, ErrorView } from '../wire.ts';
-import { bodyOf, sendJson } from './replies.ts';
+import { bodyOf, isJson, jsonIn, sendJson } from './replies.ts';
 import { goneWith, hasRoom, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
 
 export const MAX_CHANGES = 4;
@@ -41,9 +41,7 @@ export class ChangeRequests {
 
   async apply(visit: Visit): Promise<void> {
     const { request, response, guest } = visit;
-    // No form of another site can send this type, even if a browser sent no Origin.
-    if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
-      return sendJson(response, 415, { error: 'the body must be application/json', remedy: '' });
+    if (!isJson(request)) return sendJson(response, 415, { error: 'the body must be application/json', remedy: '' });
     if (!hasRoom(this.#running, guest)) return tooMany(visit, this.#reports, 'changes run');
     this.#running.add(guest.name);
     const gone = goneWith(response);
@@ -73,13 +71,4 @@ async function readConfirmation({ request }: Visit): Promise<ConfirmationView | 
   if (read.success) return read.data;
   const [first] = read.error.issues;
   return { error: `the change cannot be read: ${first?.path.join('.')}: ${first?.message}`, remedy: '' };
-}
-
-function jsonIn(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // The schema refuses it.
-    return undefined;
-  }
 }

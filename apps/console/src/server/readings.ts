@@ -1,22 +1,17 @@
 /**
- * Pages that are read once, and trials. Bounds: MAX_READS readings at a time, shared by visitors, one
- * reading at most READ_MS; one trial at a time, because it takes a processor, at most TRIAL_MS; one export
- * of evidence at a time, because it is in memory.
+ * Pages that are read once. Bounds: MAX_READS readings at a time, shared by visitors, one reading at most
+ * READ_MS; one export of evidence at a time, because it is in memory.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
 import { type Door, type Guest, Refused } from '../access/door.ts';
 import type { Changes, ConsoleData, EvidenceRequest } from '../data.ts';
-import { toJson } from '../json.ts';
-import type { EvidenceView, TrialEvent } from '../wire.ts';
-import { beginEvents, sendJson } from './replies.ts';
+import type { EvidenceView } from '../wire.ts';
+import { sendJson } from './replies.ts';
 import { goneWith, hasRoom, isStill, type ServerReports, sendFailure, tooMany, type Visit } from './visit.ts';
 
 export const MAX_READS = 8;
 const READ_MS = 120_000;
-const TRIAL_MS = 600_000;
 const NOT_CHECKED = 'your rights are not known';
-/** Shortest time between two reports of progress. */
-const PROGRESS_MS = 250;
 
 export class Readings {
   readonly #door: Door;
@@ -25,7 +20,6 @@ export class Readings {
   readonly #reports: ServerReports;
   /** By visitor. */
   readonly #reads = new FairCounts(MAX_READS);
-  #isTrying = false;
   #isExporting = false;
 
   constructor(door: Door, data: ConsoleData, changes: Changes, reports: ServerReports) {
@@ -74,9 +68,10 @@ export class Readings {
         return { ...view, promotions: await this.#withRights(view.promotions, guest, signal) };
       },
       '/api/rules': async (signal) => {
-        const { rules } = await data.rules(signal);
-        return { rules: await this.#withRights(rules, guest, signal) };
+        const { rules, policies } = await data.rules(signal);
+        return { policies, rules: await this.#withRights(rules, guest, signal) };
       },
+      '/api/policy': (signal) => data.policyText(text('key'), signal),
       '/api/proposal': (signal) =>
         this.#changes.propose({ key: text('key'), assignments: query.getAll('set') }, guest, signal),
       '/api/history': (signal) => data.history({ key: text('key') || null, since: since('30d') }, maySee, signal),
@@ -99,43 +94,5 @@ export class Readings {
     const keys = items.map(({ key }) => key);
     const whyNot = keys.length === 0 ? null : await this.#changes.whyNot(keys, guest, signal);
     return items.map((item) => ({ ...item, whyNot: whyNot?.get(item.key) ?? NOT_CHECKED }));
-  }
-
-  /** Progress as events, then the result. A page that is closed ends the trial. */
-  async try(visit: Visit): Promise<void> {
-    if (this.#isTrying) return tooMany(visit, this.#reports, 'trials run');
-    this.#isTrying = true;
-    const { response, query } = visit;
-    const gone = goneWith(response);
-    beginEvents(response);
-    const write = (event: TrialEvent) => response.write(`data: ${toJson(event)}\n\n`);
-    let lastMs = 0;
-    try {
-      const result = await this.#data.trial(
-        {
-          key: query.get('key') ?? '',
-          assignments: query.getAll('set'),
-          since: query.get('since') || '1d',
-          onProgress: (frames, left) => {
-            const nowMs = performance.now();
-            if (nowMs - lastMs < PROGRESS_MS) return;
-            lastMs = nowMs;
-            write({ frames, left });
-          },
-        },
-        AbortSignal.any([gone, AbortSignal.timeout(TRIAL_MS)]),
-      );
-      if (gone.aborted) return;
-      if (await isStill(this.#door, visit)) write({ result });
-      else write({ error: 'your rights changed meanwhile', remedy: '' });
-    } catch (error) {
-      if (gone.aborted) return;
-      const { status, error: text, remedy } = this.#data.describe(error);
-      if (status >= 500) this.#reports.onFailed(error);
-      write({ error: text, remedy });
-    } finally {
-      this.#isTrying = false;
-      response.end();
-    }
   }
 }

@@ -17,6 +17,19 @@ export function beginEvents(response: ServerResponse): void {
   response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
 }
 
+/** No form of another site can send this type, even if a browser sent no Origin. */
+export const isJson = ({ headers }: IncomingMessage): boolean =>
+  /^application\/json\b/.test(headers['content-type'] ?? '');
+
+/** Undefined: no JSON, which the schemas refuse. */
+export function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** A small text body; null: it is too large. */
 export async function bodyOf(request: IncomingMessage, mostBytes: number): Promise<string | null> {
   let body = '';

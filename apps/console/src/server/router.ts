@@ -13,6 +13,7 @@ import { DOCUMENT, PAGES, type PageFiles, typeOf } from './page.ts';
 import type { Readings } from './readings.ts';
 import { bodyOf, send, sendJson } from './replies.ts';
 import { type Refusal, refusalOf } from './request-check.ts';
+import type { Trials } from './trials.ts';
 import type { ServerReports } from './visit.ts';
 
 const MAX_TOKEN_BYTES = 1_024;
@@ -29,13 +30,25 @@ const NEEDS_ALL: ErrorView = {
   remedy: 'ask someone who may see all namespaces',
 };
 /** What has no namespace. */
-const OF_ALL: readonly string[] = ['/api/rules', '/api/trial', '/api/evidence', '/api/proposal', '/api/change'];
+const OF_ALL: readonly string[] = [
+  '/api/rules',
+  '/api/trial',
+  '/api/policy',
+  '/api/simulation',
+  '/api/learn',
+  '/api/evidence',
+  '/api/proposal',
+  '/api/change',
+];
+/** Those with a body. */
+const POSTED: readonly string[] = ['/api/simulation', '/api/change'];
 
 export interface RouterParts {
   door: Door;
   page: PageFiles;
   pages: OpenPages;
   readings: Readings;
+  trials: Trials;
   changes: ChangeRequests;
   reports: ServerReports;
 }
@@ -57,10 +70,10 @@ export class Router {
     if (refusal) return this.#refuse(response, refusal);
     if (!isApi) return this.#file(path, response);
     if (path === '/api/session') return this.#session(request, response);
-    if (method !== (path === '/api/change' ? 'POST' : 'GET')) return this.#refuse(response, 'method');
+    if (method !== (POSTED.includes(path) ? 'POST' : 'GET')) return this.#refuse(response, 'method');
     if (text.length > MAX_QUERY_LENGTH) return sendJson(response, 414, { error: 'the query is too long', remedy: '' });
     // Another site can send neither header. Browsers send the first one to https only.
-    const { door, pages, readings, changes, reports } = this.#parts;
+    const { door, pages, readings, trials, changes, reports } = this.#parts;
     const hasKey = headers[KEY_HEADER] !== undefined;
     if (!hasKey && (method === 'POST' || (door.kind === 'proxy' && headers['sec-fetch-site'] === undefined))) {
       return this.#refuse(response, 'origin', `a program sends the header ${KEY_HEADER}, with any value`);
@@ -74,7 +87,9 @@ export class Router {
       reports.onRefused(403, NEEDS_ALL.error);
       return sendJson(response, 403, NEEDS_ALL);
     }
-    if (path === '/api/trial') return readings.try(visit);
+    const work = trials.workOf(path, visit);
+    if (work) return trials.run(visit, work);
+    if (path === '/api/simulation') return trials.simulate(visit);
     if (path === '/api/change') return changes.apply(visit);
     await readings.read(path, visit);
   }

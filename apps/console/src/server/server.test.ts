@@ -7,11 +7,15 @@ import { type Guest, KEEP_MS, Refused } from '../access/door.ts';
 import { EVERYTHING, scopeOf } from '../access/scope.ts';
 import type { Changes, ConsoleData, LiveEvents } from '../data.ts';
 import { Lives, MAX_SCOPES } from '../live/lives.ts';
-import type { NowView } from '../wire.ts';
+import type { NowView, TrialView } from '../wire.ts';
 import { MAX_READS } from './readings.ts';
 import { type ConsoleServer, MAX_CONNECTIONS, startServer } from './server.ts';
 
 const SHOP = scopeOf(['shop']);
+const TRIED: TrialView = {
+  ...{ headline: 'it was tried', isSame: true, sections: [], notes: [] },
+  ...{ apply: '', command: '', fileName: '', yaml: '' },
+};
 const NO_TABLE = { columns: [], rows: [], omitted: 0 };
 const untilEnd = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
@@ -22,6 +26,7 @@ let lives: Lives;
 let admitted: IncomingMessage[];
 let admit: (request: IncomingMessage) => Promise<Guest>;
 let onGraph: (signal: AbortSignal) => Promise<unknown>;
+let onTrial: (signal: AbortSignal) => Promise<TrialView>;
 let events: LiveEvents[];
 let refused: string[];
 let failed: unknown[];
@@ -41,6 +46,7 @@ beforeEach(async () => {
     return { name, scope: name === 'all' ? EVERYTHING : SHOP };
   };
   onGraph = async () => ({ read: true });
+  onTrial = async () => TRIED;
   const data = {
     columns: { verdicts: [], responses: [] },
     connected: () => true,
@@ -51,6 +57,9 @@ beforeEach(async () => {
       return untilEnd(signal);
     },
     graph: (_since, _maySee, signal) => onGraph(signal),
+    trial: (_, signal) => onTrial(signal),
+    learn: (_, signal) => onTrial(signal),
+    simulate: (_, signal) => onTrial(signal),
     describe: () => ({ status: 500, error: 'it failed', remedy: '' }),
   } as Partial<ConsoleData> as ConsoleData;
   const changes = {} as Changes;
@@ -277,6 +286,31 @@ it('another site cannot make a browser start a trial or a reading, also without 
   expect(refused).toHaveLength(3);
   expect((await ask('/api/graph', { ...KEY })).status).toBe(200);
   expect((await ask('/api/graph', { 'sec-fetch-site': 'same-origin' })).status).toBe(200);
+});
+
+it('a trial that was cancelled, and that the bus holds up, keeps no other one out', async () => {
+  let [started, ended] = [0, () => {}];
+  onTrial = () => {
+    started += 1;
+    return new Promise((_, reject) => {
+      // A request to the bus does not end with the signal.
+      ended = () => reject(new Error('the bus responds'));
+    });
+  };
+  const cancelled = await connected();
+  cancelled.socket.write(lines('/api/trial', { 'x-name': 'all' }));
+  await waitFor(() => started === 1);
+  const meanwhile = await ask('/api/learn', { ...KEY, 'x-name': 'all' });
+  expect(meanwhile.status, 'the control: it was not cancelled yet').toBe(503);
+  cancelled.socket.destroy();
+  await waitFor(() => admitted[0]?.socket.destroyed);
+  onTrial = async () => TRIED;
+  const next = ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  await waitFor(() => admitted.length === 3);
+  ended();
+  const response = await next;
+  await waitFor(() => response.ended());
+  expect([response.status, response.body()]).toEqual([200, expect.stringContaining('it was tried')]);
 });
 
 it('a failure is reported, and its cause is not sent', async () => {

@@ -12,6 +12,7 @@ import type { PageFiles } from './page.ts';
 import { Readings } from './readings.ts';
 import { sendJson } from './replies.ts';
 import { Router } from './router.ts';
+import { Trials } from './trials.ts';
 import { NO_REPORTS, type ServerReports } from './visit.ts';
 
 export const HOST = '127.0.0.1';
@@ -55,6 +56,7 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
     page,
     pages,
     readings: new Readings(door, data, options.changes, reports),
+    trials: new Trials(door, data, reports),
     changes: new ChangeRequests(options.changes, data, reports),
     reports,
   });

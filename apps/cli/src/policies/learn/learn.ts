@@ -3,16 +3,25 @@
  *
  * With --install, a temporary audit policy covers all operations and is removed at the end; after
  * SIGKILL it remains, and a later run reports it. Every ROUND_MS the learned operations are added
- * to it as allowed, so that new samples show new operations.
+ * to it as allowed, so that new samples show new operations. With --since, it proposes from what the
+ * bus has recorded, and writes nothing.
  */
 import { constants, existsSync } from 'node:fs';
 import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { filters, readNewest } from '@bailiff/bus';
-import { NodeFrames, type PlacedPod, type PodSelector, readBusTime, readNodes, readPods } from '@bailiff/insight';
+import {
+  NodeFrames,
+  type PlacedPod,
+  type PodSelector,
+  type Reader,
+  readBusTime,
+  readNodes,
+  readPods,
+} from '@bailiff/insight';
 import { type ConfigSigner, POSTURE_CLASSES, type PostureClass } from '@bailiff/policy';
 import { nodeObstacle, plural, podName, span } from '@bailiff/response';
-import { loadPolicyFile, PolicyError } from '@bailiff/runtime';
+import { loadPolicyFile, OPERATIONS, PolicyError, postureOf } from '@bailiff/runtime';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../../shared/errors.ts';
 import { onePod } from '../../shared/one-pod.ts';
@@ -22,20 +31,42 @@ import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
 import type { Session } from '../../shared/session.ts';
 import { explainedSets } from '../explain/container-sets.ts';
 import { SeenOperations } from './observed-operations.ts';
+import type { Proposal } from './propose.ts';
 import { proposalYaml } from './propose-yaml.ts';
 import { proposalFor, TemporaryPolicy, temporaryKey } from './temporary-policy.ts';
 
-export interface LearnOptions {
-  pod: PodSelector;
-  forMs: number;
+interface OutputOptions {
   /** Null for stdout. */
   out: string | null;
+  json: boolean;
+}
+
+export interface LearnRecordedOptions {
+  pod: PodSelector;
+  /** As the user wrote it. */
+  since: string;
+  sinceMs: number;
+  /** Called after each message with the messages read and the messages left. */
+  onProgress?: (read: number, left: number) => void;
+}
+
+export interface LearnOptions extends OutputOptions {
+  pod: PodSelector;
+  forMs: number;
   install: boolean;
   /** Count each operation exactly, for `policy simulate`. */
   record: boolean;
   by: string;
   sign?: ConfigSigner;
-  json: boolean;
+}
+
+/** What was observed of a pod. */
+interface Observed {
+  pod: PlacedPod;
+  seen: SeenOperations;
+  classes: readonly PostureClass[];
+  /** `10m` */
+  span: string;
 }
 
 /** A node applies a change within a second; its next frames then contain new operations. */
@@ -173,23 +204,30 @@ export async function learn(session: Session, options: LearnOptions): Promise<nu
   } finally {
     await installed?.remove();
   }
-  return propose(session, pod, seen, install ? POSTURE_CLASSES : classes, {
-    ...options,
-    tookMs: session.io.nowMs() - startMs,
-  });
+  const tookMs = session.io.nowMs() - startMs;
+  const observed = { pod, seen, classes: install ? POSTURE_CLASSES : classes, span: span(tookMs) };
+  return print(session, proposed(observed), options);
 }
 
-async function propose(
-  session: Session,
-  pod: PlacedPod,
-  seen: SeenOperations,
-  classes: readonly PostureClass[],
-  { out: file, json, tookMs }: LearnOptions & { tookMs: number },
-): Promise<number> {
-  const { io, out } = session;
+export interface Proposed {
+  proposal: Proposal;
+  /** The policy as YAML with comments. */
+  text: string;
+  /** `5 operations became 2 rules` */
+  summary: string;
+  seen: Pick<SeenOperations, 'size' | 'violations' | 'unsampled' | 'unsampledNow'>;
+  pod: PlacedPod;
+  /** Why the policy would be refused as it is; usually empty. */
+  problems: string[];
+}
+
+/** @throws CliError CLI_STATE if nothing was observed */
+function proposed({ pod, seen, classes, span: from }: Observed): Proposed {
   if (seen.size === 0) {
     throw new CliError('CLI_STATE', `no operation of ${podName(pod)} was audited: nothing to propose`, {
-      remedy: 'check that the pod was active, and with `bailiff policy status` that policies are in force on its node',
+      remedy:
+        'check that the pod was active, and with `bailiff policy status` that policies are in force on its node; ' +
+        `\`bailiff policy learn --pod ${podName(pod)} --for 10m --record\` records what it does`,
     });
   }
   const proposal = proposalFor(pod, seen, classes);
@@ -197,39 +235,89 @@ async function propose(
   const text = proposalYaml(proposal, {
     pod: podName(pod),
     node: pod.nodeName,
-    span: span(tookMs),
+    span: from,
     unsampled,
     unsampledNow,
     violations,
   });
-  const summary = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}`;
+  const left = proposal.left.length > 0 ? `, ${proposal.left.length} omitted` : '';
+  const summary = `${plural(seen.size, 'operation')} became ${plural(proposal.rules.length, 'rule')}${left}`;
+  return { proposal, text, summary, seen, pod, problems: problemsOf(text) };
+}
+
+/** A long observation must not be lost because of one invalid entry, which the reviewer can remove. */
+function problemsOf(text: string): string[] {
+  try {
+    loadPolicyFile(text, 'proposed');
+    return [];
+  } catch (error) {
+    if (!(error instanceof PolicyError)) throw error;
+    return error.message.split('\n');
+  }
+}
+
+async function print(
+  { io, out }: Session,
+  { proposal, text, summary, seen, pod, problems }: Proposed,
+  { out: file, json }: OutputOptions,
+): Promise<number> {
   if (file !== null) await writeFile(file, text);
   if (json) {
     const { name, namespace, spec, left } = proposal;
-    out.json({
-      pod: podName(pod),
-      operations: seen.size,
-      violations,
-      unsampled,
-      unsampledNow,
-      left,
-      name,
-      namespace,
-      spec,
-      file,
-    });
+    const { size: operations, violations, unsampled, unsampledNow } = seen;
+    out.json({ pod: podName(pod), operations, violations, unsampled, unsampledNow, left, name, namespace, spec, file });
   } else if (file === null) io.stdout.write(text);
-  out.note(
-    `${summary}${proposal.left.length > 0 ? `, ${proposal.left.length} omitted` : ''}${file === null ? '' : `: ${file}`}`,
-  );
-  try {
-    loadPolicyFile(text, file ?? 'proposed');
-  } catch (error) {
-    // A long observation must not be lost because of one invalid entry, which the reviewer can
-    // remove.
-    if (!(error instanceof PolicyError)) throw error;
-    out.note('without changes, the policy would be refused:', ...error.message.split('\n'));
-  }
+  out.note(`${summary}${file === null ? '' : `: ${file}`}`);
+  if (problems.length > 0) out.note('without changes, the policy would be refused:', ...problems);
   if (file !== null) out.note(`review the policy, then: bailiff policy apply ${file}`);
   return 0;
+}
+
+/**
+ * What `learn` would have proposed at the end of an observation since then, as far as operations were audited:
+ * by a policy of today or of then, or by `learn --record`. Reads only.
+ * @throws CliError CLI_STATE | CLI_NOT_FOUND | CLI_USAGE, BusError; the signal's reason
+ */
+export async function proposeRecorded(reader: Reader, options: LearnRecordedOptions): Promise<Proposed> {
+  const { since, sinceMs, onProgress } = options;
+  const [pods, stored] = await Promise.all([readPods(reader), readPolicies(reader)]);
+  const pod = onePod(pods, options.pod);
+  const seen = new SeenOperations(pod, temporaryKey(pod).name);
+  const frames = new NodeFrames(reader, sinceMs);
+  let messages = 0;
+  const { cut } = await readNewest(reader.bus, 'VIOLATIONS', {
+    sinceMs,
+    // No other node may say what the pod does.
+    filterSubjects: [filters.violations({ node: pod.nodeName, kind: 'lsm' })],
+    onMessage: (message) => {
+      messages += 1;
+      onProgress?.(messages, message.pending);
+      return frames.read(message, ({ node, frame, refused }) =>
+        frame.violations.forEach((violation, index) => {
+          if (refused[index]) return;
+          const before = seen.size;
+          seen.take(node, violation);
+          if (seen.size > before) seen.beginRound();
+        }),
+      );
+    },
+    signal: reader.signal,
+  });
+  if (cut) reader.note('only the newest violations of this time were read: there are too many');
+  const watched = new Set(watchedClasses(explainedSets(namedPolicies(stored), pod)));
+  for (const { operation } of seen.learned) {
+    const op = OPERATIONS.find((name) => name === operation.operation);
+    const name = op === undefined ? null : postureOf(op);
+    if (name) watched.add(name);
+  }
+  const classes = seen.isRecorded ? POSTURE_CLASSES : POSTURE_CLASSES.filter((name) => watched.has(name));
+  return proposed({ pod, seen, classes, span: `the record since ${since}` });
+}
+
+/** @returns the exit code. @throws as proposeRecorded; what writing the file throws */
+export async function learnRecorded(session: Session, options: LearnRecordedOptions & OutputOptions): Promise<number> {
+  await requireFile(options.out);
+  const found = await proposeRecorded(session, options);
+  session.decoder.reportUndecodable(session.out);
+  return print(session, found, options);
 }

@@ -33,6 +33,8 @@ export class SeenOperations {
   unsampledNow = 0;
   /** Distinct operations beyond the bound. */
   dropped = 0;
+  /** The policy `recordedBy` counted some of them; it audits every class. */
+  isRecorded = false;
 
   constructor(pod: WatchedPod, recordedBy: string | null = null) {
     this.#pod = pod;
@@ -61,6 +63,7 @@ export class SeenOperations {
     const isCell = isRecorded && name.startsWith(CELL);
     if (kind !== 'lsm' || !(POSTURES.has(name) || isCell || (isRecorded && name.startsWith(REST)))) return;
     if (pod?.namespace !== this.#pod.namespace || pod.name !== this.#pod.name) return;
+    this.isRecorded ||= isRecorded;
     const times = this.#hulls.growth(nodeName, violation);
     if (times === 0 || operation?.outcome === 'block' || operation?.outcome === 'kill') return;
     this.violations += 1;

@@ -20,6 +20,7 @@ import {
   selectsPod,
 } from '@bailiff/runtime';
 import type { PodRef } from '@bailiff/schemas';
+import { Turns } from '@bailiff/service/turns';
 import { type OperationRecord, type Seen, timesOf, type Unsampled } from './record.ts';
 
 export interface Row extends Seen {
@@ -143,8 +144,14 @@ function judgeUnsampled(sets: Sets, cell: Unsampled, rule: RuleIR | null): Judge
   return { outcome: 'undecided', because: 'it was counted without a sample, and its rule is not known any more' };
 }
 
-/** @throws PolicyError POLICY_LIMIT */
-export function judgeRecord(record: OperationRecord, { policies, tried, pods, ruleOf }: JudgeOptions): Judged {
+/** Others of the process have their turn meanwhile. @throws PolicyError POLICY_LIMIT; the signal's reason */
+export async function judgeRecord(
+  record: OperationRecord,
+  { policies, tried, pods, ruleOf }: JudgeOptions,
+  signal?: AbortSignal,
+): Promise<Judged> {
+  const turns = new Turns();
+  const rest = () => turns.due()?.then(() => signal?.throwIfAborted());
   const sets = new SetsOfPods(policies, tried, pods);
   const rows = new Map<string, Row>();
   let otherPods = 0;
@@ -165,6 +172,7 @@ export function judgeRecord(record: OperationRecord, { policies, tried, pods, ru
     known.lastAtMicros = Math.max(known.lastAtMicros, row.lastAtMicros);
   };
   for (const { operation: sample, unresolved, generations, ...seen } of record.operations) {
+    await rest();
     const times = timesOf({ generations });
     const selected = sets.selected(seen.pod);
     if (selected === false) {
@@ -178,6 +186,7 @@ export function judgeRecord(record: OperationRecord, { policies, tried, pods, ru
     add({ ...seen, ...times, container, program: executable || comm, operation: recorded, countedBy: '', judgement });
   }
   for (const cell of record.unsampled) {
+    await rest();
     const { pod, nodeName, firstAtMicros, lastAtMicros, vector, denied, operations } = cell;
     const selected = sets.selected(pod);
     if (selected === false) {

@@ -23,7 +23,7 @@ export interface Simulation extends Judged {
   refusals: RefusedCounts;
 }
 
-const COLUMNS: readonly Column[] = [
+export const SIMULATION_COLUMNS: readonly Column[] = [
   { title: 'POD' },
   { title: 'PROGRAM', min: 12, cut: 'within' },
   { title: 'OPERATION', min: 16, cut: 'within' },
@@ -49,7 +49,7 @@ export function split(rows: readonly Row[]): Record<Row['judgement']['outcome'],
 const whatOf = ({ operation, countedBy }: Row) => (operation ? operationText(operation) : `(counted by ${countedBy})`);
 const ruleOf = ({ judgement }: Row) => (judgement.outcome === 'undecided' ? judgement.because : (judgement.by ?? ''));
 
-function cellsOf(row: Row, nowMs: number): Cell[] {
+export function simulationCells(row: Row, nowMs: number): Cell[] {
   const { pod, program, passed, lastAtMicros, nodeName } = row;
   return [
     podName(pod),
@@ -75,7 +75,7 @@ function coverageText({ pod, classes }: PodCoverage, nowMs: number): string {
 }
 
 /** What the record lacks, one sentence each. Pure. */
-export function gapsOf(found: Simulation, nowMs: number): string[] {
+function gapsOf(found: Simulation, nowMs: number): string[] {
   const { coverage, cut, inexact, omitted, oldestMicros, otherPods, asSiblings, refusals, files } = found;
   const incomplete = coverage.filter(({ classes }) => classes.some(({ recorded }) => recorded === null));
   const [first] = incomplete;
@@ -104,8 +104,8 @@ export function gapsOf(found: Simulation, nowMs: number): string[] {
 function list({ out, io }: Session, rows: readonly Row[], what: string): void {
   out.lines(
     table(
-      COLUMNS,
-      rows.slice(0, MAX_ROWS).map((row) => cellsOf(row, io.nowMs())),
+      SIMULATION_COLUMNS,
+      rows.slice(0, MAX_ROWS).map((row) => simulationCells(row, io.nowMs())),
       out.table,
     ),
   );
@@ -113,8 +113,11 @@ function list({ out, io }: Session, rows: readonly Row[], what: string): void {
   out.line();
 }
 
-/** What would have been denied. A record without the operations that the policies decide about shows nothing. */
-function headline(found: Simulation): string {
+/**
+ * `Enforcing shop/web, with 2 other policies, would have denied 4 operations of 1 pod since 7d`. A record without the
+ * operations that the policies decide about shows nothing. Pure.
+ */
+export function simulationHeadline(found: Simulation): string {
   const { denied, pass, undecided } = split(found.rows);
   const names = shortList(
     found.files.map((file) => shortName(file)),
@@ -124,34 +127,45 @@ function headline(found: Simulation): string {
   if (denied.length > 0) {
     const pods = new Set(denied.map(({ pod }) => pod.uid)).size;
     const much = `${plural(sumOf(denied, 'passed'), 'operation')} of ${plural(pods, 'pod')}`;
-    return `Enforcing ${names}, ${beside}, would have denied ${much} since ${found.since}:`;
+    return `Enforcing ${names}, ${beside}, would have denied ${much} since ${found.since}`;
   }
   const classes = found.coverage.flatMap((one) => one.classes);
   const known = classes.filter(({ recorded }) => recorded !== null).length;
   if (known + pass.length + undecided.length === 0)
-    return `It is not known what enforcing ${names}, ${beside}, would have denied since ${found.since}: no allowed operation is recorded.`;
+    return `It is not known what enforcing ${names}, ${beside}, would have denied since ${found.since}: no allowed operation is recorded`;
   const isDecided = undecided.length === 0 && found.omitted === 0 && !found.cut;
   const isRecorded = known === classes.length;
   const nothing = isDecided ? `nothing${isRecorded ? '' : ' of what is recorded'}` : 'nothing of what can be decided';
-  return `Enforcing ${names}, ${beside}, would have denied ${nothing} since ${found.since}.`;
+  return `Enforcing ${names}, ${beside}, would have denied ${nothing} since ${found.since}`;
+}
+
+/** Pure. */
+export const undecidedText = (undecided: readonly Row[]): string =>
+  `${plural(sumOf(undecided, 'passed'), 'operation')} at most cannot be decided`;
+
+/** What else is recorded, and what is not. Pure. */
+export function simulationNotes(found: Simulation, nowMs: number): string[] {
+  const before = sumOf(found.rows, 'denied');
+  return [
+    `${plural(sumOf(split(found.rows).pass, 'passed'), 'recorded operation')} would pass`,
+    ...(before > 0 ? [`${plural(before, 'operation')} had been denied already`] : []),
+    ...gapsOf(found, nowMs),
+  ];
 }
 
 export function report(session: Session, found: Simulation): void {
   const { out, io } = session;
-  const { denied, pass, undecided } = split(found.rows);
-  out.line(headline(found));
+  const { denied, undecided } = split(found.rows);
+  out.line(`${simulationHeadline(found)}${denied.length === 0 ? '.' : ':'}`);
   if (denied.length > 0) {
     out.line();
     list(session, denied, 'denied');
   }
   if (undecided.length > 0) {
-    out.lines([`${plural(sumOf(undecided, 'passed'), 'operation')} at most cannot be decided:`, '']);
+    out.lines([`${undecidedText(undecided)}:`, '']);
     list(session, undecided, 'undecided');
   }
-  out.note(`${plural(sumOf(pass, 'passed'), 'recorded operation')} would pass`);
-  const before = sumOf(found.rows, 'denied');
-  if (before > 0) out.note(`${plural(before, 'operation')} had been denied already`);
-  for (const line of gapsOf(found, io.nowMs())) out.note(line);
+  for (const line of simulationNotes(found, io.nowMs())) out.note(line);
 }
 
 function rowJson({ pod, nodeName, container, program, operation, countedBy, judgement, passed, denied, ...seen }: Row) {

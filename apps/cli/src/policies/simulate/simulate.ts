@@ -4,7 +4,7 @@
  */
 
 import { ROOT, readNewest } from '@bailiff/bus';
-import { matchesPod, NodeFrames, type PodSelector, RefusedCounts, readPods } from '@bailiff/insight';
+import { matchesPod, NodeFrames, type PodSelector, type Reader, RefusedCounts, readPods } from '@bailiff/insight';
 import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import { mergeSelected, type NamedPolicy, type RuleIR } from '@bailiff/runtime';
 import { revisionIn } from '../../shared/config/history.ts';
@@ -17,7 +17,7 @@ import { judgeRecord, type RuleOf } from './judge.ts';
 import { OperationRecord, type Unsampled } from './record.ts';
 import { report, reportJson, type Simulation } from './render.ts';
 
-export interface SimulateOptions {
+export interface SimulationOptions {
   /** As the user wrote it. */
   since: string;
   sinceMs: number;
@@ -25,6 +25,11 @@ export interface SimulateOptions {
   pod: PodSelector | null;
   /** Without the policies in force. */
   alone: boolean;
+  /** Called after each message with the messages read and the messages left. */
+  onProgress?: (read: number, left: number) => void;
+}
+
+export interface SimulateOptions extends SimulationOptions {
   json: boolean;
 }
 
@@ -36,16 +41,19 @@ interface Read {
   cut: boolean;
 }
 
-async function readRecord(session: Session, { sinceMs, pod }: SimulateOptions): Promise<Read> {
-  const { bus, io } = session;
-  const frames = new NodeFrames(session, sinceMs);
+async function readRecord(reader: Reader, { sinceMs, pod, onProgress }: SimulationOptions): Promise<Read> {
+  const { bus, signal } = reader;
+  const frames = new NodeFrames(reader, sinceMs);
   const record = new OperationRecord();
   const refusals = new RefusedCounts();
   let oldestMicros: number | null = null;
+  let messages = 0;
   const { cut } = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
     onMessage: (message) => {
       oldestMicros ??= message.timestampMicros;
+      messages += 1;
+      onProgress?.(messages, message.pending);
       return frames.read(message, ({ node, frame, refused }) => {
         frame.violations.forEach((violation, index) => {
           if (violation.kind !== 'lsm' || (pod && !matchesPod(pod, violation.pod))) return;
@@ -55,7 +63,7 @@ async function readRecord(session: Session, { sinceMs, pod }: SimulateOptions): 
         });
       });
     },
-    signal: io.signal,
+    signal,
   });
   return { record, refusals, oldestMicros, cut };
 }
@@ -91,7 +99,7 @@ class RecordedRules {
  * policies, but follows the bucket with a delay. @throws BusError
  */
 async function readRules(
-  { bus, io }: Session,
+  { bus, signal }: Reader,
   stored: readonly NamedPolicy[],
   cells: readonly Unsampled[],
 ): Promise<RuleOf> {
@@ -106,7 +114,7 @@ async function readRules(
         const { value, text } = revisionIn(message);
         if (wanted.has(key) && value !== undefined) rules.addStored(key, text);
       },
-      signal: io.signal,
+      signal,
     });
   }
   for (const named of stored) if (wanted.has(named.key)) rules.add(named);
@@ -125,26 +133,21 @@ export function policiesToTry(
   return { policies: [...others, ...enforced], tried };
 }
 
-/** @returns the exit code. @throws PolicyError POLICY_LIMIT, BusError */
-export async function simulate(
-  session: Session,
+/** @throws PolicyError POLICY_LIMIT, BusError; the signal's reason */
+export async function readSimulation(
+  reader: Reader,
   files: readonly FilePolicy[],
-  options: SimulateOptions,
-): Promise<number> {
-  const { out, decoder } = session;
-  const [stored, pods, read] = await Promise.all([
-    readPolicies(session),
-    readPods(session),
-    readRecord(session, options),
-  ]);
+  options: SimulationOptions,
+): Promise<Simulation> {
+  const [stored, pods, read] = await Promise.all([readPolicies(reader), readPods(reader), readRecord(reader, options)]);
   const { record } = read;
   const inForce = namedPolicies(stored);
   const { policies, tried } = policiesToTry(files, inForce, options.alone);
-  const ruleOf = await readRules(session, inForce, record.unsampled);
-  const judged = judgeRecord(record, { policies, tried, pods, ruleOf });
+  const ruleOf = await readRules(reader, inForce, record.unsampled);
+  const judged = await judgeRecord(record, { policies, tried, pods, ruleOf }, reader.signal);
   const wanted = options.pod;
   const shownPods = wanted ? pods.filter((pod) => matchesPod(wanted, pod)) : pods;
-  const simulation: Simulation = {
+  return {
     ...judged,
     since: options.since,
     alone: options.alone,
@@ -157,6 +160,16 @@ export async function simulate(
     cut: read.cut,
     refusals: read.refusals,
   };
+}
+
+/** @returns the exit code. @throws as readSimulation */
+export async function simulate(
+  session: Session,
+  files: readonly FilePolicy[],
+  options: SimulateOptions,
+): Promise<number> {
+  const { out, decoder } = session;
+  const simulation = await readSimulation(session, files, options);
   decoder.reportUndecodable(out);
   if (options.json) out.json(reportJson(simulation));
   else report(session, simulation);

@@ -175,6 +175,10 @@ describe('backtest - a file of rules', () => {
       parseRulesFile({ correlation: { mine: rule }, response: { p: policy } }, 'f').policies.get('p')?.dryRun,
     ).toBe(true);
   });
+  it('modes of packets, by their key', () => {
+    const { modes } = parseRulesFile({ 'spoof.namespace.shop.default': { modes: { tunnel: 'enforce' } } }, 'f');
+    expect(modes.get('spoof.namespace.shop.default')?.modes).toEqual({ tunnel: 'enforce' });
+  });
   it.each([
     [{}, /contains no rules/],
     [[], /contains no rules/],
@@ -182,7 +186,9 @@ describe('backtest - a file of rules', () => {
     [{ mine: null }, /mine: refused/],
     [{ mine: { ...rule, extra: 1 } }, /extra/],
     [{ 'Bad Name': rule }, /is not a Kubernetes name/],
-    [{ 'spoof.cluster._.default': {} }, /neither a rule nor a response policy/],
+    [{ 'runtime.cluster._.default': {} }, /no rule, response policy or mode of packets/],
+    [{ 'spoof.cluster._.default': { modes: { tunnel: 'deny' } } }, /modes\.tunnel/],
+    [{ 'spoof.cluster._.other': {} }, /is never read/],
     [{ correlation: { one: null, two: null } }, /one: refused.*\n.*two: refused/s],
     [
       { mine: rule, correlation: { mine: rule } },

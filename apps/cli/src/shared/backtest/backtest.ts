@@ -26,6 +26,7 @@ import { CliError } from '../errors.ts';
 import { readFrames } from './frames.ts';
 import { readConfigChanges, readPodLists, readPriorRefusals } from './read.ts';
 import type { ResponseContext } from './simulated-responses.ts';
+import { type ChangedPackets, spoofValuesOf, TrialModes } from './trial-modes.ts';
 import type { TrialRules } from './trial-rules.ts';
 
 /** 300 bytes each, three lists. */
@@ -87,6 +88,8 @@ export interface BacktestResult {
   /** Longest cooldown of the rules: verdicts farther apart never match. */
   nearMicros: number;
   contexts: { live: ResponseContext; trial: ResponseContext };
+  /** Packets that the trial's modes drop, pass or do not count, other than now. */
+  packets: { changed: ChangedPackets[]; inexact: boolean; hasMorePods: boolean };
 }
 
 /** Range of the stream; 0 if it is empty. */
@@ -186,6 +189,7 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
     });
   });
   const range = emptyRange(span, warmUp);
+  const modes = modesOf(changes, trialRules, configSigners);
   let read = 0;
   range.unreadable = await readFrames(session, {
     fromMicros: span.readFromMicros,
@@ -204,11 +208,16 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
       range.lastMicros = position.timestampMicros;
     },
     onFrame: (position, frame, pending) => {
-      if (position.timestampMicros >= span.fromMicros) {
+      const isInRange = position.timestampMicros >= span.fromMicros;
+      if (isInRange) {
         range.frames += 1;
         range.violations += frame.violations.length;
       }
-      for (const engine of engines) engine.processFrame(position, frame);
+      const counts = (index: number) => isInRange && priorRefusals.letterOf(position.sequence, index) === undefined;
+      const tried = modes?.frame(position.node, frame, counts) ?? frame;
+      engines.forEach((engine, index) => {
+        engine.processFrame(position, index === 0 ? frame : tried);
+      });
       read += 1;
       request.onProgress(read, pending);
     },
@@ -230,6 +239,11 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
     capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
     contexts: contextsOf(changes, pods, trialRules, configSigners),
+    packets: {
+      changed: modes?.changed ?? [],
+      inexact: modes?.inexact ?? false,
+      hasMorePods: modes?.hasMorePods ?? false,
+    },
   };
 }
 
@@ -261,6 +275,16 @@ async function readPublished({ bus, decoder, signal }: Reader, range: BacktestRa
     signal,
   });
   return collector.verdicts;
+}
+
+/** Null: the trial changes no mode. */
+function modesOf(
+  changes: Awaited<ReturnType<typeof readConfigChanges>>,
+  trialRules: TrialRules | null,
+  configSigners: string,
+): TrialModes | null {
+  if (!trialRules || trialRules.modes.size === 0) return null;
+  return new TrialModes(spoofValuesOf(changes, signedConfigBy(configSigners)), trialRules.modes);
 }
 
 function contextsOf(

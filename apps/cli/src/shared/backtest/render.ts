@@ -135,7 +135,8 @@ function rangeLines(writer: ReportWriter, { range, trialNames }: Report): void {
   const where = `VIOLATIONS #${firstSequence} to #${lastSequence}, ${timeOf(firstMicros)} to ${timeOf(lastMicros)} UTC`;
   writer.text(`${where}: ${plural(frames, 'frame')}, ${whole(violations)} violation${violations === 1 ? '' : 's'}.`);
   if (trialNames) {
-    const names = [...trialNames.rules, ...trialNames.policies.map((name) => `response policy ${name}`)];
+    const { rules, policies, modes } = trialNames;
+    const names = [...rules, ...policies.map((name) => `response policy ${name}`), ...modes];
     writer.text(`Trial rules: ${names.join(', ')}; the other rules are the ones in force at each time.`);
   } else writer.text('Rules: those in force at each time.');
   if (range.warmFromMicros !== null) warmNote(writer, range.warmFromMicros, range.warmUpMicros);
@@ -213,6 +214,41 @@ function verdictLines(writer: ReportWriter, { verdicts, capped }: Report): void 
   if (moved.length > 0) section(writer, 'WOULD MOVE', MOVED_COLUMNS, moved.map(movedCells));
 }
 
+const PACKET_COLUMNS: readonly Column[] = [
+  { title: 'VECTOR' },
+  { title: 'RECORDED IN' },
+  { title: 'IN THE TRIAL' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'PODS', align: 'right' },
+  { title: 'EFFECT' },
+];
+const EFFECTS = { enforce: 'would be dropped', audit: 'would be counted, and pass', off: 'would pass uncounted' };
+
+function packetLines(writer: ReportWriter, { packets, trialNames }: Report): void {
+  if (!trialNames || trialNames.modes.length === 0) return;
+  const { changed, inexact, hasMorePods } = packets;
+  writer.heading('PACKETS UNDER THE TRIAL MODES');
+  if (changed.length === 0) writer.note('No recorded packet would have another fate.');
+  else {
+    writer.table(
+      PACKET_COLUMNS,
+      changed.map(({ vector, from, to, packets: count, pods }): Cell[] => [
+        vector,
+        from,
+        to,
+        whole(count),
+        whole(pods),
+        EFFECTS[to],
+      ]),
+    );
+  }
+  writer.note(
+    'Compared with the modes in force now. Packets of a vector that was off are not recorded. A sender whose packets are dropped may send others.',
+  );
+  if (inexact) writer.note('There are too many counters: some packets may be counted twice.');
+  if (hasMorePods) writer.note('There are too many pods: some are not counted as pods.');
+}
+
 const TALLY_COLUMNS: readonly Column[] = [
   { title: 'ACTION' },
   { title: 'OUTCOME' },
@@ -251,6 +287,7 @@ export function writeReport(report: Report, writer: ReportWriter): void {
   rangeLines(writer, report);
   if (report.range.frames === 0 && report.range.unreadable === 0) return;
   checkLines(writer, report);
+  packetLines(writer, report);
   verdictLines(writer, report);
   responseLines(writer, report);
 }

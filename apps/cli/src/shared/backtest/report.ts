@@ -38,14 +38,15 @@ export interface Check {
 
 export interface Report {
   range: BacktestRange;
-  /** Names of the trial rules and policies; null without any. */
-  trialNames: { rules: string[]; policies: string[] } | null;
+  /** Names of the trial rules and policies, and keys of the modes; null without any. */
+  trialNames: { rules: string[]; policies: string[]; modes: string[] } | null;
   check: Check;
   /** Trial rules against live rules; null without trial rules. */
   verdicts: { live: number; trial: number; comparison: Comparison } | null;
   /** Simulated under the trial rules, otherwise under the live rules. */
   responses: { list: readonly SimulatedResponse[]; comparison: ResponseComparison | null };
   capped: BacktestResult['capped'];
+  packets: BacktestResult['packets'];
   exitCode: number;
 }
 
@@ -79,10 +80,10 @@ export function checkOf(
 const isSame = ({ moved, appeared, vanished }: Comparison) => moved.length + appeared.length + vanished.length === 0;
 
 export function reportOf(result: BacktestResult, trialNames: Report['trialNames']): Report {
-  const { range, published, live, trial, nearMicros, contexts, capped } = result;
+  const { range, published, live, trial, nearMicros, contexts, capped, packets } = result;
   const check = checkOf(published, live, nearMicros, range.ofUnlistedPods);
   const liveResponses = simulateResponses(live, contexts.live);
-  const base = { range, trialNames, check, capped };
+  const base = { range, trialNames, check, capped, packets };
   if (trial === null) {
     const exitCode = isSame(check.comparison) ? BACKTEST_EXIT.same : BACKTEST_EXIT.notReproduced;
     return { ...base, verdicts: null, responses: { list: liveResponses, comparison: null }, exitCode };
@@ -90,7 +91,8 @@ export function reportOf(result: BacktestResult, trialNames: Report['trialNames'
   const verdicts = compareVerdicts(live, trial, nearMicros);
   const list = simulateResponses(trial, contexts.trial);
   const comparison = compareResponses(liveResponses, list);
-  const same = isSame(verdicts) && comparison.appeared.length + comparison.vanished.length === 0;
+  const changed = comparison.appeared.length + comparison.vanished.length + packets.changed.length;
+  const same = isSame(verdicts) && changed === 0;
   return {
     ...base,
     verdicts: { live: live.length, trial: trial.length, comparison: verdicts },

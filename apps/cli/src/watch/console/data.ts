@@ -35,6 +35,7 @@ import { readPod, readPodFile } from './pod-read.ts';
 import { readPoliciesView } from './policies-view.ts';
 import { type ConsoleBus, notesFor, reading, startOf } from './reading.ts';
 import { namespaceOf, namespaceOfVerdict, responseRow } from './rows.ts';
+import { learnPolicy, readPolicyText, simulatePolicies } from './simulation-view.ts';
 import { coverageView, type PodLists, statusView } from './status-view.ts';
 import { columnsOf, tableOf } from './tables.ts';
 import { readRules, runTrial } from './trial-view.ts';
@@ -87,6 +88,9 @@ export function consoleData(session: ConsoleBus): ConsoleData {
     },
     rules: (signal) => readRules(reading(session, signal)),
     trial: (request, signal) => runTrial(reading(session, signal), request),
+    policyText: (key, signal) => readPolicyText(reading(session, signal), key),
+    simulate: (request, signal) => simulatePolicies(reading(session, signal), request),
+    learn: (request, signal) => learnPolicy(reading(session, signal), request),
     describe,
   };
 }

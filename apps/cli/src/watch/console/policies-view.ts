@@ -21,7 +21,7 @@ import {
   STATUS_COLUMNS,
   statusCells,
 } from '../../shared/policy/places.ts';
-import { type StoredPolicy, selectsText } from '../../shared/policy/stored.ts';
+import { namedPolicies, type StoredPolicy, selectsText } from '../../shared/policy/stored.ts';
 import { denies } from '../../shared/policy/would-deny.ts';
 import { levelCell } from '../../shared/rows/verdict-cells.ts';
 import type { Column } from '../../shared/text/table.ts';
@@ -120,6 +120,7 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
     ),
     operationsNotes: notesOf(operations),
     promotions: seesNodes ? promotionsOf(stored) : [],
+    choices: seesNodes ? namedPolicies(stored).map((one) => ({ key: one.key, name: shortName(one) })) : null,
     vectors: vectorsTable(config, maySee),
     vectorsEmpty: emptyText(maySee),
     packets: tableOf(

@@ -5,35 +5,62 @@
 import { CONFIG_BUCKET, openBucket, storedConfig } from '@bailiff/bus';
 import type { RulesView, RuleView, SectionView, TrialRequest, TrialView } from '@bailiff/console';
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
-import { type Reader, readBusTime } from '@bailiff/insight';
+import type { Reader } from '@bailiff/insight';
 import {
   BUILT_IN_RESPONSE_POLICIES,
   BUILT_IN_RULES,
+  ConfigError,
   type ConfigKey,
+  effectiveMode,
   formatConfigKey,
-  parseConfigKey,
+  MODES,
+  SPOOF_CLUSTER_KEY,
+  type SpoofCluster,
+  type SpoofScoped,
+  spoofCluster,
+  spoofScopeKeys,
+  TUNABLE_VECTORS,
 } from '@bailiff/policy';
-import { plural } from '@bailiff/response';
-import { parseWhen } from '../../shared/arguments.ts';
+import { plural, scopeName } from '@bailiff/response';
 import { runBacktest } from '../../shared/backtest/backtest.ts';
 import { type ReportWriter, writeReport } from '../../shared/backtest/render.ts';
 import { type Report, reportOf } from '../../shared/backtest/report.ts';
-import { parseRulesFile } from '../../shared/backtest/trial-rules.ts';
+import { namesOf, parseRulesFile } from '../../shared/backtest/trial-rules.ts';
 import { assign, parseAssignment } from '../../shared/config/assignments.ts';
-import { valueToEdit } from '../../shared/config/change.ts';
+import { valueIn, valueToEdit } from '../../shared/config/change.ts';
 import { parseKey } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
+import { shortName } from '../../shared/policy/names.ts';
+import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
 import type { Cell, Column } from '../../shared/text/table.ts';
-import { yamlLines } from '../../shared/text/yaml.ts';
+import { documentText, yamlLines } from '../../shared/text/yaml.ts';
 import { MAX_ASSIGNMENTS, storedByKey } from './changes/proposal.ts';
+import { trialStart } from './reading.ts';
 import { rowOf, tableOf } from './tables.ts';
 
 /** Rows of one table. */
 const MAX_ROWS = 100;
-const LONGEST_MS = 7 * 86_400_000;
+const ABOUT_MODES =
+  'Which forged packets are dropped: enforce drops and counts them, audit counts them and lets them pass, off lets them pass uncounted.';
 
 type Value = Record<string, unknown>;
-const KINDS: readonly string[] = ['correlation', 'response'];
+const KINDS: readonly string[] = ['correlation', 'response', 'spoof'];
+
+/** Modes of packets that hold for a key: its own, and those of the wider scopes. */
+function modeFields(key: ConfigKey, inForce: (key: string) => Value | undefined): RuleView['fields'] {
+  const { scope, namespace, name } = key;
+  const narrower = spoofScopeKeys(namespace ?? '', scope === 'workload' ? name : null);
+  const keys = scope === 'cluster' ? [] : scope === 'workload' ? narrower : narrower.slice(0, 1);
+  const scopes = [SPOOF_CLUSTER_KEY, ...keys].map((one) => inForce(one) as SpoofScoped | undefined);
+  const field = (path: string, label: string, value: unknown) => ({
+    ...{ path, label, value: String(value), choices: MODES.toReversed() },
+  });
+  const unknown = (inForce(SPOOF_CLUSTER_KEY) as SpoofCluster | undefined)?.unknown ?? spoofCluster.parse({}).unknown;
+  return [
+    ...TUNABLE_VECTORS.map((vector) => field(`modes.${vector}`, vector, effectiveMode(vector, scopes))),
+    ...(scope === 'cluster' ? [field('unknown', 'unknown-interface', unknown)] : []),
+  ];
+}
 
 /** Fields that a person may try. A level decides which response policies match. */
 function fieldsOf({ kind }: ConfigKey, value: Value): RuleView['fields'] {
@@ -59,26 +86,42 @@ export async function readRules(reader: Reader): Promise<RulesView> {
   const builtIn = [
     ...Object.keys(BUILT_IN_RULES).map((name) => `correlation.cluster._.${name}`),
     ...Object.keys(BUILT_IN_RESPONSE_POLICIES).map((name) => `response.cluster._.${name}`),
+    SPOOF_CLUSTER_KEY,
   ];
-  const keys = [
-    ...new Set([...builtIn, ...[...stored.keys()].filter((key) => KINDS.includes(key.split('.')[0] ?? ''))]),
-  ].sort();
-  const rules = keys.map((text): RuleView => {
-    const key = parseConfigKey(text);
+  const keys = [...new Set([...builtIn, ...stored.keys()])].sort().flatMap(readKey);
+  const inForce = (text: string) => valueIn(stored.get(text) ?? null) as Value | undefined;
+  const rules = keys.map((key): RuleView => {
+    const text = formatConfigKey(key);
     const value = valueToEdit(key, stored.get(text) ?? null);
-    const { kind, name } = key;
+    const { kind, name, namespace, scope } = key;
+    const isOfPackets = kind === 'spoof';
+    const workload = scope === 'workload' ? name : null;
     return {
       key: text,
-      name,
+      name: isOfPackets ? scopeName({ namespace: scope === 'cluster' ? null : namespace, workload }) : name,
       kind: kind as RuleView['kind'],
-      description: typeof value['description'] === 'string' ? value['description'] : '',
+      description: isOfPackets ? ABOUT_MODES : typeof value['description'] === 'string' ? value['description'] : '',
       yaml: yamlLines(value).join('\n'),
-      fields: fieldsOf(key, value),
+      fields: isOfPackets ? modeFields(key, inForce) : fieldsOf(key, value),
       whyNot: '',
     };
   });
-  return { rules };
+  const policies = namedPolicies(await readPolicies(reader)).map((one) => ({ key: one.key, name: shortName(one) }));
+  return { rules, policies };
 }
+
+/** Empty for a key of another kind, and for one that readers do not read. */
+function readKey(text: string): ConfigKey[] {
+  if (!KINDS.includes(text.split('.')[0] ?? '')) return [];
+  try {
+    return [parseKey(text)];
+  } catch (error) {
+    if (error instanceof ConfigError) return [];
+    throw error;
+  }
+}
+
+const FATES = { enforce: 'dropped', audit: 'passed and counted', off: 'passed and not counted' };
 
 /** Sections instead of lines of a terminal. */
 class ViewWriter implements ReportWriter {
@@ -105,7 +148,7 @@ class ViewWriter implements ReportWriter {
   }
 }
 
-function headlineOf({ range, verdicts, responses }: Report): { headline: string; isSame: boolean } {
+function headlineOf({ range, verdicts, responses, packets }: Report): { headline: string; isSame: boolean } {
   if (range.frames === 0)
     return { headline: 'No violation is stored for this time: nothing can be said', isSame: true };
   const changed = verdicts?.comparison;
@@ -116,6 +159,7 @@ function headlineOf({ range, verdicts, responses }: Report): { headline: string;
   ];
   const [acts, spared] = [responses.comparison?.appeared.length ?? 0, responses.comparison?.vanished.length ?? 0];
   const parts = [
+    ...packets.changed.map(({ vector, to, packets: count }) => `${plural(count, 'packet')} of ${vector} ${FATES[to]}`),
     ...(more > 0 ? [`${plural(more, 'verdict')} more`] : []),
     ...(fewer > 0 ? [`${plural(fewer, 'verdict')} fewer`] : []),
     ...(moved > 0 ? [`${moved} at another time or level`] : []),
@@ -135,18 +179,14 @@ export async function runTrial(
   { key: text, assignments, since, onProgress }: TrialRequest,
 ): Promise<TrialView> {
   const key = parseKey(text);
-  if (!KINDS.includes(key.kind)) throw new CliError('CLI_USAGE', `"${text}" is neither a rule nor a response policy`);
+  if (!KINDS.includes(key.kind))
+    throw new CliError('CLI_USAGE', `"${text}" is no rule, response policy or mode of packets`);
   if (assignments.length === 0 || assignments.length > MAX_ASSIGNMENTS)
     throw new CliError('CLI_USAGE', 'nothing is changed', { remedy: 'change at least one field, and then try it' });
-  const nowMs = await readBusTime(reader);
-  const sinceMs = parseWhen(since, 'since')(nowMs);
-  if (nowMs - sinceMs > LONGEST_MS + 60_000)
-    throw new CliError('CLI_USAGE', 'at most seven days can be tried here', {
-      remedy: '`bailiff backtest` takes any range',
-    });
+  const sinceMs = await trialStart(reader, since);
   const newest = await openBucket(reader.bus, CONFIG_BUCKET).newest(formatConfigKey(key));
   const value = assign(valueToEdit(key, newest && storedConfig(newest)), assignments.map(parseAssignment));
-  const document = { [key.kind]: { [key.name]: value } };
+  const document = { [formatConfigKey(key)]: value };
   const trialRules = parseRulesFile(document, key.name);
   const result = await runBacktest(reader, {
     sinceMicros: sinceMs * 1000,
@@ -157,10 +197,7 @@ export async function runTrial(
     verdictsPerMinute: DEFAULT_VERDICTS_PER_MINUTE,
     onProgress,
   });
-  const report = reportOf(result, {
-    rules: Object.keys(trialRules.rules),
-    policies: [...trialRules.policies.keys()],
-  });
+  const report = reportOf(result, namesOf(trialRules));
   const writer = new ViewWriter();
   writeReport(report, writer);
   reader.decoder.reportUndecodable(reader);
@@ -169,7 +206,8 @@ export async function runTrial(
     sections: differencesFirst(writer.sections),
     apply: `bailiff config set ${formatConfigKey(key)} ${assignments.map(quoted).join(' ')} --reason "…"`,
     command: `bailiff backtest --rules trial.yaml --since ${since}`,
-    yaml: yamlLines(document).join('\n'),
+    fileName: 'trial.yaml',
+    yaml: documentText(document),
     notes: [...reader.notes],
   };
 }

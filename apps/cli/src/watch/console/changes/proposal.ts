@@ -27,7 +27,7 @@ import { yamlLines } from '../../../shared/text/yaml.ts';
 type Value = Record<string, unknown>;
 
 /** Kinds that a page changes. */
-const KINDS: readonly string[] = ['correlation', 'response', 'runtime'];
+const KINDS: readonly string[] = ['correlation', 'response', 'runtime', 'spoof'];
 export const MAX_ASSIGNMENTS = 8;
 const MAX_LINES = 120;
 /** How far back a proposal counts what a policy would have denied. */
