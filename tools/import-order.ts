@@ -11,8 +11,8 @@ type Layers = readonly (string | readonly string[])[];
 
 /** Layers by `src` folder, from the top down. A folder that is not listed has no order yet. */
 export const LAYERS: Readonly<Record<string, Layers>> = {
-  'apps/cli/src': ['.', ['watch', 'investigate', 'configure', 'policies', 'operate'], 'shared'],
-  'apps/cli/src/watch': [['console', 'events.ts', 'responses.ts', 'status.ts', 'top.ts', 'verdicts.ts']],
+  'apps/cli/src': ['.', 'console', ['watch', 'investigate', 'configure', 'policies', 'operate'], 'shared'],
+  'apps/cli/src/watch': [['events.ts', 'responses.ts', 'status.ts', 'top.ts', 'verdicts.ts']],
   'apps/cli/src/investigate': [['evidence', 'explain.ts', 'replay', 'timeline.ts', 'why.ts', 'witness']],
   'apps/cli/src/configure': [['backtest.ts', 'config', 'rules']],
   'apps/cli/src/policies': ['.', ['learn', 'simulate'], 'explain'],
@@ -93,6 +93,8 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'metrics.ts',
     'browser',
     'wire.ts',
+    'trial-wire.ts',
+    'table-wire.ts',
   ],
   'apps/correlator/src': [
     'main.ts',

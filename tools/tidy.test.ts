@@ -61,7 +61,7 @@ describe('tidy', () => {
         if (
           (/^@bailiff\/(collector|correlator|responder|ipam-sync|siem-relay|bus-auth|console)/.test(target) &&
             // The command that starts it.
-            !(target === '@bailiff/console' && f.startsWith('apps/cli/src/watch/console/'))) ||
+            !(target === '@bailiff/console' && f.startsWith('apps/cli/src/console/'))) ||
           (/apps\//.test(target) && !f.startsWith('apps/'))
         ) {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);

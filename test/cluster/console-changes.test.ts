@@ -7,7 +7,7 @@ import { type AppliedView, configSchema, KUBE_RULES, type ProposalView, VIEWER_R
 import { waitFor } from '@bailiff/service/testing';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { start } from '../../apps/cli/src/watch/console/serve.ts';
+import { start } from '../../apps/cli/src/console/serve.ts';
 import { KUBE_RULES as SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { definitionOf } from '../../libs/policy/src/crd/definitions.ts';
 import { RESOURCE_KINDS } from '../../libs/policy/src/index.ts';

@@ -1,5 +1,5 @@
 /** What the server sends about trials, simulations and proposals. Types only, part of wire.ts. */
-import type { SectionView } from './wire.ts';
+import type { SectionView } from './table-wire.ts';
 
 export interface RuleView {
   /** Key of the configuration. */

@@ -5,36 +5,11 @@
  * All text is plain text. Lists are bounded, and `omitted` counts the rest.
  */
 
+import type { Cell, SectionView, Style, TableView } from './table-wire.ts';
 import type { PolicyChoiceView } from './trial-wire.ts';
 
+export type * from './table-wire.ts';
 export type * from './trial-wire.ts';
-
-export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
-export type Cell = string | { text: string; style: Style };
-
-export interface ColumnView {
-  title: string;
-  align?: 'right';
-  /** Omitted on a narrow screen, as in a narrow terminal. */
-  spare?: boolean;
-  /** Long text: the only columns whose words are broken. */
-  long?: boolean;
-}
-
-export interface RowView {
-  /** Stable between updates. */
-  key: string;
-  cells: Cell[];
-  /** Link of the cell with the same index. */
-  links?: Record<number, string>;
-}
-
-export interface TableView {
-  columns: ColumnView[];
-  rows: RowView[];
-  /** Rows that exist beside these. */
-  omitted: number;
-}
 
 export interface ProblemView {
   severity: 'shout' | 'warn';
@@ -144,13 +119,6 @@ export interface FactView {
   text: string;
   style?: Style;
   link?: string;
-}
-
-export interface SectionView {
-  title: string;
-  /** Sentences above the table. */
-  lines: Cell[];
-  table: TableView | null;
 }
 
 export interface VerdictView {

@@ -301,13 +301,13 @@ export const IN_THE_CLI: readonly Share[] = [
   },
   {
     what: 'attackers and claims on the page Graph',
-    file: 'apps/cli/src/watch/console/graph.ts',
+    file: 'apps/cli/src/console/graph.ts',
     limits: ['MAX_GROUPS', 'MAX_LINKS', 'MAX_SHOWN', 'MAX_LINES'],
     filledBy: 'nodes and tenants, by what they cause',
     share: 'a node may have half of what is free',
     whenFull: 'further ones are counted, and the page says so',
     counter: '',
-    tests: ['apps/cli/src/watch/console/graph.test.ts', 'test/cluster/console-questions.test.ts'],
+    tests: ['apps/cli/src/console/graph.test.ts', 'test/cluster/console-questions.test.ts'],
   },
   {
     what: 'states of the page Now by scope, in the console of a cluster',

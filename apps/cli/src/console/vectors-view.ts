@@ -11,7 +11,7 @@ import {
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
 import { type ConfigValue, enforcementOf, scopeName, shortList, type Weakened } from '@bailiff/response';
-import type { Cell } from '../../shared/text/table.ts';
+import type { Cell } from '../shared/text/table.ts';
 import { keyLink, rowOf, tableOf } from './tables.ts';
 
 const MAX_ROWS = 100;

@@ -1,6 +1,6 @@
 /** Columns and cells of the CLI as tables of the console. Pure. */
 import type { ColumnView, RowView, TableView } from '@bailiff/console';
-import type { Cell, Column } from '../../shared/text/table.ts';
+import type { Cell, Column } from '../shared/text/table.ts';
 
 export const columnsOf = (columns: readonly Column[]): ColumnView[] =>
   columns.map(({ title, align, spare, min }) => ({

@@ -20,7 +20,7 @@ import {
   streamsOf,
   summaryLine,
   withoutRemoved,
-} from '../../shared/rows/cluster-status.ts';
+} from '../shared/rows/cluster-status.ts';
 import { podLink, rowOf, tableOf } from './tables.ts';
 
 const MAX_PROBLEMS = 100;

@@ -7,9 +7,9 @@ import type { EvidenceView } from '@bailiff/console';
 import { BundleWriter, type SensitiveClass, verifyBundle } from '@bailiff/evidence';
 import { type Reader, shortId } from '@bailiff/insight';
 import { Turns } from '@bailiff/service/turns';
-import { parseIdPrefix } from '../../shared/arguments.ts';
-import { CliError } from '../../shared/errors.ts';
-import { exportRecords, planExport } from '../../shared/evidence/export.ts';
+import { parseIdPrefix } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import { exportRecords, planExport } from '../shared/evidence/export.ts';
 import {
   aboutLines,
   conclusion,
@@ -17,8 +17,8 @@ import {
   OUTCOME_STYLES,
   responseLine,
   SOME_FAILED,
-} from '../../shared/evidence/render.ts';
-import { verdictById } from '../../shared/one-verdict.ts';
+} from '../shared/evidence/render.ts';
+import { verdictById } from '../shared/one-verdict.ts';
 import { rowOf, tableOf } from './tables.ts';
 
 const MAX_BYTES = 16 * 1024 ** 2;

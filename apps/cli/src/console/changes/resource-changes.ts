@@ -31,8 +31,8 @@ import {
 } from '@bailiff/policy';
 import { withResourceDefaults } from '@bailiff/policy/defaults';
 import { pause } from '@bailiff/service/retry';
-import type { Change } from '../../../shared/config/change.ts';
-import { CliError } from '../../../shared/errors.ts';
+import type { Change } from '../../shared/config/change.ts';
+import { CliError } from '../../shared/errors.ts';
 import { type ConsoleBus, reading } from '../reading.ts';
 import { assigned, checkedChange, keyToChange, nextValue, proposalOf, storedByKey } from './proposal.ts';
 

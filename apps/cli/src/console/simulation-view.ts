@@ -6,8 +6,8 @@ import type { LearnRequest, PolicyTextView, SectionView, SimulationRequest, Tria
 import type { Reader } from '@bailiff/insight';
 import { plural, podName } from '@bailiff/response';
 import { loadPolicyFile } from '@bailiff/runtime';
-import { proposeRecorded } from '../../policies/learn/learn.ts';
-import type { Row } from '../../policies/simulate/judge.ts';
+import { proposeRecorded } from '../policies/learn/learn.ts';
+import type { Row } from '../policies/simulate/judge.ts';
 import {
   SIMULATION_COLUMNS,
   simulationCells,
@@ -15,13 +15,13 @@ import {
   simulationNotes,
   split,
   undecidedText,
-} from '../../policies/simulate/render.ts';
-import { readSimulation } from '../../policies/simulate/simulate.ts';
-import { parsePod } from '../../shared/arguments.ts';
-import { CliError } from '../../shared/errors.ts';
-import { parsePolicyName, shortName } from '../../shared/policy/names.ts';
-import { readPolicies } from '../../shared/policy/stored.ts';
-import { documentText, objectOf, withoutDefaults } from '../../shared/text/yaml.ts';
+} from '../policies/simulate/render.ts';
+import { readSimulation } from '../policies/simulate/simulate.ts';
+import { parsePod } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import { parsePolicyName, shortName } from '../shared/policy/names.ts';
+import { readPolicies } from '../shared/policy/stored.ts';
+import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 import { trialStart } from './reading.ts';
 import { rowOf, tableOf } from './tables.ts';
 

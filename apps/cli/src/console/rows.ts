@@ -1,8 +1,8 @@
 /** Rows of verdicts and responses, and the namespaces that they belong to. Pure. */
 import { podOf, type ResponseRow, type VerdictRow } from '@bailiff/insight';
 import type { Response, Verdict } from '@bailiff/schemas';
-import { RESPONSE_COLUMNS, responseCells } from '../../shared/rows/response-cells.ts';
-import { VERDICT_COLUMNS, verdictCells } from '../../shared/rows/verdict-cells.ts';
+import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
+import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
 import { podLink, rowOf, verdictLink } from './tables.ts';
 
 export const responseRow = (row: ResponseRow) => (nowMs: number) =>

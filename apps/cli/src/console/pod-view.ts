@@ -10,7 +10,7 @@ import {
   type Timeline,
   type VerdictRow,
 } from '@bailiff/insight';
-import { SUMMARY_COLUMNS, summaryCells } from '../../shared/rows/chain.ts';
+import { SUMMARY_COLUMNS, summaryCells } from '../shared/rows/chain.ts';
 import { keyLink, rowOf, tableOf, verdictLink } from './tables.ts';
 
 /** The newest items are shown. */

@@ -1,8 +1,8 @@
 /** The bus of the console, and a reader for each reading. */
 import type { MaySee } from '@bailiff/console';
 import { MessageDecoder, type Reader, readBusTime } from '@bailiff/insight';
-import { parseWhen } from '../../shared/arguments.ts';
-import { CliError } from '../../shared/errors.ts';
+import { parseWhen } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
 
 /** Whose login the console uses, and where. */
 export interface ConsoleBus extends Pick<Reader, 'bus' | 'server' | 'nowMs'> {

@@ -2,7 +2,7 @@
 import type { FactView, SectionView, VerdictView } from '@bailiff/console';
 import { type Chain, clockTime, firstPacketMicros, isoMicros, shortId } from '@bailiff/insight';
 import { podName, span } from '@bailiff/response';
-import { asTree, PROCESS_COLUMNS, processCells, SOCKET_COLUMNS, socketCells } from '../../shared/rows/captured.ts';
+import { asTree, PROCESS_COLUMNS, processCells, SOCKET_COLUMNS, socketCells } from '../shared/rows/captured.ts';
 import {
   after,
   allRecords,
@@ -13,9 +13,9 @@ import {
   RESPONSE_COLUMNS,
   recordCells,
   whyNone,
-} from '../../shared/rows/chain.ts';
-import { levelCell } from '../../shared/rows/verdict-cells.ts';
-import type { Column } from '../../shared/text/table.ts';
+} from '../shared/rows/chain.ts';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
+import type { Column } from '../shared/text/table.ts';
 import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
 
 /** Rows of one table. */

@@ -12,7 +12,7 @@ import {
   STALE_NODE_MS,
   shortList,
 } from '@bailiff/response';
-import { parsePolicyName, shortName } from '../../shared/policy/names.ts';
+import { parsePolicyName, shortName } from '../shared/policy/names.ts';
 import {
   placesExitCode,
   readPlaces,
@@ -20,11 +20,11 @@ import {
   type Snapshot,
   STATUS_COLUMNS,
   statusCells,
-} from '../../shared/policy/places.ts';
-import { namedPolicies, type StoredPolicy, selectsText } from '../../shared/policy/stored.ts';
-import { denies } from '../../shared/policy/would-deny.ts';
-import { levelCell } from '../../shared/rows/verdict-cells.ts';
-import type { Column } from '../../shared/text/table.ts';
+} from '../shared/policy/places.ts';
+import { namedPolicies, type StoredPolicy, selectsText } from '../shared/policy/stored.ts';
+import { denies } from '../shared/policy/would-deny.ts';
+import { levelCell } from '../shared/rows/verdict-cells.ts';
+import type { Column } from '../shared/text/table.ts';
 import {
   AUDITED_COLUMNS,
   type AuditedRule,
@@ -33,7 +33,7 @@ import {
   auditedCells,
   droppedText,
   readAudits,
-} from '../../shared/would-drop.ts';
+} from '../shared/would-drop.ts';
 import { keyLink, podLink, rowOf, tableOf } from './tables.ts';
 import { emptyText, vectorsTable } from './vectors-view.ts';
 

@@ -3,12 +3,12 @@ import { CONFIG_BUCKET, changeOf as configChange, openBucket, ROOT, readNewest }
 import type { ChangeView, HistoryView, MaySee } from '@bailiff/console';
 import { clockTime, type Reader } from '@bailiff/insight';
 import { ConfigError, formatConfigKey, parseConfigKey } from '@bailiff/policy';
-import { changeOf, type Revision, revisionIn } from '../../shared/config/history.ts';
-import { ownerText } from '../../shared/config/owner.ts';
-import { signerName } from '../../shared/config/signed.ts';
-import { builtIn, namespaceOfKey, parseKey } from '../../shared/config-keys/keys.ts';
+import { changeOf, type Revision, revisionIn } from '../shared/config/history.ts';
+import { ownerText } from '../shared/config/owner.ts';
+import { signerName } from '../shared/config/signed.ts';
+import { builtIn, namespaceOfKey, parseKey } from '../shared/config-keys/keys.ts';
 
-import { diffValues } from '../../shared/text/diff.ts';
+import { diffValues } from '../shared/text/diff.ts';
 
 /** The newest changes are shown. */
 const MAX_CHANGES = 200;

@@ -2,9 +2,9 @@
 
 import type { FileView, MaySee, PodRequest, PodView } from '@bailiff/console';
 import { isoMicros, type Reader, readTimeline, verdictsOfPod, violationsOfPod } from '@bailiff/insight';
-import { parsePod } from '../../shared/arguments.ts';
-import { CliError } from '../../shared/errors.ts';
-import { timelineHtml } from '../../shared/rows/timeline-html.ts';
+import { parsePod } from '../shared/arguments.ts';
+import { CliError } from '../shared/errors.ts';
+import { timelineHtml } from '../shared/rows/timeline-html.ts';
 import { podView } from './pod-view.ts';
 import { notesFor, startOf } from './reading.ts';
 import { namespaceOfVerdict } from './rows.ts';

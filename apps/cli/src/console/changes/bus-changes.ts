@@ -1,10 +1,10 @@
 /** Changes on the page of `bailiff console`: with the login of its user, as the commands write them. */
 import type { Changes } from '@bailiff/console';
 import { ConfigError, type ConfigSigner } from '@bailiff/policy';
-import { type Change, isUnchanged, refuseUnread, writeAll } from '../../../shared/config/change.ts';
-import { ownerText, refuseOwned } from '../../../shared/config/owner.ts';
-import { CliError } from '../../../shared/errors.ts';
-import type { Session } from '../../../shared/session.ts';
+import { type Change, isUnchanged, refuseUnread, writeAll } from '../../shared/config/change.ts';
+import { ownerText, refuseOwned } from '../../shared/config/owner.ts';
+import { CliError } from '../../shared/errors.ts';
+import type { Session } from '../../shared/session.ts';
 import { reading } from '../reading.ts';
 import { changeOf, proposalOf, storedByKey } from './proposal.ts';
 

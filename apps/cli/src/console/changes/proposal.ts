@@ -7,7 +7,7 @@ import type { ChangeRequest, ProposalView } from '@bailiff/console';
 import type { Reader } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
-import { assign, parseAssignment } from '../../../shared/config/assignments.ts';
+import { assign, parseAssignment } from '../../shared/config/assignments.ts';
 import {
   type Change,
   checkChange,
@@ -16,13 +16,13 @@ import {
   headingOf,
   valueIn,
   valueToEdit,
-} from '../../../shared/config/change.ts';
-import { builtIn, parseKey } from '../../../shared/config-keys/keys.ts';
-import { CliError } from '../../../shared/errors.ts';
-import { shortName } from '../../../shared/policy/names.ts';
-import { prepare, readReach } from '../../../shared/policy/prepare.ts';
-import { caveatsOf, readWouldDeny } from '../../../shared/policy/would-deny.ts';
-import { yamlLines } from '../../../shared/text/yaml.ts';
+} from '../../shared/config/change.ts';
+import { builtIn, parseKey } from '../../shared/config-keys/keys.ts';
+import { CliError } from '../../shared/errors.ts';
+import { shortName } from '../../shared/policy/names.ts';
+import { prepare, readReach } from '../../shared/policy/prepare.ts';
+import { caveatsOf, readWouldDeny } from '../../shared/policy/would-deny.ts';
+import { yamlLines } from '../../shared/text/yaml.ts';
 
 type Value = Record<string, unknown>;
 

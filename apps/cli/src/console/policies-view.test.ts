@@ -2,8 +2,8 @@ import { RefusedCounts, Tally } from '@bailiff/insight';
 import type { PolicyPlaces } from '@bailiff/response';
 import { sampleLsmViolation } from '@bailiff/schemas/testing';
 import { expect, it } from 'vitest';
-import type { StoredPolicy } from '../../shared/policy/stored.ts';
-import type { Audited, AuditedRule } from '../../shared/would-drop.ts';
+import type { StoredPolicy } from '../shared/policy/stored.ts';
+import type { Audited, AuditedRule } from '../shared/would-drop.ts';
 import { policiesView } from './policies-view.ts';
 
 const stored = (name: string, mode: 'audit' | 'enforce', part: object = {}) =>
