@@ -197,12 +197,12 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
   },
   {
     what: 'pods whose packets a trial of modes counts (`backtest`, What if)',
-    file: 'apps/cli/src/backtest/trial-modes.ts',
+    file: 'apps/cli/src/shared/backtest/trial-modes.ts',
     limits: ['MAX_PODS', 'MAX_SCOPES', 'libs/correlation/src/counting/counter-hulls.ts#MAX_HULLS'],
     filledBy: 'nodes, by the pods that they report',
     share: 'a node gets a further pod or counter only while more are free than it has',
     whenFull: 'packets of further pods count, the pods do not, and the output says so',
     counter: '',
-    tests: ['apps/cli/src/backtest/trial-modes.test.ts'],
+    tests: ['apps/cli/src/shared/backtest/trial-modes.test.ts'],
   },
 ];

@@ -95,7 +95,7 @@ export const LISTENERS: readonly Listener[] = [
     what: '`bailiff witness`: 127.0.0.1:9472, or `--listen`, of the machine where it runs',
     ports: [],
     reachedBy: 'everyone who reaches the address; the signature of a log decides',
-    share: `${numberOf('apps/cli/src/witness/server.ts', 'MAX_CONNECTIONS')} connections, of which a new one displaces one of the source with most of them; 128 KiB and 10 s a request`,
+    share: `${numberOf('apps/cli/src/investigate/witness/server.ts', 'MAX_CONNECTIONS')} connections, of which a new one displaces one of the source with most of them; 128 KiB and 10 s a request`,
     counter: 'none',
     tests: ['test/cluster/witness.test.ts'],
   },
