@@ -1,6 +1,6 @@
 /** Configuration of bus-auth. */
 import { publicKeyOf, SecretFile, type SeedKind } from '@bailiff/bus/auth';
-import { busShape, type FrameConfig, ServiceError } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, ServiceError } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -15,11 +15,7 @@ export const configSchema = z.strictObject({
   natsUser: z.string().min(1).default('bus-auth').describe('user on the bus, in the account of the auth callout'),
   issuerSeedFile: seedFile('the account key that signs permissions (SA…)'),
   xkeySeedFile: seedFile('the curve key that opens requests (SX…)'),
-  kubeconfig: z
-    .string()
-    .default('')
-    .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
-  kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+  ...kubeShape,
   audience: z.string().min(1).max(200).default('bailiff').describe('required audience of a token'),
   collectorNamespace: z.string().min(1).max(63).default('bailiff-system').describe('namespace of the collectors'),
   collectorServiceAccount: z

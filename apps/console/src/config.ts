@@ -1,5 +1,5 @@
 /** Configuration of the console in the cluster: `bailiff console serve`. */
-import { busShape, type FrameConfig, hostPort } from '@bailiff/service';
+import { busShape, type FrameConfig, hostPort, kubeShape } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -38,11 +38,7 @@ export const configSchema = z
       .describe(
         'file with a secret that the proxy sends as x-bailiff-proxy-secret; during a rotation, the next one on a line before it',
       ),
-    kubeconfig: z
-      .string()
-      .default('')
-      .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
-    kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+    ...kubeShape,
   })
   .refine(({ tlsCertFile, tlsKeyFile }) => (tlsCertFile === '') === (tlsKeyFile === ''), {
     path: ['tlsKeyFile'],

@@ -2,7 +2,7 @@
  * Configuration of ipam-sync. Where Kubernetes' control plane has the same setting, the default is
  * the same.
  */
-import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 
 /** 55,000 ordinary pods, or 1,900 of the largest size: half of the heap of the container. */
@@ -14,16 +14,13 @@ export const configSchema = z
   .strictObject({
     ...busShape,
     ...signersShape,
-    kubeconfig: z
-      .string()
-      .default('')
-      .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+    kubeconfig: kubeShape.kubeconfig,
     clusterName: z
       .string()
       .max(253)
       .default('')
       .describe('name of this cluster in events, beside the UID of its namespace kube-system'),
-    kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+    kubeContext: kubeShape.kubeContext,
     leaderElection: z.boolean().default(true).describe('take part in the election; off only with a single replica'),
     leaseNamespace: z.string().min(1).default('bailiff-system').describe('namespace of the Lease'),
     leaseName: z.string().min(1).default('bailiff-ipam-sync').describe('name of the Lease'),

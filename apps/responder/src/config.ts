@@ -2,7 +2,7 @@
  * Process configuration of the responder. Response policies are part of the configuration on the
  * bus.
  */
-import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, signersShape } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './scheduling/redis-options.ts';
 import type { RunLimits } from './tasks/task-deps.ts';
@@ -26,11 +26,7 @@ export const responderSchema = z
   .strictObject({
     ...busShape,
     ...signersShape,
-    kubeconfig: z
-      .string()
-      .default('')
-      .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
-    kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+    ...kubeShape,
     redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('address of Redis: redis://, rediss:// or unix://'),
     redisPasswordFile: z.string().default('').describe('file with the password of Redis'),
     redisCaFile: z

@@ -1,6 +1,6 @@
 /** Configuration of the siem-relay: the formats on the bus, and the optional outputs. */
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
-import { busShape, type FrameConfig } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
 import * as z from 'zod';
 import { alertmanagerName } from './alertmanager/name.ts';
@@ -13,6 +13,13 @@ const ocsfVersion = z
   .enum(OCSF_VERSIONS)
   .optional()
   .describe('version of its events in OCSF: 1.5 or 1.9; by default that of ocsfVersion');
+
+const timeoutMs = z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request');
+const clientShape = {
+  certFile: z.string().default('').describe('client certificate (PEM)'),
+  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+  timeoutMs,
+};
 
 /** Fields of a webhook: docs/siem/outputs.md describes them. */
 const webhook = z
@@ -33,7 +40,7 @@ const webhook = z
     routingKeyFile: z.string().default('').describe('file with the integration key of PagerDuty'),
     caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
     allowPrivateAddress: z.boolean().default(false).describe('permits destinations inside the cluster, and http'),
-    timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+    timeoutMs,
   })
   .refine(
     ({ url, urlFile, template }) =>
@@ -81,9 +88,7 @@ const alertmanager = z.strictObject({
   generatorUrl: z.string().default('').describe('link of an alert; {verdictId} is replaced'),
   authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
   caFile: z.string().default('').describe('CA certificates (PEM) of the servers; empty: those of the system'),
-  certFile: z.string().default('').describe('client certificate (PEM)'),
-  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
-  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+  ...clientShape,
 });
 
 const otlp = z.strictObject({
@@ -95,9 +100,7 @@ const otlp = z.strictObject({
   encoding: z.enum(ENCODINGS).default('protobuf').describe('protobuf or JSON'),
   authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
   caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
-  certFile: z.string().default('').describe('client certificate (PEM)'),
-  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
-  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+  ...clientShape,
 });
 
 const openreports = z.strictObject({
@@ -109,12 +112,8 @@ const openreports = z.strictObject({
     .max(604_800_000)
     .default(86_400_000)
     .describe('a result ends this long after its newest verdict'),
-  kubeconfig: z
-    .string()
-    .default('')
-    .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
-  kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
-  timeoutMs: z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request'),
+  ...kubeShape,
+  timeoutMs,
 });
 
 export const configSchema = z

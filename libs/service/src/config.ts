@@ -62,6 +62,15 @@ export const busShape = {
   natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
 };
 
+/** Keys of a service that uses the API server; spread into its schema. */
+export const kubeShape = {
+  kubeconfig: z
+    .string()
+    .default('')
+    .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+  kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+};
+
 /** Keys of a service that reads configuration from the bus; spread into its schema. */
 export const signersShape = {
   configSigners: z

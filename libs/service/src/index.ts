@@ -8,6 +8,7 @@ export {
   type FrameConfig,
   frameShape,
   hostPort,
+  kubeShape,
   signersShape,
 } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
