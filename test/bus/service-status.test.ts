@@ -122,11 +122,11 @@ test('service status - a clock that is set back by an hour: the instance runs, a
   const reporter = new InstanceReporter({
     bus: await nats.connect('correlator'),
     service: 'correlator',
-    version: '0',
-    configRevision: () => 0,
-    nowMs: () => Date.now() + stepMs,
-    refused: () => [],
-    ready: async () => ({ ok: false, checks: { streams: 'not read yet' } }),
+    ctx: {
+      version: '0',
+      clock: { nowMs: () => Date.now() + stepMs },
+      health: { checkReady: async () => ({ ok: false, checks: { streams: 'not read yet' } }) },
+    },
     onError: (error) => expect.unreachable(error.message),
   });
   const cli = await nats.connect('cli');

@@ -103,17 +103,9 @@ async function instanceOf(service: string, refused: [string, string][] = []): Pr
   const bus = await world.nats.connect(service);
   const { log, revision: configRevision } = followConfig(bus, { onChange: () => reporter?.report() });
   const onError = (error: Error) => expect.fail(error.message);
-  const ready = async () => ({ ok: true, checks: {} });
-  const reported = {
-    bus,
-    service,
-    version: '1',
-    nowMs: Date.now,
-    configRevision,
-    refused: () => refused,
-    ready,
-    onError,
-  };
+  const health = { checkReady: async () => ({ ok: true, checks: {} }) };
+  const ctx = { version: '1', clock: { nowMs: Date.now }, health };
+  const reported = { ctx, bus, service, configRevision, refused: () => refused, onError };
   const reporter: InstanceReporter | undefined = new InstanceReporter(reported);
   return {
     async [Symbol.asyncDispose]() {

@@ -130,15 +130,10 @@ export class BusAuth {
 
   /** Servers whose configuration is older refuse the status; nothing else depends on it. */
   #makeReporter(): InstanceReporter {
-    const { clock, version, health } = this.#ctx;
     return new InstanceReporter({
+      ctx: this.#ctx,
       bus: this.#bus,
       service: 'bus-auth',
-      version,
-      nowMs: clock.nowMs,
-      configRevision: () => 0,
-      refused: () => [],
-      ready: () => health.checkReady(),
       more: () => ({ nodeConnections: this.#guard.status() }),
       onError: (error) => this.#log.warn(`status ${error.message}`, { err: error }, 'cannot publish the status'),
     });

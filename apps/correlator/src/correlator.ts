@@ -129,13 +129,11 @@ class Correlator {
       onRefused: (part, error) => this.#warn(part, error, 'violations refused'),
     });
     this.#statusReporter = new InstanceReporter({
+      ctx,
       bus,
       service: 'correlator',
-      version: ctx.version,
-      nowMs: clock.nowMs,
       configRevision: () => rules.latest().revision,
       refused: () => this.#refused(),
-      ready: () => ctx.health.checkReady(),
       progress: [{ stream: 'VIOLATIONS', position: () => this.#reader.position }],
       more: () => {
         const skipped = this.#skipped.status();

@@ -69,13 +69,9 @@ export async function start(ctx: ServiceContext<LogConfig>): Promise<void> {
   }));
   const warnings = new RateLimitedLog(lines);
   const reporter = new InstanceReporter({
+    ctx,
     bus,
     service: 'evidence-log',
-    version: ctx.version,
-    nowMs: clock.nowMs,
-    configRevision: () => 0,
-    refused: () => [],
-    ready: () => health.checkReady(),
     progress: streams.map((stream) => ({ stream, position: () => keeper.position(stream) })),
     more: () => ({
       log: {

@@ -35,17 +35,14 @@ export interface StatusReporterOptions {
 
 export function createStatusReporter({ ctx, bus, sync, bucket, written, onError }: StatusReporterOptions) {
   return new InstanceReporter({
+    ctx,
     bus,
     service: 'ipam-sync',
-    version: ctx.version,
-    nowMs: ctx.clock.nowMs,
     onError,
-    configRevision: () => 0,
     refused: () => [
       ...(sync.settings.refusal === '' ? [] : [[SPOOF_CLUSTER_KEY, sync.settings.refusal] as const]),
       ...(sync.mirror?.refused ?? []),
     ],
-    ready: () => ctx.health.checkReady(),
     progress: [{ stream: `KV_${bucket}`, position: written, behind: () => sync.writer?.unwritten ?? 0 }],
     more: () => ({
       leads: sync.isLeader,

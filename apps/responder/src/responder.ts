@@ -185,15 +185,13 @@ class Responder {
   }
 
   #makeStatusReporter(bus: Bus): InstanceReporter {
-    const { clock, health, log, version } = this.#ctx;
+    const { clock, log } = this.#ctx;
     return new InstanceReporter({
+      ctx: this.#ctx,
       bus,
       service: 'responder',
-      version,
-      nowMs: () => clock.nowMs(),
       configRevision: () => this.#policies.revision,
       refused: () => this.#refused(),
-      ready: () => health.checkReady(),
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       more: () => {
         const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());

@@ -159,15 +159,10 @@ class Relay {
   }
 
   #makeReporter(): InstanceReporter {
-    const { clock, version, health } = this.#ctx;
     return new InstanceReporter({
+      ctx: this.#ctx,
       bus: this.#bus,
       service: 'siem-relay',
-      version,
-      nowMs: clock.nowMs,
-      configRevision: () => 0,
-      refused: () => [],
-      ready: () => health.checkReady(),
       more: () => ({ outputs: this.#runners.map((runner) => runner.status()) }),
       progress: [...this.#readers].map(([stream, reader]) => ({ stream, position: () => reader.position })),
       onError: (error) => this.#warn('status', error, 'cannot publish the status'),

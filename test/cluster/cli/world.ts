@@ -233,11 +233,11 @@ export class World implements AsyncDisposable {
     const reporter = new InstanceReporter({
       bus,
       service: name,
-      version: '0.1.0',
-      nowMs: Date.now,
-      configRevision: () => 0,
-      refused: () => [],
-      ready: async () => ({ ok: true, checks: {} }),
+      ctx: {
+        version: '0.1.0',
+        clock: { nowMs: Date.now },
+        health: { checkReady: async () => ({ ok: true, checks: {} }) },
+      },
       progress: [{ stream, position: () => position, ...(name === 'ipam-sync' ? { behind: () => 0 } : {}) }],
       more: () => (name === 'ipam-sync' ? { leads: true } : {}),
       onError: (error) => {

@@ -42,17 +42,20 @@ export function storedInstance({ key, value }: Pick<KvEntry, 'key' | 'value'>): 
 const READY_CHECK_MS = 1_000;
 
 export interface InstanceReporterOptions {
+  /** Of the service's process frame. */
+  ctx: {
+    version: string;
+    clock: { nowMs(): number };
+    /** Readiness checks by name: "ok" or the reason. */
+    health: { checkReady(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }> };
+  };
   bus: Bus;
   /** Such as `correlator`: also its identity on the bus. */
   service: string;
-  version: string;
-  nowMs(): number;
-  /** Newest applied sequence of CONFIG_LOG; 0 if the service does not read it. */
-  configRevision(): number;
+  /** Newest applied sequence of CONFIG_LOG. Default 0: the service does not read it. */
+  configRevision?(): number;
   /** Keys whose newest value is not in force, with the reason. */
-  refused(): Iterable<readonly [key: string, reason: string]>;
-  /** Readiness checks by name: "ok" or the reason. */
-  ready(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }>;
+  refused?(): Iterable<readonly [key: string, reason: string]>;
   /** The streams that the service processes. */
   progress?: readonly ProgressSource[];
   /** Fields of this service only. `progress: null` means that another instance does the work. */
@@ -142,7 +145,7 @@ export class InstanceReporter {
   }
 
   async #readReadiness(): Promise<InstanceStatus['ready']> {
-    const { ok, checks } = await this.#o.ready();
+    const { ok, checks } = await this.#o.ctx.health.checkReady();
     const failed = Object.entries(checks).filter(([, text]) => text !== 'ok');
     const before = this.#ready;
     const sinceMs = ok === before.ok && !Number.isNaN(before.sinceMs) ? before.sinceMs : performance.now();
@@ -156,11 +159,11 @@ export class InstanceReporter {
    * with each other, and the clock may have been set since an earlier one was read.
    */
   #at(monotonicMs: number): string {
-    return new Date(this.#o.nowMs() - (performance.now() - monotonicMs)).toISOString();
+    return new Date(this.#o.ctx.clock.nowMs() - (performance.now() - monotonicMs)).toISOString();
   }
 
   #now(): string {
-    return new Date(this.#o.nowMs()).toISOString();
+    return new Date(this.#o.ctx.clock.nowMs()).toISOString();
   }
 
   async #put(): Promise<void> {
@@ -180,18 +183,18 @@ export class InstanceReporter {
   }
 
   async #status(): Promise<InstanceStatus> {
-    const { service, version, configRevision, refused, more } = this.#o;
+    const { ctx, service, configRevision, refused, more } = this.#o;
     const ready = await this.#readReadiness();
     const progressRead = await Promise.all(this.#progress.map((watch) => this.#readProgress(watch)));
     const { progress, ...own } = more?.() ?? {};
     return {
       service,
       instance: this.#instance,
-      version,
+      version: ctx.version,
       startedAt: this.#at(this.#startedMs),
       updatedAt: this.#now(),
-      configRevision: configRevision(),
-      configRefused: fitRefused(refused()),
+      configRevision: configRevision?.() ?? 0,
+      configRefused: fitRefused(refused?.() ?? []),
       ready,
       ...(progress === null ? {} : { progress: progressRead.filter((one) => one !== null) }),
       ...own,
