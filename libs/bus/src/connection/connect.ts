@@ -15,7 +15,7 @@ import type { BusStatus } from './bus-status.ts';
 import { BusError, toBusError } from './errors.ts';
 import { JetStreamHealth } from './jetstream-health.ts';
 import { type Credentials, Login } from './login.ts';
-import { ReconnectPolicy } from './reconnect-policy.ts';
+import { correctTimes } from './reconnect-policy.ts';
 import { RequestMux } from './request-mux.ts';
 import { ServerClock } from './server-clock.ts';
 import { TokenRenewal } from './token-renewal.ts';
@@ -104,6 +104,7 @@ class NatsBus implements Bus {
   connects = 1;
   disconnectReason = '';
   readonly jetStream = new JetStreamHealth();
+  private readonly servers: string;
   private readonly login: Login;
   private readonly renewal: TokenRenewal | null;
 
@@ -114,12 +115,12 @@ class NatsBus implements Bus {
     options: BusOptions,
     inboxPrefix: string,
     login: Login,
-    reconnectPolicy: ReconnectPolicy,
   ) {
     this.nc = nc;
     this.js = js;
     this.jsm = jsm;
     this.user = options.user;
+    this.servers = String(options.servers);
     this.inboxPrefix = inboxPrefix;
     this.apiPrefix = apiPrefixOf(options.user);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -130,14 +131,16 @@ class NatsBus implements Bus {
     const reconnect = () => void nc.reconnect().catch(() => undefined);
     this.renewal = file && login.isToken ? new TokenRenewal(() => file.newest(), reconnect) : null;
     this.loggedIn();
-    reconnectPolicy.watch(nc, (cause) => {
-      const error = toBusError(cause, `cannot connect to ${String(options.servers)} as ${options.user}`);
-      if (error.code === 'BUS_AUTHENTICATION' || nc.isClosed()) return;
-      if (error.code === 'BUS_TIMEOUT') login.refused();
-      this.disconnectReason = error.message;
-      this.notify({ type: 'unreachable', error });
-    });
     void this.watchStatus();
+  }
+
+  /** An attempt to connect again has failed. */
+  attemptFailed(cause: unknown): void {
+    const error = toBusError(cause, `cannot connect to ${this.servers} as ${this.user}`);
+    if (error.code === 'BUS_AUTHENTICATION' || this.nc.isClosed()) return;
+    if (error.code === 'BUS_TIMEOUT') this.login.refused();
+    this.disconnectReason = error.message;
+    this.notify({ type: 'unreachable', error });
   }
 
   private async watchStatus(): Promise<void> {
@@ -249,7 +252,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   const login = new Login(options);
   const tls = tlsOf(options);
   for (let attempt = 1; ; attempt += 1) {
-    const reconnectPolicy = new ReconnectPolicy();
+    let bus: NatsBus | null = null;
     try {
       const nc = await connectUnless(options.signal, {
         servers: options.servers,
@@ -259,7 +262,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         timeout: timeoutMs,
         maxReconnectAttempts: -1,
         reconnectDelayHandler: () => {
-          reconnectPolicy.correctTimes();
+          if (bus) correctTimes(bus.nc);
           return login.delayMs();
         },
         pingInterval: PING_INTERVAL_MS,
@@ -268,9 +271,11 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
         noAsyncTraces: true,
         ...(tls ? { tls } : {}),
         ...(options.dial ? { dial: options.dial } : {}),
+        onFailed: (error) => bus?.attemptFailed(error),
       });
       const jsm = await jetstreamManager(nc, { timeout: timeoutMs, checkAPI: false });
-      return new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login, reconnectPolicy);
+      bus = new NatsBus(nc, jsm, jetstream(nc, { timeout: timeoutMs }), options, inboxPrefix, login);
+      return bus;
     } catch (error) {
       options.signal?.throwIfAborted();
       const isSilent = error instanceof errors.TimeoutError;

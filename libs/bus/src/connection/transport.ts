@@ -25,6 +25,8 @@ export interface TransportOptions extends NodeConnectionOptions {
    * verifies the host name of the URL, which is not resolved.
    */
   dial?: Dial;
+  /** Called with the error of each attempt that failed, its login included. */
+  onFailed?: (error: unknown) => void;
 }
 
 export type Dial = (signal: AbortSignal | undefined) => Promise<Duplex>;
@@ -38,9 +40,11 @@ export class Transport extends NodeTransport {
   /** From the first packet of the handshake on; the TLS socket is on top of it. */
   #tcp: Duplex | null = null;
   #dial: (() => Promise<Duplex>) | null = null;
+  #onFailed: TransportOptions['onFailed'];
 
   override async connect(server: Parameters<NodeTransport['connect']>[0], options: TransportOptions): Promise<void> {
     const { attempt, dial } = options;
+    this.#onFailed = options.onFailed;
     attempt?.throwIfAborted();
     if (dial) this.#dial = () => dial(attempt);
     // An attempt goes on after this, until the server has accepted the login.
@@ -78,7 +82,9 @@ export class Transport extends NodeTransport {
     });
   }
 
+  /** The client closes with an error what it could not connect or log in. */
   override async close(error?: Error): Promise<void> {
+    if (error) this.#onFailed?.(error);
     await super.close(error);
     this.#destroy();
   }
