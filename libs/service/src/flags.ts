@@ -2,6 +2,7 @@
  * Parses the command line of a service. A key like `natsUrl` is written `--nats-url`, a nested key
  * `--sampling.burst`. Pure. Values stay text; `config.ts` converts them by the schema.
  */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { ServiceError } from './errors.ts';
 
 export interface ParsedFlags {
@@ -46,45 +47,43 @@ export function parseFlags(argv: readonly string[], known: ReadonlyMap<string, {
     configFile: null,
     values: new Map(),
   };
-  for (let i = 0; i < argv.length; i++) {
-    const word = argv[i] as string;
-    if (word === '-h') {
-      result.help = true;
-      continue;
+  const kinds = [...known].map(([path, { boolean }]) => [flagName(path), boolean] as const);
+  const options = Object.fromEntries(
+    [...kinds, ['config', false] as const].map(([flag, boolean]) => [flag, { type: boolean ? 'boolean' : 'string' }]),
+  ) as NonNullable<ParseArgsConfig['options']>;
+  for (const token of parseArgs({ args: [...argv], options, strict: false, tokens: true }).tokens) {
+    const word = argv[token.index] as string;
+    if (word === '-h') result.help = true;
+    else if (token.kind !== 'option' || !word.startsWith('--')) throw badFlags(`"${word}" is not a flag`);
+    else {
+      const common = COMMON[token.name];
+      if (common && token.value === undefined) result[common] = true;
+      else if (token.name === 'config') result.configFile = needed(token);
+      else setValue(result.values, token, known);
     }
-    if (!word.startsWith('--') || word === '--') throw badFlags(`"${word}" is not a flag`);
-    const equals = word.indexOf('=');
-    const flag = equals < 0 ? word.slice(2) : word.slice(2, equals);
-    const inline = equals < 0 ? null : word.slice(equals + 1);
-    const next = () => {
-      const value = inline ?? argv[++i];
-      if (value === undefined) throw badFlags(`--${flag} needs a value`);
-      return value;
-    };
-    const common = COMMON[flag];
-    if (common && inline === null) result[common] = true;
-    else if (flag === 'config') result.configFile = next();
-    else setValue(result.values, flag, inline, next, known);
   }
   return result;
 }
 
-function setValue(
-  values: Map<string, string>,
-  flag: string,
-  inline: string | null,
-  next: () => string,
-  known: ReadonlyMap<string, { boolean: boolean }>,
-): void {
-  const path = pathOfFlag(flag);
-  const entry = flagName(path) === flag ? known.get(path) : undefined;
-  if (entry) {
-    values.set(path, entry.boolean && inline === null ? 'true' : next());
-    return;
-  }
-  const negated = flag.startsWith('no-') ? pathOfFlag(flag.slice(3)) : '';
-  if (inline === null && known.get(negated)?.boolean) values.set(negated, 'false');
-  else throw badFlags(`unknown flag --${flag}`);
+interface Flag {
+  name: string;
+  /** Undefined: the last word, or a boolean flag without `=`. */
+  value?: string | undefined;
+}
+
+function needed({ name, value }: Flag): string {
+  if (value === undefined) throw badFlags(`--${name} needs a value`);
+  return value;
+}
+
+function setValue(values: Map<string, string>, flag: Flag, known: ReadonlyMap<string, { boolean: boolean }>): void {
+  const { name, value } = flag;
+  const path = pathOfFlag(name);
+  const entry = flagName(path) === name ? known.get(path) : undefined;
+  const negated = name.startsWith('no-') ? pathOfFlag(name.slice(3)) : '';
+  if (entry) values.set(path, entry.boolean ? (value ?? 'true') : needed(flag));
+  else if (value === undefined && known.get(negated)?.boolean) values.set(negated, 'false');
+  else throw badFlags(`unknown flag --${name}`);
 }
 
 function badFlags(message: string): ServiceError {
