@@ -263,30 +263,25 @@ test('ordered - an asynchronous handler has one message at a time, and slows the
 test.each(READERS)('ordered - ending waits for the message being handled, by the %s', async (user) => {
   await using nats = await startBus();
   await publishMany(await nats.connect('collector-node-a'), 0, 2);
-  let finish: () => void = () => undefined;
-  let finished = false;
+  let finish: (() => void) | null = null;
   const end = new AbortController();
-  let started = false;
-  const reading = underWay(
-    consumeOrdered(await nats.connect(user), 'VIOLATIONS', {
-      start: 'all',
-      onMessage: () => {
-        started = true;
-        return new Promise<void>((resolve) => {
-          finish = () => {
-            finished = true;
-            resolve();
-          };
-        });
-      },
-      signal: end.signal,
-    }),
+  const bus = await nats.connect(user);
+  const onMessage = () =>
+    new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+  let ended = false;
+  const reading = underWay(consumeOrdered(bus, 'VIOLATIONS', { start: 'all', onMessage, signal: end.signal })).then(
+    () => {
+      ended = true;
+    },
   );
-  await waitFor(() => started);
+  const handled = await waitFor(() => finish as (() => void) | null);
   end.abort();
-  setTimeout(() => finish(), 50);
+  await bus.nc.flush();
+  expect(ended).toBe(false);
+  handled();
   await reading;
-  expect(finished).toBe(true);
 });
 
 test.each(

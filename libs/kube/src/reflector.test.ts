@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import { waitFor } from '@bailiff/service/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { KubeApi, WatchOptions } from './client.ts';
@@ -51,11 +53,7 @@ function follow(client: KubeApi, extra: { pageLimit?: number; select?: (data: st
 }
 
 async function settles(what: () => unknown, expected: () => unknown): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (JSON.stringify(what()) !== JSON.stringify(expected()) && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  expect(what()).toEqual(expected());
+  await waitFor(what, { until: (now) => isDeepStrictEqual(now, expected()), intervalMs: 1, state: expected });
 }
 
 /** An action, and the number of event loop turns after it. */
