@@ -1,6 +1,6 @@
 /** Configuration of bus-auth. */
 import { publicKeyOf, SecretFile, type SeedKind } from '@bailiff/bus/auth';
-import { busShape, type FrameConfig, kubeShape, ServiceError } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, ServiceError, whole } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -24,48 +24,22 @@ export const configSchema = z.strictObject({
     .max(253)
     .default('bailiff-collector')
     .describe('ServiceAccount of the collectors; all others are refused'),
-  maxSessionSeconds: z
-    .number()
-    .int()
-    .min(1)
-    .max(604_800)
+  maxSessionSeconds: whole(1, 604_800)
     .default(86_400)
     .describe('longest time until a collector must log in again, regardless of the token; seconds'),
-  reviewTimeoutMs: z
-    .number()
-    .int()
-    .min(100)
-    .max(3_000)
-    .default(2_000)
-    .describe('timeout of one TokenReview; the bus itself waits 4,000'),
-  maxConcurrent: z
-    .number()
-    .int()
-    .min(2)
-    .max(256)
+  reviewTimeoutMs: whole(100, 3_000).default(2_000).describe('timeout of one TokenReview; the bus itself waits 4,000'),
+  maxConcurrent: whole(2, 256)
     .default(32)
     .describe(
       'TokenReviews in flight; more logins wait until the bus gives up. At most half are for tokens that are not proven',
     ),
-  reviewsPerSecond: z
-    .number()
-    .int()
-    .min(2)
-    .max(10_000)
+  reviewsPerSecond: whole(2, 10_000)
     .default(100)
     .describe('long-term limit of TokenReviews; at most half are for tokens that are not proven'),
-  loginsPerMinute: z
-    .number()
-    .int()
-    .min(2)
-    .max(100_000)
+  loginsPerMinute: whole(2, 100_000)
     .default(60)
     .describe('logins of one pod with a proven token, also successful ones; further logins get no response'),
-  refusalsPerMinute: z
-    .number()
-    .int()
-    .min(1)
-    .max(10_000)
+  refusalsPerMinute: whole(1, 10_000)
     .default(30)
     .describe(
       'TokenReviews without a grant for one pod, or for one address if the token is not proven; further logins are refused without a review',

@@ -1,6 +1,6 @@
 /** Configuration of the collector: its node, its directories, the bus, and its limits. */
 import { INITIAL_MODES } from '@bailiff/policy';
-import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape, whole } from '@bailiff/service';
 import * as z from 'zod';
 
 const regex = z.string().refine(
@@ -62,18 +62,10 @@ export const collectorSchema = z.strictObject({
     .array(z.string().min(1))
     .default(['kube-system', 'bailiff-system'])
     .describe('namespaces whose pods start in any case'),
-  cniWaitMs: z
-    .number()
-    .int()
-    .min(100)
-    .max(60_000)
+  cniWaitMs: whole(100, 60_000)
     .default(10_000)
     .describe('longest time that the CNI plugin waits for the collector before the failure policy decides'),
-  cniRestartWaitMs: z
-    .number()
-    .int()
-    .min(100)
-    .max(60_000)
+  cniRestartWaitMs: whole(100, 60_000)
     .default(60_000)
     .describe(
       'the same for a collector that ran on the node within the last six minutes: the kubelet waits before it restarts one',
@@ -102,44 +94,22 @@ export const collectorSchema = z.strictObject({
   excludeInterfaces: regex
     .default('^(lo|eth\\d.*|en[opsx].*|bond.*|docker0|cilium_.*|lxc_health|kube-ipvs0)$')
     .describe('host-side interfaces with a matching name are never guarded; a start releases those that are guarded'),
-  maxInterfaces: z
-    .number()
-    .int()
-    .min(8)
-    .max(4096)
+  maxInterfaces: whole(8, 4096)
     .default(512)
     .describe('limit of guarded interfaces, which pods share; pinned maps keep their size'),
-  flushIntervalMs: z
-    .number()
-    .int()
-    .min(10)
-    .max(5_000)
+  flushIntervalMs: whole(10, 5_000)
     .default(250)
     .describe('longest interval between frames of an interface with violations'),
-  sweepIntervalMs: z.number().int().min(250).max(60_000).default(5_000).describe('interval of reading every counter'),
-  unknownGraceMs: z
-    .number()
-    .int()
-    .min(0)
-    .max(60_000)
+  sweepIntervalMs: whole(250, 60_000).default(5_000).describe('interval of reading every counter'),
+  unknownGraceMs: whole(0, 60_000)
     .default(5_000)
     .describe('grace period before violations of an unbound interface are published'),
-  statusIntervalMs: z
-    .number()
-    .int()
-    .min(250)
-    .max(300_000)
-    .default(10_000)
-    .describe('interval of publishing the node status'),
-  publishBytesPerSecond: z
-    .number()
-    .int()
-    .min(65_536)
-    .max(1024 ** 3)
+  statusIntervalMs: whole(250, 300_000).default(10_000).describe('interval of publishing the node status'),
+  publishBytesPerSecond: whole(65_536, 1024 ** 3)
     .default(786_432)
     .describe(
       'rate of frames in the long run, which interfaces and accounts share; below what a correlator reads of a node. Never above 3,000 frames and 10 MiB a second, which bus-auth allows',
     ),
-  maxInFlightFrames: z.number().int().min(1).max(512).default(64).describe('limit of unacknowledged frames'),
+  maxInFlightFrames: whole(1, 512).default(64).describe('limit of unacknowledged frames'),
 });
 export type CollectorConfig = z.output<typeof collectorSchema> & FrameConfig;

@@ -1,5 +1,5 @@
 /** Configuration of the console in the cluster: `bailiff console serve`. */
-import { busShape, type FrameConfig, hostPort, kubeShape } from '@bailiff/service';
+import { busShape, type FrameConfig, hostPort, kubeShape, optionalText } from '@bailiff/service';
 import * as z from 'zod';
 
 const { natsTokenFile: _, ...shape } = busShape;
@@ -17,8 +17,8 @@ export const configSchema = z
     externalUrl: z
       .url({ protocol: /^https?$/ })
       .describe('address at which browsers open the console, without a path; requests for another one are refused'),
-    tlsCertFile: z.string().default('').describe('certificate (PEM) of the listener; empty: plain HTTP'),
-    tlsKeyFile: z.string().default('').describe('key of the certificate (PEM)'),
+    tlsCertFile: optionalText.describe('certificate (PEM) of the listener; empty: plain HTTP'),
+    tlsKeyFile: optionalText.describe('key of the certificate (PEM)'),
     tokenAudiences: z
       .array(z.string().min(1).max(253))
       .max(8)
@@ -26,18 +26,15 @@ export const configSchema = z
       .describe('audiences of tokens in the header Authorization; empty: that of the API server'),
     userHeader: header('header with the name of a person, from a proxy that proves itself').default('x-forwarded-user'),
     groupsHeader: header("header with the person's groups, separated by commas").default('x-forwarded-groups'),
-    proxyCaFile: z.string().default('').describe('CA (PEM) of client certificates of the proxy'),
+    proxyCaFile: optionalText.describe('CA (PEM) of client certificates of the proxy'),
     proxyNames: z
       .array(z.string().min(1).max(253))
       .max(16)
       .default([])
       .describe('common names of client certificates that the proxy may have'),
-    proxySecretFile: z
-      .string()
-      .default('')
-      .describe(
-        'file with a secret that the proxy sends as x-bailiff-proxy-secret; during a rotation, the next one on a line before it',
-      ),
+    proxySecretFile: optionalText.describe(
+      'file with a secret that the proxy sends as x-bailiff-proxy-secret; during a rotation, the next one on a line before it',
+    ),
     ...kubeShape,
   })
   .refine(({ tlsCertFile, tlsKeyFile }) => (tlsCertFile === '') === (tlsKeyFile === ''), {

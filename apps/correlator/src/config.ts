@@ -3,26 +3,18 @@
  * bus.
  */
 import { DEFAULT_VERDICTS_PER_MINUTE } from '@bailiff/correlation';
-import { busShape, type FrameConfig, signersShape } from '@bailiff/service';
+import { busShape, type FrameConfig, signersShape, whole } from '@bailiff/service';
 import * as z from 'zod';
 
 export const configSchema = z.strictObject({
   ...busShape,
   ...signersShape,
-  verdictsPerMinute: z
-    .number()
-    .int()
-    .min(2)
-    .max(100_000)
+  verdictsPerMinute: whole(2, 100_000)
     .default(DEFAULT_VERDICTS_PER_MINUTE)
     .describe(
       'limit of verdicts per minute; half is reserved for high and critical verdicts, one namespace or node uses at most a quarter; must be equal in every replica',
     ),
-  pullMessages: z
-    .number()
-    .int()
-    .min(16)
-    .max(10_000)
+  pullMessages: whole(16, 10_000)
     .default(500)
     .describe('frames requested at once; they use memory on the bus server and in this process'),
 });

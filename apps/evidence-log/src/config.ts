@@ -1,6 +1,6 @@
 /** Configuration of the evidence-log. */
 import { HEAD_EVERY_MS, LOG_NAME, splitWitness } from '@bailiff/evidence';
-import { busShape, type FrameConfig, hostPort } from '@bailiff/service';
+import { busShape, type FrameConfig, hostPort, whole } from '@bailiff/service';
 import * as z from 'zod';
 
 export const configSchema = z.strictObject({
@@ -11,11 +11,7 @@ export const configSchema = z.strictObject({
     .regex(LOG_NAME, { error: 'must be a name of at most 253 printable characters without spaces and +' })
     .describe('name of the log, such as bailiff.example.com/cluster-1; it never changes'),
   keyFile: z.string().min(1).describe('private key (Ed25519, PEM) that signs the heads'),
-  headEveryMs: z
-    .number()
-    .int()
-    .min(100)
-    .max(6_000)
+  headEveryMs: whole(100, 6_000)
     .default(HEAD_EVERY_MS)
     .describe('interval of heads; a message is covered by a head at most ten seconds after it was stored'),
   listenAddress: hostPort

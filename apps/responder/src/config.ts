@@ -2,12 +2,11 @@
  * Process configuration of the responder. Response policies are part of the configuration on the
  * bus.
  */
-import { busShape, type FrameConfig, kubeShape, signersShape } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, optionalText, signersShape, whole } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './scheduling/redis-options.ts';
 import type { RunLimits } from './tasks/task-deps.ts';
 
-const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const MINUTE = 60_000;
 
 const redisUrl = z.string().refine(
@@ -28,62 +27,50 @@ export const responderSchema = z
     ...signersShape,
     ...kubeShape,
     redisUrl: redisUrl.default('redis://127.0.0.1:6379').describe('address of Redis: redis://, rediss:// or unix://'),
-    redisPasswordFile: z.string().default('').describe('file with the password of Redis'),
-    redisCaFile: z
-      .string()
-      .default('')
-      .describe('CA certificates (PEM) for Redis with TLS (rediss://); empty: those of the system'),
-    redisCertFile: z.string().default('').describe('client certificate (PEM), if Redis requires one'),
-    redisKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+    redisPasswordFile: optionalText.describe('file with the password of Redis'),
+    redisCaFile: optionalText.describe(
+      'CA certificates (PEM) for Redis with TLS (rediss://); empty: those of the system',
+    ),
+    redisCertFile: optionalText.describe('client certificate (PEM), if Redis requires one'),
+    redisKeyFile: optionalText.describe('key of the client certificate (PEM)'),
     dryRun: z.boolean().default(false).describe('every response is a dry run, whatever the response policies say'),
-    namespace: z
-      .string()
-      .default('')
-      .describe("namespace of Bailiff's own pods, which are only observed, whatever the policies say; empty: none"),
+    namespace: optionalText.describe(
+      "namespace of Bailiff's own pods, which are only observed, whatever the policies say; empty: none",
+    ),
     queuePrefix: z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,64}$/)
       .default('bailiff')
       .describe('prefix of the keys in Redis'),
-    concurrency: z.number().int().min(1).max(256).default(8).describe('concurrent tasks per action'),
-    maxPerSecond: z
-      .number()
-      .int()
-      .min(1)
-      .max(10_000)
-      .default(50)
-      .describe('task starts per action and second, over all replicas'),
-    lockDurationMs: milliseconds(500, 5 * MINUTE)
+    concurrency: whole(1, 256).default(8).describe('concurrent tasks per action'),
+    maxPerSecond: whole(1, 10_000).default(50).describe('task starts per action and second, over all replicas'),
+    lockDurationMs: whole(500, 5 * MINUTE)
       .default(10_000)
       .describe('another worker takes over a job whose worker did not renew its lock for this long'),
-    scanIntervalMs: milliseconds(100, 10 * MINUTE)
+    scanIntervalMs: whole(100, 10 * MINUTE)
       .default(MINUTE)
       .describe('interval at which open tasks are added to the queues again'),
-    apiTimeoutMs: milliseconds(100, MINUTE).default(5_000).describe('timeout of one request to the API server'),
-    takeoverMs: milliseconds(200, 10 * MINUTE)
+    apiTimeoutMs: whole(100, MINUTE).default(5_000).describe('timeout of one request to the API server'),
+    takeoverMs: whole(200, 10 * MINUTE)
       .default(15_000)
       .describe('another process takes over a started task that has not ended after this'),
-    retryBaseMs: milliseconds(10, MINUTE).default(250).describe('first wait after a failed attempt; doubles each time'),
-    retryMaxMs: milliseconds(10, 10 * MINUTE)
+    retryBaseMs: whole(10, MINUTE).default(250).describe('first wait after a failed attempt; doubles each time'),
+    retryMaxMs: whole(10, 10 * MINUTE)
       .default(15_000)
       .describe('longest wait between attempts'),
-    giveUpAfterMs: milliseconds(0, 1440 * MINUTE)
+    giveUpAfterMs: whole(0, 1440 * MINUTE)
       .default(10 * MINUTE)
       .describe('a task that fails for this long is recorded as failed'),
-    budgetGiveUpAfterMs: milliseconds(0, 1440 * MINUTE)
+    budgetGiveUpAfterMs: whole(0, 1440 * MINUTE)
       .default(2 * MINUTE)
       .describe('the same for an eviction that a disruption budget refuses; then the pod is quarantined'),
-    maxGraceSeconds: z
-      .number()
-      .int()
-      .min(0)
-      .max(3600)
+    maxGraceSeconds: whole(0, 3600)
       .default(30)
       .describe('upper bound of the pod’s own grace period, for an evict or delete whose step has none'),
-    answerHorizonMs: milliseconds(1_000, 30 * 1440 * MINUTE)
+    answerHorizonMs: whole(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('a task that is still not started this long after its due time is refused'),
-    approvalTimeoutMs: milliseconds(1_000, 30 * 1440 * MINUTE)
+    approvalTimeoutMs: whole(1_000, 30 * 1440 * MINUTE)
       .default(1440 * MINUTE)
       .describe('time limit of an approval'),
   })

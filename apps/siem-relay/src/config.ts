@@ -1,6 +1,6 @@
 /** Configuration of the siem-relay: the formats on the bus, and the optional outputs. */
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
-import { busShape, type FrameConfig, kubeShape } from '@bailiff/service';
+import { busShape, type FrameConfig, kubeShape, optionalText, whole } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
 import * as z from 'zod';
 import { alertmanagerName } from './alertmanager/name.ts';
@@ -14,10 +14,10 @@ const ocsfVersion = z
   .optional()
   .describe('version of its events in OCSF: 1.5 or 1.9; by default that of ocsfVersion');
 
-const timeoutMs = z.number().int().min(100).max(60_000).default(10_000).describe('time limit of a request');
+const timeoutMs = whole(100, 60_000).default(10_000).describe('time limit of a request');
 const clientShape = {
-  certFile: z.string().default('').describe('client certificate (PEM)'),
-  keyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+  certFile: optionalText.describe('client certificate (PEM)'),
+  keyFile: optionalText.describe('key of the client certificate (PEM)'),
   timeoutMs,
 };
 
@@ -28,17 +28,14 @@ const webhook = z
       .union([z.url({ protocol: /^https?$/ }), z.literal('')])
       .default('')
       .describe('where to post'),
-    urlFile: z.string().default('').describe('file with the URL, if the URL itself is a secret'),
+    urlFile: optionalText.describe('file with the URL, if the URL itself is a secret'),
     template: z.enum(TEMPLATES).default('json').describe('body of the requests'),
     ocsfVersion,
     events: z.array(z.enum(WEBHOOK_EVENTS)).min(1).default(['verdicts']).describe('what is delivered'),
     minLevel: z.enum(LEVELS).default('informational').describe('events of a lower level are skipped'),
-    secretFile: z
-      .string()
-      .default('')
-      .describe('file with the signing secret, two lines during a rotation; empty: unsigned'),
-    routingKeyFile: z.string().default('').describe('file with the integration key of PagerDuty'),
-    caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
+    secretFile: optionalText.describe('file with the signing secret, two lines during a rotation; empty: unsigned'),
+    routingKeyFile: optionalText.describe('file with the integration key of PagerDuty'),
+    caFile: optionalText.describe('CA certificates (PEM) of the receiver; empty: those of the system'),
     allowPrivateAddress: z.boolean().default(false).describe('permits destinations inside the cluster, and http'),
     timeoutMs,
   })
@@ -69,25 +66,15 @@ const alertmanager = z.strictObject({
     .describe(
       `up to ${MAX_ALERTMANAGERS} servers of Alertmanager, such as http://alertmanager.monitoring:9093; each gets every alert`,
     ),
-  resendMs: z
-    .number()
-    .int()
-    .min(1_000)
-    .max(600_000)
-    .default(60_000)
-    .describe('interval of sending an active alert again'),
-  resolveAfterMs: z
-    .number()
-    .int()
-    .min(1_000)
-    .max(86_400_000)
+  resendMs: whole(1_000, 600_000).default(60_000).describe('interval of sending an active alert again'),
+  resolveAfterMs: whole(1_000, 86_400_000)
     .default(600_000)
     .describe(
       'an alert is resolved this long after its newest verdict; not less than the longest cooldown of the rules',
     ),
-  generatorUrl: z.string().default('').describe('link of an alert; {verdictId} is replaced'),
-  authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
-  caFile: z.string().default('').describe('CA certificates (PEM) of the servers; empty: those of the system'),
+  generatorUrl: optionalText.describe('link of an alert; {verdictId} is replaced'),
+  authorizationFile: optionalText.describe('file with the content of the Authorization header'),
+  caFile: optionalText.describe('CA certificates (PEM) of the servers; empty: those of the system'),
   ...clientShape,
 });
 
@@ -98,20 +85,14 @@ const otlp = z.strictObject({
     .describe('receiver of OpenTelemetry logs, such as http://collector:4318/v1/logs; empty for none'),
   ocsfVersion,
   encoding: z.enum(ENCODINGS).default('protobuf').describe('protobuf or JSON'),
-  authorizationFile: z.string().default('').describe('file with the content of the Authorization header'),
-  caFile: z.string().default('').describe('CA certificates (PEM) of the receiver; empty: those of the system'),
+  authorizationFile: optionalText.describe('file with the content of the Authorization header'),
+  caFile: optionalText.describe('CA certificates (PEM) of the receiver; empty: those of the system'),
   ...clientShape,
 });
 
 const openreports = z.strictObject({
   enabled: z.boolean().default(false).describe('keeps a Report of openreports.io in each namespace with verdicts'),
-  keepMs: z
-    .number()
-    .int()
-    .min(60_000)
-    .max(604_800_000)
-    .default(86_400_000)
-    .describe('a result ends this long after its newest verdict'),
+  keepMs: whole(60_000, 604_800_000).default(86_400_000).describe('a result ends this long after its newest verdict'),
   ...kubeShape,
   timeoutMs,
 });
@@ -144,25 +125,14 @@ export const configSchema = z
       .describe('format of the events in syslog; must be one of formats'),
     syslogOcsfVersion: ocsfVersion,
     syslogFacility: z.enum(FACILITIES).default('local0').describe('facility of the messages'),
-    syslogCaFile: z
-      .string()
-      .default('')
-      .describe('CA certificates (PEM) that verify the receiver; empty: those of the system'),
-    syslogCertFile: z.string().default('').describe('client certificate (PEM) for the receiver'),
-    syslogKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
-    syslogServerName: z.string().default('').describe('name in the receiver’s certificate, if it is not the host'),
-    syslogConfirmMs: z
-      .number()
-      .int()
-      .min(100)
-      .max(600_000)
+    syslogCaFile: optionalText.describe('CA certificates (PEM) that verify the receiver; empty: those of the system'),
+    syslogCertFile: optionalText.describe('client certificate (PEM) for the receiver'),
+    syslogKeyFile: optionalText.describe('key of the client certificate (PEM)'),
+    syslogServerName: optionalText.describe('name in the receiver’s certificate, if it is not the host'),
+    syslogConfirmMs: whole(100, 600_000)
       .default(5_000)
       .describe('how often a connection is closed to confirm delivery; unconfirmed events are sent again'),
-    syslogConfirmTimeoutMs: z
-      .number()
-      .int()
-      .min(100)
-      .max(600_000)
+    syslogConfirmTimeoutMs: whole(100, 600_000)
       .default(60_000)
       .describe('how long the receiver may take to read everything and close'),
     alertmanager: alertmanager.prefault({}).describe('servers of Alertmanager (docs/siem/outputs.md)'),

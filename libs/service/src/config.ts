@@ -8,6 +8,11 @@ import { ServiceError } from './errors.ts';
 import { flagName, type ParsedFlags } from './flags.ts';
 import { type Leaf, leavesOf } from './schema-walk.ts';
 
+/** A whole number. */
+export const whole = (min: number, max: number) => z.number().int().min(min).max(max);
+/** Empty: not set. */
+export const optionalText = z.string().default('');
+
 const listenAddress = z
   .string()
   .regex(/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):\d{1,5}$|^$/, { error: 'must be host:port, [v6]:port, or empty for none' })
@@ -26,7 +31,7 @@ export const frameShape = {
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')
     .describe('minimum level of log lines'),
-  stopTimeoutMs: z.number().int().min(100).max(120_000).default(10_000).describe('time limit of each shutdown step'),
+  stopTimeoutMs: whole(100, 120_000).default(10_000).describe('time limit of each shutdown step'),
 };
 export type FrameConfig = z.output<z.ZodObject<typeof frameShape>>;
 
@@ -48,37 +53,29 @@ export const busShape = {
     .regex(SERVERS, { error: 'must be nats://host:port or tls://host:port, several separated by commas' })
     .default('nats://127.0.0.1:4222')
     .describe('servers of the bus, separated by commas'),
-  natsUser: z.string().default('').describe('user on the bus'),
-  natsPasswordFile: z
-    .string()
-    .default('')
-    .describe('file with the password; during a rotation, the next password on a line before it'),
-  natsTokenFile: z
-    .string()
-    .default('')
-    .describe('file with a token instead, such as a projected ServiceAccount token; read at each connection'),
-  natsCaFile: z.string().default('').describe('CA certificates (PEM) for TLS to the bus'),
-  natsCertFile: z.string().default('').describe('client certificate (PEM)'),
-  natsKeyFile: z.string().default('').describe('key of the client certificate (PEM)'),
+  natsUser: optionalText.describe('user on the bus'),
+  natsPasswordFile: optionalText.describe(
+    'file with the password; during a rotation, the next password on a line before it',
+  ),
+  natsTokenFile: optionalText.describe(
+    'file with a token instead, such as a projected ServiceAccount token; read at each connection',
+  ),
+  natsCaFile: optionalText.describe('CA certificates (PEM) for TLS to the bus'),
+  natsCertFile: optionalText.describe('client certificate (PEM)'),
+  natsKeyFile: optionalText.describe('key of the client certificate (PEM)'),
 };
 
 /** Keys of a service that uses the API server; spread into its schema. */
 export const kubeShape = {
-  kubeconfig: z
-    .string()
-    .default('')
-    .describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
-  kubeContext: z.string().default('').describe('context of the kubeconfig; empty: its current one'),
+  kubeconfig: optionalText.describe('kubeconfig file; empty: KUBECONFIG, ~/.kube/config or the service account'),
+  kubeContext: optionalText.describe('context of the kubeconfig; empty: its current one'),
 };
 
 /** Keys of a service that reads configuration from the bus; spread into its schema. */
 export const signersShape = {
-  configSigners: z
-    .string()
-    .default('')
-    .describe(
-      'file with the public keys that may sign configuration, read at the start; empty: configuration needs no signature',
-    ),
+  configSigners: optionalText.describe(
+    'file with the public keys that may sign configuration, read at the start; empty: configuration needs no signature',
+  ),
 };
 
 type BusConfig = z.output<z.ZodObject<typeof busShape>>;

@@ -9,7 +9,9 @@ export {
   frameShape,
   hostPort,
   kubeShape,
+  optionalText,
   signersShape,
+  whole,
 } from './config.ts';
 export { EXIT, type ExitCode, exitCodeOf, ServiceError, type ServiceErrorCode } from './errors.ts';
 export { FairCounts } from './fair-counts.ts';

@@ -17,7 +17,7 @@ import {
   VIOLATION_KINDS,
 } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { duration, kubeName, revision } from './units.ts';
+import { duration, kubeName, revision, someOf, whole } from './units.ts';
 
 const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
 
@@ -26,50 +26,22 @@ const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
  * prevented violations count, and without `vectors` none of NAMED_ONLY_VECTORS does.
  */
 export const selection = z.strictObject({
-  kinds: z
-    .array(z.enum(VIOLATION_KINDS))
-    .min(1)
-    .max(64)
-    .optional()
-    .describe('spoof: packets; lsm: operations of programs'),
-  vectors: z
-    .array(anyVector)
-    .min(1)
-    .max(64)
-    .optional()
-    .describe(
-      `kinds of packet violations; absent: all but ${[...NAMED_ONLY_VECTORS].join(', ')}, which count only by name`,
-    ),
-  actions: z
-    .array(z.enum(PACKET_ACTIONS))
-    .min(1)
-    .max(64)
-    .optional()
-    .describe('drop: prevented; audit: counted and passed; absent: drop'),
-  states: z
-    .array(z.enum(IFACE_STATES))
-    .min(1)
-    .max(64)
-    .optional()
-    .describe('binding of the interface: none, found by the node, confirmed by the bus'),
-  policies: z.array(kubeName).min(1).max(64).optional().describe('names of runtime policies'),
-  rules: z
-    .array(kubeName)
-    .min(1)
-    .max(64)
-    .optional()
-    .describe('names of their rules; a posture is the rule `<class>-posture`'),
-  operations: z
-    .array(z.enum(OPERATIONS))
-    .min(1)
-    .max(64)
-    .optional()
-    .describe(
-      'of the sampled operation: a violation without a sample matches none; the first violation of a rule by a pod rarely lacks one',
-    ),
-  severities: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of the runtime policy'),
-  namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces'),
-  excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
+  kinds: someOf(z.enum(VIOLATION_KINDS)).describe('spoof: packets; lsm: operations of programs'),
+  vectors: someOf(anyVector).describe(
+    `kinds of packet violations; absent: all but ${[...NAMED_ONLY_VECTORS].join(', ')}, which count only by name`,
+  ),
+  actions: someOf(z.enum(PACKET_ACTIONS)).describe('drop: prevented; audit: counted and passed; absent: drop'),
+  states: someOf(z.enum(IFACE_STATES)).describe(
+    'binding of the interface: none, found by the node, confirmed by the bus',
+  ),
+  policies: someOf(kubeName).describe('names of runtime policies'),
+  rules: someOf(kubeName).describe('names of their rules; a posture is the rule `<class>-posture`'),
+  operations: someOf(z.enum(OPERATIONS)).describe(
+    'of the sampled operation: a violation without a sample matches none; the first violation of a rule by a pod rarely lacks one',
+  ),
+  severities: someOf(z.enum(LEVELS)).describe('of the runtime policy'),
+  namespaces: someOf(kubeName, 256).describe('of pods in these namespaces'),
+  excludeNamespaces: someOf(kubeName, 256).describe('but not in these'),
 });
 export type Selection = z.infer<typeof selection>;
 
@@ -87,12 +59,7 @@ const base = {
 };
 const condition = z
   .strictObject({
-    gte: z
-      .number()
-      .int()
-      .min(1)
-      .max(Number.MAX_SAFE_INTEGER)
-      .describe('packets or operations in the window, sampled or not'),
+    gte: whole(1, Number.MAX_SAFE_INTEGER).describe('packets or operations in the window, sampled or not'),
   })
   .describe('a verdict is issued if the window contains at least this many');
 const type = <T extends (typeof RULE_TYPES)[number]>(name: T) => z.literal(name).describe('type of the rule');
@@ -122,7 +89,7 @@ export const valueCount = z.strictObject({
   selection: selected,
   field: z.enum(VALUE_FIELDS).describe('field whose distinct values are counted'),
   condition: z
-    .strictObject({ gte: z.number().int().min(1).max(256).describe('distinct values in the window') })
+    .strictObject({ gte: whole(1, 256).describe('distinct values in the window') })
     .describe('a verdict is issued if the window contains at least this many'),
 });
 const stages = z

@@ -11,7 +11,7 @@ import {
   UNDOABLE_ACTIONS,
 } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { duration, kubeName, revision } from './units.ts';
+import { duration, kubeName, revision, someOf, whole } from './units.ts';
 
 /** Namespaces that are only observed, unless the policy has its own list. */
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
@@ -28,11 +28,7 @@ const step = z.strictObject({
     .describe(
       'undone after this time, 1s to 30d: label, quarantine and cordon only; absent: quarantine 30d, the others until an operator undoes them',
     ),
-  gracePeriodSeconds: z
-    .number()
-    .int()
-    .min(0)
-    .max(3600)
+  gracePeriodSeconds: whole(0, 3600)
     .optional()
     .describe("seconds that the pod has to end: evict and delete only; absent: the pod's own"),
   arguments: z
@@ -57,11 +53,7 @@ export const guards = z.strictObject({
     .describe(
       'kinds of owners whose pods are quarantined instead of evicted or deleted; applies if the API server has the owner and its selector matches: ReplicaSet, StatefulSet, DaemonSet, ReplicationController; not to pods on the network of their node, which cannot be quarantined; static pods are never removed',
     ),
-  minHealthyReplicas: z
-    .number()
-    .int()
-    .min(0)
-    .max(10_000)
+  minHealthyReplicas: whole(0, 10_000)
     .default(0)
     .describe(
       'evict and delete only while the owner keeps at least this many ready replicas afterwards, otherwise the pod is quarantined; 0: no floor; not applied to a pod whose owner the API server does not have, nor to one on the network of its node',
@@ -71,20 +63,12 @@ export const guards = z.strictObject({
       window: duration(1_000, 24 * 3_600_000)
         .default('10m')
         .describe('sliding window of the budget: 1s to 24h'),
-      maxPods: z
-        .number()
-        .int()
-        .min(0)
-        .max(100_000)
+      maxPods: whole(0, 100_000)
         .default(10)
         .describe(
           'pods evicted or deleted in the window, by any policy; with `exhausted: refuse` also quarantined ones',
         ),
-      maxPodsPerNamespace: z
-        .number()
-        .int()
-        .min(0)
-        .max(100_000)
+      maxPodsPerNamespace: whole(0, 100_000)
         .optional()
         .describe(
           'of these, the maximum per namespace; absent: half of maxPods, rounded up, and a further pod only while more are left than the namespace has had',
@@ -95,16 +79,12 @@ export const guards = z.strictObject({
         .max(100)
         .default(50)
         .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
-      maxQuarantines: z
-        .number()
-        .int()
-        .min(0)
-        .max(100_000)
+      maxQuarantines: whole(0, 100_000)
         .default(100)
         .describe(
           'pods quarantined in the window, by any policy, above which a quarantine is refused; a namespace gets a further one only while more are left than it has had',
         ),
-      maxNodes: z.number().int().min(0).max(1000).default(1).describe('nodes cordoned in the window'),
+      maxNodes: whole(0, 1000).default(1).describe('nodes cordoned in the window'),
       exhausted: z
         .enum(['refuse', 'quarantine'])
         .default('quarantine')
@@ -130,7 +110,7 @@ export const guards = z.strictObject({
     .describe('required: the action waits for `bailiff responses approve`'),
   deleteStorm: z
     .strictObject({
-      deletes: z.number().int().min(1).max(1000).default(3).describe('evicted or deleted pods of one owner'),
+      deletes: whole(1, 1000).default(3).describe('evicted or deleted pods of one owner'),
       window: duration(1_000, 24 * 3_600_000)
         .default('10m')
         .describe('within this time: 1s to 24h'),
@@ -146,17 +126,12 @@ export const responsePolicy = z
     dryRun: z.boolean().default(true).describe('true: actions are recorded but not carried out'),
     match: z
       .strictObject({
-        levels: z.array(z.enum(LEVELS)).min(1).max(64).optional().describe('of these levels; absent: any'),
-        rules: z.array(kubeName).min(1).max(256).optional().describe('of these correlation rules; absent: any'),
-        namespaces: z.array(kubeName).min(1).max(256).optional().describe('of pods in these namespaces; absent: any'),
-        actions: z
-          .array(z.enum(PACKET_ACTIONS))
-          .min(1)
-          .max(64)
-          .optional()
-          .describe(
-            'drop: verdicts that count only what was prevented; audit: verdicts that count anything that was audited and passed; absent: drop',
-          ),
+        levels: someOf(z.enum(LEVELS)).describe('of these levels; absent: any'),
+        rules: someOf(kubeName, 256).describe('of these correlation rules; absent: any'),
+        namespaces: someOf(kubeName, 256).describe('of pods in these namespaces; absent: any'),
+        actions: someOf(z.enum(PACKET_ACTIONS)).describe(
+          'drop: verdicts that count only what was prevented; audit: verdicts that count anything that was audited and passed; absent: drop',
+        ),
       })
       .default({})
       .describe('verdicts that get a response; all given fields must match'),

@@ -20,7 +20,7 @@ import {
   UNIX_OPERATIONS,
 } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { cidr as anyCidr } from './units.ts';
+import { cidr as anyCidr, whole } from './units.ts';
 
 /**
  * Components of a path that the kernel programs resolve. A longer path can never match, so it is
@@ -169,7 +169,7 @@ const cidr = anyCidr.superRefine((text, ctx) => {
     ctx.addIssue({ code: 'custom', message: 'is IPv4 in IPv6: write it as IPv4' });
 });
 
-const portNumber = z.number().int().min(0).max(65535);
+const portNumber = whole(0, 65535);
 /** `443` or `"8000-8999"` */
 export const portRange = z.union(
   [
@@ -197,7 +197,7 @@ export const networkMatch = z
       .optional()
       .describe('such as 443 or "8000-8999": the peer port for connect and send, the local port for bind and listen'),
     protocols: listOf(
-      z.union([z.enum(PROTOCOL_NAMES), z.number().int().min(1).max(255)], {
+      z.union([z.enum(PROTOCOL_NAMES), whole(1, 255)], {
         error: `must be one of ${PROTOCOL_NAMES.join(', ')}, or a protocol number from 1 to 255`,
       }),
       8,
@@ -214,7 +214,7 @@ export const networkMatch = z
 export type NetworkMatch = z.infer<typeof networkMatch>;
 
 const numberOr = <T extends readonly [string, ...string[]]>(list: T, max: number) =>
-  z.union([z.enum(list), z.number().int().min(0).max(max)], {
+  z.union([z.enum(list), whole(0, max)], {
     error: `must be one of ${list.join(', ')}, or a number from 0 to ${max}`,
   });
 

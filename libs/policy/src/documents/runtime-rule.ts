@@ -16,7 +16,7 @@ import {
   socketMatch,
   unixMatch,
 } from './runtime-match.ts';
-import { kubeName } from './units.ts';
+import { kubeName, someOf } from './units.ts';
 
 const source = z.strictObject({
   path: containerPath.describe('absolute path of the program inside the container'),
@@ -32,12 +32,7 @@ export const runtimeRule = z.strictObject({
       'allow satisfies a posture; audit counts and passes; block denies with EPERM; kill denies and sends SIGKILL',
     ),
   description: z.string().max(1024).optional().describe('purpose of the rule'),
-  fromSource: z
-    .array(source)
-    .min(1)
-    .max(16)
-    .optional()
-    .describe('only operations of these programs; absent: any program'),
+  fromSource: someOf(source, 16).describe('only operations of these programs; absent: any program'),
   file: fileMatch.optional().describe('files read, written, created, removed or changed'),
   execute: executeMatch.optional().describe('files run as programs or mapped executable'),
   drift: driftMatch.optional().describe("files run or mapped executable that the container's image does not hold"),

@@ -10,7 +10,7 @@ import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { checkRules } from './runtime-check.ts';
 import { runtimeRule } from './runtime-rule.ts';
-import { kubeName, labelKey, labels, labelValue, revision } from './units.ts';
+import { kubeName, labelKey, labels, labelValue, revision, someOf } from './units.ts';
 
 /** Rules of one policy. Counter cells are allocated for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
@@ -19,7 +19,7 @@ const expression = z
   .strictObject({
     key: labelKey.describe('label of the pod'),
     operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']).describe('as in Kubernetes'),
-    values: z.array(labelValue).min(1).max(64).optional().describe('for In and NotIn'),
+    values: someOf(labelValue).describe('for In and NotIn'),
   })
   .superRefine((e, ctx) => {
     const wants = e.operator === 'In' || e.operator === 'NotIn';
@@ -29,8 +29,8 @@ const expression = z
 
 /** Containers that a policy selects. A missing field selects all; all given fields must match. */
 export const runtimeSelector = z.strictObject({
-  namespaces: z.array(kubeName).min(1).max(256).optional().describe('pods in these namespaces'),
-  excludeNamespaces: z.array(kubeName).min(1).max(256).optional().describe('but not in these'),
+  namespaces: someOf(kubeName, 256).describe('pods in these namespaces'),
+  excludeNamespaces: someOf(kubeName, 256).describe('but not in these'),
   podLabels: z
     .strictObject({
       matchLabels: labels().optional().describe('each label has this value'),
@@ -38,12 +38,7 @@ export const runtimeSelector = z.strictObject({
     })
     .optional()
     .describe('pods with these labels'),
-  containers: z
-    .array(kubeName)
-    .min(1)
-    .max(64)
-    .optional()
-    .describe('names of containers, init and ephemeral ones too; absent: any'),
+  containers: someOf(kubeName).describe('names of containers, init and ephemeral ones too; absent: any'),
 });
 export type RuntimeSelector = z.infer<typeof runtimeSelector>;
 

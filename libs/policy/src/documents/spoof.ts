@@ -7,10 +7,10 @@
 import { MODES, type Mode, TUNABLE_VECTORS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { unguardedNodes } from './unguarded.ts';
-import { cidr, duration, kubeName, macPrefix, revision } from './units.ts';
+import { cidr, duration, kubeName, macPrefix, revision, whole } from './units.ts';
 
 const mode = z.enum(MODES);
-const ports = z.array(z.number().int().min(1).max(65535)).max(8);
+const ports = z.array(whole(1, 65535)).max(8);
 const modes = z
   .partialRecord(z.enum(TUNABLE_VECTORS), mode)
   .default({})
@@ -20,8 +20,8 @@ const modes = z
 
 const networks = z.array(cidr).max(256).default([]);
 
-const burst = z.number().int().min(1).max(1024).describe('burst of samples');
-const perSecond = z.number().int().min(1).max(10_000).describe('samples per second in the long run');
+const burst = whole(1, 1024).describe('burst of samples');
+const perSecond = whole(1, 10_000).describe('samples per second in the long run');
 const SAMPLES = 'token bucket for samples, per interface; counts are exact in any case';
 
 /** Settings that narrower scopes may override. */

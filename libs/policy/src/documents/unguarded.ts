@@ -3,7 +3,7 @@
  * ipam-sync. Off by default, because a taint keeps every new pod off a node.
  */
 import * as z from 'zod';
-import { duration, labels } from './units.ts';
+import { duration, labels, whole } from './units.ts';
 
 /** Key of the taint that ipam-sync adds. It changes no other taint. */
 export const UNGUARDED_TAINT_KEY = 'bailiff.dev/unguarded';
@@ -33,11 +33,7 @@ export const unguardedNodes = z
     after: duration(60_000, 24 * 3_600_000)
       .default(DEFAULTS.after)
       .describe("how long a node's collector has been silent: 1m to 24h"),
-    maxPercent: z
-      .number()
-      .int()
-      .min(1)
-      .max(50)
+    maxPercent: whole(1, 50)
       .default(DEFAULTS.maxPercent)
       .describe(
         'share of the nodes that may be tainted, in per cent, rounded up, and never the last one; if more are unguarded, no further node is tainted, because the bus or the feed is the likely cause',

@@ -5,6 +5,11 @@
 import { isIP } from 'node:net';
 import * as z from 'zod';
 
+/** A whole number. */
+export const whole = (min: number, max: number) => z.number().int().min(min).max(max);
+/** At least one; absent: any. */
+export const someOf = <S extends z.ZodType>(item: S, max = 64) => z.array(item).min(1).max(max).optional();
+
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 /** Longest duration in any field: an upper limit of how long VIOLATIONS keeps messages. */
 export const MAX_DURATION_MS = 90 * 86_400_000;
