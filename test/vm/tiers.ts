@@ -52,6 +52,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'netkit-redirect',
       'netkit-upgrade',
       'packet-fields',
+      'left-links',
     ],
     programs: ['test/kernel/harness/agent.ts', 'apps/collector/src/main.ts'],
     testTimeoutMs: 120_000,
