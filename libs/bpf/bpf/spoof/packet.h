@@ -123,8 +123,8 @@ static __always_inline bool load_bytes(struct __sk_buff *skb, const struct packe
 }
 
 /*
- * As load_bytes(), without the call of the helper, which took up to 20 ns. Not for loops: the verifier
- * would follow each place in the frame separately. `size` is a constant.
+ * As load_bytes(), without the call of the helper, which took 17 to 20 ns. `size` is a constant. Loops use
+ * load_bytes(): the verifier would follow each place in the frame separately.
  */
 static __always_inline bool read_header(struct __sk_buff *skb, const struct packet *packet,
 					__u32 offset, void *to, __u32 size)
@@ -137,7 +137,7 @@ static __always_inline bool read_header(struct __sk_buff *skb, const struct pack
 	from = (const void *)(long)skb->data + offset;
 	if (from + size > (const void *)(long)skb->data_end)
 		return false;
-	/* The kernels that run programs on a frame read words at any place. */
+	/* x86 and arm64 read words at any address, and their verifier permits it. */
 	__builtin_memcpy(to, __builtin_assume_aligned(from, 4), size);
 	return true;
 }
