@@ -1,6 +1,6 @@
 // Attempts of a quarantined pod and an accomplice: data in the padding of ARP and ND, detours behind an
 // allowed address, and frames to all pods of a bridge in the name of one.
-import { FOREVER_NS } from '@bailiff/bpf';
+import { FOREVER_NS, type IfaceRecord } from '@bailiff/bpf';
 import {
   arp,
   ETHERTYPE,
@@ -8,6 +8,7 @@ import {
   extension,
   fragmentHeader,
   icmpv6,
+  ipv4,
   ipv6,
   macOption,
   ndBody,
@@ -25,6 +26,7 @@ import { command, commandIn } from './harness/processes.ts';
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
 const ALLOWED = 'fd99::9';
+const ALLOWED4 = '10.99.0.9';
 const THIS_NODE = 'fd88::1';
 
 type Nd = { type?: number; to?: string; target?: string; options?: Buffer; far?: boolean };
@@ -53,6 +55,9 @@ function routed(source: string, destination: string, type: number): Buffer {
 }
 const direct = (source: string, destination: string, to?: string): Buffer =>
   frame(ETHERTYPE.ipv6, ipv6({ source, destination, next: PROTOCOL.udp }, udp(4000, 53)), to);
+
+const direct4 = (source: string, destination: string): Buffer =>
+  frame(ETHERTYPE.ipv4, ipv4({ source, destination, protocol: PROTOCOL.udp }, udp(4000, 53)));
 
 interface Case {
   readonly name: string;
@@ -174,11 +179,18 @@ describe('a quarantined pod and another pod of its node', () => {
   const TIMES = 3;
 
   /** How often it landed, and what both pods then count. */
-  async function sent(one: Buffer, quarantined: 'attacker' | 'receiver' | null, allowed: readonly string[]) {
+  async function sent(
+    one: Buffer,
+    quarantined: 'attacker' | 'receiver' | null,
+    allowed: readonly string[],
+    change: Partial<IfaceRecord> = {},
+  ) {
     await node.agent.call('object.maps.allowedCidrs.replace', [...allowed, 'fd99::/16']);
     const untilOf = (side: 'attacker' | 'receiver') => ({ quarantineUntilNs: quarantined === side ? FOREVER_NS : 0n });
     await using sender = await node.guard(node.pods.attacker, untilOf('attacker'));
-    await using other = await node.guard(node.pods.receiver, untilOf('receiver'));
+    await using other = await node.guard(node.pods.receiver, { ...untilOf('receiver'), ...change });
+    if (change.hasMore)
+      await node.agent.call('object.maps.addresses.replace', other.key, [{ cidr: ALLOWED, neighbour: true }]);
     node.forgetLanded();
     await node.send(one, TIMES);
     const decided = async () => {
@@ -200,6 +212,22 @@ describe('a quarantined pod and another pod of its node', () => {
     expect(await sent(one, 'attacker', [])).toEqual(dropped);
     expect(await sent(one, 'attacker', [`${RECEIVER.ipv4}/32`]), 'to an allowed pod').toEqual(passed);
     expect(await sent(one, 'attacker', [`${RECEIVER.ipv6}/128`]), 'to an allowed pod').toEqual(passed);
+  });
+
+  // A pod that forwards what others send, such as a NAT gateway, has `provocation` off.
+  const modes = allModes('enforce', { provocation: 'off' });
+  it.each([
+    ['IPv4', direct4(ATTACKER.ipv4, ALLOWED4)],
+    ['IPv6', direct(ATTACKER.ipv6, ALLOWED)],
+  ])('from it - an allowed address of %s at the MAC of the other pod', async (_, one) => {
+    expect(await sent(one, null, [], { modes }), 'control: without quarantine').toEqual(passed);
+    const dropped = { landed: 0, sender: { 'quarantine-ingress drop': TIMES }, other: {} };
+    expect(await sent(one, 'attacker', [`${ALLOWED4}/32`], { modes })).toEqual(dropped);
+  });
+
+  it('from it - an allowed address that is a further one of the other pod passes', async () => {
+    const one = direct(ATTACKER.ipv6, ALLOWED);
+    expect(await sent(one, 'attacker', [], { modes, hasMore: true })).toEqual(passed);
   });
 
   it('from it - a packet to an allowed group passes', async () => {

@@ -89,14 +89,17 @@ static __always_inline const struct iface *find_sender(struct __sk_buff *skb)
 }
 
 /*
- * Whether a frame to the pod is sent to its MAC, and is no neighbour discovery. Its destination was
- * checked where it was sent.
+ * Whether a frame to the pod is sent to its MAC and to an address of it, and is no neighbour discovery. That
+ * address was checked where the frame was sent. Another one may have been allowed there, and still the frame
+ * is for who reads it here.
  */
 static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct iface *iface)
 {
 	const void *data = (const void *)(long)skb->data,
 		   *data_end = (const void *)(long)skb->data_end;
-	const struct ipv6hdr *header = data + ETH_HLEN;
+	const struct ipv6hdr *header6 = data + ETH_HLEN;
+	const struct iphdr *header4 = data + ETH_HLEN;
+	union address to;
 	__be16 type;
 
 	if (data + ETH_HLEN > data_end)
@@ -104,9 +107,19 @@ static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct
 	if (iface->flags & IFACE_HAS_MAC ? !same_mac(data, iface->mac) : *(const __u8 *)data & 1)
 		return false;
 	type = *(const __be16 *)(data + offsetof(struct ethhdr, h_proto));
-	if (type != bpf_htons(ETH_P_IPV6))
-		return type == bpf_htons(ETH_P_IP);
-	return (const void *)(header + 1) <= data_end && header->nexthdr != IPPROTO_ICMPV6;
+	if (type == bpf_htons(ETH_P_IP)) {
+		if ((const void *)(header4 + 1) > data_end)
+			return false;
+		mapped_address(&to, header4->daddr);
+		return is_inline_ipv4(iface, &to) ||
+		       is_granted(iface, skb->ifindex, &to, true, ADDRESS_SOURCE);
+	}
+	if (type != bpf_htons(ETH_P_IPV6) || (const void *)(header6 + 1) > data_end ||
+	    header6->nexthdr == IPPROTO_ICMPV6)
+		return false;
+	__builtin_memcpy(&to, &header6->daddr, sizeof(to));
+	return is_inline_ipv6(iface, &to) ||
+	       is_granted(iface, skb->ifindex, &to, false, ADDRESS_SOURCE);
 }
 
 /*
