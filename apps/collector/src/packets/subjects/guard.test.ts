@@ -17,6 +17,8 @@ import { Guard } from './guard.ts';
 import { type GuardedInterface, newInterface } from './guarded-interface.ts';
 import { Registry } from './registry.ts';
 
+/** Of a link that a pod left. */
+const LEFT_MAC = '02:00:00:00:00:77';
 /** Instead of the 4,096 files of a node, which a disk makes slow. */
 const MAX_ARCHIVED = 16;
 /** Interface of a pod of its own, or of the pod in a namespace. */
@@ -122,6 +124,7 @@ describe('guard', () => {
       store: new BindingStore(dir, 'boot'),
       counters: counts,
       exclude: /^eth0$/,
+      isLeft: ({ mac }) => mac === LEFT_MAC,
       whyNotAttach: () => whyNot,
       nowMs: () => nowMs,
       announcement: () => ({ readAtMs: 0, notBeforeMs: 0 }),
@@ -155,6 +158,7 @@ describe('guard', () => {
     ['the peer end of one', { kind: 'netkit', netkit: { primary: false, peerDrops: false } }, 'not-covered'],
     ['a macvlan', { kind: 'macvlan' }, 'not-applicable'],
     ['an excluded name', { name: 'eth0' }, 'not-applicable'],
+    ['a link that a pod left, under an excluded name', { kind: '', name: 'eth0', mac: LEFT_MAC }, 'not-covered'],
   ])('kinds of interfaces - %s', (_name, facts, coverage) => {
     guard.update([{ ...link(3), ...facts }]);
     expect(registry.live(3) ? 'guarded' : registry.others.get(3)?.coverage).toBe(coverage);

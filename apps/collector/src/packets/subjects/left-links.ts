@@ -4,7 +4,7 @@
  * keeps the other end: nothing judges what it sends to the node there.
  *
  * Data path: guard.ts, for each link that it does not guard → here → coverage of the node's status.
- * Limit: L2TP of the node itself looks the same. `excludeInterfaces` releases it.
+ * Limit: L2TP of the node itself looks the same. No name excludes a link, because the pod chooses it.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
