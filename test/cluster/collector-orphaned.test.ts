@@ -170,6 +170,27 @@ describe('an interface that outlives its pod', () => {
     expect(await landed(pod)).toBe(TIMES);
   });
 
+  it('the reverse: a pod that deletes its interface - is partial with the reason, also after a restart, and not named as sending without a guard', async () => {
+    const { node } = cni;
+    const [{ pod }, other] = [await started(), await started()];
+    await node.putPods(1);
+    const coverages = async () => {
+      const rows = (await node.nodeStatus())?.interfaces ?? [];
+      return [pod, other.pod].map(({ uid }) => rows.find(({ podUid }) => podUid === uid)?.coverage);
+    };
+    const are = (...expected: string[]) =>
+      waitFor(async () => (await coverages()).join() === expected.join(), { what: `${expected}`, state: coverages });
+    await are('guarded', 'guarded');
+    await exec('ip', ['-n', pod.netns, 'link', 'del', 'eth0']);
+    await are('partial', 'guarded');
+    const row = (await node.nodeStatus())?.interfaces.find(({ podUid }) => podUid === pod.uid);
+    expect(row?.reason).toContain(`its interface ${pod.hostInterface} was removed`);
+    await node.killCollector('SIGKILL');
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    await are('partial', 'guarded');
+    expect((await node.nodeStatus())?.interfaces.map(({ coverage }) => coverage)).not.toContain('not-covered');
+  });
+
   it('a later sandbox of the same pod - the interface of the former one is orphaned, while the pod lives', async () => {
     const former = await started();
     await rename(former.pod);

@@ -16,7 +16,7 @@ const maps = {
 const status = (
   registry: Registry,
   desired = new DesiredState('n'),
-  cniRecords: CniRecord[] = [],
+  cniRecords: Iterable<CniRecord> = [],
   recent: Record<string, number> | null = null,
   redirected = false,
   unlistedPods: string[] = [],
@@ -155,7 +155,7 @@ describe('status', () => {
     desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
     const registry = new Registry(8);
     registry.add({ ...guarded(1, 0), binding: { podUid: 'both', mac: '02:00:00:00:00:01' } as Binding });
-    const record = { podNamespace: 'shop', podMac: '', addresses: ['10.9.0.2'] };
+    const record = { podNamespace: 'shop', podMac: '', addresses: ['10.9.0.2'], hostInterfaces: [] as string[] };
     const records = [
       { ...record, podUid: 'both', podName: 'both', ifName: 'net1', plugin: 'macvlan' },
       { ...record, podUid: 'only', podName: 'only', ifName: 'eth0', plugin: 'ipvlan' },
@@ -178,6 +178,30 @@ describe('status', () => {
       'neither: no interface of it was found on this node',
     ]);
   });
+
+  it.each([
+    ['its host side is gone', ['veth9'], 'partial'],
+    ['beside a bridge that is there', ['cni0', 'veth9'], 'partial'],
+    ['control: its host side is there, and bound to no pod', ['veth1'], 'not-covered'],
+    ['control: its host side is excluded by name', ['excluded0', 'gone0'], 'not-covered'],
+    ['control: its record names none', [], 'not-covered'],
+  ])(
+    'a pod without an interface, %s - partial only where the node no longer has the interface',
+    (_name, hostInterfaces, coverage) => {
+      const desired = new DesiredState('n');
+      const pod = samplePodIdentity({ uid: 'web', name: 'web', interfaces: sampleInterfaces('10.0.0.2') });
+      desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods: [pod] }), []);
+      const registry = new Registry(8);
+      registry.add(guarded(1, 0));
+      registry.others.set(2, { name: 'cni0', kind: 'bridge', coverage: 'not-applicable', reason: 'a bridge device' });
+      registry.others.set(3, { name: 'excluded0', coverage: 'not-applicable', reason: 'excluded by name' });
+      const record = { podUid: 'web', podNamespace: 'shop', podName: 'web', ifName: 'eth0', plugin: 'bridge' };
+      const records = new Map([['file', { ...record, hostInterfaces }]]).values() as unknown as Iterable<CniRecord>;
+      const row = status(registry, desired, records).interfaces.find(({ podUid }) => podUid === 'web');
+      expect(row?.coverage).toBe(coverage);
+      expect(row?.reason).toMatch(coverage === 'partial' ? /^its interface veth9 was removed/ : /^no interface of it/);
+    },
+  );
 
   it('a pod whose object was removed by force - once its node has nothing of it, no word; control: its processes run on', () => {
     const desired = new DesiredState('n');

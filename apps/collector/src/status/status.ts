@@ -188,7 +188,8 @@ function isoOf(untilNs: bigint, moment: Moment): string {
   return new Date(Math.min(ms, Date.UTC(9999, 11, 31))).toISOString();
 }
 
-export function nodeStatus(input: StatusInput): NodeStatus {
+export function nodeStatus(parts: StatusInput): NodeStatus {
+  const input = { ...parts, cniRecords: [...parts.cniRecords] };
   const { registry, desired, maps, moment } = input;
   const losses = maps.losses();
   const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({
@@ -263,6 +264,28 @@ function withoutHostSide({ cniRecords, desired, moment }: StatusInput): Interfac
 }
 
 /**
+ * Host sides that CNI records name and the node no longer has, by UID of the pod: one with CAP_NET_ADMIN
+ * can delete its interface. Beside it, a record of the bridge plugin names the bridge.
+ */
+function removedInterfaces({ cniRecords, registry }: StatusInput): Map<string, string> {
+  const kinds = new Map([...registry.others.values()].map(({ name, kind = '' }) => [name, kind]));
+  for (const { link } of registry.allLive()) kinds.set(link.name, link.kind);
+  const byPod = new Map<string, string>();
+  for (const { podUid, hostInterfaces } of cniRecords) {
+    const removed = hostInterfaces.find((name) => !kinds.has(name));
+    if (removed === undefined || hostInterfaces.some((name) => (kinds.get(name) ?? 'bridge') !== 'bridge')) continue;
+    byPod.set(podUid, removed);
+  }
+  return byPod;
+}
+
+/** @param removed its host side; undefined: not known */
+function withoutInterface(removed: string | undefined): InterfaceStatus {
+  if (removed === undefined) return notGuarded('not-covered', 'no interface of it was found on this node');
+  return notGuarded('partial', `its interface ${removed} was removed. If its pod made other links, no guard sees them`);
+}
+
+/**
  * Pods of the snapshot without a guarded interface: on the host's network, or without a known
  * interface.
  */
@@ -270,6 +293,7 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
   const live = [...input.registry.allLive()].map(({ binding }) => binding);
   const bound = new Set([...live, ...listed].map((one) => one?.podUid));
   const present = new Set(input.unlistedPods);
+  const removed = removedInterfaces(input);
   const result: InterfaceStatus[] = [];
   for (const pod of input.desired.pods.values()) {
     if (bound.has(pod.uid)) continue;
@@ -280,7 +304,7 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
     result.push({
       ...(pod.hostNetwork
         ? notGuarded('not-applicable', "on the host's network")
-        : notGuarded('not-covered', 'no interface of it was found on this node')),
+        : withoutInterface(removed.get(pod.uid))),
       podUid: pod.uid,
       podNamespace: pod.namespace,
       podName: pod.name,

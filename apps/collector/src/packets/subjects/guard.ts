@@ -28,7 +28,7 @@ import type { BindingStore } from './binding-store.ts';
 import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
 import { LEFT_LINK } from './left-links.ts';
 import { forgetGeneration, release } from './lifecycle.ts';
-import type { Registry } from './registry.ts';
+import type { OtherInterface, Registry } from './registry.ts';
 import type { Announcement } from './stall-detector.ts';
 import { UnguardedPackets } from './unguarded-packets.ts';
 import { WaitingInterfaces } from './waiting-interfaces.ts';
@@ -201,7 +201,7 @@ export class Guard {
     if (link) this.#tryUpdate(link, next.seen);
   }
 
-  #reasonNotToGuard(link: LinkRecord): { coverage: 'not-covered' | 'not-applicable'; reason: string } | null {
+  #reasonNotToGuard(link: LinkRecord): Omit<OtherInterface, 'name'> | null {
     if (link.kind === 'netkit' && !link.netkit?.primary)
       return {
         coverage: 'not-covered',
@@ -210,7 +210,11 @@ export class Guard {
     // Its name is the pod's choice.
     if (this.#o.isLeft(link)) return { coverage: 'not-covered', reason: LEFT_LINK };
     if (link.kind !== 'veth' && link.kind !== 'netkit')
-      return { coverage: 'not-applicable', reason: link.kind === '' ? 'not a pod interface' : `a ${link.kind} device` };
+      return {
+        kind: link.kind,
+        coverage: 'not-applicable',
+        reason: link.kind === '' ? 'not a pod interface' : `a ${link.kind} device`,
+      };
     if (this.#o.exclude.test(link.name)) return { coverage: 'not-applicable', reason: 'excluded by name' };
     return null;
   }

@@ -16,6 +16,8 @@ import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
 /** An interface that is not guarded. */
 export interface OtherInterface {
   name: string;
+  /** Absent: that of a pod interface. */
+  kind?: string;
   coverage: 'not-covered' | 'not-applicable';
   reason: string;
   /** Set if only a slot is missing. */
