@@ -43,6 +43,8 @@ describe('state of a quarantine', () => {
     ['partly', node([iface({}), iface({ coverage: 'not-covered' })])],
     ['blocks nothing', node([iface({ coverage: 'not-applicable' })])],
     ['no interface', node([])],
+    ['no interface', node([iface({ coverage: 'partial', interfaceName: '' })])],
+    ['in force', node([iface({ coverage: 'partial', interfaceName: 'veth1' })])],
     ['not known', node([], { interfacesOmitted: { guarded: 2, partial: 0, 'not-covered': 0, 'not-applicable': 0 } })],
     ['not known', node([iface({})], { updatedAt: '2026-11-24T11:58:00Z' })],
     ['not known', 'not JSON'],

@@ -97,7 +97,9 @@ export function stateOf(
   nowMs: number,
 ): string {
   if (typeof status !== 'object' || nowMs - Date.parse(status.updatedAt) > STALE_NODE_MS) return 'not known';
-  const own = status.interfaces.filter((one) => one.podUid === podUid);
+  // One without a name was removed from its pod.
+  const isThere = ({ coverage, interfaceName }: InterfaceStatus) => coverage !== 'partial' || interfaceName !== '';
+  const own = status.interfaces.filter((one) => one.podUid === podUid && isThere(one));
   const omitted = Object.values(status.interfacesOmitted ?? {}).some((count) => count > 0);
   if (own.length === 0) return omitted ? 'not known' : 'no interface';
   const isBlocked = ({ coverage }: InterfaceStatus) => coverage === 'guarded' || coverage === 'partial';
