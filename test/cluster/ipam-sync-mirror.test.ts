@@ -198,9 +198,10 @@ function customResourceTests(): void {
     expect(first?.owner).toMatchObject({ kind: 'RuntimePolicy', name: 'no-shell', generation: 1 });
     expect(JSON.parse(first?.json ?? '')).toMatchObject({ mode: 'enforce', severity: 'medium', revision: 1 });
     expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: not applied yet');
-    const held = (revision: number, state: 'in-force' | 'refused' = 'in-force', reason = '') =>
-      reportNode('node-1', [{ key, revision, state, reason, subjects: 1 }]);
-    await held(1);
+    const held = (revision: number, state: 'in-force' | 'refused' = 'in-force', reason = '', part = {}) =>
+      reportNode('node-1', [{ key, revision, state, reason, subjects: 1 }], part);
+    // The bus says when it stored the status: the clock of the node makes it neither silent nor fresh.
+    await held(1, 'in-force', '', { updatedAt: new Date(Date.now() - 864_000_000).toISOString() });
     await comesTo(async () => (await statusOf('rtp', 'no-shell'))?.inForce, '1/1');
     const [head, row] = (await kubectl.ok('get', 'bailiff')).trim().split('\n');
     const columns = ['NAME', 'MODE', 'SEVERITY', 'ENABLED', 'ACCEPTED', 'REASON', 'IN FORCE', 'REVISION', 'AGE'];

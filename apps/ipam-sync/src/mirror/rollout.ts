@@ -55,6 +55,12 @@ function parse<T>(value: Buffer, schema: z.ZodType<T>): T | string {
   }
 }
 
+/** With the time at which the bus stored it: a writer could claim one at which it never becomes silent. */
+const storedAt = <T extends { updatedAt: string }>(status: T, { timestampMicros }: KvEntry): T => ({
+  ...status,
+  updatedAt: new Date(timestampMicros / 1000).toISOString(),
+});
+
 /** @param sequence of the value in CONFIG_LOG; null if the log does not contain it yet */
 export function servicePlaces(
   { key, revision }: Pick<StoredConfig, 'key' | 'revision'>,
@@ -112,10 +118,16 @@ export class RolloutReader {
       openBucket(this.#bus, 'bailiff_pods').get(CLUSTER_KEY),
       this.#services(),
     ]);
-    const nodes = entries.map(({ key, value }) => [decodeToken(key), parse(value, placeStatus)] as const);
+    const nodes = entries.map((entry) => {
+      const status = parse(entry.value, placeStatus);
+      return [decodeToken(entry.key), typeof status === 'string' ? status : storedAt(status, entry)] as const;
+    });
     const snapshot = cluster && parse(cluster.value, clusterSnapshot);
     const expected = snapshot && typeof snapshot !== 'string' ? snapshot.nodes.map(({ name }) => name) : null;
-    const instances = services.map(storedInstance).filter((one) => one !== null);
+    const instances = services.flatMap((entry) => {
+      const status = storedInstance(entry);
+      return status ? [storedAt(status, entry)] : [];
+    });
     await this.#locate(stored);
     this.#reading = { nodes: new Map(nodes), expected, instances, atMs: Date.now() };
     this.#readAtMs = performance.now();
