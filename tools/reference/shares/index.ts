@@ -1,7 +1,7 @@
 /** All rows by section, and the files of collections that are not shared. */
 
 import { IN_IPAM_SYNC } from './ipam-sync.ts';
-import { IN_THE_CORRELATOR } from './judging.ts';
+import { IN_THE_CORRELATOR, IN_THE_EVIDENCE_LOG } from './judging.ts';
 import { IN_NATS } from './machine.ts';
 import { ON_A_NODE } from './node.ts';
 import { IN_KUBERNETES, IN_THE_RESPONDER } from './responding.ts';
@@ -16,6 +16,7 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
   'ipam-sync': IN_IPAM_SYNC,
   'siem-relay': IN_SIEM_RELAY,
   'bus-auth': IN_BUS_AUTH,
+  'evidence-log': IN_THE_EVIDENCE_LOG,
   'Every service': IN_EVERY_SERVICE,
   'Commands of a person': IN_THE_CLI,
   NATS: IN_NATS,
@@ -30,7 +31,6 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/policy/src/signing/versioned-config.ts': 'its bounds are those of its users',
   'libs/connector/src/index.ts': 'calls of one connector',
   'libs/evidence/src/keep/keeper.ts': 'four streams',
-  'libs/evidence/src/keep/log-files.ts': 'MAX_ADDED messages since the last head; files of the directory',
   'libs/evidence/src/format/sensitive.ts': 'of one message and its schema',
   'libs/evidence/src/verify/judge.ts': 'of one file; a bound of its own',
   'libs/evidence/src/verify/report.ts': 'of one file; a bound of its own',

@@ -1,5 +1,5 @@
-/** What nodes, tenants and pods share in a correlator. */
-import type { Share } from './share.ts';
+/** What nodes, tenants and pods share in a correlator, and in an evidence-log. */
+import { OPEN, type Share } from './share.ts';
 
 const L = 'libs/correlation/src';
 const OF_NODES = 'libs/correlation/src/engine/node-quotas.test.ts';
@@ -204,5 +204,19 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
     whenFull: 'packets of further pods count, the pods do not, and the output says so',
     counter: '',
     tests: ['apps/cli/src/shared/backtest/trial-modes.test.ts'],
+  },
+];
+
+export const IN_THE_EVIDENCE_LOG: readonly Share[] = [
+  {
+    what: 'volume of the log',
+    file: 'libs/evidence/src/keep/log-files.ts',
+    limits: ['48 bytes for each message; none is ever removed', 'MAX_ADDED'],
+    filledBy: 'every message of its four streams, so violations of nodes',
+    share: `${OPEN}none: a log that leaves out messages of a node proves nothing about them. One node credential fills 8 GiB in half a day at the rate that bus-auth permits, if the log keeps up; \`bailiff status\` names the node, because correlators skip most of its messages`,
+    whenFull:
+      'the evidence-log ends, and continues with a larger volume. Messages that the bus deletes before have no leaf, and are counted',
+    counter: '`bailiff_evidence_log_lag_seconds`, `bailiff_evidence_log_missed_messages_total`',
+    tests: ['test/cluster/evidence-log.test.ts'],
   },
 ];
