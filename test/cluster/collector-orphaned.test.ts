@@ -191,6 +191,24 @@ describe('an interface that outlives its pod', () => {
     expect((await node.nodeStatus())?.interfaces.map(({ coverage }) => coverage)).not.toContain('not-covered');
   });
 
+  it('a listed pod that has ended, as while ipam-sync is away - no row; control: while its cgroup is there, it is not covered', async () => {
+    const { node } = cni;
+    // Without another pod, the node would have no cgroup of a pod: that is no listing.
+    const [ended] = [await started(), await started()];
+    await node.putPods(1);
+    const rows = async () => (await node.nodeStatus())?.interfaces.filter(({ podUid }) => podUid === ended.pod.uid);
+    const shows = (...coverages: string[]) =>
+      waitFor(rows, {
+        what: `the coverage ${coverages}`,
+        until: (found) => JSON.stringify(found?.map(({ coverage }) => coverage)) === JSON.stringify(coverages),
+      });
+    await shows('guarded');
+    await cni.detach(ended);
+    expect((await shows('not-covered'))?.[0]?.reason).toMatch(/^no interface of it/);
+    removeCgroup(ended.pod);
+    await shows();
+  });
+
   it('a later sandbox of the same pod - the interface of the former one is orphaned, while the pod lives', async () => {
     const former = await started();
     await rename(former.pod);

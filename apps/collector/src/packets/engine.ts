@@ -262,11 +262,9 @@ export class PacketEngine implements Engine {
     this.#reconciler.apply(iface);
   }
 
-  /** Pods of which the node has an interface or a cgroup. */
-  presentPods(): Set<string> {
-    const present = new Set(this.#orphans.cgroupPods);
-    for (const { binding, orphaned } of this.registry.allLive()) if (binding && !orphaned) present.add(binding.podUid);
-    return present;
+  /** Pods with a cgroup; null: the listing is not complete. */
+  get cgroupPods(): ReadonlySet<string> | null {
+    return this.#orphans.cgroupPods;
   }
 
   cniRecords(): Iterable<CniRecord> {

@@ -12,6 +12,7 @@ import type { Readings } from '../metrics.ts';
 import type { OperationEngine } from '../operations/engine.ts';
 import type { PacketEngine } from '../packets/engine.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
+import { EndedPods } from './ended-pods.ts';
 import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
 import { RecentCounts } from './recent-counts.ts';
@@ -24,7 +25,7 @@ export interface StatusParts {
   ctx: ServiceContext<CollectorConfig>;
   bootId: string;
   object: SpoofObject;
-  packets: Pick<PacketEngine, 'registry' | 'cniRecords' | 'presentPods' | 'recordsUnwatched'>;
+  packets: Pick<PacketEngine, 'registry' | 'cniRecords' | 'cgroupPods' | 'recordsUnwatched'>;
   desired: DesiredState;
   receiver: Pick<ConfigReceiver, 'spoofRevision' | 'unconfirmed'>;
   operations: Pick<OperationEngine, 'status' | 'losses' | 'repaired'>;
@@ -70,6 +71,7 @@ export class StatusReporter {
   readonly #startedAtMs: number;
   readonly #probes: readonly Probe[];
   readonly #gone = new GoneQuarantines();
+  readonly #ended = new EndedPods();
   readonly #recent = new RecentCounts();
 
   constructor(parts: StatusParts) {
@@ -109,12 +111,14 @@ export class StatusReporter {
     return new Set(ends.map(({ generation }) => generation));
   }
 
-  /** Without a list, every pod would be one. */
+  /** Pods with an interface or a cgroup here. Without a list, every pod would be one. */
   #unlistedPods(): string[] {
     const { desired, packets } = this.#parts;
     if (!desired.known.has('pods')) return [];
-    const unlisted = [...packets.presentPods()].filter((podUid) => !desired.listsAsRunning(podUid));
-    return unlisted.slice(0, MAX_UNLISTED);
+    const present = new Set(packets.cgroupPods);
+    for (const { binding, orphaned } of packets.registry.allLive())
+      if (binding && !orphaned) present.add(binding.podUid);
+    return [...present].filter((podUid) => !desired.listsAsRunning(podUid)).slice(0, MAX_UNLISTED);
   }
 
   /** @param losses as #losses */
@@ -138,6 +142,7 @@ export class StatusReporter {
       cni: cni.status(),
       quarantinesGone: this.#gone.observe(desired, registry, ctx.clock.monotonicMs()),
       unlistedPods: this.#unlistedPods(),
+      endedPods: this.#ended.observe(desired.pods.keys(), packets.cgroupPods),
       maps: object.maps,
       moment: moment(),
       bus: { ...bus.counts, ...unconfirmedIn(receiver) },

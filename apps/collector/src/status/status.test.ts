@@ -20,6 +20,7 @@ const status = (
   recent: Record<string, number> | null = null,
   redirected = false,
   unlistedPods: string[] = [],
+  endedPods: ReadonlySet<string> = new Set(),
 ) =>
   nodeStatus({
     nodeName: 'n',
@@ -38,6 +39,7 @@ const status = (
     cni: { state: 'off', failurePolicy: 'open', problem: '', problemAt: null, passed: 0, lastPassed: '' },
     quarantinesGone: [],
     unlistedPods,
+    endedPods,
     maps,
     moment: { wallMs: 0, bootNs: 0n },
     bus: { connected: true, unackedFrames: 0, publishedFrames: 0, resentFrames: 0 },
@@ -209,6 +211,15 @@ describe('status', () => {
     const pods = ['gone', 'runs'].map((uid) => samplePodIdentity({ uid, name: uid, interfaces, ended: true }));
     desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
     const { interfaces: shown } = status(new Registry(8), desired, [], null, false, ['runs']);
+    expect(shown.map(({ podUid, coverage }) => [podUid, coverage])).toEqual([['runs', 'not-covered']]);
+  });
+
+  it('a listed pod that has ended here - is not uncovered; control: one without an interface that runs', () => {
+    const desired = new DesiredState('n');
+    const interfaces = sampleInterfaces('10.0.0.2', 'fd00::2');
+    const pods = ['ended', 'runs'].map((uid) => samplePodIdentity({ uid, name: uid, interfaces }));
+    desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
+    const { interfaces: shown } = status(new Registry(8), desired, [], null, false, [], new Set(['ended']));
     expect(shown.map(({ podUid, coverage }) => [podUid, coverage])).toEqual([['runs', 'not-covered']]);
   });
 

@@ -40,6 +40,8 @@ export interface StatusInput {
   cni: CniStatus;
   quarantinesGone: readonly string[];
   unlistedPods: readonly string[];
+  /** Listed pods that have ended here. */
+  endedPods: ReadonlySet<string>;
   maps: SpoofMaps;
   moment: Moment;
   bus: NodeStatus['bus'];
@@ -296,7 +298,7 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
   const removed = removedInterfaces(input);
   const result: InterfaceStatus[] = [];
   for (const pod of input.desired.pods.values()) {
-    if (bound.has(pod.uid)) continue;
+    if (bound.has(pod.uid) || input.endedPods.has(pod.uid)) continue;
     // Its object was removed by force, and its containers have ended: it stays listed for minutes.
     if (pod.ended && !present.has(pod.uid)) continue;
     const addresses = pod.interfaces.flatMap((i) => i.addresses);

@@ -35,8 +35,8 @@ export class Orphans {
   /** Generations whose pods had ended at the last check. */
   #ended = new Set<number>();
   #noting: NodeJS.Immediate | null = null;
-  /** Pods with a cgroup at the last look. */
-  cgroupPods: ReadonlySet<string> = new Set();
+  /** Pods with a cgroup at the last look; null: the listing was not complete. */
+  cgroupPods: ReadonlySet<string> | null = null;
 
   constructor(options: OrphansOptions) {
     this.#o = options;
@@ -77,7 +77,7 @@ export class Orphans {
   #look(): Look[] {
     const { registry, store } = this.#o;
     const sources: Sources = { ...this.#o, cgroups: this.#cgroups() };
-    this.cgroupPods = sources.cgroups ?? new Set();
+    this.cgroupPods = sources.cgroups;
     const looks: Look[] = [];
     for (const iface of registry.allLive()) {
       if (!iface.binding) continue;
