@@ -5,13 +5,15 @@ import { activeInstances } from './instances.ts';
 import { type Problem, warn } from './problem.ts';
 
 /** A status is stored within seconds after it was written. */
-const WRONG_MS = 60_000;
+const AHEAD_MS = 60_000;
+/** One that a stopped server has received is stored when it goes on, and replaced ten seconds later. */
+const BEHIND_MS = 300_000;
 const SYNCHRONISE = 'synchronise the clocks: docs/operations.md#wrong-clocks';
 
 /** `is 2h ahead of the bus`; empty if it is right. */
 function differenceOf({ clockAheadMs = 0 }: OwnClock): string {
-  if (Math.abs(clockAheadMs) < WRONG_MS) return '';
-  return clockAheadMs > 0 ? `is ${age(clockAheadMs)} ahead of the bus` : `is ${age(-clockAheadMs)} behind the bus`;
+  if (clockAheadMs >= AHEAD_MS) return `is ${age(clockAheadMs)} ahead of the bus`;
+  return -clockAheadMs >= BEHIND_MS ? `is ${age(-clockAheadMs)} behind the bus` : '';
 }
 
 export function nodeClockProblems(node: string, clock: OwnClock): Problem[] {
