@@ -4,10 +4,14 @@
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { openBucket, userOf, violationSubject } from '@bailiff/bus';
+import { type RateLimitedLog, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { ConnectionGuard } from '../../apps/bus-auth/src/connection-guard.ts';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
+import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { freeze } from '../support/bus.ts';
 import { publishBytes } from '../support/raw-nats.ts';
 import { AuthRig, CONNECTION_LISTS, NODES } from './bus-auth/rig.ts';
 
@@ -199,4 +203,40 @@ test('connections - two replicas of bus-auth, and a collector that reconnects: n
     expect(await replica.metric('connections_ended_total{reason="flooding"}')).toBe(0);
   }
   expect(bus.connected).toBe(true);
+});
+
+test('connections - a bus-auth that was stopped has not been refused a list; control: a server that sends none', async () => {
+  await using rig = await AuthRig.start();
+  await rig.topology();
+  let monotonicMs = 0;
+  let request = () => {};
+  const clock = {
+    ...systemClock,
+    monotonicMs: () => monotonicMs,
+    setRepeating: (run: () => void) => {
+      request = run;
+      return () => {};
+    },
+  };
+  const log = { warn: () => {} } as unknown as RateLimitedLog;
+  const metrics = { connectionsEnded: { inc: () => {} } } as unknown as Metrics;
+  const bus = await rig.nats.connect('bus-auth');
+  const guard = new ConnectionGuard({ bus, metrics, log, clock, onEnded: () => {} });
+  const listed = () => waitFor(() => guard.isWatching, { what: 'a list of connections' });
+  expect(guard.isWatching).toBe(false);
+  request();
+  await listed();
+  // Nothing ran meanwhile.
+  monotonicMs += 600_000;
+  expect(guard.status().watched).toBe(true);
+  await freeze(rig.nats.pid);
+  try {
+    request();
+    monotonicMs += 11_000;
+    expect(guard.status().watched).toBe(false);
+  } finally {
+    process.kill(rig.nats.pid, 'SIGCONT');
+  }
+  await listed();
+  guard.close();
 });

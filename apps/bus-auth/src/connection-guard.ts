@@ -25,7 +25,7 @@ const CONNECTIONS_PER_MS = 5;
 const RESPONSE_MS = 5_000;
 /** After a refusal: someone may reload the servers. */
 const REFUSED_MS = 60_000;
-/** A list older than this counts as none. */
+/** Servers that send no list for this long after it was requested list none. */
 const STALE_MS = 10_000;
 export const PENALTY_MS = 60_000;
 /** Users that are remembered. Only holders of a token of their node get one. */
@@ -50,6 +50,8 @@ export class ConnectionGuard {
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
   #requestedMs = Number.NEGATIVE_INFINITY;
+  /** The first request since the last response. A process that was stopped has not asked. */
+  #unansweredMs = Number.NEGATIVE_INFINITY;
   /** Connections in the responses to the last request. */
   #listed = 0;
   #pausedUntilMs = 0;
@@ -79,7 +81,9 @@ export class ConnectionGuard {
 
   /** Whether the servers list connections. */
   get isWatching(): boolean {
-    return this.#o.clock.monotonicMs() - this.#listedMs < STALE_MS;
+    const { bus, clock } = this.#o;
+    if (!bus.connected || this.#listedMs === Number.NEGATIVE_INFINITY) return false;
+    return this.#listedMs >= this.#requestedMs || clock.monotonicMs() - this.#unansweredMs < STALE_MS;
   }
 
   /** Whether logins of a user get no response. */
@@ -132,6 +136,7 @@ export class ConnectionGuard {
     if (this.#listedMs < this.#requestedMs && sinceMs < RESPONSE_MS) return;
     if (sinceMs < this.#listed / CONNECTIONS_PER_MS) return;
     this.#listed = 0;
+    if (this.#listedMs >= this.#requestedMs) this.#unansweredMs = nowMs;
     this.#requestedMs = nowMs;
     this.#watch.request();
   }
