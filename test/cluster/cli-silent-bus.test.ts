@@ -91,7 +91,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'rules import': 'reads a file',
   'evidence verify': 'reads a file',
   'evidence log': 'runs until a signal: evidence.test.ts',
-  'evidence copy-log': 'asks the evidence-log: evidence-log.test.ts',
+  'evidence copy-log': 'asks the evidence-log: below, and evidence-log.test.ts',
   witness: 'has no bus: witness.test.ts',
   'credentials init': 'runs openssl',
   'credentials rotate': 'runs openssl',
@@ -103,7 +103,7 @@ const WITHOUT: Readonly<Record<string, string>> = {
   'console serve': 'runs until a signal: console-visitors.test.ts',
   completion: 'prints a text',
   __complete: 'prints a text',
-  logs: 'asks the API server: cli-kubectl.test.ts',
+  logs: 'asks the API server: below, and cli-kubectl.test.ts',
   lab: 'hands over the terminal to another program',
 };
 
@@ -281,10 +281,25 @@ describe('the process', () => {
     const doctor = await runCli(['doctor', ...parts, '--kubeconfig', kubeconfig]);
     expect([doctor.exitCode, doctor.stdout]).toEqual([7, expect.stringMatching(/✗ reachable[\s\S]*✗ API server/)]);
     await waitFor(() => proxy.open === 0, { what: 'no connection', state: () => proxy.open });
-    // An installation waits for its API server; a signal ends it.
-    const { child, ended } = startCli(world, ['credentials', 'install', '--kubeconfig', kubeconfig]);
+  });
+
+  it.each([
+    // An installation waits for its API server.
+    ['credentials install', '--kubeconfig', 'KUBECONFIG'],
+    ['logs', 'correlator', '--kubeconfig', 'KUBECONFIG'],
+    ['evidence copy-log', 'http://127.0.0.1:PORT', '--dir', 'DIRECTORY/copied'],
+  ])('one signal - ends %s, while a server without a bus accepts and stays silent', async (command, ...args) => {
+    await using proxy = await FreezingProxy.start(natsPort, 0);
+    const kubeconfig = path.join(world.directory, `kubeconfig-${proxy.port}`);
+    writeFileSync(kubeconfig, KUBECONFIG.replace('PORT', String(proxy.port)));
+    const values = { KUBECONFIG: kubeconfig, PORT: String(proxy.port), DIRECTORY: world.directory };
+    const words = args.map((word) =>
+      Object.entries(values).reduce((text, [name, value]) => text.replace(name, value), word),
+    );
+    const { child, ended } = startCli(world, [...command.split(' '), ...words]);
     await waitFor(() => proxy.open > 0, { what: 'the connection', state: () => proxy.open });
     child.kill('SIGTERM');
     expect(await ended).toMatchObject({ code: 130, signal: null });
+    await waitFor(() => proxy.open === 0, { what: 'no connection', state: () => proxy.open });
   });
 });

@@ -36,6 +36,7 @@ async function read(url: string, most: number, signal: AbortSignal): Promise<str
     }
     return Buffer.concat(parts).toString();
   } catch (cause) {
+    signal.throwIfAborted();
     throw failed(cause);
   }
 }
