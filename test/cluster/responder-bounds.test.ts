@@ -194,6 +194,24 @@ describe('responder bounds', () => {
   });
 });
 
+it('responder - whose credential the API server refuses: not ready without any verdict, until it is accepted', async () => {
+  await using rig = await Rig.start();
+  await rig.policies({ remove: acting('remove', [{ action: 'delete' }]) });
+  const responder = await rig.start();
+  const check = async () => (await responder.ready()).checks['kubernetes'];
+  expect(await check()).toBe('ok');
+  rig.api.faults.expireTokens();
+  // The rights are reviewed when a policy changes, and once a minute.
+  await rig.policies({ remove: acting('remove', [{ action: 'label' }, { action: 'delete' }]) });
+  await waitFor(check, {
+    what: 'the refusal',
+    until: (text) => text?.startsWith('the API server refuses the credential: ') ?? false,
+  });
+  expect((await responder.ready()).ok).toBe(false);
+  rig.api.faults.restoreTokens();
+  await waitFor(check, { what: 'its end', until: (text) => text === 'ok' });
+});
+
 describe('responder bounds - the last place in a budget', () => {
   it('pods - many verdicts, two replicas, and exactly as many deletions as the budget allows', async () => {
     await using rig = await Rig.start();

@@ -18,7 +18,7 @@ import { addReadings, type Metrics, makeCounters, type Readings } from './metric
 import { connectOutside, type Outside } from './outside.ts';
 import { Planner } from './planning/planner.ts';
 import type { Job, JobResult, StepHook } from './ports.ts';
-import { CHECK_MS, RightsCheck } from './rights.ts';
+import { RightsCheck, TICK_MS } from './rights.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues, UNREACHABLE } from './scheduling/queues.ts';
 import { redisOf } from './scheduling/redis-options.ts';
@@ -269,6 +269,7 @@ class Responder {
     onStop('configuration', () => this.#policyLog.close());
     onStop('responses', () => this.#end.abort());
     health.ready('streams', () => this.#caughtUp || 'VERDICTS and RESPONSES are still being read');
+    health.ready('kubernetes', () => this.#rights.problem === '' || this.#rights.problem);
     const refusal = () => `Redis accepts no jobs: ${this.#queues?.refusal}`;
     const redisProblem = () => this.#queues?.problem || UNREACHABLE;
     health.ready('redis', () => (this.#queues?.ready ? this.#queues.refusal === '' || refusal() : redisProblem()));
@@ -286,7 +287,7 @@ class Responder {
     );
     onStop(
       'rights',
-      clock.setRepeating(() => void this.#rights.check(), CHECK_MS),
+      clock.setRepeating(() => this.#rights.tick(), TICK_MS),
     );
     onStop(
       'retention',

@@ -1,6 +1,7 @@
 import { type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import { kubeApiOf } from '@bailiff/kube/testing';
 import { type ResponsePolicy, responsePolicy } from '@bailiff/policy';
+import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { RightsCheck } from './rights.ts';
 
@@ -51,6 +52,35 @@ it('a policy that acts without a right - the right is missing, once', async () =
     changes: 1,
   });
   expect(asked).toContain('create networkpolicies');
+});
+
+it.each([
+  ['KUBE_UNAUTHORIZED', 'the API server refuses the credential: 401'],
+  ['KUBE_TIMEOUT', 'the API server cannot be reached: 401'],
+  // Reviews are refused, or throttled; responses may not be.
+  ['KUBE_FORBIDDEN', ''],
+  ['KUBE_TOO_MANY_REQUESTS', ''],
+] as const)('%s - is a problem until a check gets a response', async (code, expected) => {
+  let failure: KubeError | null = new KubeError(code, '401');
+  const { client } = server([]);
+  const failing = kubeApiOf(async (options) => {
+    if (failure) throw failure;
+    return client.request(options);
+  });
+  const check = new RightsCheck({
+    client: failing,
+    policies: () => [policy({ dryRun: false })],
+    dryRun: false,
+    onChange: () => {},
+    onError: () => {},
+    signal: new AbortController().signal,
+  });
+  await check.check();
+  expect(check.problem).toBe(expected);
+  failure = null;
+  // The next tick repeats a failed check at once.
+  check.tick();
+  await waitFor(() => check.problem === '', { what: 'the end of the problem' });
 });
 
 it.each([

@@ -1,13 +1,24 @@
 /**
  * Checks whether the API server permits what the response policies in force need, so that a missing
- * right shows before an attack. Every identity may review itself.
+ * right, a refused credential or a server that cannot be reached shows before an attack. Every identity
+ * may review itself.
  */
 import { type Access, type KubeApi, KubeError, mayAccess } from '@bailiff/kube';
 import type { ResponsePolicy } from '@bailiff/policy';
 import { actionsOf, responderRules } from '@bailiff/response';
 
 /** Roles have no event for their users. */
-export const CHECK_MS = 60_000;
+const CHECK_MS = 60_000;
+/** Interval of `tick`, and of checks while the last one failed. */
+export const TICK_MS = 5_000;
+
+/** Without these, no response can be carried out. Others say nothing about responses. */
+const FAILURES: Partial<Record<KubeError['code'], string>> = {
+  KUBE_UNAUTHORIZED: 'the API server refuses the credential',
+  KUBE_UNREACHABLE: 'the API server cannot be reached',
+  KUBE_TIMEOUT: 'the API server cannot be reached',
+  KUBE_SERVER: 'the API server fails',
+};
 
 export interface RightsOptions {
   client: KubeApi;
@@ -23,6 +34,8 @@ export interface RightsOptions {
 export class RightsCheck {
   readonly #o: RightsOptions;
   #missing: readonly string[] = [];
+  #problem = '';
+  #ticks = 0;
   #running = false;
   #again = false;
 
@@ -35,6 +48,18 @@ export class RightsCheck {
     return this.#missing;
   }
 
+  /** Why responses cannot be carried out; empty if the last check got a response. */
+  get problem(): string {
+    return this.#problem;
+  }
+
+  /** Call it every TICK_MS. */
+  tick(): void {
+    this.#ticks += 1;
+    const isDue = this.#problem !== '' || this.#ticks % (CHECK_MS / TICK_MS) === 0;
+    if (isDue && !this.#running) void this.check();
+  }
+
   /** Policies changed, or it is time. A call during a check repeats it once. */
   async check(): Promise<void> {
     this.#again = this.#running;
@@ -44,10 +69,14 @@ export class RightsCheck {
       do {
         this.#again = false;
         await this.#review();
+        this.#problem = '';
       } while (this.#again);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
-      if (!this.#o.signal.aborted) this.#o.onError(error);
+      if (this.#o.signal.aborted) return;
+      const what = FAILURES[error.code];
+      this.#problem = what === undefined ? '' : `${what}: ${error.message}`;
+      this.#o.onError(error);
     } finally {
       this.#running = false;
     }
