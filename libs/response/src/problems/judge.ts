@@ -68,12 +68,12 @@ export function judge(facts: ClusterFacts): ClusterReport {
 function refusedProblems(config: readonly ConfigValue[]): Problem[] {
   const keys = config.filter(({ refused }) => refused !== '').map(({ key }) => key);
   if (keys.length === 0) return [];
-  const text = `refuse ${keys.join(', ')}`;
+  const text = `refuse ${keys.join(', ')}; the former values stay in force, and what they weaken is not listed here`;
   return [
     shout(
       'all readers',
       text,
-      '`bailiff config list` shows why, with `--config-signers` also for signatures',
+      '`bailiff config list` shows why, and `bailiff config effective` what is in force',
       EXIT.badConfiguration,
       'configuration',
     ),

@@ -1,7 +1,7 @@
 /** `config list` and `config get`. */
 import { openBucket, signedConfigBy, storedConfig } from '@bailiff/bus';
-import { clockTime, isoMicros } from '@bailiff/insight';
-import { type ConfigKey, configRefusal, formatConfigKey } from '@bailiff/policy';
+import { clockTime, configValue, isoMicros, readConfigReaders } from '@bailiff/insight';
+import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../../shared/config/change.ts';
 import { readHistory } from '../../shared/config/history.ts';
 import { type Ownership, ownerJson, ownerNote, ownerText } from '../../shared/config/owner.ts';
@@ -36,9 +36,10 @@ const LIST_COLUMNS: readonly Column[] = [
   { title: 'WHY', min: 10, spare: true },
 ];
 
-async function readList({ bus }: Session, signers: string): Promise<Listed[]> {
+async function readList(session: Session, signers: string): Promise<Listed[]> {
   const signed = signedConfigBy(signers);
-  const entries = await openBucket(bus, 'bailiff_config').entries();
+  const bucket = openBucket(session.bus, 'bailiff_config');
+  const [entries, readers] = await Promise.all([bucket.entries(), readConfigReaders(session)]);
   const stored = entries.map((entry): Listed => {
     const {
       key,
@@ -51,7 +52,7 @@ async function readList({ bus }: Session, signers: string): Promise<Listed[]> {
       ...ownership
     } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    const refused = configRefusal(key, json) || signed.problemOf({ key, json, signature });
+    const refused = configValue(entry, readers).refused || signed.problemOf({ key, json, signature });
     return { key, kind, revision, changedAtMicros, by, why, ownership, signature, refused };
   });
   const known = new Set(stored.map(({ key }) => key));
