@@ -37,6 +37,13 @@ describe('records', () => {
     });
   });
 
+  it('an event that the relay published again - has the same record', () => {
+    const value = { message: 'm', metadata: { logged_time: 1_790_000_000_123 } };
+    const [first, again] = [6, 7].map((storedMicros) => resourceLogsOf([event(value, { storedMicros })], '1.0'));
+    expect(first).toEqual(again);
+    expect(first?.[0]?.records[0]?.observedMicros).toBe(1_790_000_000_123_000);
+  });
+
   it('events of several clusters - have a resource each', () => {
     const of = (uid: string) => event({ unmapped: { k8s: { cluster_uid: uid } } });
     const logs = resourceLogsOf([of('a'), of('b'), of('a')], '1.0');

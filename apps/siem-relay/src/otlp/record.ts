@@ -13,6 +13,7 @@ const text = z.string().catch('');
 const ocsf = z.object({
   message: text,
   severity: text,
+  metadata: z.object({ logged_time: z.number().catch(0) }).catch({ logged_time: 0 }),
   policy: z.object({ name: text }).optional().catch(undefined),
   finding_info: z.object({ desc: text }).optional().catch(undefined),
   unmapped: z
@@ -94,7 +95,8 @@ function recordOf(event: OutputEvent): { cluster: Record<string, string>; record
     cluster: filled({ 'k8s.cluster.uid': k8s?.cluster_uid, 'k8s.cluster.name': k8s?.cluster_name }),
     record: {
       timeMicros: event.timeMicros,
-      observedMicros: event.storedMicros,
+      // When the bus stored the message: an event that the relay publishes again has the same record.
+      observedMicros: value.metadata.logged_time * 1000 || event.storedMicros,
       severityNumber: SEVERITY[event.severity] ?? 0,
       severityText: value.severity,
       eventName: `bailiff.${event.className}`,
