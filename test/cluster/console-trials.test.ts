@@ -237,6 +237,79 @@ describe('a policy of programs', () => {
   });
 });
 
+describe('a hostile text', () => {
+  it('is refused as text, and costs others nothing', async () => {
+    const { page, errors } = await shown('/policies?policy=', 'Simulate: what would a policy have denied?');
+    const large = [
+      [`a: ${'['.repeat(100_000)}`, 'nested too deep'],
+      ['&a '.repeat(40_000), 'anchors, aliases and tags'],
+      [Array.from({ length: 8_000 }, (_, n) => `k${n}: 1`).join('\n'), 'more than 4096 fields'],
+      ['x'.repeat(131_073), 'no policy file'],
+      ['x'.repeat(400_000), 'too large'],
+    ] as const;
+    for (const [policy, reason] of large) {
+      const body = JSON.stringify(JSON.stringify({ policy, since: '1d' }));
+      const headers = `{ 'x-bailiff-key': localStorage.getItem('bailiff-key'), 'content-type': 'application/json' }`;
+      const asked = `fetch('/api/simulation', { method: 'POST', headers: ${headers}, body: ${body} })`;
+      expect(await page.evaluate<string>(`${asked}.then((r) => r.text())`)).toContain(reason);
+    }
+    const tries = [
+      ['twice', `---\n${SECRETS}`.repeat(2), 'is defined twice'],
+      [
+        'many',
+        Array.from({ length: 17 }, (_, n) => `---\n${SECRETS}`.replace('secrets', `s${n}`)).join(''),
+        '16 policies',
+      ],
+      ['script', `${SECRETS}${JSON.stringify(EVIL)}: 1\n`, '<img src=x onerror="globalThis.taken=true">'],
+      ['long', `${SECRETS}${'x'.repeat(900)}: 1\n`, 'is unknown'],
+    ] as const;
+    const text = page.getByLabel('Policy file');
+    for (const [name, hostile, reason] of tries) {
+      await text.fill(hostile);
+      await page.getByRole('button', { name: 'Simulate', exact: true }).click();
+      const alert = page.getByRole('alert').filter({ hasText: reason });
+      await alert.waitFor({ timeout: 30_000 }).catch((cause) => Promise.reject(new Error(name, { cause })));
+      const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
+      expect([name, wide, await page.locator('main img').count()]).toEqual([name, false, 0]);
+    }
+    expect(await page.evaluate('globalThis.taken')).toBe(undefined);
+    // The control: the same page, with a policy.
+    await text.fill(SECRETS);
+    await page.getByRole('button', { name: 'Simulate', exact: true }).click();
+    await page.getByText('would have denied 2 operations of 1 pod').waitFor();
+    expect(errors.filter((error) => !/status of 4(00|13)/.test(error))).toEqual([]);
+    await page.close();
+  });
+
+  it('is in no command that a person copies', async () => {
+    const { page } = await shown('/policies', 'Learn: which policy allows what a pod did?');
+    const get = (path: string) =>
+      page.evaluate<string>(
+        `fetch(${JSON.stringify(path)}, { headers: { 'x-bailiff-key': localStorage.getItem('bailiff-key') } }).then((r) => r.text())`,
+      );
+    const evil = encodeURIComponent('1d; touch /tmp/taken');
+    const paths = [
+      `/api/trial?key=${CLUSTER}&set=modes.tunnel=audit&since=${evil}`,
+      `/api/trial?key=${encodeURIComponent(`${CLUSTER}; touch x`)}&set=modes.tunnel=audit`,
+      `/api/trial?key=${CLUSTER}&set=${encodeURIComponent('modes.tunnel=$(touch x)')}`,
+      `/api/trial?key=${CLUSTER}&set=${encodeURIComponent('__proto__.polluted=1')}`,
+      `/api/learn?pod=${encodeURIComponent('shop/cart-1; touch x')}`,
+      `/api/learn?pod=shop/cart-1&since=${evil}`,
+      `/api/policy?key=${encodeURIComponent('no-shell; touch x')}`,
+      `/api/graph?since=${evil}`,
+      `/api/policies?since=${evil}`,
+      `/api/history?since=${evil}`,
+    ];
+    for (const path of paths) {
+      const answer = await get(path);
+      expect([path, answer.includes('"error"'), answer.includes('"command"')]).toEqual([path, true, false]);
+    }
+    const good = await get(`/api/trial?key=${CLUSTER}&set=modes.tunnel=audit`);
+    expect(good.includes('"command"'), 'the control').toBe(true);
+    await page.close();
+  });
+});
+
 it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
   const { page, errors } = await watchedPage(context);
   const results: [string, string, (at: Page) => Promise<void>][] = [

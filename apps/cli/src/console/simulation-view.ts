@@ -5,7 +5,7 @@
 import type { LearnRequest, PolicyTextView, SectionView, SimulationRequest, TrialView } from '@bailiff/console';
 import type { Reader } from '@bailiff/insight';
 import { plural, podName } from '@bailiff/response';
-import { loadPolicyFile } from '@bailiff/runtime';
+import { loadPolicyFile, PolicyError, yamlShape } from '@bailiff/runtime';
 import { proposeRecorded } from '../policies/learn/learn.ts';
 import type { Row } from '../policies/simulate/judge.ts';
 import {
@@ -19,6 +19,7 @@ import {
 import { readSimulation } from '../policies/simulate/simulate.ts';
 import { parsePod } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
+import type { FilePolicy } from '../shared/policy/files.ts';
 import { parsePolicyName, shortName } from '../shared/policy/names.ts';
 import { readPolicies } from '../shared/policy/stored.ts';
 import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
@@ -31,6 +32,13 @@ const MAX_ROWS = 100;
 /** Omitted operations that are named. */
 const MAX_LEFT = 40;
 const FILE = 'policy.yaml';
+/** A text is parsed in one turn of the event loop, while other visitors wait: a quarter of a second at most. */
+const MAX_TEXT = 131_072;
+const MAX_KEYS = 4_096;
+/** Each pod and container has a set of those that select it. */
+const MAX_POLICIES = 16;
+/** Lines of an error. */
+const MAX_ERRORS = 20;
 
 /** As `bailiff policy show` prints it. @throws CliError CLI_NOT_FOUND */
 export async function readPolicyText(reader: Own, text: string): Promise<PolicyTextView> {
@@ -48,12 +56,33 @@ function sectionOf(title: string, rows: readonly Row[], nowMs: number, lines: st
   return [{ title: `${title} (${rows.length})`, lines, table: tableOf(SIMULATION_COLUMNS, cells, MAX_ROWS) }];
 }
 
-/** @throws PolicyError for a policy that cannot be; CliError; BusError; the signal's reason */
+/** @throws CliError CLI_CONFIG */
+function policiesIn(text: string): FilePolicy[] {
+  const refuse = (what: string) => {
+    throw new CliError('CLI_CONFIG', `the file has more than ${what}`, {
+      remedy: '`bailiff policy simulate` takes any file',
+    });
+  };
+  if (text.length > MAX_TEXT) refuse(`${MAX_TEXT} characters`);
+  if (yamlShape(text).keys > MAX_KEYS) refuse(`${MAX_KEYS} fields`);
+  try {
+    const policies = loadPolicyFile(text, FILE).map((one) => ({ ...one, file: FILE }));
+    if (policies.length > MAX_POLICIES) refuse(`${MAX_POLICIES} policies`);
+    return policies;
+  } catch (cause) {
+    if (!(cause instanceof PolicyError)) throw cause;
+    const lines = cause.message.split('\n');
+    const more = lines.length > MAX_ERRORS ? [`and ${lines.length - MAX_ERRORS} more`] : [];
+    throw new CliError('CLI_CONFIG', [...lines.slice(0, MAX_ERRORS), ...more].join('\n'), { cause });
+  }
+}
+
+/** @throws CliError CLI_CONFIG for a policy that cannot be; PolicyError; BusError; the signal's reason */
 export async function simulatePolicies(
   reader: Own,
   { policy: text, since, onProgress }: SimulationRequest,
 ): Promise<TrialView> {
-  const files = loadPolicyFile(text, FILE).map((one) => ({ ...one, file: FILE }));
+  const files = policiesIn(text);
   const sinceMs = await trialStart(reader, since);
   const found = await readSimulation(reader, files, { since, sinceMs, pod: null, alone: false, onProgress });
   reader.decoder.reportUndecodable(reader);

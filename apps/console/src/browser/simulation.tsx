@@ -7,7 +7,7 @@ import { post, request } from './session.ts';
 import { RangeField, Result, RunState, useRun } from './trial-run.tsx';
 
 /** Characters of a policy file that the server reads. */
-const MAX_TEXT = 200_000;
+const MAX_TEXT = 131_072;
 
 interface SimulationProps {
   choices: readonly PolicyChoiceView[];

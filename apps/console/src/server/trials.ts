@@ -14,15 +14,17 @@ import { goneWith, isStill, type ServerReports, tooMany, type Visit } from './vi
 const TRIAL_MS = 600_000;
 /** Shortest time between two reports of progress. */
 const PROGRESS_MS = 250;
-/** The largest value of the bus, and its escapes. */
-const MAX_BODY_BYTES = 393_216;
+/** Of a policy. */
+const MAX_TEXT = 131_072;
+/** With the escapes of JSON. */
+const MAX_BODY_BYTES = 196_608;
 
 const simulation: z.ZodType<SimulationBody> = z.strictObject({
-  policy: z.string().min(1).max(262_144),
+  policy: z.string().min(1).max(MAX_TEXT),
   since: z.string().max(64),
 });
 
-const TOO_LARGE: ErrorView = { error: 'the policy is too large', remedy: 'a policy file has at most 256 KiB' };
+const TOO_LARGE: ErrorView = { error: 'the policy is too large', remedy: 'here, a policy file has at most 128 KiB' };
 const NO_POLICY: ErrorView = { error: 'this is no policy file and no range', remedy: TOO_LARGE.remedy };
 
 type OnProgress = (messages: number, left: number) => void;

@@ -94,6 +94,28 @@ describe('policy files', () => {
     ]);
   });
 
+  it.each([
+    ['brackets', `a: ${'['.repeat(100_000)}`, 'nested too deep'],
+    ['brackets that are closed', `a: ${'['.repeat(5_000)}${']'.repeat(5_000)}`, 'nested too deep'],
+    ['lists in a line', '- '.repeat(50_000), 'nested too deep'],
+    ['keys in a line', '? '.repeat(50_000), 'nested too deep'],
+    [
+      'lists in lines',
+      Array.from({ length: 40 }, (_, n) => ' '.repeat(n * 64) + '- '.repeat(32)).join('\n'),
+      'nested too',
+    ],
+    ['anchors', '&a '.repeat(60_000), 'anchors, aliases and tags'],
+  ])('%s that cost the parser its stack or its time - refused at once', (_name, text, message) => {
+    expect(errorOf(text).message).toContain(message);
+  });
+
+  it('as deep as a person writes, and brackets in texts - read', () => {
+    const deep = `metadata: { name: one }\nkind: RuntimePolicy\nspec:\n${' '.repeat(40)}rules:\n${' '.repeat(
+      80,
+    )}- { name: m, action: block, file: { paths: ["/${'['.repeat(200)}/${'['.repeat(200)}", '/${'- '.repeat(100)}x'] } } ${'#'.repeat(300)}\n`;
+    expect(loadPolicyFile(deep)[0]?.policy.rules).toHaveLength(1);
+  });
+
   it('a file that grows by its anchors - refused', () => {
     const bomb = `a: &a [x, x, x, x, x, x, x, x, x, x]\n${['b', 'c', 'd'].map((k, i) => `${k}: &${k} [${Array(10).fill(`*${'abc'[i]}`).join(', ')}]`).join('\n')}\n`;
     expect(() => loadPolicyFile(bomb, 'p.yaml')).toThrow(/p\.yaml/);

@@ -2,7 +2,7 @@
  * Parses YAML documents with line numbers, so that errors read `file:line: field: problem`. Pure.
  * Aliases are limited, because of YAML bombs.
  */
-import { type Document, isMap, isScalar, LineCounter, parseAllDocuments } from 'yaml';
+import { CST, type Document, isMap, isScalar, Lexer, LineCounter, parseAllDocuments } from 'yaml';
 import type * as z from 'zod';
 import { type FieldRef, PolicyError } from '../sets/errors.ts';
 
@@ -10,6 +10,13 @@ import { type FieldRef, PolicyError } from '../sets/errors.ts';
 const MAX_DOCUMENTS = 256;
 /** Maximum number of alias uses in a document. */
 const MAX_ALIASES = 100;
+/**
+ * Columns and brackets before a list or map. The parser is recursive, and where it exceeds the stack in a regular
+ * expression, the process ends.
+ */
+const MAX_DEPTH = 256;
+/** Anchors, aliases and tags, of which the parser compares each with all others. */
+const MAX_PROPERTIES = 1_000;
 
 export interface Issue {
   readonly path: readonly PropertyKey[];
@@ -70,11 +77,55 @@ export function plainValue(place: Place): unknown {
   }
 }
 
+/** What the parser needs more than linear time or stack for. */
+interface YamlShape {
+  /** At least as deep as lists and maps are nested: columns before them, and brackets. */
+  depth: number;
+  /** Anchors, aliases and tags. */
+  properties: number;
+  keys: number;
+}
+
+/** Counts tokens, in linear time and without recursion. */
+export function yamlShape(text: string): YamlShape {
+  let [flow, column, depth, properties, keys] = [0, 0, 0, 0, 0];
+  let [isStart, isContent] = [true, false];
+  for (const token of new Lexer().lex(text)) {
+    // The text of a scalar follows its mark.
+    const type = isContent ? 'content' : CST.tokenType(token);
+    isContent = type === 'scalar';
+    const isKey = type === 'map-value-ind';
+    const isBlock = type === 'seq-item-ind' || type === 'explicit-key-ind' || (isKey && flow === 0);
+    const isProperty = type === 'anchor' || type === 'alias' || type === 'tag';
+    if (type === 'newline') [column, isStart] = [0, true];
+    else if (isBlock || (isStart && type === 'space')) column += token.length;
+    else if (type === 'content' || type === 'comment') isStart = false;
+    if (type === 'flow-seq-start' || type === 'flow-map-start') flow += 1;
+    if (type === 'flow-seq-end' || type === 'flow-map-end') flow = Math.max(0, flow - 1);
+    if (isKey) keys += 1;
+    if (isProperty) properties += 1;
+    if (isBlock || flow > 0) depth = Math.max(depth, flow + column);
+  }
+  return { depth, properties, keys };
+}
+
+function refuseShape(text: string, file: string): void {
+  const { depth, properties } = yamlShape(text);
+  if (depth > MAX_DEPTH)
+    throw new PolicyError(
+      'POLICY_FILE',
+      `${file}: lists and maps are nested too deep: more than ${MAX_DEPTH} columns and brackets`,
+    );
+  if (properties > MAX_PROPERTIES)
+    throw new PolicyError('POLICY_FILE', `${file}: has more than ${MAX_PROPERTIES} anchors, aliases and tags`);
+}
+
 /**
  * Documents of a text that are not empty. @throws PolicyError POLICY_FILE if there is none, or one
  * is not YAML
  */
 export function placesIn(text: string, file: string): Place[] {
+  refuseShape(text, file);
   const lines = new LineCounter();
   const documents = parseAllDocuments(text, { lineCounter: lines });
   if (!Array.isArray(documents)) throw new PolicyError('POLICY_FILE', `${file}: holds nothing`);
