@@ -44,6 +44,7 @@ const users = {
     token: 'token-anna',
     allow: [viewer, editor('correlationrules', 'runtimepolicies')],
   },
+  mona: { user: 'mona', token: 'token-mona', allow: [viewer, editor('spoofpolicies')] },
   // May update one policy, and no other.
   otto: {
     user: 'otto',
@@ -165,7 +166,7 @@ describe('a forged confirmation', () => {
       ['with another field', anna, body.replace('{', '{"by":"otto",'), 400],
       ['of another proposal', anna, confirmed(RULE, 'condition.gte=5', `${users.anna.user} 1`), 409],
       ['of a value that cannot be', anna, confirmed(RULE, 'condition.gte=-1', basis), 400],
-      ['of another key', anna, confirmed('spoof.cluster._.default', 'modes.tunnel=off', basis), 400],
+      ['of another key', anna, confirmed('disarm.cluster._.all', 'reason=any', basis), 400],
       ['too large', anna, `${' '.repeat(20_000)}${body}`, 400],
     ];
     for (const [name, headers, text, status] of cases)
@@ -249,6 +250,18 @@ it('a key that the command line released - the resource begins with the value in
   expect((await historyOf(key)).at(-1)).toMatchObject({
     by: 'anna@example.com',
     value: { level: 'low', timespan: '20m' },
+  });
+});
+
+describe('modes of packets', () => {
+  it('have the command: a SpoofPolicy has any name, and nothing is written, also for one who may update all', async () => {
+    const key = 'spoof.cluster._.default';
+    const set = 'modes.tunnel-other=enforce';
+    for (const name of ['vera', 'mona'] as const) {
+      const sent = await post(bearer(name), confirmed(key, set, 'revision 0'));
+      expect([name, sent.status, sent.body]).toEqual([name, 403, expect.stringContaining('changes no SpoofPolicy')]);
+    }
+    expect(await historyOf(key)).toEqual([]);
   });
 });
 

@@ -72,6 +72,8 @@ interface Resource extends KubeObject {
 /** What changes a key, or why nothing here does. Pure. */
 export function targetOf(key: ConfigKey, stored: StoredConfig | null): Target | { whyNot: string } {
   const own = resourceOfKey(key);
+  // A SpoofPolicy has any name, and may be of another scope than a value that exists.
+  if (key.kind === 'spoof') return { whyNot: 'this page changes no SpoofPolicy: use kubectl, or the command' };
   if (!own) return { whyNot: 'no custom resource sets this key: use the command' };
   if (stored?.owner && !stored.released) return { kind: own.kind, name: stored.owner.name, verb: 'update' };
   if (stored && !stored.released) return { whyNot: 'the command line owns this key: use the command' };
