@@ -55,6 +55,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/collector/src/operations/kernel/sets.ts': 'sets in the kernel maps',
   'apps/collector/src/operations/subjects/policy-status.ts': 'policies, and refused subjects of the pod list',
   'apps/collector/src/operations/engine.ts': 'hooks, and documents of the cache',
+  'apps/collector/src/status/ended-pods.ts': 'pods of the pod list',
   'apps/collector/src/status/recent-counts.ts': 'losses by name and guarded interfaces, a dozen readings',
   'apps/ipam-sync/src/mirror/informers.ts': 'kinds of resources',
   'apps/ipam-sync/src/snapshots/cluster-state.ts': 'records of pods, as in pod-memory.ts; nodes',
