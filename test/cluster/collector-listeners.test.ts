@@ -1,9 +1,12 @@
 // The HTTP listeners of a collector under attack by a pod of its node: the kubelet's probes and the
 // scrapes of another source succeed. As a control, the same attack against a listener for both that
 // refuses the newest connection.
+import type { ChildProcess } from 'node:child_process';
 import { exec, netnsPath } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { MAX_CONNECTIONS } from '../../libs/service/src/http.ts';
+import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { TestNode, type TestPod } from '../support/node.ts';
 import { launch, type RunningProcess } from '../support/process.ts';
 
@@ -11,6 +14,7 @@ const GATEWAY = '10.244.0.1';
 const METRICS = `${GATEWAY}:9464`;
 const PROBES = '127.0.0.1:9465';
 const SHARED_PORT = 9470;
+const PARSING_PORT = 9471;
 const CONNECTIONS = 64;
 /** As the kubelet: a new connection, and its timeout. */
 const PROBE_TIMEOUT_MS = 3_000;
@@ -41,6 +45,32 @@ const one = () => {
 for (let n = 0; n < 64; n++) one();
 setInterval(() => console.log(made), 50);`;
 
+/**
+ * As many requests in a connection as one read takes, without pause, in as many connections as eight pods have
+ * together. Prints how many it has made.
+ */
+const PIPELINE = (host: string, port: number) => `
+const requests = Buffer.from('GET /x HTTP/1.1\\r\\nhost:\\r\\n\\r\\n'.repeat(2400));
+let made = 0;
+const one = () => {
+  const socket = require('node:net').connect({ host: '${host}', port: ${port} });
+  socket.on('connect', () => { made++; socket.write(requests); });
+  socket.on('error', () => {});
+  socket.on('close', () => setImmediate(one));
+  socket.resume();
+};
+for (let n = 0; n < ${MAX_CONNECTIONS}; n++) one();
+setInterval(() => console.log(made), 50);`;
+
+/** A listener that ends a connection at its second request, and has parsed all of them by then. */
+const PARSING = `
+const asked = new WeakSet();
+require('node:http').createServer((request, response) => {
+  if (asked.has(request.socket)) return request.socket.destroy();
+  asked.add(request.socket);
+  response.end('ok');
+}).listen(${PARSING_PORT}, '0.0.0.0', () => console.log('listening'));`;
+
 /** The former listener: metrics and probes together, with a limit of all connections. */
 const SHARED = `
 const server = require('node:http').createServer((request, response) => response.end('ok'));
@@ -65,14 +95,17 @@ describe('listeners of a collector', () => {
   let attacker: TestPod;
   let other: TestPod;
   let shared: RunningProcess;
+  let collector: ChildProcess;
 
-  const run = (netns: string, script: string) =>
-    launch('nsenter', [`--net=${netnsPath(netns)}`, process.execPath, '-e', script]);
+  const run = (netns: string, script: string, flags: readonly string[] = []) =>
+    launch('nsenter', [`--net=${netnsPath(netns)}`, process.execPath, ...flags, '-e', script]);
   /** Requests one after another. @returns how often each status or error came */
   const ask = async (netns: string, url: string, times: number, timeoutMs = PROBE_TIMEOUT_MS) =>
     JSON.parse(
       await exec('nsenter', [`--net=${netnsPath(netns)}`, process.execPath, '-e', ASK(url, times, timeoutMs)]),
     ) as Record<string, number>;
+  /** Connections that a flood has made. */
+  const made = (one: RunningProcess) => Number(one.stdout().trim().split('\n').at(-1));
   const counter = (series: string) => node.metric(series);
 
   beforeAll(async () => {
@@ -84,7 +117,7 @@ describe('listeners of a collector', () => {
       await exec('ip', ['-n', node.netns, 'route', 'add', `${ipv4}/32`, 'dev', hostInterface]);
       await exec('ip', ['-n', netns, 'route', 'add', 'default', 'via', GATEWAY]);
     }
-    await node.startCollector({ args: ['--metrics-address', METRICS, '--probe-address', PROBES] });
+    collector = await node.startCollector({ args: ['--metrics-address', METRICS, '--probe-address', PROBES] });
     for (const pod of [attacker, other]) await node.waitForState(pod, 'provisional');
     shared = run(node.netns, SHARED);
     await shared.printed('listening');
@@ -140,8 +173,21 @@ describe('listeners of a collector', () => {
 
   it('a pod that opens connections without pause delays no probe by its timeout', async () => {
     await using flooding = run(attacker.netns, FLOOD(GATEWAY, 9464));
-    const made = () => Number(flooding.stdout().trim().split('\n').at(-1));
-    while (made() <= 1_000) expect(await ask(node.netns, `http://${PROBES}/healthz`, 5)).toEqual({ 200: 5 });
+    while (!(made(flooding) > 1_000)) expect(await ask(node.netns, `http://${PROBES}/healthz`, 5)).toEqual({ 200: 5 });
     expect(await counter('bailiff_http_metrics_repeated_total')).toBeGreaterThan(0);
+  });
+
+  it('control - requests behind the first one fill the heap of a collector if they are parsed', async () => {
+    await using parsing = run(node.netns, PARSING, COLLECTOR_NODE_FLAGS);
+    await parsing.printed('listening');
+    await using _flooding = run(attacker.netns, PIPELINE(GATEWAY, PARSING_PORT));
+    expect((await parsing.exit)[1]).toBe('SIGABRT');
+    expect(parsing.stderr()).toContain('JavaScript heap out of memory');
+  });
+
+  it('a pod that sends thousands of requests in each connection ends no collector and no probe', async () => {
+    await using flooding = run(attacker.netns, PIPELINE(GATEWAY, 9464));
+    while (!(made(flooding) > 500)) expect(await ask(node.netns, `http://${PROBES}/healthz`, 5)).toEqual({ 200: 5 });
+    expect(collector.exitCode ?? collector.signalCode).toBeNull();
   });
 });

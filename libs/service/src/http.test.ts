@@ -72,6 +72,33 @@ describe('http listener - connections', () => {
     expect(renderings).toBe(1);
   });
 
+  test.each([
+    ['GET /healthz HTTP/1.1', 200, true],
+    ['GET /healthz?verbose HTTP/1.0', 200, true],
+    ['HEAD /healthz HTTP/1.1', 200, false],
+    ['GET /toString HTTP/1.1', 404, true],
+    ['POST /healthz HTTP/1.1', 405, true],
+    ['GET /healthz HTTP/2.0', 400, true],
+    ['PRI * HTTP/2.0', 400, true],
+    ['\u0016\u0003\u0001', 400, true],
+  ])('a request %j, of a client that ends its side after it: %i', async (line, status, hasBody) => {
+    const { socket, text, ended } = await open();
+    socket.end(`${line}\r\nhost: x\r\n\r\n`);
+    await ended;
+    const [head = '', body] = text().split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} .*\\r\\ncontent-length: [1-9]`, 's'));
+    expect(body !== '').toBe(hasBody);
+  });
+
+  test('a request that arrives byte by byte is answered', async () => {
+    const { socket, text, ended } = await open();
+    socket.setNoDelay(true);
+    for (const byte of 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')
+      await new Promise((sent) => socket.write(byte, sent));
+    await ended;
+    expect(text()).toContain('200 OK');
+  });
+
   test('headers above 4 KiB are refused', async () => {
     const { text, ended } = await open(`GET /healthz HTTP/1.1\r\nhost: x\r\nx: ${'y'.repeat(5_000)}\r\n\r\n`);
     await ended;

@@ -29,7 +29,7 @@ export const LISTENERS: readonly Listener[] = [
     what: "metrics of a collector: port 9464 of the node's address",
     ports: ['collector:9464'],
     reachedBy: 'every pod, because network policies do not cover the host network',
-    share: `${http('MAX_CONNECTIONS_PER_SOURCE')} connections per source address, ${http('MAX_CONNECTIONS')} in all, one request and ${nanos(http('CONNECTION_MS') * 1e6)} a connection. Above it an older connection is closed, of the source that has most. 20 renderings a second, and a tenth of the time if they take longer; beyond that the last one is repeated`,
+    share: `${http('MAX_CONNECTIONS_PER_SOURCE')} connections per source address, ${http('MAX_CONNECTIONS')} in all, one request, whose first ${bytes(http('MAX_HEADER_BYTES'))} are read, and ${nanos(http('CONNECTION_MS') * 1e6)} a connection. Above it an older connection is closed, of the source that has most. 20 renderings a second, and a tenth of the time if they take longer; beyond that the last one is repeated`,
     counter: `${CLOSED}, \`bailiff_http_metrics_repeated_total\``,
     tests: ['test/cluster/collector-listeners.test.ts', ...HTTP],
   },
