@@ -2,7 +2,6 @@
 // generated workload is recorded, judged under a second policy, and run again with that policy enforced.
 // Each operation is refused as predicted, and each cell of the record has the exact number. Every run uses the
 // same ones unless BAILIFF_SEED is set.
-import { writeFileSync } from 'node:fs';
 import { POSTURE_CLASSES, type RuntimePolicyInput } from '@bailiff/policy';
 import {
   decide,
@@ -22,7 +21,9 @@ import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
 import { type Attempt, drawSet, OF_PLAN, OPERATION_MS, Random, Workload } from './harness/workload.ts';
 
-const ROUNDS = 4;
+/** Of one plan: a longer run has more plans and policies instead. */
+const MAX_REPEATS = 100;
+const ROUNDS = Math.max(4, Math.ceil(GENERATED_OPERATIONS / (2 * MAX_REPEATS * OF_PLAN)));
 const REPEATS = Math.ceil(GENERATED_OPERATIONS / (2 * ROUNDS * OF_PLAN));
 const FIRST_SEED = 20_261_201;
 const EPERM = '1';
@@ -130,8 +131,6 @@ async function compared(ancestors: boolean): Promise<Compared> {
   // A directory that a policy kept from being removed stays, so no seed is used twice.
   const first = Number(process.env['BAILIFF_SEED'] ?? FIRST_SEED) + (ancestors ? ROUNDS : 0);
   for (let seed = first; seed < first + ROUNDS; seed++) await round(seed, ancestors, into);
-  const report = process.env['BAILIFF_PREDICTION_REPORT'];
-  if (report !== undefined) writeFileSync(`${report}-${ancestors}`, JSON.stringify(into, null, 1));
   return into;
 }
 
