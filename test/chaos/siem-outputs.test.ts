@@ -74,7 +74,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
   const hooks = {
     chat: { url: chat.http.url(), allowPrivateAddress: true },
     // Another template of the same output.
-    ...(IS_LONG ? {} : { falco: { url: falco.http.url(), allowPrivateAddress: true, template: 'falco' } }),
+    falco: { url: falco.http.url(), allowPrivateAddress: true, template: 'falco' },
     hung: { url: hung.http.url(), allowPrivateAddress: true, timeoutMs: 60_000 },
   };
   const flags = [
@@ -107,7 +107,7 @@ it('outputs - killed, slow and refusing receivers, a restarted bus and a killed 
     syslog: { receiver: syslog, total: VERDICTS + VIOLATIONS, ids: () => [...verdicts, ...violations] },
     otlp: { receiver: otlp, total: VERDICTS + VIOLATIONS, ids: () => [...verdicts, ...violations] },
     webhook: { receiver: chat, total: VERDICTS, ids: () => verdicts },
-    ...(IS_LONG ? {} : { falco: { receiver: falco, total: VERDICTS, ids: () => verdicts } }),
+    falco: { receiver: falco, total: VERDICTS, ids: () => verdicts },
     alertmanager: { receiver: alerts, total: VERDICTS, ids: () => verdicts.map((_, index) => `web-${index + 1}`) },
     openreports: { receiver: reports, total: VERDICTS, ids: () => verdicts.map((_, index) => verdictId(index + 1)) },
   };
