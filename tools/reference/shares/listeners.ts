@@ -79,7 +79,7 @@ export const LISTENERS: readonly Listener[] = [
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',
     ports: [],
     reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
-    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces`,
+    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces. ${OPEN}node:http parses all that it has read, and 64 kB of requests behind the first one take 1.7 MB until their connection ends: who reaches the port can end the console, which the kubelet restarts`,
     counter: '`bailiff_console_refused_total`, `bailiff_console_pages`, `bailiff_console_displaced_connections_total`',
     tests: ['apps/console/src/server/server.test.ts', 'test/cluster/console-visitors.test.ts'],
   },
