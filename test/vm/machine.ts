@@ -39,10 +39,10 @@ const BOOT_TIMEOUT_MS = 120_000 * PATIENCE;
  */
 const BOOT_TRIES = 3;
 /**
- * A processor of the machine gets no more timer interrupts; its kernel reports that after about 20
- * s. It does not recover.
+ * A processor of the machine gets no more timer interrupts, which its kernel reports after about 20
+ * s; or it gets none at all, and its kernel panics. Neither recovers.
  */
-const HANGS = /rcu: \s*Possible timer handling issue on cpu/;
+const HANGS = /rcu: \s*Possible timer handling issue on cpu|IO-APIC \+ timer doesn't work/;
 /** For each stream, the end is kept. */
 const KEPT_BYTES = 16 << 20;
 const CONSOLE_KEPT_BYTES = 256 << 10;
@@ -209,7 +209,7 @@ class Machine {
         // ready.
         await Promise.all(this.#readings);
         clearTimeout(timer);
-        this.emulatorFailed = this.#readyMs === 0 && exitSignal === 'SIGABRT';
+        this.emulatorFailed = this.#readyMs === 0 && (exitSignal === 'SIGABRT' || hangs(this.#plan));
         fail(
           this.#readyMs === 0 ? 'VM_BOOT' : 'VM_DIED',
           `the machine ended without an exit code of the command (${QEMU}: ${exitCode ?? exitSignal})`,
