@@ -9,7 +9,7 @@
  *   the word at start + offset.
  * frames push <interface> <protocol>: like `send`, but sends each frame once, through a socket of this
  *   protocol (0: the one that the frame names). A netkit device reports a dropped frame as ENOBUFS.
- * frames bypass <interface>: like `send`, past the queue of the interface (PACKET_QDISC_BYPASS).
+ * frames bypass <interface>: like `push` with protocol 0, past the queue of the interface (PACKET_QDISC_BYPASS).
  * frames sniff <interface>: prints `ready`, then each received frame as a line of hex, with a tag
  *   that the kernel removed restored.
  * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
@@ -291,7 +291,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "send") == 0)
 		return run_send(argv[2], 0, 0, 0);
 	if (argc == 3 && strcmp(argv[1], "bypass") == 0)
-		return run_send(argv[2], 0, 0, 1);
+		return run_send(argv[2], 0, 1, 1);
 	if (argc == 4 && strcmp(argv[1], "push") == 0)
 		return run_send(argv[2], atoi(argv[3]), 1, 0);
 	if (argc == 3 && strcmp(argv[1], "sniff") == 0)

@@ -6,27 +6,49 @@
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FORGED } from './ipv4.ts';
-import { ATTACKER, FrameSender, type Pod, TestNode } from './node.ts';
+import { FrameSender, type NetkitMode, noNetkit, type Pod, TestNode } from './node.ts';
 import { commandIn } from './processes.ts';
 import { cleanup, datagramFrom, MARKER, TIMES, WAYS, type Way } from './ways.ts';
 
-interface Link {
+export interface Link {
   readonly name: string;
   /** Mode of the programs. Default: tcx. */
   readonly mode?: 'clsact';
+  /** Default: a veth pair. */
+  readonly netkit?: NetkitMode;
   /** Default: all. */
   readonly has?: (name: string, way: Way) => boolean;
 }
 
 /** Marked frames pass the host side under clsact (guard-bypass.test.ts). */
-const LINKS: readonly Link[] = [
+export const VETHS: readonly Link[] = [
   { name: 'veth' },
   { name: 'veth under clsact', mode: 'clsact', has: (_name, { isMarked }) => !isMarked },
 ];
+/** A packet socket at the host side sees no marked frame, because the kernel skips it with traffic control. */
+export const NETKITS: readonly Link[] = (['l2', 'l3'] as const).map((netkit) => ({
+  ...{ name: `netkit in mode ${netkit}`, netkit },
+  has: (_name, { isMarked }) => !isMarked,
+}));
+
+/** A node whose attacker has such a link. */
+async function startNode({ mode, netkit }: Link): Promise<{ node: TestNode; lacks: string }> {
+  if (netkit !== undefined && noNetkit() !== '') return { node: null as never, lacks: noNetkit() };
+  const node = await TestNode.start({ stacks: netkit !== undefined });
+  const { podEnd } = await node.open(mode === undefined ? {} : { mode });
+  if (netkit !== undefined) {
+    await node.useNetkit(netkit);
+    // What the pod's kernel sends by itself would count too.
+    await commandIn(node.pods.attacker.netns, 'sysctl', '-qw', 'net.ipv6.conf.all.disable_ipv6=1');
+    await commandIn(node.pods.attacker.netns, 'sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
+  } else if (mode === undefined && !podEnd.available)
+    return { node, lacks: `optional: this kernel lacks guard-bypass: ${podEnd.hint}` };
+  return { node, lacks: '' };
+}
 
 /** Sends the frame of a way some times, and again in each call. */
 async function senderOf({ device = 'eth0', send }: Way, pod: Pod, frame: Buffer) {
-  const sender = send === undefined ? new FrameSender(pod.netns, ['send', device]) : null;
+  const sender = send === undefined ? new FrameSender(pod.netns, ['push', device, '0']) : null;
   return {
     send: async () => (sender === null ? send?.(pod, frame) : sender.send(frame, TIMES)),
     [Symbol.asyncDispose]: async () => sender?.[Symbol.asyncDispose](),
@@ -34,17 +56,16 @@ async function senderOf({ device = 'eth0', send }: Way, pod: Pod, frame: Buffer)
 }
 
 /** Defines the tests. @param isWanted by name */
-export function testWays(isWanted: (name: string) => boolean): void {
-  describe.each(LINKS)('ways to the guard of $name', ({ mode, has = () => true }) => {
+export function testWays(links: readonly Link[], isWanted: (name: string) => boolean): void {
+  describe.each(links)('ways to the guard of $name', (link) => {
+    const { netkit, has = () => true } = link;
     const rows = Object.entries(WAYS).filter(([name, way]) => isWanted(name) && has(name, way));
     if (rows.length === 0) return;
     let node: TestNode;
     let lacks = '';
     const inPod = (lines: readonly string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
     beforeAll(async () => {
-      node = await TestNode.start();
-      const { podEnd } = await node.open(mode === undefined ? {} : { mode });
-      if (mode === undefined && !podEnd.available) lacks = `optional: this kernel lacks guard-bypass: ${podEnd.hint}`;
+      ({ node, lacks } = await startNode(link));
     });
     beforeEach((context) => {
       if (lacks !== '') context.skip(lacks);
@@ -53,12 +74,14 @@ export function testWays(isWanted: (name: string) => boolean): void {
 
     it.for(rows)('%s', async ([_name, way], context) => {
       const { attacker } = node.pods;
-      const lacking = await inPod([...cleanup(ATTACKER.mac), ...way.setup]).then(
+      const { mac } = attacker.identity;
+      // The kernel refuses to change a MAC in mode L3.
+      const lacking = await inPod([...cleanup(netkit === 'l3' ? null : mac), ...way.setup]).then(
         () => '',
         ({ stderr }: { stderr: string }) => stderr.trim(),
       );
       if (lacking !== '') context.skip(`optional: not possible here: ${lacking}`);
-      await using sender = await senderOf(way, attacker, datagramFrom(way.source ?? FORGED, ATTACKER.mac));
+      await using sender = await senderOf(way, attacker, datagramFrom(way.source ?? FORGED, mac));
       node.forgetLanded();
       const lands = (times: number, what: string) =>
         waitFor(() => node.landedWith(MARKER), { what, until: (landed) => landed === times });
