@@ -38,7 +38,6 @@ import { BindingStore } from './subjects/binding-store.ts';
 import { ForeignLinks, foreignReason, LINKS_MS } from './subjects/foreign-links.ts';
 import { Guard, type GuardOptions } from './subjects/guard.ts';
 import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './subjects/guarded-interface.ts';
-import { isLeft } from './subjects/left-links.ts';
 import { excludeUnguarded, forgetGeneration, forgottenCounts, hasNothingToPublish } from './subjects/lifecycle.ts';
 import { Orphans } from './subjects/orphans.ts';
 import { PastGuard } from './subjects/past-guard.ts';
@@ -193,7 +192,6 @@ export class PacketEngine implements Engine {
       nowMs: clock.nowMs,
       whyNotAttach: () => detach.whyNotAttach(),
       exclude: new RegExp(config.excludeInterfaces),
-      isLeft: (link) => isLeft(link),
       announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),
       events: {
         appeared: (iface) => this.#appeared(iface),

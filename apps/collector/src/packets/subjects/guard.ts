@@ -26,7 +26,7 @@ import { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
-import { LEFT_LINK } from './left-links.ts';
+import { isLeft, LEFT_LINK } from './left-links.ts';
 import { forgetGeneration, release } from './lifecycle.ts';
 import type { OtherInterface, Registry } from './registry.ts';
 import type { Announcement } from './stall-detector.ts';
@@ -41,8 +41,8 @@ export interface GuardOptions {
   counters: CounterStore;
   /** Host-side names that never belong to pods: uplinks, bridges. */
   exclude: RegExp;
-  /** Whether a pod left the link in the network of the node (left-links.ts). */
-  isLeft(link: LinkRecord): boolean;
+  /** Whether a pod left the link in the network of the node. Default: that of left-links.ts. */
+  isLeft?(link: LinkRecord): boolean;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
   nowMs(): number;
@@ -208,7 +208,7 @@ export class Guard {
         reason: 'the peer end of a netkit pair: programs attach only at the primary end',
       };
     // Its name is the pod's choice.
-    if (this.#o.isLeft(link)) return { coverage: 'not-covered', reason: LEFT_LINK };
+    if ((this.#o.isLeft ?? isLeft)(link)) return { coverage: 'not-covered', reason: LEFT_LINK };
     if (link.kind !== 'veth' && link.kind !== 'netkit')
       return {
         kind: link.kind,
