@@ -313,6 +313,67 @@ it('a trial that was cancelled, and that the bus holds up, keeps no other one ou
   expect([response.status, response.body()]).toEqual([200, expect.stringContaining('it was tried')]);
 });
 
+it('what is about all namespaces is not even begun for a visitor of some', async () => {
+  let begun = 0;
+  onTrial = async () => {
+    begun += 1;
+    return TRIED;
+  };
+  const paths = ['/api/trial', '/api/learn', '/api/rules', '/api/policy', '/api/evidence', '/api/proposal'];
+  for (const path of paths) expect([path, (await ask(path, KEY)).status]).toEqual([path, 403]);
+  expect([begun, refused.length]).toEqual([0, paths.length]);
+  const all = await ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  await waitFor(() => all.ended());
+  expect([all.status, begun], 'the control').toEqual([200, 1]);
+});
+
+it.each([
+  ['a right that ends', () => ({ name: 'all', scope: SHOP })],
+  ['an API server that does not answer', () => new Refused(503, 'the API server does not answer', '')],
+])('%s while a trial runs - its result is not sent', async (_name, later) => {
+  let [started, end] = [0, (_: TrialView) => {}];
+  onTrial = () => {
+    started += 1;
+    return new Promise((resolve) => {
+      end = resolve;
+    });
+  };
+  const first = ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  await waitFor(() => started === 1);
+  end(TRIED);
+  const control = await first;
+  await waitFor(() => control.ended());
+  expect(control.body(), 'the control').toContain('it was tried');
+  const second = ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  await waitFor(() => started === 2);
+  admit = async () => {
+    const found = later();
+    if (found instanceof Refused) throw found;
+    return found;
+  };
+  end(TRIED);
+  const response = await second;
+  await waitFor(() => response.ended());
+  expect(response.body()).toContain('your rights changed meanwhile');
+  expect(response.body()).not.toContain('it was tried');
+});
+
+it('two visitors - one trial at a time, also while a body is read, and the place is free again', async () => {
+  const headers = { ...KEY, origin: server.origin, 'content-type': 'application/json', 'x-name': 'all' };
+  const slow = await connected();
+  const head = lines('/api/simulation', { ...headers, 'content-length': '64' }).replace('GET', 'POST');
+  slow.socket.write(`${head}{"policy"`);
+  await waitFor(() => admitted.length === 1);
+  const second = await ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  expect([second.status, refused]).toEqual([503, ['503 too many trials run already']]);
+  slow.socket.destroy();
+  await waitFor(() => admitted[0]?.socket.destroyed);
+  const next = await ask('/api/trial', { ...KEY, 'x-name': 'all' });
+  await waitFor(() => next.ended());
+  expect(next.body()).toContain('it was tried');
+  expect(failed, 'a request that ends early is no failure').toEqual([]);
+});
+
 it('a failure is reported, and its cause is not sent', async () => {
   admit = async () => {
     throw new TypeError('the secret cause');
