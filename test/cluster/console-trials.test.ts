@@ -342,6 +342,8 @@ it('pages - no refused resource, no finding of axe, no sideways scrolling, in bo
       const found = await accessibilityFindings(page);
       const wide = await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth');
       expect([name, colorScheme, width, found, wide, errors]).toEqual([name, colorScheme, width, [], false, []]);
+      const copy = await page.locator('.answer .copy').first().boundingBox();
+      expect([name, width, (copy?.width ?? 0) > (copy?.height ?? 0)], 'in one line').toEqual([name, width, true]);
       await screenshot(page, `${name}-${colorScheme}-${width}`);
     }
   }
