@@ -58,6 +58,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'find /proc/[0-9]*/fd -lname anon_inode:inotify 2>/dev/null | cut -d/ -f3 | sort | uniq -c | sort -n': NODE,
   'nsenter -t PID -n ip -d link': NODE,
   'nsenter -t PID -n bpftool net': NODE,
+  'nsenter -t PID -n ip l2tp show session': NODE,
   'bpftool net show': NODE,
   'chronyc tracking': NODE,
   'rmmod ifb': NODE,
