@@ -14,7 +14,7 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
-import { microsOf, streamInfo } from '../streams/direct.ts';
+import { findStream, microsOf, streamInfo } from '../streams/direct.ts';
 import {
   consumerConfigs,
   LATEST_STREAMS,
@@ -48,16 +48,6 @@ function covers(found: unknown, wanted: unknown): boolean {
   if (typeof found !== 'object' || found === null) return false;
   if (Array.isArray(wanted) && wanted.length !== (found as unknown[]).length) return false;
   return Object.entries(wanted).every(([key, value]) => covers((found as Record<string, unknown>)[key], value));
-}
-
-/** null if the stream does not exist. */
-async function foundStream(bus: Bus, name: string): Promise<StreamInfo | null> {
-  try {
-    return await streamInfo(bus, name);
-  } catch (error) {
-    if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
-    return null;
-  }
 }
 
 async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | null): Promise<boolean> {
@@ -161,7 +151,7 @@ export interface TopologyReport {
 export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<TopologyReport> {
   const found: Found = new Map();
   for (const { name } of streamConfigs()) {
-    const info = await foundStream(bus, name);
+    const info = await findStream(bus, name);
     if (info) found.set(name, info);
   }
   const plan = planTopology(new Map([...found].map(([name, { config }]) => [name, config])), options);

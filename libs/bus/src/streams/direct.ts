@@ -7,7 +7,7 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from '../connection/connect.ts';
-import { BusError } from '../connection/errors.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
 import { HeaderBlock, type Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import type { RequestOptions } from '../connection/request-mux.ts';
@@ -47,6 +47,16 @@ export async function streamInfo(
   const serverMicros = microsOf(info.ts ?? '');
   if (!Number.isNaN(serverMicros)) bus.serverClock.set(serverMicros);
   return info;
+}
+
+/** As streamInfo(); null: the stream does not exist. */
+export async function findStream(bus: Bus, stream: string): Promise<(StreamInfo & { ts?: string }) | null> {
+  try {
+    return await streamInfo(bus, stream);
+  } catch (error) {
+    if (toBusError(error, stream).code !== 'BUS_NO_STREAM') throw error;
+    return null;
+  }
 }
 
 /** A message that was read earlier and kept, as its readers got it. @param headers its header block */

@@ -1,19 +1,11 @@
 /** Information about several streams. */
-import { type Bus, CONFIG_BUCKET, streamInfo, toBusError } from '@bailiff/bus';
+import { type Bus, CONFIG_BUCKET, findStream } from '@bailiff/bus';
 import type { StreamInfo } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
 
 /** By name, in the given order; null if the stream does not exist. @throws BusError */
 export async function readStreams(bus: Bus, names: readonly string[]): Promise<Map<string, StreamInfo | null>> {
-  const infos = await Promise.all(
-    names.map((name) =>
-      streamInfo(bus, name).catch((cause: unknown) => {
-        if (toBusError(cause, name).code === 'BUS_NO_STREAM') return null;
-        throw cause;
-      }),
-    ),
-  );
-  return new Map(names.map((name, index) => [name, infos[index] ?? null]));
+  return new Map(await Promise.all(names.map(async (name) => [name, await findStream(bus, name)] as const)));
 }
 
 /**

@@ -11,6 +11,7 @@ import {
   BusError,
   ConfigLog,
   completeSinceMicros,
+  findStream,
   getMessage,
   INSTANCE_MAX_AGE_MS,
   microsOf,
@@ -179,7 +180,9 @@ async function readWithin(
   );
   // Before, policies that only the responder knows decide, or records are lost with a former stream.
   const since = Math.max(formerUntilMs * 1000 + POLICY_SETTLE_MICROS, microsOf(responses.created));
-  const known = placed.filter(({ atMicros: storedMicros }) => storedMicros >= since);
+  // Without CONFIG_LOG no policy is known, and no verdict counts as due. Its loss is a problem of the bus.
+  const configLog = await findStream(bus, 'CONFIG_LOG');
+  const known = configLog ? placed.filter(({ atMicros: storedMicros }) => storedMicros >= since) : [];
   const { cut, ...counts } = await readResponses(bus, known, { atMicros, graceMs, completeSince }, signal);
   return {
     atMs,
@@ -201,10 +204,7 @@ async function readWithin(
       : null,
     evidenceLog: instances.some(({ service }) => service === 'evidence-log')
       ? {
-          ...(await health('evidence-log', [
-            ...[violations, verdicts, responses],
-            await streamInfo(bus, 'CONFIG_LOG'),
-          ])),
+          ...(await health('evidence-log', [violations, verdicts, responses, ...(configLog ? [configLog] : [])])),
           log: newestOf(instancesOf('evidence-log', instances, atMs))?.log ?? null,
         }
       : null,
