@@ -123,6 +123,12 @@ export const RUNTIME_MAPS: Readonly<Record<string, MapShare>> = {
     share: 'none: an entry replaces another one, and an open without an entry is decided by the rules',
     whenFull: 'never',
   },
+  rt_peers: {
+    size: 4096,
+    filledBy: 'a connect that policies allow without counting it',
+    share: 'none: an entry replaces another one, and a connect without an entry is decided by the rules',
+    whenFull: 'never',
+  },
   rt_cgroups: {
     size: 8192,
     filledBy: 'the kubelet, with the cgroup of a pod. A cgroup that a pod creates adds none',

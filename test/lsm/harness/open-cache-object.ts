@@ -1,5 +1,5 @@
 /**
- * The programs with a cache of opens from which single checks can be left out: what a test needs to
+ * The programs with caches from which single checks can be left out: what a test needs to
  * show that each check is needed. The host compiles them before the machine boots.
  */
 import { createHash } from 'node:crypto';
@@ -9,7 +9,7 @@ import { BpfMap } from '@bailiff/bpf';
 import { compileBpf } from '../../vm/compile.ts';
 import { repoRoot } from '../../vm/kernels.ts';
 
-/** Bits of enum open_check in libs/bpf/bpf/runtime/open-cache.h. */
+/** Bits of enum open_check in libs/bpf/bpf/runtime/cache.h. */
 export const OPEN_CHECKS = {
   renames: 1 << 0,
   mounts: 1 << 1,
@@ -21,6 +21,7 @@ export const OPEN_CHECKS = {
   effects: 1 << 7,
   before: 1 << 8,
   bound: 1 << 9,
+  address: 1 << 10,
 } as const;
 export type OpenCheck = keyof typeof OPEN_CHECKS;
 

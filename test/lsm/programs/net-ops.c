@@ -18,6 +18,7 @@
  * uring-socket,<family>,<type>,<protocol>  uring-connect,tcp,<address>,<port>  uring-send,udp,<address>,<port>
  *	through io_uring; with `uring-async-` by its worker threads
  * serve,<type>,<name>	binds and listens on a unix name, stays until killed (prints its line when it listens)
+ * line	waits for a line of input
  * cookie,<family>,<type>,<protocol>	creates a socket and prints its SO_COOKIE in place of `ok`
  */
 #include <arpa/inet.h>
@@ -376,7 +377,10 @@ int main(int argc, char **argv)
 			printf("%s %llu\n", argv[i], cookie);
 			continue;
 		}
-		result = is(words[0], "cookie") ? -1 : run(words[0]);
+		if (is(words[0], "line"))
+			result = getchar() == EOF ? -1 : 0;
+		else
+			result = is(words[0], "cookie") ? -1 : run(words[0]);
 		printf("%s %s\n", argv[i], result < 0 ? strerrorname_np(errno) : "ok");
 		fflush(stdout);
 		if (is(words[0], "serve") && result >= 0 && i == argc - 1) pause();

@@ -349,8 +349,10 @@ static __always_inline int decide_endpoints(struct policy_ctx *policy, enum op o
 	matches.unresolved = unresolved;
 	if (!unresolved)
 		rt_match_endpoint(&policy->identity, &matches, &event.endpoint, op);
+	policy->effects |= matches.has_source;
 	if (has_no_effect(&matches, policy->head, op))
 		return 0;
+	policy->effects = 1;
 	return refused(rt_decide(&policy->identity, &matches, &event, op));
 }
 

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 
 #include "arming.h"
+#include "cache.h"
 #include "kernel.h"
 #include "maps.h"
 #include "state.h"
@@ -44,7 +45,7 @@ enum quiet {
 	__u64 suffix_lengths; /* as in struct path_masks, of path_classes */ \
 	__u32 depths; \
 	__u16 path_classes; /* bits of enum path_class */ \
-	__u16 effects;	    /* 1: the decision did or depends on more than open-cache.h knows */
+	__u16 effects;	    /* 1: the decision did or depends on more than a cache knows */
 
 /*
  * Argument of global functions: plain data, because such a call takes no pointers to kernel
@@ -174,20 +175,43 @@ static __always_inline void copy_state(struct policy_ctx *policy, const struct t
 	policy->root_device = state->root_device;
 }
 
-static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
+/*
+ * Whether a state that was read still is the current task's, which is asked after the last read. The
+ * host can move a process that it had moved into a pod out again during a hook, and the memory is then
+ * another task's. Only the task itself arms, so an armed state at the same place was its own all along.
+ */
+static __always_inline bool is_own(const struct task_state *state)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	read_barrier();
+	return state_of(task) == state && is_armed(task, state);
+}
+
+/*
+ * Returns false if no policy holds for the task: the hook allows. `found`: the result of the look-up
+ * of its pod, or NULL.
+ */
+static __always_inline bool is_judged(struct policy_ctx *policy, const struct subject **found)
 {
 	struct task_state *state = state_of_current();
-	const struct subject *found;
 
 	if (!state)
 		return false;
-	found = bpf_map_lookup_elem(&rt_pods, &state->pod);
+	*found = bpf_map_lookup_elem(&rt_pods, &state->pod);
 	/* before any copy: most tasks of a node are in pods without policy */
-	if (!found && !(state->flags & TASK_BOUND))
+	if (!*found && !(state->flags & TASK_BOUND))
 		return false;
 	*policy = (struct policy_ctx){ .task = state };
 	copy_state(policy, state);
-	return bind_policy(policy, found, ops);
+	return true;
+}
+
+static __always_inline bool identify_any(struct policy_ctx *policy, __u64 ops)
+{
+	const struct subject *found;
+
+	return is_judged(policy, &found) && bind_policy(policy, found, ops);
 }
 
 /*

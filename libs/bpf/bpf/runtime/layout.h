@@ -352,9 +352,9 @@ struct rt_settings {	     /* array with one element */
 };
 
 /*
- * rt_cache_control: array with one element. While user space writes what a decision about an open
- * reads, CACHE_EPOCH_CHANGING is set; afterwards the epoch is a greater one. Each write changes the
- * flag alone or is made under it, so that a program never uses half of an epoch.
+ * rt_cache_control: array with one element. While user space writes what a decision reads,
+ * CACHE_EPOCH_CHANGING is set; afterwards the epoch is a greater one. Each write changes the flag
+ * alone or is made under it, so that a program never uses half of an epoch.
  */
 enum cache_epoch {
 	CACHE_EPOCH_CHANGING = 1,
@@ -363,7 +363,7 @@ enum cache_epoch {
 
 struct rt_cache_control {
 	__u64 epoch;
-	__u64 rename_lock; /* addresses of the kernel's sequence locks; 0: nothing is cached */
+	__u64 rename_lock; /* addresses of the kernel's sequence locks; 0: no opens are cached */
 	__u64 mount_lock;
 };
 

@@ -2,7 +2,8 @@
 /*
  * Sockets: creation, connect, bind and listen. send.h has the sends.
  *
- * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → decide.h.
+ * Place in the data path: system calls and io_uring → LSM hooks here → endpoint.h → peer-cache.h →
+ * decide.h.
  * rt_sockets records the process that creates a raw or packet socket: the newest of each pod.
  * Limits: one address per call (SCTP: SCTP_ADDRESSES); without a policy a hook costs one look-up.
  * docs/runtime-hooks.md lists the gaps.
@@ -21,6 +22,7 @@
 #include "decide.h"
 #include "endpoint.h"
 #include "identity.h"
+#include "peer-cache.h"
 #include "sample.h"
 #include "unix.h"
 
@@ -149,19 +151,30 @@ int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *addr
 {
 	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
+	const struct subject *found;
 	struct policy_ctx policy;
+	__u64 epoch;
 
-	if (!sk || !identify(&policy, OP_CONNECT) ||
+	if (!sk || !is_judged(&policy, &found) ||
 	    !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
 		return 0;
-	if (is_connecting(socket, sk)) {
-		policy.quiet = QUIET_PROBE;
-		if (!decide_endpoint(&policy, OP_CONNECT, &endpoint))
+	epoch = policy_epoch();
+	read_barrier();
+	if (is_known_peer(&policy, epoch, &endpoint, OP_CONNECT))
+		return 0;
+	if (bind_policy(&policy, found, OP_BIT(OP_CONNECT))) {
+		policy.quiet = is_connecting(socket, sk) ? QUIET_PROBE : 0;
+		if (decide_endpoint(&policy, OP_CONNECT, &endpoint)) {
+			if (!policy.quiet)
+				return -EPERM;
+			policy.quiet = 0;
+			if (decide_endpoint(&policy, OP_CONNECT, &endpoint))
+				return -EPERM;
+		}
+		if (policy.effects && !leaves_out(CHECK_EFFECTS))
 			return 0;
-		policy.quiet = 0;
 	}
-	if (decide_endpoint(&policy, OP_CONNECT, &endpoint))
-		return -EPERM;
+	remember_peer(&policy, epoch, &endpoint, OP_CONNECT);
 	return 0;
 }
 

@@ -22,13 +22,13 @@
 #include <linux/types.h>
 #include <bpf/bpf_tracing.h>
 
+#include "cache.h"
 #include "identity.h"
 #include "mounts.h"
 #include "other-tasks.h"
 #include "state.h"
 
 #define OPEN_SLOT_BITS 15
-#define GOLDEN_RATIO   0x9e3779b97f4a7c15ULL
 /* Jiffies of a window: 8 s at 1000 Hz, 82 s at 100 Hz. A rename takes far more than 40 ns. */
 #define WINDOW_BITS 13
 
@@ -61,13 +61,6 @@ struct {
 	__type(value, struct rt_open);
 } rt_opens SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct rt_cache_control);
-} rt_cache_control SEC(".maps");
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct seqcount {
@@ -75,45 +68,6 @@ struct seqcount {
 };
 
 #pragma clang attribute pop
-
-/*
- * Everything that was read before is older than what is read afterwards. An exchange is a full
- * barrier on every architecture, and costs one instruction where loads are ordered anyway.
- */
-static __always_inline void read_barrier(void)
-{
-	__u64 word = 0;
-
-	word = __sync_lock_test_and_set(&word, 1);
-	barrier_var(word);
-}
-
-/* ---- what a test leaves out ---- */
-
-/* Each check of this file. With OPEN_CACHE_TEST, those in rt_settings.reserved are left out. */
-enum open_check {
-	CHECK_RENAMES = 1 << 0,
-	CHECK_MOUNTS = 1 << 1,
-	CHECK_EPOCH = 1 << 2,
-	CHECK_DENTRIES = 1 << 3,
-	CHECK_CONTAINER = 1 << 4,
-	CHECK_OPS = 1 << 5,
-	CHECK_MOUNT = 1 << 6,
-	CHECK_EFFECTS = 1 << 7,
-	CHECK_BEFORE = 1 << 8,
-	CHECK_BOUND = 1 << 9,
-};
-
-#ifdef OPEN_CACHE_TEST
-static __always_inline bool leaves_out(enum open_check check)
-{
-	const struct rt_settings *settings = rt_read_settings();
-
-	return settings && settings->reserved & check;
-}
-#else
-#define leaves_out(check) false
-#endif
 
 /* ---- entries ---- */
 

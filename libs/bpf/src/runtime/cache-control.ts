@@ -1,5 +1,6 @@
 /**
- * rt_cache_control: whether decisions about opens are cached, and until when (bpf/runtime/open-cache.h).
+ * rt_cache_control: whether decisions about opens are cached, and until when all that is remembered of
+ * policies holds (bpf/runtime/cache.h).
  *
  * Data path: maps.ts and object.ts → here → one map. Invariants: the epoch only grows as long as the
  * map exists. One process at a time writes; a detach may end the cache beside it.
@@ -23,7 +24,7 @@ const put = (map: BpfMap, next: (control: CacheControl) => Partial<CacheControl>
 export type Change = <T>(write: () => T) => T;
 
 /**
- * While `write` runs, programs neither use nor fill the cache (open-cache.h). If this process ends
+ * While `write` runs, programs neither use nor fill a cache (cache.h). If this process ends
  * meanwhile, that lasts until the next one opens the maps.
  */
 export function changeOf(map: BpfMap): Change {

@@ -56,7 +56,8 @@ export type RuntimeLoss = (typeof RUNTIME_LOSSES)[number];
 
 /**
  * Pinned maps of the LSM programs. `samples` belongs to the packet programs. Only the kernel uses
- * rt_buckets, rt_scratch and rt_opens.
+ * rt_buckets, rt_scratch and rt_opens. rt_peers is not pinned: a program that replaces another one
+ * must not find what that one allowed.
  */
 export const RUNTIME_MAP_NAMES = [
   'rt_pods',
