@@ -17,7 +17,7 @@ const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: numb
   ['exec', 'bprm_committed_creds', 1_080, 1_910, 1_910],
   ['exec', 'mmap_file', 490, 215, 405],
   ['exec', 'task_alloc', 325, 1_345, 1_765],
-  ['connect', 'socket_connect', 865, 415, 1_050],
+  ['connect', 'socket_connect', 865, 415, 925],
 ];
 /** A linear list would be 10. */
 const FLAT = 1.3;
