@@ -10,11 +10,20 @@ import {
   sampleViolation,
 } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
+import { accessibilityFindings, readText, watchedPage } from '../support/browser.ts';
 import { CART, healthyStatus, NODE_A, NODE_B, uid, VPN, verdictId, violationOf, WEB, World } from './cli/world.ts';
-import { LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
+import {
+  LOOKS,
+  missing,
+  type OpenedConsole,
+  openConsole,
+  openedPage,
+  runConsole,
+  screenshot,
+  textOf,
+} from './console/rig.ts';
 
 const DB = { ...WEB, uid: uid(20), name: 'db-0', namespace: 'payments', ownerName: 'db', ownerUid: uid(120) };
 const SLOW = { ...WEB, uid: uid(21), name: 'slow-0', ownerName: 'slow', ownerUid: uid(121) };
@@ -29,10 +38,7 @@ spec:
 `;
 
 let world: World;
-let browser: Browser;
-/** With the session of the console: its link opens one. */
-let context: BrowserContext;
-let running: RunningConsole;
+let opened: OpenedConsole;
 
 const listed = (pod: typeof WEB, address: string) =>
   podIdentityOf(pod, {
@@ -101,36 +107,25 @@ beforeAll(async () => {
       lastSeenAt: Date.now() * 1000,
     }),
   ]);
-  browser = await startBrowser();
-  running = await runConsole(world);
-  const { page } = await openedPage(browser, running);
-  context = page.context();
-  await page.close();
+  opened = await openConsole(world);
 });
 afterAll(async () => {
-  await browser?.close();
-  await running?.[Symbol.asyncDispose]();
+  await opened?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
 });
 
-const textOf = (page: Page) => readText(page.locator('main'));
-async function shown(path: string, text: string) {
-  const watched = await watchedPage(context);
-  await watched.page.goto(running.origin + path);
-  await watched.page.getByText(text).first().waitFor();
-  return watched;
-}
+const shown = (path: string, text: string) => opened.shown(path, text);
 
 const KEY = 'correlation.cluster._.repeated-spoofing';
 
 it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
-  const { page, errors } = await watchedPage(context);
+  const { page, errors } = await watchedPage(opened.context);
   for (const [name, path, words] of [
     ['graph', '/graph', 'Who attacks whom'],
     ['policies', '/policies', 'What programs may do'],
     ['what-if', `/what-if?key=${KEY}&set=condition.gte=5`, 'The whole rule'],
   ] as const) {
-    await page.goto(running.origin + path);
+    await page.goto(opened.running.origin + path);
     await page.getByText(words).first().waitFor();
     if (name === 'what-if') {
       await page.getByRole('button', { name: 'Try it' }).click();
@@ -194,7 +189,7 @@ describe('graph', () => {
       );
     }
     await using own = await runConsole(flooded);
-    const { page } = await openedPage(browser, own);
+    const { page } = await openedPage(opened.browser, own);
     await page.goto(`${own.origin}/graph`);
     await page.getByText('600 packets').first().waitFor();
     await page.getByText('576 more attackers or lines are not shown').waitFor();
@@ -305,7 +300,7 @@ describe('what if', () => {
     expect(by).toContain('@');
     expect((await world.cli(['config', 'delete', KEY, '--yes', '--reason', 'back'])).exitCode).toBe(0);
     // The control: without a change nothing appears.
-    await page.goto(`${running.origin}/what-if?key=${KEY}&set=condition.gte=11`);
+    await page.goto(`${opened.running.origin}/what-if?key=${KEY}&set=condition.gte=11`);
     await page.getByRole('button', { name: 'Try it' }).click();
     await page.getByText('Nothing would have been different').waitFor();
     expect(errors).toEqual([]);
@@ -371,9 +366,9 @@ it('a person who never saw it - answers by clicks and visible text alone what an
   await world.response(verdict, { action: 'quarantine', phase: 'succeeded' });
   const reason = 'the pod is protected by the annotation bailiff.dev/protected';
   await world.response(verdict, { action: 'delete', phase: 'refused', reasonCode: 'protected', reason });
-  const { page } = await watchedPage(context);
+  const { page } = await watchedPage(opened.context);
   const person = new Person(page);
-  await page.goto(running.origin);
+  await page.goto(opened.running.origin);
 
   // Is anything getting through? What did Bailiff do, and refuse to do?
   const now = await person.sees(/40\s+got through: only audited[\s\S]*1 × delete refused/);

@@ -3,11 +3,11 @@
 import { encodeToken } from '@bailiff/bus';
 import { podIdentityOf, sampleInterfaces, sampleLsmViolation, sampleOperation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { accessibilityFindings, readText, startBrowser, watchedPage } from '../support/browser.ts';
+import { accessibilityFindings, watchedPage } from '../support/browser.ts';
 import { CART, healthyStatus, NODE_A, NODE_B, VPN, violationOf, WEB, World } from './cli/world.ts';
-import { LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
+import { LOOKS, missing, type OpenedConsole, openConsole, screenshot, textOf } from './console/rig.ts';
 
 const SHELL = 'runtime.cluster._.no-shell';
 const NO_SHELL = `apiVersion: bailiff.dev/v1alpha1
@@ -28,9 +28,7 @@ const CLUSTER = 'spoof.cluster._.default';
 const EVIL = '/tmp/\u202e<img src=x onerror="globalThis.taken=true">\u2028- x: # "\'';
 
 let world: World;
-let browser: Browser;
-let context: BrowserContext;
-let running: RunningConsole;
+let opened: OpenedConsole;
 
 const listed = (pod: typeof WEB, address: string) =>
   podIdentityOf(pod, {
@@ -77,25 +75,14 @@ beforeAll(async () => {
     did(CART, 'read', EVIL),
     did(WEB, 'read', '/etc/shadow', { vector: 'no-shell/file-posture', times: 2 }),
   ]);
-  browser = await startBrowser();
-  running = await runConsole(world);
-  const { page } = await openedPage(browser, running);
-  context = page.context();
-  await page.close();
+  opened = await openConsole(world);
 });
 afterAll(async () => {
-  await browser?.close();
-  await running?.[Symbol.asyncDispose]();
+  await opened?.[Symbol.asyncDispose]();
   await world?.[Symbol.asyncDispose]();
 });
 
-const textOf = (page: Page) => readText(page.locator('main'));
-async function shown(path: string, text: string) {
-  const watched = await watchedPage(context);
-  await watched.page.goto(running.origin + path);
-  await watched.page.getByText(text).first().waitFor();
-  return watched;
-}
+const shown = (path: string, text: string) => opened.shown(path, text);
 const fileOf = async (page: Page): Promise<string> => (await page.locator('pre.file').last().textContent()) ?? '';
 
 describe('a mode of packets', () => {
@@ -311,7 +298,7 @@ describe('a hostile text', () => {
 });
 
 it('pages - no refused resource, no finding of axe, no sideways scrolling, in both schemes and widths', async () => {
-  const { page, errors } = await watchedPage(context);
+  const { page, errors } = await watchedPage(opened.context);
   const results: [string, string, (at: Page) => Promise<void>][] = [
     [
       'mode',
@@ -333,7 +320,7 @@ it('pages - no refused resource, no finding of axe, no sideways scrolling, in bo
     ],
   ];
   for (const [name, path, act] of results) {
-    await page.goto(running.origin + path);
+    await page.goto(opened.running.origin + path);
     await page.getByLabel('Policy file').waitFor();
     await act(page);
     for (const [colorScheme, width] of LOOKS) {

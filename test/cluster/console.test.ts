@@ -20,7 +20,7 @@ import {
   WEB,
   World,
 } from './cli/world.ts';
-import { ask, LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot } from './console/rig.ts';
+import { ask, LOOKS, missing, openedPage, type RunningConsole, runConsole, screenshot, textOf } from './console/rig.ts';
 
 let world: World;
 let story: Story;
@@ -142,7 +142,6 @@ describe('in a browser', () => {
   afterAll(() => browser?.close());
 
   const opened = (running: RunningConsole) => openedPage(browser, running);
-  const textOf = (page: Page) => readText(page.locator('main'));
   const pathOf = (kind: 'verdict' | 'pod' | 'history') =>
     ({
       verdict: `/verdict?id=${story.spoofing.verdictId.slice(0, 10)}`,

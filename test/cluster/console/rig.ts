@@ -3,9 +3,9 @@ import { type ClientRequest, type IncomingHttpHeaders, type IncomingMessage, req
 import { type RequestOptions, request as tlsRequest } from 'node:https';
 import type { NowView } from '@bailiff/console';
 import { waitFor } from '@bailiff/service/testing';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { expect } from 'vitest';
-import { newPage, type WatchedPage } from '../../support/browser.ts';
+import { newPage, readText, startBrowser, type WatchedPage, watchedPage } from '../../support/browser.ts';
 import type { World } from '../cli/world.ts';
 
 export interface RunningConsole extends AsyncDisposable {
@@ -52,6 +52,41 @@ export async function openedPage(browser: Browser, running: RunningConsole): Pro
   await watched.page.goto(running.link);
   await watched.page.waitForSelector('.answer h1');
   return watched;
+}
+
+export const textOf = (page: Page) => readText(page.locator('main'));
+
+/** A console and a browser with a session of it. */
+export interface OpenedConsole extends AsyncDisposable {
+  running: RunningConsole;
+  browser: Browser;
+  /** With the session: the link of the console opens one. */
+  context: BrowserContext;
+  /** A page of the session, once it has a text. */
+  shown(path: string, text: string): Promise<WatchedPage>;
+}
+
+export async function openConsole(world: World): Promise<OpenedConsole> {
+  const browser = await startBrowser();
+  const running = await runConsole(world);
+  const { page } = await openedPage(browser, running);
+  const context = page.context();
+  await page.close();
+  return {
+    running,
+    browser,
+    context,
+    shown: async (path, text) => {
+      const watched = await watchedPage(context);
+      await watched.page.goto(running.origin + path);
+      await watched.page.getByText(text).first().waitFor();
+      return watched;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await browser.close();
+      await running[Symbol.asyncDispose]();
+    },
+  };
 }
 
 interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {

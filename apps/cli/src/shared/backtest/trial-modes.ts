@@ -63,7 +63,7 @@ const UNKNOWN = 'unknown-interface';
 const TUNABLE: ReadonlySet<string> = new Set(TUNABLE_VECTORS);
 /** Until a cluster policy is stored. */
 const UNKNOWN_MODE = spoofCluster.parse({}).unknown;
-/** Pods that are told apart, in all vectors. */
+/** Pods that are counted, each once a vector and change of mode. */
 const MAX_PODS = 50_000;
 /** Scopes whose modes are kept; beyond it they are determined again. */
 const MAX_SCOPES = 16_384;
