@@ -160,7 +160,7 @@ export class PacketEngine implements Engine {
       onProblem: problems.of('cni'),
     });
     this.#binder = new Binder({
-      cniRecords: () => this.#cni.byFile.values(),
+      cniRecords: () => this.cniRecords(),
       cgroupRoot: config.cgroupRoot,
       listedAddresses: (uid) => desired.addressesOf(uid),
       onBound: (iface) => this.#bound(iface),
@@ -265,8 +265,8 @@ export class PacketEngine implements Engine {
     return this.#orphans.cgroupPods;
   }
 
-  cniRecords(): Iterable<CniRecord> {
-    return this.#cni.byFile.values();
+  cniRecords(): readonly CniRecord[] {
+    return [...this.#cni.byFile.values()];
   }
 
   /** Why new CNI records are found by polling; empty: inotify reports them. */

@@ -16,7 +16,7 @@ const maps = {
 const status = (
   registry: Registry,
   desired = new DesiredState('n'),
-  cniRecords: Iterable<CniRecord> = [],
+  cniRecords: readonly CniRecord[] = [],
   recent: Record<string, number> | null = null,
   redirected = false,
   unlistedPods: string[] = [],
@@ -198,7 +198,7 @@ describe('status', () => {
       registry.others.set(2, { name: 'cni0', kind: 'bridge', coverage: 'not-applicable', reason: 'a bridge device' });
       registry.others.set(3, { name: 'excluded0', coverage: 'not-applicable', reason: 'excluded by name' });
       const record = { podUid: 'web', podNamespace: 'shop', podName: 'web', ifName: 'eth0', plugin: 'bridge' };
-      const records = new Map([['file', { ...record, hostInterfaces }]]).values() as unknown as Iterable<CniRecord>;
+      const records = [{ ...record, hostInterfaces }] as unknown as CniRecord[];
       const row = status(registry, desired, records).interfaces.find(({ podUid }) => podUid === 'web');
       expect(row?.coverage).toBe(coverage);
       expect(row?.reason).toMatch(coverage === 'partial' ? /^its interface veth9 was removed/ : /^no interface of it/);

@@ -34,7 +34,7 @@ export interface StatusInput {
   redirected: boolean;
   /** Monotonic. */
   nowMs: number;
-  cniRecords: Iterable<CniRecord>;
+  cniRecords: readonly CniRecord[];
   desired: DesiredState;
   runtime: RuntimeStatus;
   cni: CniStatus;
@@ -190,8 +190,7 @@ function isoOf(untilNs: bigint, moment: Moment): string {
   return new Date(Math.min(ms, Date.UTC(9999, 11, 31))).toISOString();
 }
 
-export function nodeStatus(parts: StatusInput): NodeStatus {
-  const input = { ...parts, cniRecords: [...parts.cniRecords] };
+export function nodeStatus(input: StatusInput): NodeStatus {
   const { registry, desired, maps, moment } = input;
   const losses = maps.losses();
   const others: InterfaceStatus[] = [...registry.others].map(([ifindex, other]) => ({

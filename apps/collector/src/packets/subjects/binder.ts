@@ -44,7 +44,7 @@ export interface BindableInterface {
 }
 
 export interface BinderOptions<I extends BindableInterface> {
-  cniRecords(): Iterable<CniRecord>;
+  cniRecords(): readonly CniRecord[];
   /** cgroup v2 root that contains kubepods; empty: no search by namespace. */
   cgroupRoot: string;
   /** Addresses under which the bus lists a pod of this node; empty: it does not. */
@@ -178,7 +178,7 @@ export class Binder<I extends BindableInterface> {
    * the bus.
    */
   #bindFound(iface: I, found: Binding): boolean {
-    const records = [...this.#o.cniRecords()].filter((record) => record.podUid === found.podUid);
+    const records = this.#o.cniRecords().filter((record) => record.podUid === found.podUid);
     const record = recordFor({ link: iface.link, notBeforeMs: 0, isUsed: () => false }, records);
     const addresses = this.#o.listedAddresses(found.podUid);
     if (record) this.#bind(iface, this.#bindingBy(iface, record));

@@ -38,7 +38,7 @@ export const foreignReason = (links: readonly string[]): string =>
 export interface ForeignLinksOptions<I extends Iface> {
   onProblem: OnProblem;
   registry: { allLive(): Iterable<I> };
-  cniRecords(): Iterable<CniRecord>;
+  cniRecords(): readonly CniRecord[];
   /** The first links of a namespace. EINVAL: no namespace has the id. */
   readLinks(nsid: number, atMost: number): Link[];
   /** Name of a link of the node. */
