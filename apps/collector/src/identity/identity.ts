@@ -7,6 +7,7 @@
  * addresses win, unless a snapshot disagrees with most interfaces of the node.
  */
 import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
+import * as z from 'zod';
 import type { CniRecord } from './cni-record.ts';
 
 /** A host-side interface as netlink reports it. */
@@ -23,30 +24,32 @@ export interface LinkFacts {
   dropsAlone?: boolean;
 }
 
-export interface Binding {
-  source: 'cni' | 'netns';
-  podUid: string;
-  podNamespace: string;
-  podName: string;
+/** A binding, also as the state directory stores it. */
+export const binding = z.object({
+  source: z.enum(['cni', 'netns']),
+  podUid: z.string(),
+  podNamespace: z.string(),
+  podName: z.string(),
   /** Interface inside the pod. */
-  ifName: string;
+  ifName: z.string(),
   /** MAC of the pod's side; empty: unknown. */
-  mac: string;
+  mac: z.string(),
   /** The record has no MAC: it was read from the pod's side, which the pod can change. */
-  isMacRead?: boolean | undefined;
+  isMacRead: z.boolean().optional(),
   /** From the record, or, for a pod found by namespace, from the bus. */
-  addresses: string[];
+  addresses: z.array(z.string()),
   /** The link at the time of the binding. */
-  link: { name: string; mac: string; linkNetnsid: number | null };
+  link: z.object({ name: z.string(), mac: z.string(), linkNetnsid: z.number().int().nullable() }),
   /** Name of the record's file, which contains the sandbox id; absent: bound without a record. */
-  recordFile?: string | undefined;
+  recordFile: z.string().optional(),
   /** When the CNI record was written, wall-clock milliseconds; absent: bound without a record. */
-  recordedAtMs?: number | undefined;
+  recordedAtMs: z.number().optional(),
   /** The record is older than the interface: the runtime may still write the right one. */
-  isDoubtful?: boolean | undefined;
+  isDoubtful: z.boolean().optional(),
   /** The CNI plugin named the pod in the call that created the interface. */
-  fromCall?: boolean | undefined;
-}
+  fromCall: z.boolean().optional(),
+});
+export type Binding = z.infer<typeof binding>;
 
 /**
  * Running time that a valid record may be older than the netlink event of its interface. The record

@@ -8,6 +8,18 @@
  * is published again with a larger cumulative value, and readers take the maximum.
  */
 import assert from 'node:assert/strict';
+import * as z from 'zod';
+
+/** Index and value of the numbers that are not 0, as files store them. */
+export const sparse = (max: number = Number.MAX_SAFE_INTEGER) =>
+  z.array(z.tuple([z.int().nonnegative().lt(max), z.number().nonnegative()]));
+export const toSparse = (numbers: Float64Array): [number, number][] =>
+  [...numbers.entries()].filter(([, value]) => value !== 0);
+export function fromSparse(count: number, entries: readonly (readonly [number, number])[]): Float64Array {
+  const numbers = new Float64Array(count);
+  for (const [index, value] of entries) numbers[index] = value;
+  return numbers;
+}
 
 export interface LedgerShape {
   /** Cells with an acknowledged value. */

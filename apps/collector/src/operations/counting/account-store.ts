@@ -9,43 +9,12 @@
  */
 
 import { FairCounts, FileStore } from '@bailiff/service';
-import { PACKET_ACTIONS } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { storedPodRef } from '../../identity/stored-pod-ref.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
-import type { CellFacts, StoredAccount } from './account.ts';
+import { type CellFacts, cellFacts, type StoredAccount, storedAccount } from './account.ts';
 
 /** Live subjects, and as many that are gone while the bus is unavailable. */
 export const MAX_ACCOUNTS = 8192;
-
-const count = z.number().int().nonnegative();
-const text = z.string();
-const sparse = z.array(z.tuple([count, z.number().nonnegative()]));
-const storedAccount = z.object({
-  generation: z.number().int().positive(),
-  pins: text,
-  podUid: z.string().regex(/^[0-9a-f]{32}$/),
-  pod: storedPodRef,
-  container: z.object({ name: text, id: text, cgroupId: z.string().regex(/^\d+$/) }).nullable(),
-  digest: z.string().regex(/^[0-9a-f]{64}$/),
-  set: count,
-  compiledBy: text,
-  base: count,
-  count: z.number().int().positive(),
-  bucket: z.number().int(),
-  final: z.object({ counts: sparse, acked: sparse }).optional(),
-});
-const cellFacts = z.array(
-  z.object({
-    vector: text,
-    action: z.enum(PACKET_ACTIONS),
-    policy: text,
-    policyRevision: z.number(),
-    severity: text,
-    tags: z.array(text),
-    message: text,
-  }),
-);
 
 const accountFile = (generation: number): string => `account-${generation}.json`;
 const factsFile = (digest: string): string => `set-${digest}.json`;
@@ -91,13 +60,13 @@ export class AccountStore {
     const loaded: LoadedAccount[] = [];
     for (const name of this.#store.names(/^account-\d+\.json$/)) {
       const stored = this.#store.read(name, (text): StoredAccount => {
-        const { final, ...rest } = storedAccount.parse(JSON.parse(text));
-        if (accountFile(rest.generation) !== name) throw new Error('the file belongs to another generation');
-        return final ? { ...rest, final } : rest;
+        const parsed = storedAccount.parse(JSON.parse(text));
+        if (accountFile(parsed.generation) !== name) throw new Error('the file belongs to another generation');
+        return parsed;
       });
       if (stored === undefined) continue;
       const { digest } = stored;
-      const read = () => this.#store.read(factsFile(digest), (text) => cellFacts.parse(JSON.parse(text)));
+      const read = () => this.#store.read(factsFile(digest), (text) => z.array(cellFacts).parse(JSON.parse(text)));
       const cells = facts.get(digest) ?? read();
       if (cells === undefined) continue;
       facts.set(digest, cells);

@@ -4,33 +4,38 @@
  * subject until its last count is acknowledged.
  */
 import path from 'node:path';
-import type { OperationSample, PodRef } from '@bailiff/schemas';
-import { CounterLedger } from '../../publishing/counter-ledger.ts';
+import type { OperationSample } from '@bailiff/schemas';
+import { PACKET_ACTIONS } from '@bailiff/vocabulary';
+import * as z from 'zod';
+import { storedPodRef } from '../../identity/stored-pod-ref.ts';
+import { CounterLedger, fromSparse, sparse } from '../../publishing/counter-ledger.ts';
 import type { Source } from '../../publishing/flusher.ts';
 
 /** Directory of the files of accounts. */
 export const accountsDir = (stateDir: string, bootId: string): string => path.join(stateDir, bootId, 'runtime');
 
 /** Meaning of a cell. */
-export interface CellFacts {
+export const cellFacts = z.object({
   /** `<policy>/<rule>`, `<policy>/<class>-posture`, `unresolved`. */
-  readonly vector: string;
-  readonly action: 'audit' | 'drop';
+  vector: z.string(),
+  action: z.enum(PACKET_ACTIONS),
   /** Key of the policy; empty: no policy asked for it. */
-  readonly policy: string;
-  readonly policyRevision: number;
-  readonly severity: string;
-  readonly tags: readonly string[];
-  readonly message: string;
-}
+  policy: z.string(),
+  policyRevision: z.number(),
+  severity: z.string(),
+  tags: z.array(z.string()).readonly(),
+  message: z.string(),
+});
+export type CellFacts = Readonly<z.infer<typeof cellFacts>>;
 
-export interface ContainerRef {
-  readonly name: string;
+const containerRef = z.object({
+  name: z.string(),
   /** In the form of the API server: `containerd://…`. */
-  readonly id: string;
+  id: z.string(),
   /** Decimal. */
-  readonly cgroupId: string;
-}
+  cgroupId: z.string().regex(/^\d+$/),
+});
+export type ContainerRef = Readonly<z.infer<typeof containerRef>>;
 
 /**
  * Samples of one cell since its last violation, one entry per distinct operation, the newest last:
@@ -38,28 +43,28 @@ export interface ContainerRef {
  */
 export type OperationSamples = { first: OperationSample; sample: OperationSample; count: number }[];
 
+const count = z.number().int().nonnegative();
+
 /** The part of an account that is stored on disk. */
-export interface StoredAccount {
-  readonly generation: number;
+export const storedAccount = z.object({
+  generation: z.number().int().positive(),
   /** Identifies the pinned maps that contain its cells. */
-  readonly pins: string;
-  readonly podUid: string;
-  readonly pod: PodRef;
+  pins: z.string(),
+  podUid: z.string().regex(/^[0-9a-f]{32}$/),
+  pod: storedPodRef,
   /** null: the whole pod, or its containers without a set of their own. */
-  readonly container: ContainerRef | null;
-  readonly digest: string;
-  readonly set: number;
+  container: containerRef.nullable(),
+  digest: z.string().regex(/^[0-9a-f]{64}$/),
+  set: count,
   /** Version of the collector that compiled the set. */
-  readonly compiledBy: string;
-  readonly base: number;
-  readonly count: number;
-  readonly bucket: number;
-  /**
-   * The last reading and its acknowledged part, by cell; absent while the kernel counts in its
-   * cells.
-   */
-  readonly final?: { readonly counts: [number, number][]; readonly acked: [number, number][] };
-}
+  compiledBy: z.string(),
+  base: count,
+  count: z.number().int().positive(),
+  bucket: z.number().int(),
+  /** The last reading and its acknowledged part, by cell; absent while the kernel counts in its cells. */
+  final: z.object({ counts: sparse(), acked: sparse() }).optional(),
+});
+export type StoredAccount = Readonly<z.infer<typeof storedAccount>>;
 
 export interface Account extends Source {
   stored: StoredAccount;
@@ -73,16 +78,6 @@ export interface Account extends Source {
   finalFrom: number;
 }
 
-export const toSparse = (numbers: Float64Array): [number, number][] =>
-  [...numbers.entries()].filter(([, value]) => value !== 0);
-
-export function fromSparse(count: number, entries: readonly (readonly [number, number])[]): Float64Array {
-  const numbers = new Float64Array(count);
-  for (const [index, value] of entries) numbers[index] = value;
-  return numbers;
-}
-
-/** @param acked by cell, what an earlier process had acknowledged */
 export function newAccount(stored: StoredAccount, facts: readonly CellFacts[], acked?: Float64Array): Account {
   const { count, final } = stored;
   return {

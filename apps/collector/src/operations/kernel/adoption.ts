@@ -5,7 +5,8 @@
 
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
 import type { OnProblem } from '../../process/problem-log.ts';
-import { type Account, fromSparse, newAccount, type StoredAccount } from '../counting/account.ts';
+import { fromSparse } from '../../publishing/counter-ledger.ts';
+import { type Account, newAccount, type StoredAccount } from '../counting/account.ts';
 import type { AccountStore, LoadedAccount } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import { containerKey } from '../subjects/desired.ts';

@@ -8,8 +8,8 @@
  * their containers (container-shares.ts), and GRACE_MS.
  */
 import type { RuntimeMaps, RuntimeSubject } from '@bailiff/bpf';
-import type { Account, CellFacts, StoredAccount } from '../counting/account.ts';
-import { newAccount, toSparse } from '../counting/account.ts';
+import { toSparse } from '../../publishing/counter-ledger.ts';
+import { type Account, type CellFacts, newAccount, type StoredAccount } from '../counting/account.ts';
 import type { AccountStore } from '../counting/account-store.ts';
 import type { AckedCells } from '../counting/acked-cells.ts';
 import type { Subject } from '../subjects/desired.ts';

@@ -11,6 +11,7 @@ import { COUNTER_NUMBERS, type CounterTable, type IfaceKey } from '@bailiff/bpf'
 import { FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import type { OnProblem } from '../../process/problem-log.ts';
+import { fromSparse, sparse, toSparse } from '../../publishing/counter-ledger.ts';
 import type { AckedMap } from './acked-cells.ts';
 import { CELLS } from './cells.ts';
 
@@ -20,18 +21,6 @@ import { CELLS } from './cells.ts';
  */
 export const MAX_ARCHIVED = 4096;
 
-/** Index and value of the numbers that are not zero. */
-const sparse = (max: number) =>
-  z.array(
-    z.tuple([
-      z
-        .number()
-        .int()
-        .min(0)
-        .max(max - 1),
-      z.number().nonnegative(),
-    ]),
-  );
 const archiveFile = z.object({
   ifindex: z.number().int().positive(),
   generation: z.number().int().positive(),
@@ -39,15 +28,6 @@ const archiveFile = z.object({
   acked: sparse(CELLS),
 });
 type Archived = z.output<typeof archiveFile>;
-
-const toSparse = (numbers: Float64Array): [number, number][] =>
-  [...numbers.entries()].filter(([, value]) => value !== 0);
-
-function fill(into: Float64Array, entries: Archived['counters']): Float64Array {
-  into.fill(0);
-  for (const [index, value] of entries) into[index] = value;
-  return into;
-}
 
 const fileName = ({ ifindex, generation }: IfaceKey): string => `owed-${ifindex}-${generation}.json`;
 
@@ -113,13 +93,13 @@ export class CounterStore {
   readInto(key: IfaceKey, into: Float64Array): boolean {
     const archived = this.#archived.get(key.generation);
     if (!archived) return this.#counters.readInto(key, into);
-    fill(into, archived.counters);
+    into.set(fromSparse(COUNTER_NUMBERS, archived.counters));
     return true;
   }
 
   acked(key: IfaceKey): Float64Array | undefined {
     const archived = this.#archived.get(key.generation);
-    return archived ? fill(new Float64Array(CELLS), archived.acked) : this.#acked.read(key);
+    return archived ? fromSparse(CELLS, archived.acked) : this.#acked.read(key);
   }
 
   writeAcked(key: IfaceKey, packets: Float64Array): void {

@@ -1,5 +1,6 @@
 import { type IfaceRecord, type LinkRecord, type Place, vectorModes } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
+import { NEVER_SEEN } from '../../identity/pod-life.ts';
 import { type Found, planAdoption } from './adoption.ts';
 import type { StoredInterface } from './binding-store.ts';
 
@@ -25,8 +26,10 @@ const file = (ifindex: number, generation: number, slot: number): StoredInterfac
   seenBase: 0,
   interfaceName: `veth${ifindex}`,
   binding: null,
+  podSeen: NEVER_SEEN,
   pod: null,
   guardedAfterMs: null,
+  conservationBase: null,
   receivedBase: 0,
   packetsBeforeGuard: 0,
   gapReported: true,

@@ -6,75 +6,41 @@
  */
 
 import path from 'node:path';
-import type { PodRef } from '@bailiff/schemas';
 import { FileStore } from '@bailiff/service';
 import * as z from 'zod';
-import type { Binding } from '../../identity/identity.ts';
+import { type Binding, binding } from '../../identity/identity.ts';
 import { type Dropped, normalizeAddresses, normalizeMac } from '../../identity/normalize.ts';
-import { NEVER_SEEN, type Seen } from '../../identity/pod-life.ts';
+import { NEVER_SEEN } from '../../identity/pod-life.ts';
 import { storedPodRef } from '../../identity/stored-pod-ref.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
 
-export interface StoredInterface {
-  ifindex: number;
-  generation: number;
-  slot: number;
-  seenBase: number;
-  interfaceName: string;
-  binding: Binding | null;
-  /** Where the pod of the binding was seen. */
-  podSeen?: Seen;
-  /** The last known pod, so that a final count after a restart names it. */
-  pod: PodRef | null;
-  /** From its netlink event to its attached programs; null: unknown. */
-  guardedAfterMs: number | null;
-  packetsBeforeGuard: number;
-  /** See GuardedInterface. */
-  receivedBase: number;
-  /** Frames that the interface received and its programs did not judge when they were attached. */
-  conservationBase?: number | null;
-  /** Whether `packetsBeforeGuard` is published. */
-  gapReported: boolean;
-  /** Violations that user space found so far, by `<vector>/<state>`. */
-  occurrences: Record<string, number>;
-  /** Text of the last reported disagreement or move, so that a restart does not report it again. */
-  lastReported: Record<string, string>;
-}
-
 const count = z.number().int().nonnegative();
-const text = z.string();
-const binding = z.object({
-  source: z.enum(['cni', 'netns']),
-  podUid: text,
-  podNamespace: text,
-  podName: text,
-  ifName: text,
-  mac: text,
-  isMacRead: z.boolean().optional(),
-  addresses: z.array(text),
-  link: z.object({ name: text, mac: text, linkNetnsid: z.number().int().nullable() }),
-  recordFile: text.optional(),
-  recordedAtMs: z.number().optional(),
-  isDoubtful: z.boolean().optional(),
-  fromCall: z.boolean().optional(),
-});
 const storedInterface = z.object({
   ifindex: count,
   generation: count,
   slot: z.number().int(),
   seenBase: z.number(),
-  interfaceName: text,
+  interfaceName: z.string(),
   binding: binding.nullable(),
+  /** Where the pod of the binding was seen. */
   podSeen: z.object({ cgroup: z.boolean(), record: z.boolean() }).default(NEVER_SEEN),
+  /** The last known pod, so that a final count after a restart names it. */
   pod: storedPodRef.nullable(),
+  /** From its netlink event to its attached programs; null: unknown. */
   guardedAfterMs: z.number().nonnegative().nullable().default(null),
   packetsBeforeGuard: z.number(),
+  /** See GuardedInterface. */
   receivedBase: z.number().nonnegative().default(0),
+  /** Frames that the interface received and its programs did not judge when they were attached. */
   conservationBase: z.number().nullable().default(null),
+  /** Whether `packetsBeforeGuard` is published. */
   gapReported: z.boolean(),
-  occurrences: z.record(text, count),
-  lastReported: z.record(text, text).default({}),
+  /** Violations that user space found so far, by `<vector>/<state>`. */
+  occurrences: z.record(z.string(), count),
+  /** Text of the last reported disagreement or move, so that a restart does not report it again. */
+  lastReported: z.record(z.string(), z.string()).default({}),
 });
+export type StoredInterface = z.output<typeof storedInterface>;
 
 export interface UnreadableFile {
   file: string;
