@@ -7,6 +7,7 @@ import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, ProbePort } from 
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
 import type { Binding, LinkFacts } from '../../identity/identity.ts';
 import { NEVER_SEEN, type Seen } from '../../identity/pod-life.ts';
+import type { Source } from '../../publishing/flusher.ts';
 import { EpochLedger } from '../counting/cells.ts';
 import { type Conservation, newConservation } from '../counting/conservation.ts';
 import type { StoredInterface } from './binding-store.ts';
@@ -53,7 +54,7 @@ export interface EncodedEpoch {
   bytes: Buffer;
 }
 
-export interface GuardedInterface {
+export interface GuardedInterface extends Source {
   readonly ifindex: number;
   readonly generation: number;
   /** Unique among live generations; NO_SLOT if the generation is gone. */
@@ -112,17 +113,6 @@ export interface GuardedInterface {
   unguardedReported: boolean;
   /** Whether an unacknowledged frame contains `packetsBeforeGuard`. */
   unguardedInFlight: boolean;
-  /** Unacknowledged frames with its violations. */
-  framesInFlight: number;
-  /** It is gone, and a frame contains every final count. */
-  finalPublished: boolean;
-  /** Its counters are read at the next flush. */
-  dirty: boolean;
-  flushedAtMs: number;
-  /** Shortest time until the next flush; 0: nothing grew at the last one. */
-  minIntervalMs: number;
-  /** The link is gone; kept until its last count is acknowledged. */
-  gone: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
   /** The error means a lack of descriptors or memory at that moment. */
