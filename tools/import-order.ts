@@ -118,7 +118,6 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'status-reporter.ts',
     'controllers.ts',
     'readings.ts',
-    'kube-rules.ts',
     'metrics.ts',
     'mirror',
     'taint',

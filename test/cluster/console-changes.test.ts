@@ -8,11 +8,11 @@ import { waitFor } from '@bailiff/service/testing';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { start } from '../../apps/cli/src/console/serve.ts';
-import { KUBE_RULES as SYNC_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
 import { definitionOf } from '../../libs/policy/src/crd/definitions.ts';
 import { RESOURCE_KINDS } from '../../libs/policy/src/index.ts';
 import { accessibilityFindings, newPage, readText, startBrowser } from '../support/browser.ts';
 import { type KubeHarness, startKube } from '../support/kube.ts';
+import { IPAM_SYNC_RULES } from '../support/kube-rules.ts';
 import { Services } from '../support/service.ts';
 import { World } from './cli/world.ts';
 import { ask, screenshot } from './console/rig.ts';
@@ -37,7 +37,7 @@ const editor = (...resources: string[]): Rule => {
 };
 const users = {
   console: { user: 'console', token: 'token-console', allow: rulesOf(KUBE_RULES) },
-  sync: { user: IPAM_SYNC_USER, token: 'token-sync', allow: rulesOf(SYNC_RULES) },
+  sync: { user: IPAM_SYNC_USER, token: 'token-sync', allow: rulesOf(IPAM_SYNC_RULES) },
   vera: { user: 'vera', token: 'token-vera', allow: [viewer] },
   anna: {
     user: 'anna@example.com',

@@ -8,7 +8,7 @@ import { taintProblems } from '@bailiff/response';
 import { type InstanceStatus, instanceStatus, type NodeStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
-import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { TAINT_RULES } from '../support/kube-rules.ts';
 import { fastClock, launch, startWorld, type World } from './ipam-sync/harness.ts';
 
 const FACTOR = 20;

@@ -12,7 +12,7 @@ import {
   VERDICT_LABEL,
 } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { TAINT_RULES } from '../support/kube-rules.ts';
 import { type Json, named, objectsWith, ofKind, workloadsOf } from './rendered.ts';
 
 interface Right {

@@ -3,10 +3,9 @@
 
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { KUBE_PATHS as BUS_AUTH_PATHS, KUBE_RULES as BUS_AUTH_RULES } from '../../apps/bus-auth/src/kube-rules.ts';
 import { roleYaml } from '../../apps/cli/src/operate/responder/rbac.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
-import { KUBE_RULES as IPAM_SYNC_RULES, TAINT_RULES } from '../../apps/ipam-sync/src/kube-rules.ts';
+import { BUS_AUTH_PATHS, BUS_AUTH_RULES, IPAM_SYNC_RULES, TAINT_RULES } from '../support/kube-rules.ts';
 import {
   type Json,
   METRICS_PORT,

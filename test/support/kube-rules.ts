@@ -1,6 +1,6 @@
 /**
- * Permissions of ipam-sync at the API server, as RBAC rules with the reason of each. A test
- * compares the manifests with this list.
+ * Permissions of ipam-sync and bus-auth at the API server, as RBAC rules with the reason of each. Tests
+ * compare them with the manifests and with the requests of the services.
  */
 
 /** A rule as in a Role or ClusterRole, with its scope and reason. */
@@ -15,10 +15,10 @@ export interface KubeRule {
   why: string;
 }
 
-/** Plurals of the custom resources that are mirrored, all cluster-scoped. */
-export const MIRRORED_RESOURCES = ['spoofpolicies', 'runtimepolicies', 'correlationrules', 'responsepolicies'] as const;
+/** Plurals of the custom resources that ipam-sync mirrors, all cluster-scoped. */
+const MIRRORED_RESOURCES = ['spoofpolicies', 'runtimepolicies', 'correlationrules', 'responsepolicies'] as const;
 
-export const KUBE_RULES: readonly KubeRule[] = [
+export const IPAM_SYNC_RULES: readonly KubeRule[] = [
   {
     apiGroups: [''],
     resources: ['pods', 'nodes'],
@@ -113,3 +113,22 @@ export const TAINT_RULES: readonly KubeRule[] = [
     why: 'changes the taint of nodes that no collector guards; RBAC cannot restrict this to taints, but the admission policy of the component does',
   },
 ];
+
+export const BUS_AUTH_RULES: readonly KubeRule[] = [
+  {
+    apiGroups: ['authentication.k8s.io'],
+    resources: ['tokenreviews'],
+    verbs: ['create'],
+    scope: 'cluster',
+    why: 'to identify the pod and node of a token; the request stores no object',
+  },
+];
+
+/** Non-resource paths of bus-auth. */
+export const BUS_AUTH_PATHS = [
+  {
+    nonResourceURLs: ['/openid/v1/jwks'],
+    verbs: ['get'],
+    why: 'the public keys that verify tokens before a TokenReview',
+  },
+] as const;

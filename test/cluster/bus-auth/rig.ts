@@ -14,8 +14,8 @@ import { requestToken } from '@bailiff/kube/testing';
 import type { AccessRule, ApiServerOptions } from '@bailiff/lab/apiserver';
 import { start } from '../../../apps/bus-auth/src/bus-auth.ts';
 import { configSchema } from '../../../apps/bus-auth/src/config.ts';
-import { KUBE_PATHS, KUBE_RULES } from '../../../apps/bus-auth/src/kube-rules.ts';
 import { type KubeHarness, podObject, startKube } from '../../support/kube.ts';
+import { BUS_AUTH_PATHS, BUS_AUTH_RULES } from '../../support/kube-rules.ts';
 import { type RunningService, Services } from '../../support/service.ts';
 
 export const NAMESPACE = 'bailiff-system';
@@ -26,13 +26,13 @@ export type NodeName = (typeof NODES)[number];
 /** Lines by which the servers list connections to bus-auth, for tests that flood the bus on purpose. */
 export const CONNECTION_LISTS = /^.*\{ service: (\{ account: "\$SYS", subject: )?"\$SYS\.REQ\.ACCOUNT.*$/gm;
 
-const RIGHTS: AccessRule[] = KUBE_RULES.map(({ apiGroups, resources, verbs }) => ({
+const RIGHTS: AccessRule[] = BUS_AUTH_RULES.map(({ apiGroups, resources, verbs }) => ({
   apiGroups: [...apiGroups],
   resources: [...resources],
   verbs: [...verbs],
 }));
 
-const PATHS: AccessRule[] = KUBE_PATHS.map(({ nonResourceURLs, verbs }) => ({
+const PATHS: AccessRule[] = BUS_AUTH_PATHS.map(({ nonResourceURLs, verbs }) => ({
   nonResourceURLs: [...nonResourceURLs],
   resources: [],
   verbs: [...verbs],

@@ -10,9 +10,9 @@ import { decodeSnapshotValue, type NodeSnapshot, nodeSnapshot } from '@bailiff/s
 import { type Clock, runService, systemClock } from '@bailiff/service';
 import { captureIo, waitFor } from '@bailiff/service/testing';
 import { configSchema } from '../../../apps/ipam-sync/src/config.ts';
-import { KUBE_RULES, type KubeRule } from '../../../apps/ipam-sync/src/kube-rules.ts';
 import { start } from '../../../apps/ipam-sync/src/start.ts';
 import { type KubeHarness, podObject, reportPod, startKube } from '../../support/kube.ts';
+import { IPAM_SYNC_RULES, type KubeRule } from '../../support/kube-rules.ts';
 import { launchBundle } from '../../support/process.ts';
 import { accountUser, installAdmission } from '../admission/installed.ts';
 
@@ -30,7 +30,7 @@ export const IPAM_SYNC_USER = accountUser('bailiff-ipam-sync');
 /** The rights of ipam-sync's manifests and those that a component adds, and no more. */
 const tokensFor = (more: readonly KubeRule[]) => [
   { user: 'admin', token: 'token-admin', groups: ['system:masters'] },
-  { user: IPAM_SYNC_USER, token: 'token-ipam-sync', allow: rightsOf([...KUBE_RULES, ...more]) },
+  { user: IPAM_SYNC_USER, token: 'token-ipam-sync', allow: rightsOf([...IPAM_SYNC_RULES, ...more]) },
 ];
 
 export interface World extends AsyncDisposable {
