@@ -1,5 +1,5 @@
 /** Metrics of bus-auth. */
-import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
+import { FAST_BUCKETS, MetricFamily } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 import { REASONS } from './connection-shares.ts';
 import { REFUSALS } from './decide.ts';
@@ -14,20 +14,19 @@ export const DROPS = ['unreadable', 'over-share', 'flooding', 'late', 'failed'] 
 export type Metrics = ReturnType<typeof makeMetrics>;
 
 export function makeMetrics(registry: Registry, read: () => Readings) {
-  const readings = oncePerScrape(read);
-  const family = new MetricFamily(registry, 'bailiff_bus_auth_');
-  family.gauge('logins_in_flight', 'TokenReviews in flight', () => readings().inFlight);
-  family.gauge('logins_waiting', 'Logins that wait for a TokenReview', () => readings().waiting);
-  family.gauge('sources_with_failures', 'Pods and addresses with recorded failures', () => readings().limitedSources);
+  const family = new MetricFamily(registry, 'bailiff_bus_auth_', read);
+  family.gauge('logins_in_flight', 'TokenReviews in flight', (r) => r.inFlight);
+  family.gauge('logins_waiting', 'Logins that wait for a TokenReview', (r) => r.waiting);
+  family.gauge('sources_with_failures', 'Pods and addresses with recorded failures', (r) => r.limitedSources);
   family.gauge(
     'signing_keys',
     'Public keys of the API server that verify tokens before a TokenReview; 0: none, and no token is proven',
-    () => readings().signingKeys,
+    (r) => r.signingKeys,
   );
   family.gauge(
     'connections_watched',
     '1: the servers list the connections of nodes, and excess ones end; 0: render nats.conf again',
-    () => readings().watching,
+    (r) => r.watching,
   );
   return {
     granted: family.counter('granted_total', 'Logins of collectors that were admitted'),

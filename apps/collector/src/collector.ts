@@ -19,7 +19,7 @@ import { ConfigReceiver } from './desired/config-receiver.ts';
 import { DesiredState } from './desired/desired-state.ts';
 import { DocumentCache } from './desired/document-cache.ts';
 import type { Engine } from './engine.ts';
-import { addReadings, makeCounters } from './metrics.ts';
+import { makeMetrics } from './metrics.ts';
 import { DetachWatch } from './offline/detach-watch.ts';
 import { OperationEngine } from './operations/engine.ts';
 import { PacketEngine } from './packets/engine.ts';
@@ -56,7 +56,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
     attaches: detach.whyNotAttach() === '',
   });
   const { meta } = object.maps;
-  const metrics = makeCounters(ctx.metrics);
+  const metrics = makeMetrics(ctx.metrics, () => status.readings());
   const problems = new ProblemLog(ctx.log, metrics.problems);
   const moment = () => ({ wallMs: Date.now(), bootNs: boottimeNs() });
   const nextSequence = frameSequences((count) => meta.allocateFrameSequences(count));
@@ -106,7 +106,6 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
   });
   const cni = createCni({ ...shared, packets });
   const status = new StatusReporter({ ...shared, packets, operations, receiver, cni, bus });
-  addReadings(ctx.metrics, () => status.readings());
   const captures = createCaptureServer(shared);
   return {
     object,

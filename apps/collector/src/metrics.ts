@@ -3,7 +3,7 @@
  * from the node's status at each scrape.
  */
 import type { ViolationKind } from '@bailiff/schemas';
-import { FAST_BUCKETS, MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
+import { FAST_BUCKETS, MetricFamily, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Packets or operations of one vector that were published as violations. */
@@ -47,28 +47,17 @@ export const NO_READINGS = {
 };
 export type Readings = typeof NO_READINGS;
 
-export type Metrics = ReturnType<typeof makeCounters>;
+export type Metrics = ReturnType<typeof makeMetrics>;
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
-  addReadings(registry, read);
-  return makeCounters(registry);
-}
-
-const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_collector_');
-
-/** Declares the counters and histograms, which the parts write. */
-export function makeCounters(registry: Registry) {
-  const family = familyOf(registry);
+/** @param read the values of the node's status; called once per scrape */
+export function makeMetrics(registry: Registry, read: () => Readings) {
+  const family = new MetricFamily(registry, 'bailiff_collector_', read);
+  addReadings(family);
   return { ...countersOf(family), ...latenciesOf(family), cniPassed: cniPassedOf(family) };
 }
 
-/** Declares the values of the node's status. @param read called once per scrape */
-export function addReadings(registry: Registry, read: () => Readings): void {
-  addNodeMetrics(familyOf(registry), oncePerScrape(read));
-}
-
 /** The CNI plugin also counts while no collector runs, in a file that the collector reads. */
-function cniPassedOf(family: MetricFamily): { count: number } {
+function cniPassedOf(family: MetricFamily<Readings>): { count: number } {
   const passed = { count: 0 };
   family.total(
     'cni_passed_total',
@@ -78,7 +67,7 @@ function cniPassedOf(family: MetricFamily): { count: number } {
   return passed;
 }
 
-function countersOf(family: MetricFamily) {
+function countersOf(family: MetricFamily<Readings>) {
   return {
     frames: family.counter('frames_total', 'Frames that the bus acknowledged'),
     violations: family.counter('violations_total', 'Violations put into frames'),
@@ -121,7 +110,7 @@ function countersOf(family: MetricFamily) {
   };
 }
 
-function latenciesOf(family: MetricFamily) {
+function latenciesOf(family: MetricFamily<Readings>) {
   const histogram = (name: string, help: string) => family.histogram(name, help, FAST_BUCKETS);
   return {
     guardSeconds: histogram(
@@ -163,65 +152,63 @@ function latenciesOf(family: MetricFamily) {
   };
 }
 
-function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
-  family.gaugeBy('interfaces', 'Pod interfaces by state', 'state', () => read().interfaces);
+function addReadings(family: MetricFamily<Readings>): void {
+  family.gaugeBy('interfaces', 'Pod interfaces by state', 'state', (r) => r.interfaces);
   family.gaugeBy(
     'coverage',
     'Pod interfaces, and pods without one, by coverage: not-covered is a gap in enforcement, not-applicable uses the network of the host',
     'coverage',
-    () => read().coverage,
+    (r) => r.coverage,
   );
   family.gauge(
     'foreign_links',
     'Pod interfaces whose pods have links with a part in the network of the node, which no guard judges',
-    () => read().foreignLinks,
+    (r) => r.foreignLinks,
   );
-  family.gauge('quarantined_interfaces', 'Interfaces in quarantine', () => read().quarantined);
-  family.gaugeBy('feature_available', '1 if the kernel has the feature, else 0', 'feature', () => read().features);
+  family.gauge('quarantined_interfaces', 'Interfaces in quarantine', (r) => r.quarantined);
+  family.gaugeBy('feature_available', '1 if the kernel has the feature, else 0', 'feature', (r) => r.features);
   family.gaugeBy(
     'runtime_state',
     '1 for the current state of runtime enforcement, else 0',
     'state',
-    () => read().runtimeState,
+    (r) => r.runtimeState,
   );
   family.gaugeBy(
     'cni_state',
     '1 for the current state of the CNI plugin, else 0; left-behind: it is installed, and cni is off; all 0 without the plugin',
     'state',
-    () => read().cniState,
+    (r) => r.cniState,
   );
   family.gauge(
     'cni_passed_at_seconds',
     'When the CNI plugin last let a pod start without a guard, in seconds since 1970; 0: not since the node started',
-    () => read().cniPassedAtSeconds,
+    (r) => r.cniPassedAtSeconds,
   );
-  family.gaugeBy('runtime_policies', 'Runtime policies by state on this node', 'state', () => read().policies);
-  family.gauge('pods_refused', '1 while the newest list of pods is rejected, else 0', () =>
-    Number(read().snapshotRefused),
-  );
-  family.gauge('config_refused', 'Configuration keys whose newest value is rejected', () => read().configRefused);
-  family.gauge('disarmed', '1 while the whole node is disarmed, else 0', () => Number(read().disarmed));
-  family.gaugeBy('map_entries', 'Entries of the kernel maps', 'map', () => read().mapEntries);
-  family.gaugeBy('map_max_entries', 'Capacity of the kernel maps, in entries', 'map', () => read().mapMaxEntries);
-  family.gauge('frames_unacked', 'Frames sent and not yet acknowledged', () => read().unacked);
+  family.gaugeBy('runtime_policies', 'Runtime policies by state on this node', 'state', (r) => r.policies);
+  family.gauge('pods_refused', '1 while the newest list of pods is rejected, else 0', (r) => Number(r.snapshotRefused));
+  family.gauge('config_refused', 'Configuration keys whose newest value is rejected', (r) => r.configRefused);
+  family.gauge('disarmed', '1 while the whole node is disarmed, else 0', (r) => Number(r.disarmed));
+  family.gaugeBy('map_entries', 'Entries of the kernel maps', 'map', (r) => r.mapEntries);
+  family.gaugeBy('map_max_entries', 'Capacity of the kernel maps, in entries', 'map', (r) => r.mapMaxEntries);
+  family.gauge('frames_unacked', 'Frames sent and not yet acknowledged', (r) => r.unacked);
   family.totalBy(
     'kernel_losses_total',
     'Events that the kernel programs could not record, since the maps were created',
     'loss',
-    () => read().losses,
+    (r) => r.losses,
   );
   family.totalBy(
     'runtime_repaired_total',
     'Cgroups of pods, and processes in them, without a record of the kernel programs, which the collector added: a map was full, or a link was detached',
     'kind',
-    () => read().repaired,
+    (r) => r.repaired,
   );
   family.totals(
     'breaches_total',
     'Packets and operations that broke a rule, as stored on the bus; for runtime policies by policy name',
     ['kind', 'vector', 'action'],
-    () =>
-      read().violations.flatMap(({ kind, vector, drop, audit }) => [
+    (r) =>
+      r.violations.flatMap(({ kind, vector, drop, audit }) => [
         [[kind, vector, 'drop'], drop] as const,
         [[kind, vector, 'audit'], audit] as const,
       ]),
@@ -230,6 +217,6 @@ function addNodeMetrics(family: MetricFamily, read: () => Readings): void {
     'suppressed_total',
     'Packets and operations that were counted and have no sample',
     'kind',
-    () => read().suppressed,
+    (r) => r.suppressed,
   );
 }

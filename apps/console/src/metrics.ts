@@ -10,8 +10,8 @@ type Readings = typeof NO_READINGS;
 const STATUSES = ['401', '403', '421', '503'] as const;
 
 export function makeMetrics(registry: Registry, read: () => Readings) {
-  const family = new MetricFamily(registry, 'bailiff_console_');
-  family.gauge('pages', 'Open pages', () => read().pages);
+  const family = new MetricFamily(registry, 'bailiff_console_', read);
+  family.gauge('pages', 'Open pages', (r) => r.pages);
   return {
     refused: family.counter(
       'refused_total',

@@ -22,7 +22,7 @@ import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { ProjectedFrameRegistry, SchemaRegistry, type Verdict } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { CorrelatorConfig } from './config.ts';
-import { addReadings, type Metrics, makeCounters, NO_READINGS, type Readings } from './metrics.ts';
+import { type Metrics, makeMetrics, NO_READINGS, type Readings } from './metrics.ts';
 import { MissingVerdicts } from './missing-verdicts.ts';
 import { PodsLog } from './pods-log.ts';
 import { readRules } from './rule-log.ts';
@@ -73,7 +73,7 @@ class Correlator {
     this.#rules = new RuleHistory(BUILT_IN_RULES, this.#signed);
     const rules = this.#rules;
     const inventory = this.#inventory;
-    const metrics = makeCounters(ctx.metrics);
+    const metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#ctx = ctx;
     this.#metrics = metrics;
     this.#warnings = new RateLimitedLog(log);
@@ -143,7 +143,6 @@ class Correlator {
       },
       onError: (error) => this.#busFailed('status', error),
     });
-    addReadings(ctx.metrics, () => this.#readings());
   }
 
   async start(): Promise<void> {

@@ -1,5 +1,5 @@
 /** Metrics of the correlator. Most values are read from their owners at each scrape. */
-import { FAST_BUCKETS, MetricFamily, oncePerScrape } from '@bailiff/service';
+import { FAST_BUCKETS, MetricFamily } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Values read at each scrape, as they are before the first frame. */
@@ -29,105 +29,111 @@ export const NO_READINGS = {
 };
 export type Readings = typeof NO_READINGS;
 
-export type Metrics = ReturnType<typeof makeCounters>;
+export type Metrics = ReturnType<typeof makeMetrics>;
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
-  addReadings(registry, read);
-  return makeCounters(registry);
+/** @param read called once per scrape */
+export function makeMetrics(registry: Registry, read: () => Readings) {
+  const family = new MetricFamily(registry, 'bailiff_correlator_', read);
+  addReadings(family);
+  return countersOf(family);
 }
 
-const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_correlator_');
-
-/** Declares the gauges and the totals of other parts. @param read called once per scrape */
-export function addReadings(registry: Registry, read: () => Readings): void {
-  const readings = oncePerScrape(read);
-  const family = familyOf(registry);
-  const gauge = (name: string, help: string, value: (from: Readings) => number) =>
-    family.gauge(name, help, () => value(readings()));
-  const total = (name: string, help: string, value: (from: Readings) => number) =>
-    family.total(name, help, () => value(readings()));
-  gauge('pending_frames', 'Frames on the bus that are not read yet', (r) => r.pending);
-  gauge(
+/** Declares what is read at each scrape. */
+function addReadings(family: MetricFamily<Readings>): void {
+  family.gauge('pending_frames', 'Frames on the bus that are not read yet', (r) => r.pending);
+  family.gauge(
     'lag_seconds',
     'Age of the frame in work while it waits or more frames follow; otherwise 0',
     (r) => r.lagSeconds,
   );
-  gauge('stalled_seconds', 'Time without progress while the bus has unprocessed frames', (r) => r.stalledSeconds);
-  gauge('stream_time_seconds', 'Bus time of the newest frame', (r) => r.streamMicros / 1e6);
-  gauge('counters', 'Counters in memory', (r) => r.size.counters);
-  gauge('windows', 'Windows in memory', (r) => r.size.windows);
-  gauge('nodes', 'Nodes in memory', (r) => r.size.nodes);
-  gauge('parked_violations', 'Pending violations: their pod is not listed yet', (r) => r.size.pending);
-  gauge('verdicts_waiting', 'Verdicts not yet on the bus', (r) => r.verdictsWaiting);
-  gauge('dead_letters_waiting', 'Dead letters not yet on the bus', (r) => r.lettersWaiting);
-  gauge('rules', 'Rules in force', (r) => r.rules);
-  gauge(
+  family.gauge(
+    'stalled_seconds',
+    'Time without progress while the bus has unprocessed frames',
+    (r) => r.stalledSeconds,
+  );
+  family.gauge('stream_time_seconds', 'Bus time of the newest frame', (r) => r.streamMicros / 1e6);
+  family.gauge('counters', 'Counters in memory', (r) => r.size.counters);
+  family.gauge('windows', 'Windows in memory', (r) => r.size.windows);
+  family.gauge('nodes', 'Nodes in memory', (r) => r.size.nodes);
+  family.gauge('parked_violations', 'Pending violations: their pod is not listed yet', (r) => r.size.pending);
+  family.gauge('verdicts_waiting', 'Verdicts not yet on the bus', (r) => r.verdictsWaiting);
+  family.gauge('dead_letters_waiting', 'Dead letters not yet on the bus', (r) => r.lettersWaiting);
+  family.gauge('rules', 'Rules in force', (r) => r.rules);
+  family.gauge(
     'rule_problems',
     'Rules whose newest revision is refused; the last valid one is in force',
     (r) => r.ruleProblems,
   );
-  gauge('config_revision', 'Sequence in CONFIG_LOG of the newest change of a rule', (r) => r.configRevision);
-  gauge('listed_pods', 'Pods in the lists of all nodes', (r) => r.listedPods);
-  total('frames_total', 'Frames processed', (r) => r.frames);
-  total(
+  family.gauge('config_revision', 'Sequence in CONFIG_LOG of the newest change of a rule', (r) => r.configRevision);
+  family.gauge('listed_pods', 'Pods in the lists of all nodes', (r) => r.listedPods);
+  family.total('frames_total', 'Frames processed', (r) => r.frames);
+  family.total(
     'unreadable_total',
     'Messages that could not be decoded or processed; they become dead letters',
     (r) => r.unreadable,
   );
-  total(
+  family.total(
     'over_share_messages_total',
     'Messages beyond the share of their node, which are not decoded',
     (r) => r.overShare,
   );
-  total(
+  family.total(
     'skipped_messages_total',
     'Messages that were skipped or refused: unreadable, beyond the share of their node, about foreign pods',
     (r) => r.skipped.messages,
   );
-  gauge(
+  family.gauge(
     'skipped_nodes',
     'Nodes with such messages in the last ten minutes; `bailiff status` names them',
     (r) => r.skipped.nodes,
   );
-  total('waits_total', 'Frames that waited for an input stream, a schema or room in the verdict queue', (r) => r.waits);
-  total('violations_total', 'Violations processed', (r) => r.counted.violations);
-  total('duplicate_violations_total', 'Violations that were seen before', (r) => r.counted.duplicates);
-  total('packets_total', 'Packets counted', (r) => r.counted.packets);
-  total(
+  family.total(
+    'waits_total',
+    'Frames that waited for an input stream, a schema or room in the verdict queue',
+    (r) => r.waits,
+  );
+  family.total('violations_total', 'Violations processed', (r) => r.counted.violations);
+  family.total('duplicate_violations_total', 'Violations that were seen before', (r) => r.counted.duplicates);
+  family.total('packets_total', 'Packets counted', (r) => r.counted.packets);
+  family.total(
     'claims_refused_total',
     'Refused frames and violations, such as reports on pods of other nodes',
     (r) => r.counted.refused,
   );
-  total('event_times_refused_total', 'Violations counted at bus time instead of node time', (r) => r.counted.shifted);
-  total(
+  family.total(
+    'event_times_refused_total',
+    'Violations counted at bus time instead of node time',
+    (r) => r.counted.shifted,
+  );
+  family.total(
     'counters_refused_total',
     'Violations whose counter exceeds the limit of its node',
     (r) => r.counted.countersRefused,
   );
-  total(
+  family.total(
     'windows_refused_total',
     'Violations without a window because the rule or the node reached its limit',
     (r) => r.size.windowsRefused,
   );
-  total(
+  family.total(
     'vectors_refused_total',
     'Violations whose vector exceeds the limit; evidence names it "(other)"',
     (r) => r.size.vectorsRefused,
   );
-  total('verdicts_suppressed_total', 'Verdicts above the limit per minute', (r) => r.size.capped);
-  total('verdicts_replayed_total', 'Verdicts of the warm-up, which are not published', (r) => r.replayed);
-  total(
+  family.total('verdicts_suppressed_total', 'Verdicts above the limit per minute', (r) => r.size.capped);
+  family.total('verdicts_replayed_total', 'Verdicts of the warm-up, which are not published', (r) => r.replayed);
+  family.total(
     'streams_remade_total',
     'Streams that were deleted and created again, and are read from their beginning',
     (r) => r.streamsRecreated,
   );
-  total('snapshots_refused_total', 'Pod snapshots that were refused', (r) => r.snapshotsRefused);
-  total(
+  family.total('snapshots_refused_total', 'Pod snapshots that were refused', (r) => r.snapshotsRefused);
+  family.total(
     'dead_letters_dropped_total',
     'Dead letters dropped: queue full, or rejected by the bus',
     (r) => r.lettersDropped,
   );
-  total(
+  family.total(
     'dead_letters_cut_total',
     'Dead letters with only the beginning of their frame: beyond the share of a node',
     (r) => r.lettersCut,
@@ -135,8 +141,7 @@ export function addReadings(registry: Registry, read: () => Readings): void {
 }
 
 /** Declares the counters and histograms, which the parts write. */
-export function makeCounters(registry: Registry) {
-  const family = familyOf(registry);
+function countersOf(family: MetricFamily<Readings>) {
   return {
     verdicts: family.counter(
       'verdicts_total',

@@ -1,5 +1,5 @@
 /** Metrics of the evidence-log. Values are read where they are kept, when they are scraped. */
-import { MetricFamily, oncePerScrape, type Values } from '@bailiff/service';
+import { MetricFamily, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Values read at each scrape, as they are before the first head. */
@@ -16,25 +16,19 @@ export const NO_READINGS = {
 export type Readings = typeof NO_READINGS;
 
 export function makeMetrics(registry: Registry, read: () => Readings): void {
-  const readings = oncePerScrape(read);
-  const family = new MetricFamily(registry, 'bailiff_evidence_log_');
-  family.gauge('size', 'Messages that the newest head covers', () => readings().size);
+  const family = new MetricFamily(registry, 'bailiff_evidence_log_', read);
+  family.gauge('size', 'Messages that the newest head covers', (r) => r.size);
   family.gauge(
     'lag_seconds',
     'Age of the oldest message that is known and that no head covers; 0 if there is none',
-    () => readings().lagSeconds,
+    (r) => r.lagSeconds,
   );
-  family.gaugeBy('pending_messages', 'Unread messages on the bus', 'stream', () => readings().pending);
-  family.gaugeBy(
-    'witnessed_size',
-    'Messages that the newest cosigned head covers',
-    'witness',
-    () => readings().witnessed,
-  );
-  family.gaugeBy('witness_failing', '1 while a witness does not cosign', 'witness', () => readings().failing);
+  family.gaugeBy('pending_messages', 'Unread messages on the bus', 'stream', (r) => r.pending);
+  family.gaugeBy('witnessed_size', 'Messages that the newest cosigned head covers', 'witness', (r) => r.witnessed);
+  family.gaugeBy('witness_failing', '1 while a witness does not cosign', 'witness', (r) => r.failing);
   family.total(
     'missed_messages_total',
     'Messages that a stream deleted before they were read: the log does not have them',
-    () => readings().missed,
+    (r) => r.missed,
   );
 }

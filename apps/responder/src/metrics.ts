@@ -1,6 +1,6 @@
 /** Metrics of the responder. Latencies are in seconds, as usual in Prometheus. */
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
-import { FAST_BUCKETS, MetricFamily, oncePerScrape, SLOW_BUCKETS, type Values } from '@bailiff/service';
+import { FAST_BUCKETS, MetricFamily, SLOW_BUCKETS, type Values } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Values read at each scrape, as they are before the streams are read. */
@@ -22,61 +22,51 @@ export const NO_READINGS = {
 };
 export type Readings = typeof NO_READINGS;
 
-export type Metrics = ReturnType<typeof makeCounters>;
+export type Metrics = ReturnType<typeof makeMetrics>;
 
-export function makeMetrics(registry: Registry, read: () => Readings): Metrics {
-  addReadings(registry, read);
-  return makeCounters(registry);
+/** @param read called once per scrape */
+export function makeMetrics(registry: Registry, read: () => Readings) {
+  const family = new MetricFamily(registry, 'bailiff_responder_', read);
+  addReadings(family);
+  return countersOf(family);
 }
 
-const familyOf = (registry: Registry) => new MetricFamily(registry, 'bailiff_responder_');
-
-/** Declares the gauges. @param read called once per scrape */
-export function addReadings(registry: Registry, read: () => Readings): void {
-  const readings = oncePerScrape(read);
-  const family = familyOf(registry);
-  const gauge = (name: string, help: string, value: (from: Readings) => number) =>
-    family.gauge(name, help, () => value(readings()));
-  gauge('outstanding_verdicts', 'Verdicts with an open task', (r) => r.outstanding);
-  gauge(
+/** Declares what is read at each scrape. */
+function addReadings(family: MetricFamily<Readings>): void {
+  family.gauge('outstanding_verdicts', 'Verdicts with an open task', (r) => r.outstanding);
+  family.gauge(
     'deferred_verdicts',
     'Verdicts that wait for a place: their namespace has as many verdicts with an open task as places are free',
     (r) => r.deferred,
   );
-  gauge(
+  family.gauge(
     'unanswered_verdicts',
     'Verdicts with an overdue task: due, started or approved more than 30 s ago and not ended',
     (r) => r.unanswered,
   );
-  gauge('stalled_seconds', 'Time without progress while the bus has unread verdicts', (r) => r.stalledSeconds);
-  gauge('redis_up', '1 if Redis is reachable, otherwise 0', (r) => r.redisUp);
-  gauge('undos_overdue', 'Effects that have expired but are not undone', (r) => r.undosOverdue);
-  gauge('tasks_remembered', 'Tasks in the ledger of RESPONSES', (r) => r.tasks);
+  family.gauge('stalled_seconds', 'Time without progress while the bus has unread verdicts', (r) => r.stalledSeconds);
+  family.gauge('redis_up', '1 if Redis is reachable, otherwise 0', (r) => r.redisUp);
+  family.gauge('undos_overdue', 'Effects that have expired but are not undone', (r) => r.undosOverdue);
+  family.gauge('tasks_remembered', 'Tasks in the ledger of RESPONSES', (r) => r.tasks);
   family.gaugeBy(
     'stream_trimmed',
     '1 if the stream is full and deletes messages before their age limit',
     'stream',
-    () => readings().trimmed,
+    (r) => r.trimmed,
   );
   family.total(
     'labels_forgotten_total',
     'Labels with an end beyond the limit, which stay on their pods',
-    () => readings().labelsForgotten,
+    (r) => r.labelsForgotten,
   );
-  gauge('policies_refused', 'Policies whose newest version was refused', (r) => r.refusedPolicies);
-  family.gaugeBy('disarms', 'Disarmings in force, by scope', 'scope', () => readings().disarms);
-  family.total('kube_requests_total', 'Requests to the API server', () => readings().kube.requests);
-  family.totalBy(
-    'kube_errors_total',
-    'Failed requests to the API server, by error code',
-    'code',
-    () => readings().kube.errors,
-  );
+  family.gauge('policies_refused', 'Policies whose newest version was refused', (r) => r.refusedPolicies);
+  family.gaugeBy('disarms', 'Disarmings in force, by scope', 'scope', (r) => r.disarms);
+  family.total('kube_requests_total', 'Requests to the API server', (r) => r.kube.requests);
+  family.totalBy('kube_errors_total', 'Failed requests to the API server, by error code', 'code', (r) => r.kube.errors);
 }
 
 /** Declares the counters and histograms, which the parts write. */
-export function makeCounters(registry: Registry) {
-  const family = familyOf(registry);
+function countersOf(family: MetricFamily<Readings>) {
   const actions = RESPONSE_ACTIONS.map((action) => ({ action }));
   return {
     verdicts: family.counter(

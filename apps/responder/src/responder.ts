@@ -14,7 +14,7 @@ import { RESPONSE_ACTIONS, type SignedConfig } from '@bailiff/policy';
 import { Ledger, PolicyHistory } from '@bailiff/response';
 import { RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { ResponderConfig } from './config.ts';
-import { addReadings, type Metrics, makeCounters, type Readings } from './metrics.ts';
+import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
 import { connectOutside, type Outside } from './outside.ts';
 import { Planner } from './planning/planner.ts';
 import type { Job, JobResult, StepHook } from './ports.ts';
@@ -87,7 +87,7 @@ class Responder {
     this.#signed = signedConfigBy(config.configSigners);
     this.#policies = new PolicyHistory(this.#signed);
     const policies = this.#policies;
-    const metrics = makeCounters(ctx.metrics);
+    const metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#ctx = ctx;
     this.#kube = outside.kube;
     this.#metrics = metrics;
@@ -165,7 +165,6 @@ class Responder {
     this.#retention = this.#makeRetentionController(bus);
     this.#rights = this.#makeRightsCheck(outside);
     this.#statusReporter = this.#makeStatusReporter(bus);
-    addReadings(ctx.metrics, () => this.#readings());
   }
 
   #makeRightsCheck({ kube }: Pick<Outside, 'kube'>): RightsCheck {

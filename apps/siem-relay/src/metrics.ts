@@ -1,5 +1,5 @@
 /** Metrics of the siem-relay. Most values are read where they are kept, when they are scraped. */
-import { MetricFamily, oncePerScrape, SLOW_BUCKETS } from '@bailiff/service';
+import { MetricFamily, SLOW_BUCKETS } from '@bailiff/service';
 import type { Registry } from 'prom-client';
 
 /** Values of one source stream, or of an output. */
@@ -37,11 +37,10 @@ const byName = <R>(all: Readonly<Record<string, R>>, value: (from: R) => number)
 export type Metrics = ReturnType<typeof makeMetrics>;
 
 export function makeMetrics(registry: Registry, read: () => Readings) {
-  const readings = oncePerScrape(read);
-  const family = new MetricFamily(registry, 'bailiff_siem_relay_');
-  const ofReaders = (value: (from: ReaderReadings) => number) => () =>
-    byName({ ...readings().readers, ...readings().outputs }, value);
-  const ofOutputs = (value: (from: OutputReadings) => number) => () => byName(readings().outputs, value);
+  const family = new MetricFamily(registry, 'bailiff_siem_relay_', read);
+  const ofReaders = (value: (from: ReaderReadings) => number) => (r: Readings) =>
+    byName({ ...r.readers, ...r.outputs }, value);
+  const ofOutputs = (value: (from: OutputReadings) => number) => (r: Readings) => byName(r.outputs, value);
   family.gaugeBy(
     'pending_messages',
     'Unread messages on the bus; for an output: events',
@@ -69,12 +68,14 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
   family.gauge(
     'readers_behind',
     '1 if connectors or outputs have not read half of what SIEM can hold: the share of each node is lower',
-    () => Number(readings().behind),
+    (r) => Number(r.behind),
   );
-  const total = (name: string, help: string, value: (from: Readings) => number) =>
-    family.total(name, help, () => value(readings()));
-  total('streams_remade_total', 'Recreated streams, which are read from their beginning', (r) => r.recreated);
-  total('repeated_frames_total', 'Frames that a collector sent again after a lost ack; skipped', (r) => r.repeated);
+  family.total('streams_remade_total', 'Recreated streams, which are read from their beginning', (r) => r.recreated);
+  family.total(
+    'repeated_frames_total',
+    'Frames that a collector sent again after a lost ack; skipped',
+    (r) => r.repeated,
+  );
   family.totalBy(
     'output_delivered_total',
     'Events that the receiver has confirmed',
@@ -99,20 +100,20 @@ export function makeMetrics(registry: Registry, read: () => Readings) {
     'output',
     ofOutputs((r) => Number(r.isFailing)),
   );
-  total(
+  family.total(
     'unkept_alerts_total',
     'Alerts beyond a limit, which Alertmanager gets once and which are not sent again, and results that reports lost',
     (r) => r.unkeptAlerts,
   );
   const syslog = (value: (from: OutputReadings) => number) => (from: Readings) =>
     from.outputs['syslog'] ? value(from.outputs['syslog']) : 0;
-  total(
+  family.total(
     'syslog_confirmed_total',
     'Events with confirmed delivery to the receiver',
     syslog((r) => r.delivered),
   );
-  total('syslog_connections_total', 'Connections made to the receiver', (r) => r.syslogConnections);
-  total(
+  family.total('syslog_connections_total', 'Connections made to the receiver', (r) => r.syslogConnections);
+  family.total(
     'syslog_failures_total',
     'Connections that failed or broke; unconfirmed events are sent again',
     syslog((r) => r.failures),

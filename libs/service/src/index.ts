@@ -24,7 +24,6 @@ export {
   listMetrics,
   type MetricDeclaration,
   MetricFamily,
-  oncePerScrape,
   SLOW_BUCKETS,
   type Values,
 } from './metrics.ts';

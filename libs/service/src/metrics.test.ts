@@ -1,7 +1,7 @@
 // Declarations of metrics: types that promtool and rate() rely on, and consistent readings.
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
-import { listMetrics, MetricFamily, oncePerScrape, type Values } from './metrics.ts';
+import { listMetrics, MetricFamily, type Values } from './metrics.ts';
 
 it('total - a value read at the scrape is a counter, and does not add up', async () => {
   const registry = new Registry();
@@ -35,13 +35,12 @@ it('counter and histogram - zeros are exported before the first event', async ()
   expect(await registry.metrics()).toContain('a_b_total{of="x"} 1');
 });
 
-it('oncePerScrape - one reading a scrape, a new one at the next', async () => {
+it('read - once per scrape, for all metrics of the family', async () => {
   const registry = new Registry();
   let readings = 0;
-  const read = oncePerScrape(() => ++readings);
-  const family = new MetricFamily(registry, 'a_');
-  family.gauge('b', 'B', read);
-  family.gauge('c', 'C', read);
+  const family = new MetricFamily(registry, 'a_', () => ++readings);
+  family.gauge('b', 'B', (reading) => reading);
+  family.gauge('c', 'C', (reading) => reading);
   expect(await registry.metrics()).toMatch(/a_b 1\n(?:.|\n)*a_c 1\n/);
   expect(await registry.metrics()).toMatch(/a_b 2\n(?:.|\n)*a_c 2\n/);
 });

@@ -17,14 +17,19 @@ export const FAST_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 /** Seconds, for calls to servers and waits for other machines. */
 export const SLOW_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-export class MetricFamily {
+export class MetricFamily<R = void> {
   readonly #prefix: string;
   readonly #registers: Registry[];
+  readonly #read: () => R;
 
-  /** @param prefix of all names, such as `bailiff_collector_` */
-  constructor(registry: Registry, prefix: string) {
+  /**
+   * @param prefix of all names, such as `bailiff_collector_`
+   * @param read what the metrics below take their values from; called once per scrape
+   */
+  constructor(registry: Registry, prefix: string, read: () => R = () => undefined as R) {
     this.#prefix = prefix;
     this.#registers = [registry];
+    this.#read = oncePerScrape(read);
   }
 
   #options(name: string, help: string) {
@@ -32,46 +37,50 @@ export class MetricFamily {
   }
 
   /** Read when scraped; may increase and decrease. */
-  gauge(name: string, help: string, read: () => number): void {
+  gauge(name: string, help: string, value: (from: R) => number): void {
+    const read = this.#read;
     new Gauge({
       ...this.#options(name, help),
       collect() {
-        this.set(read());
+        this.set(value(read()));
       },
     });
   }
 
   /** As `gauge`, with one series per label value. Values that are no longer read disappear. */
-  gaugeBy(name: string, help: string, label: string, read: () => Values): void {
+  gaugeBy(name: string, help: string, label: string, values: (from: R) => Values): void {
+    const read = this.#read;
     new Gauge({
       ...this.#options(name, help),
       labelNames: [label],
       collect() {
         this.reset();
-        for (const [value, n] of Object.entries(read())) this.set({ [label]: value }, n);
+        for (const [of, n] of Object.entries(values(read()))) this.set({ [label]: of }, n);
       },
     });
   }
 
   /** Read when scraped; only increases while the process runs. The name ends in `_total`. */
-  total(name: string, help: string, read: () => number): void {
+  total(name: string, help: string, value: (from: R) => number): void {
+    const read = this.#read;
     new Counter({
       ...this.#options(name, help),
       collect() {
         this.reset();
-        this.inc(read());
+        this.inc(value(read()));
       },
     });
   }
 
   /** As `total`, with one series per label value. */
-  totalBy(name: string, help: string, label: string, read: () => Values): void {
+  totalBy(name: string, help: string, label: string, values: (from: R) => Values): void {
+    const read = this.#read;
     new Counter({
       ...this.#options(name, help),
       labelNames: [label],
       collect() {
         this.reset();
-        for (const [value, n] of Object.entries(read())) this.inc({ [label]: value }, n);
+        for (const [of, n] of Object.entries(values(read()))) this.inc({ [label]: of }, n);
       },
     });
   }
@@ -81,14 +90,15 @@ export class MetricFamily {
     name: string,
     help: string,
     labelNames: readonly string[],
-    read: () => Iterable<readonly [values: readonly string[], n: number]>,
+    values: (from: R) => Iterable<readonly [labels: readonly string[], n: number]>,
   ): void {
+    const read = this.#read;
     new Counter({
       ...this.#options(name, help),
       labelNames: [...labelNames],
       collect() {
         this.reset();
-        for (const [values, n] of read()) this.labels(...values).inc(n);
+        for (const [labels, n] of values(read())) this.labels(...labels).inc(n);
       },
     });
   }
@@ -130,7 +140,7 @@ export class MetricFamily {
  * Caches a reading for all metrics of one scrape. So the metrics are consistent, and the app is read
  * once. A registry collects all metrics synchronously; a microtask then clears the cache.
  */
-export function oncePerScrape<R>(read: () => R): () => R {
+function oncePerScrape<R>(read: () => R): () => R {
   let reading: { value: R } | null = null;
   return () => {
     if (!reading) {
