@@ -5,10 +5,34 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { addProcessMetrics, listMetrics, type MetricDeclaration } from '@bailiff/service';
+import { addProcessMetrics } from '@bailiff/service';
 import { Registry } from 'prom-client';
 
 const APPS = path.resolve(import.meta.dirname, '../apps');
+
+/** Declaration of one metric. */
+export interface MetricDeclaration {
+  name: string;
+  type: 'counter' | 'gauge' | 'histogram';
+  help: string;
+  labels: readonly string[];
+  /** Upper bounds of a histogram; otherwise empty. */
+  buckets: readonly number[];
+}
+
+/** Metrics of a registry by name, without reading values. */
+function listMetrics(registry: Registry): MetricDeclaration[] {
+  type Declared = { name: string; type: MetricDeclaration['type']; help: string };
+  const declared = registry.getMetricsAsArray() as unknown as (Declared & {
+    labelNames: string[];
+    upperBounds?: number[];
+  })[];
+  return declared
+    .map(({ name, type, help, labelNames, upperBounds }) => {
+      return { name, type, help, labels: labelNames.filter((label) => label !== 'le'), buckets: upperBounds ?? [] };
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
 
 /** Metrics of every app: build, process and log. */
 export function processMetrics(): MetricDeclaration[] {

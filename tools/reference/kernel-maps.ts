@@ -1,6 +1,6 @@
 /** docs/reference/kernel-maps.md: the maps of the kernel programs, and the share of a pod in each. */
-import { type MapShare, PACKET_MAPS, RUNTIME_MAPS } from '@bailiff/bpf';
 import { code, page, section, table } from './markdown.ts';
+import { type MapShare, PACKET_MAPS, RUNTIME_MAPS } from './shares/kernel-maps.ts';
 
 const rowsOf = (maps: Readonly<Record<string, MapShare>>): string[][] =>
   Object.entries(maps).map(([name, { size, filledBy, share, whenFull }]) => [

@@ -1,6 +1,5 @@
 /** docs/reference/metrics.md: the declared metrics of each app. */
-import type { MetricDeclaration } from '@bailiff/service';
-import { appMetrics, processMetrics } from '../app-metrics.ts';
+import { appMetrics, type MetricDeclaration, processMetrics } from '../app-metrics.ts';
 import { code, codes, page, section, table } from './markdown.ts';
 import { uncapped } from './source-text.ts';
 

@@ -12,7 +12,6 @@ export * from './core/ring-reader.ts';
 export { SampleError } from './core/sample-error.ts';
 export * from './core/system.ts';
 export * from './core/tcx.ts';
-export { type MapShare, PACKET_MAPS, RUNTIME_MAPS } from './map-shares.ts';
 export * from './runtime/api.ts';
 export { decodeRuntimeSample, type RuntimeSample } from './runtime/decode.ts';
 export {

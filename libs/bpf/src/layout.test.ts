@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PACKET_MAPS, RUNTIME_MAPS } from '../../../tools/reference/shares/kernel-maps.ts';
 import { layoutSource, mapSizes, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
-import { PACKET_MAPS, RUNTIME_MAPS } from './map-shares.ts';
 import * as layout from './spoof/layout.gen.ts';
 import {
   IFACE_STATES,

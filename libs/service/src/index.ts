@@ -21,8 +21,6 @@ export { type FindPage, startListener } from './http.ts';
 
 export {
   FAST_BUCKETS,
-  listMetrics,
-  type MetricDeclaration,
   MetricFamily,
   SLOW_BUCKETS,
   type Values,

@@ -1,7 +1,7 @@
 // Declarations of metrics: types that promtool and rate() rely on, and consistent readings.
 import { Registry } from 'prom-client';
 import { expect, it } from 'vitest';
-import { listMetrics, MetricFamily, type Values } from './metrics.ts';
+import { MetricFamily, type Values } from './metrics.ts';
 
 it('total - a value read at the scrape is a counter, and does not add up', async () => {
   const registry = new Registry();
@@ -43,17 +43,4 @@ it('read - once per scrape, for all metrics of the family', async () => {
   family.gauge('c', 'C', (reading) => reading);
   expect(await registry.metrics()).toMatch(/a_b 1\n(?:.|\n)*a_c 1\n/);
   expect(await registry.metrics()).toMatch(/a_b 2\n(?:.|\n)*a_c 2\n/);
-});
-
-it('listMetrics - what is declared, without reading it', () => {
-  const registry = new Registry();
-  const family = new MetricFamily(registry, 'a_');
-  family.total('c_total', 'C', () => {
-    throw new Error('read');
-  });
-  family.histogram('b_seconds', 'B', [0.1, 1], ['of']);
-  expect(listMetrics(registry)).toEqual([
-    { name: 'a_b_seconds', type: 'histogram', help: 'B', labels: ['of'], buckets: [0.1, 1] },
-    { name: 'a_c_total', type: 'counter', help: 'C', labels: [], buckets: [] },
-  ]);
 });

@@ -152,27 +152,3 @@ function oncePerScrape<R>(read: () => R): () => R {
     return reading.value;
   };
 }
-
-/** Declaration of one metric. */
-export interface MetricDeclaration {
-  name: string;
-  type: 'counter' | 'gauge' | 'histogram';
-  help: string;
-  labels: readonly string[];
-  /** Upper bounds of a histogram; otherwise empty. */
-  buckets: readonly number[];
-}
-
-/** Metrics of a registry by name, without reading values. */
-export function listMetrics(registry: Registry): MetricDeclaration[] {
-  type Declared = { name: string; type: MetricDeclaration['type']; help: string };
-  const declared = registry.getMetricsAsArray() as unknown as (Declared & {
-    labelNames: string[];
-    upperBounds?: number[];
-  })[];
-  return declared
-    .map(({ name, type, help, labelNames, upperBounds }) => {
-      return { name, type, help, labels: labelNames.filter((label) => label !== 'le'), buckets: upperBounds ?? [] };
-    })
-    .sort((a, b) => (a.name < b.name ? -1 : 1));
-}

@@ -8,7 +8,7 @@
  * program reads it. rt_pods and rt_containers switch sets. Their elements may be reused during a
  * read, so identity.h copies a value and looks it up again. The kernel inserts into rt_cgroups,
  * rt_born, rt_mounts, rt_shares, rt_tasks and rt_sockets; a full map counts a loss. What a pod can
- * fill is preallocated and has a share per pod. src/map-shares.ts lists all maps.
+ * fill is preallocated and has a share per pod. docs/reference/kernel-maps.md lists all.
  */
 #ifndef BAILIFF_RUNTIME_MAPS_H
 #define BAILIFF_RUNTIME_MAPS_H

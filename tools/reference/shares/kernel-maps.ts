@@ -1,6 +1,6 @@
 /**
  * Every map of the kernel programs: what fills it, which part of it one pod may use, and what happens
- * when it is full. layout.test.ts compares names and sizes with the objects; docs/reference shows the
+ * when it is full. libs/bpf/src/layout.test.ts compares names and sizes with the objects; docs/reference shows the
  * list. A map that pods fill has a share per pod, and is allocated when it is created: no pod can use
  * up the part of another, or the memory of the collector.
  */
