@@ -17,8 +17,10 @@ const ONE_PROCESS = { isolate: false, setupFiles: ['tools/left-behind-setup.ts']
 /** Tiers with generated inputs. */
 const GENERATED = ['kernel', 'fuzz', 'sim'];
 const SEED = 'tools/seed-setup.ts';
+const DIRECTORIES = 'tools/directories-setup.ts';
 /** Setup files of a tier. */
 const setupOf = (tier: string): string[] => [
+  DIRECTORIES,
   ...(SHARED.includes(tier) ? ONE_PROCESS.setupFiles : []),
   ...(GENERATED.includes(tier) ? [SEED] : []),
   ...(tier === 'e2e' ? ['tools/labs-setup.ts'] : []),
@@ -108,7 +110,7 @@ export default defineConfig({
           // Vitest's default leaves one processor idle.
           maxWorkers: availableParallelism(),
           ...ONE_PROCESS,
-          setupFiles: [...ONE_PROCESS.setupFiles, SEED],
+          setupFiles: [DIRECTORIES, ...ONE_PROCESS.setupFiles, SEED],
           ...NOTHING_LEFT,
         },
       },

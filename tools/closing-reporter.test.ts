@@ -1,9 +1,10 @@
 // Last line and exit code of a run: each row is a complete run of vitest over one file. Also tests
 // that .ci/run requests the strict mode.
+
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -11,21 +12,17 @@ const RUN_MS = 60_000;
 
 /** Runs one test file, with vitest's functions as globals, under the reporter. */
 function runOf(file: string, ci: '' | '1', args: readonly string[] = []) {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-reporter-'));
-  try {
-    writeFileSync(path.join(dir, 'one.test.js'), file);
-    const reporter = path.join(root, 'tools/closing-reporter.ts');
-    const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
-    const words = [vitest, 'run', '--root', dir, '--globals', '--reporter', reporter, ...args];
-    const { status, stdout } = spawnSync(process.execPath, words, {
-      env: { ...process.env, CI: ci },
-      encoding: 'utf8',
-      timeout: RUN_MS,
-    });
-    return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const dir = temporaryDirectory();
+  writeFileSync(path.join(dir, 'one.test.js'), file);
+  const reporter = path.join(root, 'tools/closing-reporter.ts');
+  const vitest = path.join(root, 'node_modules/vitest/vitest.mjs');
+  const words = [vitest, 'run', '--root', dir, '--globals', '--reporter', reporter, ...args];
+  const { status, stdout } = spawnSync(process.execPath, words, {
+    env: { ...process.env, CI: ci },
+    encoding: 'utf8',
+    timeout: RUN_MS,
+  });
+  return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
 }
 
 const good = "it('is good', () => {});\n";
@@ -59,21 +56,17 @@ it(
 
 /** Runs a file with run-tests.ts, which retries a failed file. */
 function triedTwice(file: string) {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-second-'));
-  try {
-    writeFileSync(path.join(dir, 'one.test.js'), file.replaceAll('DIR', dir));
-    const words = [path.join(root, 'tools/run-tests.ts'), '--root', dir, '--globals'];
-    const reporter = ['--reporter', path.join(root, 'tools/closing-reporter.ts')];
-    const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', ...words, ...reporter], {
-      cwd: root,
-      env: { ...process.env, CI: '1' },
-      encoding: 'utf8',
-      timeout: RUN_MS,
-    });
-    return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const dir = temporaryDirectory();
+  writeFileSync(path.join(dir, 'one.test.js'), file.replaceAll('DIR', dir));
+  const words = [path.join(root, 'tools/run-tests.ts'), '--root', dir, '--globals'];
+  const reporter = ['--reporter', path.join(root, 'tools/closing-reporter.ts')];
+  const { status, stdout } = spawnSync(process.execPath, ['--import', 'tsx', ...words, ...reporter], {
+    cwd: root,
+    env: { ...process.env, CI: '1' },
+    encoding: 'utf8',
+    timeout: RUN_MS,
+  });
+  return { status, stdout, last: stdout.trimEnd().split('\n').at(-1) };
 }
 
 const once = `import { existsSync, writeFileSync } from 'node:fs';
@@ -113,19 +106,14 @@ it.each([
 
 /** Runs a copy of .ci/run with an `npm` that prints its arguments. */
 function ciRun(ci: string | undefined): string {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-ci-'));
-  try {
-    for (const folder of ['.ci', 'bin']) mkdirSync(path.join(dir, folder));
-    const script = path.join(dir, '.ci/run');
-    writeFileSync(script, readFileSync(path.join(root, '.ci/run')), { mode: 0o755 });
-    writeFileSync(path.join(dir, 'bin/npm'), '#!/bin/sh\necho "npm $* with CI=$CI"\n', { mode: 0o755 });
-    const { CI: _, ...env } = process.env;
-    const PATH = `${dir}/bin:${process.env['PATH']}`;
-    return spawnSync(script, { env: { ...env, PATH, ...(ci === undefined ? {} : { CI: ci }) }, encoding: 'utf8' })
-      .stdout;
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const dir = temporaryDirectory();
+  for (const folder of ['.ci', 'bin']) mkdirSync(path.join(dir, folder));
+  const script = path.join(dir, '.ci/run');
+  writeFileSync(script, readFileSync(path.join(root, '.ci/run')), { mode: 0o755 });
+  writeFileSync(path.join(dir, 'bin/npm'), '#!/bin/sh\necho "npm $* with CI=$CI"\n', { mode: 0o755 });
+  const { CI: _, ...env } = process.env;
+  const PATH = `${dir}/bin:${process.env['PATH']}`;
+  return spawnSync(script, { env: { ...env, PATH, ...(ci === undefined ? {} : { CI: ci }) }, encoding: 'utf8' }).stdout;
 }
 
 it.each([

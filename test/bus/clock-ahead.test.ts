@@ -1,18 +1,16 @@
 // The clock of `scripts/test --ahead`: programs of each kind that tests start have it. nats-server
 // stamps messages, and decides about ages and logins.
+
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
 import { chooseClock, DAY_S } from '../../tools/clock/ahead.ts';
 import { launch } from '../support/process.ts';
 
 const DAYS = 40;
 const TOLERANCE_S = 3_600;
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-clock-'));
-afterAll(() => rmSync(directory, { recursive: true }));
+const directory = temporaryDirectory();
 
 /** The environment of a run that is so many days ahead. This run may be ahead itself. */
 function environmentOf(days: number): NodeJS.ProcessEnv {

@@ -1,23 +1,21 @@
 // Clients that begin a TLS handshake and do not complete it. The server ends them after its
 // `tls.timeout`, 2 s by default, and others log in meanwhile.
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort, startNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, expect, test } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { RawNats } from '../support/raw-nats.ts';
 
 const CLIENTS = 500;
 /** The first bytes of a ClientHello: a record of 512 bytes. */
 const BEGINNING = Buffer.from([0x16, 3, 1, 2, 0, 1, 0]);
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-handshakes-'));
+const directory = temporaryDirectory();
 const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 test('partial handshakes end after two seconds, and others log in meanwhile', async () => {
   const authority = await makeAuthority();

@@ -1,8 +1,7 @@
 // Causes that keep a broken connection from being restored, apart from the server's absence: an
 // expired certificate, and a clock that was set.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   type Bus,
@@ -14,8 +13,8 @@ import {
   violationSubject,
 } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeAll, expect, test, vi } from 'vitest';
 import { CA_DAYS, makeAuthority, makeServer, SERVER_DAYS } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startBus } from '../support/bus.ts';
@@ -23,7 +22,7 @@ import { startBus } from '../support/bus.ts';
 const SUBJECT = violationSubject('node-a', 'spoof');
 const HOUR_MS = 3_600_000;
 const NAMES = ['127.0.0.1', 'localhost'];
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-reconnect-'));
+const directory = temporaryDirectory();
 const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
 let authority: Awaited<ReturnType<typeof makeAuthority>>;
@@ -49,7 +48,6 @@ function installExpired(): void {
 beforeAll(async () => {
   authority = await makeAuthority();
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 test('certificates - services, readiness and the command report an expired certificate as the reason; renewed files restore all connections without a restart', async () => {
   install(authority, await makeServer(authority, NAMES));

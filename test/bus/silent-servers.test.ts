@@ -2,13 +2,12 @@
 // ends an attempt at once, and a connection whose peer reads nothing is given up.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Bus, type BusError, connectBus } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { connect as connectByClient } from '@nats-io/transport-node';
 import { afterEach, describe, expect, test } from 'vitest';
 import { Transport } from '../../libs/bus/src/connection/transport.ts';
@@ -217,7 +216,7 @@ describe('a bus that answers no login: it may be overloaded by the logins themse
     ['a first login', false],
     ['a login after a lost connection', true],
   ])('%s - a token waits longer each time; a password, which needs no other service, does not', async (_, isLost) => {
-    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-token-'));
+    const directory = temporaryDirectory();
     ends.push(() => rmSync(directory, { recursive: true }));
     const tokenFile = path.join(directory, 'token');
     writeFileSync(tokenFile, 'token');

@@ -1,25 +1,23 @@
 // A `tls://` URL means TLS: no login is sent to a server that offers none, in the first attempt, at a
 // reconnect and by the command line, with and without a CA file.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type BusError, connectBus } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { busOptionsOf } from '@bailiff/service';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, expect, test } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { expect, test } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 
 const PASSWORD = 'password-of-correlator';
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tls-'));
+const directory = temporaryDirectory();
 const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
 const passwordFile = file('password');
 writeFileSync(passwordFile, PASSWORD, { mode: 0o600 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** A server that offers no TLS and accepts every login. */
 async function plainServer(port = 0) {

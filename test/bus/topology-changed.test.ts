@@ -1,7 +1,6 @@
 // Setting up an existing bus again, as at every upgrade: it keeps the operator's values and deletes
 // nothing without consent.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   type Bus,
@@ -14,7 +13,7 @@ import {
 } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { TUNABLE_VECTORS } from '@bailiff/policy';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -157,15 +156,11 @@ const withSetup = async (
   work: (nats: TestNats, setup: (...args: string[]) => ReturnType<typeof runCli>) => Promise<void>,
 ) => {
   await using nats = await startNats();
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
+  const directory = temporaryDirectory();
   const password = path.join(directory, 'password');
   writeFileSync(password, 'password-of-admin\n');
   const who = ['--nats-url', nats.url, '--nats-user', 'admin', '--nats-password-file', password];
-  try {
-    await work(nats, (...args) => runCli(['bus', 'setup', ...who, ...args]));
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
+  await work(nats, (...args) => runCli(['bus', 'setup', ...who, ...args]));
 };
 
 test('bus setup --initial-mode audit - audits every vector of a new cluster, and never changes a policy', () =>

@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   checkHorizon,
@@ -14,7 +13,7 @@ import {
 import { startNats } from '@bailiff/bus/testing';
 import { CURRENT_SCHEMAS, decodeWithLookup, encodeVerdict, fingerprintHex, SchemaRegistry } from '@bailiff/schemas';
 import { sampleVerdict } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { NATS_PROGRAM, NEWEST_ROOT } from '../../tools/nats-server.ts';
 import { startBus } from '../support/bus.ts';
@@ -163,7 +162,7 @@ test('connect - reports each change of the connection and reconnects after every
 
 test('connect - a password file that is missing for a while does not end the connection', async () => {
   await using nats = await startNats();
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-password-'));
+  const directory = temporaryDirectory();
   const passwordFile = path.join(directory, 'password');
   const { password, ...options } = nats.options('reader');
   writeFileSync(passwordFile, `${password}\n`);

@@ -1,13 +1,12 @@
 // A stream that real correlators judged, with restarts in between, judged once more by `bailiff
 // backtest` under the rights of the identity cli.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { openBucket, publishOnce, verdictSubject } from '@bailiff/bus';
 import { makeFrame, makeViolation, podRef } from '@bailiff/correlation/testing';
 import { encodeVerdict } from '@bailiff/schemas';
 import { encodeUnlimited } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
 import type { RunningService } from '../support/service.ts';
@@ -59,7 +58,7 @@ async function report(args: string[]): Promise<Json & { exitCode: number }> {
 
 beforeAll(async () => {
   rig = await CorrelatorRig.start();
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-backtest-'));
+  directory = temporaryDirectory();
   passwordFile = path.join(directory, 'password');
   writeFileSync(passwordFile, 'password-of-cli', { mode: 0o600 });
   await rig.list(NODE_A, A);
@@ -69,7 +68,6 @@ beforeAll(async () => {
 }, 90_000);
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
-  rmSync(directory, { recursive: true, force: true });
 });
 
 /**

@@ -2,8 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import {
   type Bus,
@@ -18,8 +17,8 @@ import {
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { BLOCK_BYTES } from '../../apps/cli/src/shared/tar.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll, startBus, startThree } from '../support/bus.ts';
@@ -32,11 +31,10 @@ const FRAMES_BEFORE = 30;
 
 let directory: string;
 beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-backup-'));
+  directory = temporaryDirectory();
   for (const user of ['admin', 'cli'])
     writeFileSync(path.join(directory, user), `password-of-${user}`, { mode: 0o600 });
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const cli = (nats: TestNats, user: string, ...args: string[]) =>
   runCli([...args, '--nats-url', nats.url, '--nats-user', user, '--nats-password-file', path.join(directory, user)]);

@@ -1,18 +1,17 @@
 // Every app on a bus without its topology, as in a cluster where everything starts at once. The app
 // waits, logs why, and works once the topology exists.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ensureTopology } from '@bailiff/bus';
 import { freePort, startNats } from '@bailiff/bus/testing';
 import { keyOf } from '@bailiff/evidence/testing';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { launchApp } from '../support/process.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-before-'));
+const directory = temporaryDirectory();
 let api: ApiServer;
 let redis: TestRedis;
 beforeAll(async () => {
@@ -23,7 +22,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await redis?.[Symbol.asyncDispose]();
   await api?.close();
-  rmSync(directory, { recursive: true, force: true });
 });
 
 const passwordFile = (app: string) => path.join(directory, `${app}.password`);

@@ -1,20 +1,18 @@
 // A bus of an earlier version, whose identities share one account, moves to accounts. It keeps its
 // credentials and store, and earlier clients work until `rotate --finish`.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, connectBus, consumeOrdered, ensureTopology, openBucket, streamInfo } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { jetstream } from '@nats-io/jetstream';
-import { afterAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
 import { load } from '../../apps/cli/src/operate/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { respondWithConsumerState } from '../../apps/siem-relay/src/consumer-state.ts';
 
-const out = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
-afterAll(() => rmSync(out, { recursive: true, force: true }));
+const out = temporaryDirectory();
 
 async function credentials(...args: string[]): Promise<string> {
   const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);

@@ -3,8 +3,7 @@
  * down, and during a rotation of credentials. No frame of a collector is lost.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import {
@@ -19,7 +18,7 @@ import {
 } from '@bailiff/bus';
 import { lifeOfToken } from '@bailiff/bus/auth';
 import { freePort, startNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
 import { load } from '../../apps/cli/src/operate/credentials/store.ts';
@@ -276,126 +275,118 @@ test('without the right to review tokens it is never ready, and reports the reas
 });
 
 test('credentials are rotated on servers with TLS: no client is disconnected at any step, and the old ones are refused', async () => {
-  const out = mkdtempSync(path.join(tmpdir(), 'bailiff-rotate-'));
+  const out = temporaryDirectory();
   const step = async (...args: string[]) => {
     const { exitCode, stderr } = await runCli(['credentials', ...args, '--out', out]);
     expect([exitCode, stderr]).toEqual([0, expect.any(String)]);
     return load(out);
   };
-  try {
-    const first = await step('init');
-    await using rig = await AuthRig.start({ nats: { ...accessOf(first), tls: tlsIn(out) } });
-    const tls = { caFile: path.join(out, 'ca.crt') };
-    const fixed = (user: string) => ({
-      servers: rig.nats.url,
-      user,
-      passwordFile: path.join(out, 'users', `${user}.password`),
-      name: `test ${user}`,
-      tls,
-    });
-    const file = (name: string) => path.join(out, name);
-    const flags = ['--nats-ca-file', tls.caFile, '--nats-password-file', fixed('bus-auth').passwordFile];
-    await rig.busAuth([...flags, '--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')]);
-    const correlator = await rig.connect(fixed('correlator'));
-    const admin = await rig.connect(fixed('admin'));
-    await ensureTopology(admin);
-    const collector = await rig.connect({ ...(await rig.collector(A)), tls });
-    const fire = new Fire(collector);
-    const [old] = first.users['correlator']?.passwords ?? [];
-    const login = async (how: object) => {
-      const bus = await connectBus({ ...fixed('correlator'), passwordFile: undefined, ...how });
-      await bus.close();
-    };
+  const first = await step('init');
+  await using rig = await AuthRig.start({ nats: { ...accessOf(first), tls: tlsIn(out) } });
+  const tls = { caFile: path.join(out, 'ca.crt') };
+  const fixed = (user: string) => ({
+    servers: rig.nats.url,
+    user,
+    passwordFile: path.join(out, 'users', `${user}.password`),
+    name: `test ${user}`,
+    tls,
+  });
+  const file = (name: string) => path.join(out, name);
+  const flags = ['--nats-ca-file', tls.caFile, '--nats-password-file', fixed('bus-auth').passwordFile];
+  await rig.busAuth([...flags, '--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')]);
+  const correlator = await rig.connect(fixed('correlator'));
+  const admin = await rig.connect(fixed('admin'));
+  await ensureTopology(admin);
+  const collector = await rig.connect({ ...(await rig.collector(A)), tls });
+  const fire = new Fire(collector);
+  const [old] = first.users['correlator']?.passwords ?? [];
+  const login = async (how: object) => {
+    const bus = await connectBus({ ...fixed('correlator'), passwordFile: undefined, ...how });
+    await bus.close();
+  };
 
-    // Clients have the next secrets, and the servers accept the old ones: every login succeeds.
-    const prepared = await step('rotate', '--ca');
-    await rig.nats.reload({ ...accessOf(prepared) });
-    for (const options of [fixed('correlator'), fixed('admin'), { ...(await rig.collector(B)), tls }]) {
-      await (await rig.connect(options)).close();
-    }
-    expect(correlator.connects).toBe(1);
-
-    const finished = await step('rotate', '--finish');
-    await rig.nats.reload({ ...accessOf(finished) });
-    await waitFor(() => correlator.connects > 1 && correlator.connected, { what: 'the correlator to be back' });
-    // bus-auth was disconnected too. Until it is back, logins of new collectors are refused and
-    // retried.
-    const { user = '', tokenFile } = await rig.collector(B);
-    const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
-    await waitFor(isIn, { what: 'a new collector to log in' });
-    await waitFor(() => collector.connected, { what: 'the collector to log in' });
-    await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
-    await login({ password: finished.users['correlator']?.passwords[0] });
-    // The new authority signed the certificate; a client that trusts only the old one does not
-    // connect.
-    const trusts = (index: number) => ({
-      ...fixed('correlator'),
-      tls: { ca: finished.authorities[index]?.certificate },
-    });
-    await login(trusts(0));
-    await expect(connectBus(trusts(1))).rejects.toThrow();
-
-    // Keys need a restart. bus-auth has both and signs with the one that the server trusts.
-    const keys = await step('rotate', '--keys');
-    expect(keys.issuers[1]).toBe(finished.issuers[0]);
-    await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
-    const restarted = await step('rotate', '--finish');
-    expect(accessOf(restarted).authCallout?.issuer).not.toBe(accessOf(finished).authCallout?.issuer);
-    const before = collector.connects;
-    await rig.nats.restart({ ...accessOf(restarted) });
-    await waitFor(() => collector.connects > before && collector.connected, { what: 'the collector to be back' });
-    await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
-    const sent = await fire.cease();
-    await waitFor(() => admin.connected, { what: 'the administrator to be back' });
-    expect(await distinct(admin)).toBe(sent);
-  } finally {
-    rmSync(out, { recursive: true, force: true });
+  // Clients have the next secrets, and the servers accept the old ones: every login succeeds.
+  const prepared = await step('rotate', '--ca');
+  await rig.nats.reload({ ...accessOf(prepared) });
+  for (const options of [fixed('correlator'), fixed('admin'), { ...(await rig.collector(B)), tls }]) {
+    await (await rig.connect(options)).close();
   }
+  expect(correlator.connects).toBe(1);
+
+  const finished = await step('rotate', '--finish');
+  await rig.nats.reload({ ...accessOf(finished) });
+  await waitFor(() => correlator.connects > 1 && correlator.connected, { what: 'the correlator to be back' });
+  // bus-auth was disconnected too. Until it is back, logins of new collectors are refused and
+  // retried.
+  const { user = '', tokenFile } = await rig.collector(B);
+  const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
+  await waitFor(isIn, { what: 'a new collector to log in' });
+  await waitFor(() => collector.connected, { what: 'the collector to log in' });
+  await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
+  await login({ password: finished.users['correlator']?.passwords[0] });
+  // The new authority signed the certificate; a client that trusts only the old one does not
+  // connect.
+  const trusts = (index: number) => ({
+    ...fixed('correlator'),
+    tls: { ca: finished.authorities[index]?.certificate },
+  });
+  await login(trusts(0));
+  await expect(connectBus(trusts(1))).rejects.toThrow();
+
+  // Keys need a restart. bus-auth has both and signs with the one that the server trusts.
+  const keys = await step('rotate', '--keys');
+  expect(keys.issuers[1]).toBe(finished.issuers[0]);
+  await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
+  const restarted = await step('rotate', '--finish');
+  expect(accessOf(restarted).authCallout?.issuer).not.toBe(accessOf(finished).authCallout?.issuer);
+  const before = collector.connects;
+  await rig.nats.restart({ ...accessOf(restarted) });
+  await waitFor(() => collector.connects > before && collector.connected, { what: 'the collector to be back' });
+  await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
+  const sent = await fire.cease();
+  await waitFor(() => admin.connected, { what: 'the administrator to be back' });
+  expect(await distinct(admin)).toBe(sent);
 }, 60_000);
 
 test('in a cluster any server uses any bus-auth, and a collector moves to another server when its own stops', async () => {
-  const out = mkdtempSync(path.join(tmpdir(), 'bailiff-cluster-'));
-  try {
-    const { exitCode } = await runCli(['credentials', 'init', '--out', out]);
-    expect(exitCode).toBe(0);
-    const credentials = await load(out);
-    const tls = tlsIn(out);
-    const ports = await Promise.all(['a', 'b', 'c'].map(async () => freePort()));
-    const routes = ports.map((port) => `127.0.0.1:${port}`);
-    const conf = (index: number) => ({
-      ...accessOf(credentials),
-      tls,
-      serverName: `nats-${index}`,
-      cluster: { name: 'bailiff', port: ports[index] as number, routes, user: 'route', password: 'p@ss:word/', tls },
-    });
-    await using rig = await AuthRig.start({ nats: conf(0) });
-    await using second = await startNats(conf(1));
-    await using third = await startNats(conf(2));
-    const client = { tls: { caFile: path.join(out, 'ca.crt') } };
-    const fixed = (user: string) => ({ user, passwordFile: path.join(out, 'users', `${user}.password`), ...client });
-    const file = (name: string) => path.join(out, name);
-    await rig.busAuth([
-      ...['--nats-url', rig.nats.url, '--nats-ca-file', client.tls.caFile],
-      ...['--nats-password-file', fixed('bus-auth').passwordFile],
-      ...['--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')],
-    ]);
-    const admin = await rig.connect({ ...fixed('admin'), servers: rig.nats.url, name: 'admin' });
-    await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
-      what: 'streams on three servers',
-      timeoutMs: 30_000,
-      intervalMs: 250,
-    });
-    const servers = [second.url, third.url];
-    const collector = await rig.connect({ ...(await rig.collector(A)), servers, ...client, timeoutMs: 5_000 });
-    const where = collector.nc.info?.server_name;
-    const fire = new Fire(collector);
-    await waitFor(() => fire.acked > 10, { what: 'frames in the cluster' });
-    await (where === 'nats-1' ? second : third).kill();
-    await waitFor(() => collector.connects > 1 && collector.connected, { what: 'the collector at the other server' });
-    expect(collector.nc.info?.server_name).not.toBe(where);
-    const sent = await fire.cease();
-    expect(await distinct(admin)).toBe(sent);
-  } finally {
-    rmSync(out, { recursive: true, force: true });
-  }
+  const out = temporaryDirectory();
+  const { exitCode } = await runCli(['credentials', 'init', '--out', out]);
+  expect(exitCode).toBe(0);
+  const credentials = await load(out);
+  const tls = tlsIn(out);
+  const ports = await Promise.all(['a', 'b', 'c'].map(async () => freePort()));
+  const routes = ports.map((port) => `127.0.0.1:${port}`);
+  const conf = (index: number) => ({
+    ...accessOf(credentials),
+    tls,
+    serverName: `nats-${index}`,
+    cluster: { name: 'bailiff', port: ports[index] as number, routes, user: 'route', password: 'p@ss:word/', tls },
+  });
+  await using rig = await AuthRig.start({ nats: conf(0) });
+  await using second = await startNats(conf(1));
+  await using third = await startNats(conf(2));
+  const client = { tls: { caFile: path.join(out, 'ca.crt') } };
+  const fixed = (user: string) => ({ user, passwordFile: path.join(out, 'users', `${user}.password`), ...client });
+  const file = (name: string) => path.join(out, name);
+  await rig.busAuth([
+    ...['--nats-url', rig.nats.url, '--nats-ca-file', client.tls.caFile],
+    ...['--nats-password-file', fixed('bus-auth').passwordFile],
+    ...['--issuer-seed-file', file('issuer.seed'), '--xkey-seed-file', file('xkey.seed')],
+  ]);
+  const admin = await rig.connect({ ...fixed('admin'), servers: rig.nats.url, name: 'admin' });
+  await waitFor(() => ensureTopology(admin, { replicas: 3 }).then(() => true), {
+    what: 'streams on three servers',
+    timeoutMs: 30_000,
+    intervalMs: 250,
+  });
+  const servers = [second.url, third.url];
+  const collector = await rig.connect({ ...(await rig.collector(A)), servers, ...client, timeoutMs: 5_000 });
+  const where = collector.nc.info?.server_name;
+  const fire = new Fire(collector);
+  await waitFor(() => fire.acked > 10, { what: 'frames in the cluster' });
+  await (where === 'nats-1' ? second : third).kill();
+  await waitFor(() => collector.connects > 1 && collector.connected, { what: 'the collector at the other server' });
+  expect(collector.nc.info?.server_name).not.toBe(where);
+  const sent = await fire.cease();
+  expect(await distinct(admin)).toBe(sent);
 }, 120_000);

@@ -2,18 +2,16 @@
  * Changes the password between the servers of a bus while streams on all three are written:
  * `credentials rotate --routes`, step by step.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+import { rmSync } from 'node:fs';
 import { consumeOrdered, ensureTopology, FramePublisher, violationSubject } from '@bailiff/bus';
 import { freePort, startNats, type TestNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
 import { load } from '../../apps/cli/src/operate/credentials/store.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 
-const out = mkdtempSync(path.join(tmpdir(), 'bailiff-routes-'));
+const out = temporaryDirectory();
 const servers: TestNats[] = [];
 const monitors: number[] = [];
 let routes: number[] = [];
@@ -62,7 +60,6 @@ beforeAll(async () => {
 }, 60_000);
 afterAll(async () => {
   await Promise.all(servers.map((server) => server.stop()));
-  rmSync(out, { recursive: true, force: true });
 });
 
 test('routes - two rounds of reloads change the password, and every frame written meanwhile is on three servers', async () => {

@@ -1,14 +1,13 @@
 // The processes of a pod are recorded before it is deleted. A real responder sends the request to a
 // real collector over a real bus. The collector reads /proc of real processes in a cgroup with
 // kubelet's name. No LSM is needed.
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { captureSubject } from '@bailiff/bus';
 import { CHECKOUT, cgroup2Mount, exec } from '@bailiff/lab/node';
 import { MAX_CAPTURE_BYTES, type Verdict } from '@bailiff/schemas';
 import { sampleCapture } from '@bailiff/schemas/testing';
-import { looksFor, waitFor } from '@bailiff/service/testing';
+import { looksFor, temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { COLLECTOR_NODE_FLAGS } from '../../tools/node-flags.ts';
 import { launch, type RunningProcess } from '../support/process.ts';
@@ -87,7 +86,7 @@ describe('capture', () => {
 
   beforeAll(async () => {
     rig = await Rig.start();
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-capture-'));
+    dir = temporaryDirectory();
     for (const name of ['bpf', 'state', 'cni']) mkdirSync(path.join(dir, name));
     await exec('mount', ['-t', 'bpf', 'bpf', path.join(dir, 'bpf')]);
     root = path.join(cgroup2Mount(), path.basename(dir));
@@ -117,7 +116,6 @@ describe('capture', () => {
     if (dir === undefined) return;
     for (const name of ['kubepods/burstable', 'kubepods', '']) rmdirSync(path.join(root, name));
     await exec('umount', [path.join(dir, 'bpf')]);
-    rmSync(dir, { recursive: true, force: true });
   });
 
   const podHere = () => rig.pod({ node: NODE });

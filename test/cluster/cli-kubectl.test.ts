@@ -2,17 +2,18 @@
  * `bailiff` and `kubectl bailiff` against a cluster: the installation by kubeconfig and context, the
  * login by the user's rights, the bus through the API server's port-forward, by TLS.
  */
+
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { ensureTopology } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import type { AccessRule } from '@bailiff/lab/apiserver';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
@@ -20,7 +21,7 @@ import { runCli } from '../../apps/cli/src/testing.ts';
 import { type KubeHarness, podRuns, reportPod, startKube } from '../support/kube.ts';
 
 const NAMESPACE = 'bailiff-system';
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-kubectl-'));
+const directory = temporaryDirectory();
 const file = (name: string) => path.join(directory, name);
 const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
 
@@ -101,7 +102,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await kube?.[Symbol.asyncDispose]();
   await nats?.stop();
-  rmSync(directory, { recursive: true, force: true });
 });
 
 const as = (user: string, ...args: string[]) =>

@@ -2,14 +2,13 @@
  * `bailiff` as a program: the real command in a process of its own, on pipes; and doctor against
  * real servers.
  */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { startApiServer } from '@bailiff/lab/apiserver';
 import { podIdentityOf, sampleRuntimeStatus } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startRedis } from '../support/redis.ts';
@@ -91,7 +90,7 @@ describe('cli process', () => {
 
 describe('cli and a lab', () => {
   it('every command uses the only running lab, with a note, and none of two', async () => {
-    const labs = mkdtempSync(path.join(tmpdir(), 'bailiff-labs-'));
+    const labs = temporaryDirectory();
     const up = (id: string) => {
       const stat = readFileSync('/proc/self/stat', 'utf8');
       const startTicks = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
@@ -109,25 +108,21 @@ describe('cli and a lab', () => {
       ['config', 'list'],
       ['doctor', '--only', 'bus'],
     ];
-    try {
-      up('one');
-      for (const args of commands) {
-        const { exitCode, stderr, stdout } = await runCli(args, { env });
-        // The story has no node status.
-        const judges = args[0] === 'status' || args[0] === 'doctor';
-        expect([args, exitCode]).toEqual([args, judges ? 7 : 0]);
-        expect(stdout + stderr).toMatch(/lab one/);
-      }
-      up('two');
-      for (const args of commands.slice(0, 4)) {
-        const { exitCode, stderr } = await runCli(args, { env });
-        expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/--lab one or --lab two/)]);
-      }
-      expect((await runCli(['events', '--lab', 'two'], { env })).exitCode).toBe(0);
-      expect((await runCli(['--lab', 'two', 'events'], { env })).exitCode).toBe(0);
-    } finally {
-      rmSync(labs, { recursive: true });
+    up('one');
+    for (const args of commands) {
+      const { exitCode, stderr, stdout } = await runCli(args, { env });
+      // The story has no node status.
+      const judges = args[0] === 'status' || args[0] === 'doctor';
+      expect([args, exitCode]).toEqual([args, judges ? 7 : 0]);
+      expect(stdout + stderr).toMatch(/lab one/);
     }
+    up('two');
+    for (const args of commands.slice(0, 4)) {
+      const { exitCode, stderr } = await runCli(args, { env });
+      expect([exitCode, stderr]).toEqual([6, expect.stringMatching(/--lab one or --lab two/)]);
+    }
+    expect((await runCli(['events', '--lab', 'two'], { env })).exitCode).toBe(0);
+    expect((await runCli(['--lab', 'two', 'events'], { env })).exitCode).toBe(0);
   });
 });
 
@@ -210,14 +205,13 @@ describe('cli doctor', () => {
   });
 
   it('Kubernetes - version and rights of an identity', async () => {
-    const certDir = mkdtempSync(path.join(tmpdir(), 'bailiff-doctor-'));
+    const certDir = temporaryDirectory();
     const api = await startApiServer({ certDir });
     try {
       const good = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', api.kubeconfigPath()]);
       expect([good.exitCode, good.stdout]).toEqual([0, expect.stringMatching(/✓ API server: v1\.[\s\S]*✓ rights/)]);
     } finally {
       await api.close();
-      rmSync(certDir, { recursive: true });
     }
     const bad = await runCli(['doctor', '--only', 'kubernetes', '--kubeconfig', '/proc/nonexistent']);
     expect(bad.exitCode).toBe(6);

@@ -3,16 +3,15 @@
  * of neither audit mode, nor dead letters, nor a certificate that ends.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startThree } from '../support/bus.ts';
@@ -326,7 +325,7 @@ describe('doctor and status agree', () => {
 });
 
 describe('certificates', () => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-status-'));
+  const directory = temporaryDirectory();
   const file = (name: string) => path.join(directory, name);
   const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
   beforeAll(async () => {
@@ -335,7 +334,6 @@ describe('certificates', () => {
     writeFileSync(file('ca.key'), authority.key, { mode: 0o600 });
     writeFileSync(file('password'), 'password-of-cli', { mode: 0o600 });
   });
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   /** A server certificate of so many days. */
   function install(days: number): void {

@@ -1,13 +1,12 @@
 // Signed configuration on a real collector and real packets: an administrator of the bus cannot turn a vector off.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken, openBucket } from '@bailiff/bus';
 import { SIGNATURE_HEADER } from '@bailiff/policy';
 import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { nodeStatus } from '@bailiff/schemas';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NODE, TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
@@ -22,14 +21,13 @@ describe('collector - signed configuration', () => {
   let directory: string;
   let signers: string[];
   beforeEach(async () => {
-    directory = mkdtempSync(path.join(tmpdir(), 'bailiff-signers-'));
+    directory = temporaryDirectory();
     writeFileSync(path.join(directory, 'signers'), signerLine(anna));
     signers = ['--config-signers', path.join(directory, 'signers'), '--status-interval-ms', '250'];
     node = await TestNode.start();
   });
   afterEach(async () => {
     await node[Symbol.asyncDispose]();
-    rmSync(directory, { recursive: true, force: true });
   });
 
   const put = (json: string, signature = '') =>

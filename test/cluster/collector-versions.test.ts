@@ -1,13 +1,12 @@
 // Upgrade and downgrade of a collector: the recorded collector of each version and the one of this
 // checkout take over from each other, on the same pins and state, during an attack.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, unlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { NODE, TestNode, type TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 import { collectorCommand, recordedVersions, unpackCollector } from '../versions/recording.ts';
@@ -27,12 +26,11 @@ function shapesOf(file: string): Record<string, unknown> {
 }
 
 describe.each(recordedVersions())('collector of %s and of this checkout', (version) => {
-  const directory = mkdtempSync(path.join(tmpdir(), `bailiff-${version}-`));
+  const directory = temporaryDirectory();
   let isHere = false;
   beforeAll(() => {
     isHere = unpackCollector(version, directory);
   });
-  afterAll(() => rmSync(directory, { recursive: true }));
   const programs = () => ({ recorded: collectorCommand(directory), current: node.program });
 
   let node: TestNode;

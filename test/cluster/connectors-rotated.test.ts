@@ -1,11 +1,10 @@
 // The examples of docs, run unchanged over TLS while the passwords are rotated: those of docs/siem with the
 // installed package, that of the tutorial with any NATS client.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, connectBus, ensureTopology } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { accessOf, tlsIn } from '../../apps/cli/src/operate/credentials/render.ts';
@@ -16,7 +15,7 @@ import { PackedConnector } from '../support/packed-connector.ts';
 import type { RunningProcess } from '../support/process.ts';
 import { startExample } from './example-script.ts';
 
-const out = mkdtempSync(path.join(tmpdir(), 'bailiff-connectors-'));
+const out = temporaryDirectory();
 const passwordFile = (user: string) => path.join(out, 'users', `${user}.password`);
 const caFile = path.join(out, 'ca.crt');
 let nats: TestNats;
@@ -53,7 +52,6 @@ afterAll(async () => {
   await cli?.close();
   await nats?.stop();
   packed?.[Symbol.dispose]();
-  rmSync(out, { recursive: true, force: true });
 });
 
 let events = 0;

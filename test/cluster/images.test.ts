@@ -4,21 +4,9 @@
 // that BAILIFF_IMAGES names (contract/container-engine.ts).
 
 import { type ExecFileOptions, execFile, execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { APPS } from '../../tools/images/image-list.ts';
 import { copyOf, last, lineage, parseContainerfile } from '../k8s/containerfile.ts';
@@ -74,10 +62,9 @@ const SHOWN_CHARACTERS = 3_000;
 
 let root = '';
 beforeAll(() => {
-  root = mkdtempSync(path.join(tmpdir(), 'bailiff-images-'));
+  root = temporaryDirectory();
   chmodSync(root, 0o755);
 });
-afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 const copiedFromBuild = (name: string) =>
   lineage(file, name)

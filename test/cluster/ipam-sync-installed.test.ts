@@ -1,15 +1,12 @@
 // ipam-sync as installed: kubectl applies its manifests with the taint component, and it runs with
 // the token of its account. RBAC and the admission policy check its requests. Targets: the
 // stand-in, which has no RBAC, and a real API server if one is named.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { type Bus, ensureTopology, openBucket } from '@bailiff/bus';
 import { startNats, type TestNats } from '@bailiff/bus/testing';
 import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { objectsWith } from '../k8s/rendered.ts';
 import { healthyStatus } from './cli/world.ts';
@@ -63,7 +60,7 @@ const FAST = fastClock(20);
 const targets = kubectlTargets(process.env);
 
 describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-installed-'));
+  const dir = temporaryDirectory();
   let target: KubectlTarget;
   let nats: TestNats;
   let admin: Bus;
@@ -90,7 +87,6 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     await sync?.stop();
     await nats?.stop();
     await target?.[Symbol.asyncDispose]();
-    rmSync(dir, { recursive: true, force: true });
   });
 
   const node = (name: string) => ({

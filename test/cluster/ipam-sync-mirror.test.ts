@@ -1,8 +1,7 @@
 // Custom resources from stock kubectl → the configuration on a real bus, and their status back. One
 // cluster, one bus, one ipam-sync at a time.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   configHistory,
@@ -16,7 +15,7 @@ import {
 } from '@bailiff/bus';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -118,7 +117,7 @@ async function instanceOf(service: string, refused: [string, string][] = []): Pr
 
 /** A command as an operator. */
 async function cli(...args: string[]) {
-  const home = mkdtempSync(path.join(tmpdir(), 'bailiff-cli-'));
+  const home = temporaryDirectory();
   const file = path.join(home, 'password');
   writeFileSync(file, 'password-of-cli', { mode: 0o600 });
   const env = { BAILIFF_NATS_URL: world.nats.url, BAILIFF_NATS_PASSWORD_FILE: file };

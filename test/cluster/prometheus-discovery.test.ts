@@ -1,10 +1,9 @@
 // k8s/monitoring/scrape.yaml in a Prometheus of the distribution, against the API stand-in with a
 // pod of every workload: the discovered targets and their labels.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { startApiServer } from '@bailiff/lab/apiserver';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { type Json, objectsOf, workloadsOf } from '../k8s/rendered.ts';
@@ -20,7 +19,7 @@ interface Target {
 }
 
 it('scrape.yaml - Prometheus finds each app at its port by node and name, and neither the bus, Redis, nor a finished Job', async () => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-discovery-'));
+  const directory = temporaryDirectory();
   const api = await startApiServer({ certDir: path.join(directory, 'certs') });
   const { scrape_configs } = parse(readFileSync(SCRAPE, 'utf8')) as Json;
   // In the cluster it needs no kubeconfig.
@@ -62,6 +61,5 @@ it('scrape.yaml - Prometheus finds each app at its port by node and name, and ne
     expect(shown.sort(byUrl)).toEqual(wanted.sort(byUrl));
   } finally {
     await api.close();
-    rmSync(directory, { recursive: true, force: true });
   }
 }, 90_000);

@@ -1,17 +1,16 @@
 // The responder and `bailiff doctor` with a Redis behind TLS: with a private authority, with and
 // without a client certificate.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { makeAuthority, makeServer } from '../../apps/cli/src/operate/credentials/openssl.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { acting, Rig } from './responder/rig.ts';
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-redis-tls-'));
+const directory = temporaryDirectory();
 const file = (name: string) => path.join(directory, name);
 const [caFile, certFile, keyFile, strangeCa] = ['ca.crt', 'tls.crt', 'tls.key', 'strange.crt'].map(file) as [
   string,
@@ -42,7 +41,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
   await Promise.all([open, asking].map((redis) => redis?.[Symbol.asyncDispose]()));
-  rmSync(directory, { recursive: true, force: true });
 });
 
 it.each<[string, () => Parameters<Rig['start']>[0]]>([

@@ -1,9 +1,10 @@
 // Every command of the runbooks runs here, or has a reason why not. A command is what a page shows in a
 // code block of a shell, or between backticks if it begins with the name of a program.
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { podIdentityOf } from '@bailiff/schemas/testing';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { launch } from '../support/process.ts';
@@ -48,9 +49,8 @@ it('the pages - every command runs here or has a reason why not, and every reaso
 /** The home of an operator who has followed the pages. */
 let directory: string;
 beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-runbooks-'));
+  directory = temporaryDirectory();
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe('bailiff', () => {
   let world: World;

@@ -3,12 +3,11 @@
  * while work waits; hung; killed and restarted beside statuses of dead instances; stuck. Each case
  * begins and ends with the control, where everything is healthy.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { apiRequest, consumeOrdered, streamInfo } from '@bailiff/bus';
 import { type ApiServer, startApiServer } from '@bailiff/lab/apiserver';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { launchApp, type RunningProcess } from '../support/process.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
@@ -39,7 +38,7 @@ class Services implements AsyncDisposable {
   }
 
   static async start(apps: readonly App[] = APPS): Promise<Services> {
-    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-services-'));
+    const directory = temporaryDirectory();
     const [world, redis, api] = await Promise.all([
       World.start(),
       startRedis(),

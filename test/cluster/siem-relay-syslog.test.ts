@@ -1,14 +1,13 @@
 // Syslog from the relay: a receiver that is slow, unavailable, or without a trusted certificate;
 // and rsyslog with the configuration of docs/siem, by TCP and TLS.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ensureTopology, filters } from '@bailiff/bus';
 import { freePort } from '@bailiff/bus/testing';
 import { sampleLsmViolation, sampleOperation, sampleViolation } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { launch, type RunningProcess } from '../support/process.ts';
 import { RelayRig } from './siem-relay-rig.ts';
@@ -36,7 +35,7 @@ function makeCertificate(directory: string, name: string): { cert: string; key: 
  * differ.
  */
 class Rsyslog implements AsyncDisposable {
-  readonly directory = mkdtempSync(path.join(tmpdir(), 'bailiff-rsyslog-'));
+  readonly directory = temporaryDirectory();
   readonly certificate = makeCertificate(this.directory, 'receiver');
   readonly log = path.join(this.directory, 'events.log');
   tlsPort = 0;

@@ -3,8 +3,7 @@
  * reader without signers, which obeys. The administrator has every right on NATS and all former signed messages.
  */
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, type KvEntry, openBucket, readConfig, type StoredConfig, signedConfigBy } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
@@ -17,8 +16,8 @@ import {
   SIGNATURE_HEADER,
   SignedConfig,
 } from '@bailiff/policy';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { writeAll } from '../../apps/cli/src/shared/config/change.ts';
 import { readSigner } from '../../apps/cli/src/shared/key-file.ts';
@@ -41,7 +40,7 @@ let directory: string;
 let keyFile: string;
 let signers: string;
 beforeAll(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-signed-'));
+  directory = temporaryDirectory();
   keyFile = path.join(directory, 'anna@prod.key');
   signers = path.join(directory, 'signers');
   const { privateKey } = generateKeyPairSync('ed25519');
@@ -50,7 +49,6 @@ beforeAll(async () => {
   expect(line).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^anna@prod\+[0-9a-f]{8}\+\S+\n$/) });
   writeFileSync(signers, line.stdout);
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** The command line of an operator on a bus. */
 function operator(nats: TestNats) {

@@ -1,11 +1,12 @@
 // The site of the documentation: `npm run site` builds it, and Chromium shows it on a wide and a narrow
 // screen, light and dark.
+
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import http from 'node:http';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newPage, readText, startBrowser } from '../support/browser.ts';
@@ -33,7 +34,7 @@ const PAGES = [
 const CUT_OFF = `[...document.querySelectorAll('.outline-link')].filter((link) => link.offsetParent !== null
   && (link.getBoundingClientRect().right > innerWidth || link.scrollWidth > link.clientWidth)).map((link) => link.textContent)`;
 
-const site = mkdtempSync(path.join(tmpdir(), 'bailiff-site-'));
+const site = temporaryDirectory();
 const server = http.createServer((request, response) => {
   const name = decodeURIComponent(new URL(request.url ?? '/', 'http://site').pathname);
   const file = path.join(site, name.endsWith('/') ? `${name}index.html` : name);
@@ -54,7 +55,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   server.close();
-  rmSync(site, { recursive: true, force: true });
 });
 
 describe('site', () => {

@@ -1,12 +1,11 @@
 // Every app that uses the bus, as a process of its own: stopped before there is a bus, and with an
 // invalid bus address.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { keyOf } from '@bailiff/evidence/testing';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { launchApp } from '../support/process.ts';
 
 /** Of a cluster that does not exist either. */
@@ -22,13 +21,12 @@ const KUBECONFIG = {
 describe.each(['correlator', 'responder', 'ipam-sync', 'siem-relay', 'evidence-log'])('%s - without a bus', (app) => {
   let directory = '';
   beforeAll(() => {
-    directory = mkdtempSync(path.join(tmpdir(), 'bailiff-stop-'));
+    directory = temporaryDirectory();
     writeFileSync(path.join(directory, 'password'), 'x', { mode: 0o600 });
     writeFileSync(path.join(directory, 'kubeconfig'), JSON.stringify(KUBECONFIG));
     const key = keyOf(1).privateKey.export({ format: 'pem', type: 'pkcs8' });
     writeFileSync(path.join(directory, 'key.pem'), key);
   });
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   function launch(natsUrl: string, more: string[] = []) {
     const kube = ['--kubeconfig', path.join(directory, 'kubeconfig')];

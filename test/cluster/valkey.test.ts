@@ -3,10 +3,9 @@
 // changes without a restart.
 
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { launch, type RunningProcess } from '../support/process.ts';
@@ -19,7 +18,7 @@ const SERVERS = ['/usr/bin/valkey-server', '/usr/bin/redis-server'];
 let dir = '';
 let valkey: RunningProcess;
 beforeAll(() => {
-  dir = mkdtempSync(path.join(tmpdir(), 'bailiff-valkey-'));
+  dir = temporaryDirectory();
   for (const name of ['etc/valkey', 'etc/bailiff/redis', 'run/valkey', 'data', 'bin'])
     mkdirSync(path.join(dir, name), { recursive: true });
   const moved = (name: string) =>
@@ -38,7 +37,6 @@ beforeAll(() => {
 });
 afterAll(async () => {
   await valkey?.kill('SIGTERM');
-  rmSync(dir, { recursive: true, force: true });
 });
 
 /** The Secret as `bailiff credentials` renders it. */

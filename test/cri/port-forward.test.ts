@@ -1,11 +1,12 @@
 // A port-forward by containerd's streaming server, whose code is the kubelet's: the framing is theirs.
 // The API server passes the upgrade on, as a real one and its kubelet do.
+
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PAUSE, writeImage } from '../support/cri/image.ts';
 import type { CriSandbox } from '../support/cri/pod.ts';
@@ -21,7 +22,7 @@ describe('port-forward by containerd', () => {
     it('a container runtime', ({ skip }) => skip(missing));
     return;
   }
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-forward-'));
+  const directory = temporaryDirectory();
   let runtime: CriRuntime;
   let sandbox: CriSandbox;
   let kube: KubeHarness;
@@ -55,7 +56,6 @@ describe('port-forward by containerd', () => {
     echo?.close();
     await sandbox?.remove();
     await runtime?.[Symbol.asyncDispose]();
-    rmSync(directory, { recursive: true, force: true });
   });
   const forward = (port: number) => kube.client().portForward({ ...POD, port, timeoutMs: 10_000 });
 

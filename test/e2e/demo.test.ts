@@ -2,11 +2,8 @@
  * `npm run demo -- --json`: its numbers, its duration, and that it leaves nothing behind, also when
  * it is interrupted.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { whyNoVm } from '../vm/machine.ts';
 import { startDemo, startDemoWith, tracesOf, tracesOfMachine, uniqueId } from './support.ts';
 
@@ -43,9 +40,8 @@ describe('demo', () => {
   /** Where the machine's files are; its processes name it. */
   let dir = '';
   beforeAll(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bl-demo-'));
+    dir = temporaryDirectory();
   });
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   it('first act - the last line holds the numbers, and they match the documentation', async () => {
     const id = uniqueId('m');

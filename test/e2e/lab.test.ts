@@ -2,11 +2,10 @@
  * `bailiff lab` as a person uses it: the output of up, stock kubectl, a deleted pod's process, and
  * that no end leaves anything behind. For attacks, see attack.test.ts.
  */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { exec, LABS_DIR, type LabInfo, readState } from '@bailiff/lab';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bailiff, kubectl, lab, startBailiff, startLabFrom, startLabProcess, tracesOf, uniqueId } from './support.ts';
 
@@ -187,18 +186,14 @@ describe('lab up in the foreground', () => {
   });
 
   it('detach - reports why the background process ended', async () => {
-    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-ends-'));
-    try {
-      const id = uniqueId('e');
-      const ends = "if (process.argv.includes('supervise')) throw new Error('ended by the test');";
-      writeFileSync(path.join(directory, 'ends.mjs'), ends);
-      const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
-      expect(await command.ended).toBe(1);
-      expect(command.out()).toMatch(/^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m);
-      expect(tracesOf(id)).toEqual([]);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    const directory = temporaryDirectory();
+    const id = uniqueId('e');
+    const ends = "if (process.argv.includes('supervise')) throw new Error('ended by the test');";
+    writeFileSync(path.join(directory, 'ends.mjs'), ends);
+    const command = startLabFrom(directory, ['--import', './ends.mjs'], 'up', '--detach', '--lab', id);
+    expect(await command.ended).toBe(1);
+    expect(command.out()).toMatch(/^bailiff lab: the supervisor ended with 1:\n[\s\S]*^Error: ended by the test$/m);
+    expect(tracesOf(id)).toEqual([]);
   });
 
   it('flags - a wrong one ends with 2 before anything is made', async () => {

@@ -1,11 +1,10 @@
 // The alerts of docs/on-call.md in a lab: each really fires in Prometheus, its commands show the cause, and after
 // the step of "Act" the alert ends and "Be sure" agrees. Alerts wait no time here, and rates are of seconds.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { apiRequest, ensureTopology } from '@bailiff/bus';
 import { CHECKOUT, exec, type Lab, startLab } from '@bailiff/lab';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type CliRun, runCli } from '../../apps/cli/src/testing.ts';
 import { ALERTS_FILE } from '../../tools/promql.ts';
@@ -35,7 +34,7 @@ let directory: string;
 let freeDisk = 0.5;
 
 beforeAll(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-on-call-'));
+  directory = temporaryDirectory();
   const rulesFile = path.join(directory, 'alerts.yaml');
   const rules = readFileSync(ALERTS_FILE, 'utf8').replaceAll(/ for: \w+/g, ' for: 0s');
   writeFileSync(rulesFile, rules.replaceAll('[5m]', '[15s]'));

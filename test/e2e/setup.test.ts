@@ -1,20 +1,12 @@
 // scripts/setup: rejects a Node.js that is too old before it installs anything, installs or names
 // missing packages, does nothing on a second run, and retries temporary failures of a mirror or a
 // package lock.
+
 import { spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { CHECKOUT } from '@bailiff/lab';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 
 /** The script's record of its last run is current, so it fetches nothing. */
@@ -55,7 +47,7 @@ type Failures = Of<number>;
  * missing ones, some of them replaced by stand-ins.
  */
 class Machine implements Disposable {
-  readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-setup-'));
+  readonly #dir = temporaryDirectory();
 
   constructor(options: { missing?: string[]; node?: string; apt?: boolean; failures?: Failures } = {}) {
     const { missing = [], node = '22.1.0', apt = true, failures = {} } = options;

@@ -1,12 +1,12 @@
 // Runs docs/tutorial.md exactly as written: every command in one shell, on a lab. Only names and
 // ports that could collide with another run are replaced.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
 import { CHECKOUT, LABS_DIR } from '@bailiff/lab';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { lab, tracesOf, uniqueId } from './support.ts';
 import { type Block, blocksOf } from './tutorial-blocks.ts';
@@ -92,7 +92,7 @@ it('blocks - in order, each with its expectation; an unknown comment is rejected
 
 it('tutorial - every command prints what the page shows', { timeout: 600_000 }, async () => {
   const id = uniqueId('tu');
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tutorial-'));
+  const directory = temporaryDirectory();
   const port = String(await freePort());
   const conf = path.join(tmpdir(), `${id}-rsyslog.conf`);
   const ours = (text: string) =>
@@ -112,6 +112,5 @@ it('tutorial - every command prints what the page shows', { timeout: 600_000 }, 
   } finally {
     if (tracesOf(id).length > 0) await lab('down', '--lab', id);
     rmSync(conf, { force: true });
-    rmSync(directory, { recursive: true, force: true });
   }
 });

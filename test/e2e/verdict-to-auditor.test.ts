@@ -2,14 +2,13 @@
 // killed in turn, and a machine without network verifies the evidence of one with both verifiers.
 import { execFile } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { verifyBundle } from '@bailiff/evidence';
 import { CHECKOUT, type Lab, startLab } from '@bailiff/lab';
 import { parseVerifierKey } from '@bailiff/policy/note';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { falcoIds, HttpLedger, otlpIds, webhookIds } from '../chaos/siem-outputs/receivers.ts';
 import { Alertmanager } from '../cluster/alertmanager.ts';
@@ -29,7 +28,7 @@ let directory: string;
 const file = (name: string) => path.join(directory, name);
 
 beforeAll(async () => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-auditor-'));
+  directory = temporaryDirectory();
   for (const name of ['exporter', 'log']) {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     writeFileSync(file(`${name}.key`), privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });

@@ -1,9 +1,9 @@
 // The chart, by the real helm: the manifests are what it renders, and each profile is valid.
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { streamConfigs } from '@bailiff/bus';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { bytesIn } from '../../apps/cli/src/shared/arguments.ts';
@@ -246,14 +246,10 @@ if (program === null) {
     }, 120_000);
 
     it('a package of the chart renders the same as the checkout', () => {
-      const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-chart-'));
-      try {
-        helm(program, ['package', CHART, '--destination', directory]);
-        const chart = path.join(directory, readdirSync(directory).find((name) => name.endsWith('.tgz')) ?? '');
-        expect(documentsOf(template(program, { chart }))).toEqual(documentsOf(template(program)));
-      } finally {
-        rmSync(directory, { recursive: true });
-      }
+      const directory = temporaryDirectory();
+      helm(program, ['package', CHART, '--destination', directory]);
+      const chart = path.join(directory, readdirSync(directory).find((name) => name.endsWith('.tgz')) ?? '');
+      expect(documentsOf(template(program, { chart }))).toEqual(documentsOf(template(program)));
     }, 120_000);
   });
 }

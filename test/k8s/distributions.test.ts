@@ -1,8 +1,9 @@
 // The values of docs/distributions.md are values of the chart, and reach the collector.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { CHART, helm, helmProgram, NO_HELM } from '../../tools/helm.ts';
 
@@ -11,8 +12,7 @@ const blocks = page.split('\n### ').flatMap((section) => {
   const text = /```yaml\n([^`]+)```/.exec(section)?.[1];
   return text === undefined ? [] : [{ name: section.slice(0, section.indexOf('\n')), text }];
 });
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-distributions-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const directory = temporaryDirectory();
 const program = helmProgram();
 
 function render(text: string): string {

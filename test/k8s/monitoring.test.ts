@@ -1,9 +1,10 @@
 // The pods that k8s/monitoring selects in the manifests, and the configuration in docs/alerts.md as
 // promtool reads it.
+
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
 import { helmProgram, NO_HELM, template } from '../../tools/helm.ts';
@@ -135,17 +136,13 @@ describe('values of the chart for the Prometheus operator and Grafana', () => {
 describe('promtool', () => {
   const text = /<!-- test: prometheus\.yml -->\n```yaml\n(.*?)```/s.exec(page)?.[1] ?? '';
   const check = (config: Json) => {
-    const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-promtool-'));
-    try {
-      const file = path.join(directory, 'prometheus.yml');
-      writeFileSync(file, stringify(config));
-      return execFileSync('promtool', ['check', 'config', file], {
-        encoding: 'utf8',
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+    const directory = temporaryDirectory();
+    const file = path.join(directory, 'prometheus.yml');
+    writeFileSync(file, stringify(config));
+    return execFileSync('promtool', ['check', 'config', file], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
   };
   const here = (place: string) => path.join(MONITORING, path.basename(place));
 

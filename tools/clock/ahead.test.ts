@@ -1,13 +1,14 @@
 // `scripts/test --ahead DAYS`: how it reads its arguments, and what it passes on.
+
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, it } from 'vitest';
 import { daysAhead } from './ahead.ts';
 
 /** A checkout in which every other program prints how it was called. */
-const checkout = mkdtempSync(path.join(tmpdir(), 'bailiff-ahead-'));
+const checkout = temporaryDirectory();
 beforeAll(() => {
   const put = (file: string, text: string) => {
     mkdirSync(path.dirname(path.join(checkout, file)), { recursive: true });
@@ -18,7 +19,6 @@ beforeAll(() => {
   for (const name of ['npx', 'npm']) put(`bin/${name}`, `#!/bin/sh\necho "<$BAILIFF_AHEAD> ${name} $*"\n`);
   copyFileSync(path.resolve(import.meta.dirname, '../../scripts/test'), path.join(checkout, 'scripts/test'));
 });
-afterAll(() => rmSync(checkout, { recursive: true }));
 
 const run = (...words: string[]) =>
   spawnSync(path.join(checkout, 'scripts/test'), words, {

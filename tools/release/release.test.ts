@@ -1,6 +1,7 @@
 // scripts/release as a process, on two clones of a repository made of this checkout's files: the files of a
 // release, byte for byte the same from both, their verification by the programs of a stranger (openssl,
 // sha256sum, cosign), and what verification refuses.
+
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -8,7 +9,6 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -16,9 +16,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { COSIGN, NO_COSIGN } from '../cosign.ts';
 import { CHART, helm, helmProgram, NO_HELM } from '../helm.ts';
@@ -29,7 +29,7 @@ import { PROVENANCE, publicText, readPrivateKey, signFiles, verifyRelease } from
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const VERSION = (JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string }).version;
-const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-release-'));
+const dir = temporaryDirectory();
 const images = path.join(dir, 'images');
 const key = (name: string) => path.join(dir, `${name}.pem`);
 const publicKey = path.join(dir, 'ec.pub');
@@ -124,7 +124,6 @@ describe('release', () => {
     execFileSync('openssl', ['genpkey', '-algorithm', 'ed25519', '-out', key('ed')], { stdio: 'pipe' });
     commit();
   }, TIMEOUT_MS);
-  afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   it('a new key - is for its owner alone, and none is overwritten', () => {
     expect(statSync(key('ec')).mode & 0o777).toBe(0o600);

@@ -1,8 +1,9 @@
 // Pages, links and words of the site, without its generator.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
 import { listed } from '../listed.ts';
 import { brokenLinks } from './check.ts';
 import { addressOf, SECTIONS, sectionsOf } from './navigation.ts';
@@ -10,8 +11,7 @@ import { stage } from './stage.ts';
 import { anchorOf, termsOf } from './terms.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-site-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const directory = temporaryDirectory();
 
 function write(root: string, files: Readonly<Record<string, string>>): string {
   const at = path.join(directory, root);

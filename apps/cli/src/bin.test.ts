@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, mkdirSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 let checkout = '';
@@ -16,12 +16,11 @@ function put(file: string, text: string, ageMs: number): void {
 }
 
 beforeEach(() => {
-  checkout = mkdtempSync(path.join(tmpdir(), 'bailiff-bin-'));
+  checkout = temporaryDirectory();
   mkdirSync(at('apps/cli/bin'), { recursive: true });
   cpSync(path.join(ROOT, 'apps/cli/bin/bailiff.mjs'), at('apps/cli/bin/bailiff.mjs'));
   writeFileSync(at('package.json'), '{"type":"module"}');
 });
-afterEach(() => rmSync(checkout, { recursive: true, force: true }));
 
 const run = () => execFileSync(process.execPath, [at('apps/cli/bin/bailiff.mjs')], { encoding: 'utf8' }).trim();
 const bundle = (ageMs: number) => put('apps/cli/dist/main.mjs', "console.log('bundle');\n", ageMs);

@@ -1,10 +1,11 @@
 /** Holds the committed layouts and the names equal to the objects' BTF. Needs clang and bpftool. */
+
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { PACKET_MAPS, RUNTIME_MAPS } from '../../../tools/reference/shares/kernel-maps.ts';
 import { layoutSource, mapSizes, RUNTIME_LAYOUT, readBtf, SPOOF_LAYOUT } from '../scripts/layout.ts';
 import * as layout from './spoof/layout.gen.ts';
@@ -29,12 +30,11 @@ function wordsOf(values: Record<string, number>, prefix: string): string[] {
 }
 
 describe('layout', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-layout-'));
+  const dir = temporaryDirectory();
   beforeAll(() => {
     const build = ['--import', 'tsx', at('../scripts/build-bpf.ts'), '--out', dir];
     execFileSync(process.execPath, build, { stdio: 'pipe' });
   }, 60_000);
-  afterAll(() => rmSync(dir, { recursive: true }));
 
   it.each([
     { plan: SPOOF_LAYOUT, file: './spoof/layout.gen.ts' },

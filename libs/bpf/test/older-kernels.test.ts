@@ -2,11 +2,12 @@
 // the stack of a call chain. Both were too much for Linux 6.1 once, while newer kernels accepted
 // them. It also refuses what newer ones do after a cast, and the collector then loads the object without
 // offload. The proof is npm run vm -- --kernel debian-12; this test fails earlier.
+
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { BpfObject, runtimeObjectPath, spoofObjectPath } from '@bailiff/bpf';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { withoutOffload } from '../src/spoof/offload.ts';
 import { NOTE_PROGRAM } from '../src/spoof/pins.ts';
@@ -97,26 +98,12 @@ const findObjdump = (): string =>
 /** The packet programs as Linux below 6.2 sees them: it has no casts to the kernel's structs. */
 function withoutCasts(): Buffer {
   const clang = findTool(['clang-19', 'clang'], 'clang is not installed (Debian: clang-19)');
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-older-'));
-  try {
-    const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
-    const flags = [
-      '-target',
-      'bpf',
-      '-mcpu=v3',
-      '-O2',
-      '-g',
-      '-std=gnu17',
-      '-idirafter',
-      include,
-      '-DHAS_KERNEL_CTX=0',
-    ];
-    const object = path.join(dir, 'spoof.bpf.o');
-    execFileSync(clang, [...flags, '-c', path.join(import.meta.dirname, '../bpf/spoof.bpf.c'), '-o', object]);
-    return readFileSync(object);
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
+  const dir = temporaryDirectory();
+  const include = `/usr/include/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`;
+  const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', '-std=gnu17', '-idirafter', include, '-DHAS_KERNEL_CTX=0'];
+  const object = path.join(dir, 'spoof.bpf.o');
+  execFileSync(clang, [...flags, '-c', path.join(import.meta.dirname, '../bpf/spoof.bpf.c'), '-o', object]);
+  return readFileSync(object);
 }
 
 /** Stack of the deepest call chain from each program, and the chain. */

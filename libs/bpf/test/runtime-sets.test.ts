@@ -1,8 +1,9 @@
 // Policy sets in maps of the kernel: written, found by the next process, counted and deleted.
+
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmdirSync, unlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BpfMap, MAP_TYPE, NO_PREALLOC } from '../src/core/bpf-map.ts';
 import { mountBpffs } from '../src/core/system.ts';
@@ -146,7 +147,7 @@ it('cache of opens - each change has a later epoch without the flag, also one th
 });
 
 it('cache of opens - ends when the link of the program that counts new dentries is gone, and only then', () => {
-  const pinDir = mkdtempSync(path.join(tmpdir(), 'bailiff-sets-'));
+  const pinDir = temporaryDirectory();
   mountBpffs(pinDir);
   const link = path.join(pinDir, 'runtime/links/handle_d_instantiate');
   try {

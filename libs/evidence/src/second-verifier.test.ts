@@ -1,12 +1,13 @@
 // The verifier in Python, which was written from docs/evidence-format.md alone, gives the same outcomes as
 // this library for the same files.
+
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { COSIGNATURE, formatVerifierKey, signNote, verifierKey } from '@bailiff/policy/note';
-import { afterAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { describe, expect, it } from 'vitest';
 import { CLASSES, parseRecord, redact } from './format/record.ts';
 import { checkpointIn, formatCheckpoint } from './log/checkpoint.ts';
 import { cosign } from './log/cosignature.ts';
@@ -18,8 +19,7 @@ import { verifyBundle } from './verify/verify.ts';
 const run = promisify(execFile);
 const PROGRAM = new URL('../python/verify.py', import.meta.url).pathname;
 const VECTOR = new URL('../vectors/honest.evidence', import.meta.url).pathname;
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-evidence-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const directory = temporaryDirectory();
 
 const pemOf = (seed: number) => path.join(directory, `${seed}.pub`);
 for (const seed of [1, 9]) writeFileSync(pemOf(seed), keyOf(seed).publicKey.export({ format: 'pem', type: 'spki' }));

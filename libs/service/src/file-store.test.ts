@@ -2,18 +2,16 @@ import {
   chmodSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { FileStore, replaceFile } from './file-store.ts';
+import { temporaryDirectory } from './testing.ts';
 
 let root: string;
 let problems: { file: string; reason: string }[];
@@ -21,11 +19,10 @@ let store: FileStore;
 const dir = () => path.join(root, 'state');
 
 beforeEach(() => {
-  root = mkdtempSync(path.join(tmpdir(), 'file-store-'));
+  root = temporaryDirectory();
   problems = [];
   store = new FileStore(dir(), (file, reason) => problems.push({ file, reason }));
 });
-afterEach(() => rmSync(root, { recursive: true, force: true }));
 
 describe('file store', () => {
   it('saves, lists, reads and removes files', () => {

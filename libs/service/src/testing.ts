@@ -1,7 +1,10 @@
 /**
- * Helpers for tests: `waitFor` instead of sleeps, a manual clock, and a captured process
- * environment for `runService`.
+ * Helpers for tests: `waitFor` instead of sleeps, temporary directories, a manual clock, and a captured
+ * process environment for `runService`.
  */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { inspect } from 'node:util';
 import type { Clock } from './clock.ts';
 import type { ServiceIo } from './process-io.ts';
@@ -64,6 +67,19 @@ export async function looksFor(probe: () => unknown, options: WaitForOptions = {
   };
   await waitFor(look, options);
   return looks;
+}
+
+const directories: string[] = [];
+
+/** A new directory, which tools/directories-setup.ts removes after the file of the test. */
+export function temporaryDirectory(): string {
+  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-test-'));
+  directories.push(directory);
+  return directory;
+}
+
+export function removeTemporaryDirectories(): void {
+  for (const directory of directories.splice(0)) rmSync(directory, { recursive: true, force: true });
 }
 
 /** A clock that moves only by `advance`. Timers fire by time, then in the order they were set. */

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { LabError, reportError } from './errors.ts';
 import { takeDownLabs } from './state/retire.ts';
@@ -32,26 +32,22 @@ describe('error reports', () => {
 
 describe('lab down', () => {
   it('without root - refused before any change; without a lab there is nothing to refuse', async () => {
-    const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
-    try {
-      vi.spyOn(process, 'getuid').mockReturnValue(65534);
-      const tell = vi.fn();
-      expect(await takeDownLabs({ id: undefined, all: false }, tell, labsDir)).toBe(0);
-      expect(tell).toHaveBeenCalledWith('no lab is up');
-      mkdirSync(path.join(labsDir, 'abc'));
-      const refused = takeDownLabs({ id: 'abc', all: false }, tell, labsDir);
-      await expect(refused).rejects.toMatchObject({ code: 'LAB_NOT_ROOT', exitCode: 4 });
-      const absent = takeDownLabs({ id: 'nope', all: false }, tell, labsDir);
-      await expect(absent).rejects.toMatchObject({ code: 'LAB_NOT_FOUND', exitCode: 2 });
-    } finally {
-      rmSync(labsDir, { recursive: true });
-    }
+    const labsDir = temporaryDirectory();
+    vi.spyOn(process, 'getuid').mockReturnValue(65534);
+    const tell = vi.fn();
+    expect(await takeDownLabs({ id: undefined, all: false }, tell, labsDir)).toBe(0);
+    expect(tell).toHaveBeenCalledWith('no lab is up');
+    mkdirSync(path.join(labsDir, 'abc'));
+    const refused = takeDownLabs({ id: 'abc', all: false }, tell, labsDir);
+    await expect(refused).rejects.toMatchObject({ code: 'LAB_NOT_ROOT', exitCode: 4 });
+    const absent = takeDownLabs({ id: 'nope', all: false }, tell, labsDir);
+    await expect(absent).rejects.toMatchObject({ code: 'LAB_NOT_FOUND', exitCode: 2 });
   });
 });
 
 describe('lab up', () => {
   it('an id that is up - refused, its state and directory stay; another id or a dead supervisor is no obstacle', async () => {
-    const labsDir = mkdtempSync(path.join(tmpdir(), 'labs-'));
+    const labsDir = temporaryDirectory();
     const supervisor = { pid: process.pid, startTicks: processStartTicks(process.pid)! };
     const state: LabState = {
       version: 1,
@@ -64,25 +60,21 @@ describe('lab up', () => {
       info: null,
     };
     const stateText = () => readFileSync(path.join(labsDir, 'abc/state.json'), 'utf8');
-    try {
-      // Users other than root fail at the next check, so an accepted request starts nothing either.
-      vi.spyOn(process, 'geteuid').mockReturnValue(65534);
-      const up = (id: string) => startLab({ id, labsDir, withApps: false });
-      writeState(path.join(labsDir, 'abc'), state);
-      const before = stateText();
-      await expect(up('abc')).rejects.toMatchObject({
-        code: 'LAB_EXISTS',
-        exitCode: 2,
-        message: 'lab abc is up: `bailiff lab down --lab abc` first, or another --lab',
-      });
-      expect([stateText(), readdirSync(path.join(labsDir, 'abc')), readdirSync(labsDir)]).toEqual([
-        ...[before, ['state.json'], ['abc']],
-      ]);
-      await expect(up('other')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
-      writeState(path.join(labsDir, 'abc'), { ...state, startTicks: '1' });
-      await expect(up('abc')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
-    } finally {
-      rmSync(labsDir, { recursive: true });
-    }
+    // Users other than root fail at the next check, so an accepted request starts nothing either.
+    vi.spyOn(process, 'geteuid').mockReturnValue(65534);
+    const up = (id: string) => startLab({ id, labsDir, withApps: false });
+    writeState(path.join(labsDir, 'abc'), state);
+    const before = stateText();
+    await expect(up('abc')).rejects.toMatchObject({
+      code: 'LAB_EXISTS',
+      exitCode: 2,
+      message: 'lab abc is up: `bailiff lab down --lab abc` first, or another --lab',
+    });
+    expect([stateText(), readdirSync(path.join(labsDir, 'abc')), readdirSync(labsDir)]).toEqual([
+      ...[before, ['state.json'], ['abc']],
+    ]);
+    await expect(up('other')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
+    writeState(path.join(labsDir, 'abc'), { ...state, startTicks: '1' });
+    await expect(up('abc')).rejects.toMatchObject({ code: 'LAB_NOT_ROOT' });
   });
 });

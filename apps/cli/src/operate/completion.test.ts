@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { makeProgram } from '../run.ts';
 import { captureCli, runCli } from '../testing.ts';
@@ -43,15 +43,11 @@ const has = (shell: string) => spawnSync(shell, ['--version']).status === 0;
 
 /** What a shell prints whose candidates for any words are these words, one a line. */
 async function inShell(shell: string, flags: readonly string[], steps: (script: string) => string): Promise<string> {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-completion-'));
-  try {
-    const script = path.join(directory, '_bailiff');
-    writeFileSync(script, (await runCli(['completion', shell])).stdout);
-    const { stdout, stderr } = spawnSync(shell, [...flags, '-c', steps(script)], { encoding: 'utf8' });
-    return stdout + stderr;
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  const directory = temporaryDirectory();
+  const script = path.join(directory, '_bailiff');
+  writeFileSync(script, (await runCli(['completion', shell])).stdout);
+  const { stdout, stderr } = spawnSync(shell, [...flags, '-c', steps(script)], { encoding: 'utf8' });
+  return stdout + stderr;
 }
 
 it('bash - the words up to the cursor, of which one may be empty, are passed on', async () => {

@@ -1,14 +1,13 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
-import { expect, it, onTestFinished } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
 import { runCli } from '../testing.ts';
 import { exported } from './schemas.ts';
 
 it('schemas - those of this build, each under its fingerprint, and the same again', async () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-schemas-'));
-  onTestFinished(() => rmSync(dir, { recursive: true }));
+  const dir = temporaryDirectory();
   const target = path.join(dir, 'made/for/it');
   const first = await runCli(['schemas', 'export', '--built-in', '--dir', target]);
   expect([first.exitCode, first.stderr]).toEqual([0, '']);

@@ -1,12 +1,11 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { describe, expect, it } from 'vitest';
 import { runCli } from '../testing.ts';
 import { junit } from './cases.ts';
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-cases-'));
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+const directory = temporaryDirectory();
 const file = (name: string, document: unknown) => {
   writeFileSync(path.join(directory, name), JSON.stringify(document));
   return path.join(directory, name);

@@ -1,9 +1,10 @@
 // A file that is not a usable key: what is wrong with it, and what to do.
+
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, it } from 'vitest';
 import { runCli } from '../testing.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
@@ -12,7 +13,7 @@ const pem = { type: 'pkcs8', format: 'pem' } as const;
 
 let directory: string;
 beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-keys-'));
+  directory = temporaryDirectory();
   const files = {
     anna: privateKey.export(pem),
     locked: privateKey.export({ ...pem, cipher: 'aes-256-cbc', passphrase: 'x' }),
@@ -24,7 +25,6 @@ beforeAll(() => {
   for (const [name, content] of Object.entries(files)) writeFileSync(path.join(directory, `${name}.key`), content);
   mkdirSync(path.join(directory, 'folder.key'));
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 it.each([
   ['absent', /absent\.key does not exist\n {2}check the path/],

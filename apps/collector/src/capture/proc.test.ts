@@ -1,11 +1,11 @@
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { namesIn, readProcess } from './proc.ts';
 
 it('names - only as many as asked for are read; a directory that is gone has none', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-names-'));
+  const dir = temporaryDirectory();
   for (let i = 0; i < 2_000; i++) writeFileSync(path.join(dir, `${i}`), '');
   expect([namesIn(dir, 512).length, namesIn(dir, 5_000).length]).toEqual([512, 2_000]);
   rmSync(dir, { recursive: true });

@@ -7,7 +7,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -16,9 +15,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { OWN_CONFLIST } from '@bailiff/vocabulary';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Installer } from './installer.ts';
@@ -37,7 +35,7 @@ describe('CNI installer', () => {
   const at = (...names: string[]) => path.join(dir, ...names);
   const conf = (name: string) => at('net.d', name);
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-installer-'));
+    dir = temporaryDirectory();
     for (const name of ['net.d', 'bin']) mkdirSync(at(name));
     writeFileSync(at('plugin'), 'plugin 1');
     problems = [];
@@ -48,7 +46,6 @@ describe('CNI installer', () => {
   });
   afterEach(() => {
     for (const installer of installers) installer.close();
-    rmSync(dir, { recursive: true, force: true });
   });
 
   const start = () => {

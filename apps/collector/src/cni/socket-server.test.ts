@@ -1,9 +1,8 @@
 // The collector's socket for the CNI plugin on real directories: who reaches it, and its limits.
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SocketServer } from './socket-server.ts';
 
@@ -14,12 +13,11 @@ describe('socket of the CNI plugin', () => {
   let handled: string[] = [];
   const file = () => path.join(dir, 'run/cni.sock');
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-socket-'));
+    dir = temporaryDirectory();
     [problems, servers, handled] = [[], [], []];
   });
   afterEach(() => {
     for (const server of servers) server.close();
-    rmSync(dir, { recursive: true, force: true });
   });
 
   const serve = (at = file()) => {

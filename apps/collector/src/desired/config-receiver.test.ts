@@ -1,10 +1,10 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { type ConfigSigners, NO_SIGNERS, parseSigners, SignedConfig } from '@bailiff/policy';
 import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
 import { ConfigReceiver } from './config-receiver.ts';
 import { DesiredState } from './desired-state.ts';
@@ -34,13 +34,12 @@ describe('config receiver', () => {
   let policies: string[];
   let signers: ConfigSigners;
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-config-receiver-'));
+    dir = temporaryDirectory();
     bindings = [];
     events = [];
     policies = [];
     signers = NO_SIGNERS;
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
   /** Starts a process: its desired state after restoring the cached documents. */
   const begin = () => {
     const desired = new DesiredState('n1');

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { DocumentCache, MAX_BYTES, MAX_DOCUMENTS } from './document-cache.ts';
 
 const pods = { what: 'pods', key: 'n1', json: '{"revision":1}' } as const;
@@ -14,10 +14,9 @@ describe('document cache', () => {
   let problems: { file: string; reason: string }[];
   const open = () => new DocumentCache(dir, { onProblem: (file, reason) => problems.push({ file, reason }) });
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-documents-'));
+    dir = temporaryDirectory();
     problems = [];
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   it('saved and removed documents - as the next process finds them', () => {
     const cache = open();

@@ -1,17 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import {
-  appendFileSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, mkdirSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_PARSED_BYTES, MAX_RECORD_BYTES } from './cni-record-size.ts';
 import { CniRecords } from './cni-records.ts';
@@ -43,7 +33,7 @@ describe('cni records', () => {
   let problems: { file: string; reason: string }[];
   let cache: CniRecords;
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-cni-'));
+    dir = temporaryDirectory();
     seen = [];
     problems = [];
     cache = new CniRecords(dir, {
@@ -53,7 +43,6 @@ describe('cni records', () => {
   });
   afterEach(() => {
     cache.close();
-    rmSync(dir, { recursive: true, force: true });
   });
 
   it('the record of a call - applied as if read, and not held beyond the call', () => {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { listPodCgroups, oldestProcess, podsCgroupId, podUidOf } from './pod-cgroups.ts';
 
@@ -19,83 +19,67 @@ describe('pod cgroups', () => {
   ])('%s', (folder, expected) => expect(podUidOf(folder)).toBe(expected));
 
   it('trees of both drivers - searched; others are not', () => {
-    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
-    try {
-      const other = uid.replace('ab', 'cd');
-      mkdirSync(path.join(root, 'kubepods', 'burstable', `pod${uid}`, 'c1'), { recursive: true });
-      mkdirSync(
-        path.join(
-          root,
-          'kubepods.slice',
-          'kubepods-besteffort.slice',
-          `kubepods-besteffort-pod${other.replaceAll('-', '_')}.slice`,
-        ),
-        { recursive: true },
-      );
-      mkdirSync(path.join(root, 'system.slice', `pod${uid}`), { recursive: true });
-      expect(
-        listPodCgroups(root)
-          .map((c) => c.podUid)
-          .sort(),
-      ).toEqual([uid, other].sort());
-      expect(listPodCgroups(path.join(root, 'nothing'))).toEqual([]);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
+    const root = temporaryDirectory();
+    const other = uid.replace('ab', 'cd');
+    mkdirSync(path.join(root, 'kubepods', 'burstable', `pod${uid}`, 'c1'), { recursive: true });
+    mkdirSync(
+      path.join(
+        root,
+        'kubepods.slice',
+        'kubepods-besteffort.slice',
+        `kubepods-besteffort-pod${other.replaceAll('-', '_')}.slice`,
+      ),
+      { recursive: true },
+    );
+    mkdirSync(path.join(root, 'system.slice', `pod${uid}`), { recursive: true });
+    expect(
+      listPodCgroups(root)
+        .map((c) => c.podUid)
+        .sort(),
+    ).toEqual([uid, other].sort());
+    expect(listPodCgroups(path.join(root, 'nothing'))).toEqual([]);
   });
 
   it('the cgroup of all pods - the oldest with pods, below the root or the root itself; only of cgroup v2', () => {
-    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
-    try {
-      const made = ['kubepods', 'kubepods.slice', 'kubelet-kubepods.slice', 'system.slice'];
-      for (const dir of made) mkdirSync(path.join(root, dir), { recursive: true });
-      for (const dir of made.slice(1))
-        mkdirSync(path.join(root, dir, 'kubepods-burstable.slice', `pod${uid}`), { recursive: true });
-      const ageOf = (dir: string) => BigInt(5 + made.indexOf(path.basename(dir)));
-      expect(podsCgroupId(root, ageOf)).toBe(0n);
-      for (const dir of ['', made[1] as string]) writeFileSync(path.join(root, dir, 'cgroup.controllers'), '');
-      expect(podsCgroupId(root, ageOf)).toBe(6n);
-      expect(podsCgroupId(path.join(root, 'kubepods.slice'), ageOf)).toBe(6n);
-      expect(podsCgroupId('')).toBe(0n);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
+    const root = temporaryDirectory();
+    const made = ['kubepods', 'kubepods.slice', 'kubelet-kubepods.slice', 'system.slice'];
+    for (const dir of made) mkdirSync(path.join(root, dir), { recursive: true });
+    for (const dir of made.slice(1))
+      mkdirSync(path.join(root, dir, 'kubepods-burstable.slice', `pod${uid}`), { recursive: true });
+    const ageOf = (dir: string) => BigInt(5 + made.indexOf(path.basename(dir)));
+    expect(podsCgroupId(root, ageOf)).toBe(0n);
+    for (const dir of ['', made[1] as string]) writeFileSync(path.join(root, dir, 'cgroup.controllers'), '');
+    expect(podsCgroupId(root, ageOf)).toBe(6n);
+    expect(podsCgroupId(path.join(root, 'kubepods.slice'), ageOf)).toBe(6n);
+    expect(podsCgroupId('')).toBe(0n);
   });
 
   it.each([
     ['burstable', 'besteffort'],
     ['besteffort', 'burstable'],
   ])('two with the same UID - the older one counts: %s before %s', (older, newer) => {
-    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
-    try {
-      const at = (qos: string) => path.join(root, 'kubepods', qos, `pod${uid}`);
-      for (const qos of [older, newer]) mkdirSync(at(qos), { recursive: true });
-      const ageOf = (dir: string) => (dir === at(older) ? 5n : 6n);
-      expect(listPodCgroups(root, ageOf)).toEqual([{ podUid: uid, path: at(older) }]);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
+    const root = temporaryDirectory();
+    const at = (qos: string) => path.join(root, 'kubepods', qos, `pod${uid}`);
+    for (const qos of [older, newer]) mkdirSync(at(qos), { recursive: true });
+    const ageOf = (dir: string) => (dir === at(older) ? 5n : 6n);
+    expect(listPodCgroups(root, ageOf)).toEqual([{ podUid: uid, path: at(older) }]);
   });
 
   it('own cgroupRoot of the kubelet - found with both drivers', () => {
-    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
-    try {
-      const slice = `kubelet-kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`;
-      mkdirSync(path.join(root, 'kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice', slice), {
-        recursive: true,
-      });
-      mkdirSync(path.join(root, 'kubelet', 'kubepods', 'besteffort', `pod${uid}`), { recursive: true });
-      for (const own of ['kubelet.slice', 'kubelet'])
-        expect(listPodCgroups(path.join(root, own)).map(({ podUid }) => podUid)).toEqual([uid]);
-      // Without that root nothing is found.
-      expect(listPodCgroups(root)).toEqual([]);
-    } finally {
-      rmSync(root, { recursive: true, force: true });
-    }
+    const root = temporaryDirectory();
+    const slice = `kubelet-kubepods-burstable-pod${uid.replaceAll('-', '_')}.slice`;
+    mkdirSync(path.join(root, 'kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice', slice), {
+      recursive: true,
+    });
+    mkdirSync(path.join(root, 'kubelet', 'kubepods', 'besteffort', `pod${uid}`), { recursive: true });
+    for (const own of ['kubelet.slice', 'kubelet'])
+      expect(listPodCgroups(path.join(root, own)).map(({ podUid }) => podUid)).toEqual([uid]);
+    // Without that root nothing is found.
+    expect(listPodCgroups(root)).toEqual([]);
   });
 
   it('oldest process - found among live and ended ones', async () => {
-    const root = mkdtempSync(path.join(tmpdir(), 'bailiff-cgroups-'));
+    const root = temporaryDirectory();
     const child = spawn('sleep', ['60']);
     try {
       await new Promise((resolve) => child.once('spawn', resolve));
@@ -106,7 +90,6 @@ describe('pod cgroups', () => {
       expect(oldestProcess(path.join(root, 'none'))).toBeNull();
     } finally {
       child.kill();
-      rmSync(root, { recursive: true, force: true });
     }
   });
 });

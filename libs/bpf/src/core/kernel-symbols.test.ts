@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { expect, it } from 'vitest';
 import { kernelSymbols } from './kernel-symbols.ts';
 
-const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-symbols-'));
-afterAll(() => rmSync(dir, { recursive: true }));
+const dir = temporaryDirectory();
 
 function fileOf(lines: readonly string[]): string {
   const file = path.join(dir, 'kallsyms');

@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { constants, tmpdir } from 'node:os';
-import path from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { attachNotes, btfHasNetkit, noteRedirections } from './netkit.ts';
@@ -31,12 +31,11 @@ describe('the program that notes redirections', () => {
   } as unknown as BpfProgram;
 
   beforeEach(() => {
-    pinDir = mkdtempSync(path.join(tmpdir(), 'bailiff-netkit-'));
+    pinDir = temporaryDirectory();
     mkdirSync(programsDir(pinDir));
     open = 0;
     errno = null;
   });
-  afterEach(() => rmSync(pinDir, { recursive: true }));
   const isPinned = () => existsSync(notePin(pinDir));
 
   it('stays by its pin, also in place of an earlier one; a process that may attach nothing leaves nothing', () => {

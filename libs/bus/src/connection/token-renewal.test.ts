@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { MAX_SECRETS, SecretFile, secretsIn } from './secret-file.ts';
 import { lifeOfToken, renewAtMs } from './token-renewal.ts';
@@ -23,7 +23,7 @@ test.each([
 });
 
 test('secret file - lines are tried in turn, the newest first again after a success; an unreadable file keeps the last content', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-secret-'));
+  const dir = temporaryDirectory();
   const file = path.join(dir, 'password');
   expect(secretsIn('\n a \r\n\nb\nc\nd\n')).toEqual(['a', 'b', 'c']);
   expect(MAX_SECRETS).toBe(3);

@@ -1,15 +1,13 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, it } from 'vitest';
 import { exec } from './exec.ts';
 import { alone } from './lock.ts';
 
 let directory = '';
 beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-lock-'));
+  directory = temporaryDirectory();
 });
-afterAll(() => rmSync(directory, { recursive: true }));
 
 it('lock - concurrent holders wait for each other, also for one that fails', async () => {
   const file = path.join(directory, 'turns');

@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configRefusal, formatConfigKey, parseConfigKey, parseConfigValue } from '@bailiff/policy';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it, test } from 'vitest';
 import { assign, parseAssignment } from '../../shared/config/assignments.ts';
 import { effectiveFrom } from '../../shared/config/change.ts';
@@ -78,7 +78,7 @@ describe('fields', () => {
 });
 
 describe('documents', () => {
-  const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-config-'));
+  const dir = temporaryDirectory();
   const read = async (text: string) => {
     const file = path.join(dir, 'value');
     writeFileSync(file, text);

@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseSigners, SIGNATURE_ANNOTATION, SignedConfig } from '@bailiff/policy';
 import { withResourceDefaults } from '@bailiff/policy/defaults';
 import { newSigner, signerLine } from '@bailiff/policy/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../testing.ts';
 
@@ -22,11 +22,10 @@ describe('config sign-resource', () => {
   let directory: string;
   let key: string;
   beforeAll(() => {
-    directory = mkdtempSync(path.join(tmpdir(), 'bailiff-sign-'));
+    directory = temporaryDirectory();
     key = path.join(directory, 'anna@prod.key');
     writeFileSync(key, anna.key.export({ type: 'pkcs8', format: 'pem' }));
   });
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
   const signed = (text: string, keyFile = key) => {
     const file = path.join(directory, 'resource.yaml');
     writeFileSync(file, text);

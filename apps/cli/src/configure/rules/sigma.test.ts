@@ -1,13 +1,12 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BUILT_IN_RULES, correlationRule } from '@bailiff/policy';
-import { afterAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../testing.ts';
 
-const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-sigma-'));
-afterAll(() => rmSync(dir, { recursive: true, force: true }));
+const dir = temporaryDirectory();
 
 const RULE = `
 title: Programs that the image does not hold

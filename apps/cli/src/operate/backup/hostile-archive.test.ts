@@ -1,17 +1,17 @@
 /** Files that are no backup, or a manipulated one, are refused before a bus is used. */
+
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, it } from 'vitest';
 import { headerOf, paddingOf } from '../../shared/tar.ts';
 import { runCli } from '../../testing.ts';
 
 let directory: string;
 beforeAll(() => {
-  directory = mkdtempSync(path.join(tmpdir(), 'bailiff-hostile-'));
+  directory = temporaryDirectory();
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const SNAPSHOT = 'abc';
 const manifest = (over: object = {}, config: object = {}) =>

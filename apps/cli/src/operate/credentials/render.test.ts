@@ -1,13 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { publicKeyOf } from '@bailiff/bus/auth';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../testing.ts';
 import { BUS_USERS, SECRETS, secretOfUser } from './names.ts';
 
-const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-credentials-test-'));
+const directory = temporaryDirectory();
 const out = path.join(directory, 'made');
 const read = (name: string) => readFileSync(path.join(out, name), 'utf8');
 let yaml = '';
@@ -30,7 +30,6 @@ beforeAll(async () => {
   expect([exitCode, stderr]).toEqual([0, expect.stringContaining(out)]);
   yaml = stdout;
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 test('credentials - files are for their owner alone', () => {
   for (const name of ['.', 'users']) expect(statSync(path.join(out, name)).mode & 0o777).toBe(0o700);

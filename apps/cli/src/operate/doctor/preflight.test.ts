@@ -1,7 +1,7 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../testing.ts';
 import {
   cniBinFinding,
@@ -54,11 +54,10 @@ describe('rules', () => {
 describe('a node', () => {
   let node: string;
   beforeAll(() => {
-    node = mkdtempSync(path.join(tmpdir(), 'bailiff-preflight-'));
+    node = temporaryDirectory();
     for (const dir of ['cgroup/kubepods', 'conf', 'bin']) mkdirSync(path.join(node, dir), { recursive: true });
     writeFileSync(path.join(node, 'conf/10-bridge.conflist'), '{}');
   });
-  afterAll(() => rmSync(node, { recursive: true }));
   const paths = () => ({
     cgroupRoot: path.join(node, 'cgroup'),
     stateDir: path.join(node, 'state/below'),

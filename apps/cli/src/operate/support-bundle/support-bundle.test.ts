@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
 import { tar } from '../../shared/tar.ts';
 import { redact, redactValue } from './redact.ts';
@@ -105,13 +105,9 @@ describe('redact', () => {
 });
 
 it('archive - tar reads every file, of every length, with its content', () => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'bailiff-tar-'));
-  try {
-    const files = new Map([0, 1, 511, 512, 513, 4_096].map((size) => [`d/${size}.txt`, 'ä'.repeat(size)]));
-    writeFileSync(path.join(directory, 'a.tar'), tar(files, 1_700_000_000_000));
-    execFileSync('tar', ['xf', 'a.tar'], { cwd: directory });
-    for (const [name, text] of files) expect(readFileSync(path.join(directory, name), 'utf8')).toBe(text);
-  } finally {
-    rmSync(directory, { recursive: true, force: true });
-  }
+  const directory = temporaryDirectory();
+  const files = new Map([0, 1, 511, 512, 513, 4_096].map((size) => [`d/${size}.txt`, 'ä'.repeat(size)]));
+  writeFileSync(path.join(directory, 'a.tar'), tar(files, 1_700_000_000_000));
+  execFileSync('tar', ['xf', 'a.tar'], { cwd: directory });
+  for (const [name, text] of files) expect(readFileSync(path.join(directory, name), 'utf8')).toBe(text);
 });

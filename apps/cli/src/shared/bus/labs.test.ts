@@ -1,14 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, expect, it } from 'vitest';
 import { runningLabs } from './labs.ts';
 
 let dir = '';
 beforeEach(() => {
-  dir = mkdtempSync(path.join(tmpdir(), 'bailiff-labs-'));
+  dir = temporaryDirectory();
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const ticks = () => {
   const stat = readFileSync('/proc/self/stat', 'utf8');

@@ -1,18 +1,18 @@
 // Files of accounts, which namespaces share.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+
+import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, expect, it } from 'vitest';
 import type { StoredAccount } from './account.ts';
 import { AccountStore } from './account-store.ts';
 
 let dir: string;
 let problems: string[];
 beforeEach(() => {
-  dir = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
+  dir = temporaryDirectory();
   problems = [];
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const open = () => {
   const store = new AccountStore(dir, { most: 16, onProblem: (_, reason) => problems.push(reason) });

@@ -1,11 +1,12 @@
 // A full node: 250 pods and 200 policies against the capacity of the kernel's maps, and the
 // reported reasons when it is exceeded. test/vm/cost.test.ts measures the cost per hook.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+
+import { readFileSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { type EncodedRuntimeSet, RuntimeError, type RuntimeMaps } from '@bailiff/bpf';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import type { PodIdentity } from '@bailiff/schemas';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AccountStore } from '../counting/account-store.ts';
 import { desiredSubjects } from '../subjects/desired.ts';
@@ -60,7 +61,7 @@ class Node {
   readonly enforcer: Enforcer;
   readonly used: Record<Part, number> = of(() => 0);
   written = 0;
-  readonly #dir = mkdtempSync(path.join(tmpdir(), 'bailiff-capacity-'));
+  readonly #dir = temporaryDirectory();
 
   constructor(more: { maxSubjects?: number } = {}) {
     const cells = capacity('rt_counters');

@@ -1,9 +1,8 @@
 // Namespaces with many containers under policies, beside a neighbour with few, over maps in memory.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+
 import type { PodIdentity } from '@bailiff/schemas';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from '../counting/account.ts';
 import { AccountStore } from '../counting/account-store.ts';
 import { desiredSubjects } from '../subjects/desired.ts';
@@ -80,9 +79,8 @@ const refusedOf = (results: (string | null)[][]) => results.flat().filter((reaso
 describe('containers under policies', () => {
   let dir: string;
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-shares-'));
+    dir = temporaryDirectory();
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
   /** A node of so many subjects or cells, with a tenant that has 16 pods of 8 containers. */
   function withTenant(maxSubjects: number, cells: number) {

@@ -1,10 +1,10 @@
 // Lifecycle of policy sets and exact counting over maps in memory: replacing a set, the last
 // reading and release of the old one, and adoption by the next process.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+
+import { readdirSync, rmSync } from 'node:fs';
 import type { RuntimeSubject } from '@bailiff/bpf';
 import type { OperationSample, PodIdentity, ViolationFrame } from '@bailiff/schemas';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Flusher } from '../../publishing/flusher.ts';
@@ -25,7 +25,7 @@ const KEY = 'runtime.cluster._.guard';
 class World {
   readonly maps: MemoryMaps;
   readonly acked: AckedCells;
-  readonly dir = mkdtempSync(path.join(tmpdir(), 'bailiff-accounts-'));
+  readonly dir = temporaryDirectory();
   readonly problems: string[] = [];
   /** Maximum by epoch. */
   readonly bus = new Map<string, number>();

@@ -1,10 +1,9 @@
 // A tenant that chooses by labels a different combination of policies for each of its pods, beside a
 // neighbour, over maps in memory: the kernel's maps, the time of the collector, and its memory.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+
 import type { PodIdentity } from '@bailiff/schemas';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Account } from '../counting/account.ts';
 import { AccountStore } from '../counting/account-store.ts';
 import { desiredSubjects } from '../subjects/desired.ts';
@@ -117,10 +116,9 @@ describe('a tenant with many combinations of policies', () => {
   let dir: string;
   let node: Node;
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-sets-'));
+    dir = temporaryDirectory();
     node = new Node(dir);
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
   /** Needs a set that no pod of the tenant has: all but the first policy. */
   const neighbour = (namespace: string) => podOf(namespace, 1_000, PODS - 1);
   const tenant = () => tenantPods().filter((_, index) => index + 1 !== PODS - 1);

@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { COUNTER_NUMBERS, type CounterTable, type IfaceKey } from '@bailiff/bpf';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { CELLS } from './cells.ts';
 import { CounterStore } from './counter-store.ts';
 
@@ -13,12 +13,11 @@ describe('counter store', () => {
   let kernel: Map<number, Float64Array>;
   let acks: Map<number, Float64Array>;
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-counters-'));
+    dir = temporaryDirectory();
     problems = [];
     kernel = new Map([[30, new Float64Array(COUNTER_NUMBERS).fill(7, 3, 6)]]);
     acks = new Map([[30, new Float64Array(CELLS).fill(2, 1, 2)]]);
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
   const open = () =>
     new CounterStore({
       dir,

@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
   COUNTER_NUMBERS,
@@ -9,8 +8,8 @@ import {
   SpoofError,
   type SpoofObject,
 } from '@bailiff/bpf';
-import { waitFor } from '@bailiff/service/testing';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { CounterStore } from '../counting/counter-store.ts';
 import { BindingStore } from './binding-store.ts';
 import { Guard } from './guard.ts';
@@ -48,7 +47,7 @@ describe('guard', () => {
   let observed: number[];
 
   beforeEach(() => {
-    dir = mkdtempSync(path.join(tmpdir(), 'bailiff-guard-'));
+    dir = temporaryDirectory();
     registry = new Registry(8);
     counters = new Map();
     attached = new Set();
@@ -138,7 +137,6 @@ describe('guard', () => {
       onProblem: (_, reason) => problems.push(reason),
     });
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
   const live = (ifindex: number) => registry.live(ifindex) as GuardedInterface;
 
   it('failed attach - shown and retried until it works; attached programs are left alone', () => {

@@ -1,15 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { temporaryDirectory } from '@bailiff/service/testing';
+import { beforeAll, expect, it } from 'vitest';
 import { isLeft } from './left-links.ts';
 
-const sysfs = mkdtempSync(path.join(tmpdir(), 'bailiff-sysfs-'));
+const sysfs = temporaryDirectory();
 beforeAll(() => {
   mkdirSync(path.join(sysfs, 'eth0/device'), { recursive: true });
   for (const name of ['lo', 'eth7', 'veth1', 'teql0']) mkdirSync(path.join(sysfs, name));
 });
-afterAll(() => rmSync(sysfs, { recursive: true }));
 
 const mac = '02:00:00:00:00:07';
 it.each([

@@ -1,6 +1,6 @@
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Binding } from '../../identity/identity.ts';
 import type { Sign } from '../../identity/pod-life.ts';
@@ -21,7 +21,7 @@ describe('orphans', () => {
   let iface: GuardedInterface;
   const cgroupOf = (n: number) => path.join(root, 'kubepods.slice', `kubepods-pod${UID(n).replaceAll('-', '_')}.slice`);
   beforeEach(() => {
-    root = mkdtempSync(path.join(tmpdir(), 'bailiff-orphans-'));
+    root = temporaryDirectory();
     records = new Set(['pods-s1-eth0']);
     list = 'unknown';
     registry = new Registry(4);
@@ -36,7 +36,6 @@ describe('orphans', () => {
   });
   afterEach(() => {
     orphans.close();
-    rmSync(root, { recursive: true, force: true });
   });
   /** As a process that starts. */
   const make = (cgroupRoot = root) => {
