@@ -78,41 +78,34 @@ export function coverageOf(
   openWay = '',
 ): { coverage: InterfaceStatus['coverage']; reason: string } {
   if (iface.attachError !== '') return { coverage: 'not-covered', reason: iface.attachError };
-  if (iface.applyError) return { coverage: 'partial', reason: iface.applyError };
-  if (iface.orphaned) return { coverage: 'partial', reason: orphanedReason(iface) };
-  if (iface.foreignLinks.length > 0) return { coverage: 'partial', reason: foreignReason(iface.foreignLinks) };
+  const reason = whyPartial(iface) || openWay;
+  return { coverage: reason === '' ? 'guarded' : 'partial', reason };
+}
+
+/** Empty: its packets are judged by its whole identity. */
+function whyPartial(iface: GuardedInterface): string {
+  if (iface.applyError) return iface.applyError;
+  if (iface.orphaned) return orphanedReason(iface);
+  if (iface.foreignLinks.length > 0) return foreignReason(iface.foreignLinks);
   if (!iface.binding) {
     const state = iface.kernel?.record.state ?? 'unknown';
     const judged = state === 'unknown' ? 'judged as unknown' : 'judged by the entries of an earlier process';
     const { unlistedPod = '' } = iface;
     const found =
       unlistedPod === '' ? 'no pod found for it' : `its namespace is of pod ${unlistedPod}, which no list contains`;
-    return { coverage: 'partial', reason: `${found}: ${judged}` };
+    return `${found}: ${judged}`;
   }
-  if (iface.binding.mac === '')
-    return { coverage: 'partial', reason: 'its MAC is not known: source-mac is not judged' };
+  if (iface.binding.mac === '') return 'its MAC is not known: source-mac is not judged';
   if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
-    return { coverage: 'partial', reason: 'another interface has its MAC: no frame counts as its own' };
+    return 'another interface has its MAC: no frame counts as its own';
   if (iface.reusedAddresses.length > 0)
-    return {
-      coverage: 'partial',
-      reason: `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`,
-    };
+    return `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`;
   if (iface.sharedAddresses.length > 0)
-    return {
-      coverage: 'partial',
-      reason: `another pod has its addresses too, and each may send from them: ${iface.sharedAddresses.join(', ')}`,
-    };
+    return `another pod has its addresses too, and each may send from them: ${iface.sharedAddresses.join(', ')}`;
   if (iface.takenGrants.length > 0)
-    return {
-      coverage: 'partial',
-      reason: `not granted, because another interface has it: ${iface.takenGrants.join(', ')}`,
-    };
-  if (iface.omitted > 0)
-    return { coverage: 'partial', reason: `${iface.omitted} addresses, prefixes or probe ports did not fit` };
-  if (iface.hasUnreadLinks) return { coverage: 'partial', reason: UNREAD_LINKS };
-  if (openWay !== '') return { coverage: 'partial', reason: openWay };
-  return { coverage: 'guarded', reason: '' };
+    return `not granted, because another interface has it: ${iface.takenGrants.join(', ')}`;
+  if (iface.omitted > 0) return `${iface.omitted} addresses, prefixes or probe ports did not fit`;
+  return iface.hasUnreadLinks ? UNREAD_LINKS : '';
 }
 
 /** Live interfaces by state, for the metric. */
