@@ -4,6 +4,8 @@
  * dependency.
  */
 
+import { within } from './retry.ts';
+
 /** True if healthy, else the reason; false fails without a reason. */
 export type Check = () => boolean | string | Promise<boolean | string>;
 
@@ -59,16 +61,10 @@ async function report(checks: ReadonlyMap<string, Check>): Promise<HealthReport>
 }
 
 async function answer(check: Check): Promise<string> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(`no result within ${CHECK_TIMEOUT_MS} ms`), CHECK_TIMEOUT_MS);
-  });
   try {
-    const value = await Promise.race([check(), late]);
+    const value = await within(CHECK_TIMEOUT_MS, check(), () => `no result within ${CHECK_TIMEOUT_MS} ms`);
     return value === true ? 'ok' : value === false ? 'failed' : value;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -63,6 +63,19 @@ export function pause(
   });
 }
 
+/** Resolves as `work`, or as `late` after `timeoutMs`, which may throw. The work itself goes on. */
+export async function within<T>(timeoutMs: number, work: T | Promise<T>, late: () => T): Promise<T> {
+  let cancel: Cancel = () => {};
+  const timeout = new Promise<void>((resolve) => {
+    cancel = setNodeTimer(resolve, timeoutMs);
+  });
+  try {
+    return await Promise.race([work, timeout.then(late)]);
+  } finally {
+    cancel();
+  }
+}
+
 export interface RetryOptions {
   /**
    * The wait before the next attempt, after `failures` failures in a row, from 1; null: the error is

@@ -15,6 +15,7 @@ import {
   type Violation,
   type ViolationFrame,
 } from '@bailiff/schemas';
+import { within } from '@bailiff/service/retry';
 import type { FramePart } from './source-shares.ts';
 
 export const MAX_FRAME_VIOLATIONS = LIST_LIMITS.violations.items;
@@ -198,13 +199,8 @@ export class FrameWriter<S extends { framesInFlight: number }> {
    * @returns frames that are still in flight
    */
   async whenAcked(timeoutMs: number): Promise<number> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    await Promise.race([Promise.all(this.#inFlight), timeout]);
-    clearTimeout(timer);
-    return this.#inFlight.size;
+    const remaining = () => this.#inFlight.size;
+    return within(timeoutMs, Promise.all(this.#inFlight).then(remaining), remaining);
   }
 }
 

@@ -34,6 +34,7 @@ import {
   type Response,
   type SchemaRegistry,
 } from '@bailiff/schemas';
+import { within } from '@bailiff/service/retry';
 import type { Published, Reserved, ResponseLog } from '../ports.ts';
 
 const STREAM = 'RESPONSES';
@@ -120,19 +121,10 @@ export class ResponseStream implements ResponseLog {
     const { sequence, info } = await streamEnd(bus, STREAM);
     if (info) ledger.completeSinceMicros = completeSinceMicros(info);
     if (ledger.position >= sequence) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new BusError('BUS_TIMEOUT', `${STREAM} is read up to ${ledger.position} of ${sequence}`)),
-        CATCH_UP_MS,
-      );
-    });
     const applied = new Promise<void>((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
-    try {
-      await Promise.race([applied, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    await within(CATCH_UP_MS, applied, () => {
+      throw new BusError('BUS_TIMEOUT', `${STREAM} is read up to ${ledger.position} of ${sequence}`);
+    });
   }
 
   #store(response: Response, lastSequence: number | undefined) {

@@ -7,7 +7,7 @@
  * closes it with `drain` (orderly) or `close` (immediately).
  */
 
-import { onAbort, pause } from '@bailiff/service/retry';
+import { onAbort, pause, within } from '@bailiff/service/retry';
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { errors, type NatsConnection, type TlsOptions } from '@nats-io/nats-core';
 import { apiPrefixOf, inboxPrefixOf } from '../topology/identities.ts';
@@ -198,13 +198,9 @@ class NatsBus implements Bus {
   async drain(): Promise<void> {
     if (this.nc.isClosed()) return;
     if (!this.connected) return this.close();
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, this.timeoutMs);
-    });
     // A connection that breaks while it drains rejects. Closing it is the only step left.
-    await Promise.race([this.nc.drain().catch(() => undefined), late]);
-    clearTimeout(timer);
+    const drained = this.nc.drain().catch(() => undefined);
+    await within(this.timeoutMs, drained, () => undefined);
     await this.close();
   }
 

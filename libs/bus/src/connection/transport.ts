@@ -10,7 +10,7 @@
  */
 import { createConnection, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { onAbort } from '@bailiff/service/retry';
+import { onAbort, within } from '@bailiff/service/retry';
 import { errors, type NatsConnection } from '@nats-io/nats-core';
 import { hasWsProtocol, NatsConnectionImpl, setTransportFactory } from '@nats-io/nats-core/internal';
 import type { NodeConnectionOptions } from '@nats-io/transport-node';
@@ -109,13 +109,10 @@ export class Transport extends NodeTransport {
 }
 
 /** The look-up itself cannot be aborted. @throws Error of the resolver, or after RESOLVE_MS */
-async function resolveHost(name: string): Promise<string[]> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const failure = new errors.ConnectionError(`${name} was not resolved within ${RESOLVE_MS} ms`);
-    timer = setTimeout(() => reject(failure), RESOLVE_MS);
+function resolveHost(name: string): Promise<string[]> {
+  return within(RESOLVE_MS, nodeResolveHost(name), () => {
+    throw new errors.ConnectionError(`${name} was not resolved within ${RESOLVE_MS} ms`);
   });
-  return Promise.race([nodeResolveHost(name), late]).finally(() => clearTimeout(timer));
 }
 
 /** Connects by this transport. @throws as the client's own `connect` */
