@@ -74,9 +74,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--client', 'only the client, without the cluster')
     .option('--json', 'one JSON document')
     .addHelpText('after', HELP);
-  onBus(command, io, async ({ client, json = false }: { client?: boolean; json?: boolean }) => {
+  onBus(command, io, ({ client, json = false }: { client?: boolean; json?: boolean }) => {
     if (!client) return (session) => show(session, json);
-    const out = await outOf(io, command);
+    const out = outOf(io, command);
     if (json) out.json({ client: io.version });
     else out.line(`client ${io.version}`);
     return 0;

@@ -24,8 +24,6 @@ import { storedPolicy } from '../shared/policy/stored.ts';
 import type { Session } from '../shared/session.ts';
 import { yamlLines } from '../shared/text/yaml.ts';
 
-export { readPolicies as readFiles } from '../shared/policy/files.ts';
-
 export interface ApplyOptions extends ChangeOptions {
   /** Instead of the mode of each file. */
   mode?: RuntimePolicy['mode'];

@@ -8,15 +8,24 @@ import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
+import { rollBack } from '../shared/config/rollback.ts';
 import { showHistory } from '../shared/config/show-history.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP } from '../shared/key-file.ts';
+import { readPolicies } from '../shared/policy/files.ts';
 import { parsePolicyName } from '../shared/policy/names.ts';
 import { onBus } from '../shared/session.ts';
-import type { ApplyOptions } from './apply.ts';
-import type { OperationFlags } from './explain/parse-operation.ts';
+import { yamlLines } from '../shared/text/yaml.ts';
+import { type ApplyOptions, apply, diff, remove } from './apply.ts';
+import { explainPod } from './explain/explain.ts';
+import { type OperationFlags, parseOperation } from './explain/parse-operation.ts';
+import { learn, learnRecorded } from './learn/learn.ts';
+import { promote } from './promote.ts';
+import { list, show } from './show.ts';
 import { registerSimulate } from './simulate/command.ts';
+import { status } from './status.ts';
+import { testPolicies } from './test.ts';
 
 const EXAMPLES = `
 Examples:
@@ -74,12 +83,12 @@ function registerTest(parent: Command, io: CliIo): void {
   registerCases(parent, io, {
     description: 'decide the operations of case files, and compare the decisions with the expected ones',
     examples: TEST_EXAMPLES,
-    run: async (files) => (await import('./test.ts')).testPolicies(files, io),
+    run: (files) => testPolicies(files, io),
   });
 }
 
 function registerFiles(parent: Command, io: CliIo): void {
-  const apply = withChangeOptions(
+  const applying = withChangeOptions(
     parent
       .command('apply')
       .description('write policies: checks all, shows the difference, writes all or none')
@@ -97,33 +106,30 @@ Examples:
 Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
-  onBus(apply, io, async (options: ApplyOptions, files: string[]) => {
-    const policy = await import('./apply.ts');
-    const read = await policy.readFiles(files, io);
-    return (session) => policy.apply(session, read, options);
+  onBus(applying, io, async (options: ApplyOptions, files: string[]) => {
+    const read = await readPolicies(files, io);
+    return (session) => apply(session, read, options);
   });
-  const diff = parent
+  const comparing = parent
     .command('diff')
     .description('show what `apply` would change')
     .argument('<file...>', FILES_HELP)
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy diff policies/\n');
-  onBus(diff, io, async ({ json = false }: { json?: boolean }, files: string[]) => {
-    const policy = await import('./apply.ts');
-    const read = await policy.readFiles(files, io);
-    return (session) => policy.diff(session, read, json);
+  onBus(comparing, io, async ({ json = false }: { json?: boolean }, files: string[]) => {
+    const read = await readPolicies(files, io);
+    return (session) => diff(session, read, json);
   });
 }
 
 function registerShow(parent: Command, io: CliIo): void {
-  const list = withNamespace(parent.command('list').description('list the stored policies'))
+  const all = withNamespace(parent.command('list').description('list the stored policies'))
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy list --namespace shop\n');
-  onBus(list, io, async ({ namespace, json = false }: Named) => {
-    const policy = await import('./show.ts');
-    return (session) => policy.list(session, namespace, json);
+  onBus(all, io, ({ namespace, json = false }: Named) => {
+    return (session) => list(session, namespace, json);
   });
-  const show = withNamespace(
+  const one = withNamespace(
     parent
       .command('show')
       .description('print a policy as YAML that can be applied again')
@@ -140,14 +146,13 @@ Example:
 The output contains the revision, so that applying it is refused if the policy has changed since. Remove the line to overwrite.
 `,
     );
-  onBus(show, io, async ({ namespace, revision, json = false }: Named & { revision?: string }, name: string) => {
-    const policy = await import('./show.ts');
+  onBus(one, io, ({ namespace, revision, json = false }: Named & { revision?: string }, name: string) => {
     const options = {
       ...(namespace === undefined ? {} : { namespace }),
       revision: revision === undefined ? null : revisionOf(revision, '--revision'),
       json,
     };
-    return (session) => policy.show(session, name, options);
+    return (session) => show(session, name, options);
   });
   const past = withNamespace(
     parent
@@ -164,7 +169,7 @@ The output contains the revision, so that applying it is refused if the policy h
 }
 
 function registerChange(parent: Command, io: CliIo): void {
-  const remove = withNamespace(
+  const deleting = withNamespace(
     withChangeOptions(
       parent
         .command('delete')
@@ -173,9 +178,8 @@ function registerChange(parent: Command, io: CliIo): void {
         .option('--full', 'show deleted policies in full instead of one line each'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy delete shop/no-shell --reason "the workload is gone"\n');
-  onBus(remove, io, async (options: ChangeOptions & Named, names: string[]) => {
-    const policy = await import('./apply.ts');
-    return (session) => policy.remove(session, names, options.namespace, options);
+  onBus(deleting, io, (options: ChangeOptions & Named, names: string[]) => {
+    return (session) => remove(session, names, options.namespace, options);
   });
   const back = withNamespace(
     withChangeOptions(
@@ -186,13 +190,9 @@ function registerChange(parent: Command, io: CliIo): void {
         .argument('[revision]', 'revision to restore (default: the last that differs from the current one)'),
     ),
   ).addHelpText('after', '\nExample:\n  bailiff policy rollback escape-guard 3 --reason "4 stopped the builds"\n');
-  onBus(back, io, async (options: ChangeOptions & Named, name: string, revision: string | undefined) => {
+  onBus(back, io, (options: ChangeOptions & Named, name: string, revision: string | undefined) => {
     const key = parsePolicyName(name, options.namespace);
     const to = revision === undefined ? null : revisionOf(revision, 'revision');
-    const [{ rollBack }, { yamlLines }] = await Promise.all([
-      import('../shared/config/rollback.ts'),
-      import('../shared/text/yaml.ts'),
-    ]);
     return (session) => rollBack(session, key, to, options, yamlLines);
   });
 }
@@ -228,12 +228,8 @@ Examples:
 Rules see resolved paths: name the target of a symbolic link.
 `,
     );
-  onBus(command, io, async (options: Named & OperationFlags, name: string) => {
+  onBus(command, io, (options: Named & OperationFlags, name: string) => {
     const pod = parsePod(name, 'pod', options.namespace);
-    const [{ explainPod }, { parseOperation }] = await Promise.all([
-      import('./explain/explain.ts'),
-      import('./explain/parse-operation.ts'),
-    ]);
     const asked = parseOperation(options);
     return (session) => explainPod(session, pod, asked, options.json ?? false);
   });
@@ -260,8 +256,7 @@ Exit codes: 0 in force on every node that enforces policies; 7 a node is silent,
 3 a node's kernel cannot enforce policies; 6 a node refuses a policy.
 `,
     );
-  onBus(command, io, async (options: Named & { wait?: string; staleAfter: string }, name: string | undefined) => {
-    const { status } = await import('./status.ts');
+  onBus(command, io, (options: Named & { wait?: string; staleAfter: string }, name: string | undefined) => {
     const asked = {
       ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
       json: options.json ?? false,
@@ -301,7 +296,7 @@ Exit codes: 0 a policy is proposed; 2 nothing to propose, or the pod cannot be o
 cannot enforce policies; 7 its node is silent or missing.
 `,
     );
-  onBus(command, io, async (options: LearnFlags) => {
+  onBus(command, io, (options: LearnFlags) => {
     const { since, for: duration, out = null, json = false } = options;
     const pod = parsePod(options.pod, '--pod', options.namespace);
     if ((since === undefined) === (duration === undefined)) {
@@ -309,7 +304,6 @@ cannot enforce policies; 7 its node is silent or missing.
         remedy: '--for observes the pod from now on; --since proposes from what is recorded already',
       });
     }
-    const { learn, learnRecorded } = await import('./learn/learn.ts');
     if (since !== undefined) {
       if (options.install || options.record)
         throw new CliError('CLI_USAGE', '--since writes nothing: --install and --record need --for');
@@ -352,16 +346,10 @@ bailiff policy rollback NAME.
 Exit codes: 0 enforced, or enforced before; 2 no such policy, or not confirmed; 6 refused, nothing was written.
 `,
   );
-  onBus(
-    command,
-    io,
-    async ({ since, ...options }: ChangeOptions & { namespace?: string; since: string }, name: string) => {
-      const from = parseWhen(since, '--since');
-      const { promote } = await import('./promote.ts');
-      return async (session) =>
-        promote(session, name, { ...options, since, sinceMs: from(await readBusTime(session)) });
-    },
-  );
+  onBus(command, io, ({ since, ...options }: ChangeOptions & { namespace?: string; since: string }, name: string) => {
+    const from = parseWhen(since, '--since');
+    return async (session) => promote(session, name, { ...options, since, sinceMs: from(await readBusTime(session)) });
+  });
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -1,6 +1,7 @@
 /** Files, folders of files and stdin as arguments, and new files. Bounds: MAX_FILES of MAX_FILE_BYTES. */
 import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
+import { parse } from 'yaml';
 import { CliError } from './errors.ts';
 import { type CliIo, MAX_STDIN_BYTES } from './io.ts';
 
@@ -47,7 +48,6 @@ export async function readDocument(file: string, io: Pick<CliIo, 'readStdin'>): 
     // YAML is a superset of JSON, but its messages about broken JSON are misleading.
     if (/^\s*[[{]/.test(text)) throw new CliError('CLI_CONFIG', `${where}: not JSON: ${(asJson as Error).message}`);
   }
-  const { parse } = await import('yaml');
   try {
     return parse(text);
   } catch (cause) {

@@ -1,6 +1,6 @@
 /**
  * `-o, --output`: one set of formats for every command that has --json. A command passes its objects,
- * and this file prints them in the selected format. Pure, except that it loads the package yaml.
+ * and this file prints them in the selected format. Pure.
  *
  * `wide` is the table without a limit of width. Lists become `{"items": […]}`, as kubectl prints them; --json keeps
  * one object a line.
@@ -9,6 +9,7 @@ import { JSONPath } from 'jsonpath-plus';
 import { CliError } from './errors.ts';
 import { clean, safeJson } from './text/clean.ts';
 import { TAB } from './text/terminal.ts';
+import { documentText } from './text/yaml.ts';
 
 const WORDS = ['table', 'wide', 'json', 'yaml', 'name'] as const;
 const PREFIX = 'jsonpath=';
@@ -25,13 +26,13 @@ export const FORMATS: readonly string[] = [...WORDS, PREFIX];
 export const OUTPUT_HELP = `${WORDS.join(', ')} or ${PREFIX}<template>`;
 
 /** @throws CliError CLI_USAGE */
-export async function formatOf(text: string | undefined): Promise<Format> {
+export function formatOf(text: string | undefined): Format {
   if (text === undefined || text === 'table') return TABLE;
   if (text === 'wide') return { isWide: true, print: null };
-  return { isWide: false, print: await printerOf(text) };
+  return { isWide: false, print: printerOf(text) };
 }
 
-async function printerOf(text: string): Promise<(document: unknown) => string> {
+function printerOf(text: string): (document: unknown) => string {
   if (text === 'json') return (document) => `${safeJson(document, 2)}\n`;
   if (text === 'name')
     return (document) =>
@@ -42,11 +43,8 @@ async function printerOf(text: string): Promise<(document: unknown) => string> {
     const template = parts(text.slice(PREFIX.length));
     return (document) => evaluate(template, document);
   }
-  if (text === 'yaml') {
-    const { documentText } = await import('./text/yaml.ts');
-    // JSON drops undefined fields, and YAML would print them.
-    return (document) => documentText(JSON.parse(JSON.stringify(document)));
-  }
+  // JSON drops undefined fields, and YAML would print them.
+  if (text === 'yaml') return (document) => documentText(JSON.parse(JSON.stringify(document)));
   throw new CliError('CLI_USAGE', `--output: "${text}" is not a format`, { remedy: `use ${OUTPUT_HELP}` });
 }
 

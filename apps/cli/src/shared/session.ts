@@ -337,7 +337,7 @@ export async function withSession(
   work: (session: Session) => Promise<number>,
 ): Promise<number> {
   const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
-  const out = await outOf(io, command);
+  const out = outOf(io, command);
   const connection = await connectionOf(io, command);
   if (connection.note) out.note(connection.note);
   return withBus(io, connection, timeoutMs, async (bus) => {
@@ -352,8 +352,8 @@ export async function withSession(
 }
 
 /** The output of a command, by its --output. @throws CliError CLI_USAGE */
-export async function outOf(io: CliIo, command: Command): Promise<Out> {
-  return new Out(io, await formatOf(optionsOf<{ output?: string }>(command).output));
+export function outOf(io: CliIo, command: Command): Out {
+  return new Out(io, formatOf(optionsOf<{ output?: string }>(command).output));
 }
 
 type Work = (session: Session) => Promise<number>;
@@ -366,9 +366,9 @@ function withOutput(command: Command): void {
 }
 
 /** Other formats print the same objects as --json. */
-async function readingOptions<O>(command: Command): Promise<O> {
+function readingOptions<O>(command: Command): O {
   const options = optionsOf<O & { output?: string }>(command);
-  const { print } = await formatOf(options.output);
+  const { print } = formatOf(options.output);
   return print ? { ...options, json: true } : options;
 }
 
@@ -385,7 +385,7 @@ export function onBus<O, A extends unknown[]>(
   withOutput(command);
   withBusOptions(command).action(async (...args: unknown[]) => {
     // Commander appends the options and the command.
-    const work = await read(await readingOptions<O>(command), ...(args.slice(0, -2) as A));
+    const work = await read(readingOptions<O>(command), ...(args.slice(0, -2) as A));
     io.exitCode = typeof work === 'number' ? work : await withSession(io, command, work);
   });
 }

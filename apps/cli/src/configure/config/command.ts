@@ -16,6 +16,7 @@ import { readDocument } from '../../shared/files.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { Out, onBus, optionsOf } from '../../shared/session.ts';
 import { release } from './release.ts';
+import { requireScope, showEffective } from './render-effective.ts';
 import { get, list } from './show.ts';
 import { registerSigning } from './sign-command.ts';
 import { registerTree } from './tree/command.ts';
@@ -235,16 +236,11 @@ function registerEffective(parent: Command, io: CliIo): void {
       'after',
       '\nExamples:\n  bailiff config effective shop/web-0\n  bailiff config effective --namespace shop --json\n',
     );
-  onBus(
-    command,
-    io,
-    async ({ namespace, json = false }: { namespace?: string; json?: boolean }, name: string | undefined) => {
-      const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
-      const { requireScope, showEffective } = await import('./render-effective.ts');
-      const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
-      return (session) => showEffective(session, scope, json);
-    },
-  );
+  onBus(command, io, ({ namespace, json = false }: { namespace?: string; json?: boolean }, name?: string) => {
+    const within = namespace === undefined ? undefined : parseName(namespace, '--namespace');
+    const scope = requireScope(name === undefined ? null : parsePod(name, 'pod', namespace), within);
+    return (session) => showEffective(session, scope, json);
+  });
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -7,6 +7,7 @@ import type { CliIo } from '../../shared/io.ts';
 import { readSigner } from '../../shared/key-file.ts';
 import { Out, onBus, optionsOf } from '../../shared/session.ts';
 import { type SignOptions, sign } from './sign.ts';
+import { signResources } from './sign-resource.ts';
 
 function registerSigner(parent: Command, io: CliIo): void {
   const command = parent
@@ -57,7 +58,6 @@ function registerSignResource(parent: Command, io: CliIo): void {
     );
   command.action(async (file: string) => {
     const options = optionsOf<Required<Pick<SignOptions, 'sign'>>>(command);
-    const { signResources } = await import('./sign-resource.ts');
     io.stdout.write(await signResources(file, options.sign, io));
   });
 }

@@ -9,6 +9,7 @@ import { confirm } from '../../shared/confirm.ts';
 import { CliError } from '../../shared/errors.ts';
 import { signing } from '../../shared/key-file.ts';
 import type { Session } from '../../shared/session.ts';
+import { yamlLines } from '../../shared/text/yaml.ts';
 
 export type SignOptions = ChangeOptions;
 
@@ -58,7 +59,6 @@ async function signOne(session: Session, one: StoredConfig, options: SignOptions
 export async function sign(session: Session, keys: readonly ConfigKey[], options: SignOptions): Promise<number> {
   const { io, out } = session;
   const wanted = await unsigned(session, keys, options);
-  const { yamlLines } = await import('../../shared/text/yaml.ts');
   for (const one of wanted) {
     out.note(`${one.key}: revision ${one.revision} by ${one.by || 'an unknown author'}`);
     for (const line of yamlLines(valueIn(one))) out.note(`  ${line}`);

@@ -1,8 +1,11 @@
 /** `bailiff rules`: tests of correlation rules, and Sigma in and out. */
+import { BUILT_IN_RULES } from '@bailiff/policy';
 import { type Command, Option } from 'commander';
 import { registerCases } from '../../shared/cases.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { onBus } from '../../shared/session.ts';
+import { exportSigma, importSigma, rulesInForce, rulesOfFile } from './sigma.ts';
+import { testRules } from './test.ts';
 
 const TEST_EXAMPLES = `
 Example:
@@ -38,7 +41,7 @@ Exit codes: 0 printed; 6 refused: each part that has no equivalent is named by d
 `,
     )
     .action(async (file: string, { json = false }: { json?: boolean }) => {
-      io.exitCode = await (await import('./sigma.ts')).importSigma(file, json, io);
+      io.exitCode = await importSigma(file, json, io);
     });
 }
 
@@ -66,9 +69,8 @@ Exit codes: 0 printed; 6 Sigma cannot express a rule, which is named.
 `,
     );
   onBus(command, io, async ({ builtIn = false }: ExportFlags, file: string | undefined) => {
-    const { exportSigma, rulesInForce, rulesOfFile } = await import('./sigma.ts');
     if (file !== undefined) return exportSigma(await rulesOfFile(file, io), io);
-    if (builtIn) return exportSigma((await import('@bailiff/policy')).BUILT_IN_RULES, io);
+    if (builtIn) return exportSigma(BUILT_IN_RULES, io);
     return async (session) => exportSigma(await rulesInForce(session), io);
   });
 }
@@ -84,7 +86,7 @@ export function register(program: Command, io: CliIo): void {
   registerCases(rules, io, {
     description: 'judge the events of case files, and compare the verdicts with the expected ones',
     examples: TEST_EXAMPLES,
-    run: async (files) => (await import('./test.ts')).testRules(files, io),
+    run: (files) => testRules(files, io),
   });
   registerImport(rules, io);
   registerExport(rules, io);

@@ -26,6 +26,7 @@ import { bytesIn, parseSpan, replicas } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { readSigner, SIGN_HELP, signing } from '../../shared/key-file.ts';
 import { type BusOptionValues, optionsOf, type Session, withBusOptions, withSession } from '../../shared/session.ts';
+import { storeInitialConfig } from './initial-config.ts';
 import { untilTheBusIsUp } from './wait.ts';
 
 /** An empty value counts as absent, so that scripts can pass unset variables. */
@@ -152,10 +153,7 @@ async function setUp(
   });
   out.lines(report.losses);
   if (initialMode === 'audit') await auditFirst(session, sign);
-  if (initialConfig !== undefined) {
-    const { storeInitialConfig } = await import('./initial-config.ts');
-    await storeInitialConfig(session, initialConfig, sign);
-  }
+  if (initialConfig !== undefined) await storeInitialConfig(session, initialConfig, sign);
   const { options } = report;
   const replicaText = plural(options.replicas, 'replica');
   out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);

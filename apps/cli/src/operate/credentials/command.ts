@@ -6,8 +6,9 @@ import type { Command } from 'commander';
 import { bytesIn, parseName, wholeNumber } from '../../shared/arguments.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
+import { runInstall, runUninstall } from './cluster.ts';
 import { DEFAULT_NAMESPACE, defaultDnsNames } from './names.ts';
-import type { OutputTarget, RotateOptions } from './steps.ts';
+import { type OutputTarget, type RotateOptions, runInit, runRender, runRotate, runShow } from './steps.ts';
 
 const EXAMPLES = `
 Examples:
@@ -77,10 +78,9 @@ function registerInit(parent: Command, io: CliIo): void {
   const command = withTargetOptions(
     withBusOptions(parent.command('init').description('create the credentials of a new bus')),
   ).addHelpText('after', EXAMPLES);
-  command.action(async ({ out, kubernetes, ...bus }: BusFlags & OutputTarget) => {
-    const credentials = await import('./steps.ts');
-    await credentials.runInit(io, busOf(bus), { out, ...(kubernetes === undefined ? {} : { kubernetes }) });
-  });
+  command.action(({ out, kubernetes, ...bus }: BusFlags & OutputTarget) =>
+    runInit(io, busOf(bus), { out, ...(kubernetes === undefined ? {} : { kubernetes }) }),
+  );
 }
 
 interface RotateFlags {
@@ -110,16 +110,15 @@ Examples:
   bailiff credentials rotate --finish --kubernetes secrets.yaml   second step: apply the file, wait, reload the servers
 `,
     );
-  command.action(async (flags: OutputTarget & RotateFlags) => {
+  command.action((flags: OutputTarget & RotateFlags) => {
     const { ca = false, keys = false, routes = false, redis = false, finish = false, abort = false, ...where } = flags;
     if (Number(ca || keys || routes || redis) + Number(finish) + Number(abort) > 1) {
       throw new CliError('CLI_USAGE', '--finish, --abort and the flags of the first step exclude each other', {
         remedy: '--ca, --keys, --routes and --redis belong to the first step',
       });
     }
-    const credentials = await import('./steps.ts');
     const step: RotateOptions['step'] = finish ? 'finish' : abort ? 'abort' : 'prepare';
-    await credentials.runRotate(io, { scope: { authority: ca, keys, routes, redis }, step }, where);
+    return runRotate(io, { scope: { authority: ca, keys, routes, redis }, step }, where);
   });
 }
 
@@ -149,10 +148,7 @@ Existing Secrets are not changed, except for the servers' configuration when --r
 The Secret bailiff-credentials contains credentials.json, for a later rotation.
 `,
     )
-    .action(async (flags: InstallFlags) => {
-      const { runInstall } = await import('./cluster.ts');
-      await runInstall(io, busOf(flags), flags);
-    });
+    .action((flags: InstallFlags) => runInstall(io, busOf(flags), flags));
   parent
     .command('uninstall')
     .description('delete the Secrets of `credentials install`')
@@ -166,10 +162,9 @@ Examples:
   bailiff credentials uninstall --yes     in a Job, after an uninstall
 `,
     )
-    .action(async ({ namespace, kubeconfig }: { namespace: string; kubeconfig?: string }) => {
-      const { runUninstall } = await import('./cluster.ts');
-      await runUninstall(io, parseName(namespace, '--namespace'), kubeconfig);
-    });
+    .action(({ namespace, kubeconfig }: { namespace: string; kubeconfig?: string }) =>
+      runUninstall(io, parseName(namespace, '--namespace'), kubeconfig),
+    );
 }
 
 export function register(program: Command, io: CliIo): void {
@@ -193,10 +188,7 @@ Examples:
   bailiff credentials show --out /root/bus --json
 `,
     )
-    .action(async ({ out, json = false }: { out: string; json?: boolean }) => {
-      const credentials = await import('./steps.ts');
-      await credentials.runShow(io, { out, json });
-    });
+    .action(({ out, json = false }: { out: string; json?: boolean }) => runShow(io, { out, json }));
   withTargetOptions(parent.command('render').description('write files and Secrets again from credentials.json'))
     .addHelpText(
       'after',
@@ -205,8 +197,5 @@ Examples:
   bailiff credentials render --kubernetes secrets.yaml   the unchanged Secrets again
 `,
     )
-    .action(async (where: OutputTarget) => {
-      const credentials = await import('./steps.ts');
-      await credentials.runRender(io, where);
-    });
+    .action((where: OutputTarget) => runRender(io, where));
 }

@@ -67,7 +67,7 @@ async function examine(io: CliIo, command: Command, options: Options): Promise<G
   const parts = only ?? new Set<Part>(PARTS);
   const groups: Group[] = [];
   if (only === null && io.asPlugin) groups.push(ELSEWHERE);
-  else if (parts.has('machine')) groups.push(await machineGroup(options.cniResultsDir));
+  else if (parts.has('machine')) groups.push(machineGroup(options.cniResultsDir));
   const signed = signedConfigBy(options.configSigners ?? '');
   const isBusNeeded = parts.has('bus') || parts.has('redis') || parts.has('kubernetes');
   const bus = isBusNeeded ? await busGroup(io, command, signed) : null;
@@ -111,9 +111,9 @@ export function register(program: Command, io: CliIo): void {
     const { canary: pod } = options;
     if (pod !== undefined) return (session) => canary(session, pod);
     const groups = options.preflight
-      ? [await machineGroup(options.cniResultsDir, options)]
+      ? [machineGroup(options.cniResultsDir, options)]
       : await examine(io, command, options);
-    const out = await outOf(io, command);
+    const out = outOf(io, command);
     const exitCode = exitCodeOf(groups);
     if (json) out.json({ ok: exitCode === 0, exitCode, groups });
     else out.lines([...groups.flatMap((group) => [...groupLines(group, out.table), '']), verdictLine(groups)]);

@@ -2,7 +2,7 @@
  * Checks of the API server: reachable, and permissions of this identity for the work of ipam-sync
  * and responder.
  */
-import type { Access, KubeClient } from '@bailiff/kube';
+import { type Access, type KubeClient, loadKube, mayAccess } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
 import type { CliIo } from '../../shared/io.ts';
 import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
@@ -26,11 +26,7 @@ const WANTED: readonly Access[] = [
 const permissionText = ({ verb, resource, subresource }: Access) =>
   `${verb} ${resource}${subresource ? `/${subresource}` : ''}`;
 
-async function checkPermissions(
-  client: KubeClient,
-  { mayAccess }: typeof import('@bailiff/kube'),
-  signal: AbortSignal,
-): Promise<Finding[]> {
+async function checkPermissions(client: KubeClient, signal: AbortSignal): Promise<Finding[]> {
   const request = { timeoutMs: TIMEOUT_MS, attempts: 1, signal };
   const { gitVersion } = await client.request<{ gitVersion: string }>({ path: '/version', ...request });
   const may = await Promise.all(WANTED.map((wanted) => mayAccess(client, wanted, request)));
@@ -52,12 +48,11 @@ export async function kubernetesGroup({ signal }: Pick<CliIo, 'signal'>, kubecon
     const finding = skip('not checked', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
   }
-  const kube = await import('@bailiff/kube');
   const findings: Finding[] = [];
   let client: KubeClient | null = null;
   try {
-    client = kube.loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
-    findings.push(...(await checkPermissions(client, kube, signal)));
+    client = loadKube({ kubeconfig, userAgent: 'bailiff-cli' });
+    findings.push(...(await checkPermissions(client, signal)));
   } catch (error) {
     signal.throwIfAborted();
     const { message, cause } = error as Error;

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import path from 'node:path';
+import { linksDir, parsePinName, probeFeatures } from '@bailiff/bpf';
 import { plural } from '@bailiff/response';
 import { findCheckout } from '../../shared/checkout.ts';
 import { type Finding, type Group, ok, skip, warn } from './finding.ts';
@@ -37,8 +38,7 @@ function withAddon<T>(use: () => T): T {
   }
 }
 
-async function kernelFindings(): Promise<Finding[]> {
-  const { probeFeatures } = await import('@bailiff/bpf');
+function kernelFindings(): Finding[] {
   try {
     return probeFindings(withAddon(probeFeatures));
   } catch (error) {
@@ -53,7 +53,7 @@ async function kernelFindings(): Promise<Finding[]> {
   }
 }
 
-async function recordFindings(cniResultsDir: string): Promise<Finding[]> {
+function recordFindings(cniResultsDir: string): Finding[] {
   const found = existsSync(cniResultsDir)
     ? ok('CNI results', `${plural(readdirSync(cniResultsDir).length, 'record')} in ${cniResultsDir}`)
     : warn(
@@ -61,12 +61,11 @@ async function recordFindings(cniResultsDir: string): Promise<Finding[]> {
         `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
         'on a node, check the directory of the container runtime (--cni-results-dir); other machines have none',
       );
-  return [found, pinFinding(PINS, await pinnedInterfaces())];
+  return [found, pinFinding(PINS, pinnedInterfaces())];
 }
 
 /** ifindex of each pinned attachment. */
-async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
-  const { linksDir, parsePinName } = await import('@bailiff/bpf');
+function pinnedInterfaces(): readonly number[] | 'hidden' {
   const dir = linksDir(PINS);
   try {
     return readdirSync(dir).flatMap((name) => parsePinName(dir, name)?.ifindex ?? []);
@@ -79,7 +78,7 @@ async function pinnedInterfaces(): Promise<readonly number[] | 'hidden'> {
 }
 
 /** @param node paths of a node, for a preflight */
-export async function machineGroup(cniResultsDir: string, node?: NodePaths): Promise<Group> {
+export function machineGroup(cniResultsDir: string, node?: NodePaths): Group {
   const title = `${node ? `Node ${hostname()}` : 'This machine'} (Linux ${release()})`;
   if (process.platform !== 'linux') {
     return {
@@ -90,7 +89,7 @@ export async function machineGroup(cniResultsDir: string, node?: NodePaths): Pro
   const privileges = privilegeFinding(capabilitiesIn(readFileSync('/proc/self/status', 'utf8')));
   const findings: Finding[] = [
     privileges,
-    ...(privileges.state === 'ok' ? await kernelFindings() : [unprobed()]),
+    ...(privileges.state === 'ok' ? kernelFindings() : [unprobed()]),
     existsSync('/sys/kernel/btf/vmlinux')
       ? ok('BTF', '/sys/kernel/btf/vmlinux')
       : warn(
@@ -99,7 +98,7 @@ export async function machineGroup(cniResultsDir: string, node?: NodePaths): Pro
           'use a kernel with CONFIG_DEBUG_INFO_BTF=y',
         ),
     ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8')), node?.cgroupRoot),
-    ...(await recordFindings(cniResultsDir)),
+    ...recordFindings(cniResultsDir),
     ...(node ? nodeFindings(node) : []),
   ];
   return { title, findings };

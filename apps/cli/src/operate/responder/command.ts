@@ -2,9 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
 import type { Command } from 'commander';
+import { parse } from 'yaml';
+import { readConfigChanges } from '../../shared/backtest/read.ts';
+import { parseRulesFile } from '../../shared/backtest/trial-rules.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { Out, onBus } from '../../shared/session.ts';
+import { clusterRole, roleYaml, summary } from './rbac.ts';
 
 interface Options {
   all?: boolean;
@@ -23,11 +27,7 @@ quarantines, cordons) need their permissions until then: remove them afterwards.
 `;
 
 /** @throws CliError CLI_CONFIG, CLI_USAGE */
-async function fromFile(file: string): Promise<RbacActions> {
-  const [{ parse }, { parseRulesFile }] = await Promise.all([
-    import('yaml'),
-    import('../../shared/backtest/trial-rules.ts'),
-  ]);
+function fromFile(file: string): RbacActions {
   let document: unknown;
   try {
     document = parse(readFileSync(file, 'utf8'));
@@ -37,8 +37,7 @@ async function fromFile(file: string): Promise<RbacActions> {
   return actionsOf(parseRulesFile(document, file).policies.values());
 }
 
-async function print(out: Out, actions: RbacActions, json: boolean): Promise<number> {
-  const { clusterRole, roleYaml, summary } = await import('./rbac.ts');
+function print(out: Out, actions: RbacActions, json: boolean): number {
   const rules = responderRules(actions);
   if (json) out.json(clusterRole(rules));
   else out.io.stdout.write(roleYaml(rules, actions));
@@ -58,14 +57,11 @@ export function register(program: Command, io: CliIo): void {
     .option('--policies <file>', 'for the response policies of a file, without a bus')
     .option('--json', 'one JSON document instead of YAML')
     .addHelpText('after', EXAMPLES);
-  onBus(command, io, async ({ all = false, policies, json = false }: Options) => {
+  onBus(command, io, ({ all = false, policies, json = false }: Options) => {
     if (all && policies !== undefined) throw new CliError('CLI_USAGE', '--all and --policies exclude each other');
-    const offline = all ? EVERY_ACTION : policies === undefined ? null : await fromFile(policies);
-    if (offline) {
-      return print(new Out(io), offline, json);
-    }
+    const offline = all ? EVERY_ACTION : policies === undefined ? null : fromFile(policies);
+    if (offline) return print(new Out(io), offline, json);
     return async (session) => {
-      const { readConfigChanges } = await import('../../shared/backtest/read.ts');
       const history = new PolicyHistory();
       for (const change of await readConfigChanges(session)) history.apply(change);
       return print(session.out, actionsOf(history.latest(Date.now() * 1000).byName.values()), json);

@@ -3,7 +3,9 @@ import { readBusTime } from '@bailiff/insight';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
+import { readPolicies } from '../../shared/policy/files.ts';
 import { onBus } from '../../shared/session.ts';
+import { simulate } from './simulate.ts';
 
 interface Flags {
   since: string;
@@ -43,10 +45,6 @@ Exit codes: 0 simulated, whatever was found; 6 a file was refused.
   onBus(command, io, async ({ since, pod, namespace, alone = false, json = false }: Flags, given: string[]) => {
     const from = parseWhen(since, '--since');
     const options = { since, pod: pod === undefined ? null : parsePod(pod, '--pod', namespace), alone, json };
-    const [{ simulate }, { readPolicies }] = await Promise.all([
-      import('./simulate.ts'),
-      import('../../shared/policy/files.ts'),
-    ]);
     const read = await readPolicies(given, io);
     return async (session) => simulate(session, read, { ...options, sinceMs: from(await readBusTime(session)) });
   });

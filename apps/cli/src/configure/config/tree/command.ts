@@ -6,8 +6,8 @@ import type { Command } from 'commander';
 import { withChangeOptions } from '../../../shared/config/change-options.ts';
 import type { CliIo } from '../../../shared/io.ts';
 import { onBus } from '../../../shared/session.ts';
-import type { ExportOptions } from './export.ts';
-import type { ImportOptions } from './import.ts';
+import { type ExportOptions, exportTree } from './export.ts';
+import { type ImportOptions, importTree } from './import.ts';
 
 const LAYOUT = `
 Layout, one file per key:
@@ -25,8 +25,7 @@ export function registerTree(parent: Command, io: CliIo): void {
     .option('--prune', 'delete files of keys that are no longer stored')
     .option('--json', 'one JSON document')
     .addHelpText('after', `${LAYOUT}\nExample:\n  bailiff config export cluster-1/ && git -C cluster-1 diff\n`);
-  onBus(write, io, async (options: ExportOptions, directory: string) => {
-    const { exportTree } = await import('./export.ts');
+  onBus(write, io, (options: ExportOptions, directory: string) => {
     return (session) => exportTree(session, directory, options);
   });
   const read = withChangeOptions(
@@ -45,8 +44,7 @@ Examples:
 Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: reason, nothing was written.
 `,
   );
-  onBus(read, io, async (options: ImportOptions, directory: string) => {
-    const { importTree } = await import('./import.ts');
+  onBus(read, io, (options: ImportOptions, directory: string) => {
     return (session) => importTree(session, directory, options);
   });
 }
