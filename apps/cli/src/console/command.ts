@@ -25,7 +25,7 @@ The link works once, for one browser. The page reads and changes with your login
 127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
 `;
 
-async function serve(session: Session, port: number, sign: ConfigSigner | undefined): Promise<number> {
+async function serve(session: Session, port: number, sign: ConfigSigner | undefined): Promise<void> {
   const { io, out, connection } = session;
   const page = await startConsole({
     data: consoleData({ ...session, version: io.version, operator: io.operator }),
@@ -48,7 +48,6 @@ async function serve(session: Session, port: number, sign: ConfigSigner | undefi
   } finally {
     await page.close();
   }
-  return 0;
 }
 
 export function register(program: Command, io: CliIo): void {

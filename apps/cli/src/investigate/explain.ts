@@ -47,23 +47,22 @@ Examples:
 An argument of eight or more hexadecimal digits is a verdict id. Use namespace/name for a pod with such a name.
 `;
 
-async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<number> {
+async function explainVerdict(session: Session, prefix: string, json: boolean): Promise<void> {
   const { out, io } = session;
   const services = await readServices(session);
   const chain = await readChain(session, await verdictById(session, prefix));
   if (json) out.json(chainJson(chain));
   else out.lines(renderChain(chain, { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) }));
-  return 0;
 }
 
-async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<number> {
+async function explainPod(session: Session, pod: PodSelector, since: string, options: Options): Promise<void> {
   const { out, io } = session;
   const { services, seen, verdicts } = await readPod(session, pod, since);
   const shown = verdicts.slice(0, options.all ? MAX_CHAINS : 1);
   const chains = [];
   for (const verdict of shown) chains.push(await readChain(session, verdict));
-  if (options.json) {
-    out.json({
+  if (options.json)
+    return out.json({
       pod: seen.pod ?? verdicts[0]?.verdict.pod ?? null,
       since,
       violations: summaryJson(seen),
@@ -71,8 +70,6 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
       refused: seen.refused.list,
       verdicts: chains.map(chainJson),
     });
-    return 0;
-  }
   const render = { ...out.table, nowMs: io.nowMs(), unanswered: unansweredReason(services) };
   const outage = services && correlatorProblem(services);
   noteLimits(session, pod, seen);
@@ -102,7 +99,6 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
     out.line(out.paint(`${more.length} earlier verdict${more.length === 1 ? '' : 's'} (--all shows all)`, 'bold'));
     out.lines(otherVerdicts(more.slice(0, 10), render));
   }
-  return 0;
 }
 
 export function register(program: Command, io: CliIo): void {

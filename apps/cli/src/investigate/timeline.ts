@@ -156,7 +156,7 @@ async function requestOf(session: Session, what: string, options: Options): Prom
   };
 }
 
-async function timeline(session: Session, what: string, options: Options): Promise<number> {
+async function timeline(session: Session, what: string, options: Options): Promise<void> {
   const { out, io, decoder } = session;
   const found = await readTimeline(session, await requestOf(session, what, options));
   decoder.reportUndecodable(out);
@@ -175,7 +175,6 @@ async function timeline(session: Session, what: string, options: Options): Promi
       out.note(`wrote ${options.html}`);
     }
   } else out.lines(renderTimeline(found, { ...out.table, nowMs: io.nowMs() }));
-  return 0;
 }
 
 function jsonOf({ atMicros, untilMicros, ...item }: Awaited<ReturnType<typeof readTimeline>>['items'][number]) {

@@ -185,7 +185,6 @@ export function register(program: Command, io: CliIo): void {
       const [text, next] = [paragraph(facts), nextCommands(facts)];
       if (options.json) out.json({ pod: facts.pod, since: facts.since, text, next });
       else out.lines([...wrap(text, out.table.width), '', ...next.map((line) => out.paint(`  ${line}`, 'bold'))]);
-      return 0;
     };
   });
 }

@@ -91,8 +91,7 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
   if (key.scope === 'namespace') {
     const pods = [...nodes.values()].flatMap((status) => (typeof status === 'string' ? [] : status.interfaces));
     if (pods.some((pod) => pod.podNamespace === key.namespace)) return;
-    session.out.note(`no node has reported a pod in ${scopeOf(key)}`);
-    return;
+    return session.out.note(`no node has reported a pod in ${scopeOf(key)}`);
   }
   const known = [...new Set([...nodes.keys(), ...((await readExpectedNodes(session)) ?? [])])].sort();
   if (known.includes(key.name)) return;
@@ -102,10 +101,10 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
   });
 }
 
-async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<number> {
+async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
-  if (json) {
-    out.json(
+  if (json)
+    return out.json(
       disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
         key: formatConfigKey(key),
         scope,
@@ -115,17 +114,14 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
         ...(refused === '' ? {} : { refused }),
       })),
     );
-    return 0;
-  }
   const inForce = disarms.filter(({ refused }) => refused === '');
   if (inForce.length === 0) out.line('nothing is disarmed');
   else out.lines(disarmLines(inForce, await readBusTime(session), out.table));
   for (const { scope, refused } of disarms)
     if (refused !== '') out.note(`a stored disarm of ${scope} is not in force, all nodes refuse it: ${refused}`);
-  return 0;
 }
 
-async function disarm(session: Session, key: ConfigKey, spanMs: number, options: Options): Promise<number> {
+async function disarm(session: Session, key: ConfigKey, spanMs: number, options: Options): Promise<void> {
   const { bus, io, out } = session;
   const stored = await readConfig(bus, key);
   const reason = options.reason as string;
@@ -148,7 +144,6 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
     out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC (${age(spanMs)})`);
     out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
   }
-  return 0;
 }
 
 function flagsOf(key: ConfigKey): string {
@@ -156,7 +151,7 @@ function flagsOf(key: ConfigKey): string {
   return key.scope === 'node' ? `--node ${key.name}` : `--namespace ${key.namespace}`;
 }
 
-async function arm(session: Session, key: ConfigKey, options: Options): Promise<number> {
+async function arm(session: Session, key: ConfigKey, options: Options): Promise<void> {
   const { bus, io, out } = session;
   const stored = await readConfig(bus, key);
   const text = formatConfigKey(key);
@@ -180,7 +175,6 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
     out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
     for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
   }
-  return 0;
 }
 
 /** Whether two disarms can cover the same object. Pure. */

@@ -108,21 +108,15 @@ export function stateOf(
   return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
 }
 
-export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
+export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
   const { out } = session;
   const [all, nodes, nowMs] = await Promise.all([readQuarantined(session), readNodes(session), readBusTime(session)]);
   const entries = all
     .filter((entry) => entry.untilMs > nowMs && (namespace === undefined || entry.podNamespace === namespace))
     .sort((a, b) => a.untilMs - b.untilMs)
     .map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) }));
-  if (json) {
-    out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
-    return 0;
-  }
-  if (entries.length === 0) {
-    out.note('no pod is in quarantine');
-    return 0;
-  }
+  if (json) return out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
+  if (entries.length === 0) return out.note('no pod is in quarantine');
   const rows = entries.map((entry): Cell[] => [
     nameOf(entry),
     entry.nodeName,
@@ -135,7 +129,6 @@ export async function listQuarantined(session: Session, namespace: string | unde
   out.lines(table(COLUMNS, rows, out.table));
   if (entries.some(({ state }) => state !== 'in force'))
     out.note('what each state means: docs/operations.md#what-a-quarantine-blocks');
-  return 0;
 }
 
 export interface ReleaseOptions {
@@ -203,7 +196,7 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
   });
 }
 
-export async function release(session: Session, pod: PodSelector, options: ReleaseOptions): Promise<number> {
+export async function release(session: Session, pod: PodSelector, options: ReleaseOptions): Promise<void> {
   const { bus, io, out } = session;
   const [entries, tasks] = await Promise.all([
     readQuarantined(session),
@@ -230,7 +223,6 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   if (options.json) out.json({ ...target, entry: outcome, recorded });
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
-  return 0;
 }
 
 function registerList(parent: Command, io: CliIo): void {

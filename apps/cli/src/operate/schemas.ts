@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, schemaLookup, streamInfo } from '@bailiff/bus';
 import { CURRENT_SCHEMAS, fingerprintHex, RELEASED_SCHEMAS } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -99,14 +100,13 @@ export function register(program: Command, io: CliIo): void {
   onBus(command, io, (options: Options) => {
     if (options.builtIn) {
       write(new Out(io), options.dir, builtIn());
-      return 0;
+      return EXIT.ok;
     }
     return async ({ bus, out }) => {
       const found = await fromBus(bus);
       if (found.length === 0)
         throw new CliError('CLI_STATE', 'the bus has no schemas', { remedy: 'run `bailiff bus setup` first' });
       write(out, options.dir, found);
-      return 0;
     };
   });
 }

@@ -1,6 +1,7 @@
 /** `bailiff version`: versions of the client and of each part that runs in the cluster. */
 import { readInstances, readNodes } from '@bailiff/insight';
 import { plural } from '@bailiff/response';
+import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, outOf, type Session } from '../shared/session.ts';
@@ -41,15 +42,12 @@ async function versionsOf(session: Session): Promise<PartVersion[]> {
   return [...counts.values()].sort((a, b) => (a.part < b.part ? -1 : 1));
 }
 
-async function show(session: Session, json: boolean): Promise<number> {
+async function show(session: Session, json: boolean): Promise<void> {
   const { io, out, bus } = session;
   const parts = await versionsOf(session);
   const server = { part: 'nats-server', version: bus.nc.info?.version ?? 'unknown', instances: 1 };
   const skew = skewOf(io.version, parts);
-  if (json) {
-    out.json({ client: io.version, cluster: [...parts, server], skew });
-    return 0;
-  }
+  if (json) return out.json({ client: io.version, cluster: [...parts, server], skew });
   const rows = [{ part: 'client', version: io.version, instances: 1 }, ...parts, server];
   const columns = [{ title: 'PART' }, { title: 'VERSION' }, { title: 'INSTANCES', align: 'right' as const }];
   out.lines(
@@ -64,7 +62,6 @@ async function show(session: Session, json: boolean): Promise<number> {
     out.note(`version skew: the client is ${io.version}, and these differ: ${texts.join(', ')}`);
     out.note('use the client of the cluster; during an upgrade, docs/operations.md has the order');
   }
-  return 0;
 }
 
 export function register(program: Command, io: CliIo): void {
@@ -79,6 +76,6 @@ export function register(program: Command, io: CliIo): void {
     const out = outOf(io, command);
     if (json) out.json({ client: io.version });
     else out.line(`client ${io.version}`);
-    return 0;
+    return EXIT.ok;
   });
 }

@@ -30,10 +30,10 @@ export interface ApplyOptions extends ChangeOptions {
 }
 
 /**
- * @returns the exit code. @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError
+ * @throws CliError CLI_CONFIG | CLI_DECLINED | CLI_STATE, PolicyError
  * POLICY_LIMIT, ConfigError, BusError
  */
-export async function apply(session: Session, files: readonly FilePolicy[], options: ApplyOptions): Promise<number> {
+export async function apply(session: Session, files: readonly FilePolicy[], options: ApplyOptions): Promise<void> {
   const { out } = session;
   const { mode } = options;
   const wanted = mode === undefined ? files : files.map((file) => ({ ...file, policy: { ...file.policy, mode } }));
@@ -54,17 +54,13 @@ export async function apply(session: Session, files: readonly FilePolicy[], opti
     // limit.
     out.note('check that it is in force: bailiff policy status --wait 10s');
   }
-  return 0;
 }
 
 /** Prints what `apply` would write. */
-export async function diff(session: Session, files: readonly FilePolicy[], json: boolean): Promise<number> {
+export async function diff(session: Session, files: readonly FilePolicy[], json: boolean): Promise<void> {
   const { out } = session;
   const changes = await prepare(session, files, '');
-  if (json) {
-    out.json(changes.map(differenceJson));
-    return 0;
-  }
+  if (json) return out.json(changes.map(differenceJson));
   const different = changes.filter((change) => !isSame(change));
   for (const change of different) {
     const lines = paintDiff(session, differenceOf(change));
@@ -73,7 +69,6 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
   }
   const same = changes.length - different.length;
   out.note(`${plural(different.length, 'policy', 'policies')} would change, ${same} would not`);
-  return 0;
 }
 
 /** `enforce, 3 rules; in force on 2 of 2 nodes, for 5 pods and containers` */
@@ -90,7 +85,7 @@ export async function remove(
   names: readonly string[],
   namespace: string | undefined,
   options: ChangeOptions,
-): Promise<number> {
+): Promise<void> {
   const keys = names.map((name) => parsePolicyName(name, namespace));
   const reach = await readReach(session);
   const changes = await Promise.all(
@@ -108,5 +103,4 @@ export async function remove(
   }
   const outcomes = await perform(session, changes, options);
   if (options.json && outcomes) session.out.json(outcomes);
-  return 0;
 }

@@ -75,8 +75,8 @@ async function readAudited(session: Session, text: string, namespace?: string) {
   return { ...found, policy };
 }
 
-/** @returns the exit code. @throws CliError, ConfigError, PolicyError, BusError */
-export async function promote(session: Session, text: string, options: PromoteOptions): Promise<number> {
+/** @throws CliError, ConfigError, PolicyError, BusError */
+export async function promote(session: Session, text: string, options: PromoteOptions): Promise<void> {
   const { out, decoder, io } = session;
   const { since, sinceMs, namespace, json = false } = options;
   const audited = await readAudited(session, text, namespace);
@@ -85,7 +85,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
   if (policy.mode === 'enforce') {
     if (json) out.json({ policy: key, mode: 'enforce', unchanged: true, revision: stored.revision });
     else out.note(`${name} is enforced already, at revision ${stored.revision}`);
-    return 0;
+    return;
   }
   const [found, reach] = await Promise.all([readWouldDeny(session, audited, sinceMs), readReach(session)]);
   const where = policy.enabled ? reach(key, stored.revision) : 'off: it has `enabled: false`, also after this change';
@@ -115,5 +115,4 @@ export async function promote(session: Session, text: string, options: PromoteOp
   } else if (outcomes) {
     out.note(`check that it is in force: bailiff policy status ${name} --wait 10s`);
   }
-  return 0;
 }

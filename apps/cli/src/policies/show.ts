@@ -50,20 +50,15 @@ function listJson({ key, name, namespace, policy, refused, stored }: StoredPolic
   return { key, name, namespace, revision, changedAt: isoMicros(timestampMicros), by, why, keptBy, refused, policy };
 }
 
-export async function list(session: Session, namespace: string | undefined, json: boolean): Promise<number> {
+export async function list(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
   const { out, io } = session;
   const all = await readPolicies(session);
   const policies = namespace === undefined ? all : all.filter((one) => one.namespace === namespace);
-  if (json) {
-    out.json(policies.map(listJson));
-    return 0;
-  }
-  if (policies.length === 0) {
-    out.note(
+  if (json) return out.json(policies.map(listJson));
+  if (policies.length === 0)
+    return out.note(
       `no runtime policy${namespace === undefined ? '' : ` of namespace ${namespace}`}: bailiff policy apply policies/`,
     );
-    return 0;
-  }
   const rows = policies.map((one) => cellsOf(one, io.nowMs()));
   out.lines(table(COLUMNS, rows, out.table));
   const withPosture = policies.some(
@@ -71,7 +66,6 @@ export async function list(session: Session, namespace: string | undefined, json
   );
   if (withPosture) out.note('+ has a default posture that denies or audits');
   for (const { key, refused } of policies) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
-  return 0;
 }
 
 /** @throws CliError CLI_NOT_FOUND */
@@ -118,19 +112,12 @@ export interface ShowOptions {
 }
 
 /** Prints YAML that can be applied again, without default values. */
-export async function show(
-  session: Session,
-  text: string,
-  { namespace, revision, json }: ShowOptions,
-): Promise<number> {
+export async function show(session: Session, text: string, { namespace, revision, json }: ShowOptions): Promise<void> {
   const { out, io } = session;
   const newest = await storedByName(session, text, namespace);
   const one = revision === null ? newest : await atRevision(session, newest, revision);
   const { policy, stored, refused } = one;
-  if (json) {
-    out.json({ ...listJson(one), policy: policy ?? valueIn(stored) ?? stored.json });
-    return 0;
-  }
+  if (json) return out.json({ ...listJson(one), policy: policy ?? valueIn(stored) ?? stored.json });
   const by = stored.by === '' ? '' : ` by ${stored.by}`;
   const why = stored.why === '' ? '' : `: ${stored.why}`;
   out.note(
@@ -139,5 +126,4 @@ export async function show(
   if (refused !== '') out.note(`refused by all readers: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);
   io.stdout.write(documentText(objectOf(one, spec)));
-  return 0;
 }

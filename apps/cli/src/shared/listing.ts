@@ -96,7 +96,7 @@ export async function runListing<Row>(
   session: Session,
   listingOf: (sinceMs: number) => Listing<Row>,
   request: ListRequest,
-): Promise<number> {
+): Promise<void> {
   const { io, bus, out, decoder } = session;
   const { since, rangeAt, limit, follow } = request;
   io.endWithReader();
@@ -131,7 +131,6 @@ export async function runListing<Row>(
     );
   }
   if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, nowMs));
-  return 0;
 }
 
 function limitOf(options: ListOptions): number | null {

@@ -16,7 +16,7 @@ import {
   JETSTREAM_OFF_REMEDY,
 } from '@bailiff/bus';
 import { MessageDecoder, type Reader } from '@bailiff/insight';
-import { busOptionsOf } from '@bailiff/service';
+import { busOptionsOf, EXIT } from '@bailiff/service';
 import { onAbort } from '@bailiff/service/retry';
 import { type Command, Option } from 'commander';
 import { parseName, parseSpan } from './arguments.ts';
@@ -328,14 +328,11 @@ export function sessionOn(io: CliIo, connection: Connection, bus: Bus, out = new
   };
 }
 
-/**
- * Runs a command with a session and closes the bus. @returns the result of `work`: the exit code
- */
-export async function withSession(
-  io: CliIo,
-  command: Command,
-  work: (session: Session) => Promise<number>,
-): Promise<number> {
+/** What a command does with its session. @returns its exit code; nothing = 0 */
+type Work = (session: Session) => Promise<number> | Promise<void>;
+
+/** Runs a command with a session and closes the bus. @returns the exit code */
+export async function withSession(io: CliIo, command: Command, work: Work): Promise<number> {
   const timeoutMs = busTimeoutOf(optionsOf<BusOptionValues>(command));
   const out = outOf(io, command);
   const connection = await connectionOf(io, command);
@@ -344,7 +341,7 @@ export async function withSession(
     try {
       const exitCode = await work(sessionOn(io, connection, bus, out));
       out.finish();
-      return exitCode;
+      return exitCode ?? EXIT.ok;
     } catch (error) {
       throw explainJetStreamOff(bus, error);
     }
@@ -355,8 +352,6 @@ export async function withSession(
 export function outOf(io: CliIo, command: Command): Out {
   return new Out(io, formatOf(optionsOf<{ output?: string }>(command).output));
 }
-
-type Work = (session: Session) => Promise<number>;
 
 /** Commands with --json also have the other formats. */
 function withOutput(command: Command): void {
@@ -373,7 +368,7 @@ function readingOptions<O>(command: Command): O {
 }
 
 /**
- * Adds the bus options and the action of a command. The result of the work is the exit code.
+ * Adds the bus options and the action of a command.
  * @param read checks options and arguments before the bus is connected; a number ends the command
  *   without the bus
  */

@@ -158,7 +158,7 @@ export async function readAudits(
   return { packets, operations, refusals, cut };
 }
 
-export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<number> {
+export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<void> {
   const { decoder, io, out } = session;
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
@@ -170,15 +170,18 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   if (json) {
     const audits = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     const omitted = { groups: tally.rest, operations: operations.rest };
-    out.json({ since, packets, groups: groups.map(groupJson), operations: audits, omitted, refused: refusals.list });
-    return 0;
+    return out.json({
+      since,
+      packets,
+      groups: groups.map(groupJson),
+      operations: audits,
+      omitted,
+      refused: refusals.list,
+    });
   }
   const audited = operationsNote(operations.groups());
   if (audited !== '') out.note(audited);
-  if (groups.length === 0) {
-    out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
-    return 0;
-  }
+  if (groups.length === 0) return out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
   out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();
   out.lines(
@@ -192,5 +195,4 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const rest = restText(tally.rest);
   if (rest !== '') out.note(rest);
   out.lines(['', ...adviceOf(groups)]);
-  return 0;
 }

@@ -76,7 +76,7 @@ function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<Respon
 }
 
 /** Tasks that wait for approval, of any age. */
-async function listPending(session: Session, filter: ResponseFilter, json: boolean): Promise<number> {
+async function listPending(session: Session, filter: ResponseFilter, json: boolean): Promise<void> {
   const { out, io, decoder } = session;
   const rows = (await waitingTasks(session)).filter(({ response }) => matchesResponse(response, filter));
   if (json) for (const row of rows) out.jsonLine(responseJson(row));
@@ -87,7 +87,6 @@ async function listPending(session: Session, filter: ResponseFilter, json: boole
     out.note('decide with `bailiff responses approve <id>` or `bailiff responses deny <id>`');
   }
   decoder.reportUndecodable(out);
-  return 0;
 }
 
 function registerDecision(parent: Command, io: CliIo, word: 'approve' | 'deny'): void {
@@ -154,7 +153,7 @@ export async function decide(
   decision: 'approve' | 'deny',
   prefix: string,
   options: DecideOptions,
-): Promise<number> {
+): Promise<void> {
   const { io, out } = session;
   const tasks = await readTasks(session);
   const { response } = findWaiting(tasks.values(), prefix);
@@ -168,7 +167,6 @@ export async function decide(
   const row = { sequence: stored, storedAtMicros: record.recordedAt, response: record };
   if (options.json) out.json(responseJson(row));
   else out.line(`${decision === 'approve' ? 'approved' : 'denied'}: ${what} (RESPONSES #${stored})`);
-  return 0;
 }
 
 export function register(program: Command, io: CliIo): void {

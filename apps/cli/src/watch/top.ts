@@ -118,7 +118,7 @@ const COLUMNS: Readonly<Record<What, readonly Column[]>> = {
   rules: [{ title: 'RULE' }, { title: 'VERDICTS', align: 'right' }, { title: 'NEWEST', align: 'right' }],
 };
 
-async function top(session: Session, request: Request, since: string): Promise<number> {
+async function top(session: Session, request: Request, since: string): Promise<void> {
   const { out, decoder } = session;
   const { what, limit, json, from } = request;
   const ranking = new Ranking();
@@ -141,7 +141,6 @@ async function top(session: Session, request: Request, since: string): Promise<n
         out.table,
       ),
     );
-  return 0;
 }
 
 const cellsOf = ({ name, count, newestMicros }: Ranked, nowMs: number) => [

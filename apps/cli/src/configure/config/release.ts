@@ -13,11 +13,11 @@ import { signing } from '../../shared/key-file.ts';
 import type { Session } from '../../shared/session.ts';
 
 /**
- * Writes the stored value again, without an owner. @returns the exit code
+ * Writes the stored value again, without an owner.
  * @throws CliError CLI_NOT_FOUND | CLI_STATE | CLI_DECLINED; ConfigError CONFIG_OWNER |
  * CONFIG_REVISION; BusError
  */
-export async function release(session: Session, key: ConfigKey, options: ChangeOptions): Promise<number> {
+export async function release(session: Session, key: ConfigKey, options: ChangeOptions): Promise<void> {
   const { bus, io, out } = session;
   const text = formatConfigKey(key);
   const stored = await readStored(session, key);
@@ -25,10 +25,7 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
     const remedy = 'a key without a stored value has no owner, so a custom resource can already take it';
     throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}`, { remedy });
   }
-  if (stored.released) {
-    out.note(`${text} has no owner`);
-    return 0;
-  }
+  if (stored.released) return out.note(`${text} has no owner`);
   refuseOwned(stored, options.takeOver);
   const value = valueIn(stored);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -37,10 +34,7 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
   }
   refuseUnread({ key, stored, next: {}, basis: stored, because: '' }, options.sign);
   out.note(`${text}: revision ${stored.revision} stays; ${ownerText(stored)} no longer owns it`);
-  if (options.dryRun) {
-    out.note('nothing was written (--dry-run)');
-    return 0;
-  }
+  if (options.dryRun) return out.note('nothing was written (--dry-run)');
   await confirm(io, 'Release it?', options.yes);
   const { revision: _renewed, ...fields } = value as Record<string, unknown>;
   const { by = io.operator, reason: why = 'bailiff config release', takeOver = false } = options;
@@ -58,5 +52,4 @@ export async function release(session: Session, key: ConfigKey, options: ChangeO
   const written = await writeConfig(bus, key, fields, how);
   if (options.json) out.json({ key: text, revision: written.revision, keptBy: ownerJson(written) });
   else out.line(`${text}: revision ${written.revision}, without an owner`);
-  return 0;
 }

@@ -153,8 +153,8 @@ const sectionsJson = (effective: Effective) =>
     SECTIONS.map(([name]) => [name, effective[name].map(({ from, ...rest }) => ({ ...rest, from: originJson(from) }))]),
   );
 
-/** @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE; BusError */
-export async function showEffective(session: Session, scope: Scope, json: boolean): Promise<number> {
+/** @throws CliError CLI_NOT_FOUND | CLI_USAGE; BusError */
+export async function showEffective(session: Session, scope: Scope, json: boolean): Promise<void> {
   const { out, io } = session;
   const [pods, { inForce, refused }] = await Promise.all([readPods(session), readInForce(session)]);
   const pod = scope.pod ? onePod(pods, scope.pod) : null;
@@ -171,14 +171,13 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
   const obstacle = pod ? await readNotInForce(session, pod.nodeName) : null;
   if (json) {
     const { namespace, workload, node } = target;
-    out.json({
+    return out.json({
       namespace,
       pod: pod && { uid: pod.uid, name: pod.name, workload, nodeName: node },
       ...sectionsJson(effective),
       runtimeNotInForce: obstacle,
       refused,
     });
-    return 0;
   }
   const title = pod
     ? `${podName(pod)} on ${pod.nodeName}, ${target.workload === null ? 'no confirmed workload' : `workload ${target.workload}`}`
@@ -190,7 +189,6 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
     out.note(
       `${plural(refused.length, 'stored value is', 'stored values are')} refused by all readers: ${refused.join(', ')}`,
     );
-  return 0;
 }
 
 /** A pod, or a namespace without one. @throws CliError CLI_USAGE */

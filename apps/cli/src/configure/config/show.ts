@@ -73,16 +73,11 @@ async function readList(session: Session, signers: string): Promise<Listed[]> {
 }
 
 /** @param signers file to verify signatures by; empty: they are not verified */
-export async function list(
-  session: Session,
-  kind: string | undefined,
-  signers: string,
-  json: boolean,
-): Promise<number> {
+export async function list(session: Session, kind: string | undefined, signers: string, json: boolean): Promise<void> {
   const { out, io } = session;
   const rows = (await readList(session, signers)).filter((row) => kind === undefined || row.kind === kind);
-  if (json) {
-    out.json(
+  if (json)
+    return out.json(
       rows.map(({ changedAtMicros, ownership, signature, ...row }) => ({
         ...row,
         signed: signedJson({ signature }),
@@ -91,8 +86,6 @@ export async function list(
         builtIn: row.revision === null,
       })),
     );
-    return 0;
-  }
   const cells = rows.map((row): Cell[] => [
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
@@ -108,10 +101,9 @@ export async function list(
       out.note(
         `${row.key} is refused by ${signers === '' ? 'all readers' : 'readers with these signers'}: ${row.refused}`,
       );
-  return 0;
 }
 
-export async function get(session: Session, key: ConfigKey, revision: number | null, json: boolean): Promise<number> {
+export async function get(session: Session, key: ConfigKey, revision: number | null, json: boolean): Promise<void> {
   const { out, io } = session;
   const text = formatConfigKey(key);
   if (revision !== null) {
@@ -122,7 +114,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       throw new CliError('CLI_NOT_FOUND', `${text} has no revision ${revision}`, {
         remedy: `see \`bailiff config history ${text}\``,
       });
-    out.json(
+    return out.json(
       json
         ? {
             key: text,
@@ -135,7 +127,6 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
           }
         : found.value,
     );
-    return 0;
   }
   const stored = await readStored(session, key);
   const value = stored ? (valueIn(stored) ?? stored.json) : builtIn(key);
@@ -147,7 +138,7 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
   }
   if (json) {
     const changedAt = stored ? isoMicros(stored.timestampMicros) : null;
-    out.json({
+    return out.json({
       key: text,
       revision: stored?.revision ?? null,
       changedAt,
@@ -158,7 +149,6 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       builtIn: !stored,
       value,
     });
-    return 0;
   }
   const why = stored?.why ? `: ${stored.why}` : '';
   out.note(
@@ -167,5 +157,4 @@ export async function get(session: Session, key: ConfigKey, revision: number | n
       : 'built in: no value is stored under this key',
   );
   out.json(value);
-  return 0;
 }

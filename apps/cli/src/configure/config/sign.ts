@@ -55,8 +55,8 @@ async function signOne(session: Session, one: StoredConfig, options: SignOptions
   return revision;
 }
 
-/** @returns the exit code. @throws CliError, ConfigError CONFIG_REVISION, BusError */
-export async function sign(session: Session, keys: readonly ConfigKey[], options: SignOptions): Promise<number> {
+/** @throws CliError, ConfigError CONFIG_REVISION, BusError */
+export async function sign(session: Session, keys: readonly ConfigKey[], options: SignOptions): Promise<void> {
   const { io, out } = session;
   const wanted = await unsigned(session, keys, options);
   for (const one of wanted) {
@@ -73,5 +73,4 @@ export async function sign(session: Session, keys: readonly ConfigKey[], options
     if (!options.json) out.line(`${one.key}: revision ${revision}, signed as ${options.sign?.name}`);
   }
   if (options.json) out.json(signed);
-  return 0;
 }

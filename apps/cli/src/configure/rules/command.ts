@@ -40,9 +40,7 @@ Rules select by fields of violations (docs/sigma.md). Metadata that changes noth
 Exit codes: 0 printed; 6 refused: each part that has no equivalent is named by document and field.
 `,
     )
-    .action(async (file: string, { json = false }: { json?: boolean }) => {
-      io.exitCode = await importSigma(file, json, io);
-    });
+    .action((file: string, { json = false }: { json?: boolean }) => importSigma(file, json, io));
 }
 
 interface ExportFlags {

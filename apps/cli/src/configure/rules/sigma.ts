@@ -3,6 +3,7 @@ import { openBucket } from '@bailiff/bus';
 import { type FromSigma, fromSigma, type SigmaProblem, toSigma } from '@bailiff/correlation';
 import { BUILT_IN_RULES, type CorrelationRule, configRefusal, parseConfigKey, parseConfigValue } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
+import { EXIT } from '@bailiff/service';
 import { parseAllDocuments } from 'yaml';
 import { parseRulesFile } from '../../shared/backtest/trial-rules.ts';
 import { CliError } from '../../shared/errors.ts';
@@ -61,8 +62,8 @@ function withoutDefaults({ revision: _, enabled, cooldown, description, tags, ..
   };
 }
 
-/** @returns the exit code. @throws CliError CLI_CONFIG; ENOENT, EACCES */
-export async function importSigma(file: string, json: boolean, io: CliIo): Promise<number> {
+/** @throws CliError CLI_CONFIG; ENOENT, EACCES */
+export async function importSigma(file: string, json: boolean, io: CliIo): Promise<void> {
   const where = file === '-' ? 'stdin' : file;
   const { rules, notes } = parseSigma(await textOf(file, io), where);
   const out = new Out(io);
@@ -74,7 +75,6 @@ export async function importSigma(file: string, json: boolean, io: CliIo): Promi
   out.note(
     `${plural(Object.keys(rules).length, 'rule')}; try them on stored violations: bailiff backtest --rules FILE`,
   );
-  return 0;
 }
 
 /** @throws CliError CLI_CONFIG; ENOENT, EACCES */
@@ -116,5 +116,5 @@ export function exportSigma(rules: Readonly<Record<string, CorrelationRule>>, io
     );
   if (owners)
     out.note('group-by owner: Bailiff takes a pod without an owner as its own owner; pod.ownerUid is empty for it');
-  return 0;
+  return EXIT.ok;
 }

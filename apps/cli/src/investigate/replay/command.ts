@@ -130,7 +130,7 @@ function printSummary(session: Session, options: Options, plan: Plan, run: Repla
   }
 }
 
-async function replay(session: Session, options: Options, plan: Plan): Promise<number> {
+async function replay(session: Session, options: Options, plan: Plan): Promise<void> {
   const sink = await sinkOf(session, plan);
   const run = new Replay(session, plan.request, sink);
   try {
@@ -140,7 +140,6 @@ async function replay(session: Session, options: Options, plan: Plan): Promise<n
     printSummary(session, options, plan, run);
   }
   if (run.state.ended === 'interrupted') throw session.io.signal.reason as Error;
-  return 0;
 }
 
 export function register(program: Command, io: CliIo): void {

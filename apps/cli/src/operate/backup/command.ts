@@ -50,8 +50,8 @@ async function copy({ bus, io }: Session, writer: ArchiveWriter, name: string): 
   return result && { name, bytes, sha256, config: { ...result.config }, state: { ...result.state } };
 }
 
-/** @returns exit code. @throws what snapshotStream throws, CliError CLI_USAGE, errors of the disk */
-export async function backUp(session: Session, path: string): Promise<number> {
+/** @throws what snapshotStream throws, CliError CLI_USAGE, errors of the disk */
+export async function backUp(session: Session, path: string): Promise<void> {
   const { bus, io, out } = session;
   const startedAt = new Date().toISOString();
   const writer = await ArchiveWriter.create(path);
@@ -78,7 +78,6 @@ export async function backUp(session: Session, path: string): Promise<number> {
     out.line(`${path}: ${plural(streams.length, 'stream')}, ${plural(messages, 'message')}, ${bytesText(bytes)}`);
     if (absent.length > 0) out.note(`the bus has no ${absent.join(', ')}`);
     await writer.close();
-    return 0;
   } catch (error) {
     await writer.close();
     await rm(path, { force: true });

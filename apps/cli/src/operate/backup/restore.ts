@@ -7,6 +7,7 @@
  */
 import { ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
 import { plural } from '@bailiff/response';
+import { EXIT } from '@bailiff/service';
 import { confirm } from '../../shared/confirm.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
@@ -29,7 +30,7 @@ export async function verifyBackup(io: CliIo, path: string): Promise<number> {
   const { manifest } = archive;
   for (const { name, state } of manifest.streams) out.line(`${name}: ${describeState(state)}`);
   out.line(`${path}: complete and undamaged, made by ${manifest.bailiff} from ${manifest.startedAt} on`);
-  return 0;
+  return EXIT.ok;
 }
 
 const describeState = ({ messages, first_seq, last_seq }: Part['state']) =>
@@ -73,8 +74,8 @@ function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | unde
   throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
 }
 
-/** @returns exit code. @throws CliError, what restoreStream and ensureTopology throw */
-export async function restore(session: Session, path: string, options: RestoreOptions): Promise<number> {
+/** @throws CliError, what restoreStream and ensureTopology throw */
+export async function restore(session: Session, path: string, options: RestoreOptions): Promise<void> {
   const { bus, out, io } = session;
   await using archive = await ArchiveReader.open(path);
   await archive.verify();
@@ -94,5 +95,4 @@ export async function restore(session: Session, path: string, options: RestoreOp
   if (created.length > 0) out.line(`not in the backup, and created empty: ${created.join(', ')}`);
   if (changed.length > 0) out.line(`changed to what this version needs: ${changed.join(', ')}`);
   out.line(`restored from ${archive.manifest.startedAt}, with ${plural(replicas, 'replica')} each`);
-  return 0;
 }

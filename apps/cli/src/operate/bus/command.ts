@@ -142,7 +142,7 @@ async function auditFirst({ bus, out, io }: Session, signer: ConfigSigner | unde
 async function setUp(
   session: Session,
   { shrink, initialMode, initialConfig, sign, ...limits }: Options,
-): Promise<number> {
+): Promise<void> {
   const { bus, out } = session;
   const keepDays = given(limits.keepDays);
   const report = await ensureTopology(bus, {
@@ -159,5 +159,4 @@ async function setUp(
   out.line(`${streamConfigs().length} streams and buckets are up to date, with ${replicaText} each`);
   const retention = `${ageText(options.violationsMaxAgeMs)}, up to ${bytesText(options.violationsMaxBytes)}`;
   out.line(`violations are retained for ${retention}; verdicts and responses as long as their violations`);
-  return 0;
 }

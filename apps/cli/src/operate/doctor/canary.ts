@@ -92,8 +92,8 @@ async function violationsOf(session: Session, pod: string, sinceMs: number): Pro
   return rows;
 }
 
-/** @returns 0 if exactly one violation of one packet was published. @throws CliError CLI_STATE */
-export async function canary(session: Session, pod: string): Promise<number> {
+/** @throws CliError CLI_STATE unless exactly one violation of one packet was published */
+export async function canary(session: Session, pod: string): Promise<void> {
   const { io, out } = session;
   if (!pod.includes('/')) throw new CliError('CLI_USAGE', `--canary: "${pod}" is not <namespace>/<pod>`);
   const addresses = await whenGuarded(session, pod);
@@ -123,6 +123,5 @@ export async function canary(session: Session, pod: string): Promise<number> {
   out.line(
     `one forged packet of ${pod}, ${packets} on the bus after ${span(io.nowMs() - startMs)}: ${VECTOR}, ${action}`,
   );
-  if (packets === 1) return 0;
-  throw new CliError('CLI_STATE', `${packets} packets were reported instead of one`);
+  if (packets !== 1) throw new CliError('CLI_STATE', `${packets} packets were reported instead of one`);
 }

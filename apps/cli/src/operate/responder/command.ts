@@ -1,6 +1,7 @@
 /** `bailiff responder rbac`: the API permissions that the configured response policies need. */
 import { readFileSync } from 'node:fs';
 import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
+import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import { parse } from 'yaml';
 import { readConfigChanges } from '../../shared/backtest/read.ts';
@@ -42,7 +43,7 @@ function print(out: Out, actions: RbacActions, json: boolean): number {
   if (json) out.json(clusterRole(rules));
   else out.io.stdout.write(roleYaml(rules, actions));
   if (json) for (const line of summary(actions)) out.note(line);
-  return 0;
+  return EXIT.ok;
 }
 
 export function register(program: Command, io: CliIo): void {
@@ -64,7 +65,7 @@ export function register(program: Command, io: CliIo): void {
     return async (session) => {
       const history = new PolicyHistory();
       for (const change of await readConfigChanges(session)) history.apply(change);
-      return print(session.out, actionsOf(history.latest(Date.now() * 1000).byName.values()), json);
+      print(session.out, actionsOf(history.latest(Date.now() * 1000).byName.values()), json);
     };
   });
 }

@@ -216,7 +216,7 @@ function decisionLines(
 }
 
 /**
- * @returns the exit code. @throws CliError CLI_NOT_FOUND | CLI_USAGE, PolicyError POLICY_LIMIT,
+ * @throws CliError CLI_NOT_FOUND | CLI_USAGE, PolicyError POLICY_LIMIT,
  * BusError
  */
 export async function explainPod(
@@ -224,7 +224,7 @@ export async function explainPod(
   selector: PodSelector,
   request: OperationRequest | null,
   json: boolean,
-): Promise<number> {
+): Promise<void> {
   const { out } = session;
   const [pods, stored] = await Promise.all([readPods(session), readPolicies(session)]);
   const pod = onePod(pods, selector);
@@ -234,15 +234,11 @@ export async function explainPod(
   const places = await readPodPlaces(session, pod, withRevisions);
   const obstacle = podObstacle(places);
   const sets = explainedSets(policies, pod);
-  if (json) {
-    out.json({ ...explainedJson(pod, sets, request), notInForce: obstacle, inForce: places });
-    return 0;
-  }
+  if (json) return out.json({ ...explainedJson(pod, sets, request), notInForce: obstacle, inForce: places });
   for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
   if (request) {
     out.note(podTitle(pod));
-    out.lines(decisionLines(sets, request, obstacle, session));
-    return 0;
+    return out.lines(decisionLines(sets, request, obstacle, session));
   }
   const labels = Object.entries(pod.labels).map(([key, value]) => `${key}=${value}`);
   out.line(out.paint(podTitle(pod), 'bold'));
@@ -254,5 +250,4 @@ export async function explainPod(
   out.lines(['', ...policyLines(stored, sets, places, session)]);
   out.lines(obstacleLines(places, session));
   for (const one of sets) out.lines(setLines(one, sets.length, session));
-  return 0;
 }

@@ -176,10 +176,10 @@ async function shouldInstall(
 }
 
 /**
- * @returns the exit code. @throws CliError CLI_STATE | CLI_NOT_FOUND, BusError; what writing the
+ * @throws CliError CLI_STATE | CLI_NOT_FOUND, BusError; what writing the
  * file throws
  */
-export async function learn(session: Session, options: LearnOptions): Promise<number> {
+export async function learn(session: Session, options: LearnOptions): Promise<void> {
   const { out } = session;
   await requireFile(options.out);
   const [pods, stored] = await Promise.all([readPods(session), readPolicies(session)]);
@@ -260,7 +260,7 @@ async function print(
   { io, out }: Session,
   { proposal, text, summary, seen, pod, problems }: Proposed,
   { out: file, json }: OutputOptions,
-): Promise<number> {
+): Promise<void> {
   if (file !== null) await writeFile(file, text);
   if (json) {
     const { name, namespace, spec, left } = proposal;
@@ -270,7 +270,6 @@ async function print(
   out.note(`${summary}${file === null ? '' : `: ${file}`}`);
   if (problems.length > 0) out.note('without changes, the policy would be refused:', ...problems);
   if (file !== null) out.note(`review the policy, then: bailiff policy apply ${file}`);
-  return 0;
 }
 
 /**
@@ -314,8 +313,8 @@ export async function proposeRecorded(reader: Reader, options: LearnRecordedOpti
   return proposed({ pod, seen, classes, span: `the record since ${since}` });
 }
 
-/** @returns the exit code. @throws as proposeRecorded; what writing the file throws */
-export async function learnRecorded(session: Session, options: LearnRecordedOptions & OutputOptions): Promise<number> {
+/** @throws as proposeRecorded; what writing the file throws */
+export async function learnRecorded(session: Session, options: LearnRecordedOptions & OutputOptions): Promise<void> {
   await requireFile(options.out);
   const found = await proposeRecorded(session, options);
   session.decoder.reportUndecodable(session.out);

@@ -162,16 +162,15 @@ export async function readSimulation(
   };
 }
 
-/** @returns the exit code. @throws as readSimulation */
+/** @throws as readSimulation */
 export async function simulate(
   session: Session,
   files: readonly FilePolicy[],
   options: SimulateOptions,
-): Promise<number> {
+): Promise<void> {
   const { out, decoder } = session;
   const simulation = await readSimulation(session, files, options);
   decoder.reportUndecodable(out);
   if (options.json) out.json(reportJson(simulation));
   else report(session, simulation);
-  return 0;
 }

@@ -323,11 +323,10 @@ export async function perform(
   return outcomes;
 }
 
-/** `perform` for one key. @returns the exit code. @throws the same errors */
-export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<number> {
+/** `perform` for one key. @throws the same errors */
+export async function carryOut(session: Session, change: Change, options: ChangeOptions): Promise<void> {
   const outcomes = await perform(session, [change], options);
   if (outcomes && options.json) session.out.json(outcomes[0]);
-  return 0;
 }
 
 export const readStored = (session: Pick<Session, 'bus'>, key: ConfigKey) => readConfig(session.bus, key);

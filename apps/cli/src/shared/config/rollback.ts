@@ -18,7 +18,7 @@ export async function rollBack(
   to: number | null,
   options: ChangeOptions,
   linesOf?: Change['linesOf'],
-): Promise<number> {
+): Promise<void> {
   const { value, revision: number, text: json, signature } = rollbackTarget(await readHistory(session, key), to);
   const stored = await readStored(session, key);
   if (typeof value === 'string') throw new CliError('CLI_CONFIG', `revision ${number} is not JSON`);

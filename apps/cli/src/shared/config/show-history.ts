@@ -19,7 +19,7 @@ const HISTORY_COLUMNS: readonly Column[] = [
   { title: 'LOG', align: 'right', spare: true },
 ];
 
-export async function showHistory(session: Session, key: ConfigKey, json: boolean): Promise<number> {
+export async function showHistory(session: Session, key: ConfigKey, json: boolean): Promise<void> {
   const { out, io } = session;
   const revisions = await readHistory(session, key);
   if (json) {
@@ -33,12 +33,9 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
         value: value ?? null,
       });
     }
-    return 0;
+    return;
   }
-  if (revisions.length === 0) {
-    out.note(`${formatConfigKey(key)}: no value was ever stored`);
-    return 0;
-  }
+  if (revisions.length === 0) return out.note(`${formatConfigKey(key)}: no value was ever stored`);
   const cells = revisions.map((one, index): Cell[] => [
     one.value === undefined ? '-' : String(one.revision),
     clockTime(one.storedAtMicros, io.nowMs()),
@@ -50,5 +47,4 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
     `#${one.sequence}`,
   ]);
   out.lines(table(HISTORY_COLUMNS, cells, out.table));
-  return 0;
 }

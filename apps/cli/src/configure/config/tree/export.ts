@@ -64,8 +64,8 @@ async function currentText(file: string): Promise<string | null> {
   }
 }
 
-/** @returns the exit code. @throws BusError; EACCES and other file system errors */
-export async function exportTree(session: Session, directory: string, options: ExportOptions): Promise<number> {
+/** @throws BusError; EACCES and other file system errors */
+export async function exportTree(session: Session, directory: string, options: ExportOptions): Promise<void> {
   const { out, bus } = session;
   const { files, refused } = filesOf((await openBucket(bus, CONFIG_BUCKET).entries()).map(storedConfig));
   await mkdir(directory, { recursive: true });
@@ -84,7 +84,7 @@ export async function exportTree(session: Session, directory: string, options: E
   if (options.prune) for (const relative of orphans) await rm(path.join(directory, relative));
   if (options.json) {
     const unchanged = files.size - written.length;
-    out.json({
+    return out.json({
       directory,
       written,
       unchanged,
@@ -92,7 +92,6 @@ export async function exportTree(session: Session, directory: string, options: E
       left: options.prune ? [] : orphans,
       refused,
     });
-    return 0;
   }
   for (const relative of written) out.line(path.join(directory, relative));
   if (options.prune) for (const relative of orphans) out.line(`${path.join(directory, relative)} deleted`);
@@ -102,7 +101,6 @@ export async function exportTree(session: Session, directory: string, options: E
       `${plural(orphans.length, 'file')} of other keys, or with another ending: ${orphans.join(', ')} (--prune deletes them)`,
     );
   if (refused.length > 0) out.note(`omitted, because all readers refuse them: ${refused.join(', ')}`);
-  return 0;
 }
 
 /** The key of a path; null if it names none. Such files are never deleted. */

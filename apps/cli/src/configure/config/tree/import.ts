@@ -45,10 +45,10 @@ function changesOf(tree: Tree, runtime: readonly Change[], stored: readonly Stor
 }
 
 /**
- * @returns the exit code. @throws CliError CLI_CONFIG | CLI_USAGE | CLI_DECLINED | CLI_STATE,
+ * @throws CliError CLI_CONFIG | CLI_USAGE | CLI_DECLINED | CLI_STATE,
  * ConfigError, BusError
  */
-export async function importTree(session: Session, directory: string, options: ImportOptions): Promise<number> {
+export async function importTree(session: Session, directory: string, options: ImportOptions): Promise<void> {
   const { out, bus } = session;
   const tree = await readTree(directory);
   const [entries, runtime] = await Promise.all([
@@ -66,5 +66,4 @@ export async function importTree(session: Session, directory: string, options: I
         ? { dryRun: true, changes: different.map(differenceJson), unchanged: same }
         : { written: outcomes ?? [], unchanged: same },
     );
-  return 0;
 }
