@@ -44,7 +44,7 @@ import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { publishResponse } from '../shared/publish-response.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { type Cell, type Column, table } from '../shared/text/table.ts';
+import type { Column } from '../shared/text/table.ts';
 
 const BUCKET = 'bailiff_quarantine';
 
@@ -117,7 +117,7 @@ export async function listQuarantined(session: Session, namespace: string | unde
     .map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) }));
   if (json) return out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
   if (entries.length === 0) return out.note('no pod is in quarantine');
-  const rows = entries.map((entry): Cell[] => [
+  out.rows(COLUMNS, entries, (entry) => [
     nameOf(entry),
     entry.nodeName,
     { text: entry.state, style: entry.state === 'in force' ? 'green' : 'red' },
@@ -126,7 +126,6 @@ export async function listQuarantined(session: Session, namespace: string | unde
     shortId(entry.verdictId),
     entry.reason,
   ]);
-  out.lines(table(COLUMNS, rows, out.table));
   if (entries.some(({ state }) => state !== 'in force'))
     out.note('what each state means: docs/operations.md#what-a-quarantine-blocks');
 }

@@ -5,7 +5,6 @@ import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, outOf, type Session } from '../shared/session.ts';
-import { table } from '../shared/text/table.ts';
 
 const HELP = `
 Examples:
@@ -50,13 +49,7 @@ async function show(session: Session, json: boolean): Promise<void> {
   if (json) return out.json({ client: io.version, cluster: [...parts, server], skew });
   const rows = [{ part: 'client', version: io.version, instances: 1 }, ...parts, server];
   const columns = [{ title: 'PART' }, { title: 'VERSION' }, { title: 'INSTANCES', align: 'right' as const }];
-  out.lines(
-    table(
-      columns,
-      rows.map(({ part, version, instances }) => [part, version, String(instances)]),
-      out.table,
-    ),
-  );
+  out.rows(columns, rows, ({ part, version, instances }) => [part, version, String(instances)]);
   if (skew.length > 0) {
     const texts = skew.map(({ part, version, instances }) => `${part} ${version} (${plural(instances, 'instance')})`);
     out.note(`version skew: the client is ${io.version}, and these differ: ${texts.join(', ')}`);

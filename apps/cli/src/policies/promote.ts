@@ -11,7 +11,7 @@ import { shortName } from '../shared/policy/names.ts';
 import { prepare, readReach } from '../shared/policy/prepare.ts';
 import { caveatsOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
 import type { Session } from '../shared/session.ts';
-import { type Cell, type Column, table } from '../shared/text/table.ts';
+import type { Cell, Column } from '../shared/text/table.ts';
 import { storedByName } from './show.ts';
 
 export interface PromoteOptions extends ChangeOptions {
@@ -48,7 +48,7 @@ function cellsOf({ key, packets, lastAtMicros, sample }: WouldDeny['groups'][num
   ];
 }
 
-function report({ out, io }: Session, name: string, since: string, found: WouldDeny): void {
+function report({ out }: Session, name: string, since: string, found: WouldDeny): void {
   const { groups, operations } = found;
   if (operations === 0) {
     out.line(`Enforcing ${name} would have denied nothing since ${since}.`);
@@ -57,9 +57,7 @@ function report({ out, io }: Session, name: string, since: string, found: WouldD
   const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.nodeName)).size;
   const what = `${plural(operations, 'operation')} of ${plural(pods, 'pod')}`;
   out.lines([`Enforcing ${name} would have denied ${what} since ${since}:`, '']);
-  const rows = groups.slice(0, MAX_ROWS).map((group) => cellsOf(group, io.nowMs()));
-  out.lines(table(COLUMNS, rows, out.table));
-  if (groups.length > MAX_ROWS) out.note(`… and ${groups.length - MAX_ROWS} more: --json has them`);
+  out.rows(COLUMNS, groups, cellsOf, { most: MAX_ROWS });
   out.line();
 }
 

@@ -9,7 +9,7 @@ import { parsePolicyName, shortName } from '../shared/policy/names.ts';
 import { modeCell, readPolicies, type StoredPolicy, selectsText, storedPolicy } from '../shared/policy/stored.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Session } from '../shared/session.ts';
-import { type Cell, type Column, table } from '../shared/text/table.ts';
+import type { Cell, Column } from '../shared/text/table.ts';
 import { documentText, objectOf, withoutDefaults } from '../shared/text/yaml.ts';
 
 const COLUMNS: readonly Column[] = [
@@ -51,7 +51,7 @@ function listJson({ key, name, namespace, policy, refused, stored }: StoredPolic
 }
 
 export async function list(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
-  const { out, io } = session;
+  const { out } = session;
   const all = await readPolicies(session);
   const policies = namespace === undefined ? all : all.filter((one) => one.namespace === namespace);
   if (json) return out.json(policies.map(listJson));
@@ -59,8 +59,7 @@ export async function list(session: Session, namespace: string | undefined, json
     return out.note(
       `no runtime policy${namespace === undefined ? '' : ` of namespace ${namespace}`}: bailiff policy apply policies/`,
     );
-  const rows = policies.map((one) => cellsOf(one, io.nowMs()));
-  out.lines(table(COLUMNS, rows, out.table));
+  out.rows(COLUMNS, policies, cellsOf);
   const withPosture = policies.some(
     ({ policy }) => policy && Object.values(policy.defaultPosture).some((p) => p !== 'allow'),
   );

@@ -118,8 +118,7 @@ export async function status(session: Session, name: string | undefined, options
     return exitCode;
   }
   if (places[0]?.nodes === 0) throw new CliError('CLI_STATE', 'no node has reported yet', { remedy: 'bailiff status' });
-  const rows = stored.map((one, index) => statusCells(one, places[index] as PolicyPlaces));
-  out.lines(table(STATUS_COLUMNS, rows, out.table));
+  out.rows(STATUS_COLUMNS, stored, (one, _nowMs, index) => statusCells(one, places[index] as PolicyPlaces));
   if (name !== undefined) out.lines(['', ...placeLines(places[0] as PolicyPlaces, session)]);
   else {
     const lines = reasonLines(reasonsOf(places), session);

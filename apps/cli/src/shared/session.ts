@@ -35,7 +35,7 @@ import { type Format, formatOf, OUTPUT_HELP, TABLE } from './output.ts';
 import { named } from './progress.ts';
 import { safeJson } from './text/clean.ts';
 import { type Paint, painterFor } from './text/paint.ts';
-import type { TableOptions } from './text/table.ts';
+import { type Cell, type Column, type TableOptions, table } from './text/table.ts';
 import { oneLine } from './text/terminal.ts';
 
 export interface Session extends Reader {
@@ -76,6 +76,19 @@ export class Out {
 
   lines(texts: readonly string[]): void {
     if (texts.length > 0) this.io.stdout.write(`${texts.map(oneLine).join('\n')}\n`);
+  }
+
+  /** A table of at most `most` rows, and a note that counts the others. `noun` names them there. */
+  rows<Row>(
+    columns: readonly Column[],
+    rows: readonly Row[],
+    cells: (row: Row, nowMs: number, index: number) => Cell[],
+    { most = Number.POSITIVE_INFINITY, noun = '' } = {},
+  ): void {
+    const nowMs = this.io.nowMs();
+    const shown = rows.slice(0, most).map((row, index) => cells(row, nowMs, index));
+    this.lines(table(columns, shown, this.table));
+    if (rows.length > most) this.note(`… and ${rows.length - most} more${noun}: --json has them`);
   }
 
   /** One document: JSON, or as --output says. A list is `{items}` there. */

@@ -19,7 +19,7 @@ import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bai
 import { plural, podName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 import type { Session } from './session.ts';
-import { type Cell, type Column, table } from './text/table.ts';
+import type { Cell, Column } from './text/table.ts';
 
 export interface Audited {
   pod: PodRef | null;
@@ -159,7 +159,7 @@ export async function readAudits(
 }
 
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<void> {
-  const { decoder, io, out } = session;
+  const { decoder, out } = session;
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const { packets } = tally;
@@ -184,14 +184,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   if (groups.length === 0) return out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
   out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();
-  out.lines(
-    table(
-      AUDITED_COLUMNS,
-      groups.slice(0, MAX_ROWS).map((group) => auditedCells(group, io.nowMs())),
-      out.table,
-    ),
-  );
-  if (groups.length > MAX_ROWS) out.note(`… and ${groups.length - MAX_ROWS} more: --json has them`);
+  out.rows(AUDITED_COLUMNS, groups, auditedCells, { most: MAX_ROWS });
   const rest = restText(tally.rest);
   if (rest !== '') out.note(rest);
   out.lines(['', ...adviceOf(groups)]);

@@ -24,7 +24,6 @@ import { type Listing, type ListOptions, parseListOptions, runListing, withListO
 import { publishResponse } from '../shared/publish-response.ts';
 import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { table } from '../shared/text/table.ts';
 
 interface Options extends ListOptions {
   pod?: string;
@@ -77,13 +76,12 @@ function listingOf({ decoder }: Session, filter: ResponseFilter): Listing<Respon
 
 /** Tasks that wait for approval, of any age. */
 async function listPending(session: Session, filter: ResponseFilter, json: boolean): Promise<void> {
-  const { out, io, decoder } = session;
+  const { out, decoder } = session;
   const rows = (await waitingTasks(session)).filter(({ response }) => matchesResponse(response, filter));
   if (json) for (const row of rows) out.jsonLine(responseJson(row));
   else if (rows.length === 0) out.note('no response waits for approval');
   else {
-    const cells = rows.map((row) => responseCells(row, io.nowMs()));
-    out.lines(table(RESPONSE_COLUMNS, cells, out.table));
+    out.rows(RESPONSE_COLUMNS, rows, responseCells);
     out.note('decide with `bailiff responses approve <id>` or `bailiff responses deny <id>`');
   }
   decoder.reportUndecodable(out);

@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { oneOf, parseName, parseWhen, type When, wholeNumber } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { type Column, table } from '../shared/text/table.ts';
+import type { Column } from '../shared/text/table.ts';
 
 const WHAT = ['pods', 'nodes', 'rules'] as const;
 type What = (typeof WHAT)[number];
@@ -133,14 +133,7 @@ async function top(session: Session, request: Request, since: string): Promise<v
   const rows = ranking.top(limit);
   if (json) out.json({ since, items: rows.map(({ name, count, newestMicros }) => ({ name, count, newestMicros })) });
   else if (rows.length === 0) out.note(`nothing since ${since}`);
-  else
-    out.lines(
-      table(
-        COLUMNS[what],
-        rows.map((row) => cellsOf(row, nowMs)),
-        out.table,
-      ),
-    );
+  else out.rows(COLUMNS[what], rows, (row) => cellsOf(row, nowMs));
 }
 
 const cellsOf = ({ name, count, newestMicros }: Ranked, nowMs: number) => [

@@ -10,7 +10,7 @@ import { storedKeys, suggestedKey } from '../../shared/config/suggestions.ts';
 import { builtIn, builtInKeys } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { Session } from '../../shared/session.ts';
-import { type Cell, type Column, table } from '../../shared/text/table.ts';
+import type { Column } from '../../shared/text/table.ts';
 
 interface Listed {
   key: string;
@@ -74,7 +74,7 @@ async function readList(session: Session, signers: string): Promise<Listed[]> {
 
 /** @param signers file to verify signatures by; empty: they are not verified */
 export async function list(session: Session, kind: string | undefined, signers: string, json: boolean): Promise<void> {
-  const { out, io } = session;
+  const { out } = session;
   const rows = (await readList(session, signers)).filter((row) => kind === undefined || row.kind === kind);
   if (json)
     return out.json(
@@ -86,16 +86,15 @@ export async function list(session: Session, kind: string | undefined, signers: 
         builtIn: row.revision === null,
       })),
     );
-  const cells = rows.map((row): Cell[] => [
+  out.rows(LIST_COLUMNS, rows, (row, nowMs) => [
     row.key,
     row.revision === null ? { text: 'built in', style: 'dim' } : String(row.revision),
-    row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, io.nowMs()),
+    row.changedAtMicros === null ? '' : clockTime(row.changedAtMicros, nowMs),
     row.revision === null ? '' : ownerText(row.ownership),
     signerName(row),
     row.by,
     row.refused === '' ? row.why : { text: `REFUSED ${row.refused}`, style: 'red' },
   ]);
-  out.lines(table(LIST_COLUMNS, cells, out.table));
   for (const row of rows)
     if (row.refused !== '')
       out.note(

@@ -9,7 +9,6 @@ import bcrypt from 'bcryptjs';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { Out } from '../../shared/session.ts';
-import { table } from '../../shared/text/table.ts';
 import { secretOfUser } from './names.ts';
 import { makeAuthority, makeServer } from './openssl.ts';
 import { manifests } from './render.ts';
@@ -224,11 +223,10 @@ export async function runShow(io: CliIo, options: { out: string; json: boolean }
   ];
   out.lines(facts.map(([name, value]) => `${name.padEnd(15)} ${value}`));
   out.line();
-  out.lines(
-    table(
-      [{ title: 'USER' }, { title: 'SECRET' }, { title: 'PASSWORDS' }],
-      shown.users.map(({ user, secret, passwords }) => [user, secret, passwords === 1 ? '1' : '2: next and current']),
-      out.table,
-    ),
-  );
+  const columns = [{ title: 'USER' }, { title: 'SECRET' }, { title: 'PASSWORDS' }];
+  out.rows(columns, shown.users, ({ user, secret, passwords }) => [
+    user,
+    secret,
+    passwords === 1 ? '1' : '2: next and current',
+  ]);
 }

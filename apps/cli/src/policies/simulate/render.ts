@@ -4,7 +4,7 @@ import { plural, podName, shortList } from '@bailiff/response';
 import type { FilePolicy } from '../../shared/policy/files.ts';
 import { shortName } from '../../shared/policy/names.ts';
 import type { Session } from '../../shared/session.ts';
-import { type Cell, type Column, table } from '../../shared/text/table.ts';
+import type { Cell, Column } from '../../shared/text/table.ts';
 import type { PodCoverage } from './coverage.ts';
 import type { Judged, Row } from './judge.ts';
 
@@ -101,15 +101,8 @@ function gapsOf(found: Simulation, nowMs: number): string[] {
   ];
 }
 
-function list({ out, io }: Session, rows: readonly Row[], what: string): void {
-  out.lines(
-    table(
-      SIMULATION_COLUMNS,
-      rows.slice(0, MAX_ROWS).map((row) => simulationCells(row, io.nowMs())),
-      out.table,
-    ),
-  );
-  if (rows.length > MAX_ROWS) out.note(`… and ${rows.length - MAX_ROWS} more ${what}: --json has them`);
+function list({ out }: Session, rows: readonly Row[], what: string): void {
+  out.rows(SIMULATION_COLUMNS, rows, simulationCells, { most: MAX_ROWS, noun: ` ${what}` });
   out.line();
 }
 

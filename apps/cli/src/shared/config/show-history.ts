@@ -3,7 +3,7 @@
 import { clockTime, isoMicros } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import type { Session } from '../session.ts';
-import { type Cell, type Column, table } from '../text/table.ts';
+import type { Column } from '../text/table.ts';
 import { changeOf, readHistory } from './history.ts';
 import { ownerJson, ownerText } from './owner.ts';
 import { signedJson, signerName } from './signed.ts';
@@ -20,7 +20,7 @@ const HISTORY_COLUMNS: readonly Column[] = [
 ];
 
 export async function showHistory(session: Session, key: ConfigKey, json: boolean): Promise<void> {
-  const { out, io } = session;
+  const { out } = session;
   const revisions = await readHistory(session, key);
   if (json) {
     for (const { storedAtMicros, value, text: _stored, owner, released, signature, ...rest } of revisions) {
@@ -36,9 +36,9 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
     return;
   }
   if (revisions.length === 0) return out.note(`${formatConfigKey(key)}: no value was ever stored`);
-  const cells = revisions.map((one, index): Cell[] => [
+  out.rows(HISTORY_COLUMNS, revisions, (one, nowMs, index) => [
     one.value === undefined ? '-' : String(one.revision),
-    clockTime(one.storedAtMicros, io.nowMs()),
+    clockTime(one.storedAtMicros, nowMs),
     changeOf(revisions[index - 1], one),
     ownerText(one),
     signerName(one),
@@ -46,5 +46,4 @@ export async function showHistory(session: Session, key: ConfigKey, json: boolea
     one.why,
     `#${one.sequence}`,
   ]);
-  out.lines(table(HISTORY_COLUMNS, cells, out.table));
 }
