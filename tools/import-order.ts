@@ -27,7 +27,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
       'lab.ts',
       'logs.ts',
       'quarantine.ts',
-      'responder',
+      'responder.ts',
       'schemas.ts',
       'support-bundle',
       'version.ts',

@@ -3,7 +3,7 @@
 
 import { EVERY_ACTION, responderRules } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
-import { roleYaml } from '../../apps/cli/src/operate/responder/rbac.ts';
+import { roleYaml } from '../../apps/cli/src/operate/responder.ts';
 import { configSchema as ipamSyncSchema } from '../../apps/ipam-sync/src/config.ts';
 import { BUS_AUTH_PATHS, BUS_AUTH_RULES, IPAM_SYNC_RULES, TAINT_RULES } from '../support/kube-rules.ts';
 import {

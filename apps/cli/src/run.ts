@@ -26,7 +26,7 @@ import { register as doctor } from './operate/doctor/command.ts';
 import { register as lab } from './operate/lab.ts';
 import { register as logs } from './operate/logs.ts';
 import { register as quarantine } from './operate/quarantine.ts';
-import { register as responder } from './operate/responder/command.ts';
+import { register as responder } from './operate/responder.ts';
 import { register as schemas } from './operate/schemas.ts';
 import { register as supportBundle } from './operate/support-bundle/command.ts';
 import { register as version } from './operate/version.ts';

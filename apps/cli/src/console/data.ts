@@ -31,13 +31,12 @@ import { readEvidence } from './evidence-view.ts';
 import { follow, STREAM_FILTERS } from './follow.ts';
 import { AttackGraph } from './graph.ts';
 import { readHistoryView } from './history-view.ts';
-import { readPod, readPodFile } from './pod-read.ts';
+import { readPod, readPodFile } from './pod-view.ts';
 import { readPoliciesView } from './policies-view.ts';
 import { type ConsoleBus, notesFor, reading, startOf } from './reading.ts';
-import { namespaceOf, namespaceOfVerdict, responseRow } from './rows.ts';
 import { learnPolicy, readPolicyText, simulatePolicies } from './simulation-view.ts';
 import { coverageView, type PodLists, statusView } from './status-view.ts';
-import { columnsOf, tableOf } from './tables.ts';
+import { columnsOf, namespaceOf, namespaceOfVerdict, responseRow, tableOf } from './tables.ts';
 import { readRules, runTrial } from './trial-view.ts';
 
 /** How long pod lists are used. The page reads its status every ten seconds. */

@@ -6,7 +6,7 @@ import { NodeFrames, outcomeOf, type Reader } from '@bailiff/insight';
 import { podName } from '@bailiff/response';
 import type { Violation } from '@bailiff/schemas';
 import { Lateness } from './lateness.ts';
-import { namespaceOf, namespaceOfVerdict, responseRow, verdictRow } from './rows.ts';
+import { namespaceOf, namespaceOfVerdict, responseRow, verdictRow } from './tables.ts';
 
 /**
  * Follows a stream. Once it has caught up, it skips what it cannot read in time: a page that is late misleads.

@@ -4,8 +4,7 @@ import type { ChangeView, HistoryView, MaySee } from '@bailiff/console';
 import { clockTime, type Reader } from '@bailiff/insight';
 import { ConfigError, formatConfigKey, parseConfigKey } from '@bailiff/policy';
 import { changeOf, type Revision, revisionIn } from '../shared/config/history.ts';
-import { ownerText } from '../shared/config/owner.ts';
-import { signerName } from '../shared/config/signed.ts';
+import { ownerText, signerName } from '../shared/config/owner.ts';
 import { builtIn, namespaceOfKey, parseKey } from '../shared/config-keys/keys.ts';
 
 import { diffValues } from '../shared/text/diff.ts';

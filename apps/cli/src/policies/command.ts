@@ -8,12 +8,11 @@ import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
 import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
-import { rollBack } from '../shared/config/rollback.ts';
-import { showHistory } from '../shared/config/show-history.ts';
+import { rollBack, showHistory } from '../shared/config/history.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP } from '../shared/key-file.ts';
-import { readPolicies } from '../shared/policy/files.ts';
+import { readPolicyFiles } from '../shared/policy/files.ts';
 import { parsePolicyName } from '../shared/policy/names.ts';
 import { onBus } from '../shared/session.ts';
 import { yamlLines } from '../shared/text/yaml.ts';
@@ -23,7 +22,7 @@ import { type OperationFlags, parseOperation } from './explain/parse-operation.t
 import { learn, learnRecorded } from './learn/learn.ts';
 import { promote } from './promote.ts';
 import { list, show } from './show.ts';
-import { registerSimulate } from './simulate/command.ts';
+import { registerSimulate } from './simulate/simulate.ts';
 import { status } from './status.ts';
 import { testPolicies } from './test.ts';
 
@@ -107,7 +106,7 @@ Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: re
 `,
   );
   onBus(applying, io, async (options: ApplyOptions, files: string[]) => {
-    const read = await readPolicies(files, io);
+    const read = await readPolicyFiles(files, io);
     return (session) => apply(session, read, options);
   });
   const comparing = parent
@@ -117,7 +116,7 @@ Exit codes: 0 written, or nothing to change; 6 refused with file:line: field: re
     .option('--json', 'one JSON document')
     .addHelpText('after', '\nExample:\n  bailiff policy diff policies/\n');
   onBus(comparing, io, async ({ json = false }: { json?: boolean }, files: string[]) => {
-    const read = await readPolicies(files, io);
+    const read = await readPolicyFiles(files, io);
     return (session) => diff(session, read, json);
   });
 }

@@ -8,7 +8,7 @@ import * as z from 'zod';
 import { type CaseResult, caseName, readCases } from '../shared/cases.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { readPolicies } from '../shared/policy/files.ts';
+import { readPolicyFiles } from '../shared/policy/files.ts';
 import { parseOperation } from './explain/parse-operation.ts';
 
 const word = z.string().min(1).max(4096);
@@ -66,7 +66,7 @@ function judge(policies: readonly NamedPolicy[], cases: Cases, one: Cases['tests
 export async function testPolicies(given: readonly string[], io: CliIo): Promise<CaseResult[]> {
   const results: CaseResult[] = [];
   for (const { file, cases } of await readCases(given, io, policyCases)) {
-    const policies = await readPolicies(
+    const policies = await readPolicyFiles(
       cases.policies.map((one) => path.resolve(path.dirname(file), one)),
       io,
     );

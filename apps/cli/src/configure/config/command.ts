@@ -7,8 +7,7 @@ import { oneOf, parseName, parsePod, wholeNumber } from '../../shared/arguments.
 import { type Assignment, assign, parseAssignment } from '../../shared/config/assignments.ts';
 import { carryOut, readStored, valueToEdit } from '../../shared/config/change.ts';
 import { type ChangeOptions, withChangeOptions } from '../../shared/config/change-options.ts';
-import { rollBack } from '../../shared/config/rollback.ts';
-import { showHistory } from '../../shared/config/show-history.ts';
+import { rollBack, showHistory } from '../../shared/config/history.ts';
 import { noSuchKey, requireComplete, suggestedKey } from '../../shared/config/suggestions.ts';
 import { builtIn, CONFIG_KINDS, initialValue, parseKey } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
@@ -18,8 +17,8 @@ import { Out, onBus, optionsOf } from '../../shared/session.ts';
 import { release } from './release.ts';
 import { requireScope, showEffective } from './render-effective.ts';
 import { get, list } from './show.ts';
-import { registerSigning } from './sign-command.ts';
-import { registerTree } from './tree/command.ts';
+import { registerSigning } from './sign.ts';
+import { registerTree } from './tree.ts';
 
 const KEY_HELP = 'key, such as spoof.cluster._.default';
 

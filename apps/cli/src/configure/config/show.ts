@@ -4,8 +4,15 @@ import { clockTime, configValue, isoMicros, readConfigReaders } from '@bailiff/i
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { readStored, valueIn } from '../../shared/config/change.ts';
 import { readHistory } from '../../shared/config/history.ts';
-import { type Ownership, ownerJson, ownerNote, ownerText } from '../../shared/config/owner.ts';
-import { signedJson, signedNote, signerName } from '../../shared/config/signed.ts';
+import {
+  type Ownership,
+  ownerJson,
+  ownerNote,
+  ownerText,
+  signedJson,
+  signedNote,
+  signerName,
+} from '../../shared/config/owner.ts';
 import { storedKeys, suggestedKey } from '../../shared/config/suggestions.ts';
 import { builtIn, builtInKeys } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';

@@ -7,20 +7,20 @@ import { oneOf, parseName, parsePod, parseRange, wholeNumber } from '../../share
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { onBus, type Session } from '../../shared/session.ts';
-import { SPEEDS, type Speed } from './pace.ts';
-import { Replay, type ReplayRequest } from './replay.ts';
+import { Replay, type ReplayRequest, SPEEDS, type Speed } from './replay.ts';
 import {
   avroCopies,
   avroSink,
   busSink,
+  checkTarget,
   jsonCopies,
   jsonSink,
+  SCRATCH,
   type Sink,
   siemCopies,
   siemSink,
   tableSink,
 } from './sink.ts';
-import { checkTarget, SCRATCH } from './target.ts';
 
 interface Options {
   since?: string;
@@ -106,7 +106,7 @@ async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan):
 }
 
 /** The command that resumes this replay, with absolute times. Pure. */
-export function resumeCommand(options: Options, { request, format }: Plan, nextSequence: number): string {
+function resumeCommand(options: Options, { request, format }: Plan, nextSequence: number): string {
   const until = Number.isFinite(request.untilMicros)
     ? isoMicros(request.untilMicros).replace(/\d{3}Z$/, 'Z')
     : undefined;

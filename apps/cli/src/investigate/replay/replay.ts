@@ -6,14 +6,12 @@
  * interrupted replay can be resumed. Constant memory.
  */
 import { filters, microsOf, readToEnd, streamInfo } from '@bailiff/bus';
-import type { EventFilter } from '@bailiff/insight';
-import { matchesPod, NodeFrames, type PodSelector, readPods } from '@bailiff/insight';
+import { type EventFilter, matchesPod, NodeFrames, type PodSelector, readPods } from '@bailiff/insight';
 import { span } from '@bailiff/response';
 import type { ViolationFrame } from '@bailiff/schemas';
 import { pause } from '@bailiff/service';
 import { Progress } from '../../shared/progress.ts';
 import type { Session } from '../../shared/session.ts';
-import { Pace, type Speed } from './pace.ts';
 import type { Replayed, Sink } from './sink.ts';
 
 export interface ReplayRequest {
@@ -28,7 +26,7 @@ export interface ReplayRequest {
   speed: Speed;
 }
 
-export interface ReplayState {
+interface ReplayState {
   frames: number;
   violations: number;
   /** Sequences of the first and last frame passed on; 0 = none. */
@@ -45,7 +43,7 @@ export interface ReplayState {
  * The node of all frames about a pod; null if uncertain. A listed uid never moves. A name is
  * certain if its pod is older than the range and its namespace is given.
  */
-export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
+async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros: number): Promise<string | null> {
   const found = (await readPods(session)).find((one) => matchesPod(pod, one));
   if (!found) return null;
   const isCertain = pod.uid !== null || (pod.namespace !== null && Date.parse(found.createdAt) * 1000 <= sinceMicros);
@@ -56,7 +54,7 @@ export async function nodeOfPod(session: Session, pod: PodSelector, sinceMicros:
  * The part of a frame that matches the filter: the frame itself if all of it does, null if nothing
  * does.
  */
-export function matchingPart(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
+function matchingPart(frame: ViolationFrame, pod: PodSelector | null): ViolationFrame | null {
   if (pod === null) return frame;
   const violations = frame.violations.filter((violation) => matchesPod(pod, violation.pod));
   if (violations.length === 0) return null;
@@ -180,5 +178,38 @@ export class Replay {
     const paced = this.#request.speed !== 'max';
     if (paced) this.#progress.often(this.#seen, total, this.#progressOf(message));
     else this.#progress.at(this.#seen, total);
+  }
+}
+
+/** Speed factor; null = without waiting. */
+export const SPEEDS = { '1x': 1, '10x': 10, max: null } as const;
+export type Speed = keyof typeof SPEEDS;
+
+/**
+ * Due times of replayed messages, which keep the intervals of the recording. Pure: clock values are
+ * parameters.
+ */
+class Pace {
+  readonly #factor: number | null;
+  #first: { recordedMs: number; wallMs: number } | null = null;
+
+  constructor(speed: Speed) {
+    this.#factor = SPEEDS[speed];
+  }
+
+  /**
+   * Milliseconds until a message is due. A late message is due immediately and does not delay later
+   * ones.
+   */
+  waitMs(recordedMs: number, wallMs: number): number {
+    if (this.#factor === null) return 0;
+    this.#first ??= { recordedMs, wallMs };
+    const due = this.#first.wallMs + (recordedMs - this.#first.recordedMs) / this.#factor;
+    return Math.max(0, due - wallMs);
+  }
+
+  /** Remaining duration of the replay; null without pacing. */
+  leftMs(recordedMs: number, lastMs: number): number | null {
+    return this.#factor === null ? null : Math.max(0, lastMs - recordedMs) / this.#factor;
   }
 }

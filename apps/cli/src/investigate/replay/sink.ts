@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { type Bus, CopyPublisher, cloudEventHeaders, type SiemFormat, type StreamMessage } from '@bailiff/bus';
+import { type Bus, CopyPublisher, cloudEventHeaders, ROOT, type SiemFormat, type StreamMessage } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
 import {
   type EventFilter,
@@ -18,10 +18,10 @@ import {
 } from '@bailiff/insight';
 import { CURRENT_SCHEMAS, encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { type Rendered, render, violationEvents } from '@bailiff/siem';
+import { CliError } from '../../shared/errors.ts';
 import { eventCells, eventColumns } from '../../shared/rows/event-cells.ts';
 import type { Out } from '../../shared/session.ts';
 import { type Cell, headingOf, type Layout, layOut, renderRow } from '../../shared/text/table.ts';
-import { copySubject } from './target.ts';
 
 /** A frame with the part that matches the filter. */
 export interface Replayed {
@@ -63,13 +63,13 @@ function long(value: number): Buffer {
 const text = (value: string): Buffer => Buffer.concat([long(Buffer.byteLength(value)), Buffer.from(value, 'utf8')]);
 
 /** The file header. */
-export function avroFileHead(): Buffer {
+function avroFileHead(): Buffer {
   const metadata = [text('avro.codec'), text('null'), text('avro.schema'), text(schemaText)];
   return Buffer.concat([Buffer.from('Obj\u0001', 'latin1'), long(2), ...metadata, long(0), sync]);
 }
 
 /** A block of one frame. */
-export function avroFileBlock(frame: ViolationFrame): Buffer {
+function avroFileBlock(frame: ViolationFrame): Buffer {
   const body = encodeViolationFrame(frame).subarray(SINGLE_OBJECT_HEAD);
   return Buffer.concat([long(1), long(body.length), body, sync]);
 }
@@ -163,7 +163,7 @@ interface Copy {
   contentType: string;
 }
 /** What is published for a frame. */
-export type Copies = (replayed: Replayed) => Copy[];
+type Copies = (replayed: Replayed) => Copy[];
 
 /** The frame; byte-identical if all of it matches. */
 export const avroCopies: Copies = ({ message, judged, wanted }) => [
@@ -255,4 +255,35 @@ function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping)
   return violationEvents(frame, node, place)
     .filter(({ value }) => !filter.pod || matchesPod(filter.pod, value.pod))
     .map((event) => render(event, format, version));
+}
+
+/** Subjects outside of all streams. */
+export const SCRATCH = `${ROOT}.replay`;
+const MAX_PREFIX = 128;
+const TOKEN = /^[A-Za-z0-9_-]+$/;
+
+/**
+ * Validates the target prefix of a replay. Pure. A copy must never be taken for an original, so
+ * subjects of Bailiff's readers and of server responses are refused. Below `bailiff.`, only
+ * `bailiff.v1.replay` is outside of all streams. @throws CliError CLI_USAGE
+ */
+export function checkTarget(prefix: string): string {
+  const refuse = (why: string) =>
+    new CliError('CLI_USAGE', `--to: "${prefix}" ${why}`, {
+      remedy: `use ${SCRATCH}.case-7, or a prefix of your own`,
+    });
+  const tokens = prefix.split('.');
+  if (prefix.length > MAX_PREFIX || !tokens.every((token) => TOKEN.test(token))) {
+    throw refuse('is not a subject prefix: use tokens of letters, digits, "-" and "_", separated by dots');
+  }
+  if (tokens[0]?.startsWith('_INBOX')) throw refuse('is reserved for replies');
+  const isScratch = prefix === SCRATCH || prefix.startsWith(`${SCRATCH}.`);
+  if (tokens[0]?.toLowerCase() === 'bailiff' && !isScratch)
+    throw refuse('is a live subject: its readers would take copies for originals');
+  return prefix;
+}
+
+/** `bailiff.v1.violations.3.node-a.spoof` under a prefix: `<prefix>.violations.3.node-a.spoof`. */
+function copySubject(prefix: string, subject: string): string {
+  return `${prefix}${subject.slice(ROOT.length)}`;
 }

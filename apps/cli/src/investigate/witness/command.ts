@@ -14,8 +14,7 @@ import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { readKey } from '../../shared/key-file.ts';
 import { Out, optionsOf } from '../../shared/session.ts';
-import { startWitness } from './server.ts';
-import { WitnessStore } from './store.ts';
+import { startWitness, WitnessStore } from './server.ts';
 
 const EXAMPLES = `
 Examples:

@@ -5,25 +5,31 @@
  * requests: the signature of the log decides. Bounds: MAX_REQUEST_BYTES a request, REQUEST_MS, and MAX_CONNECTIONS, at
  * which a new connection displaces one of the source with most of them.
  */
+
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import path from 'node:path';
 import {
   addCheckpoint,
+  type Checkpoint,
   type Decision,
   MAX_REQUEST_BYTES,
   SIZE_TYPE,
   type VerifierKey,
   type Witness,
+  witnessedHeadIn,
 } from '@bailiff/evidence';
+import { replaceFile } from '@bailiff/service';
 import { ConnectionShares } from '@bailiff/service/connection-shares';
-import { hashOf, type WitnessStore } from './store.ts';
 
 const MAX_CONNECTIONS = 128;
 /** From the first byte of a request to its last. */
 const REQUEST_MS = 10_000;
 const MAX_HEADER_BYTES = 8_192;
 
-export interface WitnessOptions {
+interface WitnessOptions {
   host: string;
   port: number;
   witness: Pick<Witness, 'name' | 'key'>;
@@ -36,7 +42,7 @@ export interface WitnessOptions {
   onFailed: (error: Error) => void;
 }
 
-export interface WitnessServer {
+interface WitnessServer {
   /** `http://127.0.0.1:9472` */
   origin: string;
   close(): Promise<void>;
@@ -147,5 +153,43 @@ function textOf(body: Uint8Array): string {
     return text.decode(body);
   } catch {
     return '';
+  }
+}
+
+export const hashOf = (origin: string): string => createHash('sha256').update(origin).digest('hex');
+
+/**
+ * What a witness remembers: for each log the newest checkpoint that it cosigned, a file each, named by the hash of the
+ * origin. A file is replaced only after its content is on disk, so a kill or a power failure never makes the witness
+ * forget a head that it cosigned. A file that cannot be read stops cosigning, instead of counting as none.
+ */
+export class WitnessStore {
+  readonly #directory: string;
+
+  /** Creates the directory. */
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.#directory = directory;
+  }
+
+  /** The newest cosigned checkpoint as a note, by the hash of its origin; null: none. @throws errors of the file */
+  note(hash: string): string | null {
+    try {
+      return readFileSync(path.join(this.#directory, hash), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
+  }
+
+  /** @throws EvidenceError EVIDENCE_FORMAT; errors of the file */
+  last(origin: string): Checkpoint | null {
+    const note = this.note(hashOf(origin));
+    return note === null ? null : witnessedHeadIn(note);
+  }
+
+  /** On disk when it returns. @throws errors of the file */
+  store(origin: string, note: string): void {
+    replaceFile(path.join(this.#directory, hashOf(origin)), note, { durable: true });
   }
 }

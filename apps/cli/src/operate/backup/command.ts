@@ -8,8 +8,7 @@ import { replicas } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { onBus, type Session } from '../../shared/session.ts';
 import { ArchiveWriter } from './archive.ts';
-import { FORMAT, FORMAT_VERSION, fileOf, type Manifest, type Part } from './manifest.ts';
-import { COPY_ORDER } from './order.ts';
+import { COPY_ORDER, FORMAT, FORMAT_VERSION, fileOf, type Manifest, type Part } from './manifest.ts';
 import { type RestoreOptions, restore, verifyBackup } from './restore.ts';
 
 const BACKUP_HELP = `

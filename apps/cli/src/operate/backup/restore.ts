@@ -13,8 +13,7 @@ import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { Out, type Session } from '../../shared/session.ts';
 import { ArchiveReader } from './archive.ts';
-import type { Manifest, Part } from './manifest.ts';
-import { RESTORE_ORDER } from './order.ts';
+import { type Manifest, type Part, RESTORE_ORDER } from './manifest.ts';
 
 export interface RestoreOptions {
   replicas?: number;

@@ -4,20 +4,31 @@
  */
 
 import { ROOT, readNewest } from '@bailiff/bus';
-import { matchesPod, NodeFrames, type PodSelector, type Reader, RefusedCounts, readPods } from '@bailiff/insight';
+import {
+  matchesPod,
+  NodeFrames,
+  type PodSelector,
+  type Reader,
+  RefusedCounts,
+  readBusTime,
+  readPods,
+} from '@bailiff/insight';
 import { ConfigError, parseConfigKey, parseConfigValue, type RuntimePolicy } from '@bailiff/policy';
 import { mergeSelected, type NamedPolicy, type RuleIR } from '@bailiff/runtime';
+import type { Command } from 'commander';
+import { parsePod, parseWhen } from '../../shared/arguments.ts';
 import { revisionIn } from '../../shared/config/history.ts';
-import type { FilePolicy } from '../../shared/policy/files.ts';
+import type { CliIo } from '../../shared/io.ts';
+import { type FilePolicy, readPolicyFiles } from '../../shared/policy/files.ts';
 import { RUNTIME_KEYS } from '../../shared/policy/names.ts';
 import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
-import type { Session } from '../../shared/session.ts';
+import { onBus, type Session } from '../../shared/session.ts';
 import { coverageOf } from './coverage.ts';
 import { judgeRecord, type RuleOf } from './judge.ts';
 import { OperationRecord, type Unsampled } from './record.ts';
 import { report, reportJson, type Simulation } from './render.ts';
 
-export interface SimulationOptions {
+interface SimulationOptions {
   /** As the user wrote it. */
   since: string;
   sinceMs: number;
@@ -29,7 +40,7 @@ export interface SimulationOptions {
   onProgress?: (read: number, left: number) => void;
 }
 
-export interface SimulateOptions extends SimulationOptions {
+interface SimulateOptions extends SimulationOptions {
   json: boolean;
 }
 
@@ -122,7 +133,7 @@ async function readRules(
 }
 
 /** As enforced, and beside or instead of the stored ones. Pure. */
-export function policiesToTry(
+function policiesToTry(
   files: readonly FilePolicy[],
   stored: readonly NamedPolicy[],
   alone: boolean,
@@ -173,4 +184,47 @@ export async function simulate(
   decoder.reportUndecodable(out);
   if (options.json) out.json(reportJson(simulation));
   else report(session, simulation);
+}
+
+interface Flags {
+  since: string;
+  pod?: string;
+  namespace?: string;
+  alone?: boolean;
+  json?: boolean;
+}
+
+export function registerSimulate(parent: Command, io: CliIo, files: string): void {
+  const command = parent
+    .command('simulate')
+    .description('show which recorded operations policies would have denied, without changing anything')
+    .argument('<file...>', files)
+    .option('--since <when>', 'start of the range of violations', '7d')
+    .option('--pod <pod>', 'only operations of this pod: namespace/name, name or uid')
+    .option('-n, --namespace <namespace>', 'namespace of the pod')
+    .option('--alone', 'without the policies that are in force')
+    .option('--json', 'one JSON document')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  bailiff policy simulate no-shell.yaml --since 7d
+  bailiff policy learn --pod shop/web-0 --for 10m --record && bailiff policy simulate web.yaml --since 15m
+
+Every policy of the files is judged as enforced, whatever its mode. It replaces the stored policy of its name, and
+holds beside the other policies as they are stored now. Each operation is judged alone: one that follows a denied
+operation might not have happened.
+
+Only violations are recorded: operations that a policy denied, or that a rule or posture in audit counted. The output
+says for each pod and class what is recorded of allowed operations. \`policy learn --record\` records all of a pod's.
+
+Exit codes: 0 simulated, whatever was found; 6 a file was refused.
+`,
+    );
+  onBus(command, io, async ({ since, pod, namespace, alone = false, json = false }: Flags, given: string[]) => {
+    const from = parseWhen(since, '--since');
+    const options = { since, pod: pod === undefined ? null : parsePod(pod, '--pod', namespace), alone, json };
+    const read = await readPolicyFiles(given, io);
+    return async (session) => simulate(session, read, { ...options, sinceMs: from(await readBusTime(session)) });
+  });
 }

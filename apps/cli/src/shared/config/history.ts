@@ -1,4 +1,7 @@
-/** Earlier values of a key, from CONFIG_LOG. Verdicts name their configuration by its sequences. */
+/**
+ * Earlier values of a key, from CONFIG_LOG: read, shown (`config history`, `policy history`), and written again as a
+ * new revision (`config rollback`, `policy rollback`). Verdicts name their configuration by its sequences.
+ */
 import {
   CONFIG_BUCKET,
   isDeletion,
@@ -9,11 +12,16 @@ import {
   readNewest,
   type StreamMessage,
 } from '@bailiff/bus';
+import { clockTime, isoMicros } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey, type ResourceOwner, SIGNATURE_HEADER } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
 import { diffValues } from '../text/diff.ts';
+import type { Column } from '../text/table.ts';
+import { type Change, carryOut, readStored } from './change.ts';
+import type { ChangeOptions } from './change-options.ts';
+import { ownerJson, ownerText, signedJson, signerName } from './owner.ts';
 
 export interface Revision {
   /** Sequence in CONFIG_LOG. */
@@ -134,4 +142,67 @@ export function rollbackTarget(history: readonly Revision[], to: number | null):
       remedy: `known revisions: ${known.slice(-12).join(', ')}`,
     },
   );
+}
+
+const HISTORY_COLUMNS: readonly Column[] = [
+  { title: 'REVISION', align: 'right' },
+  { title: 'TIME (UTC)' },
+  { title: 'LINES' },
+  { title: 'OWNER', min: 12, cut: 'within' },
+  { title: 'SIGNED AS', spare: true },
+  { title: 'BY', min: 10 },
+  { title: 'WHY', min: 12 },
+  { title: 'LOG', align: 'right', spare: true },
+];
+
+export async function showHistory(session: Session, key: ConfigKey, json: boolean): Promise<void> {
+  const { out } = session;
+  const revisions = await readHistory(session, key);
+  if (json) {
+    for (const { storedAtMicros, value, text: _stored, owner, released, signature, ...rest } of revisions) {
+      out.jsonLine({
+        ...rest,
+        keptBy: ownerJson({ owner, released }),
+        storedAt: isoMicros(storedAtMicros),
+        signed: signedJson({ signature }),
+        deleted: value === undefined,
+        value: value ?? null,
+      });
+    }
+    return;
+  }
+  if (revisions.length === 0) return out.note(`${formatConfigKey(key)}: no value was ever stored`);
+  out.rows(HISTORY_COLUMNS, revisions, (one, nowMs, index) => [
+    one.value === undefined ? '-' : String(one.revision),
+    clockTime(one.storedAtMicros, nowMs),
+    changeOf(revisions[index - 1], one),
+    ownerText(one),
+    signerName(one),
+    one.by,
+    one.why,
+    `#${one.sequence}`,
+  ]);
+}
+
+/**
+ * @param to the revision to restore; null = the last one that differs from the current value
+ * @throws CliError CLI_NOT_FOUND | CLI_CONFIG; the errors of `carryOut`
+ */
+export async function rollBack(
+  session: Session,
+  key: ConfigKey,
+  to: number | null,
+  options: ChangeOptions,
+  linesOf?: Change['linesOf'],
+): Promise<void> {
+  const { value, revision: number, text: json, signature } = rollbackTarget(await readHistory(session, key), to);
+  const stored = await readStored(session, key);
+  if (typeof value === 'string') throw new CliError('CLI_CONFIG', `revision ${number} is not JSON`);
+  const { revision, ...next } = (value ?? {}) as Record<string, unknown>;
+  const toNothing = key.kind === 'runtime' ? 'rollback to before its creation' : 'rollback to the built-in value';
+  const because = value === undefined ? toNothing : `rollback to revision ${String(revision)}`;
+  const reason = options.reason === undefined ? {} : { reason: `${because}: ${options.reason}` };
+  const what = { key, stored, next: value === undefined ? null : next, basis: { json, signature } };
+  const change = { ...what, because, ...(linesOf ? { linesOf } : {}) };
+  return carryOut(session, change, { ...options, ...reason });
 }

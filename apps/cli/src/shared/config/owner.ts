@@ -1,6 +1,10 @@
-/** The owner of a key: the CLI, a custom resource that ipam-sync mirrors, or none. Pure. */
+/**
+ * Who answers for a stored value. Pure. Its owner is the CLI, a custom resource that ipam-sync mirrors, or none. The
+ * name of its signature is that which the bus states: readers verify it by their signers, and
+ * `config list --config-signers` by a file.
+ */
 import type { StoredConfig } from '@bailiff/bus';
-import { ConfigError } from '@bailiff/policy';
+import { ConfigError, parseSignature } from '@bailiff/policy';
 
 export type Ownership = Pick<StoredConfig, 'owner' | 'released'>;
 
@@ -28,3 +32,18 @@ export function refuseOwned(stored: StoredConfig | null, takeOver: boolean | und
   const { kind, name } = stored.owner;
   throw new ConfigError('CONFIG_OWNER', `${stored.key} is owned by the custom resource ${kind} ${name}`);
 }
+
+type Signed = Readonly<{ signature: string }>;
+
+/** The name; empty: unsigned. */
+export const signerName = ({ signature }: Signed): string => parseSignature(signature)?.name ?? '';
+
+/** The field `signed` of JSON output; null: unsigned. */
+export function signedJson({ signature }: Signed): { as: string; at: string } | null {
+  const parts = parseSignature(signature);
+  return parts && { as: parts.name, at: new Date(parts.atMs).toISOString() };
+}
+
+/** `; signed as anna@prod`, to append to a line; empty: unsigned. */
+export const signedNote = (value: Signed): string =>
+  signerName(value) === '' ? '' : `; signed as ${signerName(value)}`;

@@ -16,7 +16,7 @@ export interface FilePolicy extends NamedPolicy {
  * @throws CliError CLI_CONFIG with all errors as `file:line: field: message`; CLI_USAGE; ENOENT,
  * EACCES
  */
-export async function readPolicies(given: readonly string[], io: Pick<CliIo, 'readStdin'>): Promise<FilePolicy[]> {
+export async function readPolicyFiles(given: readonly string[], io: Pick<CliIo, 'readStdin'>): Promise<FilePolicy[]> {
   const files = [...new Set((await Promise.all(given.map((one) => filesOf(one, 'policy')))).flat())];
   const found = new Map<string, FilePolicy>();
   const errors: string[] = [];

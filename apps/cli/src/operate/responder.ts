@@ -1,15 +1,63 @@
-/** `bailiff responder rbac`: the API permissions that the configured response policies need. */
+/**
+ * `bailiff responder rbac`: the API permissions that the configured response policies need, as a ClusterRole in YAML
+ * with a reason above each rule, or as JSON.
+ */
+
 import { readFileSync } from 'node:fs';
-import { actionsOf, EVERY_ACTION, PolicyHistory, type RbacActions, responderRules } from '@bailiff/response';
+import {
+  actionsOf,
+  EVERY_ACTION,
+  PolicyHistory,
+  type RbacActions,
+  type RbacRule,
+  responderRules,
+} from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
-import { parse } from 'yaml';
-import { readConfigChanges } from '../../shared/backtest/read.ts';
-import { parseRulesFile } from '../../shared/backtest/trial-rules.ts';
-import { CliError } from '../../shared/errors.ts';
-import type { CliIo } from '../../shared/io.ts';
-import { Out, onBus } from '../../shared/session.ts';
-import { clusterRole, roleYaml, summary } from './rbac.ts';
+import { Document, isMap, isSeq, parse } from 'yaml';
+import { readConfigChanges } from '../shared/backtest/read.ts';
+import { parseRulesFile } from '../shared/backtest/trial-rules.ts';
+import { CliError } from '../shared/errors.ts';
+import type { CliIo } from '../shared/io.ts';
+import { Out, onBus } from '../shared/session.ts';
+
+const ROLE_NAME = 'bailiff-responder';
+
+/** The API object. */
+function clusterRole(rules: readonly RbacRule[]) {
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRole',
+    metadata: { name: ROLE_NAME },
+    rules: rules.map(({ apiGroups, resources, verbs }) => ({ apiGroups, resources, verbs })),
+  };
+}
+
+const actionList = (actions: ReadonlySet<string>) => [...actions].join(', ') || 'none';
+
+/** Header comment: the actions covered. */
+export function summary({ acting, dryRun }: RbacActions): string[] {
+  return [
+    `Actions that are carried out: ${actionList(acting)}.`,
+    ...(dryRun.size > 0 ? [`Dry-run only: ${actionList(dryRun)}.`] : []),
+  ];
+}
+
+export function roleYaml(rules: readonly RbacRule[], actions: RbacActions): string {
+  const document = new Document(clusterRole(rules), { aliasDuplicateObjects: false });
+  document.commentBefore = summary(actions)
+    .map((line) => ` ${line}`)
+    .join('\n');
+  const list = document.get('rules');
+  if (isSeq(list)) {
+    list.items.forEach((item, index) => {
+      if (!isMap(item)) return;
+      item.commentBefore = rules[index]?.why.map((line) => ` ${line}`).join('\n') ?? '';
+      for (const { value } of item.items) if (isSeq(value)) value.flow = true;
+    });
+  }
+  return document.toString({ lineWidth: 120, flowCollectionPadding: false });
+}
 
 interface Options {
   all?: boolean;
