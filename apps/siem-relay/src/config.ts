@@ -3,7 +3,7 @@ import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig, kubeShape, optionalText, whole } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
 import * as z from 'zod';
-import { alertmanagerName } from './alertmanager/name.ts';
+import { alertmanagerName } from './alertmanager/alerts.ts';
 import { ENCODINGS } from './otlp/encode.ts';
 import { FACILITIES } from './syslog/message.ts';
 import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';

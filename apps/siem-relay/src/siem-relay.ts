@@ -28,8 +28,7 @@ import { type Metrics, makeMetrics, type ReaderReadings, type Readings } from '.
 import { NodeShares, SHARE_LIMITS, type ShareLimits } from './node-shares.ts';
 import type { Output } from './outputs/output.ts';
 import { OutputRunner } from './outputs/runner.ts';
-import { assignSlots } from './outputs/slots.ts';
-import { formatsOf, outputsOf } from './outputs-of.ts';
+import { assignSlots, formatsOf, outputsOf } from './outputs-of.ts';
 import { PositionKeeper, readPosition } from './position.ts';
 import { SourceReader } from './source-reader.ts';
 import { SyslogOutput } from './syslog/output.ts';

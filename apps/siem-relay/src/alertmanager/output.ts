@@ -7,8 +7,7 @@ import { decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
 import { CLASSES, type Facts, factsOf } from '../outputs/facts.ts';
 import { HttpClient } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
-import { ActiveAlerts, type Alert, type AlertsOptions } from './alerts.ts';
-import { alertmanagerName } from './name.ts';
+import { ActiveAlerts, type Alert, type AlertsOptions, alertmanagerName } from './alerts.ts';
 
 /** Alerts in a request. */
 const MAX_BATCH = 64;

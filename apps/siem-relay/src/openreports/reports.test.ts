@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Facts } from '../outputs/facts.ts';
 import { DeliveryError } from '../outputs/output.ts';
 import { sampleFacts } from '../outputs/testing.ts';
-import { deliveryErrorOf, isNamespaceGone } from './errors.ts';
+import { deliveryErrorOf, isNamespaceGone } from './output.ts';
 import { MAX_REPORTS, MAX_RESULTS, Reports } from './reports.ts';
 
 const AT = 1_790_000_000_000;

@@ -1,7 +1,7 @@
 // Which destinations are private, by address and by name; and which key has the position of a webhook.
 import { describe, expect, it } from 'vitest';
+import { assignSlots } from '../outputs-of.ts';
 import { checkHost, guardedLookup, isPrivateAddress } from './address-guard.ts';
-import { assignSlots } from './slots.ts';
 
 describe('private addresses', () => {
   it.each([

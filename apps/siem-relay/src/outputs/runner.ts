@@ -7,15 +7,15 @@
  * counted. What the receiver refuses for good becomes a dead letter. A crash repeats events under the
  * same uid.
  */
-import { type Bus, consumeOrdered, type StreamMessage, streamInfo } from '@bailiff/bus';
+import { type Bus, consumeOrdered, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
+import { boundedOcsf, type OcsfVersion } from '@bailiff/siem';
 import type { OutputReadings } from '../metrics.ts';
 import type { PositionKeeper } from '../position.ts';
 import type { TimeSlices } from '../time-slices.ts';
 import type { Held } from './batch.ts';
 import { Delivery } from './delivery.ts';
-import { eventOf, inVersion } from './event-of.ts';
 import type { Output, OutputEvent } from './output.ts';
 import { retryDelayMs } from './retry.ts';
 
@@ -24,7 +24,7 @@ const PULL_MESSAGES = 100;
 const RESTORE_MESSAGES = 1_000;
 /** Interval of looks whether a batch is due. */
 const LOOK_EVERY_MS = 1_000;
-export interface RunnerOptions {
+interface RunnerOptions {
   bus: Bus;
   output: Output;
   startAt: 'all' | 'new';
@@ -291,5 +291,34 @@ export class OutputRunner {
       if (delivery.isDue) await delivery.deliver();
       else await delivery.tick();
     });
+  }
+}
+
+/** An event of an output from its message in SIEM. Pure. */
+function eventOf({ subject, headers, data, sequence, timestampMicros }: StreamMessage): OutputEvent {
+  const parsed = parseSubject(subject);
+  const header = (name: string) => headers?.get(name) ?? '';
+  return {
+    sequence,
+    subject,
+    uid: header('Bailiff-Uid'),
+    className: parsed?.what === 'siem' ? parsed.className : '',
+    node: header('Bailiff-Node'),
+    severity: Number(header('Bailiff-Severity')),
+    timeMicros: Number(header('Bailiff-Time')) || timestampMicros,
+    storedMicros: timestampMicros,
+    data,
+  };
+}
+
+/** An event of OCSF in a version. One that cannot be read stays as it is: its receiver refuses it. */
+function inVersion(event: OutputEvent, version: OcsfVersion | undefined): OutputEvent {
+  const parsed = parseSubject(event.subject);
+  if (version === undefined || parsed?.what !== 'siem' || parsed.format !== 'ocsf') return event;
+  try {
+    const json = JSON.parse(Buffer.from(event.data).toString('utf8')) as Record<string, unknown>;
+    return { ...event, data: Buffer.from(boundedOcsf(json, version), 'utf8') };
+  } catch {
+    return event;
   }
 }
