@@ -2,7 +2,16 @@
  * Connects programs to Bailiff's bus: SIEM connectors (user `siem-reader`) and readers of stored messages
  * (user `reader`). Published as `@bailiff/connector`; docs/siem/README.md is its guide.
  */
-import { type Bus, connectBus } from '@bailiff/bus';
+import {
+  type Bus,
+  connectBus,
+  consumeDurable,
+  contentOf,
+  filters,
+  type Incoming,
+  siemConsumer,
+  subscribe,
+} from '@bailiff/bus';
 import { pause } from '@bailiff/service/retry';
 import type {
   Connect,
@@ -14,8 +23,7 @@ import type {
   StoredMessage,
   Stream,
 } from './api.ts';
-import { consumeEvents } from './durable.ts';
-import { liveEvents } from './live.ts';
+import { eventOf } from './event.ts';
 import { replay } from './replay.ts';
 
 export type * from './api.ts';
@@ -93,3 +101,80 @@ export const connect: Connect = async (options = {}) => {
   });
   return new BusConnector(bus);
 };
+
+const MAX_EVENTS = 1_000;
+const DEFAULT_EVENTS = 64;
+
+/** Reads the durable consumer of a format (libs/bus/src/streams/durable.ts). */
+function consumeEvents<F extends Format>(
+  bus: Bus,
+  format: F,
+  handle: (event: SiemEvent<F>) => unknown,
+  counts: { skipped: number },
+  { signal = new AbortController().signal, maxEvents = DEFAULT_EVENTS, onError }: ConsumeOptions,
+): Promise<void> {
+  if (!(maxEvents >= 1 && maxEvents <= MAX_EVENTS)) throw new RangeError(`maxEvents: 1 to ${MAX_EVENTS}`);
+  return consumeDurable(bus, 'SIEM', siemConsumer(format), {
+    maxMessages: maxEvents,
+    onMessage: (message, deliveries) => {
+      const event = eventOf(format, message, deliveries);
+      if (event) return handle(event);
+      counts.skipped += 1;
+      return undefined;
+    },
+    onFailed: (error) => {
+      if (!onError) throw error;
+      onError(error);
+    },
+    signal,
+  });
+}
+
+/** At most 32 KiB each. */
+const MAX_WAITING = 1_000;
+
+/**
+ * Events of a subscription. The client reads as fast as the bus sends, so what its reader has not taken
+ * is bounded: beyond MAX_WAITING the oldest are dropped and counted.
+ */
+async function* liveEvents<F extends Format>(
+  bus: Bus,
+  format: F,
+  counts: { dropped: number; skipped: number },
+): AsyncGenerator<SiemEvent<F>> {
+  const waiting: Incoming[] = [];
+  let failure: Error | null = null;
+  let isOver = false;
+  let wake = () => {};
+  const subscription = subscribe(bus, filters.siem({ format }), (error, message) => {
+    failure ??= error;
+    if (!error) waiting.push(message);
+    if (waiting.length > MAX_WAITING) {
+      waiting.shift();
+      counts.dropped += 1;
+    }
+    wake();
+  });
+  void subscription.closed.then(() => {
+    isOver = true;
+    wake();
+  });
+  try {
+    for (;;) {
+      const message = waiting.shift();
+      if (message) {
+        const event = eventOf(format, { subject: message.subject, ...contentOf(message, false) }, 1);
+        if (event) yield event;
+        else counts.skipped += 1;
+        continue;
+      }
+      if (failure) throw failure;
+      if (isOver) return;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  } finally {
+    subscription.unsubscribe();
+  }
+}

@@ -3,11 +3,24 @@
  * its readers report that they refuse it, such as for its signature.
  */
 import { CONFIG_BUCKET, type KvEntry, openBucket } from '@bailiff/bus';
-import { configRefusal } from '@bailiff/policy';
-import { type ClusterFacts, refusalOfReaders, STALE_NODE_MS, type StoredConfig } from '@bailiff/response';
+import {
+  ConfigError,
+  type ConfigKey,
+  configRefusal,
+  type Disarm,
+  parseConfigKey,
+  parseConfigValue,
+} from '@bailiff/policy';
+import {
+  type ActiveDisarm,
+  type ClusterFacts,
+  refusalOfReaders,
+  STALE_NODE_MS,
+  type StoredConfig,
+} from '@bailiff/response';
 import type { Reader } from '../reader.ts';
-import { readInstances } from './instances.ts';
 import { readNodes } from './nodes.ts';
+import { readInstances } from './services.ts';
 import { readBusTime } from './streams.ts';
 
 export type ConfigReaders = Pick<ClusterFacts, 'nodes' | 'instances' | 'nowMs' | 'staleMs'>;
@@ -36,4 +49,40 @@ export async function readConfigValues(reader: Reader, filter?: string): Promise
   const bucket = openBucket(reader.bus, CONFIG_BUCKET);
   const [entries, readers] = await Promise.all([bucket.entries(filter), readConfigReaders(reader)]);
   return entries.map((entry) => configValue(entry, readers));
+}
+
+/** A disarm (break-glass) in `bailiff_config`. */
+export interface StoredDisarm extends ActiveDisarm {
+  key: ConfigKey;
+  /** Why every node refuses it, such as a missing signature; empty: it is in force. */
+  refused: string;
+}
+
+/** `the whole cluster`, `node node-a`, `namespace shop`. */
+export function scopeOf(key: ConfigKey): string {
+  if (key.scope === 'cluster') return 'the whole cluster';
+  return key.scope === 'node' ? `node ${key.name}` : `namespace ${key.namespace}`;
+}
+
+/** Parses one entry; null if it has ended or readers refuse it. Pure. */
+export function disarmOf(keyText: string, json: string, nowMs: number): Omit<StoredDisarm, 'refused'> | null {
+  try {
+    const key = parseConfigKey(keyText);
+    const { until, by, reason } = parseConfigValue(key, json) as Disarm;
+    const untilMs = Date.parse(until);
+    return untilMs > nowMs ? { key, scope: scopeOf(key), untilMs, by, reason } : null;
+  } catch (error) {
+    if (error instanceof ConfigError) return null;
+    throw error;
+  }
+}
+
+export async function readDisarms(reader: Reader): Promise<StoredDisarm[]> {
+  const [values, nowMs] = await Promise.all([readConfigValues(reader, 'disarm.>'), readBusTime(reader)]);
+  return values
+    .flatMap(({ key, json, refused }) => {
+      const disarm = disarmOf(key, json, nowMs);
+      return disarm ? { ...disarm, refused } : [];
+    })
+    .sort((a, b) => a.untilMs - b.untilMs);
 }

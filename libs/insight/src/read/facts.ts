@@ -25,11 +25,9 @@ import {
   type UnsignedConfig,
 } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
-import { configValue } from './config.ts';
-import { disarmOf } from './disarms.ts';
-import { readInstances } from './instances.ts';
+import { configValue, disarmOf } from './config.ts';
 import { readExpectedNodes, readNodes } from './nodes.ts';
-import { readServices } from './services.ts';
+import { readInstances, readServices } from './services.ts';
 import { readStreams } from './streams.ts';
 
 /** Streams that people know by name, in the order of `status`. */

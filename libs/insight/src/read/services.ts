@@ -1,9 +1,9 @@
-/** Health of the services. A failed read is a note and does not fail the command. */
+/** Services: the statuses of their instances, and their health. A failed read of the health is only a note. */
 
-import { BusError } from '@bailiff/bus';
-import { readServiceStatus, type ServiceStatus } from '@bailiff/response';
+import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET, storedInstance } from '@bailiff/bus';
+import { type ReportedInstance, readServiceStatus, type ServiceStatus } from '@bailiff/response';
 import type { Reader } from '../reader.ts';
-import { readInstances } from './instances.ts';
+import { atBusTime } from './own-times.ts';
 
 export async function readServices({ bus, note }: Reader): Promise<ServiceStatus | null> {
   try {
@@ -14,4 +14,24 @@ export async function readServices({ bus, note }: Reader): Promise<ServiceStatus
     if (error.code !== 'BUS_NO_STREAM') note(`cannot read the status of the services: ${error.message}`);
     return null;
   }
+}
+
+/**
+ * Statuses that service instances publish in `bailiff_services`, with their times converted to the
+ * server's clock: all readable ones; none if the bus was set up before the bucket existed. @throws BusError
+ */
+export async function readInstances(bus: Bus): Promise<ReportedInstance[]> {
+  try {
+    const entries = await openBucket(bus, SERVICES_BUCKET).entries();
+    return entries.flatMap((entry) => statusIn(entry) ?? []);
+  } catch (error) {
+    if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return [];
+    throw error;
+  }
+}
+
+/** Null if it cannot be read. */
+function statusIn(entry: KvEntry): ReportedInstance | null {
+  const status = storedInstance(entry);
+  return status === null ? null : atBusTime(status, entry.timestampMicros / 1000);
 }
