@@ -45,38 +45,44 @@ describe('an address that another pod gets', () => {
   });
 });
 
-it('CNI fails to remove the interface after it freed the address - the next pod has it, although the record stays', async () => {
-  await using cni = await CniNode.create();
-  cni.writePrimary('ptp');
-  await cni.start('closed');
-  const former = await cni.add();
-  await cni.node.putPods(1);
-  // CNI cannot delete the loopback device.
-  const commands = [
-    'ip link set eth0 down',
-    'ip link set eth0 name other0',
-    'ip link set lo down',
-    'ip link set lo name eth0',
-  ];
-  const inPod = [...commands, 'ip link set other0 up'].join('\n');
-  await exec('nsenter', [`--net=${netnsPath(former.pod.netns)}`, 'sh', '-ec', inPod]);
-  await expect(cni.detach(former)).rejects.toThrow();
-  for (const family of [0, 1]) rmSync(cni.at('ipam', 'lab', `last_reserved_ip.${family}`), { force: true });
-  const next = await cni.add();
-  expect(next.pod.ipv4).toBe(former.pod.ipv4);
-  await cni.node.putPods(2);
-  const addresses = async () => {
-    const { interfaces } = await cni.node.offlineStatus();
-    return interfaces.find(({ interfaceName }) => interfaceName === former.pod.hostInterface)?.addresses.length;
-  };
-  await waitFor(addresses, { what: 'the record of the next pod to be read', until: (count) => count === 0 });
-  const drops = (uid: string) => cni.node.ledger.packets({ podUid: uid, vector: 'ipv4-source', action: 'drop' });
-  const { sent } = await cni.node.startSending(former.pod, [own(former.pod)], TIMES, 0, 'other0');
-  expect(await sent).toBe(TIMES);
-  await cni.node.send(next.pod, [own(next.pod)], TIMES);
-  await waitFor(() => drops(former.pod.uid) === TIMES, {
-    what: 'the packets of the former pod',
-    state: () => cni.node.log.slice(-3_000),
-  });
-  expect(drops(next.pod.uid)).toBe(0);
-});
+it.each([
+  { what: 'although the record stays', isListed: true },
+  { what: 'also while no list of pods is known', isListed: false },
+])(
+  'CNI fails to remove the interface after it freed the address - the next pod has it, $what',
+  async ({ isListed }) => {
+    await using cni = await CniNode.create();
+    cni.writePrimary('ptp');
+    await cni.start('closed');
+    const former = await cni.add();
+    if (isListed) await cni.node.putPods(1);
+    // CNI cannot delete the loopback device.
+    const commands = [
+      'ip link set eth0 down',
+      'ip link set eth0 name other0',
+      'ip link set lo down',
+      'ip link set lo name eth0',
+    ];
+    const inPod = [...commands, 'ip link set other0 up'].join('\n');
+    await exec('nsenter', [`--net=${netnsPath(former.pod.netns)}`, 'sh', '-ec', inPod]);
+    await expect(cni.detach(former)).rejects.toThrow();
+    for (const family of [0, 1]) rmSync(cni.at('ipam', 'lab', `last_reserved_ip.${family}`), { force: true });
+    const next = await cni.add();
+    expect(next.pod.ipv4).toBe(former.pod.ipv4);
+    if (isListed) await cni.node.putPods(2);
+    const addresses = async () => {
+      const { interfaces } = await cni.node.offlineStatus();
+      return interfaces.find(({ interfaceName }) => interfaceName === former.pod.hostInterface)?.addresses.length;
+    };
+    await waitFor(addresses, { what: 'the record of the next pod to be read', until: (count) => count === 0 });
+    const drops = (uid: string) => cni.node.ledger.packets({ podUid: uid, vector: 'ipv4-source', action: 'drop' });
+    const { sent } = await cni.node.startSending(former.pod, [own(former.pod)], TIMES, 0, 'other0');
+    expect(await sent).toBe(TIMES);
+    await cni.node.send(next.pod, [own(next.pod)], TIMES);
+    await waitFor(() => drops(former.pod.uid) === TIMES, {
+      what: 'the packets of the former pod',
+      state: () => cni.node.log.slice(-3_000),
+    });
+    expect(drops(next.pod.uid)).toBe(0);
+  },
+);

@@ -5,7 +5,7 @@
  * no longer has them inline, and old grants are removed after it.
  */
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
-import type { Identity } from '../../identity/identity.ts';
+import { type Identity, NOT_OWN_MAC } from '../../identity/identity.ts';
 import type { KernelEntries } from '../subjects/guarded-interface.ts';
 import { grantsOf } from './grants.ts';
 
@@ -123,16 +123,28 @@ export function planInterface(current: KernelEntries | null, desired: KernelEntr
  * Keeps the kernel's values for parts of the desired state that were not received yet: modes and
  * ends, and an identity that only an earlier process knew. That is a programmed identity while no
  * snapshot is known, and any identity while the interface is unbound.
+ * @param lost addresses and a MAC that another interface has, which are never kept
  */
 export function keepUnknown(
   desired: KernelEntries,
   current: KernelEntries | null,
   known: { pods: boolean; quarantine: boolean; spoof: boolean; disarm: boolean; bound: boolean },
+  lost: { addresses: readonly string[]; mac: boolean } = { addresses: [], mac: false },
 ): KernelEntries {
   if (current === null) return desired;
   const was = current.record;
   const keepsIdentity = known.bound ? !known.pods && was.state === 'programmed' : was.state !== 'unknown';
-  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity ? was : desired.record;
+  const isLost = (cidr: string | null) => lost.addresses.some((one) => cidr === one || cidr === hostCidr(one));
+  const keptAddress = (family: 'ipv4' | 'ipv6') =>
+    isLost(was[family]) ? null : (was[family] ?? desired.record[family]);
+  const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity
+    ? {
+        ...was,
+        mac: lost.mac || was.mac === NOT_OWN_MAC ? desired.record.mac : was.mac,
+        ipv4: keptAddress('ipv4'),
+        ipv6: keptAddress('ipv6'),
+      }
+    : desired.record;
   return {
     record: {
       state,
@@ -146,7 +158,9 @@ export function keepUnknown(
       auditUntilNs: known.disarm ? desired.record.auditUntilNs : was.auditUntilNs,
       orphaned: desired.record.orphaned ?? false,
     },
-    grants: keepsIdentity ? current.grants : desired.grants,
+    grants: keepsIdentity ? current.grants.filter(({ cidr }) => !isLost(cidr)) : desired.grants,
     probePorts: keepsIdentity ? current.probePorts : desired.probePorts,
   };
 }
+
+const hostCidr = (address: string): string => `${address}/${address.includes(':') ? 128 : 32}`;

@@ -189,6 +189,35 @@ describe('reconciler', () => {
     reconciler.apply(old);
     expect([old.kernel?.record.ipv4, old.reusedAddresses]).toEqual(['10.0.0.2', []]);
   });
+  it('reused address - the newest binding has it also while no list is known that confirmed the older one', () => {
+    // As after a call of the CNI plugin, or as an earlier process programmed it.
+    const old = { ...iface, binding: { ...binding, recordedAtMs: 1_000, fromCall: true, isMacRead: true } };
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const young: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', addresses: ['10.0.0.2'], recordedAtMs: 2_000, fromCall: true },
+    };
+    const granted = { cidr: '10.8.0.0/16', neighbour: false };
+    live = [old];
+    reconciler.apply(old);
+    expect(old.kernel?.record).toMatchObject({ state: 'programmed', ipv4: '10.0.0.2', mac: binding.mac });
+    old.kernel?.grants.push(granted);
+    live = [old, young];
+    reconciler.bound(young);
+    expect(young.kernel?.record).toMatchObject({ state: 'programmed', ipv4: '10.0.0.2', mac: binding.mac });
+    expect(old.kernel?.record).toMatchObject({ state: 'programmed', ipv4: null, mac: '00:00:00:00:00:00' });
+    expect(old.kernel?.grants, 'its own other address, and what the bus granted').toEqual([
+      expect.objectContaining({ cidr: '10.0.0.3/32', neighbour: true }),
+      granted,
+    ]);
+    // Their second address moves to the newer one too.
+    young.binding = { ...binding, podUid: 'b', recordedAtMs: 2_000, fromCall: true };
+    reconciler.apply(old);
+    expect(old.kernel?.grants).toEqual([granted]);
+    live = [old];
+    reconciler.apply(old);
+    expect(old.kernel?.record, 'no other interface has it').toMatchObject({ ipv4: '10.0.0.2', mac: binding.mac });
+  });
   it('orphaned - in the record at once; its address and MAC are free for others', () => {
     const link4 = { ...link, ifindex: 4, name: 'veth4' };
     const orphan: GuardedInterface = {

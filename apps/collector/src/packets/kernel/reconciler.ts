@@ -18,6 +18,7 @@ import {
   isContested,
   latchNetns,
   movedFrom,
+  NOT_OWN_MAC,
   rivalryOf,
 } from '../../identity/identity.ts';
 import { isHeld } from '../../identity/pod-life.ts';
@@ -196,8 +197,9 @@ export class Reconciler {
         this.#o.store.save(storedOf(iface));
       }
     }
+    const identity = this.#identityOf(iface, pod);
     const { entries, omitted } = desiredEntries({
-      ...this.#withoutTaken(this.#identityOf(iface, pod), iface),
+      ...this.#withoutTaken(identity, iface),
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
@@ -206,16 +208,15 @@ export class Reconciler {
       probePorts: pod?.probePorts ?? [],
     });
     iface.omitted = omitted;
-    return this.#bring(
-      iface,
-      keepUnknown(entries, iface.kernel, {
-        pods: desired.known.has('pods'),
-        quarantine: desired.known.has('quarantine'),
-        spoof: desired.known.has('spoof'),
-        disarm: desired.known.has('disarm'),
-        bound: iface.binding !== null,
-      }),
-    );
+    const known = {
+      pods: desired.known.has('pods'),
+      quarantine: desired.known.has('quarantine'),
+      spoof: desired.known.has('spoof'),
+      disarm: desired.known.has('disarm'),
+      bound: iface.binding !== null,
+    };
+    const lost = { addresses: iface.reusedAddresses, mac: identity.mac === NOT_OWN_MAC };
+    return this.#bring(iface, keepUnknown(entries, iface.kernel, known, lost));
   }
 
   /** Writes the entries that differ; if the maps are full, as many as fit. */
