@@ -64,7 +64,7 @@ describe.each([
   beforeAll(async () => {
     if (skips !== '') return;
     node = await TestNode.start({ stacks: mode !== null });
-    if (mode !== null) await node.useNetkit(mode, device === 'unscrubbed' ? 'none' : 'default');
+    if (mode !== null) await node.useNetkit(mode, { scrub: device === 'unscrubbed' ? 'none' : 'default' });
     const { attacker } = node.pods;
     const write = `tc filter add dev eth0 egress bpf direct-action object-file ${crossingObject()} section tc`;
     await commandIn(attacker.netns, 'sh', '-ec', `tc qdisc add dev eth0 clsact\n${write}`);

@@ -10,8 +10,8 @@
  * frames push <interface> <protocol>: like `send`, but sends each frame once, through a socket of this
  *   protocol (0: the one that the frame names). A netkit device reports a dropped frame as ENOBUFS.
  * frames bypass <interface>: like `push` with protocol 0, past the queue of the interface (PACKET_QDISC_BYPASS).
- * frames sniff <interface>: prints `ready`, then each received frame as a line of hex, with a tag
- *   that the kernel removed restored.
+ * frames sniff <interface> [protocol]: prints `ready`, then each received frame as a line of hex, with a tag
+ *   that the kernel removed restored. With a protocol it sees marked frames (skb->tc_skip_classify) too.
  * frames fill <interface>: makes the kernel fill in checksums before a frame leaves the interface.
  * frames tun <name>: creates this interface and sends through it like `send`, but packets without
  *   an Ethernet header, as a VPN does.
@@ -232,10 +232,10 @@ static void print_hex(const uint8_t *bytes, size_t length)
 	fwrite(text, 1, 2 * length, stdout);
 }
 
-static int run_sniff(const char *interface)
+static int run_sniff(const char *interface, int protocol)
 {
 	static uint8_t frame[MAX_FRAME];
-	int fd = open_socket(interface, ETH_P_ALL), one = 1, buffer = 32 << 20;
+	int fd = open_socket(interface, protocol), one = 1, buffer = 32 << 20;
 
 	setsockopt(fd, SOL_PACKET, PACKET_AUXDATA, &one, sizeof(one));
 	setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
@@ -294,8 +294,8 @@ int main(int argc, char **argv)
 		return run_send(argv[2], 0, 1, 1);
 	if (argc == 4 && strcmp(argv[1], "push") == 0)
 		return run_send(argv[2], atoi(argv[3]), 1, 0);
-	if (argc == 3 && strcmp(argv[1], "sniff") == 0)
-		return run_sniff(argv[2]);
+	if ((argc == 3 || argc == 4) && strcmp(argv[1], "sniff") == 0)
+		return run_sniff(argv[2], argc == 4 ? atoi(argv[3]) : ETH_P_ALL);
 	if (argc == 3 && strcmp(argv[1], "fill") == 0)
 		return run_fill(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "tun") == 0)
@@ -303,6 +303,6 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "tap") == 0)
 		return run_tap(argv[2]);
 	fprintf(stderr,
-		"usage: frames send|bypass|sniff|fill|tun|tap <interface>, or push <interface> <protocol>\n");
+		"usage: frames send|bypass|sniff|fill|tun|tap <interface>, or push|sniff <interface> <protocol>\n");
 	return 2;
 }

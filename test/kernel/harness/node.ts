@@ -131,15 +131,19 @@ export class TestNode implements AsyncDisposable {
     const receiver = await this.#addPod('b', RECEIVER, 1, stacks);
     Object.assign(this, { pods: { attacker, receiver } });
 
-    await this.#openSockets(['send', 'eth0'], receiver.netns, 'eth0');
+    await this.#openSockets(['send', 'eth0'], receiver.netns, ['eth0']);
     this.agent = await Agent.start(this.netns);
   }
 
   /**
-   * Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge. @param
-   * scrub of the pod's end
+   * Replaces the attacker's interface by a netkit pair. Needs a node with stacks on a bridge.
+   * `scrub` is that of the pod's end. `sniffed` is the protocol of the frames that are recorded; default: all that
+   * have no mark.
    */
-  async useNetkit(mode: NetkitMode, scrub?: 'default' | 'none'): Promise<void> {
+  async useNetkit(
+    mode: NetkitMode,
+    { scrub, sniffed }: { scrub?: 'default' | 'none'; sniffed?: number } = {},
+  ): Promise<void> {
     await this.#closeSockets();
     const { attacker, receiver } = this.pods;
     const { netns, hostInterface } = attacker;
@@ -161,7 +165,8 @@ export class TestNode implements AsyncDisposable {
     const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
     const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
     Object.assign(this, { pods: { attacker: { ...attacker, ifindex, hostMac, identity }, receiver } });
-    await this.#openSockets(['push', 'eth0', '0'], this.netns, hostInterface);
+    const words = [hostInterface, ...(sniffed === undefined ? [] : [String(sniffed)])];
+    await this.#openSockets(['push', 'eth0', '0'], this.netns, words);
     this.forgetLanded();
   }
 
@@ -174,10 +179,10 @@ export class TestNode implements AsyncDisposable {
     this.#sender = new FrameSender(this.pods.attacker.netns, ['send', 'eth0']);
   }
 
-  async #openSockets(send: readonly string[], sniffed: string, sniffedInterface: string): Promise<void> {
+  async #openSockets(send: readonly string[], netns: string, sniff: readonly string[]): Promise<void> {
     this.#sender = new FrameSender(this.pods.attacker.netns, send);
     await new Promise<void>((resolve) => {
-      this.#sniffer = new LineProcess('nsenter', inNetns(sniffed, 'sniff', sniffedInterface), (line) => {
+      this.#sniffer = new LineProcess('nsenter', inNetns(netns, 'sniff', ...sniff), (line) => {
         if (line === 'ready') resolve();
         else this.#landed.set(line, (this.#landed.get(line) ?? 0) + 1);
       });
