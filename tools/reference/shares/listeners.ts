@@ -13,6 +13,7 @@ export interface Listener {
 }
 
 const HTTP = ['libs/service/src/http.test.ts'];
+const SINGLE = 'libs/service/src/single-requests.test.ts';
 const http = (name: string) => numberOf('libs/service/src/http.ts', name);
 const cni = (name: string) => numberOf('apps/collector/src/cni/socket-server.ts', name);
 const CONSOLE = {
@@ -71,17 +72,17 @@ export const LISTENERS: readonly Listener[] = [
     ports: [],
     reachedBy:
       'all users of that machine. Data needs a session, which a one-time link opens; requests by another name, or from another page, are refused',
-    share: `${CONSOLE.connections} connections, ${CONSOLE.pages} open pages, ${CONSOLE.readings} readings at a time; beyond that requests are refused. A connection has one request at a time. A new connection displaces an idle one`,
+    share: `${CONSOLE.connections} connections, ${CONSOLE.pages} open pages, ${CONSOLE.readings} readings at a time; beyond that requests are refused. A connection has one request at a time, and ends if it sends more before the response. A new connection displaces an idle one`,
     counter: 'none',
-    tests: ['test/cluster/console.test.ts'],
+    tests: ['test/cluster/console.test.ts', SINGLE],
   },
   {
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',
     ports: [],
     reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
-    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them; one request at a time each. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces. ${OPEN}node:http parses all that it has read, and 64 kB of requests behind the first one take 1.7 MB until their connection ends: who reaches the port can end the console, which the kubelet restarts`,
+    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them. Each has one request at a time, and ends if it sends more before the response. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces.`,
     counter: '`bailiff_console_refused_total`, `bailiff_console_pages`, `bailiff_console_displaced_connections_total`',
-    tests: ['apps/console/src/server/server.test.ts', 'test/cluster/console-visitors.test.ts'],
+    tests: ['apps/console/src/server/server.test.ts', SINGLE, 'test/cluster/console-visitors.test.ts'],
   },
   {
     what: 'the evidence-log, if it is installed: 127.0.0.1:9471 of its pod',
@@ -95,9 +96,9 @@ export const LISTENERS: readonly Listener[] = [
     what: '`bailiff witness`: 127.0.0.1:9472, or `--listen`, of the machine where it runs',
     ports: [],
     reachedBy: 'everyone who reaches the address; the signature of a log decides',
-    share: `${numberOf('apps/cli/src/investigate/witness/server.ts', 'MAX_CONNECTIONS')} connections, of which a new one displaces one of the source with most of them; 128 KiB and 10 s a request`,
+    share: `${numberOf('apps/cli/src/investigate/witness/server.ts', 'MAX_CONNECTIONS')} connections, of which a new one displaces one of the source with most of them; one request at a time each, of 128 KiB and 10 s`,
     counter: 'none',
-    tests: ['test/cluster/witness.test.ts'],
+    tests: ['test/cluster/witness.test.ts', SINGLE],
   },
   {
     what: 'NATS: 4222',

@@ -1,7 +1,7 @@
 /**
- * Connections of the listener. Each has one request at a time, and a new one is always admitted: at the
- * limit, it displaces an idle one of the source with most of them. Only visitors have requests that last, so
- * a source that holds connections keeps no visitor out and ends no open page.
+ * Connections of the listener. A new one is always admitted: at the limit, it displaces an idle one of the
+ * source with most of them. Only visitors have requests that last, so a source that holds connections keeps
+ * no visitor out and ends no open page.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,7 +10,7 @@ import { ConnectionShares } from '@bailiff/service/connection-shares';
 /** With TLS, a request has another socket object than its connection. */
 const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
-/** Call before `onRequests`. @param onDisplaced an older connection was closed */
+/** Call before requests are handled. @param onDisplaced an older connection was closed */
 export function limitConnections(http: Server, most: number, onDisplaced: () => void): void {
   const shares = new ConnectionShares<string>({ perSource: most, total: most, idleFirst: true });
   const open = new Map<string, Socket>();
@@ -37,19 +37,5 @@ export function limitConnections(http: Server, most: number, onDisplaced: () => 
     const [source, name] = [socket.remoteAddress ?? '', nameOf(socket)];
     shares.setBusy(source, name);
     response.once('close', () => shares.setBusy(source, name, false));
-  });
-}
-
-/**
- * Passes requests on. A connection ends that sends one before the response to the former: it would wait in
- * memory, and no event would report that its client is gone. Neither browsers nor proxies do so.
- */
-export function onRequests(http: Server, handle: (request: IncomingMessage, response: ServerResponse) => void): void {
-  const last = new WeakMap<Socket, ServerResponse>();
-  http.on('request', (request: IncomingMessage, response: ServerResponse) => {
-    const { socket } = request;
-    if (last.get(socket)?.writableFinished === false) return void socket.destroy();
-    last.set(socket, response);
-    handle(request, response);
   });
 }

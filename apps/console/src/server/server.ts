@@ -1,12 +1,13 @@
-/** The listener of the console: HTTP or HTTPS, with bounded connections (connections.ts). */
+/** The listener of the console: HTTP or HTTPS, with bounded connections (connections.ts) of one request at a time. */
 import { createServer, type Server as HttpServer } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions as TlsOptions, Server as TlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { onSingleRequests } from '@bailiff/service/single-requests';
 import type { Door } from '../access/door.ts';
 import type { Changes, ConsoleData } from '../data.ts';
 import type { Lives } from '../live/lives.ts';
 import { ChangeRequests } from './change-requests.ts';
-import { limitConnections, onRequests } from './connections.ts';
+import { limitConnections } from './connections.ts';
 import { OpenPages } from './open-pages.ts';
 import type { PageFiles } from './page.ts';
 import { Readings } from './readings.ts';
@@ -62,8 +63,9 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
   });
   const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
   const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
+  onSingleRequests(http, MAX_HEADER_BYTES, tls ? 'secureConnection' : 'connection');
   limitConnections(http, MAX_CONNECTIONS, () => reports.onDisplaced());
-  onRequests(http, (request, response) => {
+  http.on('request', (request, response) => {
     router.handle(request, response).catch((error: Error) => {
       reports.onFailed(error);
       if (response.headersSent) response.destroy();

@@ -23,6 +23,7 @@ import {
 } from '@bailiff/evidence';
 import { replaceFile } from '@bailiff/service';
 import { ConnectionShares } from '@bailiff/service/connection-shares';
+import { onSingleRequests } from '@bailiff/service/single-requests';
 
 const MAX_CONNECTIONS = 128;
 /** From the first byte of a request to its last. */
@@ -57,6 +58,7 @@ export async function startWitness(options: WitnessOptions): Promise<WitnessServ
     requestTimeout: REQUEST_MS,
     connectionsCheckingInterval: 1_000,
   });
+  onSingleRequests(server, MAX_HEADER_BYTES);
   const shares = new ConnectionShares<Socket>({ perSource: MAX_CONNECTIONS, total: MAX_CONNECTIONS });
   server.on('connection', (socket: Socket) => {
     const { remoteAddress: source = '' } = socket;
