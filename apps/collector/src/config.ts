@@ -108,7 +108,7 @@ export const collectorSchema = z.strictObject({
   publishBytesPerSecond: whole(65_536, 1024 ** 3)
     .default(786_432)
     .describe(
-      'rate of frames in the long run, which interfaces and accounts share; below what a correlator reads of a node. Never above 1,300 frames and 10 MiB a second, which bus-auth allows',
+      'rate of frames in the long run, which interfaces and accounts share; below what a correlator reads of a node. Never above 250 frames and 10 MiB a second, which bus-auth allows',
     ),
   maxInFlightFrames: whole(1, 512).default(64).describe('limit of unacknowledged frames'),
 });
