@@ -19,6 +19,14 @@ async function endsOn(rig: Rig, pod: RigPod, rule: string, actions: string[]) {
   return ends.map(({ phase, reasonCode }) => (phase === 'succeeded' ? phase : reasonCode));
 }
 
+/** Both allow disruptions. @returns labels of a pod that both select */
+function twoBudgets(rig: Rig, app: string, namespace = 'shop'): Record<string, string> {
+  const spec = { maxUnavailable: 1, selector: { matchLabels: { app } } };
+  for (const name of [`${app}-1`, `${app}-2`])
+    rig.api.api.create('poddisruptionbudgets.policy', { metadata: { namespace, name }, spec });
+  return { app };
+}
+
 describe('responder - a tenant’s own labels and annotations', () => {
   let rig: Rig;
   beforeAll(async () => {
@@ -217,6 +225,13 @@ describe('responder - what a tenant can create', () => {
     ]);
     expect(await endsOf(free, 'evict', ['evict'])).toEqual(['succeeded']);
   });
+
+  it('two disruption budgets, for which the API server has no answer: the same', async () => {
+    rig.api.api.create('namespaces', { metadata: { name: 'twice' } });
+    const pod = rig.pod({ namespace: 'twice', labels: twoBudgets(rig, 'twice', 'twice') });
+    expect(await endsOf(pod, 'evict', ['evict', 'quarantine'])).toEqual(['disruption-budget', 'succeeded']);
+    expect(await rig.quarantined()).toContain(pod.uid);
+  });
 });
 
 describe('responder - a pod on the network of its node', () => {
@@ -271,6 +286,19 @@ describe('responder - a pod on the network of its node', () => {
       'succeeded',
     ]);
     expect(rig.podNow(budgeted)).toBeNull();
+    const twice = rig.pod({ hostNetwork: true, labels: twoBudgets(rig, 'twice-on-node') });
+    expect(await endsOf(twice, 'evict', ['evict', 'quarantine', 'delete'])).toEqual([
+      'disruption-budget',
+      'host-network',
+      'succeeded',
+    ]);
+    // Half of no replicas are none, so such an owner would protect its pods for ever.
+    const none = rig.replicaSet('none', 0, 0);
+    expect(await endsOf(rig.pod({ hostNetwork: true, owner: none }), 'remove', ['delete'])).toEqual(['succeeded']);
+    expect(await endsOf(rig.pod({ owner: none }), 'remove', ['delete', 'quarantine'])).toEqual([
+      'budget-exhausted',
+      'succeeded',
+    ]);
     // The administrator alone spares it.
     expect(await endsOf(rig.pod({ hostNetwork: true, owner }), 'spared', ['quarantine', 'delete'])).toEqual([
       'protected-namespace',

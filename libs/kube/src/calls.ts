@@ -90,29 +90,35 @@ export async function deletePod(
 /**
  * Evicts a pod, subject to disruption budgets. A 429 is not retried here: the caller schedules.
  * @returns false if it was already gone
- * @throws KubeError KUBE_TOO_MANY_REQUESTS if a budget refuses (`retryAfterMs`), KUBE_CONFLICT as
- * for `deletePod`
+ * @throws KubeError KUBE_TOO_MANY_REQUESTS if a budget refuses (`retryAfterMs`) or several budgets select
+ * the pod, KUBE_CONFLICT as for `deletePod`
  */
 export async function evictPod(
   client: KubeApi,
   pod: PodRefWithUid & { gracePeriodSeconds?: number },
 ): Promise<boolean> {
   const { namespace, name, uid, gracePeriodSeconds } = pod;
-  return doneOrGone(
-    client.request({
-      verb: 'POST',
-      path: `${podPath(pod)}/eviction`,
-      body: {
-        apiVersion: 'policy/v1',
-        kind: 'Eviction',
-        metadata: { name, namespace },
-        deleteOptions: deleteOptions({ uid, gracePeriodSeconds }),
-      },
-      // With the UID as precondition, a second eviction of the same pod has no further effect.
-      idempotent: true,
-      retryTooManyRequests: false,
-    }),
-  );
+  const eviction = client.request({
+    verb: 'POST',
+    path: `${podPath(pod)}/eviction`,
+    body: {
+      apiVersion: 'policy/v1',
+      kind: 'Eviction',
+      metadata: { name, namespace },
+      deleteOptions: deleteOptions({ uid, gracePeriodSeconds }),
+    },
+    // With the UID as precondition, a second eviction of the same pod has no further effect.
+    idempotent: true,
+    retryTooManyRequests: false,
+  });
+  return doneOrGone(eviction.catch(refusedByBudgets));
+}
+
+/** If several budgets select a pod, the API server refuses its eviction with status 500. */
+function refusedByBudgets(error: unknown): never {
+  if (!(error instanceof KubeError) || error.code !== 'KUBE_SERVER') throw error;
+  if (!error.message.includes('more than one PodDisruptionBudget')) throw error;
+  throw new KubeError('KUBE_TOO_MANY_REQUESTS', error.message, { status: error.status }, { cause: error });
 }
 
 /**

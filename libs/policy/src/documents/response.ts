@@ -78,7 +78,9 @@ export const guards = z.strictObject({
         .min(0)
         .max(100)
         .default(50)
-        .describe("of these at most this share of one owner's replicas, in per cent, rounded up"),
+        .describe(
+          "of these at most this share of one owner's replicas, in per cent, rounded up; not applied to a pod on the network of its node",
+        ),
       maxQuarantines: whole(0, 100_000)
         .default(100)
         .describe(
@@ -116,7 +118,9 @@ export const guards = z.strictObject({
         .describe('within this time: 1s to 24h'),
     })
     .default({ deletes: 3, window: '10m' })
-    .describe('this many removals of one owner in the window stop further removals; its pods are quarantined instead'),
+    .describe(
+      'this many removals of one owner in the window stop further removals; its pods are quarantined instead; not applied to pods on the network of their node',
+    ),
 });
 
 export const responsePolicy = z

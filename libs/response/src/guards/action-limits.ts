@@ -9,7 +9,7 @@
 import { DISRUPTIVE_ACTIONS, parseDurationMs, REMOVING_ACTIONS, type ResponsePolicy } from '@bailiff/policy';
 import { BELOW_MIN_HEALTHY, BUDGET_EXHAUSTED, DELETE_STORM } from '../planning/plan.ts';
 import { type ActionEntry, type Decision, type Guard, type GuardInput, needsReservation, refuse } from './decision.ts';
-import { affectedOwnerOf, type Facts, ownerOf } from './facts.ts';
+import { type Facts, ownerOf, protectingOwnerOf } from './facts.ts';
 
 /**
  * The controller updates an owner's count of ready replicas some time after a deletion. Removals
@@ -18,7 +18,7 @@ import { affectedOwnerOf, type Facts, ownerOf } from './facts.ts';
 export const STATUS_LAG_MICROS = 10_000_000;
 
 function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
-  const owner = affectedOwnerOf(facts);
+  const owner = protectingOwnerOf(facts);
   if (!policy || !owner || !REMOVING_ACTIONS.has(task.action)) return null;
   const { deletes, window } = policy.guards.deleteStorm;
   const since = nowMicros - windowMicros(window);
@@ -38,7 +38,7 @@ function storm({ task, verdict, policy, facts, actions, nowMicros }: GuardInput)
 
 /** Actions on claimed members concern each other. They do not affect confirmed members. */
 function concerns({ ownerUid, claimedOwnerUid }: ActionEntry, facts: Facts): boolean {
-  const uid = affectedOwnerOf(facts)?.uid;
+  const uid = protectingOwnerOf(facts)?.uid;
   return uid !== undefined && (ownerUid === uid || (facts.owner?.isClaimed === true && claimedOwnerUid === uid));
 }
 
@@ -131,7 +131,7 @@ export function namespaceShare({ maxPods, maxPodsPerNamespace }: Omit<SharedBudg
 
 /** Budget of the owner. A pod that is no member of one has only the other layers. */
 function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxPercent }: Budget): Decision | null {
-  const owner = affectedOwnerOf(facts);
+  const owner = protectingOwnerOf(facts);
   if (!owner || !facts.owner) return null;
   const { replicas } = facts.owner;
   const allowed = Math.ceil((replicas * maxPercent) / 100);
@@ -149,11 +149,9 @@ function ofOwner(disrupted: readonly ActionEntry[], facts: Facts, { window, maxP
 function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput): Decision | null {
   const floor = policy?.guards.minHealthyReplicas ?? 0;
   const { pod } = facts;
-  const owner = affectedOwnerOf(facts);
-  // The floor protects a workload. Another pod is not part of one, and no quarantine could replace the
-  // removal of one on the network of its node.
-  if (floor === 0 || !pod || pod.hostNetwork || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action))
-    return null;
+  const owner = protectingOwnerOf(facts);
+  // The floor protects a workload, and another pod is not part of one.
+  if (floor === 0 || !pod || !owner || !facts.owner || !REMOVING_ACTIONS.has(task.action)) return null;
   const { kind, name } = owner;
   const young = actions.filter(
     (a) =>

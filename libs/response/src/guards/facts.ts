@@ -183,11 +183,12 @@ export function ownerOf({ pod, owner }: Facts): OwnerRef | null {
 }
 
 /**
- * The owner whose replicas a removal affects, of which the pod may be a claimed member only. A kind
- * without replica counts (Job, custom resource) is none: the responder may not read it.
+ * The owner that may protect the pod from a removal, of which it may be a claimed member only. A kind
+ * without replica counts (Job, custom resource) is none: the responder may not read it. A pod on the
+ * network of its node has none: no quarantine could replace its removal, and tenants write owners.
  */
-export function affectedOwnerOf({ pod, owner }: Facts): OwnerRef | null {
-  return owner === null ? null : (pod?.owner ?? null);
+export function protectingOwnerOf({ pod, owner }: Facts): OwnerRef | null {
+  return owner === null || pod?.hostNetwork ? null : (pod?.owner ?? null);
 }
 
 /** UID of the owner of a claimed member; empty for others. */

@@ -251,6 +251,36 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   [
+    'nor does the share of an owner, which a tenant writes with 0 replicas',
+    { action: 'delete', facts: { pod: pod({ hostNetwork: true }), owner: { replicas: 0, ready: 0 } } },
+    'go',
+  ],
+  [
+    'control: one that can be quarantined, of such an owner',
+    { action: 'delete', facts: { owner: { replicas: 0, ready: 0 } } },
+    'budget-exhausted',
+  ],
+  [
+    'nor does the storm limit of its owner',
+    {
+      action: 'delete',
+      guards: { budget: wide },
+      facts: { pod: pod({ hostNetwork: true }) },
+      actions: ['a', 'b', 'c'].map((u) => did('delete', { podUid: u })),
+    },
+    'go',
+  ],
+  [
+    'but the budgets of the namespace and the cluster hold for it',
+    {
+      action: 'delete',
+      guards: { budget: { ...wide, maxPods: 1 } },
+      facts: { pod: pod({ hostNetwork: true }) },
+      actions: [did('delete')],
+    },
+    'budget-exhausted',
+  ],
+  [
     'but a static pod on the network of its node is not deleted',
     { action: 'delete', facts: { pod: pod({ hostNetwork: true, staticUid: 's' }) } },
     'static-pod',

@@ -5,7 +5,7 @@
  *
  * An owner protects a pod from removal only, and only if the API server has it (confirmed-owner.ts): the
  * pod is quarantined instead, because tenants create workloads of every kind. It does not protect a pod
- * on the network of its node, which cannot be quarantined. A task with a
+ * on the network of its node, which cannot be quarantined (`protectingOwnerOf`). A task with a
  * `started` record has its reservation: each try checks identity, policy and protection again, but
  * no limits.
  */
@@ -13,7 +13,7 @@ import { REMOVING_ACTIONS } from '@bailiff/policy';
 import { HOST_NETWORK, PROTECTED_OWNER_KIND, STATIC_POD, type Task, type VerdictSummary } from '../planning/plan.ts';
 import { ACTION_LIMITS } from './action-limits.ts';
 import { type Decision, type Guard, type GuardInput, refuse } from './decision.ts';
-import { affectedOwnerOf, CORDONED_BY, type PodFacts } from './facts.ts';
+import { CORDONED_BY, type PodFacts, protectingOwnerOf } from './facts.ts';
 
 export function checkGuards(input: GuardInput): Decision {
   const always: Guard[] = [withdrawn, identity, protection, stale, dryRun];
@@ -124,10 +124,9 @@ function protection({ task, verdict, policy, facts, limits }: GuardInput): Decis
     if (!REMOVING_ACTIONS.has(task.action)) return null;
     return refuse(STATIC_POD, `the kubelet would restart this static pod: it is quarantined instead`);
   }
-  const kind = affectedOwnerOf(facts)?.kind;
+  const kind = protectingOwnerOf(facts)?.kind;
   const isOneOf = kind !== undefined && policy.guards.protectedOwnerKinds.includes(kind);
-  // No quarantine could replace the removal, and tenants write workloads of every kind.
-  if (!isOneOf || pod.hostNetwork || !REMOVING_ACTIONS.has(task.action)) return null;
+  if (!isOneOf || !REMOVING_ACTIONS.has(task.action)) return null;
   return refuse(PROTECTED_OWNER_KIND, `policy ${task.policy} removes no pods of a ${kind}: it is quarantined instead`);
 }
 
