@@ -62,6 +62,15 @@ function withFrameSchema(messages: readonly RecordedMessage[], change: (schema: 
   ];
 }
 
+/** From fold 3 on the group of an owner has its namespace, and therefore another id. */
+function withGroupOfNow(recorded: Verdict, judged: readonly Verdict[]): Verdict {
+  const key = `${recorded.pod?.namespace}/${recorded.groupKey}`;
+  const now = judged.find(
+    ({ groupBy, groupKey, rule }) => groupBy === 'owner' && groupKey === key && rule === recorded.rule,
+  );
+  return now ? { ...recorded, groupKey: now.groupKey, verdictId: now.verdictId } : recorded;
+}
+
 describe('recordings', () => {
   it('every version of the changelog has one', () => {
     const changelog = readFileSync(path.join(ROOT, 'CHANGELOG.md'), 'utf8');
@@ -101,9 +110,10 @@ describe.each(recordedVersions())('messages of %s', (version) => {
   });
 
   it('the recorded frames give the recorded verdicts, also when frames of this checkout follow', async () => {
-    const recorded = ofStream(messages, 'VERDICTS').map(({ value }) => value as Verdict);
+    const judged = await judge(messages);
+    const recorded = ofStream(messages, 'VERDICTS').map(({ value }) => withGroupOfNow(value as Verdict, judged));
     expect(recorded.length).toBeGreaterThan(2);
-    expect(plain(byId(await judge(messages)))).toMatchObject(byId(recorded));
+    expect(plain(byId(judged))).toMatchObject(byId(recorded));
 
     const last = ofStream(messages, 'VIOLATIONS').at(-1) as RecordedMessage;
     const snapshot = ofStream(messages, 'KV_bailiff_pods')

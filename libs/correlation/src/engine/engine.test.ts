@@ -133,9 +133,31 @@ describe('engine - verdicts', () => {
     expect(verdicts).toEqual([]);
     send(T0, b!(T0, 5));
     expect(verdicts).toMatchObject([
-      { rule: 'owners', groupKey: 'owner-1', pod: { name: 'b' } },
+      { rule: 'owners', groupKey: 'default/owner-1', pod: { name: 'b' } },
       { rule: 'spaces', groupKey: 'default' },
     ]);
+  });
+
+  it('owner - a tenant that writes the UID of another namespace’s workload above its own adds nothing to it', () => {
+    const owner = { ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' };
+    const [victim, tenant, own] = [
+      podRef('a', owner),
+      podRef('b', { ...owner, namespace: 'tenant', ownerKind: 'Foo' }),
+      podRef('c', owner),
+    ];
+    const inventory = podInventoryOf({ 'node-a': [victim, tenant, own] });
+    const { send, verdicts } = engineOf({ owners: count(10, { 'group-by': 'owner' }) }, inventory);
+    const [a, b, c] = [victim, tenant, own].map((pod) => spoofing(pod));
+    send(T0, b!(T0, 9));
+    send(T0, a!(T0, 1));
+    expect(verdicts).toEqual([]);
+    send(T0, b!(T0, 10));
+    send(T0, c!(T0, 9));
+    expect(verdicts, 'also in the same epoch').toMatchObject([
+      { groupKey: 'tenant/owner-1', pod: { name: 'b' } },
+      { groupKey: 'default/owner-1', pod: { name: 'c' } },
+    ]);
+    expect(new Set(verdicts.map(({ verdictId }) => verdictId)).size).toBe(2);
   });
 
   it('owner - ignored if the list does not have it', () => {

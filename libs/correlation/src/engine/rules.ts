@@ -92,13 +92,14 @@ function selectsPolicy({ policies, rules, operations, severities }: Selection, f
 
 /**
  * The group of a violation; null if it has none because its pod is unknown. A pod without owner is
- * its own owner.
+ * its own owner. An owner is that of a namespace: a tenant can write the UID of another namespace's
+ * workload above its own ReplicaSet, and the API server keeps it there if the kind is unknown.
  */
 export function groupKeyOf(groupBy: GroupBy, nodeName: string, pod: ProjectedPod | null): string | null {
   if (groupBy === 'node') return nodeName;
   if (pod === null) return null;
   if (groupBy === 'namespace') return pod.namespace;
-  return groupBy === 'owner' && pod.ownerUid !== '' ? pod.ownerUid : pod.uid;
+  return groupBy === 'owner' && pod.ownerUid !== '' ? `${pod.namespace}/${pod.ownerUid}` : pod.uid;
 }
 
 function micros(duration: string): number {

@@ -49,7 +49,7 @@ const base = {
   revision,
   enabled: z.boolean().default(true).describe('false: the rule is ignored'),
   level: z.enum(LEVELS).describe('level of its verdicts'),
-  'group-by': z.enum(GROUP_BY).default('pod').describe('what violations are grouped by'),
+  'group-by': z.enum(GROUP_BY).default('pod').describe('what violations are grouped by; owner: within its namespace'),
   timespan: duration(1_000, 24 * 3_600_000).describe('window that slides on event time: 1s to 24h'),
   cooldown: duration(1_000, 24 * 3_600_000)
     .default('10m')

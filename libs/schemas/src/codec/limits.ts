@@ -16,7 +16,10 @@ export const TEXT_LIMITS = {
   word: { bytes: 64, why: 'a keyword, an address, a MAC, a decimal number, an interface or the 16 bytes of a comm' },
   uid: { bytes: 128, why: 'a UID of Kubernetes (36 bytes), a boot id, the id of a verdict or a response, with room' },
   name: { bytes: 253, why: 'a Kubernetes name (RFC 1123 subdomain); owner references are cut to it by ipam-sync' },
-  vector: { bytes: 384, why: 'a vector, or `<policy>/<rule>`: 253 + 1 + 63 bytes' },
+  vector: {
+    bytes: 384,
+    why: 'a vector, or `<policy>/<rule>`: 253 + 1 + 63 bytes; the group of a verdict: 253 + 1 + 128 bytes',
+  },
   path: {
     bytes: 384,
     why: 'a path of a sample: 256 bytes in the kernel, a mark that it was cut, and the value before it',
@@ -104,7 +107,7 @@ const TEXTS = {
   Verdict: {
     verdictId: 'uid',
     rule: 'name',
-    groupKey: 'name',
+    groupKey: 'vector',
     vectors: 'vector',
     nodeName: 'name',
     reason: 'reason',

@@ -284,7 +284,7 @@ export interface Verdict {
   level: Level;
   /** groupBy of the rule */
   groupBy: GroupBy;
-  /** pod uid, owner uid, namespace or node name */
+  /** pod uid, namespace/owner uid, namespace or node name */
   groupKey: string;
   /** sequence in CONFIG_LOG of the newest configuration used; 0 = built-in defaults */
   configRevision: number;
