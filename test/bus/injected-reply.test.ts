@@ -2,6 +2,7 @@
 // all identities share one account, a response can be stored in any stream; the control shows it.
 // Readers reject such messages. With separate accounts the response is not stored at all: see
 // rights.test.ts.
+import { randomUUID } from 'node:crypto';
 import {
   consumeOrdered,
   ensureTopology,
@@ -207,4 +208,38 @@ test('injected reply - an injected reply under the subject of a verdict or respo
     expect(await publish()).toEqual({ outcome: 'exists' });
     expect(await stored(stream, subject)).toBe('true');
   }
+});
+
+test('injected reply - a consumer of the core delivers a message under its own subject: it stays the word of its node, and of its stream', async () => {
+  const thief = await nats.connect('siem-relay');
+  const admin = await nats.connect('admin');
+  await admin.js.publish(FRAMES_OF_VICTIM, 'frame of b');
+  const deliver = async (reply: string): Promise<void> => {
+    const name = randomUUID();
+    const config = { name, ack_policy: 'none', deliver_policy: 'last', mem_storage: true };
+    await thief.nc.request(
+      `$JS.API.CONSUMER.CREATE.VIOLATIONS.${name}`,
+      JSON.stringify({ stream_name: 'VIOLATIONS', config }),
+    );
+    thief.nc.publish(`$JS.API.CONSUMER.MSG.NEXT.VIOLATIONS.${name}`, '{"batch":1}', { reply });
+    await thief.nc.flush();
+  };
+  const landed = async (stream: string) =>
+    (await readAll(stream)).filter(({ data }) => Buffer.from(data).toString() === 'frame of b');
+  const frames = (await landed('VIOLATIONS')).length;
+  for (const [stream, reply, count] of [
+    ['VIOLATIONS', 'bailiff.v1.violations.7.node-a.spoof', frames + 1],
+    ['VERDICTS', 'bailiff.v1.verdicts.high.shop.web-9.5f1d3c7d', 1],
+    ['RESPONSES', 'bailiff.v1.responses.delete.shop.web-9.5f1d3c7d', 1],
+    ['KV_bailiff_quarantine', '$KV.bailiff_quarantine.node-b', 1],
+  ] as const) {
+    await deliver(reply);
+    const found = await waitFor(() => landed(stream), {
+      what: `the control: it lands in ${stream}`,
+      until: ({ length }) => length === count,
+    });
+    expect(new Set(found.map(({ subject }) => subject))).toEqual(new Set([FRAMES_OF_VICTIM]));
+  }
+  // A bucket has no key for it.
+  expect(await openBucket(admin, 'bailiff_quarantine').entries()).toEqual([]);
 });

@@ -315,6 +315,26 @@ describe('ledger', () => {
     expect(ledger.actionsFor('label', 0)).toHaveLength(1);
   });
 
+  it('budgets - an old record that the server stores again is no new action; the first one of its task is', () => {
+    const ledger = new Ledger();
+    const late = 2 * ACTION_MEMORY_MICROS;
+    const ended = { action: 'delete' } as const;
+    const held = { action: 'quarantine', verdictId: 'v2', expiresAt: 3 * late } as const;
+    for (const key of [ended, held]) {
+      ledger.applyInOrder(record('started', key), at(ledger.position + 1, 1000));
+      ledger.applyInOrder(record('succeeded', key), at(ledger.position + 1, 2000));
+    }
+    expect(ledger.actionsFor('delete', 0), 'control').toHaveLength(2);
+    ledger.prune(late);
+    for (const phase of ['started', 'succeeded'] as const)
+      for (const key of [ended, held]) ledger.applyInOrder(record(phase, key), at(ledger.position + 1, late));
+    expect(ledger.actionsFor('delete', 0)).toEqual([]);
+    ledger.applyInOrder(record('succeeded', { ...ended, verdictId: 'v3' }), at(ledger.position + 1, late));
+    expect(ledger.actionsFor('delete', 0), 'its start was deleted').toMatchObject([
+      { action: 'delete', atMicros: late },
+    ]);
+  });
+
   it("the fold is the same however one's own records run ahead of the stream", () => {
     const phases: Response['phase'][] = ['pending', 'approved', 'started', 'succeeded', 'refused', 'undone'];
     const stream = fc.array(

@@ -252,7 +252,8 @@ export class Ledger {
     this.#newestMicros = Math.max(this.#newestMicros, atMicros);
     const taskId = taskIdOf(response);
     const group = phaseGroupOf(response.phase);
-    if (group === 'started' || response.phase === 'succeeded')
+    const isAction = group === 'started' || response.phase === 'succeeded';
+    if (isAction && !this.#isStoredAgain(taskId, response))
       this.#actions.add(actionOf(taskId, atMicros, response), sequence);
     else this.#actions.moved(taskId, group === 'undone' ? NOT_NEEDED : sequence);
     if (group === 'undone' && response.reasonCode === RELEASED) {
@@ -268,6 +269,16 @@ export class Ledger {
     this.#tasks.set(taskId, state);
     this.#settle(state);
     return taskId;
+  }
+
+  /**
+   * Whether a record is that of a known action which budgets do not count any more: an identity of the core
+   * can have the server store a message of the stream again, which would count as a new action.
+   */
+  #isStoredAgain(taskId: string, { action }: Response): boolean {
+    const state = this.#tasks.get(taskId);
+    const isKnown = this.#closed.has(taskId) || state?.started != null || state?.terminal != null;
+    return isKnown && action !== 'label' && this.#actions.sequenceOf(taskId) === undefined;
   }
 
   #settle(state: TaskState): void {
