@@ -257,6 +257,27 @@ describe.concurrent('services', () => {
     );
   }, 300_000);
 
+  it('Redis is unavailable and no verdict waits - status --wait fails at once, both after 15 s, until Redis is back', async () => {
+    await using services = await Services.start();
+    const { world } = services;
+    await services.well();
+    const waited = async () => {
+      await services.seen();
+      return (await world.cli(['status', '--wait', '1s'])).exitCode;
+    };
+    expect(await waited()).toBe(0);
+    await services.redis.kill();
+    await services.shows('Redis to be named', ({ text }) => /responder: .*not ready \(redis: /.test(text));
+    expect(await waited()).toBe(7);
+    // It has run for a minute: before, it could be starting.
+    const { text, findings } = await services.shows('a failure', (seen) => seen.status === 7 && seen.doctor === 7);
+    for (const shown of [text, findings])
+      expect(shown).toMatch(/✗ responder: 1 running, none ready for \d+s: redis: Redis is not reachable/);
+    await services.redis.start();
+    await services.well();
+    expect(await waited()).toBe(0);
+  }, 300_000);
+
   it('a verdict with one step done while Redis is unavailable - status, doctor and the metric have one number', async () => {
     await using services = await Services.start();
     const { world } = services;

@@ -4,6 +4,7 @@
  */
 import { readBusTime } from '@bailiff/insight';
 import type { ConfigSigner } from '@bailiff/policy';
+import { STALE_NODE_MS } from '@bailiff/response';
 import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
@@ -242,7 +243,7 @@ function registerStatus(parent: Command, io: CliIo): void {
       .argument('[name]', 'one policy, with each node'),
   )
     .option('--wait <duration>', 'wait until all policies are in force, at most this long')
-    .option('--stale-after <duration>', 'a node without a status for this long is silent', '60s')
+    .option('--stale-after <duration>', 'a node without a status for this long is silent', `${STALE_NODE_MS / 1000}s`)
     .option('--json', 'one JSON document')
     .addHelpText(
       'after',

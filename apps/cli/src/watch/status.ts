@@ -9,6 +9,7 @@ import {
   STALE_NODE_MS,
   serviceLines,
   shortList,
+  unreadyProblems,
   weigh,
 } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
@@ -122,6 +123,14 @@ async function read(session: Session, { node, staleMs, signers }: Limits): Promi
 /** --wait accepts NOT_ENFORCED: a mode that an operator chose does not change by waiting. */
 const works = ({ exitCode }: Pick<ClusterReport, 'exitCode'>) => exitCode === EXIT.ok || exitCode === NOT_ENFORCED;
 
+/** Without --wait, a service that starts or reconnects is no problem for a moment. */
+function withUnready({ facts, report }: Reading): Reading {
+  if (!works(report) || !facts.services) return { facts, report };
+  const problems = [...report.problems, ...unreadyProblems(facts.services)];
+  const exitCode = weigh(problems);
+  return { facts, report: { ...report, ok: exitCode === EXIT.ok, exitCode, problems } };
+}
+
 /** Reads until everything works, or until --wait has passed. A terminal shows the first problem. */
 async function readWithin(session: Session, { wait }: Options, limits: Limits): Promise<Reading> {
   const { io } = session;
@@ -134,8 +143,8 @@ async function readWithin(session: Session, { wait }: Options, limits: Limits): 
       io,
       { withinMs, everyMs: POLL_MS },
       async () => {
-        const reading = await read(session, limits);
-        const [problem] = reading.report.problems;
+        const reading = withUnready(await read(session, limits));
+        const problem = reading.report.problems.find((one) => !works(one));
         const seconds = Math.round((io.nowMs() - startMs) / 1000);
         progress.often(seconds, Math.round(withinMs / 1000), `waiting: ${problem?.text ?? 'all works'}`);
         return reading;

@@ -22,23 +22,24 @@ export function unconfirmedProblems(node: string, { bus }: NodeStatus): Problem[
   return [shout(node, text, GUIDE, EXIT.dependencyUnreachable)];
 }
 
-/** A policy is in force within a second; a status is stored every ten. */
-const APPLIED_WITHIN_MS = 60_000;
+/** A policy is in force within a second; a status is stored every ten, and one may be lost. */
+const APPLIED_WITHIN_MS = 30_000;
+/** A collector that starts applies one policy after the other. */
+const START_MS = 60_000;
 
 type PendingInput = Pick<ClusterFacts, 'config' | 'nodes' | 'nowMs' | 'staleMs'>;
 
-/** By node: policies that were stored a minute ago, and that its status does not show in this revision. */
+/** By node: policies that were stored half a minute ago, and that its status does not show in this revision. */
 export function pendingProblems({ config, nodes, nowMs, staleMs }: PendingInput): Problem[] {
   const due = config.filter(({ refused, storedMs }) => refused === '' && nowMs - storedMs > APPLIED_WITHIN_MS);
   const runtime = due.flatMap((one) => policyOf(one) ?? []);
   const spoof = due.filter(({ key }) => parseConfigKey(key).kind === 'spoof');
   return [...nodes].flatMap(([node, status]) => {
     if (typeof status === 'string' || nowMs - Date.parse(status.updatedAt) > staleMs) return [];
-    // A collector that starts applies one policy after the other.
-    if (nowMs - Date.parse(status.startedAt) <= APPLIED_WITHIN_MS) return [];
+    if (nowMs - Date.parse(status.startedAt) <= START_MS) return [];
     const keys = [...pendingRuntime(status, runtime), ...pendingSpoof(status, spoof)];
     if (keys.length === 0) return [];
-    const text = `has not applied ${shortList(keys, MAX_NAMED)}, stored more than a minute ago`;
+    const text = `has not applied ${shortList(keys, MAX_NAMED)}, stored more than half a minute ago`;
     return [shout(node, text, GUIDE, EXIT.dependencyUnreachable)];
   });
 }

@@ -31,8 +31,8 @@ export interface ClusterReport {
   enforcement: Enforcement;
 }
 
-/** Collectors and services store a status every ten seconds. */
-const NOTHING_STORED_MS = 60_000;
+/** Three times the interval at which collectors and services store a status. */
+const NOTHING_STORED_MS = 30_000;
 
 export function judge(facts: ClusterFacts): ClusterReport {
   const { config, disarms, instances, services, streams, nowMs } = facts;

@@ -56,14 +56,14 @@ export type NodeInput = Pick<
   'nodes' | 'expected' | 'config' | 'disarms' | 'instances' | 'services' | 'nowMs' | 'staleMs'
 >;
 
-/** Six times the collector's status interval. */
-export const STALE_NODE_MS = 60_000;
+/** Three times the collector's status interval, so that one lost status is no silence. */
+export const STALE_NODE_MS = 30_000;
 /** Maps above this are reported before they are full. */
 const FULL_PERCENT = 80;
 /** Half of the collector's window: it publishes slower than it produces. */
 const BEHIND_FRAMES = 32;
-/** Three times as long as acks take on the slowest disk while another node floods it. */
-const NOT_SENT_MS = 60_000;
+/** As long as acks take on the slowest disk while another node floods it. A status is up to ten seconds old. */
+const NOT_SENT_MS = 20_000;
 const NOT_SENT = 'look at the stream VIOLATIONS and the log of nats-server: docs/alerts.md, BailiffViolationsNotSent';
 
 export function nodeReports(

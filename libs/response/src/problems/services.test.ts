@@ -8,6 +8,7 @@ import {
   serviceProblems,
   unansweredReason,
   unjudgedReason,
+  unreadyProblems,
 } from './services.ts';
 
 const AT = 1_790_000_000_000;
@@ -295,7 +296,13 @@ describe('services', () => {
     expect(texts(status({ responder: { ...unready, notReadyForMs: 90_000 } }))).toEqual([
       'shout responder: 1 running, none ready for 90s: redis: Redis does not answer',
     ]);
+    expect(texts(status({ responder: { ...unready, notReadyForMs: 16_000 } }))).toHaveLength(1);
     expect(texts(status({ responder: { ...unready, notReadyForMs: 5_000 } }))).toEqual([]);
+    // It starts, and reads its streams first.
+    const starts = { ...unready, notReadyForMs: 50_000, runningForMs: 51_000 };
+    expect(texts(status({ responder: starts }))).toEqual([]);
+    expect(unreadyProblems(status({ responder: starts }))).toMatchObject([{ node: 'responder', exitCode: 7 }]);
+    expect(unreadyProblems(status({ responder: none }))).toEqual([]);
     expect(lines(status({ responder: unready }))[1]).toMatch(/1 running, not ready \(redis: Redis does not answer\)/);
     expect(texts(status({ ipamSync: { leading: 0 } }))).toEqual([
       expect.stringMatching(/^shout ipam-sync: 2 running, none leads: nodes keep/),

@@ -20,8 +20,10 @@ const LATE_MS = 10_000;
 const RECENT_MS = 600_000;
 /** Waiting work without progress for this long: the instances are stuck. */
 const STUCK_MS = 30_000;
-/** An instance that is unready for longer than a start takes cannot work. */
-const UNREADY_MS = 60_000;
+/** An instance that is unready for longer than a client takes to reconnect cannot work. */
+const UNREADY_MS = 15_000;
+/** A start may take this long: an instance reads its streams before it is ready. */
+const START_MS = 60_000;
 /** Work that started within this time does not count as behind. */
 const UNDER_WAY_MS = 1_000;
 /** A replica acquires a free lease within this time. */
@@ -165,10 +167,24 @@ const CHECK_REDIS = 'check its Redis and its password: `bailiff doctor --only re
 
 const logOf = (name: string): string => `\`bailiff logs ${name}\``;
 
+/** Longer than a moment, and than a start. */
+const isUnready = ({ notReadyForMs, runningForMs }: ServiceHealth): boolean =>
+  notReadyForMs > UNREADY_MS && (runningForMs > START_MS || notReadyForMs > START_MS);
+
+function unreadyProblem({ name, health, optional }: Service): Problem {
+  const { running, notReady, notReadyForMs } = health;
+  const text = `${running} running, none ready for ${age(notReadyForMs)}: ${notReady}`;
+  return problem(name, optional ? 'warn' : 'shout', text, namesRedis(notReady) ? CHECK_REDIS : `see ${logOf(name)}`);
+}
+
+/** Services that run but are not ready, even if they are only starting. */
+export const unreadyProblems = (status: ServiceStatus): Problem[] =>
+  servicesOf(status).flatMap((one) => (one.health.running > 0 && one.health.ready === 0 ? unreadyProblem(one) : []));
+
 /** No instance runs, or the running ones cannot work; null otherwise. */
 function outageOf(service: Service): Problem | null {
   const { name, health, without, optional } = service;
-  const { running, ready, stalledMs, notReady, notReadyForMs } = health;
+  const { running, ready, stalledMs, notReady } = health;
   const severity = optional ? 'warn' : 'shout';
   const waits = waitingText(service);
   if (running === 0) {
@@ -186,13 +202,7 @@ function outageOf(service: Service): Problem | null {
       `${running} running, not progressing for ${age(stalledMs)}: ${waits}`,
       `see ${logOf(name)}, and restart it: it resumes where it stopped`,
     );
-  if (ready === 0 && notReadyForMs > UNREADY_MS)
-    return problem(
-      name,
-      severity,
-      `${running} running, none ready for ${age(notReadyForMs)}: ${notReady}`,
-      namesRedis(notReady) ? CHECK_REDIS : `see ${logOf(name)}`,
-    );
+  if (ready === 0 && isUnready(health)) return unreadyProblem(service);
   if (name === 'ipam-sync' && health.leading === 0 && health.runningForMs > LEASE_MS)
     return problem(
       name,
@@ -206,7 +216,7 @@ function outageOf(service: Service): Problem | null {
 /** The service works, but with fewer instances or late; null otherwise. */
 function degradationOf(service: Service): Problem[] {
   const { name, health } = service;
-  const { running, ready, behindMs, notReady, notReadyForMs } = health;
+  const { running, ready, behindMs, notReady } = health;
   const problems: Problem[] = [];
   if (health.silent > 0)
     problems.push(
@@ -217,7 +227,7 @@ function degradationOf(service: Service): Problem[] {
         `${logOf(name)} and its /readyz name the cause; it may have been replaced`,
       ),
     );
-  if (ready < running && notReadyForMs > UNREADY_MS)
+  if (ready < running && isUnready(health))
     problems.push(
       problem(name, 'warn', `${running - ready} of ${running} not ready: ${notReady}`, `see ${logOf(name)}`),
     );
@@ -225,7 +235,6 @@ function degradationOf(service: Service): Problem[] {
   return problems;
 }
 
-/** Deliveries of an output that fail for this long are a problem. */
 /** Deleted events are reported for this long; the metric keeps their number. */
 const LOST_MS = 3_600_000;
 

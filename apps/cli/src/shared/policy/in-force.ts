@@ -5,12 +5,9 @@
 
 import type { PlacedPod } from '@bailiff/insight';
 import { readBusTime, readNodes } from '@bailiff/insight';
-import { nodeObstacle, type PlaceStatus, policyPlaces } from '@bailiff/response';
+import { nodeObstacle, type PlaceStatus, policyPlaces, STALE_NODE_MS } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Session } from '../session.ts';
-
-/** A node without a status for this long is silent; the default of `policy status`. */
-const STALE_MS = 60_000;
 
 export type PodPlaceStatus = PlaceStatus & Pick<NodeStatus, 'interfaces' | 'snapshotRevision'>;
 type ReportedStatus = PodPlaceStatus | string | undefined;
@@ -20,7 +17,7 @@ type ReportedStatus = PodPlaceStatus | string | undefined;
  * its last policies stay in force. Pure.
  */
 export function notInForce(node: string, status: PlaceStatus | string | undefined, nowMs: number): string | null {
-  const obstacle = nodeObstacle(status, nowMs, STALE_MS);
+  const obstacle = nodeObstacle(status, nowMs, STALE_NODE_MS);
   if (!obstacle || obstacle.state === 'silent') return null;
   return `not in force on ${node}: ${obstacle.reason}`;
 }
@@ -60,7 +57,7 @@ export function podPlaces(
 ): PodPlace[] {
   const { nodeName: node, uid } = pod;
   const all = (state: PodPlaceState, reason: string) => policies.map(({ key }) => ({ key, state, reason }));
-  const obstacle = nodeObstacle(status, nowMs, STALE_MS);
+  const obstacle = nodeObstacle(status, nowMs, STALE_NODE_MS);
   if (obstacle?.state === 'silent') return all('not known', `${node} is ${obstacle.reason}`);
   if (obstacle) return all('not in force', `${node}: ${obstacle.reason}`);
   const reported = status as PodPlaceStatus;
@@ -74,19 +71,21 @@ export function podPlaces(
   if (isUnknownToNode(pod, reported)) return all('not yet', `${node} has not received the snapshot with this pod`);
   const enabled = policies.map((one) => ({ ...one, enabled: true }));
   const nodes = new Map([[node, reported]]);
-  return policyPlaces({ policies: enabled, nodes, expected: null, nowMs, staleMs: STALE_MS }).map(({ key, places }) => {
-    const place = places[0];
-    if (!place || place.state === 'pending')
-      return { key, state: 'not yet', reason: `${node}: ${place?.reason ?? ''}` };
-    if (place.state !== 'refused') return { key, state: 'in force', reason: '' };
-    // A node reports a policy as refused if it does not fit one of its pods; `refusedSubjects`
-    // lists those pods.
-    const ofAnother = refusedSubjects?.some(({ reason }) => reason.split('\n').at(-1) === place.reason) ?? false;
-    if (ofAnother && refusedSubjectsOmitted === 0) return { key, state: 'in force', reason: '' };
-    const state = ofAnother || refusedSubjects === undefined ? 'not known' : 'refused';
-    const whose = state === 'not known' ? 'refused for a pod there, possibly this one: ' : '';
-    return { key, state, reason: `${node}: ${whose}${place.reason}` };
-  });
+  return policyPlaces({ policies: enabled, nodes, expected: null, nowMs, staleMs: STALE_NODE_MS }).map(
+    ({ key, places }) => {
+      const place = places[0];
+      if (!place || place.state === 'pending')
+        return { key, state: 'not yet', reason: `${node}: ${place?.reason ?? ''}` };
+      if (place.state !== 'refused') return { key, state: 'in force', reason: '' };
+      // A node reports a policy as refused if it does not fit one of its pods; `refusedSubjects`
+      // lists those pods.
+      const ofAnother = refusedSubjects?.some(({ reason }) => reason.split('\n').at(-1) === place.reason) ?? false;
+      if (ofAnother && refusedSubjectsOmitted === 0) return { key, state: 'in force', reason: '' };
+      const state = ofAnother || refusedSubjects === undefined ? 'not known' : 'refused';
+      const whose = state === 'not known' ? 'refused for a pod there, possibly this one: ' : '';
+      return { key, state, reason: `${node}: ${whose}${place.reason}` };
+    },
+  );
 }
 
 /** @throws BusError */

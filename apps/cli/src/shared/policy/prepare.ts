@@ -4,7 +4,7 @@
  */
 import { type Reader, readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
 import { formatConfigKey } from '@bailiff/policy';
-import { plural, policyPlaces } from '@bailiff/response';
+import { plural, policyPlaces, STALE_NODE_MS } from '@bailiff/response';
 import {
   compileSet,
   containersNamed,
@@ -22,8 +22,6 @@ import type { FilePolicy } from './files.ts';
 import { keyOf } from './names.ts';
 import { namedPolicies, readPolicies } from './stored.ts';
 
-/** A node without a status for this long is silent. */
-const STALE_MS = 60_000;
 /** Most locations listed per error. */
 const MAX_FIELDS = 12;
 
@@ -108,7 +106,7 @@ export async function readReach(reader: Reader): Promise<Reach> {
   const nowMs = reader.nowMs();
   return (key, revision) => {
     const policies = [{ key, revision, enabled: true }];
-    const [places] = policyPlaces({ policies, nodes, expected, nowMs, staleMs: STALE_MS });
+    const [places] = policyPlaces({ policies, nodes, expected, nowMs, staleMs: STALE_NODE_MS });
     if (!places || places.nodes === 0) return 'no node has reported yet';
     const where = `in force on ${places.inForce} of ${plural(places.nodes, 'node')}`;
     return places.inForce === 0
