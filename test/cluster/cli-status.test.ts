@@ -366,6 +366,26 @@ describe('certificates', () => {
   });
 });
 
+it('one of three servers is lost - status and doctor wait for the election of a leader', async () => {
+  await using servers = await startThree();
+  const { first, second, third } = servers;
+  const bus = ['--nats-url', first.url, '--nats-password-file', world.passwordFile, '--timeout', '10s'];
+  const both = () => Promise.all([['status'], ['doctor', '--only', 'bus']].map((words) => runCli([...words, ...bus])));
+  // Whichever of them leads.
+  for (const server of [second, third]) {
+    await server.kill();
+    for (const { stdout, stderr } of await both()) {
+      expect(stdout).toMatch(/no node has ever reported/);
+      expect(stdout + stderr).not.toMatch(/no response within|unavailable|has no [A-Z]/);
+    }
+    await server.restart();
+    await waitFor(async () => (await both()).every(({ stdout }) => !stdout.includes('has not followed')), {
+      what: 'the server to follow',
+      timeoutMs: 60_000,
+    });
+  }
+}, 240_000);
+
 it('two of three servers are lost - the last one answers, and status says that it stores nothing, until one is back', async () => {
   await using servers = await startThree();
   const { first, second, third } = servers;

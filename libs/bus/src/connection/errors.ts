@@ -6,8 +6,8 @@ import { JetStreamApiError } from '@nats-io/jetstream';
 import { errors } from '@nats-io/nats-core';
 
 /**
- * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, but no response in time; the operation
- * may have happened. BUS_PERMISSION: this identity lacks the permission. BUS_AUTHENTICATION: the
+ * BUS_UNREACHABLE: no connection. BUS_TIMEOUT: connected, but no response in time, or no leader; the
+ * operation may have happened. BUS_PERMISSION: this identity lacks the permission. BUS_AUTHENTICATION: the
  * server does not accept this identity, or its secret cannot be read. BUS_NO_STREAM: no such
  * stream, or JetStream is not up yet. BUS_CONFLICT: another client wrote first (compare and set).
  * BUS_EXISTS: create-only, and the key exists. BUS_FULL: the stream is at a limit and discards new
@@ -60,9 +60,10 @@ const API_CODES: Readonly<Record<number, BusErrorCode>> = {
   10014: 'BUS_NO_STREAM', // consumer not found
   10059: 'BUS_NO_STREAM', // stream not found
   10039: 'BUS_NO_STREAM', // JetStream not enabled for account
-  10008: 'BUS_NO_STREAM', // JetStream system temporarily unavailable
   10071: 'BUS_CONFLICT', // wrong last sequence
   10164: 'BUS_CONFLICT', // wrong last sequence, unknown
+  // JetStream system temporarily unavailable: no leader. Whether the stream exists is not known.
+  10008: 'BUS_TIMEOUT',
   // A message with this id is being stored: by another replica, or by an attempt without an ack. It
   // may fail when the leader of the stream changes.
   10158: 'BUS_TIMEOUT',
