@@ -1,5 +1,4 @@
 /**
- * Status that an instance of a service publishes as JSON under
  * Status that an instance of correlator, responder, ipam-sync, siem-relay or evidence-log publishes as JSON under
  * `bailiff_services/<service>.<instance>`: every INSTANCE_STATUS_MS, and when its readiness or
  * configuration changes. The last one before an orderly stop has `stoppedAt`, so that the position
