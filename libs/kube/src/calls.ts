@@ -3,7 +3,7 @@
  * so that a recreated pod with the same name is never affected (KUBE_CONFLICT). Where stated, an
  * effect that already exists counts as success.
  */
-import { apiPath, type KubeApi } from './client.ts';
+import { apiPath, type KubeApi, type RequestOptions } from './client.ts';
 import { KubeError, nullOn } from './errors.ts';
 import type { KubeObject, Node, Pod, Taint } from './types.ts';
 
@@ -13,17 +13,10 @@ export interface PodRefWithUid {
   name: string;
   uid: string;
 }
-interface CallOptions {
-  signal?: AbortSignal;
-  timeoutMs?: number;
-}
+export type CallOptions = Pick<RequestOptions, 'signal' | 'timeoutMs'>;
 
 const podPath = (pod: { namespace: string; name: string }) =>
   apiPath`/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
-const timing = ({ signal, timeoutMs }: CallOptions) => ({
-  ...(signal ? { signal } : {}),
-  ...(timeoutMs === undefined ? {} : { timeoutMs }),
-});
 
 /** Reads a pod; null if it does not exist. */
 export async function getPod(client: KubeApi, pod: { namespace: string; name: string }): Promise<Pod | null> {
@@ -134,10 +127,10 @@ export async function replaceTaints(
 ): Promise<Node> {
   const { name, uid, resourceVersion } = node;
   return client.request<Node>({
+    ...options,
     verb: 'PATCH',
     path: apiPath`/api/v1/nodes/${name}`,
     body: { metadata: { uid, resourceVersion }, spec: { taints: taints.length > 0 ? taints : null } },
-    ...timing(options),
   });
 }
 
@@ -150,9 +143,14 @@ export interface Access {
 }
 
 /** Whether this identity has an access anywhere in the cluster. Every identity may check itself. */
-export async function mayAccess(client: KubeApi, access: Access, options: CallOptions & { attempts?: number } = {}) {
+export async function mayAccess(
+  client: KubeApi,
+  access: Access,
+  options: CallOptions & Pick<RequestOptions, 'attempts'> = {},
+) {
   const { verb, group = '', resource, subresource = '' } = access;
   const review = await client.request<{ status?: { allowed?: boolean } }>({
+    ...options,
     verb: 'POST',
     path: '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews',
     body: {
@@ -162,8 +160,6 @@ export async function mayAccess(client: KubeApi, access: Access, options: CallOp
     },
     // The request only checks.
     idempotent: true,
-    ...(options.attempts === undefined ? {} : { attempts: options.attempts }),
-    ...timing(options),
   });
   return review.status?.allowed === true;
 }
@@ -251,7 +247,7 @@ export function deleteNetworkPolicy(
 
 /** Reads an object of any kind by path; null if it does not exist. */
 export function getObject<T = KubeObject>(client: KubeApi, path: string, options: CallOptions = {}): Promise<T | null> {
-  return nullOn('KUBE_NOT_FOUND', client.request<T>({ path, ...timing(options) }));
+  return nullOn('KUBE_NOT_FOUND', client.request<T>({ ...options, path }));
 }
 
 function deleteOptions(from: {

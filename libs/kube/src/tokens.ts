@@ -1,4 +1,5 @@
 /** Service account tokens, reviewed by the API server. */
+import type { CallOptions } from './calls.ts';
 import type { KubeApi } from './client.ts';
 
 /** User of a token, as the API server reports it. */
@@ -22,16 +23,7 @@ export interface TokenReviewStatus {
   error?: string;
 }
 
-interface CallOptions {
-  signal?: AbortSignal;
-  timeoutMs?: number;
-}
-
 const AUTHENTICATION = 'authentication.k8s.io/v1';
-const timing = ({ signal, timeoutMs }: CallOptions) => ({
-  ...(signal ? { signal } : {}),
-  ...(timeoutMs === undefined ? {} : { timeoutMs }),
-});
 
 /**
  * Reviews a token for audiences. A single attempt, because a client waits for the result. @throws
@@ -44,11 +36,11 @@ export async function reviewToken(
   options: CallOptions = {},
 ): Promise<TokenReviewStatus> {
   const answer = await client.request<{ status?: TokenReviewStatus }>({
+    ...options,
     verb: 'POST',
     path: `/apis/${AUTHENTICATION}/tokenreviews`,
     body: { apiVersion: AUTHENTICATION, kind: 'TokenReview', spec: { token, audiences } },
     attempts: 1,
-    ...timing(options),
   });
   return answer?.status ?? {};
 }
