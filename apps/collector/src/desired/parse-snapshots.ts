@@ -9,6 +9,7 @@ import {
   nodeSnapshot,
   type PodIdentity,
 } from '@bailiff/schemas';
+import type * as z from 'zod';
 import { type Dropped, normalizeAddresses, normalizeCidrs, normalizeMac } from '../identity/normalize.ts';
 
 /** `dropped`: removed values, each with place and reason. */
@@ -54,15 +55,7 @@ function normalizePod(pod: PodIdentity, dropped: Dropped): PodIdentity {
   };
 }
 
-interface Schema<T> {
-  safeParse(
-    value: unknown,
-  ):
-    | { success: true; data: T }
-    | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
-}
-
-function parseJson<T>(json: string, schema: Schema<T>): { value: T } | { refused: string } {
+function parseJson<T>(json: string, schema: z.ZodType<T>): { value: T } | { refused: string } {
   let raw: unknown;
   try {
     raw = JSON.parse(json);

@@ -5,19 +5,12 @@ import { decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus
 import type { ReportedNode } from '@bailiff/response';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, nodeStatus } from '@bailiff/schemas';
 import { Turns } from '@bailiff/service/turns';
+import type * as z from 'zod';
 import type { Reader } from '../reader.ts';
 import { atBusTime } from './own-times.ts';
 
-interface Schema<T> {
-  safeParse(
-    value: unknown,
-  ):
-    | { success: true; data: T }
-    | { success: false; error: { issues: readonly { path: PropertyKey[]; message: string }[] } };
-}
-
 /** The parsed value, or a string with the reason why it cannot be parsed. Pure. */
-export function parseJson<T>(json: string, schema: Schema<T>): T | string {
+export function parseJson<T>(json: string, schema: z.ZodType<T>): T | string {
   let raw: unknown;
   try {
     raw = JSON.parse(json);
