@@ -38,6 +38,8 @@ export {
 export { detachAll, verifyAttachments } from './spoof/detach.ts';
 export {
   type AddressGrant,
+  decodeCounterKey,
+  encodeCounterKey,
   FOREVER_NS,
   type IfaceKey,
   type IfaceRecord,

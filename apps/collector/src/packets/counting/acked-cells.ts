@@ -5,7 +5,7 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { BpfMap, type IfaceKey, MAP_TYPE } from '@bailiff/bpf';
+import { BpfMap, decodeCounterKey, encodeCounterKey, type IfaceKey, MAP_TYPE } from '@bailiff/bpf';
 import { CELLS } from './cells.ts';
 
 const KEY_BYTES = 8;
@@ -48,30 +48,22 @@ export class AckedMap {
   }
 
   keys(): IfaceKey[] {
-    return this.#map.entries().map(([key]) => ({ ifindex: key.readUInt32LE(0), generation: key.readUInt32LE(4) }));
-  }
-
-  #key(key: IfaceKey): Buffer {
-    // From the pool, because every acknowledgement needs one; the two numbers fill it completely.
-    const buffer = Buffer.allocUnsafe(KEY_BYTES);
-    buffer.writeUInt32LE(key.ifindex, 0);
-    buffer.writeUInt32LE(key.generation, 4);
-    return buffer;
+    return this.#map.entries().map(([key]) => decodeCounterKey(key));
   }
 
   /** Packets by cell index; undefined: nothing was ever acknowledged. */
   read(key: IfaceKey): Float64Array | undefined {
-    const value = this.#map.get(this.#key(key));
+    const value = this.#map.get(encodeCounterKey(key));
     if (!value) return undefined;
     return Float64Array.from({ length: CELLS }, (_, index) => value.readDoubleLE(index * 8));
   }
 
   write(key: IfaceKey, packets: Float64Array): void {
-    this.#map.set(this.#key(key), Buffer.from(packets.buffer, packets.byteOffset, packets.byteLength));
+    this.#map.set(encodeCounterKey(key), Buffer.from(packets.buffer, packets.byteOffset, packets.byteLength));
   }
 
   delete(key: IfaceKey): void {
-    this.#map.delete(this.#key(key));
+    this.#map.delete(encodeCounterKey(key));
   }
 
   close(): void {
