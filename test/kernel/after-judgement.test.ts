@@ -18,12 +18,13 @@ import {
   vxlan,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { BROADCAST_MAC, FORGED, frame, innerFrame, own, packet } from './harness/ipv4.ts';
-import { ATTACKER, allModes, GSO, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, GSO, NODE, RECEIVER } from './harness/node.ts';
 import { leftToKernel, turned } from './harness/offload.ts';
 import { commandIn, xdpHelper } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const TIMES = 3;
 const [L4, SOURCE] = [34, 28];
@@ -63,13 +64,10 @@ const rows: Row[] = [
 ];
 
 describe('packets that change after the decision', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.fillChecksums(node.pods.receiver);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   it.each(rows)('$name', (row) => judgeRow(node, row));
 
@@ -161,10 +159,8 @@ describe('packets that change after the decision', () => {
 // forwards.
 describe('packets that change after the decision, on a node that routes', () => {
   const FAR = '10.99.0.9';
-  let node: TestNode;
+  const node = useNode({ stacks: true });
   beforeAll(async () => {
-    node = await TestNode.start({ stacks: true });
-    await node.open();
     const routes = [
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.br0.rp_filter=0',
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0',
@@ -175,7 +171,6 @@ describe('packets that change after the decision, on a node that routes', () => 
     ];
     await commandIn(node.netns, 'sh', '-ec', routes.join('\n'));
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   const ends = { source: ATTACKER.ipv4, destination: FAR };
   const toNode = (bytes: Buffer): Buffer =>

@@ -33,6 +33,7 @@ import { FORGED, frame, inner4, innerFrame, own, packet } from './harness/ipv4.t
 import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { leftToKernel, type Turned, turned } from './harness/offload.ts';
 import { commandIn } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const TIMES = 3;
 const own6 = { source: ATTACKER.ipv6, destination: RECEIVER.ipv6 };
@@ -342,10 +343,8 @@ describe('checksum offload', () => {
 describe('checksum offload on a node that routes', () => {
   const FAR = '10.99.0.9';
   const MTU = 1000;
-  let node: TestNode;
+  const node = useNode({ stacks: true });
   beforeAll(async () => {
-    node = await TestNode.start({ stacks: true });
-    await node.open();
     const routes = [
       'sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.br0.rp_filter=0',
       'sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.br0.send_redirects=0',
@@ -354,7 +353,6 @@ describe('checksum offload on a node that routes', () => {
     ];
     await commandIn(node.netns, 'sh', '-ec', routes.join('\n'));
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   /** Packets that the node failed to fragment. */
   const refused = async (): Promise<number> => {

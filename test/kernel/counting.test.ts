@@ -2,9 +2,10 @@
 
 import { ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, TCP_FLAGS, tcp, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { datagram, FORGED } from './harness/ipv4.ts';
 import { ATTACKER, allModes, GSO, RECEIVER, TestNode } from './harness/node.ts';
+import { useNode } from './harness/use-node.ts';
 
 const FORGED6 = 'fd77::99';
 const to = (packet: Buffer, type: number = ETHERTYPE.ipv4): Buffer =>
@@ -19,12 +20,7 @@ const datagram6 = (source: string): Buffer =>
   to(ipv6({ source, destination: RECEIVER.ipv6, next: PROTOCOL.udp }, udp(1, 2, Buffer.alloc(1452))), ETHERTYPE.ipv6);
 
 describe('counting', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   const settings = (sampleBurst: number, samplesPerSecond: number) =>
     node.agent.call('object.maps.setSettings', { sampleBurst, samplesPerSecond, unknownMode: 'audit' });

@@ -4,10 +4,11 @@
 import { spawnSync } from 'node:child_process';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { launch } from '../support/process.ts';
-import { FrameSender, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { FrameSender, NODE, RECEIVER } from './harness/node.ts';
 import { command } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const TIMES = 3;
 /** As the gateway of the pods. */
@@ -17,16 +18,11 @@ const FORGED = ethernet(
 );
 
 describe('network namespace of the node, by its id', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
+  const node = useNode();
   beforeEach((context) => {
     const probe = spawnSync('unshare', ['-n', 'ip', 'link', 'add', 'p0', 'type', 'macvlan'], { encoding: 'utf8' });
     if (probe.stderr.includes('Unknown device type')) context.skip('optional: this kernel lacks macvlan');
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   /** Creates a macvlan on the bridge of the node, as root with the usual capabilities for networks. */
   async function makeMacvlan(...enter: string[]): Promise<void> {

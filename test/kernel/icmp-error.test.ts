@@ -17,11 +17,12 @@ import {
   udp,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { launch } from '../support/process.ts';
-import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, RECEIVER } from './harness/node.ts';
 import { commandIn, frameHelper } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const ELSEWHERE = { ipv4: '198.51.100.7', ipv6: '2001:db8::7' };
 const frame = (type: number, packet: Buffer): Buffer =>
@@ -188,23 +189,13 @@ const rows: Row[] = [
 ];
 
 describe('icmp errors', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   it.each(rows)('$vector: $name', (row) => judgeRow(node, row));
 });
 
 describe('icmp errors, with real stacks', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start({ stacks: true });
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode({ stacks: true });
 
   const inReceiver = (...args: string[]) => commandIn(node.pods.receiver.netns, ...(args as [string]));
   /** The receiver's route to an address. */

@@ -1,7 +1,7 @@
 // IPv4: redirects, DHCP, and tunnels to nodes.
 
 import { type DhcpFields, dhcp, geneve, gre, icmp, ipv4, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import {
   BROADCAST_MAC,
   dhcpFrame,
@@ -15,8 +15,9 @@ import {
   plain,
   request,
 } from './harness/ipv4.ts';
-import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const routing: Row[] = [
   { name: 'ICMP redirect', vector: 'redirect', attack: packet({ protocol: PROTOCOL.icmp }, icmp(5, 1)), allow: ping },
@@ -178,10 +179,8 @@ const GROUPS: [string, Row[]][] = [
 ];
 
 describe('ipv4 services', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.agent.call('object.maps.nodeAddresses.replace', [{ address: RECEIVER.ipv4, thisNode: false }]);
     await node.agent.call('object.maps.tunnelPorts.replace', [
       { port: 4789, kind: 'vxlan' },
@@ -189,7 +188,6 @@ describe('ipv4 services', () => {
       { port: 6081, kind: 'geneve' },
     ]);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 

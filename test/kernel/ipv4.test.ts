@@ -1,7 +1,7 @@
 // IPv4: sources, fragments, options, and packets that cannot be parsed.
 
 import { dhcp, icmp, ipv4, ipv6, PROTOCOL, tcp, udp } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   FORGED,
   frame,
@@ -16,8 +16,9 @@ import {
   routerAlertOption,
   ssrr,
 } from './harness/ipv4.ts';
-import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const source: Row[] = [
   { name: 'UDP from an unassigned address', vector: 'ipv4-source', attack: packet({ source: FORGED }), allow: plain },
@@ -285,12 +286,7 @@ const GROUPS: [string, Row[]][] = [
 ];
 
 describe('ipv4', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 

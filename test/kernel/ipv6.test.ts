@@ -18,9 +18,10 @@ import {
   udp,
   vxlan,
 } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ATTACKER, allModes, NODE, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const FORGED = 'fd77::99';
 const FOREIGN_LINK_LOCAL = 'fe80::99';
@@ -425,17 +426,14 @@ const GROUPS: [string, Row[]][] = [
 ];
 
 describe('ipv6', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.agent.call('object.maps.nodeAddresses.replace', [{ address: RECEIVER.ipv6, thisNode: false }]);
     await node.agent.call('object.maps.tunnelPorts.replace', [
       { port: 4789, kind: 'vxlan' },
       { port: 6081, kind: 'geneve' },
     ]);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 

@@ -2,9 +2,10 @@
 // each keeps its headers, of which only the first could be checked.
 import path from 'node:path';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, TestNode } from './harness/node.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ATTACKER } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const COUNT = 5;
 const BYTES = 64;
@@ -28,13 +29,11 @@ sender.sendto(payload, ('255.255.255.255', 9))
 `;
 
 describe('joined packets', () => {
-  let node: TestNode;
+  const node = useNode();
   const inPod = (...args: [string, ...string[]]) => commandIn(node.pods.attacker.netns, ...args);
   const features = (device: string, ...wanted: string[]) => inPod('python3', FEATURES, device, ...wanted);
 
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     // What enters at v0 is joined at v1 and leaves by eth0.
     const commands = [
       `ip link add v0 address ${ATTACKER.mac} type veth peer name v1`,
@@ -49,7 +48,6 @@ describe('joined packets', () => {
     // The node cuts them again on the way to the receiver.
     await commandIn(node.netns, 'ip', 'link', 'set', node.pods.receiver.hostInterface, 'gso_max_segs', '1');
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   const send = async () => {
     node.forgetLanded();

@@ -11,9 +11,10 @@ import {
   PROTOCOL,
   udp,
 } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { describe, expect, it } from 'vitest';
+import { ATTACKER, allModes, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const FORGED_MAC = '02:00:00:00:77:99';
@@ -174,12 +175,7 @@ const rows: Row[] = [
 ];
 
 describe('link layer', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   it.each(rows)('$vector - $name', (row) => judgeRow(node, row));
 

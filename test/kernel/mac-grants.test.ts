@@ -1,11 +1,12 @@
 // A pod with a granted MAC, as of a virtual machine in it: the MAC is valid wherever the pod's own
 // one is, for this pod alone, and its prefix of the map grants no address.
 import { type ArpFields, arp, dhcp, ETHERTYPE, ethernet, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { BROADCAST_MAC, datagram, request as dhcpEnds } from './harness/ipv4.ts';
 import { advertise, dad, rs, sourceMac, targetMac } from './harness/nd.ts';
-import { ATTACKER, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const GUEST = { mac: '52:54:00:12:34:56', linkLocal: 'fe80::5054:ff:fe12:3456' } as const;
 const OTHER = { mac: '52:54:00:12:34:57', linkLocal: 'fe80::5054:ff:fe12:3457' } as const;
@@ -106,12 +107,7 @@ const rows: Row[] = [
 ].map((row) => ({ grants, ...row }) as Row);
 
 describe('granted MACs', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   it.each(rows)('$vector - $name', (row) => judgeRow(node, row));
 

@@ -3,8 +3,9 @@
 import { FOREVER_NS, type Mode, type Vector } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, icmpv6, ipv4, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, type Counts, RECEIVER, TestNode } from './harness/node.ts';
+import { describe, expect, it } from 'vitest';
+import { ATTACKER, allModes, type Counts, RECEIVER } from './harness/node.ts';
+import { useNode } from './harness/use-node.ts';
 
 const FORGED = { mac: '02:00:00:00:77:99', ipv4: '10.77.0.99', ipv6: 'fd77::99' };
 const to = (packet: Buffer, type: number, source: string = ATTACKER.mac): Buffer =>
@@ -30,12 +31,7 @@ const tagged = ethernet(
 );
 
 describe('modes', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   const setUnknown = (unknownMode: Mode) =>
     node.agent.call('object.maps.setSettings', { sampleBurst: 8, samplesPerSecond: 10, unknownMode });

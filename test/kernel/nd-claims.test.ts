@@ -2,7 +2,7 @@
 // address detection.
 import { linkLocalOfMac } from '@bailiff/bpf';
 import { solicitedNode } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   ALL_NODES,
   advertise,
@@ -24,8 +24,9 @@ import {
   sourceMac,
   targetMac,
 } from './harness/nd.ts';
-import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, NODE, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const claims: Row[] = [
   { name: "NA for the gateway's address", vector: 'nd-target', attack: advertise(NODE.ipv6), allow: na },
@@ -226,12 +227,7 @@ const GROUPS: [string, Row[]][] = [
 ];
 
 describe('neighbour discovery, claims', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 

@@ -2,7 +2,7 @@
 // sources. Every honest message passes.
 import { linkLocalOfMac } from '@bailiff/bpf';
 import { ndBody } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import {
   ALL_NODES,
   ALL_ROUTERS,
@@ -31,8 +31,9 @@ import {
   sourceMac,
   targetMac,
 } from './harness/nd.ts';
-import { ATTACKER, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, NODE, RECEIVER } from './harness/node.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const forms: Row[] = [
   {
@@ -187,12 +188,7 @@ const GROUPS: [string, Row[]][] = [
 ];
 
 describe('neighbour discovery, forms', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   for (const [group, rows] of GROUPS) it.each(rows)(`${group} - $vector: $name`, (row) => judgeRow(node, row));
 

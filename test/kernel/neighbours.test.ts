@@ -1,10 +1,11 @@
 // Programs of other network plugins on the hook, in every order of start: they get the packets that
 // the guard passes and no others, a forged packet is counted once, and the guard stays first.
 import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { datagram, FORGED } from './harness/ipv4.ts';
-import { ATTACKER, TestNode } from './harness/node.ts';
+import { ATTACKER } from './harness/node.ts';
 import { foreignObject } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const forged = datagram(FORGED);
 const plain = datagram(ATTACKER.ipv4);
@@ -18,13 +19,8 @@ const ROWS = PROGRAMS.flatMap((program) =>
 );
 
 describe('foreign programs', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
+  const node = useNode();
   afterEach(() => node.agent.call('own.detachForeign'));
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   const places = async () =>
     (await node.agent.call<PlacedAttachment[]>('object.verify')).map(({ direction, place }) => `${direction} ${place}`);

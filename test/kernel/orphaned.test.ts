@@ -1,12 +1,13 @@
 // An orphaned interface: its pod has ended, and another process still sends from its namespace. Under the
 // identity of the former pod every kind of frame is dropped and counted; the same frames before are the control.
 import { arp, ETHERTYPE, ethernet, ipv6, PROTOCOL, udp } from '@bailiff/lab/frames';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { directly, throughIfb } from '../support/ifb.ts';
 import { datagram, FORGED, option, packet, ping, plain, plainTcp } from './harness/ipv4.ts';
 import { advertise, solicit } from './harness/nd.ts';
-import { ATTACKER, allModes, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
+import { ATTACKER, allModes, type Guarded, RECEIVER } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const TIMES = 3;
 const to = { destination: RECEIVER.mac, source: ATTACKER.mac };
@@ -28,12 +29,7 @@ const OWN: Record<string, Buffer> = {
 };
 
 describe('orphaned interface', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   const frames = Object.values(OWN);
   const landed = () => frames.map((frame) => node.landed(frame));

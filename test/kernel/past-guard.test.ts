@@ -3,21 +3,17 @@
 import { release } from 'node:os';
 import type { LinkRecord } from '@bailiff/bpf';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import { framesPastGuard } from '../../apps/collector/src/packets/subjects/past-guard.ts';
 import { datagram } from './harness/ipv4.ts';
-import { ATTACKER, TestNode } from './harness/node.ts';
+import { ATTACKER } from './harness/node.ts';
 import { foreignObject } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const FRAMES = 50;
 const plain = datagram(ATTACKER.ipv4);
 
-let node: TestNode;
-beforeAll(async () => {
-  node = await TestNode.start();
-  await node.open();
-});
-afterAll(() => node?.[Symbol.asyncDispose]());
+const node = useNode();
 
 /** As the collector reads it: the pod's end first. */
 async function pastGuard(): Promise<{ past: number; received: number }> {

@@ -25,6 +25,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningProcess } from '../support/process.ts';
 import { ATTACKER, allModes, FrameSender, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 import { ECHO_PORT, startServer } from './harness/world.ts';
 
 const TIMES = 3;
@@ -354,15 +355,12 @@ const PASSING: readonly Passing[] = [
 ];
 
 describe('provocation', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.agent.call('object.maps.tunnelPorts.replace', [{ port: TUNNEL_PORT, kind: 'vxlan' }]);
     await node.agent.call('object.maps.networks.replace', [{ cidr: '10.77.0.0/16', place: 'inside' }]);
   });
   afterEach(() => node.forgetLanded());
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   it.each(PASSING)('$name - passes', async ({ frame, record, grants }) => {
     await using guarded = await node.guard(node.pods.receiver, record);

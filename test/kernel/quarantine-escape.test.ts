@@ -18,10 +18,11 @@ import {
   udp,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { BRIDGE } from './harness/layouts.ts';
 import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
 import { command, commandIn } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 /** Not on this link, not allowed. */
 const FAR = '2001:db8::7';
@@ -114,14 +115,11 @@ const incoming: Case[] = [
 ];
 
 describe('escapes from quarantine', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.agent.call('object.maps.nodeAddresses.replace', [{ address: THIS_NODE, thisNode: true }]);
     await node.agent.call('object.maps.allowedCidrs.replace', ['fd99::/16']);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   // This vector drops routing headers also without quarantine.
   const modes = allModes('enforce', { 'source-route': 'off' });
@@ -150,12 +148,7 @@ describe('escapes from quarantine', () => {
 // A bridge sends what it floods to all pods of the node: ARP, neighbour solicitations, and a MAC that no
 // port has. Only the pod itself and the node need those.
 describe('a quarantined pod and another pod of its node', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   const NOBODY = '02:00:00:00:00:99';
   const frames = {

@@ -20,8 +20,9 @@ import {
   udp,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ATTACKER, allModes, type Guarded, NODE, RECEIVER } from './harness/node.ts';
+import { useNode } from './harness/use-node.ts';
 
 /** Neither a node's nor allowed. */
 const ELSEWHERE = { ipv4: '10.77.0.50', ipv6: 'fd77::50' };
@@ -71,17 +72,14 @@ type Family = (typeof FAMILIES)[number];
 const of = (party: { ipv4: string; ipv6: string }, family: Family): string => (family === 4 ? party.ipv4 : party.ipv6);
 
 describe('quarantine', () => {
-  let node: TestNode;
+  const node = useNode();
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     await node.agent.call('object.maps.nodeAddresses.replace', [
       ...[THIS_NODE.ipv4, THIS_NODE.ipv6].map((address) => ({ address, thisNode: true })),
       ...[OTHER_NODE.ipv4, OTHER_NODE.ipv6].map((address) => ({ address, thisNode: false })),
     ]);
     await node.agent.call('object.maps.allowedCidrs.replace', ['10.77.9.0/24', 'fd99::/16']);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   const now = (): Promise<bigint> => node.agent.call('bpf.boottimeNs');
   const probes = (guarded: Guarded): Promise<unknown> =>

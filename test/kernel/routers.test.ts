@@ -16,7 +16,7 @@ import {
   vrrp,
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launch, type RunningProcess } from '../support/process.ts';
 import { frame, packet, ping } from './harness/ipv4.ts';
 import { BRIDGE } from './harness/layouts.ts';
@@ -24,6 +24,7 @@ import { echo, mld } from './harness/nd.ts';
 import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
+import { useNode } from './harness/use-node.ts';
 
 const GROUP = '239.1.2.3';
 const toGroup = (protocol: number, payload: Buffer, destination: string): Buffer =>
@@ -123,12 +124,7 @@ const ofVrrp: Row[] = [
 ];
 
 describe('messages of routers', () => {
-  let node: TestNode;
-  beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
-  });
-  afterAll(() => node?.[Symbol.asyncDispose]());
+  const node = useNode();
 
   it.each([...ofIgmp, ...ofIcmpv6, ...ofIp, ...ofVrrp])('$name', (row) => judgeRow(node, row));
 

@@ -6,6 +6,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ATTACKER, FrameSender, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { command, commandIn, frameHelper, LineProcess } from './harness/processes.ts';
+import { useNode } from './harness/use-node.ts';
 
 const TIMES = 20;
 const OWN = '/64 of the pod';
@@ -138,12 +139,10 @@ describe('flooded frames', () => {
 
 describe('frames that their sender holds', () => {
   const COUNT = 5;
-  let node: TestNode;
+  const node = useNode();
   let lacks = '';
   const inPod = (...lines: string[]) => commandIn(node.pods.attacker.netns, 'sh', '-ec', lines.join('\n'));
   beforeAll(async () => {
-    node = await TestNode.start();
-    await node.open();
     const duplicate = [
       'ip link add d0 type dummy',
       'ip link set d0 up',
@@ -162,7 +161,6 @@ describe('frames that their sender holds', () => {
   beforeEach((context) => {
     if (lacks !== '') context.skip(`optional: this kernel lacks what it needs: ${lacks}`);
   });
-  afterAll(() => node?.[Symbol.asyncDispose]());
 
   // There is no control: the kernel ends where the memory of such a frame is replaced.
   it.each([

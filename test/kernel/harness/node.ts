@@ -15,7 +15,7 @@
  */
 
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { CounterCell, IfaceRecord, Mode, SpoofObject, SpoofSample, Vector, VectorModes } from '@bailiff/bpf';
@@ -82,11 +82,18 @@ const NO_IPV6 = ['sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.defa
 
 let instances = 0;
 
+export interface NodeOptions {
+  /** All have addresses. */
+  stacks?: boolean;
+  layout?: Layout;
+}
+
 export class TestNode implements AsyncDisposable {
   readonly netns: string;
   readonly pinDir: string;
   readonly bpffs: string;
   readonly layout: Layout;
+  readonly #stacks: boolean;
   readonly pods: { attacker: Pod; receiver: Pod } = null as never;
   agent: Agent = null as never;
   #sender: FrameSender = null as never;
@@ -95,27 +102,32 @@ export class TestNode implements AsyncDisposable {
   #generation = 0;
   #fences = 0;
 
-  private constructor(netns: string, bpffs: string, layout: Layout) {
-    this.netns = netns;
+  constructor({ layout = BRIDGE, stacks = false }: NodeOptions = {}) {
+    this.netns = `bk${process.pid}n${instances++}`;
     this.layout = layout;
-    this.bpffs = bpffs;
-    this.pinDir = path.join(bpffs, 'spoof');
+    this.#stacks = stacks;
+    this.bpffs = path.join(tmpdir(), `bailiff-bpffs-${this.netns}`);
+    this.pinDir = path.join(this.bpffs, 'spoof');
   }
 
-  static async start(options: { stacks?: boolean; layout?: Layout } = {}): Promise<TestNode> {
-    const name = `bk${process.pid}n${instances++}`;
-    const bpffs = mkdtempSync(path.join(tmpdir(), 'bailiff-bpffs-'));
-    const node = new TestNode(name, bpffs, options.layout ?? BRIDGE);
-    try {
-      await node.#start(options.stacks ?? false);
-    } catch (error) {
-      await node[Symbol.asyncDispose]();
-      throw error;
-    }
+  static async start(options: NodeOptions = {}): Promise<TestNode> {
+    const node = new TestNode(options);
+    await node.create();
     return node;
   }
 
-  async #start(stacks: boolean): Promise<void> {
+  /** Makes the node; a part of it does not stay. */
+  async create(): Promise<void> {
+    try {
+      await this.#create(this.#stacks);
+    } catch (error) {
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #create(stacks: boolean): Promise<void> {
+    mkdirSync(this.bpffs);
     await command('mount', '-t', 'bpf', 'bpf', this.bpffs);
     const nsenter = `--net=/run/netns/${this.netns}`;
     await command('ip', 'netns', 'add', this.netns);
@@ -321,7 +333,7 @@ export class TestNode implements AsyncDisposable {
       await command('ip', 'netns', 'delete', netns).catch(() => undefined);
     }
     await command('umount', this.bpffs).catch(() => undefined);
-    rmdirSync(this.bpffs);
+    if (existsSync(this.bpffs)) rmdirSync(this.bpffs);
   }
 }
 
