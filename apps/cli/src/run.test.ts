@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { keyOf, spanOf } from './operate/disarm.ts';
 import { makeProgram } from './run.ts';
-import { isVerdictId } from './shared/one-verdict.ts';
+import { isVerdictId } from './shared/one-of.ts';
 import { captureCli, runCli } from './testing.ts';
 
 function leaves(command: Command, path: string[] = []): string[][] {

@@ -23,7 +23,7 @@ import { judge, STALE_NODE_MS, unansweredReason } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { parseIdPrefix } from '../shared/arguments.ts';
 import { describeError } from '../shared/errors.ts';
-import { verdictById } from '../shared/one-verdict.ts';
+import { verdictById } from '../shared/one-of.ts';
 import { RESPONSE_COLUMNS } from '../shared/rows/response-cells.ts';
 import { VERDICT_COLUMNS } from '../shared/rows/verdict-cells.ts';
 import { chainView } from './chain-view.ts';

@@ -18,7 +18,7 @@ import {
   responseLine,
   SOME_FAILED,
 } from '../shared/evidence/render.ts';
-import { verdictById } from '../shared/one-verdict.ts';
+import { verdictById } from '../shared/one-of.ts';
 import { rowOf, tableOf } from './tables.ts';
 
 const MAX_BYTES = 16 * 1024 ** 2;

@@ -19,7 +19,7 @@ import { correlatorProblem, unansweredReason, unjudgedReason } from '@bailiff/re
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
-import { isVerdictId, verdictById } from '../shared/one-verdict.ts';
+import { isVerdictId, verdictById } from '../shared/one-of.ts';
 import { noteLimits, readPod } from '../shared/read-pod.ts';
 import { otherVerdicts, renderChain, renderSummary } from '../shared/rows/chain.ts';
 import { problemLines } from '../shared/rows/cluster-status.ts';

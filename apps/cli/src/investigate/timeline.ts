@@ -23,7 +23,7 @@ import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
-import { isVerdictId, verdictById } from '../shared/one-verdict.ts';
+import { isVerdictId, verdictById } from '../shared/one-of.ts';
 import { timelineHtml } from '../shared/rows/timeline-html.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { clean, shorten, widthOf, wrap } from '../shared/text/clean.ts';

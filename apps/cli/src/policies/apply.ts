@@ -7,6 +7,7 @@ import { formatConfigKey, type RuntimePolicy } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import {
   type Change,
+  type ChangeOptions,
   differenceOf,
   headingOf,
   isSame,
@@ -15,7 +16,6 @@ import {
   perform,
   readStored,
 } from '../shared/config/change.ts';
-import type { ChangeOptions } from '../shared/config/change-options.ts';
 import { CliError } from '../shared/errors.ts';
 import type { FilePolicy } from '../shared/policy/files.ts';
 import { parsePolicyName } from '../shared/policy/names.ts';

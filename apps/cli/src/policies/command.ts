@@ -8,7 +8,7 @@ import { STALE_NODE_MS } from '@bailiff/response';
 import { type Command, Option } from 'commander';
 import { parsePod, parseSpan, parseWhen, wholeNumber } from '../shared/arguments.ts';
 import { registerCases } from '../shared/cases.ts';
-import { type ChangeOptions, withChangeOptions } from '../shared/config/change-options.ts';
+import { type ChangeOptions, withChangeOptions } from '../shared/config/change.ts';
 import { rollBack, showHistory } from '../shared/config/history.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';

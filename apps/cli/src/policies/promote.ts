@@ -4,8 +4,7 @@
  */
 import { clockTime, isoMicros, operationText, programText } from '@bailiff/insight';
 import { plural, podName } from '@bailiff/response';
-import { perform } from '../shared/config/change.ts';
-import type { ChangeOptions } from '../shared/config/change-options.ts';
+import { type ChangeOptions, perform } from '../shared/config/change.ts';
 import { CliError } from '../shared/errors.ts';
 import { shortName } from '../shared/policy/names.ts';
 import { prepare, readReach } from '../shared/policy/prepare.ts';

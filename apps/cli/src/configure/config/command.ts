@@ -1,20 +1,31 @@
 /**
  * `bailiff config`: the stored configuration under keys `<kind>.<scope>.<namespace or _>.<name>`.
  */
-import { ConfigError, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
+
+import { writeConfig } from '@bailiff/bus';
+import { ConfigError, type ConfigKey, checkConfigWrite, formatConfigKey } from '@bailiff/policy';
 import type { Command } from 'commander';
 import { oneOf, parseName, parsePod, wholeNumber } from '../../shared/arguments.ts';
 import { type Assignment, assign, parseAssignment } from '../../shared/config/assignments.ts';
-import { carryOut, readStored, valueToEdit } from '../../shared/config/change.ts';
-import { type ChangeOptions, withChangeOptions } from '../../shared/config/change-options.ts';
+import {
+  type ChangeOptions,
+  carryOut,
+  noteOf,
+  readStored,
+  refuseUnread,
+  valueIn,
+  valueToEdit,
+  withChangeOptions,
+} from '../../shared/config/change.ts';
 import { rollBack, showHistory } from '../../shared/config/history.ts';
+import { ownerJson, ownerText, refuseOwned } from '../../shared/config/owner.ts';
 import { noSuchKey, requireComplete, suggestedKey } from '../../shared/config/suggestions.ts';
 import { builtIn, CONFIG_KINDS, initialValue, parseKey } from '../../shared/config-keys/keys.ts';
+import { confirm } from '../../shared/confirm.ts';
 import { CliError } from '../../shared/errors.ts';
 import { readDocument } from '../../shared/files.ts';
 import type { CliIo } from '../../shared/io.ts';
-import { Out, onBus, optionsOf } from '../../shared/session.ts';
-import { release } from './release.ts';
+import { Out, onBus, optionsOf, type Session } from '../../shared/session.ts';
 import { requireScope, showEffective } from './render-effective.ts';
 import { get, list } from './show.ts';
 import { registerSigning } from './sign.ts';
@@ -256,4 +267,37 @@ export function register(program: Command, io: CliIo): void {
   registerRelease(command, io);
   registerSigning(command, io);
   registerTree(command, io);
+}
+
+/**
+ * Writes the stored value again, without an owner: a custom resource can then take the key.
+ * @throws CliError CLI_NOT_FOUND | CLI_STATE | CLI_DECLINED; ConfigError CONFIG_OWNER |
+ * CONFIG_REVISION; BusError
+ */
+async function release(session: Session, key: ConfigKey, options: ChangeOptions): Promise<void> {
+  const { bus, io, out } = session;
+  const text = formatConfigKey(key);
+  const stored = await readStored(session, key);
+  if (!stored) {
+    const remedy = 'a key without a stored value has no owner, so a custom resource can already take it';
+    throw new CliError('CLI_NOT_FOUND', `nothing is stored under ${text}`, { remedy });
+  }
+  if (stored.released) return out.note(`${text} has no owner`);
+  refuseOwned(stored, options.takeOver);
+  const value = valueIn(stored);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    const remedy = 'write it again with `bailiff config set -f`, or delete it';
+    throw new CliError('CLI_STATE', `the value stored under ${text} is not an object of fields`, { remedy });
+  }
+  refuseUnread({ key, stored, next: {}, basis: stored, because: '' }, options.sign);
+  out.note(`${text}: revision ${stored.revision} stays; ${ownerText(stored)} no longer owns it`);
+  if (options.dryRun) return out.note('nothing was written (--dry-run)');
+  await confirm(io, 'Release it?', options.yes);
+  const { revision: _renewed, ...fields } = value as Record<string, unknown>;
+  const note = noteOf(io, options, 'bailiff config release');
+  // The value is already stored: checks for new values must not prevent the release.
+  const how = { ...note, expectedRevision: stored.bucketRevision, release: true, restores: true };
+  const written = await writeConfig(bus, key, fields, how);
+  if (options.json) out.json({ key: text, revision: written.revision, keptBy: ownerJson(written) });
+  else out.line(`${text}: revision ${written.revision}, without an owner`);
 }

@@ -16,7 +16,7 @@ import { plural, podName } from '@bailiff/response';
 import { workloadOf } from '@bailiff/schemas';
 import { readHistory } from '../../shared/config/history.ts';
 import { CliError } from '../../shared/errors.ts';
-import { onePod } from '../../shared/one-pod.ts';
+import { onePod } from '../../shared/one-of.ts';
 import { readNotInForce } from '../../shared/policy/in-force.ts';
 import type { Session } from '../../shared/session.ts';
 import { wrap } from '../../shared/text/clean.ts';

@@ -7,14 +7,13 @@ import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
 import { formatVerifierKey, verifierKey } from '@bailiff/policy/note';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
-import { isSignedAs, valueIn } from '../../shared/config/change.ts';
-import { type ChangeOptions, withChangeOptions } from '../../shared/config/change-options.ts';
+import { type ChangeOptions, isSignedAs, noteOf, valueIn, withChangeOptions } from '../../shared/config/change.ts';
 import { ownerText } from '../../shared/config/owner.ts';
 import { parseKey } from '../../shared/config-keys/keys.ts';
 import { confirm } from '../../shared/confirm.ts';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
-import { readSigner, signing } from '../../shared/key-file.ts';
+import { readSigner } from '../../shared/key-file.ts';
 import { Out, onBus, optionsOf, type Session } from '../../shared/session.ts';
 import { yamlLines } from '../../shared/text/yaml.ts';
 import { signResources } from './sign-resource.ts';
@@ -46,17 +45,13 @@ async function unsigned(session: Session, keys: readonly ConfigKey[], { sign: si
 
 async function signOne(session: Session, one: StoredConfig, options: ChangeOptions): Promise<number> {
   const { bus, io } = session;
-  const { by = io.operator, reason: why = 'bailiff config sign', takeOver = false } = options;
   const { revision: _renewed, ...value } = valueIn(one) as Record<string, unknown>;
   const { revision } = await writeConfig(bus, one.key, value, {
-    by,
-    why,
-    takeOver,
+    ...noteOf(io, options, 'bailiff config sign'),
     expectedRevision: one.bucketRevision,
     release: one.released,
     // The value is stored already: checks for new values must not prevent its signature.
     restores: true,
-    ...signing(options.sign, io.nowMs()),
   });
   return revision;
 }

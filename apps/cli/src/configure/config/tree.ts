@@ -19,8 +19,13 @@ import {
 } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
-import { type Change, isUnchanged, perform } from '../../shared/config/change.ts';
-import { type ChangeOptions, withChangeOptions } from '../../shared/config/change-options.ts';
+import {
+  type Change,
+  type ChangeOptions,
+  isUnchanged,
+  perform,
+  withChangeOptions,
+} from '../../shared/config/change.ts';
 import { keyOfPath, pathOfKey } from '../../shared/config-tree/paths.ts';
 import { filesBelow, readTree, type Tree } from '../../shared/config-tree/read.ts';
 import type { CliIo } from '../../shared/io.ts';

@@ -35,7 +35,7 @@ import { ALL_PASSED, exitCodeOf, renderReport, reportJson, SOME_SKIPPED } from '
 import { createFile } from '../../shared/files.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { readKey, SIGNERS_HELP } from '../../shared/key-file.ts';
-import { verdictById } from '../../shared/one-verdict.ts';
+import { verdictById } from '../../shared/one-of.ts';
 import { Progress } from '../../shared/progress.ts';
 import { Out, onBus, optionsOf, type Session } from '../../shared/session.ts';
 import { copyLog } from './copy-log.ts';

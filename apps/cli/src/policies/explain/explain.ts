@@ -14,7 +14,7 @@ import {
 } from '@bailiff/policy';
 import { plural } from '@bailiff/response';
 import { describeRule, type PolicySet, type RuleAction, selectsPod } from '@bailiff/runtime';
-import { onePod } from '../../shared/one-pod.ts';
+import { onePod } from '../../shared/one-of.ts';
 import {
   asHypothetical,
   type PodPlace,

@@ -24,7 +24,7 @@ import { nodeObstacle, plural, podName, span } from '@bailiff/response';
 import { loadPolicyFile, OPERATIONS, PolicyError, postureOf } from '@bailiff/runtime';
 import { EXIT } from '@bailiff/service';
 import { CliError } from '../../shared/errors.ts';
-import { onePod } from '../../shared/one-pod.ts';
+import { onePod } from '../../shared/one-of.ts';
 import { shortName } from '../../shared/policy/names.ts';
 import { exitCodeOfState } from '../../shared/policy/places.ts';
 import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';

@@ -20,13 +20,14 @@ import {
   SignedConfig,
 } from '@bailiff/policy';
 import { verifierKey } from '@bailiff/policy/note';
+import type { Command } from 'commander';
 import { builtIn, initialValue } from '../config-keys/keys.ts';
 import { confirm } from '../confirm.ts';
 import { CliError } from '../errors.ts';
-import { signing } from '../key-file.ts';
+import type { CliIo } from '../io.ts';
+import { readSigner, SIGN_HELP, signing } from '../key-file.ts';
 import type { Session } from '../session.ts';
 import { comparable, type DiffLine, diffValues } from '../text/diff.ts';
-import type { ChangeOptions } from './change-options.ts';
 import { ownerText, refuseOwned } from './owner.ts';
 
 export interface Change {
@@ -76,7 +77,7 @@ function refuseOlder(text: string, next: Record<string, unknown>, stored: Stored
 }
 
 /** The value with its defaults, as readers see it; unchanged if readers would refuse it. */
-export function withDefaults(key: ConfigKey, value: unknown): unknown {
+function withDefaults(key: ConfigKey, value: unknown): unknown {
   if (value === undefined) return undefined;
   try {
     return parseConfigValue(key, JSON.stringify(value));
@@ -263,9 +264,7 @@ export async function writeAll(
 ): Promise<Outcome[]> {
   const written: Written[] = [];
   for (const change of changes) {
-    const { by = session.io.operator, reason = change.because, takeOver = false } = options;
-    const signer = options.sign;
-    const note = { by, why: reason, takeOver, signer, ...signing(signer, session.io.nowMs()) };
+    const note = { ...noteOf(session.io, options, change.because), signer: options.sign };
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {
@@ -330,3 +329,39 @@ export async function carryOut(session: Session, change: Change, options: Change
 }
 
 export const readStored = (session: Pick<Session, 'bus'>, key: ConfigKey) => readConfig(session.bus, key);
+
+/** Options of the commands that change stored configuration. */
+export interface ChangeOptions {
+  reason?: string;
+  by?: string;
+  yes?: boolean;
+  dryRun?: boolean;
+  /** Also write keys that a custom resource owns; the CLI owns them from then on. */
+  takeOver?: boolean;
+  /** Show new and deleted values in full instead of one line. */
+  full?: boolean;
+  /** Signs the change; a value that is the same is written if it lacks the signature. */
+  sign?: ConfigSigner;
+  json?: boolean;
+}
+
+/** Adds the options of every command that changes a key. */
+/** What the change log says of a change, and its signature. @param because reason, unless --reason gives one */
+export function noteOf(
+  io: CliIo,
+  { by = io.operator, reason: why, takeOver = false, sign }: ChangeOptions,
+  because: string,
+) {
+  return { by, why: why ?? because, takeOver, ...signing(sign, io.nowMs()) };
+}
+
+export function withChangeOptions(command: Command): Command {
+  return command
+    .option('--reason <text>', 'reason, for the change log')
+    .option('--by <name>', 'author, for the change log (default: user@host)')
+    .option('--sign <keyfile>', SIGN_HELP, readSigner)
+    .option('-y, --yes', 'do not ask for confirmation')
+    .option('--take-over', 'write a key that a custom resource owns; the CLI owns it from then on')
+    .option('--dry-run', 'show the difference without writing')
+    .option('--json', 'print the result as one JSON document');
+}

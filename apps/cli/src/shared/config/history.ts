@@ -19,8 +19,7 @@ import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
 import { diffValues } from '../text/diff.ts';
 import type { Column } from '../text/table.ts';
-import { type Change, carryOut, readStored } from './change.ts';
-import type { ChangeOptions } from './change-options.ts';
+import { type Change, type ChangeOptions, carryOut, readStored } from './change.ts';
 import { ownerJson, ownerText, signedJson, signerName } from './owner.ts';
 
 export interface Revision {
