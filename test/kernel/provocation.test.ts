@@ -60,6 +60,11 @@ const from6 = (port: number, to?: string): Buffer =>
 const ping4 = (destination: string, to?: string) => packet4(icmp(8), { destination, protocol: PROTOCOL.icmp }, to);
 const ping6 = (destination: string, to?: string) =>
   packet6(PROTOCOL.icmpv6, (ends) => icmpv6(128, Buffer.alloc(4), ends), destination, to);
+const pingOfGroup = (source: string) => {
+  const ends = { source, destination: 'ff02::1' };
+  const packet = ipv6({ ...ends, next: PROTOCOL.icmpv6 }, icmpv6(128, Buffer.alloc(4), ends));
+  return ethernet({ source: ATTACKER.mac, destination: '33:33:00:00:00:01', type: ETHERTYPE.ipv6 }, packet);
+};
 const request = (target: string) =>
   ethernet(
     { source: ATTACKER.mac, destination: BROADCAST_MAC, type: ETHERTYPE.arp },
@@ -160,6 +165,7 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['a ping of loopback to a group', 'ipv4-source', ping4('127.0.0.3', GROUP_MAC)],
   ['a ping of another interface in a broadcast', 'ipv4-source', ping4(OTHER.ipv4, BROADCAST_MAC)],
   ['a ping of an IPv6 address of another interface to a group', 'ipv6-source', ping6(OTHER.ipv6, GROUP_MAC6)],
+  ['a ping of a group, from an address of another interface', 'ipv6-source', pingOfGroup(OTHER.ipv6)],
   ["UDP to a DHCP client's port of loopback", 'ipv4-source', packet4(udp(4000, 68), { destination: '127.0.0.1' })],
   [
     "UDP to a DHCP client's port of another interface",
@@ -316,6 +322,7 @@ const PASSING: readonly Passing[] = [
   { name: 'a pod that may send from any address', frame: transit, record: only({ 'ipv4-source': 'audit' }) },
   { name: "a copy of a neighbour's traffic", frame: packet4(null, { destination: NODE.ipv4 }, UNKNOWN_MAC) },
   { name: 'UDP to a group of IPv6', frame: from6(40_000, 'ff02::1') },
+  { name: 'a ping of a group from the link', frame: pingOfGroup(ATTACKER.linkLocal) },
   { name: 'TCP to the pod', frame: acknowledgement(RECEIVER.ipv6) },
   { name: 'a group', frame: packet4(null, { destination: '224.0.0.251' }, GROUP_MAC) },
   { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },

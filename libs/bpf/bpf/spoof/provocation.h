@@ -172,6 +172,17 @@ static __always_inline bool is_mapped(const union address *address)
 	return address->halves[0] == 0 && address->words[2] == bpf_htonl(0xffff);
 }
 
+/*
+ * Whether it is a ping of a group of IPv6 from an address that is not of the link. Linux answers it from the address
+ * that it pings from, if that is one of another interface of the pod (RFC 6724, rule 1). The program does not know those.
+ */
+static __always_inline bool is_ping_of_group(struct __sk_buff *skb, const struct iface *iface,
+					     const struct packet *packet)
+{
+	return is_icmpv6(packet, ICMPV6_ECHO_REQUEST) && is_group(&packet->source, false) &&
+	       !is_link_local(&packet->destination) && is_taken(skb, iface);
+}
+
 static __always_inline void check_answering_address(struct __sk_buff *skb,
 						    const struct iface *iface,
 						    struct packet *packet, bool ipv4)
@@ -228,7 +239,7 @@ __noinline int check_answer(struct __sk_buff *skb, const struct iface *iface, st
 	udp = packet->protocol == IPPROTO_UDP && packet->transport;
 	if (is_answered_from(skb, iface, packet, ipv4, udp))
 		check_answering_address(skb, iface, packet, ipv4);
-	if (!ipv4 && is_mapped(&packet->destination))
+	if (!ipv4 && (is_mapped(&packet->destination) || is_ping_of_group(skb, iface, packet)))
 		add_violation(packet, VECTOR_IPV6_SOURCE);
 	if (!udp)
 		return 0;
