@@ -149,14 +149,15 @@ describe('a pod with two networks', () => {
     await waitFor(landed, { what: 'its packets to be dropped', until: (count) => count < 10 });
   });
 
-  /** Adds `net1` in the network `storage`, by its address management or, as `ips` of Multus does, by choice. */
-  async function addToStorage(pod: Sandbox, chosen?: string): Promise<Side> {
+  /** Adds `net1` in the network `storage`, by its address management or, as `ips` and `mac` of Multus do, by choice. */
+  async function addToStorage(pod: Sandbox, chosen?: string, mac?: string): Promise<Side> {
     const { plugins, ...conf } = storage(cni.list().plugins.slice(-1));
     const [bridge, ...others] = plugins;
     const ipam = chosen
       ? { type: 'static', addresses: [{ address: `${chosen}/24`, gateway: '10.99.0.1' }] }
       : { type: 'host-local', dataDir: cni.at('ipam'), ranges: [[{ subnet: '10.99.0.0/24' }]] };
-    const of = { ...conf, plugins: [{ ...bridge, type: 'bridge', ipam }, ...others] };
+    const byMultus = mac ? { args: { cni: { mac } } } : {};
+    const of = { ...conf, plugins: [{ ...bridge, type: 'bridge', ipam, ...byMultus }, ...others] };
     const result = await cniAdd(cni.host, { ...pod.attachment, conf: of, ifName: 'net1' }, pod.pod.netns);
     return { ...podSide(result), device: 'net1' };
   }
@@ -203,4 +204,34 @@ describe('a pod with two networks', () => {
       await waitFor(() => shown(rest), { what: 'the status of the other one', until: (reason) => reason === '' });
     },
   );
+
+  it('a tenant that chooses the MAC of a neighbour - the neighbour alone has it, and status names the tenant', async () => {
+    cni.writePrimary('ptp');
+    await cni.start('closed', ['--status-interval-ms', '250']);
+    const [neighbour, tenant] = [await cni.add(), await cni.add()];
+    const own = await addToStorage(neighbour);
+    const chosen = await addToStorage(tenant, undefined, own.mac);
+    expect(chosen.mac, 'control: the plugin accepts it').toBe(own.mac);
+    await cni.node.putPods(1);
+    await waitFor(() => shown(chosen), {
+      what: 'the status of the tenant',
+      until: (reason) => reason === 'another interface has its MAC: no frame counts as its own',
+      state: () => cni.node.log.slice(-3_000),
+    });
+    const landed = async (pod: Sandbox, side: Side) => {
+      const before = await cni.node.ipReceived();
+      await send(pod.pod, side, side, 20);
+      return (await cni.node.ipReceived()) - before;
+    };
+    expect(await landed(tenant, chosen)).toBeLessThan(20);
+    await areDropped(chosen, { 'source-mac programmed drop': 20 });
+    expect(await landed(neighbour, own), 'the neighbour is not cut off').toBeGreaterThanOrEqual(20);
+    expect([dropped(own), await shown(own)]).toEqual([{}, '']);
+
+    // With a MAC that no other interface has, a choice is as good as any.
+    const other = await cni.add();
+    const free = await addToStorage(other, undefined, '0a:58:0a:63:00:77');
+    expect(await landed(other, free)).toBeGreaterThanOrEqual(20);
+    expect(dropped(free)).toEqual({});
+  });
 });

@@ -40,6 +40,7 @@ describe('CNI request', () => {
         podMac: '0a:58:0a:f4:00:02',
         addresses: ['10.244.0.2'],
         isChosen: false,
+        isMacChosen: false,
         writtenAtMs: 5,
         fromCall: true,
       },

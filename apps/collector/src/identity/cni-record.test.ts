@@ -42,6 +42,7 @@ describe('cni record', () => {
         ifName: 'eth0',
         plugin: 'bridge',
         isChosen: false,
+        isMacChosen: false,
         podUid: '0b6f5c1e-0000-4000-8000-000000000001',
         podNamespace: 'shop',
         podName: 'web-1',
@@ -97,6 +98,19 @@ describe('cni record', () => {
   ])('whether addresses were chosen - %s', (_name, config, isChosen) => {
     const reading = readCniRecord('f', JSON.stringify({ ...bridge, config: base64(config) }), 7);
     expect(reading).toMatchObject({ record: { isChosen } });
+  });
+
+  it.each([
+    ['a plugin of the list', { config: base64({ plugins: [{ type: 'bridge' }, { type: 'tuning', mac: 'x' }] }) }, true],
+    ['arguments of Multus', { config: base64({ type: 'bridge', args: { cni: { mac: 'x' } } }) }, true],
+    ['a capability', { capabilityArgs: { mac: '0a:00:00:00:00:01' } }, true],
+    ['capabilities that were cut', { capabilityArgs: null }, true],
+    ['an argument', { cniArgs: [...bridge.cniArgs, ['MAC', '0a:00:00:00:00:01']] }, true],
+    ['too long to be read', { config: base64({ type: 'bridge', args: 'x'.repeat(200 * 1024) }) }, true],
+    ['none of them', { config: base64({ type: 'bridge', args: { cni: { ips: [] } } }), capabilityArgs: {} }, false],
+  ])('whether the MAC was chosen - %s', (_name, more, isMacChosen) => {
+    const reading = readCniRecord('f', JSON.stringify({ ...bridge, ...more }), 7);
+    expect(reading).toMatchObject({ record: { isMacChosen } });
   });
 
   it.each([

@@ -18,6 +18,8 @@ export interface CniRecord {
   plugin: string;
   /** Its addresses were chosen (static IPAM, `ips` of Multus), so another pod may have them too. */
   isChosen: boolean;
+  /** Its MAC was chosen (`mac` of Multus, or of a plugin), so it may be that of another pod. */
+  isMacChosen: boolean;
   podUid: string;
   podNamespace: string;
   podName: string;
@@ -65,16 +67,18 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
 }
 
 /** @param config the network's configuration, or list of plugins, in base64 */
-function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen'> {
+function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'isMacChosen'> {
   // A pod can make it that long, by annotations.
-  if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: '', isChosen: true };
+  if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: '', isChosen: true, isMacChosen: true };
   try {
     const parsed = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
-    const main = (Array.isArray(parsed.plugins) ? parsed.plugins[0] : parsed) ?? {};
+    const plugins = Array.isArray(parsed.plugins) ? parsed.plugins : [parsed];
+    const main = plugins[0] ?? {};
     const isChosen = main.ipam?.type === 'static' || [main, parsed].some(({ args }) => args?.cni?.ips !== undefined);
-    return { plugin: text(main.type), isChosen };
+    const isMacChosen = [parsed, ...plugins].some((one) => one?.mac !== undefined || one?.args?.cni?.mac !== undefined);
+    return { plugin: text(main.type), isChosen, isMacChosen };
   } catch (error) {
-    if (error instanceof SyntaxError) return { plugin: '', isChosen: false };
+    if (error instanceof SyntaxError) return { plugin: '', isChosen: false, isMacChosen: false };
     throw error;
   }
 }
@@ -114,13 +118,18 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
     .map((ip) => text(ip?.address).split('/')[0] ?? '')
     .filter((address) => address !== '');
   const dropped: Dropped = [];
+  const main = mainPlugin(text(raw['config']));
+  // null: they were too large (cni-record-size.ts), and may have one.
+  const capabilities = raw['capabilityArgs'] as Record<string, unknown> | null | undefined;
+  const isMacRequested = args.has('MAC') || capabilities === null || capabilities?.['mac'] !== undefined;
   return {
     dropped,
     record: {
       file,
       containerId: text(raw['containerId']),
       ifName,
-      ...mainPlugin(text(raw['config'])),
+      ...main,
+      isMacChosen: main.isMacChosen || isMacRequested,
       podUid,
       podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
       podName: args.get('K8S_POD_NAME') ?? '',

@@ -19,6 +19,7 @@ const EMPTY = {
   ifName: 'eth0',
   plugin: '',
   isChosen: false,
+  isMacChosen: false,
   podNamespace: '',
   podName: '',
   podMac: '',

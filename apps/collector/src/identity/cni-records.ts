@@ -160,13 +160,16 @@ export class CniRecords {
     if (record && this.byFile.delete(name)) this.#counts.remove(record.podNamespace);
   }
 
-  /** Whether the pod of an interface chose its addresses; null: no record was read. */
-  isChosen({ link, podUid }: Pick<Binding, 'link' | 'podUid'>): boolean | null {
+  /** Whether the pod of an interface chose its addresses, or its MAC; null: no record was read. */
+  isChosen(
+    { link, podUid }: Pick<Binding, 'link' | 'podUid'>,
+    what: 'isChosen' | 'isMacChosen' = 'isChosen',
+  ): boolean | null {
     // Multus is a plugin of the runtime, so an interface has two records. That of a call lacks the configuration.
     const own = [...this.byFile.values()].filter(
       (record) => !record.fromCall && record.podUid === podUid && record.hostInterfaces.includes(link.name),
     );
-    return own.length === 0 ? null : own.some((record) => record.isChosen);
+    return own.length === 0 ? null : own.some((record) => record[what]);
   }
 
   /**

@@ -30,6 +30,7 @@ const record: CniRecord = {
   containerId: 'c',
   plugin: '',
   isChosen: false,
+  isMacChosen: false,
   ifName: 'eth0',
   podUid: 'u1',
   podNamespace: 'shop',
@@ -193,6 +194,17 @@ describe('identity - found by namespace', () => {
     const read: Binding = { ...binding, isMacRead: true };
     expect(isContested(claim(5, read), others), 'nor one that was read beside a record').toBe(expected);
     expect(isContested(claim(5, binding), others), 'never one with a record').toBe(false);
+  });
+  it('contested - a pod that chose the MAC of another, before or after it; of two that chose it, the later one', () => {
+    const [chosen, given] = [{ ...binding }, { ...binding }];
+    const chose = (one: Binding) => one === chosen;
+    for (const generation of [1, 9]) {
+      expect(isContested(claim(5, chosen), [claim(generation, given)], chose)).toBe(true);
+      expect(isContested(claim(generation, given), [claim(5, chosen)], chose), 'the other keeps it').toBe(false);
+    }
+    expect(isContested(claim(5, chosen), [claim(1, chosen)], chose)).toBe(true);
+    expect(isContested(claim(1, chosen), [claim(5, chosen)], chose)).toBe(false);
+    expect(isContested(claim(5, chosen), [claim(1, { ...binding, mac: '0a:00:00:00:00:09' })], chose)).toBe(false);
   });
 });
 

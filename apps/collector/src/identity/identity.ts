@@ -172,20 +172,33 @@ export interface MacClaim {
 
 const isMacRead = (binding: Binding): boolean => binding.source === 'netns' || binding.isMacRead === true;
 
+/** Interfaces with the MAC of the pod's side. In mode L3 of netkit there are none. */
+export function macRivalsOf<T extends MacClaim>({ generation, binding }: MacClaim, others: Iterable<T>): T[] {
+  const mac = binding?.mac ?? '';
+  if (mac === '' || mac === ZERO_MAC) return [];
+  const hasIt = (other: T) => other.link.mac === mac || other.binding?.mac === mac;
+  return [...others].filter((other) => other.generation !== generation && hasIt(other));
+}
+
 /**
- * Whether the MAC of the pod's side belongs to another interface: one whose record names it, a host
+ * Whether the MAC of the pod's side belongs to another interface: one that its plugin gave it, a host
  * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
- * collector reads it.
+ * collector reads it, and one with an annotation of Multus chooses it.
+ * @param isMacChosen whether a record says so
  */
-export function isContested({ generation, binding }: MacClaim, others: Iterable<MacClaim>): boolean {
-  if (binding === null || binding.mac === '' || !isMacRead(binding)) return false;
-  for (const other of others) {
-    if (other.generation === generation) continue;
-    if (other.link.mac === binding.mac) return true;
-    if (other.binding?.mac !== binding.mac) continue;
-    if (!isMacRead(other.binding) || other.generation < generation) return true;
-  }
-  return false;
+export function isContested(
+  claim: MacClaim,
+  others: Iterable<MacClaim>,
+  isMacChosen: (binding: Binding) => boolean = () => false,
+): boolean {
+  const isWeak = (binding: Binding) => isMacRead(binding) || isMacChosen(binding);
+  const { generation, binding } = claim;
+  const rivals = macRivalsOf(claim, others);
+  if (binding === null || rivals.length === 0 || !isWeak(binding)) return false;
+  return rivals.some(
+    (other) =>
+      other.link.mac === binding.mac || !other.binding || !isWeak(other.binding) || other.generation < generation,
+  );
 }
 
 /** An interface that is bound, for comparison with others. */

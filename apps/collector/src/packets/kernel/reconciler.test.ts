@@ -73,6 +73,7 @@ describe('reconciler', () => {
       linkAddresses: () => ['10.0.0.1'],
       hasRecord: () => false,
       isChosen: () => null,
+      isMacChosen: () => false,
       onFound: () => undefined,
       onProblem: (_, reason) => problems.push(reason),
     });

@@ -17,6 +17,7 @@ import {
   identityOf,
   isContested,
   latchNetns,
+  macRivalsOf,
   movedFrom,
   NOT_OWN_MAC,
   rivalryOf,
@@ -51,6 +52,8 @@ export interface ReconcilerOptions {
   hasRecord(file: string): boolean;
   /** Whether a CNI record says that its pod chose the addresses of the interface; null: no record was read. */
   isChosen(binding: Binding): boolean | null;
+  /** The same of its MAC. */
+  isMacChosen(binding: Binding): boolean;
   moment(): Moment;
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
@@ -144,7 +147,9 @@ export class Reconciler {
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
     const mac = iface.binding?.mac ?? '';
-    const identity = identityOf(iface.binding, pod, isContested(iface, this.#ownersOf([mac])));
+    const rivals = macRivalsOf(iface, this.#ownersOf([mac]));
+    iface.sharesMac = rivals.length > 0;
+    const identity = identityOf(iface.binding, pod, isContested(iface, rivals, this.#o.isMacChosen));
     // Only the node's own records name the addresses of others here: a list may be late, or wrong.
     const owners = this.#ownersOf(identity.addresses);
     const { reused, shared } = rivalryOf(iface, identity.addresses, owners, (older, newer) =>
@@ -163,9 +168,14 @@ export class Reconciler {
     return isHeld({ record: isOnDisk ? 'present' : 'absent', list: this.#o.desired.listSays(older.podUid) });
   }
 
-  /** Applies the interfaces again that have addresses of others: CNI may have released one of them. Call it on a timer. */
+  /**
+   * Applies the interfaces again that have addresses or the MAC of others: CNI may have released one of
+   * them, and libcni writes the record after the call. Call it on a timer.
+   */
   checkRivals(): void {
-    const rivals = [...this.#o.live()].filter((one) => one.reusedAddresses.length + one.sharedAddresses.length > 0);
+    const isRival = ({ reusedAddresses, sharedAddresses, sharesMac }: GuardedInterface) =>
+      sharesMac || reusedAddresses.length + sharedAddresses.length > 0;
+    const rivals = [...this.#o.live()].filter(isRival);
     if (rivals.length > 0) this.applyAll(rivals);
   }
 

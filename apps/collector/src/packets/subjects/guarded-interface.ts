@@ -131,6 +131,8 @@ export interface GuardedInterface extends Source {
   reusedAddresses: string[];
   /** Addresses of its pod that another pod has too, while CNI holds both. */
   sharedAddresses: string[];
+  /** Another interface has its MAC. */
+  sharesMac: boolean;
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -187,6 +189,7 @@ export function newInterface(
     takenGrants: [],
     reusedAddresses: [],
     sharedAddresses: [],
+    sharesMac: false,
     applyError: '',
     announced: null,
   };
