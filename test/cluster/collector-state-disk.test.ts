@@ -2,6 +2,7 @@
 // state directory, also as the first of a boot.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { exec } from '../lab/src/process/exec.ts';
 import { CniNode, forged } from '../support/cni-node.ts';
@@ -34,6 +35,16 @@ describe('the disk of the state directory', () => {
       }
   };
   const start = () => cni.start('closed');
+  /** What the status on the bus says of the state directory: '' if it can be written. */
+  const reported = async () => {
+    const { features = [] } = (await cni.node.nodeStatus()) ?? {};
+    return features.find(({ name }) => name === 'state-files')?.reason.split(':')[0] ?? 'none';
+  };
+  const says = (reason: string) =>
+    waitFor(async () => (await reported()) === reason, {
+      what: `a status with the state directory "${reason}"`,
+      state: reported,
+    });
   const isGuarded = async ({ pod }: Awaited<ReturnType<CniNode['add']>>, count = 20) => {
     await cni.node.send(pod, [forged(pod)], 20);
     await cni.isDropped(pod, 'programmed', count);
@@ -51,13 +62,16 @@ describe('the disk of the state directory', () => {
       await isGuarded(await cni.add());
       expect(cni.node.log).toMatch(new RegExp(`"part":"state".*"reason":"(${code}|ENOENT)`));
       expect(await cni.node.metric('bailiff_collector_problems_total{part="state"}')).toBeGreaterThan(0);
+      await says(code);
     },
   );
 
   it('full while it runs - pods start, a restart keeps guards and counts, and files are written when there is room', async () => {
     await start();
     const first = await cni.add();
+    await says('');
     fill();
+    await says('ENOSPC');
     const second = await cni.add();
     await isGuarded(second);
     await cni.node.killCollector('SIGKILL');
@@ -67,6 +81,7 @@ describe('the disk of the state directory', () => {
     await isGuarded(second, 40);
     new SmallDisk(cni.node.stateDir).makeRoom();
     await exec('sh', ['-c', `rm ${cni.node.stateDir}/file-*`]);
+    await says('');
     const { pod } = await cni.add();
     const { interfaces } = await cni.node.offlineStatus();
     expect(interfaces.find((one) => one.pod === `shop/${pod.name}`)).toMatchObject({ state: 'programmed' });

@@ -4,13 +4,14 @@
 import type { Probe, SpoofObject } from '@bailiff/bpf';
 import { probeFeatures } from '@bailiff/bpf';
 import { type CniStatus, clipReason, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
-import type { ServiceContext } from '@bailiff/service';
+import { FileStore, type ServiceContext } from '@bailiff/service';
 import type { CollectorConfig } from '../config.ts';
 import type { ConfigReceiver } from '../desired/config-receiver.ts';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import type { Readings } from '../metrics.ts';
 import type { OperationEngine } from '../operations/engine.ts';
 import type { PacketEngine } from '../packets/engine.ts';
+import type { ProblemLog } from '../process/problem-log.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
 import { EndedPods } from './ended-pods.ts';
 import { GoneQuarantines } from './gone-quarantines.ts';
@@ -24,6 +25,7 @@ const MAX_UNLISTED = LIST_LIMITS.quarantined.items;
 export interface StatusParts {
   ctx: ServiceContext<CollectorConfig>;
   bootId: string;
+  problems: ProblemLog;
   object: SpoofObject;
   packets: Pick<PacketEngine, 'registry' | 'cniRecords' | 'cgroupPods' | 'recordsUnwatched'>;
   desired: DesiredState;
@@ -40,6 +42,40 @@ function inotifyProbe(errnoName: string): Probe {
   const hint =
     'other processes of its user (root) use up fs.inotify.max_user_instances or max_user_watches of the node: new CNI records are found by polling';
   return { feature: 'inotify', available: false, errnoName, hint };
+}
+
+/** A file of this size is written with each status. A full disk may still accept an empty one. */
+const PROBE_BYTES = 512;
+
+/** Whether the disk of the state directory accepts a file. */
+class StateProbe {
+  readonly #files: FileStore;
+  #reason = '';
+
+  constructor({ ctx, problems }: Pick<StatusParts, 'ctx' | 'problems'>) {
+    const report = problems.of('state');
+    this.#files = new FileStore(ctx.config.stateDir, (file, reason) => {
+      this.#reason = reason;
+      report(file, reason);
+    });
+  }
+
+  /** Writes. */
+  run(): void {
+    this.#reason = '';
+    this.#files.save('probe', ' '.repeat(PROBE_BYTES));
+  }
+
+  get result(): Probe {
+    const available = this.#reason === '';
+    const hint = 'a restart of the collector lacks what it cannot write: free space on the disk of its state directory';
+    return {
+      feature: 'state-files',
+      available,
+      errnoName: available ? null : this.#reason,
+      hint: available ? null : hint,
+    };
+  }
 }
 
 /** What the kernel can run is of use only where something attaches it. */
@@ -73,9 +109,11 @@ export class StatusReporter {
   readonly #gone = new GoneQuarantines();
   readonly #ended = new EndedPods();
   readonly #recent = new RecentCounts();
+  readonly #state: StateProbe;
 
   constructor(parts: StatusParts) {
     this.#parts = parts;
+    this.#state = new StateProbe(parts);
     const { offload, redirected } = parts.object;
     this.#probes = [...probeFeatures(), offload, podEndFeature(parts), ...(redirected ? [redirected] : [])];
     this.#startedAtMs = parts.ctx.clock.nowMs();
@@ -101,6 +139,7 @@ export class StatusReporter {
 
   /** Publishes the status. */
   report(): void {
+    this.#state.run();
     this.#parts.bus.putStatus(this.#status(this.#losses()));
   }
 
@@ -131,7 +170,12 @@ export class StatusReporter {
       version: ctx.version,
       startedAtMs: this.#startedAtMs,
       hook: ctx.config.observeOnly ? 'none' : object.mode,
-      probes: [...this.#probes, inotifyProbe(packets.recordsUnwatched), probeSocketsFeature(object)],
+      probes: [
+        ...this.#probes,
+        inotifyProbe(packets.recordsUnwatched),
+        probeSocketsFeature(object),
+        this.#state.result,
+      ],
       registry,
       podEnds: this.#podEnds(),
       redirected: object.redirected?.available ?? false,

@@ -292,6 +292,9 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
     warnings.push(warn(node, `${bus.unackedFrames} frames are unacknowledged: publishing is behind`));
   if (lacks(status, 'inotify'))
     warnings.push(warn(node, NO_INOTIFY, 'see docs/operations.md#resources-that-pods-share-with-a-node'));
+  const unwritable = status.features.find(({ name, available }) => name === STATE_FILES && !available);
+  if (unwritable)
+    warnings.push(warn(node, `its collector cannot write its state: ${quoted(unwritable.reason)}`, FREE_STATE));
   if (!bus.connected) warnings.push(warn(node, 'its collector is disconnected from the bus'));
   return warnings;
 }
@@ -299,6 +302,8 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
 /** False if it is not reported, as by older versions. */
 const lacks = ({ features }: Pick<NodeStatus, 'features'>, feature: string): boolean =>
   features.some(({ name, available }) => name === feature && !available);
+const STATE_FILES = 'state-files';
+const FREE_STATE = 'free space on the disk of the node: docs/alerts.md, BailiffStateNotWritten';
 const NO_INOTIFY =
   'inotify is used up by other processes: new pods without the CNI plugin are bound some tens of milliseconds later';
 
@@ -384,6 +389,7 @@ function healthOf(report: NodeReport, status: NodeStatus, own: readonly Problem[
   if (own.some(({ exitCode }) => exitCode === EXIT.badConfiguration)) return 'refused';
   if (status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > input.nowMs) return 'disarmed';
   const passes = own.some(({ exitCode }) => exitCode === NOT_ENFORCED);
-  if (passes || report.guarded < report.guardable || lacks(status, 'inotify')) return 'partial';
+  if (passes || report.guarded < report.guardable || lacks(status, 'inotify') || lacks(status, STATE_FILES))
+    return 'partial';
   return report.notEnforced > 0 ? 'not-enforced' : 'ok';
 }

@@ -273,6 +273,7 @@ describe('report', () => {
     ['outdated', status({ bus: { ...SENT, unconfirmedForMs: 240_000 } }), 7, /has not read its pod list .* for 4m/],
     ['partial', status({ features: [lacking('checksum-offload')] }), 10, /hides what the vector checksum-offload/],
     ['ok', status({ features: [lacking('probe-sockets')] }), 0, null],
+    ['partial', status({ features: [lacking('state-files')] }), 0, /cannot write its state: /],
     ['partial', status({ features: [lacking('probe-sockets')], interfaces: [quarantined] }), 10, /serve pods on the/],
     ['disarmed', status({ disarmedUntil: iso(-600_000) }), 10, /is disarmed for 10m/],
     ['ok', status({ disarmedUntil: iso(1_000) }), 0, null],
