@@ -51,10 +51,10 @@ class Services implements AsyncDisposable {
     return services;
   }
 
-  launch(app: App): RunningProcess {
+  launch(app: App, api = this.api): RunningProcess {
     const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
-    const kube = ['--kubeconfig', this.api.kubeconfigPath()];
+    const kube = ['--kubeconfig', api.kubeconfigPath()];
     const lease = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'];
     const own: Record<App, string[]> = {
       correlator: [],
@@ -276,6 +276,28 @@ describe.concurrent('services', () => {
     await services.redis.start();
     await services.well();
     expect(await waited()).toBe(0);
+  }, 300_000);
+
+  it('an ipam-sync with the API server of another cluster leads too - both show two leaders, until it ends', async () => {
+    await using services = await Services.start(['ipam-sync']);
+    const one = 'ipam-sync: 1 running, 1 leads, up to date';
+    await services.shows('one leader', ({ text }) => text.includes(one));
+    const other = await startApiServer({ certDir: path.join(services.directory, 'other') });
+    try {
+      other.api.create('namespaces', { metadata: { name: 'bailiff-system' } });
+      const foreign = services.launch('ipam-sync', other);
+      const { text, findings } = await services.shows(
+        'two leaders',
+        (seen) => seen.status === 7 && seen.doctor === 7 && /2 lead,/.test(seen.text),
+      );
+      for (const shown of [text, findings])
+        expect(shown).toMatch(/✗ ipam-sync: 2 lead: they use .* different clusters/);
+      foreign.child.kill('SIGTERM');
+      await foreign.exit;
+      await services.shows('one leader', ({ text, findings }) => text.includes(one) && findings.includes(`✓ ${one}`));
+    } finally {
+      await other.close();
+    }
   }, 300_000);
 
   it('a verdict with one step done while Redis is unavailable - status, doctor and the metric have one number', async () => {

@@ -19,6 +19,7 @@ import { missingAuthProblems } from './node-connections.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
 import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
+import { removedPodProblems } from './removed-pods.ts';
 import { leaderProblems, replicaProblems } from './replicas.ts';
 import { serviceProblems } from './services.ts';
 import { taintProblems } from './taints.ts';
@@ -46,6 +47,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...(services ? serviceProblems(services) : unreadServices(facts)),
     ...relayProblems(facts),
     ...missingAuthProblems(facts),
+    ...removedPodProblems(facts),
     ...podListProblems(instances, nowMs),
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),

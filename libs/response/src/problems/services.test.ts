@@ -20,6 +20,7 @@ const well: ServiceHealth = {
   silent: 0,
   silentForMs: 0,
   leading: 0,
+  leadingNow: 0,
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
   behindMs: 0,
@@ -45,8 +46,9 @@ const responder = {
   unansweredIds: [],
   failed: [],
   refused: [],
+  removed: [],
 };
-const ipamSync = { ...well, running: 2, ready: 2, leading: 1 };
+const ipamSync = { ...well, running: 2, ready: 2, leading: 1, leadingNow: 1 };
 const waits = (count: number, ageMs: number) => ({
   waiting: { count, oldestAtMs: AT - ageMs, atLeast: false },
   behindMs: ageMs,
@@ -308,6 +310,11 @@ describe('services', () => {
       expect.stringMatching(/^shout ipam-sync: 2 running, none leads: nodes keep/),
     ]);
     expect(texts(status({ ipamSync: { leading: 0, runningForMs: 2_000 } }))).toEqual([]);
+    expect(texts(status({ ipamSync: { leading: 2, leadingNow: 2 } }))).toEqual([
+      expect.stringMatching(/^shout ipam-sync: 2 lead: they use the API servers of different clusters/),
+    ]);
+    expect(lines(status({ ipamSync: { leading: 2, leadingNow: 1 } }))[2]).toMatch(/2 running, 2 lead, up to date/);
+    expect(texts(status({ ipamSync: { leading: 2, leadingNow: 1 } }))).toEqual([]);
   });
 
   it('behind - shows from the first second, and is a warning above ten', () => {

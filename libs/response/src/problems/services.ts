@@ -2,14 +2,15 @@
  * Status of the services: one line each, and problems with remedies. Pure.
  */
 
-import type { MissingVerdicts, OutputStatus } from '@bailiff/schemas';
+import type { MissingVerdicts } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import type { ServiceHealth } from '../status/service-health.ts';
+import { OVERDUE_MS, type ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
 import { logProblems, logText } from './evidence-log.ts';
 import { connectionProblems } from './node-connections.ts';
-import { FAILING_MS, notEnforced, type Problem } from './problem.ts';
+import { outputProblems, outputText } from './outputs.ts';
+import { notEnforced, type Problem } from './problem.ts';
 
 /**
  * A verdict later than this after its frame means that the correlator is behind or was down. Normal
@@ -38,8 +39,6 @@ const MISSING_REMEDY = 'docs/alerts.md, BailiffVerdictsSuppressed; `bailiff top 
 const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by hand, and fix the reason';
 const REFUSED_REMEDY =
   '`bailiff responses --since 1h --phase refused` names the pods: delete them by hand, or cordon their nodes';
-const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
-const LOST_REMEDY = '`bailiff replay --format` prints them';
 
 type Severity = Problem['severity'];
 const problem = (node: string, severity: Severity, text: string, remedy: string): Problem => ({
@@ -132,9 +131,6 @@ function silentText({ silent, silentForMs }: ServiceHealth): string {
   return `${silent} without a status for ${age(silentForMs)} (hung, killed, or cut off from the bus, such as by a refused login)`;
 }
 
-/** A status is due every ten seconds. */
-const OVERDUE_MS = 12_000;
-
 /**
  * `up to date` if nothing is stored that is not processed. Otherwise how long ago that was so: a
  * status says nothing about messages that are newer.
@@ -153,7 +149,7 @@ function stateText(service: Service): string {
   const parts = [`${running} running`, silentText(health)];
   if (running > 0 && ready < running) parts.push(ready === 0 ? `not ready (${health.notReady})` : `${ready} ready`);
   if (service.name === 'ipam-sync' && running > 0)
-    parts.push(health.leading === 0 ? 'none leads' : `${health.leading} leads`);
+    parts.push(['none leads', '1 leads'][health.leading] ?? `${health.leading} lead`);
   if (running === 0) parts.push(waits);
   else if (stalledMs > STUCK_MS) parts.push(`not progressing for ${age(stalledMs)}: ${waits}`);
   else if (waits !== '' && behindMs >= UNDER_WAY_MS) parts.push(`${age(behindMs)} behind: ${waits}`);
@@ -184,7 +180,7 @@ export const unreadyProblems = (status: ServiceStatus): Problem[] =>
 /** No instance runs, or the running ones cannot work; null otherwise. */
 function outageOf(service: Service): Problem | null {
   const { name, health, without, optional } = service;
-  const { running, ready, stalledMs, notReady } = health;
+  const { running, ready, stalledMs } = health;
   const severity = optional ? 'warn' : 'shout';
   const waits = waitingText(service);
   if (running === 0) {
@@ -203,14 +199,22 @@ function outageOf(service: Service): Problem | null {
       `see ${logOf(name)}, and restart it: it resumes where it stopped`,
     );
   if (ready === 0 && isUnready(health)) return unreadyProblem(service);
-  if (name === 'ipam-sync' && health.leading === 0 && health.runningForMs > LEASE_MS)
-    return problem(
-      name,
-      severity,
-      `${running} running, none leads${notReady === '' ? '' : ` (${notReady})`}: ${without}`,
-      `it cannot acquire its lease: see ${logOf(name)}, and \`bailiff doctor --only kubernetes\``,
-    );
-  return null;
+  return name === 'ipam-sync' ? leaseProblem(service) : null;
+}
+
+function leaseProblem({ name, health, without }: Service): Problem | null {
+  const { running, leading, leadingNow, notReady, runningForMs } = health;
+  if (leadingNow > 1) {
+    const text = `${leadingNow} lead: they use the API servers of different clusters, or no election, and overwrite the lists of each other`;
+    return problem(name, 'shout', text, `look at the kubeconfig and the bus of each instance; see ${logOf(name)}`);
+  }
+  if (leading > 0 || runningForMs <= LEASE_MS) return null;
+  return problem(
+    name,
+    'shout',
+    `${running} running, none leads${notReady === '' ? '' : ` (${notReady})`}: ${without}`,
+    `it cannot acquire its lease: see ${logOf(name)}, and \`bailiff doctor --only kubernetes\``,
+  );
 }
 
 /** The service works, but with fewer instances or late; null otherwise. */
@@ -233,35 +237,6 @@ function degradationOf(service: Service): Problem[] {
     );
   if (behindMs > LATE_MS) problems.push(problem(name, 'warn', `is behind: ${waitingText(service)}`, ''));
   return problems;
-}
-
-/** Deleted events are reported for this long; the metric keeps their number. */
-const LOST_MS = 3_600_000;
-
-/** `failing for 5m (OUTPUT_BUSY)`, `12 events waiting`, `up to date`. */
-function outputText({ name, pending, lagMs, failing }: OutputStatus, atMs: number): string {
-  const waits = pending > 0 ? `, ${plural(pending, 'event')} waiting` : '';
-  if (failing) return `${name} failing for ${age(atMs - Date.parse(failing.since))} (${failing.code})${waits}`;
-  if (lagMs >= UNDER_WAY_MS) return `${name} ${age(lagMs)} behind${waits}`;
-  return `${name} ${pending > 0 ? plural(pending, 'event') : 'up to date'}${pending > 0 ? ' waiting' : ''}`;
-}
-
-function outputProblems({ siemRelay, atMs }: ServiceStatus): Problem[] {
-  return (siemRelay?.outputs ?? []).flatMap(({ name, pending, lagMs, failing, lost, lostAt }) => {
-    const at = `siem-relay ${name}`;
-    const problems: Problem[] = [];
-    const failingMs = failing ? atMs - Date.parse(failing.since) : 0;
-    const events = `${pending > 0 ? plural(pending, 'event') : 'events'} waiting`;
-    if (failing && failingMs > FAILING_MS) {
-      const text = `deliveries fail for ${age(failingMs)}, ${events}: ${failing.code}: ${quoted(failing.reason)}`;
-      problems.push(problem(at, 'warn', text, OUTPUT_REMEDY));
-    } else if (lagMs > FAILING_MS)
-      problems.push(problem(at, 'warn', `is ${age(lagMs)} behind, ${events}`, 'its receiver is slow'));
-    const lostLately = lostAt === undefined || atMs - Date.parse(lostAt) < LOST_MS;
-    if (lost > 0 && lostLately)
-      problems.push(problem(at, 'warn', `${plural(lost, 'event')} deleted before delivery`, LOST_REMEDY));
-    return problems;
-  });
 }
 
 /** No correlator works; null otherwise. */
@@ -359,7 +334,7 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
     ...problems,
     ...failedProblems(status),
     ...refusedProblems(status),
-    ...outputProblems(status),
+    ...outputProblems(status.siemRelay?.outputs ?? [], atMs),
     ...connectionProblems(status.busAuth, atMs),
     ...logProblems(status),
   ];

@@ -11,6 +11,8 @@ import { INSTANCE_STATUS_MS, type InstanceStatus } from '@bailiff/schemas';
 
 /** An instance with an older status counts as silent. */
 export const SILENT_MS = 3 * INSTANCE_STATUS_MS;
+/** A status is due every ten seconds. */
+export const OVERDUE_MS = 12_000;
 /** A silent instance is dropped once another one has a status that is newer by this much. */
 const REPLACED_MS = 300_000;
 
@@ -39,6 +41,8 @@ export interface ServiceHealth {
   silentForMs: number;
   /** Instances of ipam-sync that hold the lease. */
   leading: number;
+  /** Of these, instances whose status is not overdue: a former leader that hangs is none. */
+  leadingNow: number;
   /** Uptime of the youngest running instance; 0 without one. */
   runningForMs: number;
   /** Unprocessed messages at the newest status of a running instance; null if unknown. */
@@ -120,6 +124,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     silent: silent.length,
     silentForMs: silent.length > 0 ? atMs - Math.max(...silent.map(updatedAtMs)) : 0,
     leading: running.filter(({ leads }) => leads).length,
+    leadingNow: running.filter((one) => one.leads && atMs - updatedAtMs(one) <= OVERDUE_MS).length,
     runningForMs: running.length > 0 ? Math.min(...running.map(({ startedAt }) => ageOf(startedAt))) : 0,
     waiting: waiting && (waited ?? { ...waiting, count: 0 }),
     behindMs: waited ? asOfMs - waited.oldestAtMs : 0,

@@ -27,6 +27,7 @@ import {
   type LogStatus,
   type MissingVerdicts,
   type OutputStatus,
+  type Response,
   SchemaError,
   SchemaRegistry,
   type SkippedMessages,
@@ -39,6 +40,7 @@ import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts
 import { type BusAuthStatus, busAuthOf } from './bus-auth-status.ts';
 import { type FailedResponses, FailureCounts } from './failed-responses.ts';
 import { RefusalCounts, type RefusedResponses } from './refused-responses.ts';
+import { type RemovedPod, RemovedPods } from './removed-pods.ts';
 import {
   healthOf,
   type InstanceSets,
@@ -85,6 +87,8 @@ export interface ResponderStatus extends ServiceHealth {
   failed: FailedResponses[];
   /** Checked verdicts of the last hour for which nothing was done, because guards refused it, by reason. */
   refused: RefusedResponses[];
+  /** Pods of the checked verdicts that were removed within the last hour. */
+  removed: RemovedPod[];
 }
 
 export interface SiemRelayStatus extends ServiceHealth {
@@ -298,7 +302,7 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
 
 type ResponseCounts = Pick<
   ResponderStatus,
-  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed' | 'refused'
+  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed' | 'refused' | 'removed'
 > & {
   cut: boolean;
 };
@@ -317,7 +321,10 @@ async function readResponses(
   const acted = new Set<string>();
   const failures = new FailureCounts(atMicros);
   const refusals = new RefusalCounts(atMicros);
-  const cut = due[0] ? await readRecords(bus, { ledger, acted, failures, refusals }, due[0].atMicros, signal) : false;
+  const removals = new RemovedPods(atMicros);
+  const cut = due[0]
+    ? await readRecords(bus, { ledger, acted, counts: [failures, refusals, removals] }, due[0].atMicros, signal)
+    : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
@@ -329,6 +336,7 @@ async function readResponses(
     unansweredIds: unanswered.slice(0, MAX_NAMED).map(({ verdict }) => verdict.verdictId),
     failed: failures.all,
     refused: refusals.all,
+    removed: removals.all,
     cut,
   };
 }
@@ -350,14 +358,13 @@ interface Records {
   ledger: Ledger;
   /** Verdicts with a record that is no dry run. */
   acted: Set<string>;
-  failures: FailureCounts;
-  refusals: RefusalCounts;
+  counts: readonly { add(record: Response, storedMicros: number): void }[];
 }
 
 /** Applies the records since a time. @returns whether the bound was reached */
 async function readRecords(
   bus: Bus,
-  { ledger, acted, failures, refusals }: Records,
+  { ledger, acted, counts }: Records,
   sinceMicros: number,
   signal: AbortSignal,
 ): Promise<boolean> {
@@ -370,8 +377,7 @@ async function readRecords(
       const isOwn = name === 'Response' && value.responseId === responseIdOf(value, phaseGroupOf(value.phase));
       if (isOwn) {
         ledger.applyInOrder(value, { sequence, timestampMicros });
-        failures.add(value, timestampMicros);
-        refusals.add(value, timestampMicros);
+        for (const one of counts) one.add(value, timestampMicros);
         if (value.phase !== 'dryrun') acted.add(value.verdictId);
       }
     } catch (error) {
