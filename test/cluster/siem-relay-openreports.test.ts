@@ -135,6 +135,44 @@ it('openreports - a namespace that refuses reports delays no other, and a delete
   expect(relay.out()).not.toContain('events for openreports wait');
 }, 120_000);
 
+it('openreports - large reports of others are listed by small pages; one that cannot be written or deleted delays no other', async () => {
+  await using rig = await RelayRig.start();
+  await using kube = await startKube({ tokens: TOKENS });
+  const { server: api } = kube;
+  prepare(api);
+  const annotations = { large: 'x'.repeat(250_000) };
+  const foreign = (namespace: string) => {
+    const metadata = { name: 'bailiff', namespace, annotations };
+    api.api.create('reports', { apiVersion: 'openreports.io/v1alpha1', kind: 'Report', metadata });
+  };
+  const large = Array.from({ length: 80 }, (_, n) => `large-${n}`);
+  for (const name of large) api.api.create('namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } });
+  for (const name of ['closed', 'bank', ...large]) foreign(name);
+  const message = 'etcdserver: request is too large';
+  api.faults.inject({ verb: 'patch', resource: 'reports', namespace: 'closed', status: 500, message, times: Infinity });
+  const kept = 'admission webhook "w" denied the request: no';
+  api.faults.inject({
+    verb: 'delete',
+    resource: 'reports',
+    namespace: 'bank',
+    status: 403,
+    message: kept,
+    times: Infinity,
+  });
+  await using relay = await launchRelay([
+    ...rig.flags(),
+    ...['--openreports.enabled', '--openreports.kubeconfig', api.kubeconfigPath('relay')],
+  ]);
+  const until = (isReached: () => boolean, what: string) =>
+    waitFor(isReached, { what, timeoutMs: 60_000, state: () => relay.out().slice(-900) });
+  await rig.verdict(verdictOf('closed', 'a'));
+  await until(() => large.every((name) => reportOf(api, name) === undefined), 'the end of large reports');
+  expect(reportOf(api, 'bank')).toBeDefined();
+  await rig.verdict(verdictOf('shop', 'web-0'));
+  await until(() => failsOf(api, 'shop')[0] === 1, 'the report');
+  expect(relay.out()).not.toContain('events for openreports wait');
+}, 120_000);
+
 it('openreports - without its rights, or without the definition, events wait and the reason is named', async () => {
   await using rig = await RelayRig.start();
   await using kube = await startKube({ tokens: TOKENS });

@@ -32,8 +32,9 @@ const TICK_MS = 15_000;
 const MAX_TICK_WRITES = 50;
 /** A report that the server refuses is written again after this long. */
 const REFUSED_MS = 300_000;
-/** Objects of a page of the list. */
+/** Objects of a page of the list, and its bytes: others may store large reports of this name. */
 const PAGE = 500;
+const MAX_PAGE_BYTES = 16 * 1024 * 1024;
 const LIST_TYPE = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
 interface OpenReportsOptions {
@@ -100,10 +101,9 @@ export class OpenReportsOutput implements Output {
     }
     if (!this.#isCompared) await this.#deleteOthers(signal);
     const due = this.#reports.changed().filter((namespace) => this.#isDue(namespace));
-    for (const namespace of due.slice(0, MAX_TICK_WRITES)) {
-      const refused = await this.#write(namespace, signal);
-      if (refused) throw refused;
-    }
+    let refused: DeliveryError | null = null;
+    for (const namespace of due.slice(0, MAX_TICK_WRITES)) refused = (await this.#write(namespace, signal)) ?? refused;
+    if (refused) throw refused;
     return due.length > 0;
   }
 
@@ -156,22 +156,40 @@ export class OpenReportsOutput implements Output {
   async #deleteOthers(signal: AbortSignal): Promise<void> {
     try {
       for (let next: string | undefined = ''; next !== undefined; ) {
-        const page: KubeList = await this.#request<KubeList>({
-          path: `/apis/${API_VERSION}/reports`,
-          query: { fieldSelector: `metadata.name=${REPORT_NAME}`, limit: PAGE, continue: next || undefined },
-          accept: LIST_TYPE,
-          signal,
-        });
-        for (const { metadata } of page.items ?? []) {
-          const { namespace = '' } = metadata;
-          if (namespace !== '' && !this.#reports.has(namespace)) await this.#delete(namespace, signal);
-        }
+        const page: KubeList = await this.#page(next, PAGE, signal);
+        for (const { metadata } of page.items ?? []) await this.#deleteUnknown(metadata.namespace ?? '', signal);
         next = page.metadata.continue || undefined;
       }
     } catch (error) {
       throw deliveryErrorOf(error);
     }
     this.#isCompared = true;
+  }
+
+  /** A page that is too large is read with fewer objects. */
+  async #page(next: string, limit: number, signal: AbortSignal): Promise<KubeList> {
+    const page = this.#request<KubeList>({
+      path: `/apis/${API_VERSION}/reports`,
+      query: { fieldSelector: `metadata.name=${REPORT_NAME}`, limit, continue: next || undefined },
+      accept: LIST_TYPE,
+      maxBodyBytes: MAX_PAGE_BYTES,
+      signal,
+    });
+    const read = await nullOn('KUBE_TOO_LARGE', page);
+    if (read !== null) return read;
+    if (limit === 1) throw new KubeError('KUBE_TOO_LARGE', 'a report is too large to be listed');
+    return this.#page(next, Math.ceil(limit / 8), signal);
+  }
+
+  /** A report that the server keeps, such as by an admission policy of its namespace, delays no other. */
+  async #deleteUnknown(namespace: string, signal: AbortSignal): Promise<void> {
+    if (namespace === '' || this.#reports.has(namespace)) return;
+    try {
+      await this.#delete(namespace, signal);
+    } catch (cause) {
+      const error = deliveryErrorOf(cause);
+      if (!(error instanceof DeliveryError && error.code === 'OUTPUT_REFUSED')) throw cause;
+    }
   }
 
   /** One attempt: the engine retries. */
@@ -201,6 +219,9 @@ export const isNamespaceGone = (error: unknown): boolean =>
   ((error.code === 'KUBE_NOT_FOUND' && /namespaces "[^"]*" not found/.test(error.message)) ||
     (error.code === 'KUBE_FORBIDDEN' && /because it is being terminated/.test(error.message)));
 
+/** Of a report that is too large with what others stored in it: etcd refuses it, and the server reports 500. */
+const TOO_LARGE = /request is too large|message larger than max/;
+
 /**
  * A missing right holds for every namespace. Any other 403 is of one namespace, such as its quota or an
  * admission policy, and must not delay the others.
@@ -210,7 +231,8 @@ export function deliveryErrorOf(error: unknown): unknown {
   const { code, message, retryAfterMs } = error;
   const isRight = /cannot (get|list|create|patch|delete) resource/.test(message);
   const forbidden: DeliveryErrorCode = isRight ? 'OUTPUT_MISCONFIGURED' : 'OUTPUT_REFUSED';
-  const found = code === 'KUBE_FORBIDDEN' ? forbidden : (CODES[code] ?? 'OUTPUT_FAILED');
+  const other: DeliveryErrorCode = TOO_LARGE.test(message) ? 'OUTPUT_REFUSED' : 'OUTPUT_FAILED';
+  const found = code === 'KUBE_FORBIDDEN' ? forbidden : (CODES[code] ?? other);
   const text =
     code === 'KUBE_NOT_FOUND'
       ? 'the cluster has no reports of openreports.io/v1alpha1: install its definition'
