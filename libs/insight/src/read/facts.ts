@@ -1,8 +1,8 @@
 /** Reads all facts about a cluster that `status` and `doctor` judge (libs/response, problems). */
 import {
+  acrossElection,
   BUCKETS,
   type Bus,
-  BusError,
   CONFIG_BUCKET,
   certificateEnds,
   isJetStreamOff,
@@ -25,7 +25,6 @@ import {
   type StreamInfo,
   type UnsignedConfig,
 } from '@bailiff/response';
-import { pause } from '@bailiff/service/retry';
 import type { Reader } from '../reader.ts';
 import { configValue, disarmOf } from './config.ts';
 import { readExpectedNodes, readNodes } from './nodes.ts';
@@ -40,36 +39,9 @@ const STREAMS: readonly string[] = [
   ...BUCKETS.map(({ bucket }) => `KV_${bucket}`),
 ];
 
-const ATTEMPTS = 3;
-const PAUSE_MS = 500;
-/** A server that hangs does not respond to a ping either. */
-const PING_MS = 1_000;
-
-/** While servers elect a leader, requests about a stream get no response: they are repeated after it. */
-async function acrossElection<T>({ bus, signal }: Reader, read: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await read();
-    } catch (error) {
-      const isLast = attempt === ATTEMPTS || !(error instanceof BusError) || error.code !== 'BUS_TIMEOUT';
-      if (isLast || !(await responds(bus))) throw error;
-      await pause(PAUSE_MS, signal);
-      signal.throwIfAborted();
-    }
-  }
-}
-
-async function responds({ nc }: Bus): Promise<boolean> {
-  const ponged = nc.rtt().then(
-    () => true,
-    () => false,
-  );
-  return Promise.race([ponged, pause(PING_MS).then(() => false)]);
-}
-
 /** @param signed the signers of the reader; none: it believes what nodes and services report @throws BusError */
 export function readFacts(reader: Reader, staleMs: number, signed = new SignedConfig()): Promise<ClusterFacts> {
-  return acrossElection(reader, () => readOnce(reader, staleMs, signed));
+  return acrossElection(reader.bus, reader.signal, () => readOnce(reader, staleMs, signed));
 }
 
 async function readOnce(reader: Reader, staleMs: number, signed: SignedConfig): Promise<ClusterFacts> {

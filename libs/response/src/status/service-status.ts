@@ -113,9 +113,7 @@ export interface ServiceStatus {
   busAuth: BusAuthStatus | null;
   /** null: no instance within the last hour. It is optional. */
   evidenceLog: EvidenceLogStatus | null;
-  /**
-   * A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high.
-   */
+  /** A bound was reached: only the newest verdicts are checked, and `unanswered` may be too high. */
   cut: boolean;
 }
 
@@ -300,12 +298,7 @@ async function readVerdicts(bus: Bus, lastSequence: number, signal: AbortSignal)
   return placed;
 }
 
-type ResponseCounts = Pick<
-  ResponderStatus,
-  'due' | 'dryRuns' | 'unanswered' | 'oldestUnansweredAtMs' | 'unansweredIds' | 'failed' | 'refused' | 'removed'
-> & {
-  cut: boolean;
-};
+type ResponseCounts = Omit<ResponderStatus, keyof ServiceHealth | 'newestResponseAtMs'> & { cut: boolean };
 
 /** Counts the verdicts with due tasks and those with overdue tasks. */
 async function readResponses(
