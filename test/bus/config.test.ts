@@ -15,7 +15,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { DesiredState } from '../../apps/collector/src/desired/desired-state.ts';
 import { SettingsFeed } from '../../apps/ipam-sync/src/settings/settings-feed.ts';
-import { isQueued, losing, readAll, startBus, withhold } from '../support/bus.ts';
+import { intercepted, isQueued, losing, readAll, startBus, withhold } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
 const KEY = 'spoof.cluster._.default';
@@ -35,30 +35,16 @@ function heldBack(bus: Bus) {
   const held: (() => void)[] = [];
   let holding = true;
   let answered = 0;
-  const nc = new Proxy(bus.nc, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target);
-      if (typeof value !== 'function') return value;
-      if (property !== 'subscribe') return value.bind(target);
-      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
-        target.subscribe(subject, {
-          callback: (error, message) => {
-            const deliver = () => options.callback(error, message as never);
-            if (holding) held.push(deliver);
-            else deliver();
-          },
-        });
-    },
-  });
   const send = async (...rest: Parameters<Bus['requests']['send']>) => {
     const answer = await bus.requests.send(...rest);
     if (rest[0].includes('STREAM.INFO')) answered += 1;
     return answer;
   };
-  const replaced: Record<string | symbol, unknown> = { nc, requests: { send } };
-  const proxy = new Proxy(bus, {
-    get: (target, property) => replaced[property] ?? Reflect.get(target, property, target),
-  });
+  const receive = (_error: Error | null, _message: unknown, deliver: () => void) => {
+    if (holding) held.push(deliver);
+    else deliver();
+  };
+  const proxy = intercepted(bus, receive, { requests: { send } as unknown as Bus['requests'] });
   const release = () => {
     holding = false;
     for (const deliver of held.splice(0)) deliver();

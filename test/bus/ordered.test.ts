@@ -10,7 +10,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { isQueued, readAll, startBus, text, underWay, withhold } from '../support/bus.ts';
+import { intercepted, isQueued, readAll, startBus, text, underWay, withhold } from '../support/bus.ts';
 import { random } from '../support/random.ts';
 
 const SUBJECT = violationSubject('node-a', 'spoof');
@@ -39,23 +39,9 @@ const consumersOf = async (nats: TestNats, stream: string): Promise<string[]> =>
  * and client might.
  */
 function lossy(bus: Bus, lose: (sequence: number) => boolean): Bus {
-  const nc = new Proxy(bus.nc, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target);
-      if (typeof value !== 'function') return value;
-      if (property !== 'subscribe') return value.bind(target);
-      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
-        target.subscribe(subject, {
-          callback: (error, message) => {
-            const sequence = Number(message?.reply?.split('.').at(-4) ?? Number.NaN);
-            if (!error && lose(sequence)) return;
-            options.callback(error, message as never);
-          },
-        });
-    },
-  });
-  return new Proxy(bus, {
-    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  return intercepted(bus, (error, message, deliver) => {
+    const sequence = Number(message?.reply?.split('.').at(-4) ?? Number.NaN);
+    if (error || !lose(sequence)) deliver();
   });
 }
 

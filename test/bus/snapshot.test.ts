@@ -11,7 +11,7 @@ import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
 import { BucketCopy } from '../../libs/bus/src/kv/bucket-copy.ts';
-import { connectCollector, startBus, text } from '../support/bus.ts';
+import { connectCollector, intercepted, startBus, text } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
 
 /** Only pushes and the reads of a test. */
@@ -30,21 +30,8 @@ async function copied(nats: TestNats, bucket: string, key: string, revision: num
  * empty.
  */
 function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
-  const nc = new Proxy(bus.nc, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property, target);
-      if (typeof value !== 'function') return value;
-      if (property !== 'subscribe') return value.bind(target);
-      return (subject: string, options: { callback: (error: Error | null, message: never) => void }) =>
-        target.subscribe(subject, {
-          callback: (error, message) => {
-            if (!lost(text(message))) options.callback(error, message as never);
-          },
-        });
-    },
-  });
-  return new Proxy(bus, {
-    get: (target, property) => (property === 'nc' ? nc : Reflect.get(target, property, target)),
+  return intercepted(bus, (_error, message, deliver) => {
+    if (!lost(text(message))) deliver();
   });
 }
 

@@ -12,6 +12,7 @@ import {
 } from '@bailiff/bus';
 import { freePort, type StartNatsOptions, startNats, type TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
+import type { Msg } from '@nats-io/nats-core';
 
 export async function startBus(options: TopologyOptions = {}): Promise<TestNats> {
   const nats = await startNats();
@@ -61,6 +62,32 @@ export async function connectCollector(nats: TestNats, node: string): Promise<Fo
 export function underWay(reading: Promise<void>): Promise<void> {
   reading.catch(() => undefined);
   return reading;
+}
+
+/**
+ * A bus whose subscriptions hand each message to `receive`, with the step that delivers it: a network
+ * between server and client may lose messages, or hold them back. @param more members to replace
+ */
+export function intercepted(
+  bus: Bus,
+  receive: (error: Error | null, message: Msg, deliver: () => void) => void,
+  more: Partial<Bus> = {},
+): Bus {
+  const nc = new Proxy(bus.nc, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property, target);
+      if (typeof value !== 'function') return value;
+      if (property !== 'subscribe') return value.bind(target);
+      return (subject: string, options: { callback: (error: Error | null, message: Msg) => void }) =>
+        target.subscribe(subject, {
+          callback: (error, message) => receive(error, message, () => options.callback(error, message)),
+        });
+    },
+  });
+  const replaced: Partial<Bus> = { ...more, nc };
+  return new Proxy(bus, {
+    get: (target, property) => Reflect.get(property in replaced ? replaced : target, property),
+  });
 }
 
 /**
