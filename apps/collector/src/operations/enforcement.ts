@@ -11,6 +11,7 @@ import { boottimeNs, normalPodUid, type RuntimeMaps, type RuntimeSample } from '
 import type { PodIdentity, RuntimePolicyStatus } from '@bailiff/schemas';
 import type { ReceiveResult } from '../desired/desired-state.ts';
 import { type EngineParts, flusherOptions } from '../engine.ts';
+import { attempt } from '../process/problem-log.ts';
 import type { Signal } from '../process/signal.ts';
 import { Flusher } from '../publishing/flusher.ts';
 import { type Account, accountsDir, type ContainerRef } from './counting/account.ts';
@@ -167,11 +168,7 @@ export class Enforcement {
     if (this.#stopped) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      try {
-        action();
-      } catch (error) {
-        this.#problem('runtime', (error as Error).message, error);
-      }
+      attempt((_, reason, error) => this.#problem('runtime', reason, error), '', action);
     }, ms);
     timer.unref();
     this.#timers.add(timer);

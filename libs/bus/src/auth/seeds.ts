@@ -4,6 +4,7 @@
  * requests.
  */
 import type { KeyObject } from 'node:crypto';
+import { RecentMap } from '@bailiff/service/recent-map';
 import { createAccount, createCurve, fromCurveSeed, fromSeed, type KeyPair } from '@nats-io/nkeys';
 import { BusError } from '../connection/errors.ts';
 import { signingKeyOf } from './nats-jwt.ts';
@@ -41,16 +42,15 @@ export interface IssuerKey {
   signing: KeyObject;
 }
 
-/** Cache by seed, because deriving a public key takes milliseconds. A rotation has two seeds. */
-const issuers = new Map<string, IssuerKey>();
 const MAX_ISSUERS = 8;
+/** Cache by seed, because deriving a public key takes milliseconds. A rotation has two seeds. */
+const issuers = new RecentMap<string, IssuerKey>(MAX_ISSUERS);
 
 /** Signing key of an issuer's seed. @throws BusError BUS_MESSAGE */
 export function issuerKeyOf(seed: string): IssuerKey {
   const known = issuers.get(seed);
   if (known) return known;
   const made = { publicKey: publicKeyOf('issuer', seed), signing: signingKeyOf(seed) };
-  if (issuers.size >= MAX_ISSUERS) issuers.clear();
   issuers.set(seed, made);
   return made;
 }

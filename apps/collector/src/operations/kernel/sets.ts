@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict';
 import { keysOfSet, type RuntimeMaps, type RuntimeSetKeys } from '@bailiff/bpf';
 import { compileSet, encodeSet, type PolicySet } from '@bailiff/runtime';
+import { RecentMap } from '@bailiff/service';
 import { type SetEntries, SetShares } from './set-shares.ts';
 
 /** Remembered sizes: as many as a node has subjects. All are forgotten at once. */
@@ -44,7 +45,7 @@ export class KernelSets {
   readonly #byDigest = new Map<string, Known>();
   readonly #shares: SetShares;
   /** Sizes of sets that did not fit into the share of a namespace: each pass asks for them again. */
-  readonly #refused = new Map<string, SetEntries>();
+  readonly #refused = new RecentMap<string, SetEntries>(MAX_REFUSED);
   /** Sets of earlier processes that no subject was adopted with; null: not read yet. */
   #found: Map<number, RuntimeSetKeys> | null = null;
 
@@ -104,7 +105,8 @@ export class KernelSets {
     const number = this.#allocateNumber();
     const encoded = encodeSet(compileSet(set, number, this.#hashKey));
     const created: Known = { number, keys: keysOfSet(encoded), owner: null, users: 1, left: 0 };
-    this.#remember(set.digest, created);
+    // Until it is written, its size is known without compiling it again.
+    this.#refused.set(set.digest, this.#maps.setEntries(created.keys));
     this.#own(created, namespace, replacesItself);
     this.#refused.delete(set.digest);
     try {
@@ -116,12 +118,6 @@ export class KernelSets {
     }
     this.#byDigest.set(set.digest, created);
     return number;
-  }
-
-  /** Until it is written, its size is known without compiling it again. */
-  #remember(digest: string, { keys }: Known): void {
-    if (this.#refused.size >= MAX_REFUSED) this.#refused.clear();
-    this.#refused.set(digest, this.#maps.setEntries(keys));
   }
 
   /** A subject has another set. Programs may read this one until `release`. */

@@ -10,7 +10,7 @@ import type { NodeAddress, SpoofMaps } from '@bailiff/bpf';
 import type { SpoofCluster } from '@bailiff/policy';
 import type { DesiredState } from '../../desired/desired-state.ts';
 import { podsCgroupId } from '../../identity/pod-cgroups.ts';
-import type { OnProblem } from '../../process/problem-log.ts';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { networksOf, singleAddresses, tunnelServicesOf } from './networks.ts';
 import type { OwnNetworks } from './own-networks.ts';
 
@@ -65,12 +65,10 @@ export class NodeMaps {
   /** If no cgroup is found, the last one stays in force: without pods, no socket is compared with it. */
   #writePodsCgroup(): void {
     const { cgroupRoot, findPodsCgroup = podsCgroupId, maps, onProblem } = this.#o;
-    try {
+    attempt(onProblem, PODS_CGROUP, () => {
       const id = findPodsCgroup(cgroupRoot);
       if (id !== 0n) this.#write(PODS_CGROUP, [id], () => maps.setPodsCgroup(id));
-    } catch (error) {
-      onProblem(PODS_CGROUP, (error as Error).message, error);
-    }
+    });
   }
 
   /** @returns whether they changed */
