@@ -11,7 +11,7 @@ import {
   UNDOABLE_ACTIONS,
 } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { duration, kubeName, revision, someOf, whole } from './units.ts';
+import { duration, issue, kubeName, revision, someOf, whole } from './units.ts';
 
 /** Namespaces that are only observed, unless the policy has its own list. */
 export const PROTECTED_NAMESPACES = ['kube-system', 'kube-public', 'kube-node-lease', 'bailiff-system'];
@@ -144,30 +144,15 @@ export const responsePolicy = z
   })
   .superRefine((policy, ctx) => {
     policy.steps.forEach((s, index) => {
-      if (policy.steps.findIndex((other) => other.action === s.action) !== index) {
-        ctx.addIssue({ code: 'custom', path: ['steps', index, 'action'], message: `${s.action} is named twice` });
-      }
-      if (s.expires !== undefined && !UNDOABLE_ACTIONS.has(s.action)) {
-        ctx.addIssue({
-          code: 'custom',
-          path: ['steps', index, 'expires'],
-          message: `${s.action} cannot be undone, so it cannot expire`,
-        });
-      }
-      if (s.gracePeriodSeconds !== undefined && !REMOVING_ACTIONS.has(s.action)) {
-        ctx.addIssue({
-          code: 'custom',
-          path: ['steps', index, 'gracePeriodSeconds'],
-          message: `${s.action} has no grace period`,
-        });
-      }
-      if (s.arguments !== undefined && s.action !== 'capture') {
-        ctx.addIssue({
-          code: 'custom',
-          path: ['steps', index, 'arguments'],
-          message: `${s.action} records no arguments`,
-        });
-      }
+      const refuse = (field: keyof ResponseStep, message: string) => issue(ctx, ['steps', index, field], message);
+      const { action, expires, gracePeriodSeconds } = s;
+      if (policy.steps.findIndex((other) => other.action === action) !== index)
+        refuse('action', `${action} is named twice`);
+      if (expires !== undefined && !UNDOABLE_ACTIONS.has(action))
+        refuse('expires', `${action} cannot be undone, so it cannot expire`);
+      if (gracePeriodSeconds !== undefined && !REMOVING_ACTIONS.has(action))
+        refuse('gracePeriodSeconds', `${action} has no grace period`);
+      if (s.arguments !== undefined && action !== 'capture') refuse('arguments', `${action} records no arguments`);
     });
   });
 export type ResponsePolicy = z.infer<typeof responsePolicy>;

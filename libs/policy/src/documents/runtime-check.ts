@@ -9,16 +9,13 @@
 import type { Posture, PostureClass } from '@bailiff/vocabulary';
 import type * as z from 'zod';
 import { kindOf, POSTURE_OF, RULE_KINDS, type RuleKind, type RuntimeRule } from './runtime-rule.ts';
+import { issue } from './units.ts';
 
 /** Part of a RuntimePolicy that is checked here. */
 export interface PolicyRules {
   readonly rules: readonly RuntimeRule[];
   readonly defaultPosture: Readonly<Record<PostureClass, Posture>>;
 }
-
-type Context = z.core.$RefinementCtx;
-const issue = (ctx: Context, path: (string | number)[], message: string) =>
-  ctx.addIssue({ code: 'custom', path, message });
 
 /** Text that is equal for rules with the same match: keys and lists are sorted. */
 function matchText(rule: RuntimeRule, kind: RuleKind): string {
@@ -37,7 +34,7 @@ function matchText(rule: RuntimeRule, kind: RuleKind): string {
   return JSON.stringify([kind, canonical(rule[kind]), canonical(rule.fromSource ?? null)]);
 }
 
-function checkKind(rule: RuntimeRule, index: number, ctx: Context): RuleKind | null {
+function checkKind(rule: RuntimeRule, index: number, ctx: z.core.$RefinementCtx): RuleKind | null {
   const kind = kindOf(rule);
   if (kind !== null) return kind;
   const kinds = RULE_KINDS.filter((k) => rule[k] !== undefined);
@@ -49,7 +46,7 @@ function checkKind(rule: RuntimeRule, index: number, ctx: Context): RuleKind | n
 
 const DENIES: ReadonlySet<string> = new Set(['block', 'kill']);
 
-function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: Context): void {
+function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: z.core.$RefinementCtx): void {
   const at = ['rules', index, 'action'];
   const posture = POSTURE_OF[kind];
   if (posture === null) {
@@ -69,7 +66,7 @@ function checkAllow(policy: PolicyRules, index: number, kind: RuleKind, ctx: Con
 }
 
 /** Refinement of `runtimePolicy`. */
-export function checkRules(policy: PolicyRules, ctx: Context): void {
+export function checkRules(policy: PolicyRules, ctx: z.core.$RefinementCtx): void {
   const names = new Map<string, number>();
   const matches = new Map<string, { index: number; action: string }[]>();
   policy.rules.forEach((rule, index) => {

@@ -20,7 +20,7 @@ import {
   UNIX_OPERATIONS,
 } from '@bailiff/vocabulary';
 import * as z from 'zod';
-import { cidr as anyCidr, whole } from './units.ts';
+import { cidr as anyCidr, issue, whole } from './units.ts';
 
 /**
  * Components of a path that the kernel programs resolve. A longer path can never match, so it is
@@ -63,7 +63,7 @@ const pathLike = (strip: boolean) =>
     .string()
     .superRefine((text, ctx) => {
       const problem = pathProblem(strip ? stripSlash(text) : text);
-      if (problem !== null) ctx.addIssue({ code: 'custom', message: `"${text.slice(0, 256)}" ${problem}` });
+      if (problem !== null) issue(ctx, [], `"${text.slice(0, 256)}" ${problem}`);
     })
     .meta({ pattern: pathPattern(strip ? '/?' : ''), maxLength: MAX_PATH_COMPONENTS * (MAX_NAME_BYTES + 1) + 1 });
 
@@ -79,10 +79,8 @@ const directoryPath = pathLike(true);
 const suffix = z
   .string()
   .superRefine((text, ctx) => {
-    if (text === '' || bytes(text) > MAX_SUFFIX_BYTES)
-      ctx.addIssue({ code: 'custom', message: `must be 1 to ${MAX_SUFFIX_BYTES} bytes` });
-    if (/[/*?\0]/.test(text))
-      ctx.addIssue({ code: 'custom', message: 'is the end of a file name, such as ".so": no "/" and no wildcard' });
+    if (text === '' || bytes(text) > MAX_SUFFIX_BYTES) issue(ctx, [], `must be 1 to ${MAX_SUFFIX_BYTES} bytes`);
+    if (/[/*?\0]/.test(text)) issue(ctx, [], 'is the end of a file name, such as ".so": no "/" and no wildcard');
   })
   .meta({ pattern: '^[^/*?]+$', maxLength: MAX_SUFFIX_BYTES });
 
@@ -96,7 +94,7 @@ function listOf<T extends z.ZodType>(item: T, max: number) {
       list.forEach((entry, index) => {
         const text = JSON.stringify(entry);
         if (list.findIndex((other) => JSON.stringify(other) === text) !== index)
-          ctx.addIssue({ code: 'custom', path: [index], message: `${text} is named twice` });
+          issue(ctx, [index], `${text} is named twice`);
       });
     })
     .meta({ uniqueItems: true });
@@ -114,9 +112,9 @@ const SUBJECTS = ['paths', 'directories', 'suffixes', 'abstract', 'anonymous'];
 
 function checkWhere(match: Readonly<Record<string, unknown>>, ctx: z.core.$RefinementCtx): void {
   if (!SUBJECTS.some((field) => match[field] !== undefined && match[field] !== false))
-    ctx.addIssue({ code: 'custom', path: ['paths'], message: 'is missing: name paths, directories or suffixes' });
+    issue(ctx, ['paths'], 'is missing: name paths, directories or suffixes');
   if (match.recursive !== undefined && match.directories === undefined)
-    ctx.addIssue({ code: 'custom', path: ['recursive'], message: 'applies to directories, and none is named' });
+    issue(ctx, ['recursive'], 'applies to directories, and none is named');
 }
 
 export const fileMatch = z
@@ -131,7 +129,7 @@ export const fileMatch = z
   .superRefine((match, ctx) => {
     checkWhere(match, ctx);
     if (match.operations !== undefined && match.readOnly !== undefined)
-      ctx.addIssue({ code: 'custom', path: ['readOnly'], message: 'replaces operations; use one of them' });
+      issue(ctx, ['readOnly'], 'replaces operations; use one of them');
   });
 export type FileMatch = z.infer<typeof fileMatch>;
 
@@ -164,9 +162,8 @@ mapped.addSubnet('::ffff:0:0', 96, 'ipv6');
 /** IPv4 has one spelling: a rule for ::ffff:10.0.0.0/104 would look like a rule for IPv6. */
 const cidr = anyCidr.superRefine((text, ctx) => {
   const address = text.slice(0, text.indexOf('/'));
-  if (address.includes('%')) ctx.addIssue({ code: 'custom', message: 'has a zone, which the kernel does not compare' });
-  else if (isIP(address) === 6 && mapped.check(address, 'ipv6'))
-    ctx.addIssue({ code: 'custom', message: 'is IPv4 in IPv6: write it as IPv4' });
+  if (address.includes('%')) issue(ctx, [], 'has a zone, which the kernel does not compare');
+  else if (isIP(address) === 6 && mapped.check(address, 'ipv6')) issue(ctx, [], 'is IPv4 in IPv6: write it as IPv4');
 });
 
 const portNumber = whole(0, 65535);
@@ -207,8 +204,7 @@ export const networkMatch = z
   })
   .superRefine((match, ctx) => {
     match.ports?.forEach((range, index) => {
-      if (parsePorts(range) === null)
-        ctx.addIssue({ code: 'custom', path: ['ports', index], message: `"${range}" runs backwards or beyond 65535` });
+      if (parsePorts(range) === null) issue(ctx, ['ports', index], `"${range}" runs backwards or beyond 65535`);
     });
   });
 export type NetworkMatch = z.infer<typeof networkMatch>;
@@ -230,7 +226,7 @@ export const socketMatch = z
   })
   .superRefine((match, ctx) => {
     if (match.protocols !== undefined && match.families === undefined)
-      ctx.addIssue({ code: 'custom', path: ['families'], message: 'a protocol means something only within a family' });
+      issue(ctx, ['families'], 'a protocol means something only within a family');
   });
 export type SocketMatch = z.infer<typeof socketMatch>;
 

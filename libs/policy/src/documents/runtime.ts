@@ -10,7 +10,7 @@ import { LEVELS, POSTURES, RUNTIME_MODES } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { checkRules } from './runtime-check.ts';
 import { runtimeRule } from './runtime-rule.ts';
-import { kubeName, labelKey, labels, labelValue, revision, someOf } from './units.ts';
+import { issue, kubeName, labelKey, labels, labelValue, revision, someOf } from './units.ts';
 
 /** Rules of one policy. Counter cells are allocated for whole sets of policies. */
 export const MAX_POLICY_RULES = 256;
@@ -24,7 +24,7 @@ const expression = z
   .superRefine((e, ctx) => {
     const wants = e.operator === 'In' || e.operator === 'NotIn';
     if (wants !== (e.values !== undefined))
-      ctx.addIssue({ code: 'custom', path: ['values'], message: `${e.operator} ${wants ? 'needs' : 'has no'} values` });
+      issue(ctx, ['values'], `${e.operator} ${wants ? 'needs' : 'has no'} values`);
   });
 
 /** Containers that a policy selects. A missing field selects all; all given fields must match. */
@@ -94,11 +94,10 @@ export type RuntimePolicyInput = z.input<typeof runtimePolicy>;
 export const runtimePolicyScoped = runtimePolicy.superRefine((policy, ctx) => {
   for (const field of ['namespaces', 'excludeNamespaces'] as const) {
     if (policy.selector[field] !== undefined)
-      ctx.addIssue({
-        code: 'custom',
-        path: ['selector', field],
-        message:
-          'a policy at namespace scope applies only to its own namespace: remove the field, or write the policy at cluster scope',
-      });
+      issue(
+        ctx,
+        ['selector', field],
+        'a policy at namespace scope applies only to its own namespace: remove the field, or write the policy at cluster scope',
+      );
   }
 });

@@ -5,6 +5,10 @@
 import { isIP } from 'node:net';
 import * as z from 'zod';
 
+/** Refuses a value in a refinement. @param path of the field at fault, below the refined value */
+export const issue = (ctx: z.core.$RefinementCtx, path: (string | number)[], message: string): void =>
+  ctx.addIssue({ code: 'custom', path, message });
+
 /** A whole number. */
 export const whole = (min: number, max: number) => z.number().int().min(min).max(max);
 /** At least one; absent: any. */
@@ -31,9 +35,9 @@ export function duration(minMs: number, maxMs: number = MAX_DURATION_MS) {
     .superRefine((text, ctx) => {
       const ms = parseDurationMs(text);
       if (ms === null) {
-        ctx.addIssue({ code: 'custom', message: `"${text}" is not a duration: write a number and ms, s, m, h or d` });
+        issue(ctx, [], `"${text}" is not a duration: write a number and ms, s, m, h or d`);
       } else if (ms < minMs || ms > maxMs) {
-        ctx.addIssue({ code: 'custom', message: `"${text}" is outside ${minMs} ms to ${maxMs} ms` });
+        issue(ctx, [], `"${text}" is outside ${minMs} ms to ${maxMs} ms`);
       }
     })
     .meta({ pattern: '^[0-9]{1,9}(ms|s|m|h|d)$', maxLength: 11, durationMs: { min: minMs, max: maxMs } });
