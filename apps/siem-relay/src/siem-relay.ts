@@ -21,6 +21,7 @@ import {
   toBusError,
 } from '@bailiff/bus';
 import { busOptionsOf, busServiceOf, RateLimitedLog, type ServiceContext } from '@bailiff/service';
+import { Turns } from '@bailiff/service/turns';
 import type { RelayConfig } from './config.ts';
 import { respondWithConsumerState } from './consumer-state.ts';
 import { EventDecoder, SOURCES, type SourceName } from './events-of.ts';
@@ -32,7 +33,6 @@ import { assignSlots, formatsOf, outputsOf } from './outputs-of.ts';
 import { PositionKeeper, readPosition } from './position.ts';
 import { SourceReader } from './source-reader.ts';
 import { SyslogOutput } from './syslog/output.ts';
-import { TimeSlices } from './time-slices.ts';
 
 /** Share of a shutdown step's time limit, so that an unavailable bus does not fail the step. */
 const STOP_SHARE = 0.8;
@@ -43,6 +43,13 @@ const OBSERVE_EVERY_MS = 2_000;
 
 /** Part of SIEM that unread events may take before every node's rate is lowered. */
 const MAX_UNREAD = 0.5;
+
+/**
+ * How long readers and outputs work on messages before the event loop serves sockets again. Messages of the bus arrive
+ * up to 2 MB at a time, and most of their work needs no socket, so a backlog would keep the loop for 100 ms and more in
+ * each round. An output with one event a request needs two rounds an event. Longer turns do not increase throughput.
+ */
+const TURN_MS = 5;
 
 /** Starts the relay; resolves when it reads. @param limits of a node */
 export async function start(ctx: ServiceContext<RelayConfig>, limits: ShareLimits = SHARE_LIMITS): Promise<void> {
@@ -61,7 +68,7 @@ class Relay {
   readonly #log: RateLimitedLog;
   readonly #cluster: ClusterReader;
   readonly #outputs: Output[];
-  readonly #slices = new TimeSlices();
+  readonly #turns = new Turns(TURN_MS);
   #runners: readonly OutputRunner[] = [];
 
   constructor(ctx: ServiceContext<RelayConfig>, bus: Bus, shares: NodeShares) {
@@ -190,7 +197,7 @@ class Relay {
       decoder,
       position: this.#position(stream.toLowerCase()),
       shares: this.#shares,
-      slices: this.#slices,
+      turns: this.#turns,
       clock,
       evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
       cluster: () => this.#cluster.identity,
@@ -245,7 +252,7 @@ class Relay {
       startAt: config.startAt,
       position: this.#position(key ?? output.name, key === undefined ? undefined : output.name),
       clock,
-      slices: this.#slices,
+      turns: this.#turns,
       onWarning: (error, text) => this.#warn(output.name, error, text),
       onForeign: () => this.#metrics.unreadable.inc({ stream: 'SIEM', reason: 'FOREIGN' }),
       signal,

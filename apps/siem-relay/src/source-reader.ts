@@ -23,13 +23,13 @@ import {
 } from '@bailiff/bus';
 import type { ClusterIdentity } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
+import type { Turns } from '@bailiff/service/turns';
 import { type OcsfVersion, omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
 import { InOrder } from './in-order.ts';
 import type { NodeShares } from './node-shares.ts';
 import { Omissions, type Omitted } from './omissions.ts';
 import type { PositionKeeper } from './position.ts';
-import type { TimeSlices } from './time-slices.ts';
 
 /** More does not increase throughput on one connection (docs/benchmarks.md). */
 const MAX_IN_FLIGHT = 64;
@@ -48,7 +48,7 @@ export interface SourceReaderOptions {
   decoder: EventDecoder;
   position: PositionKeeper;
   shares: NodeShares;
-  slices: TimeSlices;
+  turns: Turns;
   clock: Clock;
   /**
    * Creation time of VIOLATIONS, milliseconds since 1970; part of the evidence uids of verdicts.
@@ -209,7 +209,7 @@ export class SourceReader {
   }
 
   async #onMessage(message: StreamMessage): Promise<void> {
-    await this.#o.slices.turn();
+    await this.#o.turns.due();
     this.pending = message.pending;
     this.messages += 1;
     if (this.#received > 0 && message.sequence > this.#received + 1) {

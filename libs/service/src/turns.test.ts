@@ -20,3 +20,40 @@ it('a long work - others are due between its steps; a short one goes on', async 
   expect(isSeen).toBe(true);
   expect(turns.due()).toBeUndefined();
 });
+
+/** Rounds of the event loop during 200 ms of work in many small parts. */
+async function roundsDuring(due: () => Promise<void> | undefined): Promise<number> {
+  let rounds = 0;
+  let isOver = false;
+  const count = () => {
+    rounds += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const until = performance.now() + 200;
+  while (performance.now() < until) await due();
+  isOver = true;
+  return rounds;
+}
+
+it('a work in many steps - leaves rounds to others; the control leaves none', async () => {
+  const turns = new Turns(5);
+  expect(await roundsDuring(() => undefined)).toBe(0);
+  expect(await roundsDuring(() => turns.due())).toBeGreaterThan(5);
+});
+
+it('several works - have one turn a round together, and all go on', async () => {
+  const turns = new Turns(5);
+  const done: string[] = [];
+  await turns.due();
+  workFor(10);
+  const waiting = ['a', 'b', 'c'].map(async (name) => {
+    const due = turns.due();
+    expect(due).toBeDefined();
+    await due;
+    done.push(name);
+  });
+  expect(done).toEqual([]);
+  await Promise.all(waiting);
+  expect(done).toEqual(['a', 'b', 'c']);
+});

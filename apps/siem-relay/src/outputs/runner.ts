@@ -10,10 +10,10 @@
 import { type Bus, consumeOrdered, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
+import type { Turns } from '@bailiff/service/turns';
 import { boundedOcsf, type OcsfVersion } from '@bailiff/siem';
 import type { OutputReadings } from '../metrics.ts';
 import type { PositionKeeper } from '../position.ts';
-import type { TimeSlices } from '../time-slices.ts';
 import type { Held } from './batch.ts';
 import { Delivery } from './delivery.ts';
 import type { Output, OutputEvent } from './output.ts';
@@ -31,7 +31,7 @@ interface RunnerOptions {
   position: PositionKeeper;
   clock: Clock;
   /** Shared by everything that works on messages. */
-  slices: TimeSlices;
+  turns: Turns;
   onWarning(error: Error, text: string): void;
   /** A message of SIEM that no relay wrote, which is skipped. */
   onForeign(): void;
@@ -182,7 +182,7 @@ export class OutputRunner {
 
   /** Gives the output what it may need of the events before the position. */
   async #restore(): Promise<void> {
-    const { bus, output, clock, slices, signal } = this.#o;
+    const { bus, output, clock, turns, signal } = this.#o;
     if (!output.restore || output.restoreMs === undefined) return;
     const done = new AbortController();
     await consumeOrdered(bus, 'SIEM', {
@@ -190,7 +190,7 @@ export class OutputRunner {
       filterSubjects: output.filterSubjects,
       maxMessages: RESTORE_MESSAGES,
       onMessage: async (message) => {
-        await slices.turn();
+        await turns.due();
         const event = eventOf(message);
         if (message.sequence > this.#settled) done.abort();
         else if (!message.injected && event.uid !== '') output.restore?.(event);
@@ -242,7 +242,7 @@ export class OutputRunner {
   }
 
   async #take(message: StreamMessage): Promise<void> {
-    await this.#o.slices.turn();
+    await this.#o.turns.due();
     const { output, signal, clock } = this.#o;
     const delivery = this.#delivery;
     if (signal.aborted) return;
