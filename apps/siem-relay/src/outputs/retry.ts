@@ -33,25 +33,15 @@ export function nextStep(error: unknown, events: number, refusals: number): { st
 }
 
 /** Statuses of a receiver that is not ready for anyone, or not reached by this URL with this secret. */
-const CODES: Readonly<Record<number, DeliveryErrorCode>> = {
-  401: 'OUTPUT_MISCONFIGURED',
-  403: 'OUTPUT_MISCONFIGURED',
-  404: 'OUTPUT_MISCONFIGURED',
-  405: 'OUTPUT_MISCONFIGURED',
-  407: 'OUTPUT_MISCONFIGURED',
-  408: 'OUTPUT_TIMEOUT',
-  410: 'OUTPUT_MISCONFIGURED',
-  415: 'OUTPUT_MISCONFIGURED',
-  425: 'OUTPUT_BUSY',
-  429: 'OUTPUT_BUSY',
-  503: 'OUTPUT_BUSY',
-};
+const MISCONFIGURED: ReadonlySet<number> = new Set([401, 403, 404, 405, 407, 410, 415]);
+const BUSY: ReadonlySet<number> = new Set([425, 429, 503]);
 
 /** Code of an HTTP status; null for success. Redirects are not followed. */
 export function codeOfStatus(status: number): DeliveryErrorCode | null {
   if (status >= 200 && status < 300) return null;
-  const known = CODES[status];
-  if (known) return known;
+  if (MISCONFIGURED.has(status)) return 'OUTPUT_MISCONFIGURED';
+  if (BUSY.has(status)) return 'OUTPUT_BUSY';
+  if (status === 408) return 'OUTPUT_TIMEOUT';
   if (status >= 400 && status < 500) return 'OUTPUT_REFUSED';
   return status >= 500 ? 'OUTPUT_FAILED' : 'OUTPUT_MISCONFIGURED';
 }

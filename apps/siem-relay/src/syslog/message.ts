@@ -5,27 +5,8 @@
  */
 import { rfc3339Micros } from '@bailiff/bus';
 
-export const FACILITIES = [
-  'user',
-  'daemon',
-  'auth',
-  'syslog',
-  'authpriv',
-  'audit',
-  'alert',
-  'local0',
-  'local1',
-  'local2',
-  'local3',
-  'local4',
-  'local5',
-  'local6',
-  'local7',
-] as const;
-export type Facility = (typeof FACILITIES)[number];
-
 /** RFC 5424, table 1. */
-const FACILITY: Readonly<Record<Facility, number>> = {
+const FACILITY = {
   user: 1,
   daemon: 3,
   auth: 4,
@@ -41,7 +22,9 @@ const FACILITY: Readonly<Record<Facility, number>> = {
   local5: 21,
   local6: 22,
   local7: 23,
-};
+} as const;
+export type Facility = keyof typeof FACILITY;
+export const FACILITIES = Object.keys(FACILITY) as Facility[];
 /**
  * By OCSF severity, 0 unknown to 5 critical: notice, informational, notice, warning, error,
  * critical.
