@@ -2,11 +2,11 @@
 import { MAX_ALERTMANAGERS, MAX_WEBHOOKS, SIEM_FORMATS } from '@bailiff/bus';
 import { busShape, type FrameConfig, kubeShape, optionalText, whole } from '@bailiff/service';
 import { OCSF_VERSIONS } from '@bailiff/siem';
+import { LEVELS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 import { alertmanagerName } from './alertmanager/alerts.ts';
 import { ENCODINGS } from './otlp/encode.ts';
 import { FACILITIES } from './syslog/message.ts';
-import { LEVELS, WEBHOOK_EVENTS } from './webhook/output.ts';
 import { TEMPLATES } from './webhook/templates.ts';
 
 const ocsfVersion = z
@@ -31,7 +31,11 @@ const webhook = z
     urlFile: optionalText.describe('file with the URL, if the URL itself is a secret'),
     template: z.enum(TEMPLATES).default('json').describe('body of the requests'),
     ocsfVersion,
-    events: z.array(z.enum(WEBHOOK_EVENTS)).min(1).default(['verdicts']).describe('what is delivered'),
+    events: z
+      .array(z.enum(['verdicts', 'responses']))
+      .min(1)
+      .default(['verdicts'])
+      .describe('what is delivered'),
     minLevel: z.enum(LEVELS).default('informational').describe('events of a lower level are skipped'),
     secretFile: optionalText.describe('file with the signing secret, two lines during a rotation; empty: unsigned'),
     routingKeyFile: optionalText.describe('file with the integration key of PagerDuty'),

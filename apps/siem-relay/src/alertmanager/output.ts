@@ -4,10 +4,11 @@
  */
 import { type Bucket, encodeToken, filters, isName } from '@bailiff/bus';
 import { decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
+import type { RelayConfig } from '../config.ts';
 import { CLASSES, type Facts, factsOf } from '../outputs/facts.ts';
 import { HttpClient } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
-import { ActiveAlerts, type Alert, type AlertsOptions, alertmanagerName } from './alerts.ts';
+import { ActiveAlerts, type Alert, alertmanagerName } from './alerts.ts';
 
 /** Alerts in a request. */
 const MAX_BATCH = 64;
@@ -16,13 +17,8 @@ const TICK_MS = 15_000;
 /** Lists of nodes that are read in a tick; the others follow in the next. */
 const MAX_NODE_READS = 256;
 
-export interface AlertmanagerOptions extends AlertsOptions {
+interface AlertmanagerOptions extends Omit<RelayConfig['alertmanager'], 'urls'> {
   url: string;
-  authorizationFile: string;
-  caFile: string;
-  certFile: string;
-  keyFile: string;
-  timeoutMs: number;
   /** Lists of the pods of each node. */
   pods: Bucket;
   nowMs(): number;

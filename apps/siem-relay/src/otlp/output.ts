@@ -3,26 +3,15 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { filters } from '@bailiff/bus';
 import type { OcsfVersion } from '@bailiff/siem';
+import type { RelayConfig } from '../config.ts';
 import { HttpClient } from '../outputs/http-client.ts';
 import type { Output, OutputEvent, Rejection } from '../outputs/output.ts';
-import { CONTENT_TYPES, type Encoding, encodeLogs, partialSuccessOf } from './encode.ts';
+import { CONTENT_TYPES, encodeLogs, partialSuccessOf } from './encode.ts';
 import { resourceLogsOf } from './record.ts';
 
 const compress = promisify(gzip);
 
-export interface OtlpOptions {
-  /** Complete, such as `http://collector:4318/v1/logs`. */
-  url: string;
-  encoding: Encoding;
-  ocsfVersion?: OcsfVersion | undefined;
-  authorizationFile: string;
-  caFile: string;
-  certFile: string;
-  keyFile: string;
-  timeoutMs: number;
-  version: string;
-  nowMs(): number;
-}
+type OtlpOptions = RelayConfig['otlp'] & { version: string; nowMs(): number };
 
 export class OtlpOutput implements Output {
   readonly name = 'otlp';

@@ -4,30 +4,17 @@
  */
 import { filters } from '@bailiff/bus';
 import type { OcsfVersion } from '@bailiff/siem';
+import { LEVELS } from '@bailiff/vocabulary';
+import type { RelayConfig } from '../config.ts';
 import { CLASSES, factsOf } from '../outputs/facts.ts';
 import { HttpClient, readSecret } from '../outputs/http-client.ts';
 import { DeliveryError, type Output, type OutputEvent } from '../outputs/output.ts';
 import { parseSecrets, signedHeaders } from './signature.ts';
-import { bodyOf, type Template } from './templates.ts';
+import { bodyOf } from './templates.ts';
 
-export const WEBHOOK_EVENTS = ['verdicts', 'responses'] as const;
-/** OCSF severities. */
-export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
 const PAGERDUTY_URL = 'https://events.pagerduty.com/v2/enqueue';
 
-export interface WebhookOptions {
-  url: string;
-  urlFile: string;
-  template: Template;
-  ocsfVersion?: OcsfVersion | undefined;
-  events: readonly (typeof WEBHOOK_EVENTS)[number][];
-  minLevel: (typeof LEVELS)[number];
-  secretFile: string;
-  routingKeyFile: string;
-  caFile: string;
-  allowPrivateAddress: boolean;
-  timeoutMs: number;
-}
+type WebhookOptions = RelayConfig['webhooks'][string];
 
 export class WebhookOutput implements Output {
   readonly name: string;

@@ -6,50 +6,47 @@
  * turn) and leaves the server's user passwords unchanged. `finish` makes the server accept the new
  * one. Clients have an accepted secret at all times.
  */
+import * as z from 'zod';
 import { BUS_USERS } from './names.ts';
 
-/** Newest first; at most two. */
-export type Generations = readonly string[];
+/** Newest first. */
+const generations = z.array(z.string().min(1)).min(1).max(2);
+/** PEM. */
+const authority = z.strictObject({ certificate: z.string(), key: z.string() });
+/** `hash`: bcrypt, of the password that the server accepts. */
+const userCredential = z.strictObject({ passwords: generations, hash: z.string() });
 
-export interface UserCredential {
-  passwords: Generations;
-  /** bcrypt hash of the password that the server accepts. */
-  hash: string;
-}
-
-export interface Authority {
-  /** PEM. */
-  certificate: string;
-  key: string;
-}
-
-export interface Credentials {
-  version: 1;
-  createdAt: string;
+export const credentialsSchema = z.strictObject({
+  version: z.literal(1),
+  createdAt: z.string(),
   /** Time of the last change at the server. */
-  inForceSince: string;
+  inForceSince: z.string(),
   /** `prepared`: clients have the next secrets, the server does not accept them yet. */
-  stage: 'in-force' | 'prepared';
-  namespace: string;
-  replicas: number;
+  stage: z.enum(['in-force', 'prepared']),
+  namespace: z.string(),
+  replicas: z.number().int(),
   /** `max_file_store` of each server; absent: the default. */
-  maxFileBytes?: number | undefined;
-  dnsNames: readonly string[];
-  users: Readonly<Record<string, UserCredential>>;
+  maxFileBytes: z.number().int().optional(),
+  dnsNames: z.array(z.string()),
+  users: z.record(z.string(), userCredential),
   /** Seeds; the stage determines which is in force. */
-  issuers: Generations;
-  xkeys: Generations;
-  routePassword: string;
-  redisPassword: string;
+  issuers: generations,
+  xkeys: generations,
+  routePassword: z.string(),
+  redisPassword: z.string(),
   /** The next value while a rotation is prepared. */
-  nextRoutePassword?: string | undefined;
-  nextRedisPassword?: string | undefined;
+  nextRoutePassword: z.string().optional(),
+  nextRedisPassword: z.string().optional(),
   /** Users outside the core have accounts of their own. Absent in older files; `finish` sets it. */
-  accounts?: true | undefined;
+  accounts: z.literal(true).optional(),
   /** Newest first. Clients trust all; the newest one signs the server certificate. */
-  authorities: readonly Authority[];
-  server: Authority;
-}
+  authorities: z.array(authority).min(1).max(2),
+  server: authority,
+});
+
+export type Generations = z.infer<typeof generations>;
+export type Authority = z.infer<typeof authority>;
+export type Credentials = z.infer<typeof credentialsSchema>;
 
 /** Generators of secrets; a parameter so that tests are fast and deterministic. */
 export interface Makers {
@@ -74,12 +71,12 @@ export interface InitOptions {
   namespace: string;
   replicas: number;
   maxFileBytes?: number | undefined;
-  dnsNames: readonly string[];
+  dnsNames: string[];
 }
 
 /** Credentials of a new bus. */
 export async function init(options: InitOptions, make: Makers): Promise<Credentials> {
-  const users: Record<string, UserCredential> = {};
+  const users: Credentials['users'] = {};
   for (const user of USERS) {
     const password = make.password();
     users[user] = { passwords: [password], hash: await make.hash(password) };
@@ -152,7 +149,7 @@ export async function prepare(from: Credentials, scope: RotationScope, make: Mak
  * old secret after the new one until the next rotation.
  */
 export async function finish(from: Credentials, make: Makers): Promise<Credentials> {
-  const users: Record<string, UserCredential> = {};
+  const users: Credentials['users'] = {};
   for (const [name, { passwords }] of Object.entries(from.users)) {
     users[name] = { passwords, hash: await make.hash(passwords[0] as string) };
   }
@@ -171,7 +168,7 @@ export async function finish(from: Credentials, make: Makers): Promise<Credentia
 
 /** Reverts a prepared rotation. With `routes` or `redis`, the servers must be reloaded. */
 export function abort(from: Credentials): Credentials {
-  const drop = <T>(generations: readonly T[]) => (generations.length > 1 ? generations.slice(1) : generations);
+  const drop = <T>(generations: T[]) => (generations.length > 1 ? generations.slice(1) : generations);
   const users = Object.entries(from.users).map(
     ([name, user]) => [name, { ...user, passwords: drop(user.passwords) }] as const,
   );

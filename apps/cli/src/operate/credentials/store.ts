@@ -6,35 +6,11 @@
 import { chmod, mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { replaceFile } from '@bailiff/service';
-import * as z from 'zod';
 import { CliError } from '../../shared/errors.ts';
 import { files } from './render.ts';
-import type { Credentials } from './rotation.ts';
+import { type Credentials, credentialsSchema } from './rotation.ts';
 
 export const STATE_FILE = 'credentials.json';
-
-const generations = z.array(z.string().min(1)).min(1).max(2);
-const authority = z.strictObject({ certificate: z.string(), key: z.string() });
-const schema = z.strictObject({
-  version: z.literal(1),
-  createdAt: z.string(),
-  inForceSince: z.string(),
-  stage: z.enum(['in-force', 'prepared']),
-  namespace: z.string(),
-  replicas: z.number().int(),
-  maxFileBytes: z.number().int().optional(),
-  dnsNames: z.array(z.string()),
-  users: z.record(z.string(), z.strictObject({ passwords: generations, hash: z.string() })),
-  issuers: generations,
-  xkeys: generations,
-  routePassword: z.string(),
-  redisPassword: z.string(),
-  nextRoutePassword: z.string().optional(),
-  nextRedisPassword: z.string().optional(),
-  accounts: z.literal(true).optional(),
-  authorities: z.array(authority).min(1).max(2),
-  server: authority,
-});
 
 /** @throws CliError CLI_NOT_FOUND | CLI_CONFIG */
 export async function load(dir: string): Promise<Credentials> {
@@ -60,7 +36,7 @@ export function parseState(text: string, file: string): Credentials {
   } catch (cause) {
     throw new CliError('CLI_CONFIG', `${file}: not JSON`, { cause, remedy: 'restore it from a backup' });
   }
-  const parsed = schema.safeParse(value);
+  const parsed = credentialsSchema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new CliError('CLI_CONFIG', `${file}: ${issue?.path.join('.')}: ${issue?.message}`, {

@@ -14,14 +14,8 @@ import { CliError } from '../errors.ts';
 import type { ClusterChoice, Installation } from './installation.ts';
 import type { RunningLab } from './labs.ts';
 
-export interface BusFlags {
-  natsUrl?: string;
-  natsUser?: string;
-  natsPasswordFile?: string;
-  natsCaFile?: string;
-  natsCertFile?: string;
-  natsKeyFile?: string;
-}
+const KEYS = ['natsUrl', 'natsUser', 'natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
+export type BusFlags = { [K in (typeof KEYS)[number]]?: string };
 
 export interface ConnectionSources {
   flags: BusFlags;
@@ -52,16 +46,12 @@ export interface Connection extends Required<BusFlags> {
 
 export const DEFAULT_USER = 'cli';
 
-const contextSchema = z.strictObject({
-  natsUrl: z.string().min(1).optional(),
-  natsUser: z.string().min(1).optional(),
-  natsPasswordFile: z.string().min(1).optional(),
-  natsCaFile: z.string().min(1).optional(),
-  natsCertFile: z.string().min(1).optional(),
-  natsKeyFile: z.string().min(1).optional(),
-});
-
-const KEYS = ['natsUrl', 'natsUser', 'natsPasswordFile', 'natsCaFile', 'natsCertFile', 'natsKeyFile'] as const;
+const contextSchema = z.strictObject(
+  Object.fromEntries(KEYS.map((key) => [key, z.string().min(1).optional()])) as Record<
+    keyof BusFlags,
+    z.ZodOptional<z.ZodString>
+  >,
+);
 
 /** `natsPasswordFile` → `BAILIFF_NATS_PASSWORD_FILE` */
 export function envNameOf(key: (typeof KEYS)[number]): string {
