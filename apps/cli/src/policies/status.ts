@@ -19,7 +19,7 @@ import {
 import { readPolicies } from '../shared/policy/stored.ts';
 import { poll } from '../shared/poll.ts';
 import type { Session } from '../shared/session.ts';
-import { wrap } from '../shared/text/clean.ts';
+import { wrapAfter } from '../shared/text/clean.ts';
 import type { Style } from '../shared/text/paint.ts';
 import { type Cell, type Column, table } from '../shared/text/table.ts';
 import { storedByName } from './show.ts';
@@ -49,14 +49,10 @@ function reasonLines(reasons: readonly Reason[], { out }: Session): string[] {
   const { width } = out.table;
   return reasons.flatMap(({ policies, nodes, state, reason, remedy }) => {
     const what = policies ? ` ${policies.map((key) => shortName(parsePolicyName(key))).join(', ')}:` : '';
-    const [first = '', ...more] = wrap(`${shortList(nodes, MAX_NODES)}:${what} ${reason}`, width > 0 ? width - 2 : 0);
     const sign = out.paint(state === 'off' ? '-' : state === 'pending' ? '!' : '✗', STYLES[state]);
-    const [arrow = '', ...rest] = remedy === '' ? [] : wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0);
     return [
-      `${sign} ${first}`,
-      ...more.map((line) => `  ${line}`),
-      ...(arrow === '' ? [] : [`  ${arrow}`]),
-      ...rest.map((line) => `    ${line}`),
+      ...wrapAfter(`${sign} `, `${shortList(nodes, MAX_NODES)}:${what} ${reason}`, width, 2),
+      ...(remedy === '' ? [] : wrapAfter('  ', `→ ${remedy}`, width, 4)),
     ];
   });
 }

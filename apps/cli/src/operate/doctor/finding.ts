@@ -1,7 +1,7 @@
 /** Findings of `bailiff doctor`, and the exit code of all of them. Pure. */
 import { CODE_ORDER, type ProblemCode, plural } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
-import { wrap } from '../../shared/text/clean.ts';
+import { wrapAfter } from '../../shared/text/clean.ts';
 import type { Style } from '../../shared/text/paint.ts';
 import type { TableOptions } from '../../shared/text/table.ts';
 
@@ -24,34 +24,19 @@ export interface Group {
   findings: Finding[];
 }
 
-export const ok = (name: string, detail = ''): Finding => ({
-  name,
-  state: 'ok',
-  detail,
-  remedy: '',
-  exitCode: EXIT.ok,
-});
-export const warn = (name: string, detail: string, remedy = ''): Finding => ({
-  name,
-  state: 'warn',
-  detail,
-  remedy,
-  exitCode: EXIT.ok,
-});
-export const fail = (name: string, detail: string, remedy: string, exitCode: ExitCode): Finding => ({
-  name,
-  state: 'fail',
-  detail,
-  remedy,
-  exitCode,
-});
-export const skip = (name: string, detail: string, remedy = ''): Finding => ({
-  name,
-  state: 'skip',
-  detail,
-  remedy,
-  exitCode: EXIT.ok,
-});
+const findingOf =
+  (state: Finding['state']) =>
+  (name: string, detail = '', remedy = '', exitCode: ExitCode = EXIT.ok): Finding => ({
+    name,
+    state,
+    detail,
+    remedy,
+    exitCode,
+  });
+export const ok: (name: string, detail?: string) => Finding = findingOf('ok');
+export const warn: (name: string, detail: string, remedy?: string) => Finding = findingOf('warn');
+export const fail: (name: string, detail: string, remedy: string, exitCode: ExitCode) => Finding = findingOf('fail');
+export const skip: (name: string, detail: string, remedy?: string) => Finding = findingOf('skip');
 
 /** Without privileges, later checks prove nothing. Otherwise the order of `bailiff status`. */
 const ORDER: readonly ProblemCode[] = [EXIT.missingPrivilege, ...CODE_ORDER];
@@ -74,11 +59,8 @@ export function groupLines({ title, findings }: Group, { width, paint = (text) =
   const lines = [paint(title, 'bold')];
   for (const { name, state, detail, remedy } of findings) {
     const [sign, style] = SIGNS[state];
-    const [first = '', ...more] = wrap(detail === '' ? name : `${name}: ${detail}`, width > 0 ? width - 4 : 0);
-    lines.push(`  ${paint(sign, style)} ${first}`, ...more.map((line) => `    ${line}`));
-    if (remedy === '') continue;
-    const [arrow = '', ...rest] = wrap(`→ ${remedy}`, width > 0 ? width - 6 : 0);
-    lines.push(`    ${arrow}`, ...rest.map((line) => `      ${line}`));
+    lines.push(...wrapAfter(`  ${paint(sign, style)} `, detail === '' ? name : `${name}: ${detail}`, width, 4));
+    if (remedy !== '') lines.push(...wrapAfter('    ', `→ ${remedy}`, width, 6));
   }
   return lines;
 }

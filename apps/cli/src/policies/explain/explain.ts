@@ -27,7 +27,7 @@ import { parsePolicyName, shortName } from '../../shared/policy/names.ts';
 import { modeCell, namedPolicies, readPolicies, type StoredPolicy, selectsText } from '../../shared/policy/stored.ts';
 import { levelCell } from '../../shared/rows/verdict-cells.ts';
 import type { Session } from '../../shared/session.ts';
-import { wrap } from '../../shared/text/clean.ts';
+import { wrap, wrapAfter } from '../../shared/text/clean.ts';
 import type { Style } from '../../shared/text/paint.ts';
 import { type Cell, type Column, table } from '../../shared/text/table.ts';
 import {
@@ -169,8 +169,7 @@ function conflictLines({ conflicts, conflictsComplete }: ExplainedSet, { out }: 
   const { width } = out.table;
   const lines = conflicts.flatMap(({ text, operations }) => {
     const more = operations > 1 ? ` (and ${operations - 1} more operations)` : '';
-    const [first = '', ...rest] = wrap(`${text}${more}`, width > 0 ? width - 4 : 0);
-    return [`${INDENT}${out.paint('!', 'yellow')} ${first}`, ...rest.map((line) => `${INDENT}  ${line}`)];
+    return wrapAfter(`${INDENT}${out.paint('!', 'yellow')} `, `${text}${more}`, width, 4);
   });
   if (!conflictsComplete) lines.push(`${INDENT}not all rules were checked: there are too many`);
   return lines.length === 0 ? [] : ['', out.paint('CONFLICTS', 'bold'), ...lines];

@@ -8,7 +8,7 @@ import type { Pair, TrialVerdict } from '@bailiff/correlation';
 import { isoMicros, shortId } from '@bailiff/insight';
 import { plural, span } from '@bailiff/response';
 import { levelCell } from '../rows/verdict-cells.ts';
-import { wrap } from '../text/clean.ts';
+import { wrap, wrapAfter } from '../text/clean.ts';
 import { type Paint, plain } from '../text/paint.ts';
 import { type Cell, type Column, table } from '../text/table.ts';
 import { type Report, subjectOf, tallyResponses } from './report.ts';
@@ -112,8 +112,7 @@ class Writer implements ReportWriter {
     this.lines.push(...wrap(sentence, Math.max(0, width)));
   }
   note(sentence: string): void {
-    const { width } = this.#options;
-    this.lines.push(...wrap(sentence, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line));
+    this.lines.push(...wrapAfter(INDENT, sentence, this.#options.width, INDENT.length));
   }
   heading(text: string): void {
     this.lines.push('', this.paint(text, 'bold'));

@@ -22,7 +22,7 @@ import {
 } from '@bailiff/insight';
 import { podName, span } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
-import { shorten, wrap } from '../text/clean.ts';
+import { shorten, wrap, wrapAfter } from '../text/clean.ts';
 import { type Paint, plain } from '../text/paint.ts';
 import { type Cell, type Column, type RenderOptions, table } from '../text/table.ts';
 import { capturedLines } from './captured.ts';
@@ -128,7 +128,7 @@ function verdictLines(chain: Chain, { width, nowMs, paint = plain }: RenderOptio
   const facts = [`#${sequence}`, clockTime(storedAtMicros, nowMs), after(storedAtMicros, first)].filter(Boolean);
   return [
     `${paint('VERDICT', 'bold')}  ${shortId(verdict.verdictId)}  ${paint(level.text, level.style, 'bold')} by ${verdict.rule}`,
-    ...wrap(verdict.reason, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line),
+    ...wrapAfter(INDENT, verdict.reason, width, INDENT.length),
     INDENT + facts.join('  ') + paint(`  ${config}`, 'dim'),
     `${INDENT}judged ${span(chain.latencies.judgingMs)} after the frame that met the rule`,
   ];
@@ -174,8 +174,7 @@ export function recordCells(
 function responseLines(chain: Chain, { width, nowMs, paint = plain, unanswered }: ChainOptions): string[] {
   const heading = paint('RESPONSES', 'bold');
   if (chain.tasks.length === 0) {
-    const text = `none: ${whyNone(chain, unanswered)}`;
-    return [heading, ...wrap(text, width > 0 ? width - INDENT.length : 0).map((line) => INDENT + line)];
+    return [heading, ...wrapAfter(INDENT, `none: ${whyNone(chain, unanswered)}`, width, INDENT.length)];
   }
   const first = firstPacketMicros(chain.evidence);
   const cells = allRecords(chain).map((row) => recordCells(row, first, nowMs));

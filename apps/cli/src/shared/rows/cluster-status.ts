@@ -20,7 +20,7 @@ import {
   shortList,
 } from '@bailiff/response';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
-import { wrap } from '../text/clean.ts';
+import { wrapAfter } from '../text/clean.ts';
 import type { Style } from '../text/paint.ts';
 import { type Cell, type Column, type TableOptions, table } from '../text/table.ts';
 
@@ -112,15 +112,11 @@ export function problemLines(problems: readonly Problem[], { width, paint = (tex
   const ordered = orderedProblems(problems);
   const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
   const lines = shown.flatMap(({ severity, nodes, text, remedy }, index) => {
-    const [first = '', ...more] = wrap(`${shortList(nodes, MAX_NODES_NAMED)}: ${text}`, width > 0 ? width - 2 : 0);
     const sign = severity === 'shout' ? paint('✗', 'red', 'bold') : paint('!', 'yellow');
     const isLast = remedy !== '' && shown[index + 1]?.remedy !== remedy;
-    const [arrow = '', ...rest] = isLast ? wrap(`→ ${remedy}`, width > 0 ? width - 4 : 0) : [];
     return [
-      `${sign} ${first}`,
-      ...more.map((line) => `  ${line}`),
-      ...(arrow === '' ? [] : [`  ${arrow}`]),
-      ...rest.map((line) => `    ${line}`),
+      ...wrapAfter(`${sign} `, `${shortList(nodes, MAX_NODES_NAMED)}: ${text}`, width, 2),
+      ...(isLast ? wrapAfter('  ', `→ ${remedy}`, width, 4) : []),
     ];
   });
   const left = ordered.length - shown.length;
@@ -210,9 +206,7 @@ function interfaceCells(iface: InterfaceStatus, nowMs: number): Cell[] {
 /** Available kernel features in one line, and each missing feature with its remedy. */
 function featureLines({ features }: NodeStatus, { width, paint = (text) => text }: TableOptions): string[] {
   const has = features.filter(({ available }) => available).map(({ name }) => reportedName(name));
-  const room = width > 0 ? width - 4 : 0;
-  const indented = (sign: string, text: string) =>
-    wrap(text, room).map((line, index) => (index === 0 ? `  ${sign} ${line}` : `    ${line}`));
+  const indented = (sign: string, text: string) => wrapAfter(`  ${sign} `, text, width, 4);
   const lacks = features.filter(({ available }) => !available);
   return [
     ...(has.length > 0 ? indented(paint('✓', 'green'), has.join(', ')) : []),
@@ -249,16 +243,14 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
   return [
     ...heading('Interfaces'),
     ...table(INTERFACE_COLUMNS, rows, within),
-    ...(others.length > 0
-      ? wrap(`without a pod: ${others.join(' ')}`, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)
-      : []),
+    ...(others.length > 0 ? wrapAfter('  ', `without a pod: ${others.join(' ')}`, width, 2) : []),
     ...omittedLine(status),
     ...heading('Kernel'),
     ...featureLines(status, options),
     ...heading('Runtime policies'),
-    ...wrap(runtimeText(status.runtime), width > 0 ? width - 2 : 0).map((line) => `  ${line}`),
+    ...wrapAfter('  ', runtimeText(status.runtime), width, 2),
     ...heading('CNI plugin'),
-    ...cniLines(status).flatMap((text) => wrap(text, width > 0 ? width - 2 : 0).map((line) => `  ${line}`)),
+    ...cniLines(status).flatMap((text) => wrapAfter('  ', text, width, 2)),
     ...heading('Maps'),
     ...table(
       [{ title: 'MAP' }, { title: 'USED', align: 'right' }, { title: 'CAPACITY', align: 'right' }],

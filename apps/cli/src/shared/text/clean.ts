@@ -60,3 +60,12 @@ export function wrap(text: string, width: number): string[] {
   if (line !== '' || lines.length === 0) lines.push(line);
   return lines;
 }
+
+/**
+ * `wrap`, with `lead` before the first line, and `indent` spaces before the others. All lines are as short as these, so
+ * that no word is broken to fill the first.
+ */
+export function wrapAfter(lead: string, text: string, width: number, indent: number): string[] {
+  const lines = wrap(text, width > 0 ? width - indent : 0);
+  return lines.map((line, index) => (index === 0 ? lead : ' '.repeat(indent)) + line);
+}
