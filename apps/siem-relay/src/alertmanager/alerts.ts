@@ -10,7 +10,7 @@
 
 import { createHash } from 'node:crypto';
 import { clip } from '@bailiff/siem';
-import { type Facts, withoutMarkup } from '../outputs/facts.ts';
+import { type Facts, filled, withoutMarkup } from '../outputs/facts.ts';
 
 export const MAX_ALERTS = 5_000;
 export const MAX_NAMESPACE_ALERTS = 1_000;
@@ -49,9 +49,6 @@ interface Active {
 }
 
 const annotation = (text: string) => clip(withoutMarkup(text), MAX_TEXT);
-const filled = (values: Record<string, string>) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
-
 export function labelsOf(facts: Facts): Record<string, string> {
   const { clusterName, clusterUid, namespace, pod, rule, level, node } = facts;
   return filled({

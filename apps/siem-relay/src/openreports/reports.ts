@@ -8,7 +8,7 @@
  */
 import { RecentMap } from '@bailiff/service';
 import { clip } from '@bailiff/siem';
-import { type Facts, withoutMarkup } from '../outputs/facts.ts';
+import { type Facts, filled, withoutMarkup } from '../outputs/facts.ts';
 
 export const MAX_REPORTS = 1_000;
 export const MAX_RESULTS = 100;
@@ -34,9 +34,6 @@ interface Result {
 }
 
 const shortText = (text: string) => clip(withoutMarkup(text), MAX_TEXT);
-const filled = (values: Record<string, string>) =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ''));
-
 function resultOf(facts: Facts): Result['json'] {
   const { namespace, pod, podUid, rule, verdictId, node, level, timeMs, process, executable } = facts;
   const severity = SEVERITIES[level];

@@ -4,7 +4,8 @@
  * https://opentelemetry.io/docs/specs/otel/logs/data-model
  */
 import * as z from 'zod';
-import { DeliveryError, type OutputEvent } from '../outputs/output.ts';
+import { filled, placeOf, readOcsf } from '../outputs/facts.ts';
+import type { OutputEvent } from '../outputs/output.ts';
 
 /** OCSF severity 0 unknown to 5 critical: unspecified, INFO, INFO2, WARN, ERROR, FATAL. */
 const SEVERITY = [0, 9, 10, 13, 17, 21];
@@ -18,14 +19,7 @@ const ocsf = z.object({
   finding_info: z.object({ desc: text }).optional().catch(undefined),
   unmapped: z
     .object({
-      k8s: z.object({
-        cluster_uid: text,
-        cluster_name: text,
-        node_name: text,
-        namespace: text,
-        pod_name: text,
-        pod_uid: text,
-      }),
+      k8s: placeOf(text),
       bailiff: z.object({ rule: text, rule_type: text, vector: text, action: text, phase: text, verdict_id: text }),
     })
     .partial()
@@ -49,9 +43,6 @@ export interface ResourceLogs {
   records: LogRecord[];
 }
 
-const filled = (values: Record<string, string | undefined>): Record<string, string> =>
-  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => Boolean(entry[1])));
-
 /** @throws DeliveryError OUTPUT_REFUSED if an event is no JSON */
 export function resourceLogsOf(events: readonly OutputEvent[], version: string): ResourceLogs[] {
   const byResource = new Map<string, ResourceLogs>();
@@ -68,12 +59,7 @@ export function resourceLogsOf(events: readonly OutputEvent[], version: string):
 
 function recordOf(event: OutputEvent): { cluster: Record<string, string>; record: LogRecord } {
   const json = Buffer.from(event.data).toString('utf8');
-  let value: z.output<typeof ocsf>;
-  try {
-    value = ocsf.parse(JSON.parse(json));
-  } catch (cause) {
-    throw new DeliveryError('OUTPUT_REFUSED', 'the event cannot be read', { cause });
-  }
+  const value = readOcsf(json, ocsf);
   const { k8s, bailiff } = value.unmapped;
   const attributes = filled({
     'log.record.uid': event.uid,

@@ -14,6 +14,10 @@ const text = z
   .string()
   .catch('')
   .transform((value) => escapeUnsafe(value));
+/** Where an event happened. @param text what its texts may contain */
+export const placeOf = (text: z.ZodType<string>) =>
+  z.object({ cluster_uid: text, cluster_name: text, node_name: text, namespace: text, pod_name: text, pod_uid: text });
+
 /** Fields of libs/siem/src/ocsf that are used here. A shortened event may lack some. */
 const ocsf = z.object({
   message: text,
@@ -26,14 +30,7 @@ const ocsf = z.object({
   evidences: z.array(z.object({ process: z.object({ name: text, path: text }) })).catch([]),
   unmapped: z
     .object({
-      k8s: z.object({
-        cluster_uid: text,
-        cluster_name: text,
-        node_name: text,
-        namespace: text,
-        pod_name: text,
-        pod_uid: text,
-      }),
+      k8s: placeOf(text),
       bailiff: z.object({ rule: text, action: text, phase: text }),
     })
     .partial()
@@ -70,14 +67,22 @@ export interface Facts {
 /** A sentence for a receiver that may pass it to a chat, in which < and > make links and mentions. */
 export const withoutMarkup = (sentence: string): string => sentence.replaceAll('<', '‹').replaceAll('>', '›');
 
+/** Without empty values. */
+export const filled = (values: Record<string, string | undefined>): Record<string, string> =>
+  Object.fromEntries(Object.entries(values).filter((entry): entry is [string, string] => Boolean(entry[1])));
+
 /** @throws DeliveryError OUTPUT_REFUSED if the event is no JSON */
-export function factsOf(event: OutputEvent): Facts {
-  let value: z.output<typeof ocsf>;
+export function readOcsf<T>(json: string, schema: z.ZodType<T>): T {
   try {
-    value = ocsf.parse(JSON.parse(Buffer.from(event.data).toString('utf8')));
+    return schema.parse(JSON.parse(json));
   } catch (cause) {
     throw new DeliveryError('OUTPUT_REFUSED', 'the event cannot be read', { cause });
   }
+}
+
+/** @throws as readOcsf */
+export function factsOf(event: OutputEvent): Facts {
+  const value = readOcsf(Buffer.from(event.data).toString('utf8'), ocsf);
   const { k8s, bailiff } = value.unmapped;
   const kind =
     event.className === 'detection-finding' ? 'verdict' : /remediation/.test(event.className) ? 'response' : 'other';
