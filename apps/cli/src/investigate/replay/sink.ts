@@ -75,6 +75,17 @@ function avroFileBlock(frame: ViolationFrame): Buffer {
 }
 
 const nothing = (): void => undefined;
+
+/** A sink that prints each frame at once. */
+const printing = (out: Out, print: (replayed: Replayed) => void): Sink => ({
+  take(replayed) {
+    print(replayed);
+    return out.io.stdout.drained();
+  },
+  end: nothing,
+  close: nothing,
+});
+
 /** Rows of frames in the order of a replay, which add up to the truth. */
 function rowReader(): (replayed: Replayed) => EventRow[] {
   const hulls = new CounterHulls();
@@ -102,57 +113,36 @@ export function tableSink(out: Out, paced: boolean): Sink {
     if (waiting.length > 0) print(waiting);
     waiting = [];
   };
-  return {
-    take(replayed) {
-      columns = layout === null ? eventColumns(replayed.filter.kind) : columns;
-      const rows = rowsOf(replayed);
-      if (layout !== null) print(rows);
-      else {
-        waiting.push(...rows);
-        if (waiting.length >= enough) flush();
-      }
-      return out.io.stdout.drained();
-    },
-    end: flush,
-    close: nothing,
-  };
+  const sink = printing(out, (replayed) => {
+    columns = layout === null ? eventColumns(replayed.filter.kind) : columns;
+    const rows = rowsOf(replayed);
+    if (layout !== null) print(rows);
+    else {
+      waiting.push(...rows);
+      if (waiting.length >= enough) flush();
+    }
+  });
+  return { ...sink, end: flush };
 }
 
 export function jsonSink(out: Out): Sink {
   const rowsOf = rowReader();
-  return {
-    take(replayed) {
-      for (const row of rowsOf(replayed)) out.jsonLine(eventJson(row));
-      return out.io.stdout.drained();
-    },
-    end: nothing,
-    close: nothing,
-  };
+  return printing(out, (replayed) => {
+    for (const row of rowsOf(replayed)) out.jsonLine(eventJson(row));
+  });
 }
 
 /** @param fresh false when a resumed replay appends to a file with a header */
 export function avroSink(out: Out, fresh: boolean): Sink {
   if (fresh) out.io.stdout.writeBytes(avroFileHead());
-  return {
-    take({ wanted }) {
-      out.io.stdout.writeBytes(avroFileBlock(wanted));
-      return out.io.stdout.drained();
-    },
-    end: nothing,
-    close: nothing,
-  };
+  return printing(out, ({ wanted }) => out.io.stdout.writeBytes(avroFileBlock(wanted)));
 }
 
 /** SIEM events, one per line. The formats are ASCII, so no escaping is needed. */
 export function siemSink(out: Out, mapping: SiemMapping): Sink {
-  return {
-    take(replayed) {
-      for (const { payload } of siemEvents(replayed, mapping)) out.line(payload.toString('utf8'));
-      return out.io.stdout.drained();
-    },
-    end: nothing,
-    close: nothing,
-  };
+  return printing(out, (replayed) => {
+    for (const { payload } of siemEvents(replayed, mapping)) out.line(payload.toString('utf8'));
+  });
 }
 
 interface Copy {
