@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory } from '@bailiff/service/testing';
 import { beforeAll, expect, it } from 'vitest';
@@ -7,12 +7,22 @@ import { isLeft } from './left-links.ts';
 const sysfs = temporaryDirectory();
 beforeAll(() => {
   mkdirSync(path.join(sysfs, 'eth0/device'), { recursive: true });
-  for (const name of ['lo', 'eth7', 'veth1', 'teql0']) mkdirSync(path.join(sysfs, name));
+  const types = { lo: 772, eth7: 1, veth1: 1, teql0: 65_535, sl0: 264, ax0: 3, gsm0: 65_534, can0: 280, pimreg: 779 };
+  for (const [name, type] of Object.entries(types)) {
+    mkdirSync(path.join(sysfs, name));
+    writeFileSync(path.join(sysfs, name, 'type'), `${type}\n`);
+  }
 });
 
 const mac = '02:00:00:00:00:07';
 it.each([
   [true, 'a link without a kind and a device', { name: 'eth7' }],
+  [true, 'SLIP of a terminal', { name: 'sl0', mac: '' }],
+  [true, 'KISS of a terminal', { name: 'ax0', mac: '' }],
+  [true, 'GSM of a terminal', { name: 'gsm0', mac: '' }],
+  [false, 'CAN of a terminal, which carries no IP', { name: 'can0', mac: '' }],
+  [false, 'a tun device', { name: 'gsm0', kind: 'tun', mac: '' }],
+  [false, 'the register of a multicast router', { name: 'pimreg', mac: '' }],
   [false, 'a network card', { name: 'eth0' }],
   [false, 'loopback', { name: 'lo', ifindex: 1, mac: '00:00:00:00:00:00' }],
   [false, 'a link with a kind', { name: 'veth1', kind: 'veth' }],
