@@ -69,6 +69,11 @@ describe('foreign links', () => {
     ['links of its own namespace', [plain('d0'), macvlan('m0', { linkNetnsid: null })], []],
     ['links on those of another pod', [macvlan('m0', { linkNetnsid: 7 })], []],
     ['a device without a parent', [macvlan('vx0', { kind: 'vxlan', peerIfindex: 2 })], ['vx0 (vxlan)']],
+    [
+      'kinds of which the kernel names no namespace',
+      ['ipvtap', 'hsr', 'virt_wifi'].map((kind) => macvlan(kind, { kind, linkNetnsid: null })),
+      ['ipvtap (ipvtap)', 'hsr (hsr)', 'virt_wifi (virt_wifi)'],
+    ],
     ['a parent that is gone', [macvlan('m0', { peerIfindex: 6 })], ['m0 (macvlan)']],
     [
       'many',

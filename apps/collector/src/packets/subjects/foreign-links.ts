@@ -27,6 +27,11 @@ const MAX_NAMED = 4;
 
 /** The guard finds and judges the ends of pairs in the node's namespace. */
 const PAIRS: ReadonlySet<string> = new Set(['veth', 'netkit']);
+/**
+ * Kinds that lie on a link of any namespace, and of which the kernel does not name it (no get_link_net). Pods have no
+ * use of their own for them, so all are reported, also those on a link of the pod.
+ */
+const UNNAMED: ReadonlySet<string> = new Set(['ipvtap', 'hsr', 'virt_wifi']);
 
 type Link = Pick<LinkRecord, 'ifindex' | 'kind' | 'linkNetnsid' | 'name' | 'peerIfindex'>;
 type Iface = Pick<GuardedInterface, 'binding' | 'foreignLinks' | 'hasUnreadLinks' | 'link'>;
@@ -115,18 +120,22 @@ export class ForeignLinks<I extends Iface = GuardedInterface> {
   }
 
   #foreignOf(links: readonly Link[], ifaces: readonly I[]): Link[] {
-    const elsewhere = links.filter(({ kind, linkNetnsid }) => linkNetnsid !== null && !PAIRS.has(kind));
+    const elsewhere = links.filter(
+      ({ kind, linkNetnsid }) => UNNAMED.has(kind) || (linkNetnsid !== null && !PAIRS.has(kind)),
+    );
     if (elsewhere.length === 0) return [];
     const own = this.#o.ownNsid();
     const made = madeByCni(ifaces, this.#o.cniRecords());
-    return elsewhere.filter(({ linkNetnsid, name }) => linkNetnsid === own && !made.has(name));
+    const isForeign = ({ kind, linkNetnsid }: Link) => UNNAMED.has(kind) || linkNetnsid === own;
+    return elsewhere.filter((link) => isForeign(link) && !made.has(link.name));
   }
 
   /** For people: `own0 (macvlan on br0)`. */
   #namesOf(links: readonly Link[]): string[] {
     const named = links.slice(0, MAX_NAMED).map(({ ifindex, kind, name, peerIfindex }) => {
       // The kernel names a device without a parent as its own one.
-      const parent = peerIfindex === null || peerIfindex === ifindex ? undefined : this.#o.nameOf(peerIfindex);
+      const hasParent = peerIfindex !== null && peerIfindex !== ifindex && !UNNAMED.has(kind);
+      const parent = hasParent ? this.#o.nameOf(peerIfindex) : undefined;
       return `${name} (${kind}${parent === undefined ? '' : ` on ${parent}`})`;
     });
     const more = links.length - named.length;
