@@ -8,8 +8,8 @@ import {
   checkSnapshot,
   disagreement,
   identityOf,
-  isContested,
   type LinkFacts,
+  macStandingOf,
   movedFrom,
   NOT_OWN_MAC,
   recordFor,
@@ -177,34 +177,38 @@ describe('identity - found by namespace', () => {
     expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
     expect(identityOf(found, null).mac).toBe(found.mac);
   });
+  const never = () => false;
   it('MACs that could not be read - are not contested', () => {
     const unread: Binding = { ...binding, mac: '', isMacRead: true };
-    expect(isContested(claim(5, unread), [claim(1, unread)])).toBe(false);
+    expect(macStandingOf(claim(5, unread), [claim(1, unread)], never)).toBeNull();
   });
   it.each([
-    ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], true],
-    ['one that was found earlier has it', [claim(1, found)], true],
-    ['one that was found later has it', [claim(9, found)], false],
-    ['one whose record has no MAC was found earlier', [claim(1, { ...binding, isMacRead: true })], true],
-    ['one whose record has no MAC was found later', [claim(9, { ...binding, isMacRead: true })], false],
-    ['a host side has it', [claim(9, null, found.mac)], true],
-    ['it is alone', [claim(5, found), claim(9, { ...binding, mac: '0a:00:00:00:00:09' }), claim(8, null)], false],
-  ])('contested - %s', (_name, others, expected) => {
-    expect(isContested(claim(5, found), others)).toBe(expected);
+    ['a record gives it to another, older or younger', [claim(1, binding), claim(9, binding)], 'others', 'own'],
+    ['one that was found earlier has it', [claim(1, found)], 'others', 'own'],
+    ['one that was found later has it', [claim(9, found)], 'own', 'own'],
+    ['one whose record has no MAC was found earlier', [claim(1, { ...binding, isMacRead: true })], 'others', 'own'],
+    ['one whose record has no MAC was found later', [claim(9, { ...binding, isMacRead: true })], 'own', 'own'],
+    ['a host side has it', [claim(9, null, found.mac)], 'others', 'own'],
+    ['it is alone', [claim(5, found), claim(9, { ...binding, mac: '0a:00:00:00:00:09' }), claim(8, null)], null, null],
+  ])('MAC - %s', (_name, others, expected, ofGiven) => {
+    expect(macStandingOf(claim(5, found), others, never)).toBe(expected);
     const read: Binding = { ...binding, isMacRead: true };
-    expect(isContested(claim(5, read), others), 'nor one that was read beside a record').toBe(expected);
-    expect(isContested(claim(5, binding), others), 'never one with a record').toBe(false);
+    expect(macStandingOf(claim(5, read), others, never), 'nor one that was read beside a record').toBe(expected);
+    expect(macStandingOf(claim(5, binding), others, never), 'one with a record keeps it').toBe(ofGiven);
   });
-  it('contested - a pod that chose the MAC of another, before or after it; of two that chose it, the later one', () => {
-    const [chosen, given] = [{ ...binding }, { ...binding }];
-    const chose = (one: Binding) => one === chosen;
-    for (const generation of [1, 9]) {
-      expect(isContested(claim(5, chosen), [claim(generation, given)], chose)).toBe(true);
-      expect(isContested(claim(generation, given), [claim(5, chosen)], chose), 'the other keeps it').toBe(false);
-    }
-    expect(isContested(claim(5, chosen), [claim(1, chosen)], chose)).toBe(true);
-    expect(isContested(claim(1, chosen), [claim(5, chosen)], chose)).toBe(false);
-    expect(isContested(claim(5, chosen), [claim(1, { ...binding, mac: '0a:00:00:00:00:09' })], chose)).toBe(false);
+  it.each([1, 9])('MAC - a pod that chooses that of another gets it from no pod, found at %d', (generation) => {
+    const inNetwork = (network: string): Binding => ({ ...binding, recordFile: `${network}-c1-eth0` });
+    const [chosen, given, elsewhere] = [inNetwork('a'), inNetwork('a'), inNetwork('b')];
+    const both = (one: Binding, other: Binding) => {
+      const isMacChosen = (of: Binding) => of === chosen;
+      const [a, b] = [claim(5, one), claim(generation, other)];
+      return [macStandingOf(a, [b], isMacChosen), macStandingOf(b, [a], isMacChosen)];
+    };
+    expect(both(chosen, given), 'its plugin gave it to that of the same network').toEqual(['others', 'own']);
+    // Nothing proves whose it is, and neither is judged for it.
+    expect(both(chosen, elsewhere), 'one of another network').toEqual(['shared', 'shared']);
+    expect(both(chosen, chosen), 'both chose it').toEqual(['shared', 'shared']);
+    expect(both(chosen, found), 'one whose MAC was read').toEqual(['shared', 'shared']);
   });
 });
 

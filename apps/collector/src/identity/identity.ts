@@ -172,33 +172,39 @@ export interface MacClaim {
 
 const isMacRead = (binding: Binding): boolean => binding.source === 'netns' || binding.isMacRead === true;
 
-/** Interfaces with the MAC of the pod's side. In mode L3 of netkit there are none. */
-export function macRivalsOf<T extends MacClaim>({ generation, binding }: MacClaim, others: Iterable<T>): T[] {
-  const mac = binding?.mac ?? '';
-  if (mac === '' || mac === ZERO_MAC) return [];
-  const hasIt = (other: T) => other.link.mac === mac || other.binding?.mac === mac;
-  return [...others].filter((other) => other.generation !== generation && hasIt(other));
-}
+/** Whose a MAC is that other interfaces of the node have too; null: none has it. */
+export type MacStanding = 'own' | 'shared' | 'others' | null;
 
 /**
- * Whether the MAC of the pod's side belongs to another interface: one that its plugin gave it, a host
- * side, or a pod that was found earlier. A pod with CAP_NET_ADMIN can set its MAC before the
- * collector reads it, and one with an annotation of Multus chooses it.
+ * A pod with CAP_NET_ADMIN can set its MAC before the collector reads it, and one with an annotation of
+ * Multus chooses it. So a MAC that was read belongs to an interface whose record gives it, or to the one
+ * that was found earlier. One that was chosen belongs to an interface of its network that was given it.
+ * Otherwise nothing proves whose it is (`shared`): neither is judged for it. A host side has its own.
+ * In mode L3 of netkit all interfaces have the same, and none is compared.
  * @param isMacChosen whether a record says so
  */
-export function isContested(
-  claim: MacClaim,
+export function macStandingOf(
+  { generation, binding }: MacClaim,
   others: Iterable<MacClaim>,
-  isMacChosen: (binding: Binding) => boolean = () => false,
-): boolean {
-  const isWeak = (binding: Binding) => isMacRead(binding) || isMacChosen(binding);
-  const { generation, binding } = claim;
-  const rivals = macRivalsOf(claim, others);
-  if (binding === null || rivals.length === 0 || !isWeak(binding)) return false;
-  return rivals.some(
-    (other) =>
-      other.link.mac === binding.mac || !other.binding || !isWeak(other.binding) || other.generation < generation,
-  );
+  isMacChosen: (binding: Binding) => boolean,
+): MacStanding {
+  if (binding === null || binding.mac === '' || binding.mac === ZERO_MAC) return null;
+  const kindOf = (one: Binding) => (isMacRead(one) ? 'read' : isMacChosen(one) ? 'chosen' : 'given');
+  const { mac } = binding;
+  let standing: MacStanding = null;
+  for (const other of others) {
+    if (other.generation === generation || (other.link.mac !== mac && other.binding?.mac !== mac)) continue;
+    standing ??= 'own';
+    const own = kindOf(binding);
+    if (other.link.mac === mac && own !== 'given') return 'others';
+    if (other.binding?.mac !== mac) continue;
+    const its = kindOf(other.binding);
+    const isChoice = own === 'chosen' || its === 'chosen';
+    const given = own === 'given' || its === 'given';
+    if (isChoice && !(given && recordOf(binding)?.network === recordOf(other.binding)?.network)) standing = 'shared';
+    else if (own !== 'given' && (its === 'given' || other.generation < generation)) return 'others';
+  }
+  return standing;
 }
 
 /** An interface that is bound, for comparison with others. */
@@ -362,7 +368,7 @@ const NO_GRANTS = { allowedPrefixes: [], allowedMacs: [], allowedTunnels: [], al
  * The identity to enforce: unknown without a binding, provisional by a record or a namespace alone,
  * programmed when the bus confirms or corrects it. The runtime waits for the answer to a CNI call,
  * so its record cannot belong to an earlier interface: it needs no confirmation.
- * @param contested whether another interface has its MAC (see isContested)
+ * @param contested whether its MAC is that of another interface (see macStandingOf)
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
   if (!binding) return { state: 'unknown', mac: '', addresses: [], ...NO_GRANTS };

@@ -98,6 +98,7 @@ function whyPartial(iface: GuardedInterface): string {
   if (iface.binding.mac === '') return 'its MAC is not known: source-mac is not judged';
   if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
     return 'another interface has its MAC: no frame counts as its own';
+  if (iface.macStanding === 'shared') return 'another pod has its MAC too, and each may send from it';
   if (iface.reusedAddresses.length > 0)
     return `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`;
   if (iface.sharedAddresses.length > 0)

@@ -15,9 +15,8 @@ import {
   disagreement,
   type Identity,
   identityOf,
-  isContested,
   latchNetns,
-  macRivalsOf,
+  macStandingOf,
   movedFrom,
   NOT_OWN_MAC,
   rivalryOf,
@@ -147,9 +146,8 @@ export class Reconciler {
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
     const mac = iface.binding?.mac ?? '';
-    const rivals = macRivalsOf(iface, this.#ownersOf([mac]));
-    iface.sharesMac = rivals.length > 0;
-    const identity = identityOf(iface.binding, pod, isContested(iface, rivals, this.#o.isMacChosen));
+    iface.macStanding = macStandingOf(iface, this.#ownersOf([mac]), this.#o.isMacChosen);
+    const identity = identityOf(iface.binding, pod, iface.macStanding === 'others');
     // Only the node's own records name the addresses of others here: a list may be late, or wrong.
     const owners = this.#ownersOf(identity.addresses);
     const { reused, shared } = rivalryOf(iface, identity.addresses, owners, (older, newer) =>
@@ -173,8 +171,8 @@ export class Reconciler {
    * them, and libcni writes the record after the call. Call it on a timer.
    */
   checkRivals(): void {
-    const isRival = ({ reusedAddresses, sharedAddresses, sharesMac }: GuardedInterface) =>
-      sharesMac || reusedAddresses.length + sharedAddresses.length > 0;
+    const isRival = ({ reusedAddresses, sharedAddresses, macStanding }: GuardedInterface) =>
+      macStanding !== null || reusedAddresses.length + sharedAddresses.length > 0;
     const rivals = [...this.#o.live()].filter(isRival);
     if (rivals.length > 0) this.applyAll(rivals);
   }

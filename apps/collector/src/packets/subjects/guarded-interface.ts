@@ -5,7 +5,7 @@
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
-import type { Binding, LinkFacts } from '../../identity/identity.ts';
+import type { Binding, LinkFacts, MacStanding } from '../../identity/identity.ts';
 import { NEVER_SEEN, type Seen } from '../../identity/pod-life.ts';
 import type { Source } from '../../publishing/flusher.ts';
 import { EpochLedger } from '../counting/cells.ts';
@@ -131,8 +131,8 @@ export interface GuardedInterface extends Source {
   reusedAddresses: string[];
   /** Addresses of its pod that another pod has too, while CNI holds both. */
   sharedAddresses: string[];
-  /** Another interface has its MAC. */
-  sharesMac: boolean;
+  /** Whose the MAC of its pod is. */
+  macStanding: MacStanding;
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
   applyError?: string;
   /** null: it existed before the process. */
@@ -189,7 +189,7 @@ export function newInterface(
     takenGrants: [],
     reusedAddresses: [],
     sharedAddresses: [],
-    sharesMac: false,
+    macStanding: null,
     applyError: '',
     announced: null,
   };
