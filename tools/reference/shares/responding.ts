@@ -137,7 +137,7 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     limits: ['`maxPods`, `maxPodsPerNamespace`, `maxPercent`, `maxQuarantines`, `maxNodes` of a policy'],
     filledBy: 'responses that disrupt pods',
     share:
-      'a namespace: half of `maxPods`, and a further pod only while more are left than it has had, or `maxPodsPerNamespace`; the same of `maxQuarantines`; an owner: `maxPercent`. Nodes have none: verdicts about nodes come from nodes',
+      'a namespace: half of `maxPods`, and a further pod only while more are left than it has had, or `maxPodsPerNamespace`; the same of `maxQuarantines`; an owner: `maxPercent`. `maxNodes` holds for verdicts about pods and about nodes each, so that pods leave the cordons of nodes that are to blame',
     whenFull:
       'a quarantine instead of a removal; above `maxQuarantines`, or with `exhausted: refuse`, `refused(budget-exhausted)`',
     counter: '`bailiff_responder_responses_total`',

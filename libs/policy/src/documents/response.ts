@@ -86,7 +86,9 @@ export const guards = z.strictObject({
         .describe(
           'pods quarantined in the window, by any policy, above which a quarantine is refused; a namespace gets a further one only while more are left than it has had',
         ),
-      maxNodes: whole(0, 1000).default(1).describe('nodes cordoned in the window'),
+      maxNodes: whole(0, 1000)
+        .default(1)
+        .describe('nodes cordoned in the window for verdicts about pods, and as many for verdicts about nodes'),
       exhausted: z
         .enum(['refuse', 'quarantine'])
         .default('quarantine')

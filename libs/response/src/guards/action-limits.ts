@@ -71,13 +71,17 @@ function budget({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
   const { window } = limits;
   const recent = actions.filter((a) => a.atMicros >= nowMicros - windowMicros(window) && a.taskId !== task.taskId);
   if (task.action === 'cordon') {
-    const nodes = distinct(
-      recent.filter((a) => a.action === 'cordon'),
-      'nodeName',
-    );
+    // Tenants cause verdicts about pods: these must not use up the cordons of nodes that are to blame.
+    const isAboutPod = verdict.pod !== null;
+    const cordons = recent.filter((a) => a.action === 'cordon' && (a.podUid !== '') === isAboutPod);
+    const nodes = distinct(cordons, 'nodeName');
     nodes.delete(verdict.nodeName);
     if (nodes.size < limits.maxNodes) return null;
-    return refuse(BUDGET_EXHAUSTED, `${nodes.size} nodes were cordoned within ${window}, which is the limit`);
+    const about = isAboutPod ? 'pods' : 'nodes';
+    return refuse(
+      BUDGET_EXHAUSTED,
+      `${nodes.size} nodes were cordoned for verdicts about ${about} within ${window}, which is the limit`,
+    );
   }
   const { uid = '', namespace = '' } = verdict.pod ?? {};
   const others = recent.filter((a) => a.podUid !== uid);

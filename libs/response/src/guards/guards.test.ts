@@ -612,6 +612,21 @@ const ROWS: [name: string, row: Row, expected: string][] = [
     'go',
   ],
   ['nodes: one a window', { action: 'cordon', actions: [did('cordon', { nodeName: 'node-b' })] }, 'budget-exhausted'],
+  [
+    'nodes: a tenant’s violating pods use up no cordon of a node that is to blame itself',
+    { action: 'cordon', verdict: verdict({ pod: null }), actions: [did('cordon', { nodeName: 'node-b' })] },
+    'go',
+  ],
+  [
+    'nodes: verdicts about nodes have a budget of their own',
+    { action: 'cordon', verdict: verdict({ pod: null }), actions: [did('cordon', { nodeName: 'node-b', podUid: '' })] },
+    'budget-exhausted',
+  ],
+  [
+    'nodes: and use up none of those about pods',
+    { action: 'cordon', actions: [did('cordon', { nodeName: 'node-b', podUid: '' })] },
+    'go',
+  ],
   ['nodes: the same node again', { action: 'cordon', actions: [did('cordon')] }, 'go'],
   [
     'a reservation is not counted twice',
