@@ -138,6 +138,16 @@ describe('engine - verdicts', () => {
     ]);
   });
 
+  it('node - a verdict about a node names no pod: a tenant’s violations must not be those of the neighbour that has the last one', () => {
+    const { send, verdicts } = engineOf({ nodes: count(10, { 'group-by': 'node' }), pods: count(10) });
+    const [tenant, neighbour] = [spoofing(podRef('db')), spoofing(web)];
+    send(T0, tenant!(T0, 9));
+    send(T0 + 1, neighbour!(T0 + 1, 1));
+    expect(verdicts).toMatchObject([{ rule: 'nodes', groupKey: 'node-a', nodeName: 'node-a', pod: null }]);
+    send(T0 + 2, tenant!(T0 + 2, 1));
+    expect(verdicts[1], 'control').toMatchObject({ rule: 'pods', pod: { name: 'db' } });
+  });
+
   it('owner - a tenant that writes the UID of another namespace’s workload above its own adds nothing to it', () => {
     const owner = { ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' };
     const [victim, tenant, own] = [

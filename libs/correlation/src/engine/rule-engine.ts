@@ -189,8 +189,11 @@ export class RuleEngine {
     });
   }
 
-  #emit(owner: WindowOwner, window: GroupWindow, observed: number, { nodeName, pod }: ViolationSource): void {
+  #emit(owner: WindowOwner, window: GroupWindow, observed: number, source: ViolationSource): void {
     const { rule } = owner;
+    const { nodeName } = source;
+    // Pods of all tenants count for the node: the one that reaches the threshold is not to blame for it.
+    const pod = rule.groupBy === 'node' ? null : source.pod;
     if (!this.#cap.allow(this.#now, rule.level, verdictTenant(nodeName, pod))) return;
     const configRevision = (this.#set as RuleSet).revision;
     const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod, vectors: this.#vectors });

@@ -12,7 +12,7 @@ export interface ThresholdCrossing {
   window: GroupWindow;
   observed: number;
   nodeName: string;
-  /** Pod of the violation that reached the threshold; null for a violation by the node itself. */
+  /** Pod of the violation that reached the threshold; null for a verdict about a node. */
   pod: VerdictPod | null;
   /** Resolves the vector numbers in the window's evidence. */
   vectors: StringInterner;
@@ -121,9 +121,7 @@ function describe(
   const counted = rule.type === 'value_count' ? `distinct values of ${rule.field}` : UNITS[rule.type];
   const groups = { pod: 'pod', owner: 'pods of the owner of', namespace: 'the namespace of', node: '' };
   const source =
-    pod === null || rule.groupBy === 'node'
-      ? `by node ${nodeName}`
-      : `from ${groups[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
+    pod === null ? `by node ${nodeName}` : `from ${groups[rule.groupBy]} ${pod.namespace}/${pod.name} on ${nodeName}`;
   const seconds = rule.timespanMicros / 1_000_000;
   return `${observed} ${counted} (${vectors.map(word).join(', ')}) ${source} within ${seconds} s; ${rule.threshold} make it ${rule.level}`;
 }

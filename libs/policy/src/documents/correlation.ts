@@ -49,7 +49,12 @@ const base = {
   revision,
   enabled: z.boolean().default(true).describe('false: the rule is ignored'),
   level: z.enum(LEVELS).describe('level of its verdicts'),
-  'group-by': z.enum(GROUP_BY).default('pod').describe('what violations are grouped by; owner: within its namespace'),
+  'group-by': z
+    .enum(GROUP_BY)
+    .default('pod')
+    .describe(
+      'what violations are grouped by; owner: within its namespace; node: its pods of all namespaces count, and the verdict is about the node alone',
+    ),
   timespan: duration(1_000, 24 * 3_600_000).describe('window that slides on event time: 1s to 24h'),
   cooldown: duration(1_000, 24 * 3_600_000)
     .default('10m')
