@@ -1,5 +1,6 @@
 // The console in a cluster: visitors see what Kubernetes lets them see, and nothing of others, in every
 // view, in every count, and on a page that is open. Bus, API server, TLS and browser are real.
+import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeToken } from '@bailiff/bus';
@@ -201,6 +202,10 @@ describe('who a visitor is', () => {
     expect(await as(other.origin, proxy, name), 'another name').toBe(401);
     expect(await as(named.origin, null, bearer('shop')), 'a token needs none').toBe(200);
     expect(await as(named.origin, proxy, {}), 'the proxy itself is no visitor').toBe(401);
+    const endsAt = Date.parse(new X509Certificate(server.certificate).validTo) / 1_000;
+    const ready = named.service.log().find(({ msg }) => msg === 'ready');
+    const metrics = await (await fetch(`http://${ready?.['metricsAddress']}/metrics`)).text();
+    expect(metrics).toContain(`bailiff_bus_certificate_not_after_seconds{certificate="console certificate"} ${endsAt}`);
   });
 });
 

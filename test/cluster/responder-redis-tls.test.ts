@@ -80,6 +80,45 @@ it.each<[string, () => Parameters<Rig['start']>[0], RegExp]>([
   expect(await responder.stop()).toBe(0);
 });
 
+it('the certificate of Redis ends in two days, then in 365 - status and doctor name it, until it is renewed', async () => {
+  const port = await freePort();
+  const authority = await makeAuthority();
+  const install = async (days: number) => {
+    const server = await makeServer(authority, ['localhost'], 'openssl', days);
+    writeFileSync(file('short.crt'), server.certificate);
+    writeFileSync(file('short.key'), server.key, { mode: 0o600 });
+  };
+  writeFileSync(file('short-ca.crt'), authority.certificate);
+  const own = { port, certFile: file('short.crt'), keyFile: file('short.key'), caFile: file('short-ca.crt') };
+  const both = async () => {
+    const bus = ['--nats-url', rig.nats.url, '--nats-user', 'admin', '--nats-password-file', file('admin.password')];
+    const runs = await Promise.all(
+      [['status'], ['doctor', '--only', 'bus']].map((words) => runCli([...words, ...bus])),
+    );
+    return runs.map(({ stdout }) => stdout);
+  };
+  writeFileSync(file('admin.password'), 'password-of-admin', { mode: 0o600 });
+  const shown = (isNamed: boolean) =>
+    waitFor(
+      async () => (await both()).every((text) => /✗ .*its Redis certificate ends in 1d 23h/.test(text) === isNamed),
+      {
+        what: `the certificate to be ${isNamed ? '' : 'no longer '}named`,
+        timeoutMs: 60_000,
+        state: both,
+      },
+    );
+  for (const [days, isNamed] of [
+    [2, true],
+    [365, false],
+  ] as const) {
+    await install(days);
+    await using _ = await startRedis({ ...own, asksClients: false });
+    const responder = await rig.start({ redisUrl: `rediss://localhost:${port}`, redisCaFile: own.caFile });
+    await shown(isNamed);
+    expect(await responder.stop()).toBe(0);
+  }
+}, 180_000);
+
 it('a responder without its Redis stops in order on SIGTERM', async () => {
   const port = await freePort();
   await using gone = await startRedis({ port, certFile, keyFile, caFile, asksClients: false });

@@ -21,6 +21,7 @@ import type { Job, JobResult, StepHook } from './ports.ts';
 import { RightsCheck, TICK_MS } from './rights.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues, UNREACHABLE } from './scheduling/queues.ts';
+import { type CertificateEnd, reportedEnds, watchRedisCertificate } from './scheduling/redis-certificate.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { readPolicies } from './streams/policy-log.ts';
@@ -68,10 +69,8 @@ class Responder {
   readonly #retention: RetentionController;
   readonly #statusReporter: InstanceReporter;
   readonly #rights: RightsCheck;
-  /**
-   * Ends the reader of RESPONSES and the requests of jobs. Aborted after the service's signal, so
-   * that running jobs can end.
-   */
+  readonly #redisCertificate: () => readonly CertificateEnd[];
+  /** Ends the reader of RESPONSES and the requests of jobs: after the service's signal, so that running jobs can end. */
   readonly #end = new AbortController();
   #queues: Queues | null = null;
   #caughtUp = false;
@@ -164,6 +163,8 @@ class Responder {
     this.#quarantines = this.#makeQuarantineController(bus, outside);
     this.#retention = this.#makeRetentionController(bus);
     this.#rights = this.#makeRightsCheck(outside);
+    this.#redisCertificate = watchRedisCertificate(redisOf(ctx.config), ctx.signal);
+    ctx.onCertificates(this.#redisCertificate);
     this.#statusReporter = this.#makeStatusReporter(bus);
   }
 
@@ -196,6 +197,7 @@ class Responder {
         const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
         return {
           ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
+          certificates: reportedEnds(this.#redisCertificate()),
           ...(this.#rights.missing.length > 0 ? { missingRights: [...this.#rights.missing] } : {}),
         };
       },

@@ -49,7 +49,7 @@ export function addProcessMetrics(
   });
   new Gauge({
     name: 'bailiff_bus_certificate_not_after_seconds',
-    help: 'When certificates of the bus end, in seconds since 1970, by kind; none without TLS, and of apps that do not check it',
+    help: 'When certificates of the bus, of Redis and of the console end, in seconds since 1970, by kind; none without TLS, and of apps that do not check it',
     labelNames: ['certificate'],
     registers: [registry],
     collect() {

@@ -43,7 +43,7 @@ export interface ServiceContext<C> {
   probeAddress: string;
   /** Adds a step to the shutdown. */
   onStop(name: string, fn: () => void | Promise<void>): void;
-  /** Sets where the metric about the certificates of the bus reads: their kind and their end. */
+  /** Adds a source of the metric about certificates: their kind and their end. */
   onCertificates(read: ReadCertificates): void;
   /** Starts an orderly shutdown with the exit code of the error (`exitCodeOf`). */
   fail(error: Error): void;
@@ -140,12 +140,12 @@ async function serve<S extends z.ZodObject>(
   const clock = io.clock ?? systemClock;
   const page = new MetricsPage(metrics, systemClock);
   const listeners: Partial<Record<ListenerName, Listener>> = {};
-  let certificates: ReadCertificates = () => [];
+  const certificates: ReadCertificates[] = [];
   addProcessMetrics(metrics, options.name, version, {
     logLinesDropped: () => io.logLinesDropped?.() ?? 0,
     ready: () => health.checkReady(),
     listeners: () => listeners,
-    certificates: () => certificates(),
+    certificates: () => certificates.flatMap((read) => read()),
     metricsRepeated: () => page.repeated,
   });
   const steps = new StopSteps();
@@ -165,9 +165,7 @@ async function serve<S extends z.ZodObject>(
       probeAddress: await listenAt('probes', 'probeAddress', probePages(health)),
     };
     const onStop = (name: string, fn: () => void | Promise<void>) => steps.add(name, fn);
-    const onCertificates = (read: ReadCertificates) => {
-      certificates = read;
-    };
+    const onCertificates = (read: ReadCertificates) => void certificates.push(read);
     const base = { config, log, metrics, health, clock, version, ...addresses, onStop, onCertificates };
     started = Promise.resolve(options.start({ ...base, signal: intake.signal, fail: end.fail })).then(() => {
       health.started();

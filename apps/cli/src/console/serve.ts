@@ -2,6 +2,7 @@
  * `bailiff console serve`: the console in the cluster, as a service. Visitors are identified by the API
  * server or by the proxy in front, and see what Kubernetes lets them see (apps/console/src/access).
  */
+import { X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ServerOptions as TlsOptions } from 'node:https';
 import { connectService } from '@bailiff/bus';
@@ -102,7 +103,14 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
   });
   ctx.onStop('console', () => page.close());
   pages.open = page.streams;
-  if (tls) renew(ctx, (next) => page.setCertificates(next));
+  if (tls) {
+    let inUse = tls;
+    ctx.onCertificates(() => endOf(inUse));
+    renew(ctx, (next) => {
+      inUse = next;
+      page.setCertificates(next);
+    });
+  }
   ctx.log.info({ listenAddress: `${config.listenAddress.slice(0, at)}:${page.port}` }, 'serving the page');
 }
 
@@ -132,6 +140,10 @@ function tlsOf({ tlsCertFile, tlsKeyFile, proxyCaFile }: ServeConfig): TlsOption
     minVersion: 'TLSv1.2',
     ...(proxyCaFile === '' ? {} : { requestCert: true, rejectUnauthorized: false }),
   };
+}
+
+function endOf({ cert }: TlsOptions): { what: string; notAfterMs: number }[] {
+  return [{ what: 'console certificate', notAfterMs: Date.parse(new X509Certificate(cert as Buffer).validTo) }];
 }
 
 /** Reads the certificate again from time to time, because a Secret is renewed in place. */

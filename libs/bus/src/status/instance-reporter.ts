@@ -70,6 +70,8 @@ export interface InstanceReporterOptions {
     | 'formerPoliciesUntil'
     | 'nodeConnections'
     | 'log'
+    | 'missingRights'
+    | 'certificates'
   > & {
     progress?: null;
   };

@@ -1,7 +1,9 @@
 /** Certificates that end soon. Pure. */
 import type { CertificateEnd } from '@bailiff/bus';
+import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { span } from '../status/text.ts';
+import { activeInstances } from './instances.ts';
 import { type Problem, shout, warn } from './problem.ts';
 
 /** Warn from here on; the chart renews a certificate before. */
@@ -12,16 +14,33 @@ export const FAIL_BEFORE_MS = 3 * 86_400_000;
 /** Why the certificates could not be read, or when they end. */
 export type CertificateFacts = string | readonly CertificateEnd[];
 
+const RENEW_REDIS = 'renew it and restart Redis: without it, verdicts get no response';
 const RENEW = 'renew it and reload the servers: docs/bus-credentials.md#before-the-certificate-ends';
 
 export function certificateProblems(certificates: CertificateFacts, nowMs: number): Problem[] {
   if (typeof certificates === 'string') return [warn('bus', certificates, '', 'certificates')];
-  return certificates.flatMap(({ what, notAfterMs }): Problem[] => {
-    const leftMs = notAfterMs - nowMs;
-    if (leftMs > WARN_BEFORE_MS) return [];
-    const text = leftMs > 0 ? `its ${what} ends in ${span(leftMs)}` : `its ${what} ended ${span(-leftMs)} ago`;
-    return leftMs > FAIL_BEFORE_MS
-      ? [warn('bus', text, RENEW, 'certificates')]
-      : [shout('bus', text, RENEW, EXIT.dependencyUnreachable, 'certificates')];
-  });
+  return certificates.flatMap((one) => endProblem('bus', one, nowMs, RENEW));
+}
+
+/** Certificates of servers that services report. Replicas report the same one. */
+export function serviceCertificateProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
+  const earliest = new Map<string, { service: string; end: CertificateEnd }>();
+  for (const { service, certificates = [] } of activeInstances(instances, nowMs)) {
+    for (const { what, notAfter } of certificates) {
+      const end = { what, notAfterMs: Date.parse(notAfter) };
+      const known = earliest.get(`${service} ${what}`);
+      if (!(end.notAfterMs >= (known?.end.notAfterMs ?? Number.POSITIVE_INFINITY)))
+        earliest.set(`${service} ${what}`, { service, end });
+    }
+  }
+  return [...earliest.values()].flatMap(({ service, end }) => endProblem(service, end, nowMs, RENEW_REDIS));
+}
+
+function endProblem(at: string, { what, notAfterMs }: CertificateEnd, nowMs: number, remedy: string): Problem[] {
+  const leftMs = notAfterMs - nowMs;
+  if (!(leftMs <= WARN_BEFORE_MS)) return [];
+  const text = leftMs > 0 ? `its ${what} ends in ${span(leftMs)}` : `its ${what} ended ${span(-leftMs)} ago`;
+  return leftMs > FAIL_BEFORE_MS
+    ? [warn(at, text, remedy, 'certificates')]
+    : [shout(at, text, remedy, EXIT.dependencyUnreachable, 'certificates')];
 }

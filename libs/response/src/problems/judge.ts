@@ -7,7 +7,7 @@
  */
 import { EXIT } from '@bailiff/service/exit-codes';
 import { age } from '../status/text.ts';
-import { certificateProblems } from './certificates.ts';
+import { certificateProblems, serviceCertificateProblems } from './certificates.ts';
 import { serviceClockProblems } from './clocks.ts';
 import { deadLetterProblems } from './dead-letters.ts';
 import { copyProblems } from './documents.ts';
@@ -57,6 +57,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...serviceClockProblems(instances, nowMs),
     ...deadLetterProblems(facts.deadLetters),
     ...certificateProblems(facts.certificates, nowMs),
+    ...serviceCertificateProblems(instances, nowMs),
     ...(facts.expected === null ? [NO_NODE_LIST] : []),
     ...storedProblems([...streams.values()]),
     ...leaderProblems([...streams.values()]),

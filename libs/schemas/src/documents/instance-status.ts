@@ -117,6 +117,9 @@ export const witnessStatus = z.object({
   failing: z.object({ code: text('word'), reason: text('reason'), since: text('word') }).optional(),
 });
 
+/** A certificate of a server that the instance uses. */
+export const certificateEnd = z.object({ what: text('word'), notAfter: text('word') });
+
 /** The log of an evidence-log. */
 export const logStatus = z.object({
   origin: text('name'),
@@ -162,6 +165,8 @@ export const instanceStatus = z.object({
   formerPoliciesUntil: text('word').optional(),
   /** Responder only: what its policies need and the API server does not permit. Absent without any. */
   missingRights: list('listed', text('word')).optional(),
+  /** Responder only: of a Redis with TLS. Absent from older versions. */
+  certificates: list('listed', certificateEnd).optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
   taints: taintStatus.optional(),
   /** Leading ipam-sync only; absent while the lists of all nodes are complete. */

@@ -1,0 +1,66 @@
+/**
+ * When the certificate of Redis ends. A connection shows the certificate of its handshake, also after the
+ * server got another one, so this makes a new handshake now and then, without a login.
+ */
+import tls from 'node:tls';
+import { onAbort, pause } from '@bailiff/service/retry';
+import type { RedisOptions } from 'ioredis';
+import type { RedisTls } from './redis-options.ts';
+
+/** A certificate lives for months; a renewed one shows within this time. */
+const CHECK_MS = 3_600_000;
+const TIMEOUT_MS = 5_000;
+
+export interface CertificateEnd {
+  what: string;
+  notAfterMs: number;
+}
+
+/** Reads the end now and every CHECK_MS until the signal aborts. @returns the newest reading; none without TLS */
+export function watchRedisCertificate(redis: RedisOptions, signal: AbortSignal): () => readonly CertificateEnd[] {
+  let ends: readonly CertificateEnd[] = [];
+  if (!redis.tls) return () => ends;
+  void (async () => {
+    while (!signal.aborted) {
+      ends = (await endOf(redis, signal)) ?? ends;
+      await pause(CHECK_MS, signal, setQuietTimer);
+    }
+  })();
+  return () => ends;
+}
+
+/** As in the status of the instance. */
+export const reportedEnds = (ends: readonly CertificateEnd[]): { what: string; notAfter: string }[] =>
+  ends.map(({ what, notAfterMs }) => ({ what, notAfter: new Date(notAfterMs).toISOString() }));
+
+/** null: Redis cannot be reached, which its connection reports. */
+function endOf(redis: RedisOptions, signal: AbortSignal): Promise<CertificateEnd[] | null> {
+  const { renewed, ...given } = (redis.tls ?? {}) as tls.ConnectionOptions & Pick<RedisTls, 'renewed'>;
+  return new Promise((resolve) => {
+    // Nothing secret is sent, and the end of a certificate that is not accepted matters most.
+    const socket = tls.connect({
+      ...given,
+      port: redis.port ?? 6379,
+      host: redis.host ?? '',
+      rejectUnauthorized: false,
+    });
+    const end = (found: CertificateEnd[] | null) => {
+      forget();
+      socket.destroy();
+      resolve(found);
+    };
+    const forget = onAbort(signal, () => end(null));
+    socket.setTimeout(TIMEOUT_MS, () => end(null));
+    socket.on('error', () => end(null));
+    socket.once('secureConnect', () => {
+      const notAfterMs = Date.parse(socket.getPeerCertificate().valid_to);
+      end(Number.isNaN(notAfterMs) ? null : [{ what: 'Redis certificate', notAfterMs }]);
+    });
+  });
+}
+
+/** Does not keep the process running. */
+function setQuietTimer(run: () => void, delayMs: number): () => void {
+  const timer = setTimeout(run, delayMs).unref();
+  return () => clearTimeout(timer);
+}
