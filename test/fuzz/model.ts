@@ -376,7 +376,8 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
   const isAnswered = isToGroup ? isReset || isReserved : !isOffer && !isToSubnet;
   if (family === 6 && isMapped(packet.source!)) faults.push('ipv6-source');
   const isEcho = family === 6 && isToGroup && icmpType(packet) === 128;
-  if (isEcho && !isLinkLocal(packet.source!) && (isGroup(mac) || isOwnMac(world, mac))) faults.push('ipv6-source');
+  const isNear = isLinkLocal(packet.source!) || (world.ipv6 !== null && packet.source! >> 64n === world.ipv6 >> 64n);
+  if (isEcho && !isNear && (isGroup(mac) || isOwnMac(world, mac))) faults.push('ipv6-source');
   if (isAnswered && (isGroup(mac) || isOwnMac(world, mac))) {
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');

@@ -323,6 +323,7 @@ const PASSING: readonly Passing[] = [
   { name: "a copy of a neighbour's traffic", frame: packet4(null, { destination: NODE.ipv4 }, UNKNOWN_MAC) },
   { name: 'UDP to a group of IPv6', frame: from6(40_000, 'ff02::1') },
   { name: 'a ping of a group from the link', frame: pingOfGroup(ATTACKER.linkLocal) },
+  { name: 'a ping of a group from the network of the pod', frame: pingOfGroup(ATTACKER.ipv6) },
   { name: 'TCP to the pod', frame: acknowledgement(RECEIVER.ipv6) },
   { name: 'a group', frame: packet4(null, { destination: '224.0.0.251' }, GROUP_MAC) },
   { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },

@@ -174,13 +174,20 @@ static __always_inline bool is_mapped(const union address *address)
 
 /*
  * Whether it is a ping of a group of IPv6 from an address that is not of the link. Linux answers it from the address
- * that it pings from, if that is one of another interface of the pod (RFC 6724, rule 1). The program does not know those.
+ * that it pings from, if that is one of another interface of the pod (RFC 6724, rule 1). The program does not know
+ * those. Addresses of the pod's own /64 are taken for ones of the link.
  */
 static __always_inline bool is_ping_of_group(struct __sk_buff *skb, const struct iface *iface,
 					     const struct packet *packet)
 {
-	return is_icmpv6(packet, ICMPV6_ECHO_REQUEST) && is_group(&packet->source, false) &&
-	       !is_link_local(&packet->destination) && is_taken(skb, iface);
+	const union address *pinging = &packet->destination;
+
+	if (!is_icmpv6(packet, ICMPV6_ECHO_REQUEST) || !is_group(&packet->source, false) ||
+	    is_link_local(pinging))
+		return false;
+	if (iface->flags & IFACE_HAS_IPV6 && pinging->halves[0] == *(const __u64 *)iface->ipv6)
+		return false;
+	return is_taken(skb, iface);
 }
 
 static __always_inline void check_answering_address(struct __sk_buff *skb,
