@@ -1,4 +1,4 @@
-import { consumerStateSubject, respondToRequests, STATE_QUEUE } from '@bailiff/bus';
+import { consumerStateSubject, MAX_CONNECTIONS, respondToRequests, STATE_QUEUE } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { errors } from '@nats-io/nats-core';
@@ -28,7 +28,8 @@ test('requests - a flood of one credential does not reach the process that respo
   const control = without.nc.subscribe(SUBJECT, { queue: STATE_QUEUE, callback: () => undefined });
   await without.nc.flush();
   {
-    await using _flood = await flood(nats.port, 'siem-reader', REQUEST);
+    // One connection stays free for the reader below.
+    await using _flood = await flood(nats.port, 'siem-reader', REQUEST, (MAX_CONNECTIONS.SIEM as number) - 1);
     // Without the limit, the two members of the queue group receive the same number.
     const isLimited = () => {
       const received = control.getReceived();

@@ -31,7 +31,7 @@ export const IN_NATS: readonly Share[] = [
     ],
     filledBy: 'clients with a credential',
     share:
-      'each connection outside the core account; the tokens of a subscription are limited for every client. `cli` has 32 connections, `reader` and `siem-reader` 16 each; a user of a node those of the next row',
+      'each connection outside the core account; the tokens of a subscription are limited for every client. `cli` has 32 connections, `reader` 8, `siem-reader` and `console` 4 each; a user of a node those of the next row',
     whenFull: 'the subscription is refused; a larger message ends the connection',
     counter: 'NATS `/varz`',
     tests: ['test/bus/message-limits.test.ts', 'test/bus/server-memory.test.ts', 'test/cluster/bus-auth.test.ts'],
@@ -63,6 +63,16 @@ export const IN_NATS: readonly Share[] = [
     ],
   },
   {
+    what: 'time of a publisher whose messages are delivered to a connection',
+    file: ACCOUNTS,
+    limits: ['4 connections of `siem-reader` and `console`, 8 of `reader`, 4 of each user of a node'],
+    filledBy: 'clients that subscribe without pause: each delivery waits for the lock of their connection',
+    share: `${OPEN}none but the number of connections. Measured on two busy cores: 16 connections of \`siem-reader\` let siem-relay store one event a second, 8 some ten, 4 from 40 to 260; by pulls instead of live events, 16 none and 4 some 3,500. Of \`reader\`, 16 had the same effect through the responses of siem-relay, and 8 left some hundred a second. Requests about streams took up to 5 s beside 8 of \`console\`, 0.3 s beside 4. Violations and verdicts took no longer than beside any other load: at most 0.8 s with those of a node that names its own inbox`,
+    whenFull: 'the publisher waits; nothing is lost',
+    counter: '`bailiff_siem_relay_lag_seconds`',
+    tests: ['test/bus/subscription-churn.test.ts', 'test/bus/server-memory.test.ts'],
+  },
+  {
     what: 'data that a connection does not read',
     file: SERVER,
     limits: ['MAX_PENDING_BYTES', 'WRITE_DEADLINE_S'],
@@ -78,7 +88,7 @@ export const IN_NATS: readonly Share[] = [
     file: ACCOUNTS,
     limits: ['RESPONSE_MS'],
     filledBy: 'clients with a credential outside the core account; a request takes up to 8 kB',
-    share: `${OPEN}none: a pull of a SIEM connector takes 2 kB for 35 to 70 s, also if it was answered at once, and nats-server limits no rate. Its 16 connections sent 20,000 a second on two busy cores: 0.4 GiB after 20 s, and more than the 2 GiB of the container on a faster machine`,
+    share: `${OPEN}none: a pull of a SIEM connector takes 2 kB for 35 to 70 s, also if it was answered at once, and nats-server limits no rate. 16 connections sent 20,000 a second on two busy cores: 0.4 GiB after 20 s, and more than the 2 GiB of the container on a faster machine`,
     whenFull: 'never: they expire',
     counter: 'NATS `/accountz`',
     tests: ['test/bus/server-memory.test.ts'],
@@ -89,7 +99,7 @@ export const IN_NATS: readonly Share[] = [
     limits: ['10,000, the default of nats-server'],
     filledBy:
       'every client that may ask for the state of a stream (`STREAM.INFO`) or consumer (`CONSUMER.INFO`), or for a message (`STREAM.MSG.GET`): `cli`, `console`, `evidence-log` and the core. Connectors ask siem-relay, which sends one request at a time for each consumer',
-    share: `none. Running collectors, correlators, responders and siem-relays do not depend on the queue, so verdicts and responses go on. ${OPEN}some thousand requests a second of one such client hold up what does: starts, new consumers, replays, commands, and the mirror of custom resources. Requests for a message under a filter that matches none cost most: in VERDICTS with 60,000 verdicts on two busy cores, eight connections of the console left five stores a second, each after up to 4 s, and other requests waited for more than a minute behind them`,
+    share: `none. Running collectors, correlators, responders and siem-relays do not depend on the queue, so verdicts and responses go on. ${OPEN}some thousand requests a second of one such client hold up what does: starts, new consumers, replays, commands, and the mirror of custom resources. Requests for a message under a filter that matches none cost most: in VERDICTS with 60,000 verdicts on two busy cores, eight connections of the console (it has four) left five stores a second, each after up to 4 s, and other requests waited for more than a minute behind them`,
     whenFull: 'the server drops all requests that wait, of all clients',
     counter: 'log of the server: `queue limit reached`',
     tests: ['test/bus/api-queue.test.ts', 'test/bus/service-reads.test.ts', 'test/cluster/api-flood.test.ts'],
