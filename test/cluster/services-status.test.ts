@@ -221,6 +221,20 @@ describe.concurrent('services', () => {
     await following;
   }, 300_000);
 
+  it('a correlator that crashes again and again - both warn from the third time on', async () => {
+    await using services = await Services.start();
+    await services.well();
+    for (let n = 0; n < 3; n += 1) {
+      const { text } = await services.seen();
+      expect(text).not.toMatch(/crashes within/);
+      await services.signal('SIGKILL', ['correlator']);
+      services.launch('correlator');
+      await services.ready();
+    }
+    const { text, findings } = await services.shows('the crashes', (seen) => /crashes within/.test(seen.text));
+    for (const shown of [text, findings]) expect(shown).toMatch(/! correlator: 3 crashes within 10m: it starts again/);
+  }, 300_000);
+
   it('a correlator that cannot continue - both show since when it makes no progress, and the waiting work; so does its metric', async () => {
     await using services = await Services.start(['correlator', 'ipam-sync']);
     const { world } = services;

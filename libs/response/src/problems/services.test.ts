@@ -20,6 +20,7 @@ const well: ServiceHealth = {
   silent: 0,
   silentForMs: 0,
   leading: 0,
+  crashed: 0,
   leadingNow: 0,
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
@@ -287,6 +288,13 @@ describe('services', () => {
     expect(texts(status({ correlator: silent }))).toEqual([
       'warn correlator: 1 without a status for 40s (hung, killed, or cut off from the bus, such as by a refused login)',
     ]);
+  });
+
+  it('crashes again and again - is a warning, a single crash is none', () => {
+    expect(texts(status({ correlator: { crashed: 4 } }))).toEqual([
+      'warn correlator: 4 crashes within 10m: it starts again and again',
+    ]);
+    expect(texts(status({ correlator: { crashed: 2 } }))).toEqual([]);
   });
 
   it('not progressing, not ready, without a leader - is shouted once it lasts', () => {

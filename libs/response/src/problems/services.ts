@@ -4,7 +4,7 @@
 
 import type { MissingVerdicts } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { OVERDUE_MS, type ServiceHealth } from '../status/service-health.ts';
+import { CRASHED_WITHIN_MS, OVERDUE_MS, type ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
 import { logProblems, logText } from './evidence-log.ts';
@@ -27,6 +27,8 @@ const UNREADY_MS = 15_000;
 const START_MS = 60_000;
 /** Work that started within this time does not count as behind. */
 const UNDER_WAY_MS = 1_000;
+/** A single crash heals by itself. */
+const MANY_CRASHES = 3;
 /** A replica acquires a free lease within this time. */
 const LEASE_MS = 30_000;
 
@@ -231,6 +233,10 @@ function degradationOf(service: Service): Problem[] {
         `${logOf(name)} and its /readyz name the cause; it may have been replaced`,
       ),
     );
+  if (health.crashed >= MANY_CRASHES) {
+    const text = `${health.crashed} crashes within ${age(CRASHED_WITHIN_MS)}: it starts again and again`;
+    problems.push(problem(name, 'warn', text, `\`bailiff logs ${name} --previous\` names the cause`));
+  }
   if (ready < running && isUnready(health))
     problems.push(
       problem(name, 'warn', `${running - ready} of ${running} not ready: ${notReady}`, `see ${logOf(name)}`),

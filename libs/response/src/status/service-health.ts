@@ -16,6 +16,9 @@ export const OVERDUE_MS = 12_000;
 /** A silent instance is dropped once another one has a status that is newer by this much. */
 const REPLACED_MS = 300_000;
 
+/** Crashes of this time are counted. */
+export const CRASHED_WITHIN_MS = 600_000;
+
 /** Messages of a stream that no instance has processed. */
 export interface Waiting {
   count: number;
@@ -39,6 +42,8 @@ export interface ServiceHealth {
   silent: number;
   /** Age of the newest status among them. */
   silentForMs: number;
+  /** Instances that a process on the same host replaced within CRASHED_WITHIN_MS, without an orderly stop. */
+  crashed: number;
   /** Instances of ipam-sync that hold the lease. */
   leading: number;
   /** Of these, instances whose status is not overdue: a former leader that hangs is none. */
@@ -60,6 +65,8 @@ export interface ServiceHealth {
 export interface InstanceSets {
   running: InstanceStatus[];
   silent: InstanceStatus[];
+  /** Replaced without an orderly stop. */
+  crashed: InstanceStatus[];
   /** All of the above, and stopped instances. */
   known: InstanceStatus[];
 }
@@ -85,7 +92,8 @@ export function instancesOf(service: string, instances: readonly InstanceStatus[
   const silent = living.filter(
     (one) => atMs - updatedAtMs(one) > SILENT_MS && newestMs - updatedAtMs(one) <= REPLACED_MS,
   );
-  return { running, silent, known };
+  const crashed = known.filter((one) => one.stoppedAt === undefined && isReplaced(one));
+  return { running, silent, crashed, known };
 }
 
 /** Newest sequence of a stream that any instance has processed; null if no status has one. */
@@ -123,6 +131,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     notReadyForMs: latest ? ageOf(latest.since) : 0,
     silent: silent.length,
     silentForMs: silent.length > 0 ? atMs - Math.max(...silent.map(updatedAtMs)) : 0,
+    crashed: sets.crashed.filter((one) => ageOf(one.updatedAt) <= CRASHED_WITHIN_MS).length,
     leading: running.filter(({ leads }) => leads).length,
     leadingNow: running.filter((one) => one.leads && atMs - updatedAtMs(one) <= OVERDUE_MS).length,
     runningForMs: running.length > 0 ? Math.min(...running.map(({ startedAt }) => ageOf(startedAt))) : 0,

@@ -64,6 +64,7 @@ const HEALTH: ServiceHealth = {
   silent: 0,
   silentForMs: 0,
   leading: 1,
+  crashed: 0,
   leadingNow: 1,
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
