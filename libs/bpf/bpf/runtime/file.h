@@ -90,14 +90,15 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object = { .dentry = file->f_path.dentry,
-				 .mnt = file->f_path.mnt,
-				 .reach_ops = REACH_OPS };
+	struct object object;
 	__u64 stamp;
 
-	if (file->f_mode & FMODE_NOACCOUNT)
+	if (file->f_mode & FMODE_NOACCOUNT || is_idle())
 		return 0;
-	object.ops = open_ops(file);
+	object = (struct object){ .dentry = file->f_path.dentry,
+				  .mnt = file->f_path.mnt,
+				  .ops = open_ops(file),
+				  .reach_ops = REACH_OPS };
 	if (file->f_flags & O_CREAT)
 		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
 	stamp = rt_find_open(&object);
