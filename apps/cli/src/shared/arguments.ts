@@ -39,6 +39,15 @@ export function parsePod(text: string, flag: string, namespace?: string): PodSel
   return { text, namespace: parseName(first, flag), name: parseName(second, flag), uid: null };
 }
 
+/** --pod, --namespace and --node. @throws CliError CLI_USAGE */
+export function placeOf({ pod, namespace, node }: { pod?: string; namespace?: string; node?: string }) {
+  return {
+    pod: pod === undefined ? null : parsePod(pod, '--pod', namespace),
+    namespace: namespace === undefined ? undefined : parseName(namespace, '--namespace'),
+    node: node === undefined ? undefined : parseName(node, '--node'),
+  };
+}
+
 /** One of a list. @throws CliError CLI_USAGE that names the list */
 export function oneOf<T extends string>(text: string, allowed: readonly T[], flag: string): T {
   if ((allowed as readonly string[]).includes(text)) return text as T;

@@ -36,7 +36,9 @@ export interface ListOptions {
   watch?: boolean;
   json?: boolean;
   output?: string;
+  pod?: string;
   namespace?: string;
+  node?: string;
   allNamespaces?: boolean;
 }
 
@@ -60,7 +62,10 @@ export function withListOptions(command: Command): Command {
     .option('-f, --follow', 'print new rows as they arrive, until Ctrl-C')
     .option('-w, --watch', 'as --follow')
     .option('-A, --all-namespaces', 'of all namespaces, which is the default')
-    .option('--json', 'one JSON object per line, with all fields');
+    .option('--json', 'one JSON object per line, with all fields')
+    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
+    .option('-n, --namespace <namespace>', 'pods of a namespace')
+    .option('--node <node>', 'one node');
 }
 
 /** The pod as an argument, which is shorter than --pod. @throws CliError CLI_USAGE */

@@ -2,16 +2,13 @@
 import { EVENT_KINDS, type EventFilter } from '@bailiff/insight';
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
 import type { Command } from 'commander';
-import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
+import { oneOf, parseName, placeOf } from '../shared/arguments.ts';
 import { eventListing } from '../shared/event-listing.ts';
 import type { CliIo } from '../shared/io.ts';
 import { type ListOptions, parseListOptions, runListing, withListOptions, withPod } from '../shared/listing.ts';
 import { onBus } from '../shared/session.ts';
 
 interface Options extends ListOptions {
-  pod?: string;
-  namespace?: string;
-  node?: string;
   kind?: string;
   vector?: string;
   action?: string;
@@ -32,9 +29,7 @@ A row "waits" is about a pod that no list names now, because it is new or has ju
 
 function filterOf(options: Options): EventFilter {
   return {
-    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
-    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
-    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    ...placeOf(options),
     kind: options.kind === undefined ? undefined : oneOf(options.kind, EVENT_KINDS, '--kind'),
     vector: options.vector === undefined ? undefined : vectorOf(options.vector, options.kind),
     action: options.action === undefined ? undefined : oneOf(options.action, ['drop', 'audit'], '--action'),
@@ -55,9 +50,6 @@ export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('events'))
     .description('violations: packets and operations that were denied or audited')
     .argument('[pod]', 'as --pod')
-    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
-    .option('-n, --namespace <namespace>', 'pods of a namespace')
-    .option('--node <node>', 'one node')
     .option('--kind <kind>', `${EVENT_KINDS.join(', ')} (gap: packets before the interface was guarded)`)
     .option('--vector <vector>', 'one vector, such as ipv4-source, or <policy>/<rule>; with --kind lsm also <policy>')
     .option('--action <action>', 'drop or audit')

@@ -16,7 +16,7 @@ import {
 import { RESPONSE_ACTIONS } from '@bailiff/policy';
 import { approvalOf, denialOf } from '@bailiff/response';
 import type { Command } from 'commander';
-import { oneOf, parseIdPrefix, parseName, parsePod } from '../shared/arguments.ts';
+import { oneOf, parseIdPrefix, placeOf } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -26,9 +26,6 @@ import { RESPONSE_COLUMNS, responseCells } from '../shared/rows/response-cells.t
 import { onBus, type Session } from '../shared/session.ts';
 
 interface Options extends ListOptions {
-  pod?: string;
-  namespace?: string;
-  node?: string;
   action?: string;
   phase?: string;
   verdict?: string;
@@ -45,9 +42,7 @@ Examples:
 
 function filterOf(options: Options): ResponseFilter {
   return {
-    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
-    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
-    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    ...placeOf(options),
     action: options.action === undefined ? undefined : oneOf(options.action, RESPONSE_ACTIONS, '--action'),
     phase: options.phase === undefined ? undefined : oneOf(options.phase, PHASES, '--phase'),
     verdict: options.verdict === undefined ? undefined : parseIdPrefix(options.verdict, '--verdict'),
@@ -170,9 +165,6 @@ export async function decide(
 export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('responses'))
     .description('responses: actions on verdicts, done or refused, and why')
-    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
-    .option('-n, --namespace <namespace>', 'pods of a namespace')
-    .option('--node <node>', 'one node')
     .option('--action <action>', RESPONSE_ACTIONS.join(', '))
     .option('--phase <phase>', PHASES.join(', '))
     .option('--verdict <id>', 'one verdict, by the first characters of its id')

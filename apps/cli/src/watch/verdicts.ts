@@ -3,7 +3,7 @@ import { filters } from '@bailiff/bus';
 import { matchesVerdict, subjectParts, type VerdictFilter, type VerdictRow, verdictJson } from '@bailiff/insight';
 import { LEVELS } from '@bailiff/policy';
 import type { Command } from 'commander';
-import { oneOf, parseName, parsePod } from '../shared/arguments.ts';
+import { oneOf, parseName, placeOf } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import {
   type Listing,
@@ -17,9 +17,6 @@ import { VERDICT_COLUMNS, verdictCells } from '../shared/rows/verdict-cells.ts';
 import { onBus, type Session } from '../shared/session.ts';
 
 interface Options extends ListOptions {
-  pod?: string;
-  namespace?: string;
-  node?: string;
   rule?: string;
   level?: string;
 }
@@ -33,9 +30,7 @@ Examples:
 
 function filterOf(options: Options): VerdictFilter {
   return {
-    pod: options.pod === undefined ? null : parsePod(options.pod, '--pod', options.namespace),
-    namespace: options.namespace === undefined ? undefined : parseName(options.namespace, '--namespace'),
-    node: options.node === undefined ? undefined : parseName(options.node, '--node'),
+    ...placeOf(options),
     rule: options.rule === undefined ? undefined : parseName(options.rule, '--rule'),
     level: options.level === undefined ? undefined : oneOf(options.level, LEVELS, '--level'),
   };
@@ -61,9 +56,6 @@ export function register(program: Command, io: CliIo): void {
   const command = withListOptions(program.command('verdicts'))
     .description('verdicts: violations that met a correlation rule')
     .argument('[pod]', 'as --pod')
-    .option('--pod <pod>', 'namespace/name, name or uid of a pod')
-    .option('-n, --namespace <namespace>', 'pods of a namespace')
-    .option('--node <node>', 'one node')
     .option('--rule <rule>', 'one correlation rule')
     .option('--level <level>', `lowest level: ${LEVELS.join(', ')}`)
     .addHelpText('after', EXAMPLES);
