@@ -16,15 +16,14 @@ import {
 import { sampleOperation } from '@bailiff/schemas/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { recordingRules } from '../../apps/cli/src/policies/learn/recording.ts';
+import { setOf } from '../../libs/runtime/src/testing.ts';
 import { GENERATED_OPERATIONS } from './harness/generated.ts';
 import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
-import { type Attempt, drawSet, OF_PLAN, OPERATION_MS, Random, Workload } from './harness/workload.ts';
+import { type Attempt, drawSet, lengthOf, OF_PLAN, OPERATION_MS, Random, Workload } from './harness/workload.ts';
 
-/** Of one plan: a longer run has more plans and policies instead. */
-const MAX_REPEATS = 100;
-const ROUNDS = Math.max(4, Math.ceil(GENERATED_OPERATIONS / (2 * MAX_REPEATS * OF_PLAN)));
-const REPEATS = Math.ceil(GENERATED_OPERATIONS / (2 * ROUNDS * OF_PLAN));
+const LEAST_ROUNDS = 4;
+const { rounds: ROUNDS, repeats: REPEATS } = lengthOf(GENERATED_OPERATIONS / 2, LEAST_ROUNDS);
 const FIRST_SEED = 20_261_201;
 const EPERM = '1';
 const PROGRAM = '/bin/stress';
@@ -71,11 +70,13 @@ async function predicted(plan: readonly (readonly Attempt[])[], tried: PolicySet
     .flatMap(asksOf)
     .map((ask) => ({ operation: recordedAs(ask), times: 1 }));
   const unique = [...new Map(learned.map((one) => [JSON.stringify(one), one])).values()];
-  const recording = pod.apply({
-    mode: 'audit',
-    defaultPosture: Object.fromEntries(POSTURE_CLASSES.map((name) => [name, 'audit'])),
-    rules: recordingRules(unique),
-  });
+  const recording = workload.put(
+    setOf({
+      mode: 'audit',
+      defaultPosture: Object.fromEntries(POSTURE_CLASSES.map((name) => [name, 'audit'])),
+      rules: recordingRules(unique),
+    }),
+  );
   await workload.carryOut(plan, REPEATS);
   const wanted = new Map<number, number>();
   const judgements = plan.map((list) =>
@@ -109,7 +110,7 @@ async function round(seed: number, ancestors: boolean, into: Compared): Promise<
   const plan = workload.plan(random, seed);
   const tried = drawSet(random, (input) => enforced(input, ancestors));
   const judgements = await predicted(plan, tried);
-  workload.pod.put(tried);
+  workload.put(tried);
   const results = await workload.carryOut(plan, REPEATS);
   for (const [task, list] of plan.entries())
     for (const [i, { words, wonders }] of list.entries()) {

@@ -6,11 +6,20 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { GENERATED_OPERATIONS } from './harness/generated.ts';
 import { LOAD_TIMEOUT_MS } from './harness/rig.ts';
 import { useRig } from './harness/use-rig.ts';
-import { type Attempt, drawSet, NOT_ENDED, OF_PLAN, OPERATION_MS, Random, Workload } from './harness/workload.ts';
+import {
+  type Attempt,
+  drawSet,
+  lengthOf,
+  NOT_ENDED,
+  OF_PLAN,
+  OPERATION_MS,
+  Random,
+  Workload,
+} from './harness/workload.ts';
 
 const FIRST_SEED = 20_261_124;
-const ROUNDS = 12;
-const REPEATS = Math.ceil(GENERATED_OPERATIONS / (ROUNDS * OF_PLAN));
+const LEAST_ROUNDS = 12;
+const { rounds: ROUNDS, repeats: REPEATS } = lengthOf(GENERATED_OPERATIONS, LEAST_ROUNDS);
 const EPERM = 1;
 
 /** `acts` executed `stress`. */
@@ -68,10 +77,9 @@ describe('stress', () => {
     const random = new Random(seed);
     const { pod } = workload;
     const plan = workload.plan(random, seed);
-    rig.object.maps.pods.delete(pod.uid);
-    const free = await workload.carryOut(plan, 1);
+    const free = await workload.carryOutFree(plan);
     expect(free.flat().filter((result) => result === String(EPERM) || result === NOT_ENDED)).toEqual([]);
-    const set = pod.put(drawSet(random));
+    const set = workload.put(drawSet(random));
     const results = await workload.carryOut(plan, REPEATS);
     const counts = new Map<number, number>();
     const expected = plan.map((list, task) => foresee(set, list, free[task]!, counts));
@@ -85,10 +93,13 @@ describe('stress', () => {
 
   it(
     'model - decides each operation and counts each cell as the kernel does, for random policies and concurrent tasks',
-    async () => {
+    async ({ task }) => {
       const given = process.env['BAILIFF_STRESS_SEED'];
       const first = Number(given ?? process.env['BAILIFF_SEED'] ?? FIRST_SEED);
-      for (let seed = first; seed < first + (given === undefined ? ROUNDS : 1); seed++) await round(seed);
+      const rounds = given === undefined ? ROUNDS : 1;
+      for (let seed = first; seed < first + rounds; seed++) await round(seed);
+      const operations = rounds * OF_PLAN * REPEATS;
+      Object.assign(task.meta, { note: `seeds from ${first}: ${operations} operations under ${rounds} policy sets` });
     },
     LOAD_TIMEOUT_MS + GENERATED_OPERATIONS * OPERATION_MS,
   );

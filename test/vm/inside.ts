@@ -116,7 +116,8 @@ export async function tierInVm(name: TierName, options: InsideOptions = {}): Pro
 }
 
 function report(test: TestLine): void {
-  it(`${test.name} (${test.durationMs} ms inside)`, (context) => {
+  const note = test.state === 'passed' && test.note !== '' ? `${test.note}, ` : '';
+  it(`${test.name} (${note}${test.durationMs} ms inside)`, (context) => {
     if (test.state === 'skipped') context.skip(test.note);
     if (test.state === 'passed') return;
     const error = new Error(test.errors.join('\n\n'));

@@ -7,7 +7,7 @@ export interface TestLine {
   /** Suites and name, as vitest joins them. */
   readonly name: string;
   readonly state: 'passed' | 'failed' | 'skipped';
-  /** The skip reason. */
+  /** The skip reason, or what a test that passed says of its run. */
   readonly note: string;
   readonly errors: readonly string[];
   readonly durationMs: number;

@@ -68,7 +68,8 @@ class Runner implements VitestRunner {
 function printTest(test: Test): void {
   const result: Partial<TaskResult> = test.result ?? {};
   const { state = test.mode, errors, duration = 0 } = result;
-  const note = 'note' in result ? String(result.note ?? '') : '';
+  // Why it was skipped, or what a test has to say of a run that passed.
+  const { note = '' } = { ...test.meta, ...result } as { note?: string };
   print({
     file: fileOf(test),
     name: fullName(test),

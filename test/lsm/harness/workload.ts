@@ -4,6 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { RuntimeMaps } from '@bailiff/bpf';
 import { CAPABILITIES, type RuntimePolicyInput } from '@bailiff/policy';
 import { KERNEL_VALUES, type Operation, type PolicySet, socketValue } from '@bailiff/runtime';
 import { onAddress, onPath, onValue, setOf } from '../../../libs/runtime/src/testing.ts';
@@ -16,6 +17,21 @@ const OPERATIONS = 60;
 export const OF_PLAN = TASKS * OPERATIONS;
 /** More than an operation takes under emulation on a busy machine. */
 export const OPERATION_MS = 5;
+/** Of one plan: a longer run has more plans and policies instead. */
+const MAX_REPEATS = 100;
+
+export interface Length {
+  readonly rounds: number;
+  /** Of the plan of one round. */
+  readonly repeats: number;
+}
+
+/** At least so many operations, in at least so many rounds. */
+export function lengthOf(operations: number, leastRounds: number): Length {
+  const rounds = Math.max(leastRounds, Math.ceil(operations / (MAX_REPEATS * OF_PLAN)));
+  return { rounds, repeats: Math.ceil(operations / (rounds * OF_PLAN)) };
+}
+
 /** Rules of a generated set. */
 const MAX_RULES = 40;
 export const NOT_ENDED = '-';
@@ -225,11 +241,15 @@ export function drawSet(
 /** A pod with one process, which runs lists of attempts in several tasks at once. */
 export class Workload {
   readonly pod: Pod;
+  readonly #maps: RuntimeMaps;
   readonly #running: Running;
   #wonders: readonly Operation[] = [];
+  /** Number of the set that was in force last. */
+  #former = 0;
 
-  private constructor(pod: Pod, running: Running) {
+  private constructor(rig: Rig, pod: Pod, running: Running) {
     this.pod = pod;
+    this.#maps = rig.object.maps;
     this.#running = running;
   }
 
@@ -244,11 +264,26 @@ export class Workload {
     }
     const running = container.start(['/bin/acts', 'become', '/bin/stress']);
     await running.line('ready');
-    const workload = new Workload(pod, running);
-    pod.apply({ defaultPosture: { capability: 'audit' } });
+    const workload = new Workload(rig, pod, running);
+    workload.put(setOf({ defaultPosture: { capability: 'audit' } }));
     await workload.carryOut([[{ words: 'bpf', asks: [] }]], 1);
     if (Object.keys(pod.counts()).length > 0) workload.#wonders = OF_BPF;
     return workload;
+  }
+
+  /** Puts a set in force while no task runs, and removes the one before: a long run has more than the maps hold. */
+  put(set: PolicySet): PolicySet {
+    this.pod.put(set);
+    const keys = this.#maps.setKeys().get(this.#former);
+    if (keys) this.#maps.deleteSet(keys);
+    this.#former = this.pod.subject().set;
+    return set;
+  }
+
+  /** Results without a policy. */
+  async carryOutFree(plan: readonly (readonly Attempt[])[]): Promise<string[][]> {
+    this.#maps.pods.delete(this.pod.uid);
+    return this.carryOut(plan, 1);
   }
 
   /** A list for each task. */
