@@ -9,6 +9,7 @@ import {
   openBucket,
   publishOnce,
   responseSubject,
+  SERVICES_MAX_KEYS,
   verdictSubject,
   violationSubject,
 } from '@bailiff/bus';
@@ -28,6 +29,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
 import { startBus, underWay } from '../support/bus.ts';
 import { logged } from '../support/config-log.ts';
+import { RawNats } from '../support/raw-nats.ts';
 
 const verdictId = (n: number) => n.toString(16).padStart(32, '0');
 
@@ -247,4 +249,32 @@ test('service status - a verdict with one ended and one running step is pending,
   expect(await answers()).toMatchObject({ due: 1, unanswered: 1 });
   await respond(responder, verdict, second);
   expect(await answers()).toMatchObject({ due: 1, unanswered: 0 });
+});
+
+test('service statuses - one credential cannot store more keys than readers can read; the known instances go on', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const { jsm } = admin;
+  const own = openBucket(await nats.connect('correlator'), 'bailiff_services');
+  await own.put('correlator.honest', '{}');
+  await using stolen = await RawNats.connect({
+    port: nats.port,
+    user: 'evidence-log',
+    password: 'password-of-evidence-log',
+  });
+  const stored = async () => (await jsm.streams.info('KV_bailiff_services')).state.messages;
+  const fill = async (from: number) => {
+    for (let key = from; key < from + SERVICES_MAX_KEYS; key += 1)
+      stolen.publish({ subject: `$KV.bailiff_services.evidence-log.${key}`, body: '{' });
+    // The server stores in order: the response to the last one follows all others.
+    await stolen.store({ subject: '$KV.bailiff_services.evidence-log.0', body: '{' });
+  };
+  await fill(0);
+  expect(await stored()).toBe(SERVICES_MAX_KEYS);
+  await own.put('correlator.honest', '{"n":2}');
+  expect((await openBucket(admin, 'bailiff_services').get('correlator.honest'))?.value.toString()).toBe('{"n":2}');
+  // The control: without the limit.
+  await jsm.streams.update('KV_bailiff_services', { max_msgs: -1 });
+  await fill(SERVICES_MAX_KEYS);
+  expect(await stored()).toBeGreaterThan(2 * SERVICES_MAX_KEYS - 2);
 });

@@ -98,7 +98,7 @@ export const BUCKETS_OF: Readonly<Record<string, Row>> = {
   },
   bailiff_services: {
     filledBy: 'services, under the name of their role. Keys expire',
-    share: `${OPEN}none between services: 127 keys of the largest size from one of their credentials fill it. The others then show no new status for up to an hour; nothing else depends on it, and each of these credentials can do [more harm](../threat-model.md)`,
+    share: `${OPEN}none between services: 127 keys of the largest size, or 1,024 keys, from one of their credentials fill it. The others then show no new status for up to an hour; nothing else depends on it, and each of these credentials can do [more harm](../threat-model.md)`,
     counter: '',
     tests: ['test/bus/service-status.test.ts'],
   },

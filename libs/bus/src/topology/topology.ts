@@ -120,6 +120,11 @@ export const copyMaxBytes = (bucket: string, bucketMaxBytes: number): number =>
     ? 2 * bucketMaxBytes + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES
     : 1.125 * bucketMaxBytes;
 
+/**
+ * Instances of services, with those of the last hour. Readers get all keys: without a limit, the credential of one
+ * service stored 230,000, and `bailiff status` failed after 5 s.
+ */
+export const SERVICES_MAX_KEYS = 1_024;
 /** How long the last status of a service instance is kept. */
 export const INSTANCE_MAX_AGE_MS = 3_600_000;
 /**
@@ -203,6 +208,7 @@ export const BUCKETS: readonly BucketLimits[] = [
   // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
     maxAgeMs: INSTANCE_MAX_AGE_MS,
+    maxKeys: SERVICES_MAX_KEYS,
   }),
   bucket('siem', 'how far the siem-relay has come', MIB, 1024, { keys: SIEM_POSITIONS }),
 ];
