@@ -61,6 +61,8 @@ static int read_dir(void) { return open_as(O_RDONLY | O_DIRECTORY, 0, "."); }
 static int write_only(void) { return open_as(O_WRONLY, 0, "file"); }
 static int append(void) { return open_as(O_WRONLY | O_APPEND, 0, "file"); }
 static int read_write(void) { return open_as(O_RDWR, 0, "file"); }
+// both access bits: a descriptor for ioctl alone
+static int for_ioctl(void) { return open_as(O_ACCMODE, 0, "file"); }
 static int empty_while_reading(void) { return open_as(O_RDONLY | O_TRUNC, 0, "file"); }
 static int create(void) { return open_as(O_WRONLY | O_CREAT | O_EXCL, 0644, "created"); }
 static int create_tmpfile(void) { return open_as(O_WRONLY | O_TMPFILE, 0644, "."); }
@@ -284,9 +286,11 @@ static const struct way {
 	{ "read", "read", read_only },
 	{ "read-directory", "read", read_dir },
 	{ "read-of-read-write", "read", read_write },
+	{ "read-of-ioctl", "read", for_ioctl },
 	{ "write", "write", write_only },
 	{ "append", "write", append },
 	{ "read-write", "write", read_write },
+	{ "write-of-ioctl", "write", for_ioctl },
 	{ "empty-while-reading", "write", empty_while_reading },
 	{ "ring-open", "write", ring_open },
 	{ "create", "create", create },

@@ -30,6 +30,7 @@
 #define FMODE_CREATED	0x100000   /* by this open */
 #define FMODE_NOACCOUNT 0x20000000 /* opened by the kernel itself: layers of an overlay */
 
+#define O_ACCMODE    3
 #define O_CREAT	     0x40
 #define O_TRUNC	     0x200
 #define FLAG_EXEC    0x20     /* opened for an exec: decided as OP_EXECUTE elsewhere */
@@ -37,9 +38,15 @@
 
 /* ---- opening ---- */
 
+/* Both access bits: only for ioctl. The kernel checks the rights to read and to write. */
+static __always_inline bool is_for_ioctl(const struct file *file)
+{
+	return (file->f_flags & O_ACCMODE) == O_ACCMODE;
+}
+
 static __always_inline __u64 open_ops(const struct file *file)
 {
-	__u64 ops = 0;
+	__u64 ops = is_for_ioctl(file) ? OP_BIT(OP_READ) | OP_BIT(OP_WRITE) : 0;
 
 	if (file->f_mode & FMODE_READ && !(file->f_flags & FLAG_EXEC))
 		ops |= OP_BIT(OP_READ);
