@@ -67,6 +67,9 @@ const DESTINATIONS: readonly Row[] = [
   ['sendmmsg,udp,127.9.0.1,250', 'ok', 'ok'],
   ['sendunspec,udp,127.9.0.1,150', 'ok', 'EPERM'],
   ['sendunspec,udp,127.9.0.1,250', 'ok', 'ok'],
+  // UDP over IPv6 ignores such an address, unless a thread makes the socket one of IPv4 during the call
+  ['sendunspec6,udp,127.9.0.1,150', 'EDESTADDRREQ', 'EPERM'],
+  ['sendunspec6,udp,127.9.0.1,250', 'EDESTADDRREQ', 'EDESTADDRREQ'],
   ['fastopen,tcp,127.9.0.1,150', REFUSED, 'EPERM'],
   ['fastopen,tcp,127.9.0.1,250', REFUSED, REFUSED],
   ['reconnect,udp,127.9.0.1,150', 'ok', 'EPERM'],
@@ -87,6 +90,10 @@ const OWN_HOST: readonly Row[] = [
   ['connect,udp,::ffff:0.0.0.0,81', 'ok', 'EPERM'],
   ['send,udp,0.0.0.0,81', 'ok', 'EPERM'],
   ['connect,tcp,127.0.0.2,81', REFUSED, REFUSED],
+  ['send,l2tp,::1,81', 'ok', 'EPERM'],
+  ['sendunspec,l2tp,::1,81', 'ok', 'EPERM'],
+  ['sendunspec,l2tp,::1,82', 'ok', 'ok'],
+  ['sendunspec,l2tp,127.0.0.1,81', 'ok', 'EPERM'],
 ];
 
 const OWN_ADDRESS: readonly Row[] = [

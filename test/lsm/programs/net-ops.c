@@ -5,10 +5,11 @@
  * they can contain IPv6 addresses.
  *
  * socket,<family>,<type>,<protocol>
- * connect,<proto>,<address>,<port>		proto: tcp, udp, raw, smc (a stream socket of protocol 256)
+ * connect,<proto>,<address>,<port>		proto: tcp, udp, l2tp, raw, smc (a stream socket of protocol 256)
  * send,<proto>,<address>,<port>		sendto on an unconnected socket
  * sendmmsg,udp,<address>,<port>		two messages; the second has the named address, the first loopback's port 9
  * sendunspec,<proto>,<address>,<port>		sendto with family 0
+ * sendunspec6,<proto>,<address>,<port>		the same of an IPv4 address by an IPv6 socket
  * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
@@ -92,7 +93,8 @@ static int internet_socket(const char *proto)
 	if (is(proto, "smc"))
 		return socket(address.ss_family, SOCK_STREAM,
 			      256); /* IPPROTO_SMC, missing in libc's headers */
-	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM, 0);
+	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM,
+		      is(proto, "l2tp") ? IPPROTO_L2TP : 0);
 }
 
 /* ---- io_uring, one entry ---- */
@@ -210,11 +212,12 @@ static int internet(const char *what)
 	int fd;
 
 	name_internet(words[2], words[3]);
+	if (is(what, "sendunspec6")) address.ss_family = AF_INET6;
 	fd = internet_socket(words[1]);
 	if (fd < 0) return -1;
 	if (is(what, "connect")) return connect(fd, (void *)&address, address_length);
 	if (is(what, "send")) return sendto(fd, "x", 1, 0, (void *)&address, address_length);
-	if (is(what, "sendunspec")) {
+	if (is(what, "sendunspec") || is(what, "sendunspec6")) {
 		address.ss_family = AF_UNSPEC;
 		return sendto(fd, "x", 1, 0, (void *)&address, address_length);
 	}

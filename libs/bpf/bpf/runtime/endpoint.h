@@ -137,15 +137,17 @@ static __always_inline void fill_any(struct endpoint *endpoint, const struct nam
 }
 
 /*
- * The family of an address with AF_UNSPEC. On send, raw sockets and UDP over IPv4 take their own
- * family.
+ * The family of an address with AF_UNSPEC. On send, it is the socket's own. UDP over IPv6 ignores such
+ * an address, unless another thread makes the socket one of IPv4 before the kernel reads it
+ * (IPV6_ADDRFORM).
  */
 static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u32 op)
 {
-	if (op == OP_CONNECT)
-		return AF_UNSPEC; /* dissolves the association */
-	if (endpoint->family == AF_INET6 && endpoint->type != SOCK_RAW)
-		return AF_UNSPEC;
+	if (op == OP_CONNECT || (op == OP_BIND && endpoint->family == AF_INET6))
+		return AF_UNSPEC; /* dissolves the association; is rejected */
+	if (endpoint->type == SOCK_DGRAM &&
+	    (endpoint->protocol == IPPROTO_UDP || endpoint->protocol == IPPROTO_UDPLITE))
+		return AF_INET;
 	return endpoint->family;
 }
 
