@@ -8,6 +8,7 @@ import { rowsOf } from './alias-rows.ts';
 import {
   type Container,
   FilesRig,
+  FUSE_PASSTHROUGH,
   LOAD_TIMEOUT_MS,
   staticProgram,
   TMPFILE_ON_OVERLAY,
@@ -38,6 +39,12 @@ const ALLOWED = [
   ...['shallow', 'memfd-name', 'scm-rights-neighbour'],
 ];
 const SLIPS = ['early-read', 'early-mmap', 'bind-volume-before'];
+
+/** Attempts that need more than the oldest kernel has. */
+const SINCE = new Map([
+  ['tmpfile-link', TMPFILE_ON_OVERLAY],
+  ['fuse-passthrough', FUSE_PASSTHROUGH],
+]);
 
 const doc = readFileSync(path.join(import.meta.dirname, '../../docs/runtime-paths.md'), 'utf8');
 const rows = rowsOf(doc, 'Other ways to the same name', 'Descriptors from before', 'Names that are made');
@@ -76,7 +83,8 @@ describe('aliases', () => {
   });
 
   it.for(rows)('$name - lands without policy, and with policy ends as in the table', ({ name, outcome }, context) => {
-    const why = name === 'tmpfile-link' ? whyLacking(TMPFILE_ON_OVERLAY) : null;
+    const feature = SINCE.get(name);
+    const why = feature === undefined ? null : whyLacking(feature);
     if (why !== null) context.skip(why);
     const expected = ALLOWED.includes(name) || SLIPS.includes(name) ? 'landed' : 'refused';
     expect(outcome).toMatch(SLIPS.includes(name) ? /^\*\*slips by/ : expected === 'landed' ? /^allowed/ : /refused/);

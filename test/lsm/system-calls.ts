@@ -114,8 +114,8 @@ const JUDGED: readonly Row[] = [
   ['sched_setattr sched_setparam', 'task_setscheduler', '`syscalls.test.ts › tasks` (sched_setscheduler)'],
   [
     'fcntl ioctl',
-    'file_fcntl, file_ioctl: the process that gets the signals of the file; otherwise the open was judged',
-    '`kernel-ops.test.ts › only tasks of the same pod may be slowed, limited and marked`',
+    'file_fcntl, file_ioctl: the process that gets the signals of the file, and the file behind a FUSE file; otherwise the open was judged',
+    '`kernel-ops.test.ts › only tasks of the same pod may be slowed, limited and marked`; `aliases.test.ts › fuse-passthrough`',
   ],
   ['kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal', 'task_kill', '`syscalls.test.ts › tasks`'],
   [

@@ -13,6 +13,7 @@
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +23,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#include "passthrough.h"
 
 #define SECRET "the-secret"
 #define DEEP   80
@@ -398,6 +402,26 @@ static int overlay_new_api(void)
 	TRY(tree);
 	return read_at(tree, "secret");
 }
+
+static int fuse_passthrough(void)
+{
+	char options[64];
+	int device, backing, result;
+
+	own_mounts();
+	device = open("/open/fuse", O_RDWR);
+	TRY(device);
+	backing = open("/volume/secret", O_PATH);
+	TRY(backing);
+	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
+	TRY(mount("fuse", "/open/mnt", "fuse", 0, options));
+	pid_t server = fork();
+	if (server == 0) _exit(answer(device, backing, strlen(SECRET)));
+	result = read_path("/open/mnt/secret");
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	return result;
+}
 static int overmount(void)
 {
 	own_mounts();
@@ -556,6 +580,7 @@ static const struct attempt {
 	{ "overlay-lower", overlay_lower },
 	{ "overlay-upper", overlay_upper },
 	{ "overlay-new-api", overlay_new_api },
+	{ "fuse-passthrough", fuse_passthrough },
 	{ "overmount", overmount },
 	{ "overmount-above", overmount_above },
 	{ "tmpfs-neighbour", tmpfs_neighbour },
@@ -647,6 +672,7 @@ static void lay_out(void)
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		put(files[i], SECRET, 0644);
 	put("/sealed/replaced", "old", 0644);
+	if (mknod("/open/fuse", S_IFCHR | 0600, makedev(10, 229))) perror("fuse"), exit(2);
 	put("/open/exchange", "plain", 0644);
 	memset(path + strlen(path), 'l', 255);
 	put(path, SECRET, 0644);

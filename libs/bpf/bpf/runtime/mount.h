@@ -115,20 +115,6 @@ static __noinline bool is_overlay(const char *type)
 	return !__builtin_memcmp(name, "overlay", sizeof("overlay"));
 }
 
-/* Decides about a mount of `kind`; `object` is for the sample. Returns 1 to refuse. */
-__noinline int rt_decide_mount(const struct object *object, enum mount_value kind, __u32 alias)
-{
-	struct event event = {};
-	struct policy_ctx policy;
-
-	if (!object || !identify(&policy, OP_MOUNT))
-		return 0;
-	event.dentry = object->dentry;
-	event.mnt = object->mnt;
-	event.value = kind;
-	return decide_mount(&policy, &event, alias);
-}
-
 static __always_inline int decide_kind(const struct path *path, enum mount_value kind, bool alias)
 {
 	struct object object = { .dentry = path->dentry, .mnt = path->mnt };

@@ -163,6 +163,20 @@ static __always_inline int decide_reach(struct policy_ctx *policy, const struct 
 	return 0;
 }
 
+/* Decides about a mount of `kind`; `object` is for the sample. Returns 1 to refuse. */
+__noinline int rt_decide_mount(const struct object *object, enum mount_value kind, __u32 alias)
+{
+	struct event event = {};
+	struct policy_ctx policy;
+
+	if (!object || !identify(&policy, OP_MOUNT))
+		return 0;
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	event.value = kind;
+	return decide_mount(&policy, &event, alias);
+}
+
 /* ---- the mount of a bare dentry ---- */
 
 struct search {

@@ -278,10 +278,25 @@ static __always_inline bool sets_owner(unsigned int command)
 	return command == FIOSETOWN || command == SIOCSPGRP;
 }
 
+/*
+ * A FUSE server names a file from which the kernel then reads for it (passthrough, since 6.9): another
+ * name for that file, as by a mount. An O_PATH descriptor is enough, and no later hook sees the file.
+ */
+#define FUSE_DEV_IOC_BACKING_OPEN 0x4010e501
+
+static __noinline int decide_ioctl(unsigned int command)
+{
+	struct object object = {};
+
+	if (command == FUSE_DEV_IOC_BACKING_OPEN)
+		return refused(rt_decide_mount(&object, MOUNT_BIND, true));
+	return sets_owner(command) && decide_unknown_owner();
+}
+
 SEC("lsm/file_ioctl")
 int BPF_PROG(handle_file_ioctl, struct file *file, unsigned int command)
 {
-	if (sets_owner(command) && refused(decide_unknown_owner()))
+	if (refused(decide_ioctl(command)))
 		return -EPERM;
 	return 0;
 }
@@ -290,7 +305,7 @@ int BPF_PROG(handle_file_ioctl, struct file *file, unsigned int command)
 SEC("lsm/file_ioctl_compat")
 int BPF_PROG(handle_file_ioctl_compat, struct file *file, unsigned int command)
 {
-	if (sets_owner(command) && refused(decide_unknown_owner()))
+	if (refused(decide_ioctl(command)))
 		return -EPERM;
 	return 0;
 }
