@@ -10,6 +10,7 @@ import {
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test, vi } from 'vitest';
+import { restoreStream, type SnapshotHead, snapshotStream } from '../../libs/bus/src/backup/stream-snapshot.ts';
 import { BucketCopy } from '../../libs/bus/src/kv/bucket-copy.ts';
 import { connectCollector, intercepted, startBus, text } from '../support/bus.ts';
 import { followConfig } from '../support/config-log.ts';
@@ -277,6 +278,48 @@ test('snapshot - a recreated stream is read from its beginning, by push, althoug
   expect(reader.restarts).toBe(1);
   await writer.put('node-a', 'newer');
   await waitFor(() => story.at(-1) === 'newer at 2', { what: 'the next value', state: () => story });
+  reader.close();
+});
+
+test('snapshot - a stream restored from a backup without the newest pushes is followed again from its next change', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const writer = openBucket(await nats.connect('ipam-sync'), 'bailiff_pods');
+  await writer.put('node-a', '1');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
+  const entries: KvEntry[] = [];
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => entries.push(entry),
+    ...NO_REREADS,
+  });
+  await waitFor(() => entries.length === 1);
+  const backup: { head: SnapshotHead; chunks: Uint8Array[] }[] = [];
+  for (const stream of ['KV_bailiff_pods', 'LATEST_bailiff_pods']) {
+    const chunks: Uint8Array[] = [];
+    const head = await snapshotStream(admin, stream, async (chunk) => void chunks.push(chunk.slice()));
+    backup.push({ head, chunks });
+  }
+  // Pushed, but not read before the restore.
+  for (const value of ['2', '3']) await writer.put('node-a', value);
+  await waitFor(() => entries.length === 3, { what: 'the pushes', state: () => reported(entries) });
+  for (const { head } of [...backup].reverse()) await admin.jsm.streams.delete(head.config.name);
+  for (const { head, chunks } of backup)
+    await restoreStream(
+      admin,
+      head,
+      (async function* () {
+        yield* chunks;
+      })(),
+    );
+  reader.reread();
+  await waitFor(() => reader.rereads >= MAX_DOUBTS + 2, { what: 'doubtful reads', timeoutMs: 30_000 });
+  // Nothing says that the copy does not only lag: the last value stays.
+  expect(reported(entries)).toEqual(['1', '2', '3']);
+  expect(await writer.put('node-a', '4')).toBe(2);
+  await waitFor(() => entries.length === 4, { what: 'the change', timeoutMs: 30_000, state: () => reported(entries) });
+  expect(reported(entries).at(-1)).toBe('4');
+  await writer.put('node-a', '5');
+  await waitFor(() => reported(entries).at(-1) === '5', { what: 'the next one', state: () => reported(entries) });
   reader.close();
 });
 

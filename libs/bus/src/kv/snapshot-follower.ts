@@ -83,6 +83,8 @@ export abstract class SnapshotFollower {
   #reading = false;
   #again = false;
   protected closed = false;
+  /** Revision of the last push that is lower, but was stored later, than what was delivered; 0: none was. */
+  protected laterPush = 0;
   #doubts = 0;
   #doubtedAtMs = 0;
   /** Pushed changes whose predecessor was not delivered: pushes before them were lost. */
@@ -182,8 +184,10 @@ export abstract class SnapshotFollower {
     else this.accept(entry);
     // A lower revision with a later time: the clock moved, or the stream was recreated. A read
     // decides, also where the time is not known.
-    if (delivered && entry.revision < delivered.revision && !(entry.timestampMicros <= delivered.timestampMicros))
+    if (delivered && entry.revision < delivered.revision && !(entry.timestampMicros <= delivered.timestampMicros)) {
+      this.laterPush = entry.revision;
       this.reread();
+    }
   }
 
   /** Counts an older response. False: so many in a row do not come from a replica that lags. */
@@ -200,6 +204,7 @@ export abstract class SnapshotFollower {
   protected startOver(): void {
     this.restarts += 1;
     this.#doubts = 0;
+    this.laterPush = 0;
     this.reset();
     reportRecreated(this.bus, `KV_${this.name}`);
     try {

@@ -45,9 +45,13 @@ export class SnapshotReader extends SnapshotFollower {
     if (life !== 'same') this.startOver();
     this.#lastRead = found;
     if (found) {
+      // The copy lags behind a push. Or both restarted before it: a backup was restored.
+      const isBehind = found.entry.revision < this.revision;
+      if (isBehind && (found.entry.revision !== this.laterPush || this.mayBeBehind())) return 'doubtful';
+      if (isBehind) this.startOver();
+      this.#lastRead = found;
       this.accept(found.entry);
-      // The copy lags behind a push.
-      return found.entry.revision < this.revision ? 'doubtful' : 'certain';
+      return 'certain';
     }
     if (this.#delivered) return 'doubtful';
     if (!this.#missing) this.#snapshotOptions.onMissing?.();
