@@ -186,7 +186,7 @@ export const IN_NATS: readonly Share[] = [
     limits: ['the kubelet rotates it'],
     filledBy:
       'clients with a credential: each refused publish or subscription is a line of up to 4 kB. Refused subscriptions are no messages, so bus-auth does not see them',
-    share: `${OPEN}none, and nats-server (2.10 to 2.15) has no setting for it: it limits the size of a log file, not of its standard output, and repeated errors of routes, not of clients; its list of connections does not count what it refused. One connection wrote 39 MB a second, and 60 MB cost a second of a processor. Acks of other nodes then took 0.7 s at most, beside five such nodes 1.1 s. The kubelet looks every ten seconds and keeps five files, so a flood removes older lines and takes up to 2 GB of the node's disk`,
+    share: `${OPEN}none, and nats-server (2.10 to 2.15) has no setting for it: it limits the size of a log file, not of its standard output, and repeated errors of routes, not of clients; its list of connections does not count what it refused. One connection wrote 39 MB a second, and 60 MB cost a second of a processor. Acks of other nodes then took 0.7 s at most, beside three such nodes 1.1 s. The kubelet looks every ten seconds and keeps five files, so a flood removes older lines and takes up to 2 GB of the node's disk`,
     whenFull: 'the oldest lines are removed',
     counter: '',
     tests: [],
