@@ -240,4 +240,34 @@ describe('a pod with two networks', () => {
     expect(await landed(machine, first)).toBeGreaterThanOrEqual(20);
     expect([dropped(first), dropped(second)]).toEqual([{}, {}]);
   });
+
+  it.each([
+    ['the MAC of a machine that sends', '0a:58:0a:63:00:77'],
+    ['another MAC (control)', '0a:58:0a:63:00:78'],
+  ])(
+    'a tenant that starts with %s - the machine loses no frame before the record of the tenant is read',
+    async (_, mac) => {
+      cni.writePrimary('ptp');
+      await cni.start('closed', ['--status-interval-ms', '250']);
+      const [machine, tenant] = [await cni.add(), await cni.add()];
+      const own = await addToStorage(machine, undefined, '0a:58:0a:63:00:77');
+      await cni.node.putPods(1);
+      const [source = ''] = own.addresses;
+      const frame = udpFrame({
+        sourceMac: own.mac,
+        source,
+        destinationMac: own.gatewayMac,
+        destination: own.gateways[0] ?? '',
+      });
+      const before = await cni.node.ipReceived();
+      // For three seconds, in which the tenant starts.
+      const { sent } = await cni.node.startSending(machine.pod, [frame], 6_000, 2_000, own.device);
+      await addToStorage(tenant, undefined, mac);
+      expect(await sent).toBe(6_000);
+      expect((await cni.node.ipReceived()) - before).toBeGreaterThanOrEqual(6_000);
+      // Counts of the interface are published together, so these show that there are no others.
+      await send(machine.pod, own, { ...own, addresses: ['10.99.0.78'] }, 20);
+      await areDropped(own, { 'ipv4-source programmed drop': 20 });
+    },
+  );
 });

@@ -210,6 +210,28 @@ describe('identity - found by namespace', () => {
     expect(both(chosen, chosen), 'both chose it').toEqual(['shared', 'shared']);
     expect(both(chosen, found), 'one whose MAC was read').toEqual(['shared', 'shared']);
   });
+  it.each([1, 9])(
+    'MAC - while no record of an interface was read, none loses it to that one, found at %d',
+    (generation) => {
+      const [starting, chosen, given] = [{ ...binding }, { ...binding }, { ...binding }];
+      const kinds = new Map([
+        [starting, null],
+        [chosen, true],
+        [given, false],
+      ]);
+      const isMacChosen = (of: Binding) => kinds.get(of as typeof binding) ?? null;
+      for (const one of [chosen, given, found, starting])
+        for (const [a, b] of [
+          [claim(5, one), claim(generation, starting)],
+          [claim(5, starting), claim(generation, one)],
+        ] as const)
+          expect(macStandingOf(a, [b], isMacChosen)).toBe('shared');
+      const control = macStandingOf(claim(5, chosen), [claim(generation, given)], isMacChosen);
+      expect(control, 'control: the record was read').toBe('others');
+      const ofHost = [claim(generation, null, binding.mac)];
+      expect(macStandingOf(claim(5, starting), ofHost, isMacChosen), 'a host side').toBe('own');
+    },
+  );
 });
 
 describe('identity - wrong snapshot', () => {

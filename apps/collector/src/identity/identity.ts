@@ -179,33 +179,39 @@ export type MacStanding = 'own' | 'shared' | 'others' | null;
  * A pod with CAP_NET_ADMIN can set its MAC before the collector reads it, and one with an annotation of
  * Multus chooses it. So a MAC that was read belongs to an interface whose record gives it, or to the one
  * that was found earlier. One that was chosen belongs to an interface of its network that was given it.
- * Otherwise nothing proves whose it is (`shared`): neither is judged for it. A host side has its own.
- * In mode L3 of netkit all interfaces have the same, and none is compared.
- * @param isMacChosen whether a record says so
+ * Otherwise nothing proves whose it is (`shared`): neither is judged for it. The record of a pod that starts
+ * is written after the call that binds it: until it was read, nothing proves that a MAC was given. A host
+ * side has its own. In mode L3 of netkit all interfaces have the same, and none is compared.
+ * @param isMacChosen whether a record says so; null: no record was read
  */
 export function macStandingOf(
   { generation, binding }: MacClaim,
   others: Iterable<MacClaim>,
-  isMacChosen: (binding: Binding) => boolean,
+  isMacChosen: (binding: Binding) => boolean | null,
 ): MacStanding {
   if (binding === null || binding.mac === '' || binding.mac === ZERO_MAC) return null;
-  const kindOf = (one: Binding) => (isMacRead(one) ? 'read' : isMacChosen(one) ? 'chosen' : 'given');
+  const kindOf = (one: Binding) => (isMacRead(one) ? 'read' : KINDS[`${isMacChosen(one)}`]);
   const { mac } = binding;
   let standing: MacStanding = null;
   for (const other of others) {
     if (other.generation === generation || (other.link.mac !== mac && other.binding?.mac !== mac)) continue;
     standing ??= 'own';
     const own = kindOf(binding);
-    if (other.link.mac === mac && own !== 'given') return 'others';
+    if (other.link.mac === mac && (own === 'read' || own === 'chosen')) return 'others';
     if (other.binding?.mac !== mac) continue;
     const its = kindOf(other.binding);
+    const isOpen = own === 'open' || its === 'open';
     const isChoice = own === 'chosen' || its === 'chosen';
     const given = own === 'given' || its === 'given';
-    if (isChoice && !(given && recordOf(binding)?.network === recordOf(other.binding)?.network)) standing = 'shared';
+    const isOfNetwork = given && recordOf(binding)?.network === recordOf(other.binding)?.network;
+    if (isOpen || (isChoice && !isOfNetwork)) standing = 'shared';
     else if (own !== 'given' && (its === 'given' || other.generation < generation)) return 'others';
   }
   return standing;
 }
+
+/** Origin of a MAC by whether a record says that it was chosen. */
+const KINDS = { true: 'chosen', false: 'given', null: 'open' } as const;
 
 /** An interface that is bound, for comparison with others. */
 export interface Bound {

@@ -151,7 +151,7 @@ export class PacketEngine implements Engine {
       // Not by the watch of the folder, which reports a removal later than the next pod's call.
       hasRecord: (file) => existsSync(path.join(config.cniResultsDir, file)),
       isChosen: (binding) => this.#cni.isChosen(binding),
-      isMacChosen: (binding) => this.#cni.isChosen(binding, 'isMacChosen') === true,
+      isMacChosen: (binding) => this.#cni.isChosen(binding, 'isMacChosen'),
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problems.of('apply'),

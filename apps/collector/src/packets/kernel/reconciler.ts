@@ -52,7 +52,7 @@ export interface ReconcilerOptions {
   /** Whether a CNI record says that its pod chose the addresses of the interface; null: no record was read. */
   isChosen(binding: Binding): boolean | null;
   /** The same of its MAC. */
-  isMacChosen(binding: Binding): boolean;
+  isMacChosen(binding: Binding): boolean | null;
   moment(): Moment;
   /** The interface has a new violation of user space. */
   onFound(iface: GuardedInterface): void;
