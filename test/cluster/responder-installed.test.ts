@@ -116,7 +116,7 @@ describe.each(targets)('responder installed: $name', ({ start }) => {
     const during = await read(`/api/v1/nodes/${ours}`);
     expect([during['spec'].unschedulable, during['metadata'].annotations]).toEqual([
       true,
-      { note: 'x', 'bailiff.dev/cordoned-by': `${verdict.verdictId}/cordon` },
+      { note: 'x', 'bailiff.dev/cordoned-by': expect.stringMatching(`^${verdict.verdictId}/cordon/20`) },
     ]);
     await rig.until(verdict, 'cordon', 'undone');
     const after = await read(`/api/v1/nodes/${ours}`);
