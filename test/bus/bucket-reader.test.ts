@@ -1,6 +1,16 @@
 // What a BucketReader reads of the copy of a bucket, and how it notices that the copy is another one.
 // test/bus/snapshot.test.ts has the rest.
-import { BucketReader, type Bus, ensureTopology, latestStream, openBucket, streamConfigs } from '@bailiff/bus';
+import {
+  BucketReader,
+  type Bus,
+  ensureTopology,
+  FRAMES_PER_SECOND,
+  latestStream,
+  NODE_INTERVAL_MS,
+  NODE_MESSAGES_PER_SECOND,
+  openBucket,
+  streamConfigs,
+} from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -144,4 +154,37 @@ test('bucket reader - a header of a writer cannot replace the revision in the bu
   await write(nats, KEY, ['changed']);
   await until(`${KEY}=changed`);
   reader.close();
+});
+
+/** Reads in a second beside the most frames of a collector, before bus-auth ends it; at once, 100 ms of a rate begin. */
+const READS_BESIDE_FRAMES =
+  NODE_MESSAGES_PER_SECOND - (FRAMES_PER_SECOND * (NODE_INTERVAL_MS + 100)) / NODE_INTERVAL_MS;
+
+test.each([
+  ['one connection stay below what bus-auth ends', 1],
+  ['a connection each do not: the control', 3],
+])('bucket reader - readers of three kinds with %s', async (_, connections) => {
+  await using nats = await startBus();
+  const kinds = ['spoof', 'disarm', 'runtime'];
+  const bucket = openBucket(await nats.connect('cli'), 'bailiff_config');
+  const keys = kinds.flatMap((kind) => numbers(200).map((name) => `${kind}.namespace.n-${name}.default`));
+  for (const key of keys) await bucket.put(key, '1');
+  await copied(await nats.connect('admin'), keys.at(-1) as string, keys.length);
+  const buses = await Promise.all(numbers(connections).map(() => nats.connect('collector-node-a')));
+  const readMs: number[] = [];
+  const readers = kinds.map((kind, index) => {
+    const followed = { reads: buses[index % connections] as Bus, pushes: new Promise<Bus>(() => undefined) };
+    const onEntry = () => void readMs.push(performance.now());
+    return new BucketReader(followed, 'bailiff_config', `${kind}.>`, { onEntry });
+  });
+  await waitFor(() => readMs.length === keys.length, {
+    what: 'all keys',
+    state: () => readMs.length,
+    timeoutMs: 30_000,
+  });
+  const after = (fromMs: number) => readMs.filter((ms) => ms >= fromMs && ms < fromMs + NODE_INTERVAL_MS).length;
+  const rate = (Math.max(...readMs.map(after)) * 1_000) / NODE_INTERVAL_MS;
+  if (connections === 1) expect(rate).toBeLessThan(READS_BESIDE_FRAMES);
+  else expect(rate).toBeGreaterThan(READS_BESIDE_FRAMES);
+  for (const reader of readers) reader.close();
 });

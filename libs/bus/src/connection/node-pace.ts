@@ -23,7 +23,7 @@ export const NODE_INTERVAL_MS = 800;
 /** Frames of a collector, and their bytes, also if `publishBytesPerSecond` allows more. */
 export const FRAMES_PER_SECOND = 250;
 export const FRAME_BYTES_PER_SECOND = 10 * 1024 ** 2;
-/** Reads of keys, one after the other. */
+/** Reads of keys, by all readers of a connection together (`paceOfReads`). */
 export const READS_PER_SECOND = 150;
 /** A value of so many bytes counts as one more read: 30 MiB in a second. */
 export const BYTES_PER_READ = 200 * 1024;
@@ -59,4 +59,13 @@ export class Pace {
   take(count = 1): void {
     this.#left -= count;
   }
+}
+
+const paces = new WeakMap<object, Pace>();
+
+/** Pace of the reads over a connection: bus-auth judges all readers of a collector as one user. */
+export function paceOfReads(connection: object): Pace {
+  const pace = paces.get(connection) ?? new Pace(READS_PER_SECOND, () => performance.now());
+  paces.set(connection, pace);
+  return pace;
 }

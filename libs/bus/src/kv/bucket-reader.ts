@@ -13,7 +13,7 @@
 
 import { pause } from '@bailiff/service/retry';
 import { BusError } from '../connection/errors.ts';
-import { BYTES_PER_READ, Pace, READS_PER_SECOND } from '../connection/node-pace.ts';
+import { BYTES_PER_READ, type Pace, paceOfReads } from '../connection/node-pace.ts';
 import { isKey, type KvEntry } from './bucket.ts';
 import type { Place } from './bucket-copy.ts';
 import { type FollowerBuses, type FollowerOptions, MAX_KEYS, SnapshotFollower } from './snapshot-follower.ts';
@@ -44,7 +44,7 @@ export class BucketReader extends SnapshotFollower {
   readonly #filter: string;
   readonly #bucketOptions: BucketReaderOptions;
   readonly #delivered = new Map<string, Place>();
-  readonly #pace = new Pace(READS_PER_SECOND, () => performance.now());
+  readonly #pace: Pace;
   /** The copy was read up to this message; null before the first read. */
   #cursor: Place | null = null;
   /** First message of the copy at that read. */
@@ -56,6 +56,7 @@ export class BucketReader extends SnapshotFollower {
     super(buses, bucket, filter, options);
     this.#filter = filter;
     this.#bucketOptions = options;
+    this.#pace = paceOfReads(this.bus);
     this.begin();
   }
 
