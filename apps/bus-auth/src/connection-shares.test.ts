@@ -166,6 +166,18 @@ test('a flood - two lists at once are judged as one, and a flood between them is
     expect(other(1_000 + list * 250, [connection(1, { messages: (list * NODE_MESSAGES_PER_SECOND) / 4 })])).toEqual([]);
 });
 
+test.each([10, 3_600])('a flood - the clock of a server that is set back by %i s blames no node', (seconds) => {
+  const messages = (nowMs: number) => ({ messages: (nowMs * NODE_MESSAGES_PER_SECOND) / 2_000 });
+  const judge = judging();
+  for (let nowMs = 0; nowMs < 20_000; nowMs += 250) {
+    const atMs = 1e12 + nowMs - (nowMs < 5_000 ? 0 : seconds * 1_000);
+    expect(judge(atMs, [connection(1, messages(nowMs))]), `after ${nowMs} ms`).toEqual([]);
+  }
+  // The control: a flood afterwards is seen.
+  const flood = { messages: messages(20_000).messages + NODE_MESSAGES_PER_SECOND };
+  expect(judge(1e12 + 20_000 - seconds * 1_000, [connection(1, flood)])).toEqual(['flooding one 1']);
+});
+
 test('a flood - in a connection that the client has closed is its own, and such ones are not too many', () => {
   const judge = judging();
   const closed = (count: number, more: Partial<NodeConnection> = {}) =>

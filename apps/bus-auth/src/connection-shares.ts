@@ -68,6 +68,8 @@ interface Known {
 }
 
 interface KnownList {
+  /** Clock of the server. */
+  atMs: number;
   /** The list of NODE_INTERVAL_MS ago or more, with which this one is compared. */
   base: { atMs: number; connections: ReadonlyMap<number, Known> };
   receivedMs: number;
@@ -101,7 +103,9 @@ export class ConnectionShares {
     for (const [key, list] of this.#lists) if (receivedMs - list.receivedMs > STALE_MS) this.#lists.delete(key);
     const key = placeOf({ account, server });
     const former = this.#lists.get(key);
-    const elapsedMs = former ? atMs - former.base.atMs : Number.POSITIVE_INFINITY;
+    // A clock that was set back measures no time since the base list: this list is the next one.
+    const isComparable = former !== undefined && atMs >= former.atMs;
+    const elapsedMs = isComparable ? atMs - former.base.atMs : Number.POSITIVE_INFINITY;
     const known = new Map<number, Known>();
     const admitted = this.#admitted.get(key);
     for (const connection of connections) {
@@ -121,7 +125,7 @@ export class ConnectionShares {
     // A closed one that this process did not know may have been judged by its predecessor.
     if (!former) for (const one of known.values()) if (one.connection.isClosed) one.isEnded = true;
     const base = former && elapsedMs < NODE_INTERVAL_MS ? former.base : { atMs, connections: known };
-    this.#lists.set(key, { base, receivedMs, connections: known });
+    this.#lists.set(key, { atMs, base, receivedMs, connections: known });
     for (const [id, { atMs: loginMs }] of admitted ?? [])
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
