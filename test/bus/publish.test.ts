@@ -1,4 +1,11 @@
-import { type Bus, FramePublisher, publishOnce, violationSubject } from '@bailiff/bus';
+import {
+  type Bus,
+  FramePublisher,
+  NODE_INTERVAL_MS,
+  NODE_MESSAGES_PER_SECOND,
+  publishOnce,
+  violationSubject,
+} from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
@@ -152,6 +159,28 @@ test('publish - messages published while the bus is unavailable are sent when it
   await capacity;
   expect(publisher.capacity).toBe(3);
   expect(await publisher.publish(SUBJECT, Buffer.from('d'), { msgId: 'd' })).toMatchObject({ duplicate: false });
+});
+
+test('publish - a reconnect sends the most frames that a collector may have in flight slower than bus-auth ends a node', async () => {
+  await using nats = await startBus();
+  const bus = await nats.connect('collector-node-a');
+  const publisher = new FramePublisher(bus, { maxInFlight: 512 });
+  await nats.kill();
+  await waitFor(() => !bus.connected, { what: 'the disconnect' });
+  const sentMs: number[] = [];
+  const send = bus.nc.publish.bind(bus.nc);
+  vi.spyOn(bus.nc, 'publish').mockImplementation((...args) => {
+    sentMs.push(performance.now());
+    send(...args);
+  });
+  const published = Array.from({ length: 512 }, (_, index) =>
+    publisher.publish(SUBJECT, Buffer.from(String(index)), { msgId: `boot/${index}` }),
+  );
+  await nats.restart();
+  expect(await Promise.all(published)).toHaveLength(512);
+  const within = (fromMs: number) => sentMs.filter((ms) => ms >= fromMs && ms < fromMs + NODE_INTERVAL_MS).length;
+  const rate = (Math.max(...sentMs.map(within)) * 1_000) / NODE_INTERVAL_MS;
+  expect(rate).toBeLessThan(NODE_MESSAGES_PER_SECOND);
 });
 
 test('publish - a rejected message is retried with a reason until the stream accepts it', async () => {

@@ -142,6 +142,7 @@ export class BusLink {
         this.#wake();
       },
       onResend: ({ error }) => {
+        this.#pace.take();
         metrics.resends.inc();
         onError('publish', error);
       },

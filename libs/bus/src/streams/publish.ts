@@ -3,8 +3,8 @@
  * it.
  *
  * `publish` resolves only with JetStream's ack. While the bus is disconnected, nothing is sent.
- * After a reconnect all unacknowledged messages are resent at once with their Nats-Msg-Id, so that
- * the server drops duplicates. A duplicate at the first sending is a collision: another message has
+ * After a reconnect all unacknowledged messages are resent with their Nats-Msg-Id, so that the server
+ * drops duplicates: RESENT_AT_ONCE at once, more a few milliseconds apart. A duplicate at the first sending is a collision: another message has
  * the id, and ours was dropped (`onCollision`). Limit: maxInFlight messages; beyond it `publish`
  * fails with BUS_CAPACITY, so that callers keep and count their own backlog.
  */
@@ -49,6 +49,10 @@ export interface FramePublisherOptions {
   /** Called for each resend, with the reason. */
   onResend?: (again: { msgId: string; attempt: number; error: BusError }) => void;
 }
+
+/** More at once, with what else a collector sends then, are a flood for bus-auth (connection/node-pace.ts). */
+const RESENT_AT_ONCE = 64;
+const RESEND_EVERY_MS = 5;
 
 interface InFlight {
   subject: string;
@@ -267,9 +271,11 @@ export class FramePublisher {
   #onStatus(status: BusStatus): void {
     if (status.type === 'connected') {
       if (!this.#subscription) this.#subscribe();
-      for (const [token, entry] of [...this.#inFlight]) {
+      const now = performance.now();
+      for (const [index, [token, entry]] of [...this.#inFlight].entries()) {
         entry.error ??= new BusError('BUS_UNREACHABLE', `${entry.subject}: the connection broke before the ack`);
-        this.#send(token, entry);
+        entry.dueMs = now + (index - RESENT_AT_ONCE) * RESEND_EVERY_MS;
+        if (index < RESENT_AT_ONCE) this.#send(token, entry);
       }
     } else if (status.type === 'error') this.#onServerError(status.error);
     else if (status.type === 'closed') this.close();
