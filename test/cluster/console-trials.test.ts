@@ -228,9 +228,12 @@ describe('a hostile text', () => {
   it('is refused as text, and costs others nothing', async () => {
     const { page, errors } = await shown('/policies?policy=', 'Simulate: what would a policy have denied?');
     const large = [
-      [`a: ${'['.repeat(100_000)}`, 'nested too deep'],
+      ['- '.repeat(50_000), 'nested too deep'],
+      ['['.repeat(100_000), 'more than 4096 fields'],
       ['&a '.repeat(40_000), 'anchors, aliases and tags'],
       [Array.from({ length: 8_000 }, (_, n) => `k${n}: 1`).join('\n'), 'more than 4096 fields'],
+      [`{${Array.from({ length: 15_000 }, (_, n) => `"${n}"`).join()}}`, 'more than 4096 fields'],
+      [Array.from({ length: 8_000 }, (_, n) => `? k${n}`).join('\n'), 'more than 4096 fields'],
       ['x'.repeat(131_073), 'no policy file'],
       ['x'.repeat(400_000), 'too large'],
     ] as const;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { PolicyError } from '../sets/errors.ts';
 import { loadPolicyFile } from './load.ts';
+import { yamlShape } from './yaml-documents.ts';
 
 const GOOD = `kind: RuntimePolicy
 metadata:
@@ -107,6 +108,20 @@ describe('policy files', () => {
     ['anchors', '&a '.repeat(60_000), 'anchors, aliases and tags'],
   ])('%s that cost the parser its stack or its time - refused at once', (_name, text, message) => {
     expect(errorOf(text).message).toContain(message);
+  });
+
+  it.each([
+    ['lines', 'a: 1\nb: c\n'],
+    ['lines without a value', '? a\n? b\n'],
+    ['brackets', '{ a: 1, b: c }'],
+    ['quotes', `{ "a": 1, 'b': "c" }`],
+    ['brackets without a colon', '{ a, b }'],
+    ['quotes without a colon or comma', '{ "a" "b" }'],
+    ['maps', '{ {}, []: [] }'],
+    ['colons', '{ :, : }'],
+    ['maps in a list', '[a:, b: c]'],
+  ])('keys of %s are counted, once each', (_, text) => {
+    expect(yamlShape(text).keys).toBe(2);
   });
 
   it('as deep as a person writes, and brackets in texts - read', () => {

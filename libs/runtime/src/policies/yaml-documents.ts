@@ -83,6 +83,7 @@ interface YamlShape {
   depth: number;
   /** Anchors, aliases and tags. */
   properties: number;
+  /** Of maps, and items of lists in brackets: the parser compares each key of a map with all others. */
   keys: number;
 }
 
@@ -90,6 +91,8 @@ interface YamlShape {
 export function yamlShape(text: string): YamlShape {
   let [flow, column, depth, properties, keys] = [0, 0, 0, 0, 0];
   let [isStart, isContent] = [true, false];
+  /** Last token that is, begins or ends a key or a value, or stands between two. */
+  let last = '';
   for (const token of new Lexer().lex(text)) {
     // The text of a scalar follows its mark.
     const type = isContent ? 'content' : CST.tokenType(token);
@@ -100,9 +103,18 @@ export function yamlShape(text: string): YamlShape {
     if (type === 'newline') [column, isStart] = [0, true];
     else if (isBlock || (isStart && type === 'space')) column += token.length;
     else if (type === 'content' || type === 'comment') isStart = false;
-    if (type === 'flow-seq-start' || type === 'flow-map-start') flow += 1;
-    if (type === 'flow-seq-end' || type === 'flow-map-end') flow = Math.max(0, flow - 1);
-    if (isKey) keys += 1;
+    const isBegin = type === 'flow-seq-start' || type === 'flow-map-start';
+    const isEnd = type === 'flow-seq-end' || type === 'flow-map-end';
+    // In brackets, a key needs no colon, and a colon no key.
+    const isText = type === 'content' || type === 'single-quoted-scalar' || type === 'double-quoted-scalar';
+    const isItem = (isText || isBegin) && last !== 'map-value-ind';
+    const isBare = isKey && last !== 'text' && last !== 'end';
+    if (type === 'explicit-key-ind' || (flow > 0 ? isItem || isBare : isKey)) keys += 1;
+    if (isBegin) flow += 1;
+    if (isEnd) flow = Math.max(0, flow - 1);
+    if (isText) last = 'text';
+    else if (isEnd) last = 'end';
+    else if (isKey || isBegin || type === 'comma') last = type;
     if (isProperty) properties += 1;
     if (isBlock || flow > 0) depth = Math.max(depth, flow + column);
   }
