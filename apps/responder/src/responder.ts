@@ -156,6 +156,7 @@ class Responder {
         signal,
         isCleared: (taskId) => this.#undos.isCleared(taskId),
         approvalTimeoutMs: config.approvalTimeoutMs,
+        maxGraceSeconds: config.maxGraceSeconds,
         scanIntervalMs: config.scanIntervalMs,
       },
       maxOutstanding,
@@ -185,7 +186,7 @@ class Responder {
   }
 
   #makeStatusReporter(bus: Bus): InstanceReporter {
-    const { clock, log } = this.#ctx;
+    const { clock, config, log } = this.#ctx;
     return new InstanceReporter({
       ctx: this.#ctx,
       bus,
@@ -197,6 +198,7 @@ class Responder {
         const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
         return {
           ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
+          maxGraceSeconds: config.maxGraceSeconds,
           certificates: reportedEnds(this.#redisCertificate()),
           ...(this.#rights.missing.length > 0 ? { missingRights: [...this.#rights.missing] } : {}),
         };

@@ -17,19 +17,19 @@ describe('backlog', () => {
     const ledger = new Ledger();
     const verdict = sampleVerdict({ verdictId: 'v1' });
     backlog.put({ verdict, sequence: 1, atMicros: 0 }, planVerdict(verdict, 0, policies), ledger);
-    expect(backlog.unanswered(ledger, 30 * SECOND, 30_000)).toBe(0);
-    expect(backlog.unanswered(ledger, 31 * SECOND, 30_000)).toBe(1);
+    expect(backlog.unanswered(ledger, 30 * SECOND, { graceMs: 30_000 })).toBe(0);
+    expect(backlog.unanswered(ledger, 31 * SECOND, { graceMs: 30_000 })).toBe(1);
     const started = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'label', phase: 'started' });
     ledger.applyInOrder(started, { sequence: 1, timestampMicros: 40 * SECOND });
-    expect(backlog.unanswered(ledger, 60 * SECOND, 30_000)).toBe(0);
-    expect(backlog.unanswered(ledger, 71 * SECOND, 30_000)).toBe(1);
+    expect(backlog.unanswered(ledger, 60 * SECOND, { graceMs: 30_000 })).toBe(0);
+    expect(backlog.unanswered(ledger, 71 * SECOND, { graceMs: 30_000 })).toBe(1);
     const ended = sampleResponse({ verdictId: 'v1', policy: 'mine', action: 'label', phase: 'succeeded' });
     ledger.applyInOrder(ended, { sequence: 2, timestampMicros: 71 * SECOND });
-    expect(backlog.unanswered(ledger, 200 * SECOND, 30_000)).toBe(0);
+    expect(backlog.unanswered(ledger, 200 * SECOND, { graceMs: 30_000 })).toBe(0);
     // The delete is due as well.
-    expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(1);
+    expect(backlog.unanswered(ledger, 400 * SECOND, { graceMs: 30_000 })).toBe(1);
     backlog.clear();
-    expect(backlog.unanswered(ledger, 400 * SECOND, 30_000)).toBe(0);
+    expect(backlog.unanswered(ledger, 400 * SECOND, { graceMs: 30_000 })).toBe(0);
   });
 
   it('deleted verdicts - their tasks go, except one that has a record', () => {

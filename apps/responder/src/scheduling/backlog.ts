@@ -12,7 +12,7 @@
  * Jobs have turns (fair-turns.ts), so that due tasks of one owner do not delay those of another one.
  */
 
-import { hasOverdueTask, type Ledger, type Task, type TaskState } from '@bailiff/response';
+import { hasOverdueTask, type Ledger, type OverdueLimits, type Task, type TaskState } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { FairCounts } from '@bailiff/service';
 import type { Job, StoredVerdict } from '../ports.ts';
@@ -53,7 +53,10 @@ interface Outstanding {
 }
 
 interface OpenTask
-  extends Pick<Task, 'taskId' | 'verdictId' | 'policy' | 'action' | 'dueAtMicros' | 'substitute' | 'cooldown'> {
+  extends Pick<
+    Task,
+    'taskId' | 'verdictId' | 'policy' | 'action' | 'step' | 'dueAtMicros' | 'substitute' | 'cooldown'
+  > {
   /** Of its job; 0: it has none yet. */
   turn: number;
 }
@@ -101,10 +104,10 @@ export class Backlog {
       this.defer({ owner, sequence });
       return;
     }
-    const kept = open.map(({ taskId, verdictId, policy, action, dueAtMicros, substitute, cooldown }) => {
+    const kept = open.map(({ taskId, verdictId, policy, action, step, dueAtMicros, substitute, cooldown }) => {
       const turn = known?.tasks.find((task) => task.taskId === taskId)?.turn ?? 0;
       return {
-        ...{ taskId, verdictId, policy, action, dueAtMicros, substitute, turn },
+        ...{ taskId, verdictId, policy, action, step, dueAtMicros, substitute, turn },
         ...(cooldown ? { cooldown } : {}),
       };
     });
@@ -205,9 +208,9 @@ export class Backlog {
   }
 
   /** Number of verdicts with an overdue task. */
-  unanswered(ledger: Ledger, nowMicros: number, graceMs: number): number {
+  unanswered(ledger: Ledger, nowMicros: number, limits: OverdueLimits): number {
     let count = 0;
-    for (const { tasks } of this.#verdicts.values()) if (hasOverdueTask(tasks, ledger, nowMicros, graceMs)) count += 1;
+    for (const { tasks } of this.#verdicts.values()) if (hasOverdueTask(tasks, ledger, nowMicros, limits)) count += 1;
     return count;
   }
 

@@ -40,6 +40,7 @@ function rig() {
       order,
       isCleared: () => true,
       approvalTimeoutMs: 1e9,
+      maxGraceSeconds: 30,
       scanIntervalMs: 1_000,
       clock: systemClock,
       metrics: makeMetrics(new Registry(), () => NO_READINGS),

@@ -30,6 +30,7 @@ export interface SchedulerOptions {
   /** Whether the visible record of a released quarantine was removed. */
   isCleared(taskId: string): boolean;
   approvalTimeoutMs: number;
+  maxGraceSeconds: number;
   scanIntervalMs: number;
   clock: Clock;
   metrics: Metrics;
@@ -76,7 +77,8 @@ export class Scheduler {
 
   /** Verdicts with an overdue task. */
   get unanswered(): number {
-    return this.#backlog.unanswered(this.#o.ledger, this.#o.clock.nowMicros(), OVERDUE_GRACE_MS);
+    const { ledger, clock, maxGraceSeconds } = this.#o;
+    return this.#backlog.unanswered(ledger, clock.nowMicros(), { graceMs: OVERDUE_GRACE_MS, maxGraceSeconds });
   }
 
   /** Effects that have expired but are not undone. */

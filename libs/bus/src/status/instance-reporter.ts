@@ -71,6 +71,7 @@ export interface InstanceReporterOptions {
     | 'nodeConnections'
     | 'log'
     | 'missingRights'
+    | 'maxGraceSeconds'
     | 'certificates'
   > & {
     progress?: null;

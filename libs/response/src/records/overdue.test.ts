@@ -26,7 +26,7 @@ function isOverdue(cooldown: string, earlier: { agoMicros: number; namespace?: s
     };
     ledger.applyInOrder(record, { sequence: 1, timestampMicros: NOW - earlier.agoMicros });
   }
-  return hasOverdueTask(tasks, ledger, NOW, OVERDUE_GRACE_MS);
+  return hasOverdueTask(tasks, ledger, NOW, { graceMs: OVERDUE_GRACE_MS });
 }
 
 describe('overdue', () => {
@@ -45,5 +45,24 @@ describe('overdue', () => {
     ['of an event, which has no cooldown', ['5m', { agoMicros: 3 * MINUTE }, 'observe']],
   ])('control: a task %s is overdue', (_, given) => {
     expect(isOverdue(...given)).toBe(true);
+  });
+
+  it('a started removal is overdue only after the grace period that it gives the pod', () => {
+    const removal = (agoSeconds: number, gracePeriodSeconds?: number, maxGraceSeconds?: number) => {
+      const step = { action: 'delete', ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }) };
+      const policy = responsePolicy.parse({ dryRun: false, steps: [step] });
+      const atMicros = NOW - agoSeconds * 1_000_000;
+      const key = { verdictId: verdict.verdictId, policy: 'p', action: 'delete' as const };
+      const ledger = new Ledger();
+      const started = sampleResponse({ ...key, phase: 'started', responseId: responseIdOf(key, 'started') });
+      ledger.applyInOrder(started, { sequence: 1, timestampMicros: atMicros });
+      const tasks = planVerdict(verdict, atMicros, new Map([['p', policy]]));
+      const limits = { graceMs: OVERDUE_GRACE_MS, ...(maxGraceSeconds === undefined ? {} : { maxGraceSeconds }) };
+      return hasOverdueTask(tasks, ledger, NOW, limits);
+    };
+    expect([removal(89), removal(91), removal(91, 5)]).toEqual([false, true, true]);
+    expect([removal(91, 600), removal(659, 600), removal(661, 600)]).toEqual([false, false, true]);
+    expect([removal(91, undefined, 120), removal(181, undefined, 120)]).toEqual([false, true]);
+    expect(removal(91, 30, 120)).toBe(true);
   });
 });

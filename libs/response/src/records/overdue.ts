@@ -45,20 +45,36 @@ export function tasksOf(placed: Placed, policies: PolicyHistory, ledger: Ledger)
   return tasks.filter(({ taskId }) => !ledger.mayHaveRun(taskId, earliestMicros(placed)));
 }
 
-type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action' | 'cooldown'>;
+type Due = Pick<Task, 'taskId' | 'dueAtMicros' | 'action' | 'step' | 'cooldown'>;
 
-/** A removal ends when the pod is gone: grace period of 30 s, plus 30 s for the kubelet. */
-const REMOVAL_MS = 60_000;
+export interface OverdueLimits {
+  /** Grace period after a task's due time, start or approval. */
+  graceMs: number;
+  /** Of the responder: bound of a pod's own grace period. Default: 30 */
+  maxGraceSeconds?: number;
+}
+
+/** Also the responder's default bound. */
+const DEFAULT_GRACE_SECONDS = 30;
+/** Time after the grace period for the kubelet. */
+const REMOVAL_MARGIN_MS = 30_000;
+
+/** A removal ends when the pod is gone. The pod may use its whole grace period. */
+function removalMs({ step }: Pick<Task, 'step'>, maxGraceSeconds: number): number {
+  const graceSeconds = step.gracePeriodSeconds ?? maxGraceSeconds;
+  return Math.max(DEFAULT_GRACE_SECONDS, graceSeconds) * 1000 + REMOVAL_MARGIN_MS;
+}
 
 /** Whether a task has no terminal record although it is due. */
-export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, graceMs: number): boolean {
+export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, limits: OverdueLimits): boolean {
   const { taskId, dueAtMicros, action } = due;
+  const { graceMs, maxGraceSeconds = DEFAULT_GRACE_SECONDS } = limits;
   if (ledger.isClosed(taskId)) return false;
   const state = ledger.task(taskId);
   if (state?.pendingAtMicros != null && state.approvedAtMicros === null) return false;
   const since = Math.max(dueAtMicros, state?.started?.atMicros ?? 0, state?.approvedAtMicros ?? 0);
-  const removalMs = state?.started && REMOVING_ACTIONS.has(action) ? REMOVAL_MS : 0;
-  if (since + (graceMs + removalMs) * 1000 >= nowMicros) return false;
+  const removingMs = state?.started && REMOVING_ACTIONS.has(action) ? removalMs(due, maxGraceSeconds) : 0;
+  if (since + (graceMs + removingMs) * 1000 >= nowMicros) return false;
   return state?.started != null || cooldownEnd(due, ledger, nowMicros) + graceMs * 1000 < nowMicros;
 }
 
@@ -76,6 +92,11 @@ function cooldownEnd({ taskId, action, cooldown }: Due, ledger: Ledger, nowMicro
   return last ? last.atMicros + micros : 0;
 }
 
-export function hasOverdueTask(tasks: readonly Due[], ledger: Ledger, nowMicros: number, graceMs: number): boolean {
-  return tasks.some((task) => isOverdue(task, ledger, nowMicros, graceMs));
+export function hasOverdueTask(
+  tasks: readonly Due[],
+  ledger: Ledger,
+  nowMicros: number,
+  limits: OverdueLimits,
+): boolean {
+  return tasks.some((task) => isOverdue(task, ledger, nowMicros, limits));
 }

@@ -36,7 +36,7 @@ import {
 import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
-import { hasOverdueTask, OVERDUE_GRACE_MS, tasksOf } from '../records/overdue.ts';
+import { hasOverdueTask, OVERDUE_GRACE_MS, type OverdueLimits, tasksOf } from '../records/overdue.ts';
 import { type BusAuthStatus, busAuthOf } from './bus-auth-status.ts';
 import { type FailedResponses, FailureCounts } from './failed-responses.ts';
 import { RefusalCounts, type RefusedResponses } from './refused-responses.ts';
@@ -174,18 +174,21 @@ async function readWithin(
   };
   const placed = await readVerdicts(bus, verdicts.state.last_seq, signal);
   const completeSince = completeSinceMicros(responses);
+  const responders = instancesOf('responder', instances, atMs);
   const formerUntilMs = Math.max(
     0,
-    ...instancesOf('responder', instances, atMs).running.map(({ formerPoliciesUntil = '' }) =>
+    ...responders.running.map(({ formerPoliciesUntil = '' }) =>
       formerPoliciesUntil === '' ? 0 : Date.parse(formerPoliciesUntil),
     ),
   );
+  // One that ended may have begun a removal.
+  const limits = { graceMs, maxGraceSeconds: Math.max(0, ...responders.known.map((one) => one.maxGraceSeconds ?? 0)) };
   // Before, policies that only the responder knows decide, or records are lost with a former stream.
   const since = Math.max(formerUntilMs * 1000 + POLICY_SETTLE_MICROS, microsOf(responses.created));
   // Without CONFIG_LOG no policy is known, and no verdict counts as due. Its loss is a problem of the bus.
   const configLog = await findStream(bus, 'CONFIG_LOG');
   const known = configLog ? placed.filter(({ atMicros: storedMicros }) => storedMicros >= since) : [];
-  const { cut, ...counts } = await readResponses(bus, known, { atMicros, graceMs, completeSince }, signal);
+  const { cut, ...counts } = await readResponses(bus, known, { atMicros, limits, completeSince }, signal);
   return {
     atMs,
     correlator: {
@@ -304,12 +307,12 @@ type ResponseCounts = Omit<ResponderStatus, keyof ServiceHealth | 'newestRespons
 async function readResponses(
   bus: Bus,
   placed: readonly Placed[],
-  { atMicros, graceMs, completeSince }: { atMicros: number; graceMs: number; completeSince: number },
+  { atMicros, limits, completeSince }: { atMicros: number; limits: OverdueLimits; completeSince: number },
   signal: AbortSignal,
 ): Promise<ResponseCounts> {
   const policies = await readPolicies(bus, placed.at(-1), signal);
   const ledger = new Ledger();
-  const dueBy = atMicros - graceMs * 1000;
+  const dueBy = atMicros - limits.graceMs * 1000;
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
   const acted = new Set<string>();
   const failures = new FailureCounts(atMicros);
@@ -320,7 +323,7 @@ async function readResponses(
     : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
-  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, graceMs));
+  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, limits));
   return {
     due: due.length,
     dryRuns: due.filter((one) => !unanswered.includes(one) && !acted.has(one.verdict.verdictId)).length,

@@ -165,6 +165,8 @@ export const instanceStatus = z.object({
   formerPoliciesUntil: text('word').optional(),
   /** Responder only: what its policies need and the API server does not permit. Absent without any. */
   missingRights: list('listed', text('word')).optional(),
+  /** Responder only: bound of a pod's own grace period. Absent from older versions. */
+  maxGraceSeconds: z.number().int().nonnegative().optional(),
   /** Responder only: of a Redis with TLS. Absent from older versions. */
   certificates: list('listed', certificateEnd).optional(),
   /** Leading ipam-sync only; absent while no node is or should be tainted. */
