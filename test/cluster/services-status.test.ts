@@ -21,6 +21,14 @@ const PATIENCE_MS = 120_000;
 /** Status and doctor need a tenth of a second of a processor, in each of the concurrent cases. */
 const LOOK_INTERVAL_MS = 1_500;
 
+const SHORT_LEASE: readonly string[] = [
+  '--lease-duration-ms',
+  '1500',
+  '--renew-deadline-ms',
+  '1000',
+  '--retry-ms',
+  '200',
+];
 /** The services of one bus and one API server. Cases run concurrently, so they share nothing. */
 class Services implements AsyncDisposable {
   readonly world: World;
@@ -51,11 +59,10 @@ class Services implements AsyncDisposable {
     return services;
   }
 
-  launch(app: App, api = this.api): RunningProcess {
+  launch(app: App, api = this.api, lease = SHORT_LEASE): RunningProcess {
     const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
     const kube = ['--kubeconfig', api.kubeconfigPath()];
-    const lease = ['--lease-duration-ms', '1500', '--renew-deadline-ms', '1000', '--retry-ms', '200'];
     const own: Record<App, string[]> = {
       correlator: [],
       responder: [...kube, '--redis-url', this.redis.url],
@@ -233,6 +240,25 @@ describe.concurrent('services', () => {
     }
     const { text, findings } = await services.shows('the crashes', (seen) => /crashes within/.test(seen.text));
     for (const shown of [text, findings]) expect(shown).toMatch(/! correlator: 3 crashes within 10m: it starts again/);
+  }, 300_000);
+
+  it('ipam-sync changes hands, and a node was removed long ago - status names neither, however the leader ends', async () => {
+    await using services = await Services.start();
+    const { world } = services;
+    for (const name of [NODE_A, NODE_B]) services.api.api.create('nodes', { metadata: { name } });
+    await world.status(healthyStatus('removed'));
+    await services.well();
+    await services.shows('the node to be removed', ({ status, text }) => status === 0 && /1 removed node/.test(text));
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+      await services.signal(signal, ['ipam-sync']);
+      services.launch('ipam-sync', undefined, []);
+      const until = Date.now() + 20_000;
+      while (Date.now() < until) {
+        const { text } = await services.seen();
+        expect(text).not.toMatch(/removed: silent|none leads: /);
+      }
+      await services.shows('a leader', ({ status, text }) => status === 0 && /1 leads/.test(text));
+    }
   }, 300_000);
 
   it('a correlator that cannot continue - both show since when it makes no progress, and the waiting work; so does its metric', async () => {

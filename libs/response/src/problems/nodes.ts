@@ -137,10 +137,15 @@ function nodeReport(
   return { ...report, health: healthOf(report, found, own, input) };
 }
 
-/** The list of nodes is current only while an ipam-sync leads. The bus keeps a status for 30 days. */
+/**
+ * The list of nodes is of the time when an ipam-sync led, so the node must have been silent by then: another
+ * one takes the lease seconds later. The bus keeps a status for 30 days.
+ */
 function isRemoved({ node, ageMs }: NodeReport, { expected, services, staleMs }: NodeInput): boolean {
-  if (expected === null || expected.includes(node)) return false;
-  return (services?.ipamSync.leading ?? 0) > 0 && (ageMs ?? 0) > staleMs;
+  if (expected === null || services === null || expected.includes(node)) return false;
+  const { leading, ledAgoMs } = services.ipamSync;
+  const listAgeMs = leading > 0 ? 0 : (ledAgoMs ?? Number.POSITIVE_INFINITY);
+  return (ageMs ?? 0) - listAgeMs > staleMs;
 }
 
 const INSTALL = 'start the collector on the node; if it fails, see its log and run `bailiff doctor` there';

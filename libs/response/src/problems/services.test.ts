@@ -22,6 +22,7 @@ const well: ServiceHealth = {
   leading: 0,
   crashed: 0,
   leadingNow: 0,
+  ledAgoMs: null,
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
   behindMs: 0,
@@ -318,6 +319,8 @@ describe('services', () => {
       expect.stringMatching(/^shout ipam-sync: 2 running, none leads: nodes keep/),
     ]);
     expect(texts(status({ ipamSync: { leading: 0, runningForMs: 2_000 } }))).toEqual([]);
+    expect(texts(status({ ipamSync: { leading: 0, ledAgoMs: 29_000 } }))).toEqual([]);
+    expect(texts(status({ ipamSync: { leading: 0, ledAgoMs: 31_000 } }))).toHaveLength(1);
     expect(texts(status({ ipamSync: { leading: 2, leadingNow: 2 } }))).toEqual([
       expect.stringMatching(/^shout ipam-sync: 2 lead: they use the API servers of different clusters/),
     ]);

@@ -205,12 +205,12 @@ function outageOf(service: Service): Problem | null {
 }
 
 function leaseProblem({ name, health, without }: Service): Problem | null {
-  const { running, leading, leadingNow, notReady, runningForMs } = health;
+  const { running, leading, leadingNow, ledAgoMs, notReady, runningForMs } = health;
   if (leadingNow > 1) {
     const text = `${leadingNow} lead: they use the API servers of different clusters, or no election, and overwrite the lists of each other`;
     return problem(name, 'shout', text, `look at the kubeconfig and the bus of each instance; see ${logOf(name)}`);
   }
-  if (leading > 0 || runningForMs <= LEASE_MS) return null;
+  if (leading > 0 || Math.min(runningForMs, ledAgoMs ?? runningForMs) <= LEASE_MS) return null;
   return problem(
     name,
     'shout',

@@ -54,6 +54,14 @@ it('crashes - are replaced on their host without an orderly stop, and counted fo
   expect(counted(crash('11111111', 601), crash('22222222', 30, { stoppedAt: ago(30) }))).toBe(0);
 });
 
+it('the newest leader - counts also after its end', () => {
+  const ledAgo = (...instances: InstanceStatus[]) =>
+    healthOf(instancesOf('correlator', instances, AT), null, AT).ledAgoMs;
+  expect(ledAgo(one('a', 5, { leads: true, stoppedAt: ago(5) }), one('b', 1, { leads: false }))).toBe(5_000);
+  expect(ledAgo(one('a', 400, { leads: true }), one('b', 1, { leads: true }))).toBe(1_000);
+  expect(ledAgo(one('b', 1, { leads: false }))).toBeNull();
+});
+
 describe('position', () => {
   const stream = { createdAt: ago(10_000), lastSequence: 50 };
   const of = (...instances: InstanceStatus[]) =>

@@ -48,6 +48,8 @@ export interface ServiceHealth {
   leading: number;
   /** Of these, instances whose status is not overdue: a former leader that hangs is none. */
   leadingNow: number;
+  /** Age of the newest status of a leader, also of one that has ended; null without one. */
+  ledAgoMs: number | null;
   /** Uptime of the youngest running instance; 0 without one. */
   runningForMs: number;
   /** Unprocessed messages at the newest status of a running instance; null if unknown. */
@@ -123,6 +125,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
   const stalls = running.flatMap(({ progress }) =>
     progress ? [Math.max(0, ...progress.map(({ stalledMs }) => stalledMs))] : [],
   );
+  const led = sets.known.filter(({ leads }) => leads);
   const ageOf = (time: string) => Math.max(0, atMs - Date.parse(time));
   return {
     running: running.length,
@@ -134,6 +137,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
     crashed: sets.crashed.filter((one) => ageOf(one.updatedAt) <= CRASHED_WITHIN_MS).length,
     leading: running.filter(({ leads }) => leads).length,
     leadingNow: running.filter((one) => one.leads && atMs - updatedAtMs(one) <= OVERDUE_MS).length,
+    ledAgoMs: led.length > 0 ? atMs - Math.max(...led.map(updatedAtMs)) : null,
     runningForMs: running.length > 0 ? Math.min(...running.map(({ startedAt }) => ageOf(startedAt))) : 0,
     waiting: waiting && (waited ?? { ...waiting, count: 0 }),
     behindMs: waited ? asOfMs - waited.oldestAtMs : 0,

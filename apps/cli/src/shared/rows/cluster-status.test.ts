@@ -66,6 +66,7 @@ const HEALTH: ServiceHealth = {
   leading: 1,
   crashed: 0,
   leadingNow: 1,
+  ledAgoMs: 1_000,
   runningForMs: 3_600_000,
   waiting: { count: 0, oldestAtMs: 0, atLeast: false },
   behindMs: 0,
@@ -157,10 +158,18 @@ describe('report', () => {
     expect(nodeTable(withoutRemoved(removed), NOW, { width: 0 })).toHaveLength(2);
     expect(summaryLine(removed)).toBe('1 of 1 node reports, 2 of 2 interfaces guarded; 1 removed node is not shown');
     // Controls: the API server has it; nothing says so now; it reports.
-    const led = (leading: number) => ({ ...SERVICES, ipamSync: { ...HEALTH, leading, runningForMs: 1_000 } });
+    const led = (leading: number, ledAgoMs: number | null = null) => ({
+      ...SERVICES,
+      ipamSync: { ...HEALTH, leading, ledAgoMs, runningForMs: 1_000 },
+    });
     expect(report(nodes, { expected: ['a', 'b'] }).exitCode).toBe(7);
     expect(report(nodes, { expected: ['a'], services: led(0) }).nodes[1]?.health).toBe('silent');
     expect(report({ ...nodes, b: status() }, { expected: ['a'] }).nodes[1]?.health).toBe('ok');
+    // The lease changes hands: the former leader knew that it was removed, unless it reported until then.
+    const atHandover = (silentMs: number) =>
+      report({ a: status(), b: status({ updatedAt: iso(silentMs) }) }, { expected: ['a'], services: led(0, 20_000) });
+    expect(atHandover(3_600_000)).toMatchObject({ exitCode: 0, problems: [] });
+    expect(atHandover(70_000).nodes[1]?.health).toBe('silent');
   });
 
   it('interfaces beyond the limit of the status are counted, and are a problem if they are not guarded', () => {
