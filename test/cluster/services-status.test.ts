@@ -29,6 +29,12 @@ const SHORT_LEASE: readonly string[] = [
   '--retry-ms',
   '200',
 ];
+/** As a bug would: an error that nothing catches. */
+const THROWS_ON_SIGUSR2 = [
+  '--import',
+  `data:text/javascript,process.on('SIGUSR2',()=>setImmediate(()=>{throw new TypeError('a bug')}))`,
+];
+
 /** The services of one bus and one API server. Cases run concurrently, so they share nothing. */
 class Services implements AsyncDisposable {
   readonly world: World;
@@ -59,7 +65,7 @@ class Services implements AsyncDisposable {
     return services;
   }
 
-  launch(app: App, api = this.api, lease = SHORT_LEASE): RunningProcess {
+  launch(app: App, api = this.api, nodeFlags: readonly string[] = [], lease = SHORT_LEASE): RunningProcess {
     const password = path.join(this.directory, `${app}.password`);
     writeFileSync(password, `password-of-${app}`, { mode: 0o600 });
     const kube = ['--kubeconfig', api.kubeconfigPath()];
@@ -69,9 +75,17 @@ class Services implements AsyncDisposable {
       'ipam-sync': [...kube, ...lease],
     };
     const bus = ['--nats-url', this.world.nats.url, '--nats-password-file', password];
-    const running = launchApp(app, [...bus, '--metrics-address', '127.0.0.1:0', ...own[app]]);
+    const running = launchApp(app, [...bus, '--metrics-address', '127.0.0.1:0', ...own[app]], nodeFlags);
     this.#running.push([app, running]);
     return running;
+  }
+
+  /** It has ended. */
+  forget(running: RunningProcess): void {
+    this.#running.splice(
+      this.#running.findIndex(([, one]) => one === running),
+      1,
+    );
   }
 
   async ready(): Promise<void> {
@@ -228,19 +242,31 @@ describe.concurrent('services', () => {
     await following;
   }, 300_000);
 
-  it('a correlator that crashes again and again - both warn from the third time on', async () => {
-    await using services = await Services.start();
-    await services.well();
-    for (let n = 0; n < 3; n += 1) {
-      const { text } = await services.seen();
-      expect(text).not.toMatch(/crashes within/);
-      await services.signal('SIGKILL', ['correlator']);
-      services.launch('correlator');
+  it.each<[string, NodeJS.Signals]>([
+    ['is killed', 'SIGKILL'],
+    ['fails with an error', 'SIGUSR2'],
+  ])(
+    'a correlator that %s again and again - both warn from the third time on',
+    async (_, signal) => {
+      await using services = await Services.start(['responder', 'ipam-sync']);
+      const launched = () => services.launch('correlator', undefined, THROWS_ON_SIGUSR2);
+      let correlator = launched();
       await services.ready();
-    }
-    const { text, findings } = await services.shows('the crashes', (seen) => /crashes within/.test(seen.text));
-    for (const shown of [text, findings]) expect(shown).toMatch(/! correlator: 3 crashes within 10m: it starts again/);
-  }, 300_000);
+      await services.well();
+      for (let n = 0; n < 3; n += 1) {
+        const { text } = await services.seen();
+        expect(text).not.toMatch(/crashes within/);
+        await correlator.kill(signal);
+        services.forget(correlator);
+        correlator = launched();
+        await services.ready();
+      }
+      const { text, findings } = await services.shows('the crashes', (seen) => /crashes within/.test(seen.text));
+      for (const shown of [text, findings])
+        expect(shown).toMatch(/! correlator: 3 crashes within 10m: it starts again/);
+    },
+    300_000,
+  );
 
   it('ipam-sync changes hands, and a node was removed long ago - status names neither, however the leader ends', async () => {
     await using services = await Services.start();
@@ -251,7 +277,7 @@ describe.concurrent('services', () => {
     await services.shows('the node to be removed', ({ status, text }) => status === 0 && /1 removed node/.test(text));
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       await services.signal(signal, ['ipam-sync']);
-      services.launch('ipam-sync', undefined, []);
+      services.launch('ipam-sync', undefined, [], []);
       const until = Date.now() + 20_000;
       while (Date.now() < until) {
         const { text } = await services.seen();

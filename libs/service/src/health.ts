@@ -22,6 +22,7 @@ export class Health {
   #ready = new Map<string, Check>();
   #started = false;
   #stopping = false;
+  #failed = false;
 
   /** Adds a readiness check, or replaces the one with the same name. */
   ready(name: string, check: Check): void {
@@ -41,9 +42,15 @@ export class Health {
   /**
    * The process is not ready from now on, so that traffic and probes move away before the shutdown
    * steps.
+   * @param failed it stops because of an error
    */
-  stopping(): void {
+  stopping(failed = false): void {
     this.#stopping = true;
+    this.#failed = failed;
+  }
+  /** Whether the process stops because of an error. */
+  get failed(): boolean {
+    return this.#failed;
   }
   checkLive(): Promise<HealthReport> {
     return report(this.#live);

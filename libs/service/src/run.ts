@@ -181,7 +181,7 @@ async function serve<S extends z.ZodObject>(
   } catch (error) {
     end.fail(error as Error);
   }
-  health.stopping();
+  health.stopping(end.error !== null);
   intake.abort();
   // A start in progress (such as connecting) sees the signal; steps that it adds from now on still
   // run.

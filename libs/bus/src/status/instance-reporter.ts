@@ -47,7 +47,11 @@ export interface InstanceReporterOptions {
     version: string;
     clock: { nowMs(): number };
     /** Readiness checks by name: "ok" or the reason. */
-    health: { checkReady(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }> };
+    health: {
+      checkReady(): Promise<{ ok: boolean; checks: Readonly<Record<string, string>> }>;
+      /** Whether the process stops because of an error. */
+      readonly failed?: boolean;
+    };
   };
   bus: Bus;
   /** Such as `correlator`: also its identity on the bus. */
@@ -202,6 +206,7 @@ export class InstanceReporter {
       ...(progress === null ? {} : { progress: progressRead.filter((one) => one !== null) }),
       ...own,
       ...(this.#closed ? { stoppedAt: this.#now() } : {}),
+      ...(this.#closed && ctx.health.failed ? { failed: true } : {}),
     };
   }
 

@@ -45,12 +45,13 @@ describe('instances', () => {
   });
 });
 
-it('crashes - are replaced on their host without an orderly stop, and counted for ten minutes', () => {
+it('crashes - were killed or failed, are replaced on their host, and counted for ten minutes', () => {
   const crash = (name: string, heardAgo: number, part: Partial<InstanceStatus> = {}) =>
     one('a', heardAgo, { instance: `a-${name}`, startedAt: ago(heardAgo + 5), ...part });
   const counted = (...instances: InstanceStatus[]) =>
     healthOf(instancesOf('correlator', [...instances, one('a', 1, { startedAt: ago(9) })], AT), null, AT).crashed;
   expect(counted(crash('11111111', 60), crash('22222222', 30), crash('33333333', 12))).toBe(3);
+  expect(counted(crash('11111111', 60, { stoppedAt: ago(60), failed: true }), crash('22222222', 30))).toBe(2);
   expect(counted(crash('11111111', 601), crash('22222222', 30, { stoppedAt: ago(30) }))).toBe(0);
 });
 

@@ -42,7 +42,7 @@ export interface ServiceHealth {
   silent: number;
   /** Age of the newest status among them. */
   silentForMs: number;
-  /** Instances that a process on the same host replaced within CRASHED_WITHIN_MS, without an orderly stop. */
+  /** Instances that were killed or failed within CRASHED_WITHIN_MS, and that a process on the same host replaced. */
   crashed: number;
   /** Instances of ipam-sync that hold the lease. */
   leading: number;
@@ -67,7 +67,7 @@ export interface ServiceHealth {
 export interface InstanceSets {
   running: InstanceStatus[];
   silent: InstanceStatus[];
-  /** Replaced without an orderly stop. */
+  /** Killed or failed, and replaced. */
   crashed: InstanceStatus[];
   /** All of the above, and stopped instances. */
   known: InstanceStatus[];
@@ -94,7 +94,7 @@ export function instancesOf(service: string, instances: readonly InstanceStatus[
   const silent = living.filter(
     (one) => atMs - updatedAtMs(one) > SILENT_MS && newestMs - updatedAtMs(one) <= REPLACED_MS,
   );
-  const crashed = known.filter((one) => one.stoppedAt === undefined && isReplaced(one));
+  const crashed = known.filter((one) => (one.stoppedAt === undefined || one.failed === true) && isReplaced(one));
   return { running, silent, crashed, known };
 }
 

@@ -154,6 +154,8 @@ export const instanceStatus = z.object({
   leads: z.boolean().optional(),
   /** Time of an orderly stop. */
   stoppedAt: text('word').optional(),
+  /** It stopped because of an error. Absent otherwise, and from older versions. */
+  failed: z.boolean().optional(),
   /** Correlator only; absent from older versions, and without any. */
   skipped: list('listed', skippedMessages).optional(),
   /** Correlator only; absent from older versions, and without any. */
