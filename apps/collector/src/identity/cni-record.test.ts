@@ -94,6 +94,9 @@ describe('cni record', () => {
     ['static IPAM, one plugin', { type: 'bridge', ipam: { type: 'static' } }, true],
     ['arguments of Multus', { plugins: [{ type: 'bridge', args: { cni: { ips: ['10.0.0.2'] } } }] }, true],
     ['arguments of Multus, one plugin', { type: 'bridge', args: { cni: { ips: ['10.0.0.2'] } } }, true],
+    ['arguments in upper case', { type: 'bridge', args: { cni: { IPS: ['10.0.0.2'] } } }, true],
+    ['arguments that Go folds', { type: 'bridge', args: { cni: { 'ip\u017f': ['10.0.0.2'] } } }, true],
+    ['other arguments', { type: 'bridge', args: { cni: { ip: '10.0.0.2', mac: 'x' } } }, false],
     ['too long to be read', { type: 'bridge', args: 'x'.repeat(200 * 1024) }, true],
   ])('whether addresses were chosen - %s', (_name, config, isChosen) => {
     const reading = readCniRecord('f', JSON.stringify({ ...bridge, config: base64(config) }), 7);
@@ -103,6 +106,8 @@ describe('cni record', () => {
   it.each([
     ['a plugin of the list', { config: base64({ plugins: [{ type: 'bridge' }, { type: 'tuning', mac: 'x' }] }) }, true],
     ['arguments of Multus', { config: base64({ type: 'bridge', args: { cni: { mac: 'x' } } }) }, true],
+    ['arguments in upper case', { config: base64({ plugins: [{ type: 'x', args: { cni: { MAC: 'x' } } }] }) }, true],
+    ['arguments in mixed case', { config: base64({ type: 'bridge', args: { cni: { mAc: 'x' } } }) }, true],
     ['a capability', { capabilityArgs: { mac: '0a:00:00:00:00:01' } }, true],
     ['capabilities that were cut', { capabilityArgs: null }, true],
     ['an argument', { cniArgs: [...bridge.cniArgs, ['MAC', '0a:00:00:00:00:01']] }, true],

@@ -66,6 +66,13 @@ export function readCniRecord(file: string, json: string, writtenAtMs: number): 
   }
 }
 
+/**
+ * Whether an object has a key in any case. Multus passes the keys of a pod's `cni-args` as they are, and
+ * plugins in Go accept `MAC` for `mac`, and `ip\u017f` for `ips`.
+ */
+const has = (object: unknown, upperCaseKey: string): boolean =>
+  Object.keys(object ?? {}).some((key) => key.toUpperCase() === upperCaseKey);
+
 /** @param config the network's configuration, or list of plugins, in base64 */
 function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'isMacChosen'> {
   // A pod can make it that long, by annotations.
@@ -74,8 +81,8 @@ function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'is
     const parsed = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
     const plugins = Array.isArray(parsed.plugins) ? parsed.plugins : [parsed];
     const main = plugins[0] ?? {};
-    const isChosen = main.ipam?.type === 'static' || [main, parsed].some(({ args }) => args?.cni?.ips !== undefined);
-    const isMacChosen = [parsed, ...plugins].some((one) => one?.mac !== undefined || one?.args?.cni?.mac !== undefined);
+    const isChosen = main.ipam?.type === 'static' || [main, parsed].some(({ args }) => has(args?.cni, 'IPS'));
+    const isMacChosen = [parsed, ...plugins].some((one) => has(one, 'MAC') || has(one?.args?.cni, 'MAC'));
     return { plugin: text(main.type), isChosen, isMacChosen };
   } catch (error) {
     if (error instanceof SyntaxError) return { plugin: '', isChosen: false, isMacChosen: false };
