@@ -150,14 +150,14 @@ describe('a pod with two networks', () => {
   });
 
   /** Adds `net1` in the network `storage`, by its address management or, as `ips` and `mac` of Multus do, by choice. */
-  async function addToStorage(pod: Sandbox, chosen?: string, mac?: string, key = 'mac'): Promise<Side> {
+  async function addToStorage(pod: Sandbox, chosen?: string, mac?: string, key = 'mac', more = ''): Promise<Side> {
     const { plugins, ...conf } = storage(cni.list().plugins.slice(-1));
     const [bridge, ...others] = plugins;
     const ipam = chosen
       ? { type: 'static', addresses: [{ address: `${chosen}/24`, gateway: '10.99.0.1' }] }
       : { type: 'host-local', dataDir: cni.at('ipam'), ranges: [[{ subnet: '10.99.0.0/24' }]] };
     const byMultus = mac ? { args: { cni: { [key]: mac } } } : {};
-    const of = { ...conf, plugins: [{ ...bridge, type: 'bridge', ipam, ...byMultus }, ...others] };
+    const of = { ...conf, more, plugins: [{ ...bridge, type: 'bridge', ipam, ...byMultus }, ...others] };
     const result = await cniAdd(cni.host, { ...pod.attachment, conf: of, ifName: 'net1' }, pod.pod.netns);
     return { ...podSide(result), device: 'net1' };
   }
@@ -205,15 +205,19 @@ describe('a pod with two networks', () => {
     },
   );
 
-  // Multus passes `cni-args` as they are, and plugins in Go accept any case.
-  it.each(['mac', 'MAC'])(
-    'a tenant that chooses the MAC of a neighbour by `%s` - the neighbour alone has it, and status names the tenant',
-    async (key) => {
+  // Multus passes `cni-args` as they are, to each plugin of a list, and plugins in Go accept a key in any case.
+  it.each([
+    ['by `mac`', 'mac', ''],
+    ['by `MAC`', 'MAC', ''],
+    ['in a record too large to be read', 'mac', 'x'.repeat(4 * 1024 * 1024)],
+  ])(
+    'a tenant that chooses the MAC of a neighbour %s - the neighbour alone has it, and status names the tenant',
+    async (_, key, more) => {
       cni.writePrimary('ptp');
       await cni.start('closed', ['--status-interval-ms', '250']);
       const [neighbour, tenant] = [await cni.add(), await cni.add()];
       const own = await addToStorage(neighbour);
-      const chosen = await addToStorage(tenant, undefined, own.mac, key);
+      const chosen = await addToStorage(tenant, undefined, own.mac, key, more);
       expect(chosen.mac, 'control: the plugin accepts it').toBe(own.mac);
       await cni.node.putPods(1);
       await waitFor(() => shown(chosen), {
