@@ -188,6 +188,11 @@ export class DesiredState {
     return this.listsAsRunning(podUid) ? 'present' : 'absent';
   }
 
+  /** Whether a list that was accepted named the pod. One that is late, or of an earlier time, does not. */
+  hasListed(podUid: string): boolean {
+    return this.#confirmed.has(podUid);
+  }
+
   /** Whether the list in force names the pod, and the API server has it. */
   listsAsRunning(podUid: string): boolean {
     const pod = this.pods.get(podUid);

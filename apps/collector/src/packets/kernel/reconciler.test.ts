@@ -5,7 +5,7 @@ import { DesiredState } from '../../desired/desired-state.ts';
 import type { Binding } from '../../identity/identity.ts';
 import type { BindingStore, StoredInterface } from '../subjects/binding-store.ts';
 import { type GuardedInterface, newInterface } from '../subjects/guarded-interface.ts';
-import { Reconciler } from './reconciler.ts';
+import { Reconciler, type ReconcilerOptions } from './reconciler.ts';
 
 const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
 const binding: Binding = {
@@ -33,6 +33,7 @@ describe('reconciler', () => {
   let saved: StoredInterface[];
   let problems: string[];
   let live: GuardedInterface[];
+  let options: ReconcilerOptions;
   let reconciler: Reconciler;
   beforeEach(() => {
     desired = new DesiredState('n1');
@@ -43,7 +44,7 @@ describe('reconciler', () => {
     saved = [];
     problems = [];
     live = [];
-    reconciler = new Reconciler({
+    options = {
       bootId: 'boot',
       maps: {
         ifaces: {
@@ -76,7 +77,8 @@ describe('reconciler', () => {
       isMacChosen: () => false,
       onFound: () => undefined,
       onProblem: (_, reason) => problems.push(reason),
-    });
+    };
+    reconciler = new Reconciler(options);
   });
   const inKernel = () => [record?.state, record?.ipv4, grants.map((g) => g.cidr).sort()];
 
@@ -218,6 +220,29 @@ describe('reconciler', () => {
     live = [old];
     reconciler.apply(old);
     expect(old.kernel?.record, 'no other interface has it').toMatchObject({ ipv4: '10.0.0.2', mac: binding.mac });
+  });
+  it('chosen address - a list that never had a pod takes it from none; one that lost the pod does', () => {
+    const held = { ...iface, binding: { ...binding, recordFile: 'lab-c1-eth0', recordedAtMs: 1_000, fromCall: true } };
+    const link4 = { ...link, ifindex: 4, name: 'veth4' };
+    const tenant: GuardedInterface = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: link4 }, 0),
+      binding: { ...binding, podUid: 'b', mac: '0a:00:00:00:00:02', recordedAtMs: 2_000, fromCall: true },
+    };
+    reconciler = new Reconciler({
+      ...options,
+      hasRecord: () => true,
+      isChosen: ({ podUid }) => podUid === 'b',
+    });
+    live = [held, tenant];
+    const [with1, without] = [pods(1, '10.0.0.2', []), JSON.stringify({ nodeName: 'n1', revision: 2, pods: [] })];
+    desired.receivePods(without, []);
+    reconciler.applyAll(live);
+    expect([held.kernel?.record.ipv4, held.reusedAddresses]).toEqual(['10.0.0.2', []]);
+    expect(held.sharedAddresses).toEqual(['10.0.0.2', '10.0.0.3']);
+    desired.receivePods(with1.replace('"revision":1', '"revision":3'), [held.binding]);
+    desired.receivePods(without.replace('"revision":2', '"revision":4'), [held.binding]);
+    reconciler.applyAll(live);
+    expect(held.reusedAddresses, 'control: it was listed before').toEqual(['10.0.0.2', '10.0.0.3']);
   });
   it('orphaned - in the record at once; its address and MAC are free for others', () => {
     const link4 = { ...link, ifindex: 4, name: 'veth4' };

@@ -163,7 +163,9 @@ export class Reconciler {
     if (!older || !newer) return false;
     const isChosen = this.#o.isChosen(older) || (this.#o.isChosen(newer) ?? newer.fromCall === true);
     const isOnDisk = isChosen && older.recordFile !== undefined && this.#o.hasRecord(older.recordFile);
-    return isHeld({ record: isOnDisk ? 'present' : 'absent', list: this.#o.desired.listSays(older.podUid) });
+    // A list that never knew the pod says nothing: it may be late.
+    const list = this.#o.desired.hasListed(older.podUid) ? this.#o.desired.listSays(older.podUid) : 'unknown';
+    return isHeld({ record: isOnDisk ? 'present' : 'absent', list });
   }
 
   /**
