@@ -2,7 +2,7 @@
  * Cost of runtime policies for open, exec and connect, in instructions, by the number of rules. Compared
  * with a kernel without programs, and with empty programs at the same hooks (the unavoidable part).
  */
-import { BESIDE, type CostPlan, type CostReport, type Operation, UNCACHED, type Where } from './lsm/cost.ts';
+import { type CostPlan, type CostReport, type Operation, UNCACHED, type Where } from './lsm/cost.ts';
 import { inside } from './lsm/machine.ts';
 import { fixed, median, type Section, thousands } from './report.ts';
 
@@ -11,7 +11,7 @@ const READY_MADE = ['escape-guard', 'all ready-made policies', UNCACHED] as cons
 /** Columns: the whole operation, then its hook. */
 const SHOWN = ['open', 'exec', 'connect'] as const;
 const PLAN: CostPlan = {
-  where: ['no programs', 'empty programs', 'no policy', BESIDE, 'no pod', ...RULES, ...READY_MADE],
+  where: ['no programs', 'empty programs', 'no pod', 'no policy', ...RULES, ...READY_MADE],
   rounds: 5,
   hookRounds: 5,
   counts: { open: 1000, exec: 40, connect: 1000 },
@@ -20,8 +20,7 @@ const WORDS: Readonly<Record<string, string>> = {
   'no programs': 'no programs loaded',
   'empty programs': 'empty programs at the same hooks',
   'no pod': 'a container outside any pod',
-  'no policy': 'a pod without policy, on a node that never had one',
-  [BESIDE]: 'a pod without policy, beside one that has one',
+  'no policy': 'a pod without policy',
 };
 /** The hook that decides about each operation. */
 const HOOK: Readonly<Record<Operation, string>> = {
@@ -37,7 +36,6 @@ const OPENS = ['open', 'open long', 'open deep', 'open deep long'] as const;
 /** Place → what a whole operation may cost more than without programs, in percent. */
 const BUDGETS = [
   ['no policy', { open: 3, exec: 1, connect: 20 }],
-  [BESIDE, { open: 3, exec: 1, connect: 20 }],
   ['all ready-made policies', { open: 6, exec: 2, connect: 60 }],
 ] as const;
 const MOST_OPEN = 300;

@@ -189,40 +189,6 @@ describe('entry', () => {
     LOAD_TIMEOUT_MS,
   );
 
-  it(
-    'older processes that leave their pod before the first policy of the node, when opens arm nothing, are held by it',
-    async () => {
-      mkdirSync(container.image('tmp/cgroup'));
-      container.mount('tmp/cgroup', '-t', 'cgroup2', 'cgroup2');
-      const ways = [
-        ['write', '/tmp/cgroup/cgroup.procs', '0'],
-        ['into-cgroup', '/tmp/cgroup'],
-      ];
-      const leavers = ways.map((way) => container.start(['/bin/acts', 'wait', ...way, 'wait', ...TRY]));
-      for (const one of leavers) await one.line('ready');
-      const own = loadOwn('entry', { objectPath: withHooksOnly(EXEC_AND_OPEN_HOOKS) });
-      try {
-        own.object.maps.cgroups.set(pod.cgroupId, pod.uid);
-        expect(own.object.recordTasks()).toHaveLength(leavers.length);
-        expect(own.object.maps.settings().idle).toBe(true);
-        for (const one of leavers) {
-          one.go();
-          await one.until((lines) => lines.filter((line) => line === 'ready').length === 2);
-        }
-        own.object.maps.pods.set(pod.uid, prepareSubject(own, own.nextIndex(), setOf(POLICY)));
-        expect(own.object.maps.settings().idle).toBe(false);
-        for (const one of leavers) {
-          one.go();
-          await one.exit();
-          expect(one.lines.filter((line) => line.startsWith('map-plain'))).toEqual(REFUSED);
-        }
-      } finally {
-        own.release();
-      }
-    },
-    LOAD_TIMEOUT_MS,
-  );
-
   it('cgroups of another hierarchy bind nothing and end no binding, although their ids are the same', () => {
     const { cgroups } = rig.object.maps;
     const dir = mkdtempSync(path.join(tmpdir(), 'bailiff-v1-'));

@@ -68,7 +68,6 @@ union rt_abi_types {
 	enum counter_extra counter_extra;
 	enum task_flag task_flag;
 	enum source_flag source_flag;
-	enum settings_flag settings_flag;
 	enum cache_epoch cache_epoch;
 	enum rt_loss rt_loss;
 	enum rt_sample_flag rt_sample_flag;

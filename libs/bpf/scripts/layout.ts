@@ -71,7 +71,6 @@ export const RUNTIME_LAYOUT: LayoutPlan = {
       'counter_extra',
       'task_flag',
       'source_flag',
-      'settings_flag',
       'cache_epoch',
       'rt_loss',
       'rt_sample_flag',

@@ -7,16 +7,14 @@ import { temporaryDirectory } from '@bailiff/service/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BpfMap, MAP_TYPE, NO_PREALLOC } from '../src/core/bpf-map.ts';
 import { mountBpffs } from '../src/core/system.ts';
-import { decodeCacheControl, type RuntimeSettings, type RuntimeSubject } from '../src/runtime/encode.ts';
+import { decodeCacheControl } from '../src/runtime/encode.ts';
 import {
   PathKeyLayout,
-  PodUidLayout,
   RtAddressKeyLayout,
   RtCacheControlLayout,
   RtSettingsLayout,
   RuntimeAbiValues,
   SourceKeyLayout,
-  SubjectLayout,
   ValueKeyLayout,
 } from '../src/runtime/layout.gen.ts';
 import {
@@ -30,7 +28,6 @@ import {
 import { openPinnedRuntimeMaps } from '../src/runtime/object.ts';
 
 const KEY_BYTES: Readonly<Record<string, number>> = {
-  rt_pods: PodUidLayout.size,
   rt_paths: PathKeyLayout.size,
   rt_addresses: RtAddressKeyLayout.size,
   rt_values: ValueKeyLayout.size,
@@ -38,25 +35,10 @@ const KEY_BYTES: Readonly<Record<string, number>> = {
 };
 const VALUE_BYTES: Readonly<Record<string, number>> = {
   rt_cache_control: RtCacheControlLayout.size,
-  rt_pods: SubjectLayout.size,
   rt_settings: RtSettingsLayout.size,
 };
 const PARTS = { paths: 'rt_paths', addresses: 'rt_addresses', values: 'rt_values', sources: 'rt_sources' } as const;
 const SIZE = 64;
-const SETTINGS: RuntimeSettings = {
-  hashKey: Buffer.alloc(16, 7),
-  hostMountNs: 1,
-  sampleBurst: 8,
-  samplesPerSecond: 10,
-  abi: RuntimeAbiValues.RUNTIME_ABI,
-  maxTasks: SIZE,
-  idle: false,
-};
-const POD = 'c0de'.repeat(8);
-const SUBJECT: RuntimeSubject = {
-  ...{ set: 1, counterBase: 0, counterCount: 8, generation: 1, bucket: 0 },
-  ...{ hasContainers: false, auditUntilNs: 0n },
-};
 
 let raw: RuntimeRawMaps;
 let maps: RuntimeMaps;
@@ -154,7 +136,7 @@ it('cache of opens - each change has a later epoch without the flag, also one th
   maps.deleteSet(keysOfSet(set));
   const deleted = epoch();
   // These maps have shorter keys.
-  expect(() => maps.containers.delete(0n)).toThrow();
+  expect(() => maps.pods.delete('0'.repeat(32))).toThrow();
   const failed = epoch();
   expect([before < deleted, deleted < failed, [before, deleted, failed].map((value) => value & 0xffn)]).toEqual([
     true,
@@ -164,28 +146,20 @@ it('cache of opens - each change has a later epoch without the flag, also one th
   expect(maps.cacheLocks()).toEqual(locks);
 });
 
-it('pods - the first policy ends the idle state of the programs, and a removed one does not begin it again', () => {
-  const settings = { ...SETTINGS, idle: true };
-  maps.setSettings(settings);
-  expect(maps.settings()).toEqual(settings);
-  maps.pods.set(POD, SUBJECT);
-  expect(maps.settings()).toEqual({ ...settings, idle: false });
-  maps.pods.delete(POD);
-  expect(maps.settings().idle).toBe(false);
-});
-
-it('settings - those of an earlier release, which wrote no flags, are not idle', () => {
-  raw.rt_settings.set(Buffer.alloc(4), Buffer.alloc(RtSettingsLayout.size));
-  expect(maps.settings().idle).toBe(false);
-});
-
 it('cache of opens - ends when the link of the program that counts new dentries is gone, and only then', () => {
   const pinDir = temporaryDirectory();
   mountBpffs(pinDir);
   const link = path.join(pinDir, 'runtime/links/handle_d_instantiate');
   try {
     for (const dir of ['maps', 'links']) mkdirSync(path.join(pinDir, 'runtime', dir), { recursive: true });
-    maps.setSettings(SETTINGS);
+    maps.setSettings({
+      hashKey: Buffer.alloc(16, 7),
+      hostMountNs: 1,
+      sampleBurst: 8,
+      samplesPerSecond: 10,
+      abi: RuntimeAbiValues.RUNTIME_ABI,
+      maxTasks: SIZE,
+    });
     for (const [name, map] of Object.entries(raw)) map.pin(path.join(pinDir, 'runtime/maps', name));
     raw.rt_totals.pin(link);
     using pinned = openPinnedRuntimeMaps(pinDir)!;

@@ -35,13 +35,11 @@ const FILES: Partial<Record<Operation, string>> = {
 };
 
 /**
- * Place of the operations. `no policy`: a pod without a policy, on a node on which no pod ever had one;
- * BESIDE: the same, since another pod has one. `no pod`: a container outside any pod, since then. A number: a
- * pod with so many rules each for files, programs and addresses. The last ones: a pod under the ready-made
- * policy, or under all of them, also without the cache of opens, as on a kernel that lacks its symbols.
+ * Place of the operations. A number: a pod with so many rules each for files, programs and addresses.
+ * The last ones: a pod under the ready-made policy, or under all of them, also without the cache of
+ * opens, as on a kernel that lacks its symbols.
  */
-export type Where = 'no programs' | 'empty programs' | 'no policy' | typeof BESIDE | 'no pod' | number | ReadyMade;
-export const BESIDE = 'no policy, another pod has one';
+export type Where = 'no programs' | 'empty programs' | 'no pod' | 'no policy' | number | ReadyMade;
 type ReadyMade = 'escape-guard' | 'all ready-made policies' | typeof UNCACHED;
 export const UNCACHED = 'all ready-made policies, opens not cached';
 
@@ -79,7 +77,6 @@ export interface CostReport {
 const CGROUPS = '/sys/fs/cgroup';
 const STATS = '/proc/sys/kernel/bpf_stats_enabled';
 const POD = 'c0de'.repeat(8);
-const OTHER_POD = 'beef'.repeat(8);
 /** Rules of one policy. */
 const MAX_RULES = 256;
 
@@ -107,8 +104,8 @@ function readyMade(where: ReadyMade): PolicySet {
   return mergeSelected(wanted.flatMap((file) => loadPolicyFile(readFileSync(path.join(dir, file), 'utf8'), file)));
 }
 
-/** Puts policies in force on a pod. */
-function enforce(loaded: Loaded, pod: string, where: number | ReadyMade): void {
+/** Puts policies in force on the one pod. */
+function enforce(loaded: Loaded, where: number | ReadyMade): void {
   const { maps } = loaded.object;
   const set = typeof where === 'number' ? setOf(...policies(where)) : readyMade(where);
   const number = loaded.nextSet();
@@ -116,7 +113,7 @@ function enforce(loaded: Loaded, pod: string, where: number | ReadyMade): void {
   const counterCount = set.rules.length + RUNTIME_EXTRA_CELLS;
   maps.zeroCounters(0, counterCount);
   const cells = { set: number, counterBase: 0, counterCount, generation: number, bucket: 0 };
-  maps.pods.set(pod, { ...cells, hasContainers: false, auditUntilNs: 0n });
+  maps.pods.set(POD, { ...cells, hasContainers: false, auditUntilNs: 0n });
 }
 
 interface Hook {
@@ -234,7 +231,7 @@ function withFiles(container: Container): Container {
   return container;
 }
 
-/** Runs the plan, in this order: `no programs`, `empty programs`, `no policy`, BESIDE, the others. */
+/** Runs the plan; `no programs` and `empty programs` come first. */
 export async function measureCost(plan: CostPlan): Promise<CostReport> {
   const [outside, pod] = [path.join(CGROUPS, 'outside'), path.join(CGROUPS, podCgroup(POD, 'cgroupfs'))];
   mkdirSync(outside);
@@ -255,8 +252,7 @@ export async function measureCost(plan: CostPlan): Promise<CostReport> {
     for (const where of plan.where) {
       if (where === 'no programs' || where === 'empty programs') continue;
       const place = where === 'no pod' ? free : bench;
-      if (where === BESIDE) enforce(loaded, OTHER_POD, 1);
-      else if (where !== 'no pod' && where !== 'no policy') enforce(loaded, POD, where);
+      if (where !== 'no pod' && where !== 'no policy') enforce(loaded, where);
       const { maps } = loaded.object;
       const locks = maps.cacheLocks();
       if (where === UNCACHED) maps.setCacheLocks(null);

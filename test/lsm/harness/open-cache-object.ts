@@ -11,21 +11,21 @@ import { repoRoot } from '../../vm/kernels.ts';
 
 /** Bits of enum open_check in libs/bpf/bpf/runtime/cache.h. */
 export const OPEN_CHECKS = {
-  renames: 1 << 8,
-  mounts: 1 << 9,
-  epoch: 1 << 10,
-  dentries: 1 << 11,
-  container: 1 << 12,
-  operations: 1 << 13,
-  mount: 1 << 14,
-  effects: 1 << 15,
-  before: 1 << 16,
-  bound: 1 << 17,
-  address: 1 << 18,
+  renames: 1 << 0,
+  mounts: 1 << 1,
+  epoch: 1 << 2,
+  dentries: 1 << 3,
+  container: 1 << 4,
+  operations: 1 << 5,
+  mount: 1 << 6,
+  effects: 1 << 7,
+  before: 1 << 8,
+  bound: 1 << 9,
+  address: 1 << 10,
 } as const;
 export type OpenCheck = keyof typeof OPEN_CHECKS;
 
-/** Offset of rt_settings.flags, which these programs read. */
+/** Offset of rt_settings.reserved, which only these programs read. */
 const LEFT_OUT_AT = 36;
 
 const SOURCES = path.join(repoRoot, 'libs/bpf/bpf');

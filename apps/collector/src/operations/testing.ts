@@ -54,7 +54,6 @@ export const SETTINGS = {
   samplesPerSecond: 10,
   abi: 1,
   maxTasks: 1024,
-  idle: false,
 };
 
 export function memoryMaps(cells = 1024): MemoryMaps {

@@ -146,22 +146,11 @@ static __noinline int record_entry(struct task_struct *task, const struct rt_ori
 	return 1;
 }
 
-/* In arming.h. */
-int rt_arm_late(void);
-int rt_push_executable(void);
-
-/* State of the current task if it is armed, otherwise NULL. */
-static __always_inline struct task_state *state_of_current(void)
+static __always_inline bool is_current_armed(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct task_state *state = state_of(task);
 
-	if (is_armed(task, state))
-		return state;
-	if (!rt_arm_late())
-		return NULL;
-	rt_push_executable();
-	return state_of(task);
+	return is_armed(task, state_of(task));
 }
 
 /* A program that a runtime started armed the task: it is the pod's for good. */
@@ -173,9 +162,9 @@ static __always_inline bool is_bound_for_good(const struct task_state *state)
 /* The current task put `task` into `cgroup`. */
 static __noinline int enter(struct task_struct *task, struct cgroup *cgroup)
 {
-	bool inside, by_pod = state_of_current(); /* first: it may arm `task` */
 	const struct task_state *state = state_of(task);
 	struct rt_origin origin = {};
+	bool inside, by_pod = is_current_armed();
 
 	if (is_bound_for_good(state))
 		return 0;

@@ -97,15 +97,14 @@ static __always_inline int decide_ops(const struct path *path, __u64 ops)
 SEC("lsm/file_open")
 int BPF_PROG(handle_file_open, struct file *file)
 {
-	struct object object;
+	struct object object = { .dentry = file->f_path.dentry,
+				 .mnt = file->f_path.mnt,
+				 .reach_ops = REACH_OPS };
 	__u64 stamp;
 
-	if (file->f_mode & FMODE_NOACCOUNT || is_idle())
+	if (file->f_mode & FMODE_NOACCOUNT)
 		return 0;
-	object = (struct object){ .dentry = file->f_path.dentry,
-				  .mnt = file->f_path.mnt,
-				  .ops = open_ops(file),
-				  .reach_ops = REACH_OPS };
+	object.ops = open_ops(file);
 	if (file->f_flags & O_CREAT)
 		rt_take_mknod(&object, file->f_mode & FMODE_CREATED);
 	stamp = rt_find_open(&object);

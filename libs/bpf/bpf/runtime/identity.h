@@ -11,8 +11,7 @@
  * therefore identified by the mount namespace in which a pod was armed first, before the cgroup.
  * A task that is older than the programs arms at its next operation, if its executable is on a
  * mount of its own mount namespace, and that is not the runtimes'. So does a service of the host
- * that the host moved into a pod's cgroup, until the host moves it out. An open or a connect before
- * the first policy of the node arms nothing (is_idle()).
+ * that the host moved into a pod's cgroup, until the host moves it out.
  * Limits: a task without policy costs one look-up. The cgroup is read only of a task without a
  * state, CGROUP_LEVELS deep.
  */
@@ -72,6 +71,20 @@ struct policy_ctx {
 #define EXECUTE_PATH_OPS (OP_BIT(OP_READ) - 1)
 #define CHANGE_PATH_OPS	 (OP_BIT(OP_UNIX_CONNECT) - OP_BIT(OP_WRITE))
 #define UNIX_PATH_OPS	 (OP_BIT(OP_CONNECT) - OP_BIT(OP_UNIX_CONNECT))
+
+/* State of the current task if it is armed, otherwise NULL. */
+static __always_inline struct task_state *state_of_current(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_state *state = state_of(task);
+
+	if (is_armed(task, state))
+		return state;
+	if (!rt_arm_late())
+		return NULL;
+	rt_push_executable();
+	return state_of(task);
+}
 
 /*
  * Copies the subject `found`, all fields from one write. The map may reuse a replaced element for

@@ -341,10 +341,6 @@ enum source_flag { SOURCE_SELF = 1 << 0, SOURCE_CHILDREN = 1 << 1 };
  * before it allocates them.
  */
 
-enum settings_flag {
-	SETTINGS_IDLE = 1 << 0, /* no pod had a policy since these maps exist */
-};
-
 struct rt_settings {	     /* array with one element */
 	__u64 hash_key[2];   /* of the path hashes; random, so that no pod forces a collision */
 	__u32 host_mount_ns; /* inode number of the mount namespace of container runtimes */
@@ -352,7 +348,7 @@ struct rt_settings {	     /* array with one element */
 	__u32 samples_per_second;
 	__u32 abi;	 /* enum runtime_abi of the maps; another ABI does not reuse them */
 	__u32 max_tasks; /* max_entries of rt_tasks */
-	__u32 flags;	 /* SETTINGS_* */
+	__u32 reserved;
 };
 
 /*

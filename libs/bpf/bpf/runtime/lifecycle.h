@@ -194,7 +194,7 @@ int BPF_PROG(handle_cgroup_mkdir, struct cgroup *cgroup, const char *name)
 
 	if (!is_unified(cgroup))
 		return 0;
-	if (state_of_current()) {
+	if (is_current_armed()) {
 		if (looks_like_pod(BPF_CORE_READ(cgroup, kn, name)))
 			rt_count_loss(RT_LOSS_CGROUP_REFUSED);
 		return 0;
@@ -244,12 +244,10 @@ SEC("lsm/task_alloc")
 int BPF_PROG(handle_task_alloc, struct task_struct *task, unsigned long clone_flags)
 {
 	struct task_struct *parent = bpf_get_current_task_btf();
-	const struct task_state *state;
+	struct task_state *state = state_of(parent);
 	struct rt_share *share;
 
 	delete_state(task); /* of an earlier task at this address */
-	/* a child that starts outside the pod's cgroup is found by its parent alone */
-	state = clone_flags & CLONE_INTO_CGROUP ? state_of_current() : state_of(parent);
 	if (!is_armed(parent, state))
 		return 0;
 	share = share_of(&state->pod);

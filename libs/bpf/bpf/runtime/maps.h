@@ -257,16 +257,4 @@ static __always_inline const struct rt_settings *rt_read_settings(void)
 	return bpf_map_lookup_elem(&rt_settings, &zero);
 }
 
-/*
- * Whether no pod of the node had a policy yet: a hook that only decides then returns at once. It arms
- * no task that is older than the programs either. docs/adr/0033-nothing-to-decide-yet.md says which hooks
- * therefore must arm.
- */
-static __always_inline bool is_idle(void)
-{
-	const struct rt_settings *settings = rt_read_settings();
-
-	return settings && settings->flags & SETTINGS_IDLE;
-}
-
 #endif

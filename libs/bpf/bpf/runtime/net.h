@@ -149,16 +149,14 @@ static __always_inline bool is_connecting(const struct socket *socket, const str
 SEC("lsm/socket_connect")
 int BPF_PROG(handle_socket_connect, struct socket *socket, struct sockaddr *address, int length)
 {
-	struct endpoint endpoint;
+	struct endpoint endpoint = {};
 	struct sock *sk = socket->sk;
 	const struct subject *found;
 	struct policy_ctx policy;
 	__u64 epoch;
 
-	if (is_idle() || !sk || !is_judged(&policy, &found))
-		return 0;
-	endpoint = (struct endpoint){};
-	if (!read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
+	if (!sk || !is_judged(&policy, &found) ||
+	    !read_endpoint(&endpoint, OP_CONNECT, sk, address, length))
 		return 0;
 	epoch = policy_epoch();
 	read_barrier();

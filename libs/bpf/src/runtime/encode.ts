@@ -14,7 +14,6 @@ import {
   RtCacheControlLayout,
   RtSettingsLayout,
   RtTotalsLayout,
-  SettingsFlagValues,
   SocketMakerLayout,
   SubjectFlagValues,
   SubjectLayout,
@@ -51,8 +50,6 @@ export interface RuntimeSettings {
   readonly abi: number;
   /** Size of rt_tasks. Pods share it: each may hold as many entries as are free. */
   readonly maxTasks: number;
-  /** No pod had a policy since the maps exist, so hooks that only decide return at once. */
-  readonly idle: boolean;
 }
 
 /** Addresses of the kernel's locks whose counters say that names or mounts changed. */
@@ -144,7 +141,6 @@ export function encodeRuntimeSettings(settings: RuntimeSettings): Buffer {
   buffer.writeUInt32LE(checkU32(settings.samplesPerSecond, 'samplesPerSecond'), at.samplesPerSecond.offset);
   buffer.writeUInt32LE(checkU32(settings.abi, 'abi'), at.abi.offset);
   buffer.writeUInt32LE(checkU32(settings.maxTasks, 'maxTasks'), at.maxTasks.offset);
-  buffer.writeUInt32LE(settings.idle ? SettingsFlagValues.SETTINGS_IDLE : 0, at.flags.offset);
   return buffer;
 }
 
@@ -158,8 +154,6 @@ export function decodeRuntimeSettings(buffer: Buffer): RuntimeSettings {
     samplesPerSecond: buffer.readUInt32LE(at.samplesPerSecond.offset),
     abi: buffer.readUInt32LE(at.abi.offset),
     maxTasks: buffer.readUInt32LE(at.maxTasks.offset),
-    // An earlier release wrote 0, also before the first policy.
-    idle: (buffer.readUInt32LE(at.flags.offset) & SettingsFlagValues.SETTINGS_IDLE) !== 0,
   };
 }
 

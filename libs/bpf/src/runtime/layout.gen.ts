@@ -135,10 +135,6 @@ export const SourceFlagValues = {
   SOURCE_CHILDREN: 2,
 } as const;
 
-export const SettingsFlagValues = {
-  SETTINGS_IDLE: 1,
-} as const;
-
 export const CacheEpochValues = {
   CACHE_EPOCH_CHANGING: 1,
   CACHE_EPOCH_SHIFT: 8,
@@ -303,7 +299,7 @@ export const RtSettingsLayout = {
   samplesPerSecond: { offset: 24, size: 4 },
   abi: { offset: 28, size: 4 },
   maxTasks: { offset: 32, size: 4 },
-  flags: { offset: 36, size: 4 },
+  reserved: { offset: 36, size: 4 },
 } as const;
 
 export const RtBirthLayout = {

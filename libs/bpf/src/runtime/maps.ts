@@ -309,10 +309,6 @@ function readLosses(map: BpfMap): Record<RuntimeLoss, bigint> {
 export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
   const change = changeOf(raw.rt_cache_control);
   const { countSets, ...sets } = setFunctions(raw, change);
-  const pods = table(raw.rt_pods, UIDS, SUBJECTS, change);
-  const settings = () => decodeRuntimeSettings(raw.rt_settings.get(encodeU32(0))!);
-  const setSettings = (next: RuntimeSettings) =>
-    change(() => raw.rt_settings.set(encodeU32(0), encodeRuntimeSettings(next)));
   const counts = new Map(FILL.map((name) => [name, new EntryCount(raw[name])]));
   const partOf = new Map(SET_PARTS.map((part) => [SET_MAPS[part].map as RuntimeMapName, part]));
   const entriesOf = (name: RuntimeMapName): number => {
@@ -322,14 +318,7 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     return part === undefined ? (counts.get(name) as EntryCount).read() : countSets()[part];
   };
   return {
-    pods: {
-      ...pods,
-      set(uid, subject) {
-        const before = settings();
-        if (before.idle) setSettings({ ...before, idle: false });
-        pods.set(uid, subject);
-      },
-    },
+    pods: table(raw.rt_pods, UIDS, SUBJECTS, change),
     containers: table(raw.rt_containers, IDS, SUBJECTS, change),
     cgroups: table(raw.rt_cgroups, IDS, UIDS, change),
     born(cgroupId) {
@@ -340,8 +329,8 @@ export function runtimeMaps(raw: RuntimeRawMaps): RuntimeMaps {
     ...counterFunctions(raw.rt_counters),
     maxSubjects: raw.rt_buckets.info.maxEntries,
     losses: () => readLosses(raw.rt_losses),
-    settings,
-    setSettings,
+    settings: () => decodeRuntimeSettings(raw.rt_settings.get(encodeU32(0))!),
+    setSettings: (settings) => change(() => raw.rt_settings.set(encodeU32(0), encodeRuntimeSettings(settings))),
     cacheLocks: () => cacheLocks(raw.rt_cache_control),
     setCacheLocks: (locks) => setCacheLocks(raw.rt_cache_control, locks),
     socketMaker(cookie) {

@@ -28,7 +28,7 @@ import { isBpffs, possibleCpus } from '../core/system.ts';
 import type { OpenRuntimeOptions, RuntimeProgram } from './api.ts';
 import { setCacheLocks } from './cache-control.ts';
 import { findCacheLocks } from './cache-locks.ts';
-import { decodeRuntimeSettings } from './encode.ts';
+import { decodeRuntimeSettings, type RuntimeSettings } from './encode.ts';
 import { RuntimeError } from './errors.ts';
 import { RuntimeAbiValues } from './layout.gen.ts';
 import { RUNTIME_MAP_NAMES, type RuntimeMapName, type RuntimeMaps, type RuntimeRawMaps, runtimeMaps } from './maps.ts';
@@ -36,7 +36,6 @@ import { defaultSamplesPin, linksDir, mapsDir, runtimeDir, runtimeObjectPath } f
 
 /** In force from the first open until user space sets others. */
 export const DEFAULT_RUNTIME_SAMPLES = { sampleBurst: 8, samplesPerSecond: 10 } as const;
-const NEW_SETTINGS = { ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI, idle: true };
 const RING_SIZE_BYTES = 1 << 20;
 const HASH_KEY_BYTES = 16;
 /** Suffix of a new link that will replace one with an older program. */
@@ -236,7 +235,9 @@ export class RuntimeObject implements Disposable {
   /** Writes the settings before the first program runs. */
   #settle(options: OpenRuntimeOptions, reused: boolean): void {
     const hostMountNs = options.hostMountNs ?? mountNamespaceOfHost();
-    const settings = reused ? this.maps.settings() : { ...NEW_SETTINGS, hashKey: randomBytes(HASH_KEY_BYTES) };
+    const settings: Omit<RuntimeSettings, 'hostMountNs' | 'maxTasks'> = reused
+      ? this.maps.settings()
+      : { hashKey: randomBytes(HASH_KEY_BYTES), ...DEFAULT_RUNTIME_SAMPLES, abi: RuntimeAbiValues.RUNTIME_ABI };
     this.maps.setSettings({ ...settings, hostMountNs, maxTasks: this.#loaded.raw.rt_tasks.info.maxEntries });
   }
 
