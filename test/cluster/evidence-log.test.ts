@@ -234,7 +234,7 @@ describe('evidence-log - read', () => {
       const status = await waitFor(
         async () => {
           const { stdout } = await runCli(['status'], { env: env() });
-          return /evidence-log: .*/.exec(stdout)?.[0];
+          return /evidence-log: \d+ running.*/.exec(stdout)?.[0];
         },
         { what: 'the status' },
       );

@@ -16,7 +16,7 @@ const BOUNDS: [operation: Operation, hook: string, noPod: number, noPolicy: numb
   ['exec', 'bprm_check_security', 1_840, 570, 3_380],
   ['exec', 'bprm_committed_creds', 1_080, 1_910, 1_910],
   ['exec', 'mmap_file', 490, 215, 405],
-  ['exec', 'task_alloc', 325, 1_345, 1_765],
+  ['exec', 'task_alloc', 325, 1_765, 1_765],
   ['connect', 'socket_connect', 865, 415, 925],
 ];
 /** A linear list would be 10. */

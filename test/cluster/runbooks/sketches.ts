@@ -41,6 +41,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'bailiff status --wait 5m': 'waits until all is well, and no service runs here',
   'bailiff logs correlator --since 10m': KUBELET,
   'bailiff logs collector --previous': KUBELET,
+  'bailiff logs correlator --previous': KUBELET,
   'bailiff logs <app> --previous': KUBELET,
   'bailiff logs nats --since 10m': KUBELET,
   'bailiff logs valkey --since 10m': KUBELET,
