@@ -2,10 +2,9 @@
  * The responder: VERDICTS → plan → queue → guards → Kubernetes → RESPONSES. This file creates its
  * parts from the streams down to the queues, and starts them.
  *
- * A start reads CONFIG_LOG and RESPONSES completely, then VERDICTS from the beginning. Tasks
- * without a terminal record are added to the queues, again at every scan and when Redis reconnects.
- * So Redis may lose all data, the process may crash at any point, and any number of replicas may
- * run. Bound: `MAX_OUTSTANDING` verdicts, shared by namespaces.
+ * A start reads CONFIG_LOG and RESPONSES completely, then VERDICTS from the beginning. Tasks without a terminal
+ * record are added to the queues, again at every scan and when Redis reconnects. So Redis may lose all data, the
+ * process may crash at any point, and any number of replicas may run. Bound: MAX_OUTSTANDING, shared by namespaces.
  */
 import { setMaxListeners } from 'node:events';
 import { type Bus, type BusError, ClusterReader, InstanceReporter, signedConfigBy, toBusError } from '@bailiff/bus';

@@ -139,8 +139,6 @@ export class PacketEngine implements Engine {
       cgroupRoot: config.cgroupRoot,
       onProblem: problems.of('node maps'),
     });
-    // Not by the watch of the folder, which reports a removal later than the next pod's call.
-    const hasRecord = (file: string) => existsSync(path.join(config.cniResultsDir, file));
     this.#reconciler = new Reconciler({
       bootId,
       maps,
@@ -150,12 +148,10 @@ export class PacketEngine implements Engine {
       live: () => registry.allLive(),
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
-      hasRecord,
+      // Not by the watch of the folder, which reports a removal later than the next pod's call.
+      hasRecord: (file) => existsSync(path.join(config.cniResultsDir, file)),
       isChosen: (binding) => this.#cni.isChosen(binding),
-      // A pod can have a record that is not read: one too large, or beyond the share of its namespace.
-      isMacChosen: (binding) =>
-        this.#cni.isChosen(binding, 'isMacChosen') ??
-        (binding.recordFile !== undefined && hasRecord(binding.recordFile) ? true : null),
+      isMacChosen: (binding) => this.#cni.isChosen(binding, 'isMacChosen'),
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problems.of('apply'),

@@ -137,10 +137,7 @@ function nodeReport(
   return { ...report, health: healthOf(report, found, own, input) };
 }
 
-/**
- * The list of nodes is of the time when an ipam-sync led, so the node must have been silent by then: another
- * one takes the lease seconds later. The bus keeps a status for 30 days.
- */
+/** The list of nodes is of the time when an ipam-sync led last: a node that was silent by then is removed. */
 function isRemoved({ node, ageMs }: NodeReport, { expected, services, staleMs }: NodeInput): boolean {
   if (expected === null || services === null || expected.includes(node)) return false;
   const { leading, ledAgoMs } = services.ipamSync;

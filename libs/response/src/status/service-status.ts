@@ -177,9 +177,7 @@ async function readWithin(
   const responders = instancesOf('responder', instances, atMs);
   const formerUntilMs = Math.max(
     0,
-    ...responders.running.map(({ formerPoliciesUntil = '' }) =>
-      formerPoliciesUntil === '' ? 0 : Date.parse(formerPoliciesUntil),
-    ),
+    ...responders.running.map(({ formerPoliciesUntil: until = '' }) => (until === '' ? 0 : Date.parse(until))),
   );
   // One that ended may have begun a removal.
   const limits = { graceMs, maxGraceSeconds: Math.max(0, ...responders.known.map((one) => one.maxGraceSeconds ?? 0)) };

@@ -146,7 +146,7 @@ export class Reconciler {
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
     const mac = iface.binding?.mac ?? '';
-    iface.macStanding = macStandingOf(iface, this.#ownersOf([mac]), this.#o.isMacChosen);
+    iface.macStanding = macStandingOf(iface, this.#ownersOf([mac]), (one) => this.#isMacChosen(one));
     const identity = identityOf(iface.binding, pod, iface.macStanding === 'others');
     // Only the node's own records name the addresses of others here: a list may be late, or wrong.
     const owners = this.#ownersOf(identity.addresses);
@@ -158,11 +158,20 @@ export class Reconciler {
     return { ...identity, addresses: identity.addresses.filter((address) => !reused.includes(address)) };
   }
 
+  /** Null: it has no record yet. A record that is not read, because it is too large, may say so. */
+  #isMacChosen(binding: Binding): boolean | null {
+    return this.#o.isMacChosen(binding) ?? (this.#isOnDisk(binding) ? true : null);
+  }
+
+  #isOnDisk({ recordFile }: Binding): boolean {
+    return recordFile !== undefined && this.#o.hasRecord(recordFile);
+  }
+
   /** The record of a pod that starts is written after the call that binds it: until then it may say so. */
   #isByChoice({ binding: older }: GuardedInterface, { binding: newer }: GuardedInterface): boolean {
     if (!older || !newer) return false;
     const isChosen = this.#o.isChosen(older) || (this.#o.isChosen(newer) ?? newer.fromCall === true);
-    const isOnDisk = isChosen && older.recordFile !== undefined && this.#o.hasRecord(older.recordFile);
+    const isOnDisk = isChosen && this.#isOnDisk(older);
     // A list that never knew the pod says nothing: it may be late.
     const list = this.#o.desired.hasListed(older.podUid) ? this.#o.desired.listSays(older.podUid) : 'unknown';
     return isHeld({ record: isOnDisk ? 'present' : 'absent', list });
