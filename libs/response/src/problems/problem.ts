@@ -1,7 +1,7 @@
 /**
  * A problem of the cluster: what is wrong, where, what to do, and the exit code of all problems. Pure.
  *
- * Files of this folder turn facts (judge.ts) into problems. `bailiff status`, `bailiff doctor` and
+ * Files of this folder turn facts (facts.ts) into problems. `bailiff status`, `bailiff doctor` and
  * other readers show them, and decide nothing themselves.
  */
 import { EXIT, type ExitCode } from '@bailiff/service/exit-codes';

@@ -1,6 +1,6 @@
 /**
  * Status of the services: running instances, unprocessed messages, and verdicts without a response.
- * Data path: `bailiff_services`, VIOLATIONS, VERDICTS, RESPONSES, CONFIG_LOG → here → CLI.
+ * Data path: `bailiff_services`, VIOLATIONS, VERDICTS, RESPONSES, CONFIG_LOG → here → CLI and console.
  *
  * Invariants: all times are bus times, so the reader's clock does not matter. Statuses decide which
  * instances run (service-health.ts); the ledger decides which tasks are overdue (overdue.ts).
