@@ -107,8 +107,8 @@ export async function start(ctx: ServiceContext<ServeConfig>): Promise<void> {
     let inUse = tls;
     ctx.onCertificates(() => endOf(inUse));
     renew(ctx, (next) => {
-      inUse = next;
       page.setCertificates(next);
+      inUse = next;
     });
   }
   ctx.log.info({ listenAddress: `${config.listenAddress.slice(0, at)}:${page.port}` }, 'serving the page');

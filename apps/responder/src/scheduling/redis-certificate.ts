@@ -33,17 +33,18 @@ export function watchRedisCertificate(redis: RedisOptions, signal: AbortSignal):
 export const reportedEnds = (ends: readonly CertificateEnd[]): { what: string; notAfter: string }[] =>
   ends.map(({ what, notAfterMs }) => ({ what, notAfter: new Date(notAfterMs).toISOString() }));
 
-/** null: Redis cannot be reached, which its connection reports. */
-function endOf(redis: RedisOptions, signal: AbortSignal): Promise<CertificateEnd[] | null> {
+/** null: Redis cannot be reached, or a client certificate does not fit its key, which the connection reports. */
+async function endOf(redis: RedisOptions, signal: AbortSignal): Promise<CertificateEnd[] | null> {
   const { renewed, ...given } = (redis.tls ?? {}) as tls.ConnectionOptions & Pick<RedisTls, 'renewed'>;
-  return new Promise((resolve) => {
+  let socket: tls.TLSSocket;
+  try {
     // Nothing secret is sent, and the end of a certificate that is not accepted matters most.
-    const socket = tls.connect({
-      ...given,
-      port: redis.port ?? 6379,
-      host: redis.host ?? '',
-      rejectUnauthorized: false,
-    });
+    const { port = 6379, host = '' } = redis;
+    socket = tls.connect({ ...given, ...renewed?.(), port, host, rejectUnauthorized: false });
+  } catch {
+    return null;
+  }
+  return new Promise((resolve) => {
     const end = (found: CertificateEnd[] | null) => {
       forget();
       socket.destroy();

@@ -140,7 +140,8 @@ export function keepUnknown(
   const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity
     ? {
         ...was,
-        mac: lost.mac || was.mac === NOT_OWN_MAC ? desired.record.mac : was.mac,
+        // Not while it is unbound: then the desired state has no MAC to compare with.
+        mac: lost.mac || (known.bound && was.mac === NOT_OWN_MAC) ? desired.record.mac : was.mac,
         ipv4: keptAddress('ipv4'),
         ipv6: keptAddress('ipv6'),
       }

@@ -2,9 +2,9 @@ import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from 
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DesiredState } from '../../desired/desired-state.ts';
-import type { Binding } from '../../identity/identity.ts';
+import { type Binding, NOT_OWN_MAC } from '../../identity/identity.ts';
 import type { BindingStore, StoredInterface } from '../subjects/binding-store.ts';
-import { type GuardedInterface, newInterface } from '../subjects/guarded-interface.ts';
+import { type GuardedInterface, type KernelEntries, newInterface } from '../subjects/guarded-interface.ts';
 import { Reconciler, type ReconcilerOptions } from './reconciler.ts';
 
 const link = { ifindex: 3, name: 'veth3', kind: 'veth', mac: '02:00:00:00:00:01', linkNetnsid: 1, peerIfindex: 2 };
@@ -303,6 +303,18 @@ describe('reconciler', () => {
       0n,
       1,
     ]);
+  });
+  it('MAC of others - frames stay dropped while the interface is unbound; the next binding decides', () => {
+    reconciler.apply(iface);
+    const left = { ...(record as IfaceRecord), mac: NOT_OWN_MAC };
+    iface.kernel = { ...(iface.kernel as KernelEntries), record: left };
+    record = left;
+    iface.binding = null;
+    reconciler.apply(iface);
+    expect(record.mac).toBe(NOT_OWN_MAC);
+    iface.binding = binding;
+    reconciler.apply(iface);
+    expect(record.mac, 'control: it has the MAC alone').toBe(binding.mac);
   });
   it('namespace id - the first id after the binding is not a move; a later change is one', () => {
     iface.binding = { ...binding, link: { ...binding.link, linkNetnsid: null } };
