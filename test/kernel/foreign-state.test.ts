@@ -17,6 +17,7 @@ import {
   routerAlert,
   udp,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ATTACKER, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn } from './harness/processes.ts';
@@ -124,6 +125,12 @@ describe('what the frames of a pod change in others', () => {
       [node.netns, 'br0'],
     ] as const)
       await ping(netns, `${ATTACKER.linkLocal}%${device}`);
+    // Their links get addresses of their own after duplicate address detection.
+    for (const netns of [node.netns, receiver.netns])
+      await waitFor(() => commandIn(netns, 'ip', '-6', 'addr', 'show', 'tentative'), {
+        what: 'no tentative address',
+        until: (text) => text.trim() === '',
+      });
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
