@@ -20,7 +20,7 @@ import type { Job, JobResult, StepHook } from './ports.ts';
 import { RightsCheck, TICK_MS } from './rights.ts';
 import { OrderGate } from './scheduling/order-gate.ts';
 import { Queues, UNREACHABLE } from './scheduling/queues.ts';
-import { type CertificateEnd, reportedEnds, watchRedisCertificate } from './scheduling/redis-certificate.ts';
+import { reportedEnds, watchRedisCertificate } from './scheduling/redis-certificate.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
 import { readPolicies } from './streams/policy-log.ts';
@@ -68,7 +68,7 @@ class Responder {
   readonly #retention: RetentionController;
   readonly #statusReporter: InstanceReporter;
   readonly #rights: RightsCheck;
-  readonly #redisCertificate: () => readonly CertificateEnd[];
+  readonly #redisCertificate: ReturnType<typeof watchRedisCertificate>;
   /** Ends the reader of RESPONSES and the requests of jobs: after the service's signal, so that running jobs can end. */
   readonly #end = new AbortController();
   #queues: Queues | null = null;

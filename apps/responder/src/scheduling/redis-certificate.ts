@@ -3,31 +3,16 @@
  * server got another one, so this makes a new handshake now and then, without a login.
  */
 import tls from 'node:tls';
-import { onAbort, pause } from '@bailiff/service/retry';
+import { type CertificateEnd, watchEnds } from '@bailiff/bus';
+import { onAbort } from '@bailiff/service/retry';
 import type { RedisOptions } from 'ioredis';
 import type { RedisTls } from './redis-options.ts';
 
-/** A certificate lives for months; a renewed one shows within this time. */
-const CHECK_MS = 3_600_000;
 const TIMEOUT_MS = 5_000;
 
-export interface CertificateEnd {
-  what: string;
-  notAfterMs: number;
-}
-
-/** Reads the end now and every CHECK_MS until the signal aborts. @returns the newest reading; none without TLS */
-export function watchRedisCertificate(redis: RedisOptions, signal: AbortSignal): () => readonly CertificateEnd[] {
-  let ends: readonly CertificateEnd[] = [];
-  if (!redis.tls) return () => ends;
-  void (async () => {
-    while (!signal.aborted) {
-      ends = (await endOf(redis, signal)) ?? ends;
-      await pause(CHECK_MS, signal, setQuietTimer);
-    }
-  })();
-  return () => ends;
-}
+/** @returns the newest reading; none without TLS */
+export const watchRedisCertificate = (redis: RedisOptions, signal: AbortSignal): (() => readonly CertificateEnd[]) =>
+  redis.tls ? watchEnds(() => endOf(redis, signal), signal) : () => [];
 
 /** As in the status of the instance. */
 export const reportedEnds = (ends: readonly CertificateEnd[]): { what: string; notAfter: string }[] =>
@@ -58,10 +43,4 @@ async function endOf(redis: RedisOptions, signal: AbortSignal): Promise<Certific
       end(Number.isNaN(notAfterMs) ? null : [{ what: 'Redis certificate', notAfterMs }]);
     });
   });
-}
-
-/** Does not keep the process running. */
-function setQuietTimer(run: () => void, delayMs: number): () => void {
-  const timer = setTimeout(run, delayMs).unref();
-  return () => clearTimeout(timer);
 }

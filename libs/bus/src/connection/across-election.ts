@@ -3,7 +3,7 @@
  *
  * A server that hangs does not respond to a ping either, and ends the read at once. Limit: ATTEMPTS.
  */
-import { pause } from '@bailiff/service/retry';
+import { pause, within } from '@bailiff/service/retry';
 import type { Bus } from './connect.ts';
 import { BusError } from './errors.ts';
 
@@ -30,5 +30,5 @@ async function responds({ nc }: Bus): Promise<boolean> {
     () => true,
     () => false,
   );
-  return Promise.race([ponged, pause(PING_MS).then(() => false)]);
+  return within(PING_MS, ponged, () => false);
 }

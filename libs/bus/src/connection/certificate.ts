@@ -15,7 +15,7 @@ import { BusError } from './errors.ts';
 import { Transport } from './transport.ts';
 
 export interface CertificateEnd {
-  /** `server certificate`, `certificate authority` or `client certificate`. */
+  /** Such as `server certificate`, `certificate authority` or `client certificate`. */
   what: string;
   notAfterMs: number;
 }
@@ -82,27 +82,36 @@ function inChain(leaf: DetailedPeerCertificate): CertificateEnd[] {
   return isOwn ? ends : [...ends, { what: 'certificate authority', notAfterMs: Date.parse(issuer.valid_to) }];
 }
 
-/**
- * Reads the ends now and every CHECK_MS until the signal aborts. @returns the newest reading; what it
- * was before, while the servers cannot be reached
- */
+/** Of the bus. @param options those that `bus` was connected with */
 export function watchCertificates(
   bus: Pick<Bus, 'nc' | 'timeoutMs'>,
   options: Pick<BusOptions, 'servers' | 'tls' | 'dial'>,
   signal: AbortSignal,
 ): () => readonly CertificateEnd[] {
-  let ends: readonly CertificateEnd[] = [];
-  const check = async () => {
+  const read = async () => {
     try {
-      ends = await certificateEnds(bus, options);
+      return await certificateEnds(bus, options);
     } catch (error) {
       // The connection itself reports that the servers cannot be reached.
-      if (!(error instanceof BusError)) throw error;
+      if (error instanceof BusError) return null;
+      throw error;
     }
   };
+  return watchEnds(read, signal);
+}
+
+/**
+ * Reads ends now and every CHECK_MS until the signal aborts. @param read null: they cannot be read now
+ * @returns the newest reading; what it was before, while they cannot be read
+ */
+export function watchEnds(
+  read: () => Promise<readonly CertificateEnd[] | null>,
+  signal: AbortSignal,
+): () => readonly CertificateEnd[] {
+  let ends: readonly CertificateEnd[] = [];
   void (async () => {
     while (!signal.aborted) {
-      await check();
+      ends = (await read()) ?? ends;
       await pause(CHECK_MS, signal, setQuietTimer);
     }
   })();
