@@ -190,7 +190,12 @@ export function macStandingOf(
   isMacChosen: (binding: Binding) => boolean | null,
 ): MacStanding {
   if (binding === null || binding.mac === '' || binding.mac === ZERO_MAC) return null;
-  const kindOf = (one: Binding) => (isMacRead(one) ? 'read' : KINDS[`${isMacChosen(one)}`]);
+  const kindOf = (one: Binding) => {
+    if (isMacRead(one)) return 'read';
+    const isChosen = isMacChosen(one);
+    if (isChosen === null) return 'open';
+    return isChosen ? 'chosen' : 'given';
+  };
   const { mac } = binding;
   let standing: MacStanding = null;
   for (const other of others) {
@@ -200,18 +205,13 @@ export function macStandingOf(
     if (other.link.mac === mac && (own === 'read' || own === 'chosen')) return 'others';
     if (other.binding?.mac !== mac) continue;
     const its = kindOf(other.binding);
-    const isOpen = own === 'open' || its === 'open';
-    const isChoice = own === 'chosen' || its === 'chosen';
-    const given = own === 'given' || its === 'given';
-    const isOfNetwork = given && recordOf(binding)?.network === recordOf(other.binding)?.network;
-    if (isOpen || (isChoice && !isOfNetwork)) standing = 'shared';
+    const kinds: string[] = [own, its];
+    const isGiven = kinds.includes('given') && recordOf(binding)?.network === recordOf(other.binding)?.network;
+    if (kinds.includes('open') || (kinds.includes('chosen') && !isGiven)) standing = 'shared';
     else if (own !== 'given' && (its === 'given' || other.generation < generation)) return 'others';
   }
   return standing;
 }
-
-/** Origin of a MAC by whether a record says that it was chosen. */
-const KINDS = { true: 'chosen', false: 'given', null: 'open' } as const;
 
 /** An interface that is bound, for comparison with others. */
 export interface Bound {

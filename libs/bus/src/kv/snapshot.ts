@@ -48,8 +48,10 @@ export class SnapshotReader extends SnapshotFollower {
       // The copy lags behind a push. Or both restarted before it: a backup was restored.
       const isBehind = found.entry.revision < this.revision;
       if (isBehind && (found.entry.revision !== this.laterPush || this.mayBeBehind())) return 'doubtful';
-      if (isBehind) this.startOver();
-      this.#lastRead = found;
+      if (isBehind) {
+        this.startOver();
+        this.#lastRead = found;
+      }
       this.accept(found.entry);
       return 'certain';
     }
