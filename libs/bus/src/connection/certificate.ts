@@ -23,6 +23,8 @@ export interface CertificateEnd {
 const DEFAULT_PORT = '4222';
 /** A certificate lives for months; a renewed one shows within this time. */
 const CHECK_MS = 3_600_000;
+/** A server that could not be reached, or a pair of files of which one was renewed so far. */
+const RETRY_MS = 60_000;
 
 /**
  * The earliest end of each kind; none without TLS. @param options those that `bus` was connected with
@@ -101,7 +103,7 @@ export function watchCertificates(
 }
 
 /**
- * Reads ends now and every CHECK_MS until the signal aborts. @param read null: they cannot be read now
+ * Reads ends now and every CHECK_MS until the signal aborts, and sooner again if it cannot. @param read null: they cannot be read now
  * @returns the newest reading; what it was before, while they cannot be read
  */
 export function watchEnds(
@@ -111,8 +113,9 @@ export function watchEnds(
   let ends: readonly CertificateEnd[] = [];
   void (async () => {
     while (!signal.aborted) {
-      ends = (await read()) ?? ends;
-      await pause(CHECK_MS, signal, setQuietTimer);
+      const found = await read();
+      ends = found ?? ends;
+      await pause(found === null ? RETRY_MS : CHECK_MS, signal, setQuietTimer);
     }
   })();
   return () => ends;
