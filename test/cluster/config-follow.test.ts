@@ -4,7 +4,7 @@
  * the operator. Real buses. collector.test.ts tests collectors.
  */
 import { writeFileSync } from 'node:fs';
-import { type Bus, encodeToken, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
+import { type Bus, encodeToken, ensureTopology, openBucket, SERVICES_BUCKET, writeConfig } from '@bailiff/bus';
 import type { TestNats } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
 import { type InstanceStatus, instanceStatus } from '@bailiff/schemas';
@@ -177,4 +177,22 @@ it('collector - lists and policies that the bus does not let it read are not con
   } finally {
     for (const documents of [foreign, own]) documents.close();
   }
+});
+
+it('collector - quotes why it cannot read its documents, and no error from before they were read again', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.delete('LATEST_bailiff_pods');
+  const documents = new BusDocuments(await connectCollector(nats, 'node-a'), encodeToken('node-a'), 0, {
+    onDocument: () => {},
+    onRestart: () => {},
+    onConfigSynced: () => {},
+    onError: () => {},
+  });
+  const state = () => documents.unconfirmed();
+  await waitFor(() => state().reason !== '', { what: 'the reason', state });
+  expect(state().reason).toMatch(/^bailiff_pods: /);
+  await ensureTopology(admin);
+  await waitFor(() => state().reason === '', { what: 'no reason', state });
+  documents.close();
 });

@@ -47,7 +47,6 @@ export class BusDocuments {
   readonly #sinceMicros: number;
   readonly #readers: (SnapshotReader | BucketReader)[];
   readonly #startedAtMs = performance.now();
-  #lastError = '';
   /** Revision in the bucket of the newest spoof policy that was received; 0: none was. */
   spoofRevision = 0;
 
@@ -69,20 +68,21 @@ export class BusDocuments {
    * every 30 s, so a longer time means that changes may be missed.
    */
   unconfirmed(): { forMs: number; reason: string } {
-    const confirmedAtMs = this.#readers.map((reader) => Math.max(this.#startedAtMs, reader.confirmedAtMs));
-    return { forMs: performance.now() - Math.min(...confirmedAtMs), reason: this.#lastError };
-  }
-
-  #failed(part: string, error: Error): void {
-    this.#lastError = `${part}: ${error.message}`;
-    this.#o.onError(part, error);
+    const nowMs = performance.now();
+    const ages = this.#readers.map((reader) => ({
+      reader,
+      forMs: nowMs - Math.max(this.#startedAtMs, reader.confirmedAtMs),
+    }));
+    const oldest = ages.reduce((one, other) => (other.forMs > one.forMs ? other : one));
+    const { name, unconfirmedReason: why } = oldest.reader;
+    return { forMs: oldest.forMs, reason: why === '' ? '' : `${name}: ${why}` };
   }
 
   #follow(what: BusDocument['what'], bucket: string, key: string): SnapshotReader {
     return new SnapshotReader(this.#buses, bucket, key, {
       onSnapshot: (entry) => this.#publish(what, { ...entry, key }),
       onRecreated: () => this.#o.onRestart(what),
-      onError: (error) => this.#failed(bucket, error as Error),
+      onError: (error) => this.#o.onError(bucket, error as Error),
     });
   }
 
@@ -103,7 +103,7 @@ export class BusDocuments {
         if (kind === 'spoof') this.spoofRevision = 0;
         this.#o.onRestart('config');
       },
-      onError: (error) => this.#failed('bailiff_config', error as Error),
+      onError: (error) => this.#o.onError('bailiff_config', error as Error),
     });
   }
 

@@ -68,7 +68,8 @@ export abstract class SnapshotFollower {
   protected readonly bus: Bus;
   readonly #buses: FollowerBuses;
   #pushes: Bus | null = null;
-  protected readonly name: string;
+  /** Of the bucket. */
+  readonly name: string;
   protected readonly copy: BucketCopy;
   readonly #options: FollowerOptions;
   readonly #rereadMs: number;
@@ -97,6 +98,8 @@ export abstract class SnapshotFollower {
   rereads = 0;
   /** Last time that a read confirmed the newest value, by performance.now(); 0 = never. */
   confirmedAtMs = 0;
+  /** Why the last read did not confirm it; empty: it did, or none has ended. */
+  unconfirmedReason = '';
 
   constructor(buses: FollowerBuses, bucket: string, filter: string, options: FollowerOptions) {
     this.#buses = buses;
@@ -247,15 +250,18 @@ export abstract class SnapshotFollower {
     this.read().then(
       (certain) => {
         if (certain === 'doubtful') {
+          this.unconfirmedReason = 'the copy is older than what was read before';
           this.#schedule(this.retryMs);
           return;
         }
         this.#doubts = 0;
+        this.unconfirmedReason = '';
         this.confirmedAtMs = performance.now();
         this.#schedule(this.#nextReadMs * (0.8 + Math.random() * 0.4));
         this.#nextReadMs = Math.min(2 * this.#nextReadMs, this.#rereadMs);
       },
       (error: unknown) => {
+        this.unconfirmedReason = (error as Error).message;
         this.report(error);
         this.#schedule(this.retryMs);
       },

@@ -22,14 +22,17 @@ export function unconfirmedProblems(node: string, { bus }: NodeStatus): Problem[
   return [shout(node, text, GUIDE, EXIT.dependencyUnreachable)];
 }
 
-/** A policy is in force within a second; a status is stored every ten, and one may be lost. */
-const APPLIED_WITHIN_MS = 30_000;
+/**
+ * A node whose push connection is down reads every 30 s, 36 s at most (snapshot-follower.ts); a status is
+ * stored every ten, and applying takes a moment.
+ */
+const APPLIED_WITHIN_MS = 50_000;
 /** A collector that starts applies one policy after the other. */
 const START_MS = 60_000;
 
 type PendingInput = Pick<ClusterFacts, 'config' | 'nodes' | 'nowMs' | 'staleMs'>;
 
-/** By node: policies that were stored half a minute ago, and that its status does not show in this revision. */
+/** By node: policies that were stored APPLIED_WITHIN_MS ago, and that its status does not show in this revision. */
 export function pendingProblems({ config, nodes, nowMs, staleMs }: PendingInput): Problem[] {
   const due = config.filter(({ refused, storedMs }) => refused === '' && nowMs - storedMs > APPLIED_WITHIN_MS);
   const runtime = due.flatMap((one) => policyOf(one) ?? []);
@@ -39,7 +42,7 @@ export function pendingProblems({ config, nodes, nowMs, staleMs }: PendingInput)
     if (nowMs - Date.parse(status.startedAt) <= START_MS) return [];
     const keys = [...pendingRuntime(status, runtime), ...pendingSpoof(status, spoof)];
     if (keys.length === 0) return [];
-    const text = `has not applied ${shortList(keys, MAX_NAMED)}, stored more than half a minute ago`;
+    const text = `has not applied ${shortList(keys, MAX_NAMED)}, stored more than ${age(APPLIED_WITHIN_MS)} ago`;
     return [shout(node, text, GUIDE, EXIT.dependencyUnreachable)];
   });
 }
