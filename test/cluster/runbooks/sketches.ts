@@ -71,6 +71,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'oc adm policy add-scc-to-group nonroot-v2 system:serviceaccounts:bailiff-system': 'of OpenShift',
   'nats --inbox-prefix _INBOX_admin stream edit VERDICTS --max-bytes=2GB --max-msgs=1000000':
     'natscli is not installed',
+  'nats --inbox-prefix _INBOX_admin consumer rm SIEM siem-ocsf --force': 'as above',
+  'nats consumer info': 'as above',
+  'nats stream rm CONFIG_LOG': 'as above',
   'nats-server -c ~/bailiff-bus/nats.conf': `${ELSEWHERE}test/k8s/bus.test.ts`,
   'scripts/images --registry registry.example/bailiff --push': 'needs a registry; test/cluster/images.test.ts builds',
   'scripts/images --registry registry.example/bailiff --push >images.txt': 'as above',
@@ -94,6 +97,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
 
 /** Names of commands without their arguments: they must exist. */
 export const NAMES_ONLY: readonly string[] = [
+  'bailiff backup',
   'bailiff policy diff',
   'bailiff policy rollback',
   'bailiff credentials',

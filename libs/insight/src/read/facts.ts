@@ -30,6 +30,7 @@ import { configValue, disarmOf } from './config.ts';
 import { readExpectedNodes, readNodes } from './nodes.ts';
 import { readInstances, readServices } from './services.ts';
 import { readStreams } from './streams.ts';
+import { readUnlogged } from './unlogged.ts';
 
 /** Streams that people know by name, in the order of `status`. */
 export const SHOWN_STREAMS = ['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'DEAD_LETTERS'] as const;
@@ -48,10 +49,17 @@ async function readOnce(reader: Reader, staleMs: number, signed: SignedConfig): 
   const { bus } = reader;
   const streams = await readStreams(bus, STREAMS);
   const nowMs = busTimeOf(streams) ?? reader.nowMs();
-  const [nodes, expected, entries, instances, services, deadLetters, certificates] = await Promise.all([
+  const reading = ifThere(
+    streams,
+    `KV_${CONFIG_BUCKET}`,
+    () => openBucket(bus, CONFIG_BUCKET).entries('>', { deleted: true }),
+    [],
+  );
+  const [nodes, expected, entries, unlogged, instances, services, deadLetters, certificates] = await Promise.all([
     ifThere(streams, 'KV_bailiff_nodes', () => readNodes(reader), new Map()),
     ifThere(streams, 'KV_bailiff_pods', () => readExpectedNodes(reader), null),
-    ifThere(streams, `KV_${CONFIG_BUCKET}`, () => openBucket(bus, CONFIG_BUCKET).entries('>', { deleted: true }), []),
+    reading,
+    ifThere(streams, 'CONFIG_LOG', async () => readUnlogged(reader, await reading, nowMs), []),
     ifThere(streams, `KV_${SERVICES_BUCKET}`, () => readInstances(bus), []),
     readServices(reader),
     readDeadLetters(reader, streams.get('DEAD_LETTERS') ?? null),
@@ -69,6 +77,7 @@ async function readOnce(reader: Reader, staleMs: number, signed: SignedConfig): 
     expected,
     config: values,
     unsigned,
+    unlogged,
     disarms,
     instances,
     services,

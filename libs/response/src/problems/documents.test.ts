@@ -1,6 +1,6 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { copyProblems, pendingProblems, unconfirmedProblems } from './documents.ts';
+import { copyProblems, pendingProblems, unconfirmedProblems, unloggedProblems } from './documents.ts';
 import type { StoredConfig } from './facts.ts';
 import type { StreamInfo } from './fill.ts';
 
@@ -98,6 +98,15 @@ describe('documents that a node cannot read', () => {
     expect(problem?.text).toBe('has not read its pod list and policies for 5m; the last ones stay in force: "refused"');
     expect(unconfirmedProblems('n', status({}))).toEqual([]);
   });
+});
+
+it('configuration that services do not read - is named, unknown is no ok', () => {
+  const texts = (keys: string[] | null) => unloggedProblems(keys).map(({ text, exitCode }) => [exitCode, text]);
+  expect(texts([])).toEqual([]);
+  expect(texts(['a', 'b', 'c'])).toEqual([
+    [7, expect.stringMatching(/^services do not apply a, b and 1 more as stored/)],
+  ]);
+  expect(texts(null)).toEqual([[7, expect.stringMatching(/^CONFIG_LOG could not be read: it is not known/)]]);
 });
 
 describe('copies that nodes read', () => {

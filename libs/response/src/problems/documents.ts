@@ -74,6 +74,19 @@ function pendingSpoof({ spoofRevision }: NodeStatus, stored: readonly StoredConf
   return stored.filter(({ revision }) => spoofRevision !== undefined && spoofRevision < revision).map(({ key }) => key);
 }
 
+const LOG_AGAIN = 'see docs/operations.md#services-that-do-not-follow-the-bus';
+
+/** Correlators and responders read the configuration from CONFIG_LOG. */
+export function unloggedProblems(keys: readonly string[] | null): Problem[] {
+  if (keys?.length === 0) return [];
+  const text =
+    keys === null
+      ? 'CONFIG_LOG could not be read: it is not known whether services apply the configuration as stored'
+      : `services do not apply ${shortList(keys, MAX_NAMED)} as stored: CONFIG_LOG has another value, because KV_bailiff_config was made again or restored alone`;
+  const remedy = keys === null ? 'repeat it with a longer --timeout' : LOG_AGAIN;
+  return [shout('bus', text, remedy, EXIT.dependencyUnreachable, 'configuration')];
+}
+
 /** The server confirms a source every second. */
 const SOURCE_SILENT_MS = 60_000;
 const SET_UP = 'run `bailiff bus setup` as admin, which makes the copy again; see the log of nats-server';

@@ -36,6 +36,8 @@ export interface ClusterFacts {
   config: readonly StoredConfig[];
   /** Empty if the reader has no signers. */
   unsigned: readonly UnsignedConfig[];
+  /** Keys of which CONFIG_LOG, which services read, has another value than the bucket; null: it could not be read. */
+  unlogged: readonly string[] | null;
   disarms: readonly ActiveDisarm[];
   instances: readonly ReportedInstance[];
   /** Null if it could not be read. */

@@ -10,7 +10,7 @@ import { age } from '../status/text.ts';
 import { certificateProblems, serviceCertificateProblems } from './certificates.ts';
 import { serviceClockProblems } from './clocks.ts';
 import { deadLetterProblems } from './dead-letters.ts';
-import { copyProblems } from './documents.ts';
+import { copyProblems, unloggedProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
 import type { ClusterFacts, UnsignedConfig } from './facts.ts';
 import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
@@ -52,6 +52,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
     ...taintProblems(instances, nowMs),
     ...refusedProblems(config),
     ...unsignedProblems(facts.unsigned),
+    ...unloggedProblems(facts.unlogged),
     ...refusalProblems(instances, nowMs),
     ...rightsProblems(instances, nowMs),
     ...serviceClockProblems(instances, nowMs),

@@ -117,6 +117,7 @@ const report = (nodes: Record<string, NodeStatus | string>, part: Partial<Cluste
     expected: Object.keys(nodes),
     config: [],
     unsigned: [],
+    unlogged: [],
     disarms: [],
     instances: [],
     services: SERVICES,
