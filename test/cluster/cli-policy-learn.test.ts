@@ -237,13 +237,14 @@ describe('cli policy learn', () => {
     expect(await stored()).toBeNull();
   });
 
-  it.each(['unavailable', 'available'] as const)('runtime policies %s - exits like `policy status`', async (state) => {
+  it.each([
+    ['unavailable', 3, healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'unavailable', reason: 'EPERM' } })],
+    ['of an unreadable status', 7, '{'],
+  ] as const)('runtime policies %s - exits like `policy status`', async (_, exitCode, status) => {
     const any = { rules: [{ name: 'm', action: 'block', mount: {} }] };
     await writeConfig(await world.as('cli'), 'runtime.namespace.shop.any', any, { by: 'x', why: 'y' });
-    const silent = state === 'available' ? { nowMs: () => Date.now() + 3_600_000 } : {};
-    await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state, reason: 'EPERM' } }));
-    const { exitCode } = await world.cli(['policy', 'status', 'shop/any'], silent);
-    expect(exitCode).toBe(state === 'available' ? 7 : 3);
-    expect((await learn(['--for', '1s', '--install'], silent)).exitCode).toBe(exitCode);
+    await world.put('bailiff_nodes', encodeToken(NODE_A), status);
+    expect((await world.cli(['policy', 'status', 'shop/any'])).exitCode).toBe(exitCode);
+    expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(exitCode);
   });
 });

@@ -129,7 +129,9 @@ export class RolloutReader {
       return status ? [storedAt(status, entry)] : [];
     });
     await this.#locate(stored);
-    this.#reading = { nodes: new Map(nodes), expected, instances, atMs: Date.now() };
+    // Statuses have the times of the bus.
+    const atMs = this.#bus.serverClock.nowMicros() / 1000;
+    this.#reading = { nodes: new Map(nodes), expected, instances, atMs };
     this.#readAtMs = performance.now();
     this.#tookMs = this.#readAtMs - startedAtMs;
   }

@@ -1,9 +1,19 @@
 /** Services: the statuses of their instances, and their health. A failed read of the health is only a note. */
 
 import { type Bus, BusError, type KvEntry, openBucket, SERVICES_BUCKET, storedInstance } from '@bailiff/bus';
-import { type ReportedInstance, readServiceStatus, type ServiceStatus } from '@bailiff/response';
+import {
+  healthOf,
+  instancesOf,
+  listAgeOf,
+  type NodesInput,
+  type ReportedInstance,
+  readServiceStatus,
+  type ServiceStatus,
+} from '@bailiff/response';
 import type { Reader } from '../reader.ts';
+import { readExpectedNodes, readNodes } from './nodes.ts';
 import { atBusTime } from './own-times.ts';
+import { readBusTime } from './streams.ts';
 
 export async function readServices({ bus, note }: Reader): Promise<ServiceStatus | null> {
   try {
@@ -34,4 +44,16 @@ export async function readInstances(bus: Bus): Promise<ReportedInstance[]> {
 function statusIn(entry: KvEntry): ReportedInstance | null {
   const status = storedInstance(entry);
   return status === null ? null : atBusTime(status, entry.timestampMicros / 1000);
+}
+
+/** What decides where policies are in force. @throws BusError */
+export async function readNodesInput(reader: Reader, staleMs: number): Promise<NodesInput> {
+  const [nodes, expected, instances, nowMs] = await Promise.all([
+    readNodes(reader),
+    readExpectedNodes(reader),
+    readInstances(reader.bus),
+    readBusTime(reader),
+  ]);
+  const listAgeMs = listAgeOf(healthOf(instancesOf('ipam-sync', instances, nowMs), null, nowMs));
+  return { nodes, expected, listAgeMs, nowMs, staleMs };
 }

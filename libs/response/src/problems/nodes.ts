@@ -5,6 +5,8 @@
 import { parseConfigKey } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
+import { isRemovedNode } from '../status/policy-places.ts';
+import { listAgeOf } from '../status/service-health.ts';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { nodeClockProblems } from './clocks.ts';
 import { cniProblems } from './cni.ts';
@@ -137,12 +139,9 @@ function nodeReport(
   return { ...report, health: healthOf(report, found, own, input) };
 }
 
-/** The list of nodes is of the time when an ipam-sync led last: a node that was silent by then is removed. */
 function isRemoved({ node, ageMs }: NodeReport, { expected, services, staleMs }: NodeInput): boolean {
-  if (expected === null || services === null || expected.includes(node)) return false;
-  const { leading, ledAgoMs } = services.ipamSync;
-  const listAgeMs = leading > 0 ? 0 : (ledAgoMs ?? Number.POSITIVE_INFINITY);
-  return (ageMs ?? 0) - listAgeMs > staleMs;
+  if (services === null) return false;
+  return isRemovedNode(node, ageMs ?? 0, { expected, listAgeMs: listAgeOf(services.ipamSync), staleMs });
 }
 
 const INSTALL = 'start the collector on the node; if it fails, see its log and run `bailiff doctor` there';

@@ -2,7 +2,7 @@
  * Where each policy is in force: compares the stored policies with the status of every node. Pure.
  *
  * A node counts only if its status reports this revision as in force. A node without a recent
- * status counts as `silent` or `missing`.
+ * status counts as `silent` or `missing`. Former nodes do not count: the bus keeps their status for a month.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
 import { age, proposed } from './text.ts';
@@ -46,6 +46,9 @@ export interface NodesInput {
   nodes: ReadonlyMap<string, PlaceStatus | string>;
   /** Nodes of the cluster; null if unknown. */
   expected: readonly string[] | null;
+  /** Age of that list. Default: it is current. */
+  listAgeMs?: number;
+  /** Bus time. */
   nowMs: number;
   staleMs: number;
 }
@@ -128,19 +131,31 @@ function placeOf(
   return { ...base, state: 'in-force', reason: '' };
 }
 
-const namesOf = ({ nodes, expected }: Pick<NodesInput, 'nodes' | 'expected'>) =>
-  [...new Set([...nodes.keys(), ...(expected ?? [])])].sort();
+/** Whether a node is no longer one of the cluster: it was silent when the list of nodes was current. */
+export function isRemovedNode(
+  node: string,
+  ageMs: number,
+  { expected, listAgeMs = 0, staleMs }: Pick<NodesInput, 'expected' | 'listAgeMs' | 'staleMs'>,
+): boolean {
+  return expected !== null && !expected.includes(node) && ageMs - listAgeMs > staleMs;
+}
+
+function namesOf(input: NodesInput): string[] {
+  const { nodes, expected, nowMs } = input;
+  const reporting = [...nodes].filter(
+    ([node, status]) => typeof status === 'string' || !isRemovedNode(node, nowMs - Date.parse(status.updatedAt), input),
+  );
+  return [...new Set([...reporting.map(([node]) => node), ...(expected ?? [])])].sort();
+}
 
 /**
  * Where a spoof policy is in force: on each node that has read the bucket up to this revision and
  * did not refuse the key.
  * @param policy bucketRevision: revision of the bucket entry, not of the value
  */
-export function spoofPlaces(
-  policy: { key: string; bucketRevision: number },
-  { nodes, expected, nowMs, staleMs }: NodesInput,
-): Place[] {
-  return namesOf({ nodes, expected }).map((node): Place => {
+export function spoofPlaces(policy: { key: string; bucketRevision: number }, input: NodesInput): Place[] {
+  const { nodes, nowMs, staleMs } = input;
+  return namesOf(input).map((node): Place => {
     const silent = silence(nodes.get(node), nowMs, staleMs);
     if (silent) return { node, ...silent };
     const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
@@ -164,8 +179,9 @@ export function spoofPlaces(
 }
 
 /** Where each runtime policy is in force, in the given order. */
-export function policyPlaces({ policies, nodes, expected, nowMs, staleMs }: StatusInput): PolicyPlaces[] {
-  const names = namesOf({ nodes, expected });
+export function policyPlaces(input: StatusInput): PolicyPlaces[] {
+  const { policies, nodes, nowMs, staleMs } = input;
+  const names = namesOf(input);
   const obstacles = new Map(names.map((node) => [node, nodeObstacle(nodes.get(node), nowMs, staleMs)]));
   return policies.map(({ key, revision, enabled }) => {
     const places = names.map((node): Place => {

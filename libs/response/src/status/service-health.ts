@@ -150,3 +150,7 @@ export function healthOf(sets: InstanceSets, waiting: Waiting | null, atMs: numb
 /** The running instance with the newest status. */
 export const newestOf = ({ running }: InstanceSets): InstanceStatus | undefined =>
   running.toSorted((a, b) => Date.parse(b.updatedAt) - Date.parse(a.updatedAt))[0];
+
+/** Age of the cluster's list of nodes: it is of the time when an ipam-sync led last. */
+export const listAgeOf = ({ leading, ledAgoMs }: Pick<ServiceHealth, 'leading' | 'ledAgoMs'>): number =>
+  leading > 0 ? 0 : (ledAgoMs ?? Number.POSITIVE_INFINITY);

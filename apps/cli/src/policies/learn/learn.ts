@@ -147,8 +147,8 @@ async function requireFile(file: string | null): Promise<void> {
  * status`
  */
 async function requireNode(session: Session, pod: PlacedPod): Promise<void> {
-  const status = (await readNodes(session)).get(pod.nodeName);
-  const obstacle = nodeObstacle(status, session.io.nowMs(), STALE_MS);
+  const [nodes, nowMs] = await Promise.all([readNodes(session), readBusTime(session)]);
+  const obstacle = nodeObstacle(nodes.get(pod.nodeName), nowMs, STALE_MS);
   if (!obstacle) return;
   const { reason, remedy, state } = obstacle;
   const exitCode = exitCodeOfState(state);

@@ -1,4 +1,4 @@
-import { policyPlaces, runtimeProblems, runtimeText } from '@bailiff/response';
+import { policyPlaces, runtimeProblems, runtimeText, spoofPlaces } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -35,11 +35,12 @@ function places(
   nodes: readonly (NodeStatus | [string, string])[],
   expected: string[] | null = null,
   policies = STORED,
+  listAgeMs = 0,
 ) {
   const known = new Map<string, NodeStatus | string>(
     nodes.map((one): [string, NodeStatus | string] => (Array.isArray(one) ? one : [one.nodeName, one])),
   );
-  return policyPlaces({ policies, nodes: known, expected, nowMs: NOW_MS, staleMs: 60_000 });
+  return policyPlaces({ policies, nodes: known, expected, listAgeMs, nowMs: NOW_MS, staleMs: 60_000 });
 }
 
 describe('policy status', () => {
@@ -90,6 +91,20 @@ describe('policy status', () => {
     expect(all[0]?.places[1]?.reason).toMatch(reason);
     expect(placesExitCode(all)).toBe(exitCode);
     expect(placesExitCode(places([node('n1')], ['n1']))).toBe(0);
+  });
+
+  it.each([
+    ['a former node does not count', ['n1'], 0, 1, 0],
+    ['control: a silent node of the cluster', ['n1', 'n2'], 0, 2, 7],
+    ['control: one that reported after the list of nodes was made', ['n1'], 100_000, 2, 7],
+    ['control: the nodes of the cluster are not known', null, 0, 2, 7],
+  ])('removed nodes - %s', (_, expected, listAgeMs, nodes, exitCode) => {
+    const found = places([node('n1'), node('n2', {}, 120_000)], expected, STORED, listAgeMs);
+    expect([found[0]?.nodes, placesExitCode(found)]).toEqual([nodes, exitCode]);
+    const spoof = { key: 'spoof.cluster._.default', bucketRevision: 0 };
+    const statuses = new Map([node('n1'), node('n2', {}, 120_000)].map((one) => [one.nodeName, one]));
+    const input = { nodes: statuses, expected, listAgeMs, nowMs: NOW_MS, staleMs: 60_000 };
+    expect(spoofPlaces(spoof, input)).toHaveLength(nodes);
   });
 
   it('reasons - of a node once for all policies, of a policy by its nodes; none for disabled policies', () => {

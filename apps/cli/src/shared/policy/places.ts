@@ -1,5 +1,5 @@
 /** Where policies are in force; exit code and reasons for those that are not. */
-import { type Reader, readBusTime, readExpectedNodes, readNodes } from '@bailiff/insight';
+import { type Reader, readNodesInput } from '@bailiff/insight';
 import { type PlaceState, type PolicyPlaces, plural, policyPlaces } from '@bailiff/response';
 import { EXIT, type ExitCode } from '@bailiff/service';
 import type { Style } from '../text/paint.ts';
@@ -64,17 +64,13 @@ export async function readPlaces(reader: Reader, staleMs: number): Promise<Snaps
 
 /** Where these are in force. @throws BusError */
 export async function placesOf(reader: Reader, stored: StoredPolicy[], staleMs: number): Promise<Snapshot> {
-  const [nodes, expected, nowMs] = await Promise.all([
-    readNodes(reader),
-    readExpectedNodes(reader),
-    readBusTime(reader),
-  ]);
+  const input = await readNodesInput(reader, staleMs);
   const policies = stored.map(({ key, policy, stored: { revision } }) => ({
     key,
     revision,
     enabled: policy?.enabled ?? true,
   }));
-  return { stored, places: policyPlaces({ policies, nodes, expected, nowMs, staleMs }) };
+  return { stored, places: policyPlaces({ ...input, policies }) };
 }
 
 export const STATUS_COLUMNS: readonly Column[] = [

@@ -2,7 +2,7 @@
  * Policies of files as changes of the stored configuration: checked alone, and merged with the stored
  * policies for the existing pods. All-or-nothing (shared/config/change.ts).
  */
-import { type Reader, readExpectedNodes, readNodes, readPods } from '@bailiff/insight';
+import { type Reader, readNodesInput, readPods } from '@bailiff/insight';
 import { formatConfigKey } from '@bailiff/policy';
 import { plural, policyPlaces, STALE_NODE_MS } from '@bailiff/response';
 import {
@@ -102,11 +102,10 @@ export type Reach = (key: string, revision: number) => string;
 
 /** Where policies are in force, as reported by the nodes. @throws BusError */
 export async function readReach(reader: Reader): Promise<Reach> {
-  const [nodes, expected] = await Promise.all([readNodes(reader), readExpectedNodes(reader)]);
-  const nowMs = reader.nowMs();
+  const input = await readNodesInput(reader, STALE_NODE_MS);
   return (key, revision) => {
     const policies = [{ key, revision, enabled: true }];
-    const [places] = policyPlaces({ policies, nodes, expected, nowMs, staleMs: STALE_NODE_MS });
+    const [places] = policyPlaces({ ...input, policies });
     if (!places || places.nodes === 0) return 'no node has reported yet';
     const where = `in force on ${places.inForce} of ${plural(places.nodes, 'node')}`;
     return places.inForce === 0
