@@ -114,3 +114,25 @@ test.each(['collector-node-a', 'push-node-a', 'cli', 'reader', 'siem-reader', 'c
     await node.flush();
   },
 );
+
+// What docs/threat-model.md says of a stolen password of bus-auth. The control is the test above: the others may not.
+test.each(['correlator', 'responder', 'siem-relay', 'cli', 'siem-reader', 'push-node-a'])(
+  'connections of nodes - bus-auth can end that of %s too: the server ends any connection by its number',
+  async (user) => {
+    await using nats = await startNats({ authCallout: testCallout() });
+    const password = `password-of-${user.replace('push-', 'collector-')}`;
+    await using victim = await RawNats.connect({ port: nats.port, user, password });
+    await using beside = await RawNats.connect({ port: nats.port, user, password });
+    await using raw = await RawNats.connect({ port: nats.port, user: 'bus-auth', password: 'password-of-bus-auth' });
+    const id = /ID: +(N[A-Z0-9]{55})/.exec(nats.log)?.[1] ?? '';
+    const cid = Number(/"client_id":(\d+)/.exec(victim.received)?.[1]);
+    raw.publish({ subject: `$SYS.REQ.SERVER.${id}.KICK`, reply: '_INBOX_bus-auth.raw', body: JSON.stringify({ cid }) });
+    // The reply comes after the end of the connection.
+    await waitFor(() => raw.received.includes('MSG _INBOX_bus-auth.raw'), {
+      what: 'the reply',
+      state: () => raw.received,
+    });
+    await expect(victim.flush()).rejects.toThrow('the server ended the connection');
+    await beside.flush();
+  },
+);

@@ -47,7 +47,7 @@ const AUTH_RESPONSE_MS = 10_000;
 export const WATCHED_ACCOUNTS = ['NODES', 'NODE_PUSH'] as const;
 /** Request to all servers for the connections of an account. */
 export const connectionsSubject = (account: string): string => `$SYS.REQ.ACCOUNT.${account}.CONNZ`;
-/** Request to a server to end one of its connections. */
+/** Request to a server to end one of its connections: any one, of every account. */
 export const kickSubject = (serverId: string): string => `$SYS.REQ.SERVER.${serverId}.KICK`;
 /** Between replicas of bus-auth: a user that floods the bus. */
 export const FLOODING_SUBJECT = `${ROOT}.auth.flooding`;
