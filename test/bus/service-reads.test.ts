@@ -140,6 +140,27 @@ test('service reads - verdicts are stored beside a flood of the requests of the 
   expect(await longest(200)).toBeLessThan(SLOW_MS);
 });
 
+test.each([
+  ['console', {}, 0],
+  ['console', { deleted_details: true }, SUBJECTS],
+  ['evidence-log', { deleted_details: true }, null],
+] as const)(
+  // The memory of the server that this takes grows with them, without a limit: docs/threat-model.md.
+  'service reads - %s gets the state of a bucket by %j with %j overwritten revisions',
+  async (user, body, listed) => {
+    await using nats = await startBus();
+    const admin = await nats.connect('admin');
+    for (const node of ['gone', ...Array(SUBJECTS + 1).fill('node-a')])
+      admin.nc.publish(`$KV.bailiff_nodes.${node}`, 'status');
+    await admin.nc.flush();
+    const stored = async () => (await streamInfo(admin, 'KV_bailiff_nodes')).state.last_seq;
+    await waitFor(async () => (await stored()) === SUBJECTS + 2, { what: 'the revisions', state: stored });
+    const requested = streamInfo(await nats.connect(user), 'KV_bailiff_nodes', body);
+    if (listed === null) await expect(requested).rejects.toMatchObject({ code: 'BUS_PERMISSION' });
+    else expect((await requested).state.deleted ?? []).toHaveLength(listed);
+  },
+);
+
 test.each(SERVICES)('service reads - %s reads what a consumer delivers', async (user) => {
   await using nats = await startBus();
   const collector = await RawNats.connect({
