@@ -114,6 +114,24 @@ describe('collector with the CNI plugin', () => {
     );
   });
 
+  it.each([
+    ['by the call, under closed', OWN, 'programmed'],
+    ['by its record', '10-lab.conflist', 'provisional'],
+  ])('a network that a pod leaves and joins again in one sandbox is bound %s', async (_how, list, state) => {
+    cni.writePrimary('bridge');
+    await cni.start('closed', ['--cni-wait-ms', '300']);
+    const { pod, attachment } = await cni.add();
+    const second = { ...attachment, ifName: 'net1', conf: { ...cni.list(list), name: 'storage' } };
+    for (let i = 0; i < 3; i += 1) {
+      const side = podSide(await cniAdd(cni.host, second, pod.netns));
+      const row = async () =>
+        (await cni.node.offlineStatus()).interfaces.find((one) => one.interfaceName === side.hostInterface);
+      await waitFor(row, { what: side.hostInterface, until: (one) => one?.state === state, state: row });
+      expect((await row())?.addresses).toEqual(expect.arrayContaining(side.addresses));
+      await cniDel(cni.host, second, pod.netns);
+    }
+  });
+
   it('an interface without a host side passes under closed, and a detached node starts pods', async () => {
     cni.writePrimary('bridge');
     await cni.start('closed');

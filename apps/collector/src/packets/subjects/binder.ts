@@ -65,10 +65,10 @@ export class Binder<I extends BindableInterface> {
   readonly #o: BinderOptions<I>;
   readonly #timers = new Map<I, NodeJS.Timeout>();
   /**
-   * Files of records whose interface is gone. A file name contains the sandbox id and is not
-   * reused.
+   * When the interface of a record was gone, by the record's file. A pod that joins a network again in
+   * the same sandbox gets a record of the same name, but a later one.
    */
-  readonly #used = new RecentMap<string, true>(MAX_USED);
+  readonly #used = new RecentMap<string, number>(MAX_USED);
 
   constructor(options: BinderOptions<I>) {
     this.#o = options;
@@ -105,7 +105,7 @@ export class Binder<I extends BindableInterface> {
     return {
       link: iface.link,
       notBeforeMs: iface.announced?.notBeforeMs ?? 0,
-      isUsed: ({ file }) => this.#used.has(file),
+      isUsed: ({ file, writtenAtMs }) => writtenAtMs <= (this.#used.get(file) ?? Number.NEGATIVE_INFINITY),
     };
   }
 
@@ -129,7 +129,7 @@ export class Binder<I extends BindableInterface> {
   removed(iface: I): void {
     this.#cancel(iface);
     if (iface.binding?.recordFile === undefined) return;
-    this.#used.set(iface.binding.recordFile, true);
+    this.#used.set(iface.binding.recordFile, this.#o.wallMs());
   }
 
   #bind(iface: I, binding: Binding): void {
