@@ -2,6 +2,7 @@
 // each interface is guarded under its own identity.
 import { rmSync } from 'node:fs';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -11,6 +12,8 @@ import { cniAdd } from '../lab/src/cni/plugin.ts';
 import { CniNode, type Sandbox } from '../support/cni-node.ts';
 import type { TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
+
+const ZERO_MAC = '00:00:00:00:00:00';
 
 interface Side extends PodSide {
   device: string;
@@ -255,6 +258,29 @@ describe('a pod with two networks', () => {
       expect([dropped(first), dropped(second)]).toEqual([{}, {}]);
     },
   );
+
+  it('a collector that restarts without the bus - gives no tenant the MAC of a neighbour', async () => {
+    cni.writePrimary('ptp');
+    await cni.start('closed');
+    // In one of the two orders of a pair, the tenant is adopted before the neighbour.
+    const thieves: Side[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      const [neighbour, tenant] = [await cni.add(), await cni.add()];
+      const { mac } = await addToStorage(neighbour);
+      thieves.push(await addToStorage(tenant, undefined, mac));
+    }
+    await cni.node.putPods(1);
+    const macs = async () => {
+      const { interfaces } = await cni.node.offlineStatus();
+      return thieves.map((side) => interfaces.find((one) => one.interfaceName === side.hostInterface)?.mac);
+    };
+    const none = thieves.map(() => ZERO_MAC);
+    await waitFor(macs, { what: 'the MACs to be lost', until: (all) => isDeepStrictEqual(all, none), state: macs });
+    await cni.node.killCollector('SIGKILL');
+    const args = [...cni.args('closed'), '--nats-url', 'nats://127.0.0.1:9'];
+    await cni.node.startCollector({ until: 'guarding', args });
+    expect(await macs()).toEqual(none);
+  });
 
   it.each([
     ['the MAC of a machine that sends', '0a:58:0a:63:00:77'],

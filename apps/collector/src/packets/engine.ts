@@ -196,6 +196,7 @@ export class PacketEngine implements Engine {
       announcement: () => this.#stalls.announcement(RECORD_SLACK_MS),
       events: {
         appeared: (iface) => this.#appeared(iface),
+        adopted: () => this.#reconciler.adopted(),
         changed: (iface) => this.#changed(iface),
         guarded: (afterMs) => metrics.guardSeconds.observe(afterMs / 1000),
         gone: (iface) => this.#gone(iface),
@@ -308,7 +309,7 @@ export class PacketEngine implements Engine {
   #appeared(iface: GuardedInterface): BindResult {
     const result = this.#bindFromCni(iface);
     if (result === 'replaced') return result;
-    this.#reconciler.apply(iface);
+    this.#reconciler.appeared(iface);
     if (!iface.binding) this.#binder.bindOrRetry(iface);
     return result;
   }

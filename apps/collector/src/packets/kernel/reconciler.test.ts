@@ -95,6 +95,31 @@ describe('reconciler', () => {
     reconciler.apply(iface);
     expect([grants.length, record?.hasMore, iface.applyError]).toEqual([4, true, '']);
   });
+  it('adoption - a MAC and addresses of others are not given back before their owners are known', () => {
+    const recorded = (one: Partial<Binding>): Binding => ({ ...binding, ...one });
+    const owner = {
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link: { ...link, mac: '' } }, 0),
+      binding: recorded({ podUid: 'b', recordFile: 'net-s2-eth0', recordedAtMs: 2 }),
+    };
+    iface.binding = recorded({ recordFile: 'net-s1-eth0', recordedAtMs: 1 });
+    options.isMacChosen = ({ podUid }) => podUid === 'a';
+    const all = [iface, owner];
+    live = all;
+    new Reconciler(options).apply(iface);
+    const isLost = { mac: NOT_OWN_MAC, ipv4: null };
+    expect(record, 'control: beside the owner').toMatchObject(isLost);
+
+    const next = new Reconciler(options);
+    live = [iface];
+    next.appeared(iface);
+    expect(record, 'adopted before the owner').toMatchObject(isLost);
+    live = all;
+    next.adopted();
+    expect(iface.kernel?.record).toMatchObject(isLost);
+    live = [iface];
+    next.appeared(iface);
+    expect(record, 'control: the owner is gone').toMatchObject({ mac: binding.mac, ipv4: '10.0.0.2' });
+  });
   it('granted MACs - written, without those of links of the node and of other pods', () => {
     const [granted, ofLink, ofPod] = ['52:54:00:00:00:01', '02:00:00:00:00:01', '0a:00:00:00:00:09'];
     desired.receivePods(pods(1, '10.0.0.2', [], [granted, ofLink, ofPod]), []);

@@ -70,6 +70,8 @@ export class Reconciler {
   readonly #o: ReconcilerOptions;
   /** null: no pass over all is running. */
   #holders: Holders | null = null;
+  /** Interfaces of an earlier process are missing that may own a MAC or address of one that is here. */
+  #isAdopting = true;
 
   constructor(options: ReconcilerOptions) {
     this.#o = options;
@@ -86,6 +88,17 @@ export class Reconciler {
       this.#o.onProblem(iface.link.name, iface.applyError, error);
       return false;
     }
+  }
+
+  /** Until all are adopted, those of an earlier process keep what the kernel has. */
+  appeared(iface: GuardedInterface): void {
+    if (!this.#isAdopting || !iface.kernel) this.apply(iface);
+  }
+
+  /** Every interface of an earlier process appeared. */
+  adopted(): void {
+    this.#isAdopting = false;
+    this.applyAll(this.#o.live());
   }
 
   /** Like `apply`, for many interfaces: each is compared only with those that have an address of it. */

@@ -129,6 +129,7 @@ describe('guard', () => {
       announcement: () => ({ readAtMs: 0, notBeforeMs: 0 }),
       events: {
         appeared: () => 'unchanged',
+        adopted: () => {},
         changed: () => {},
         guarded: (afterMs) => observed.push(afterMs),
         gone: () => {},

@@ -55,6 +55,8 @@ export interface GuardOptions {
 export interface GuardEvents {
   /** A new or adopted generation. The guard ends it if its binding was replaced. */
   appeared(iface: GuardedInterface): BindResult;
+  /** Every interface of an earlier process appeared; none that it did not guard has. */
+  adopted(): void;
   /** Its name, MAC or namespace id changed. */
   changed(iface: GuardedInterface): void;
   /** Its programs are attached, this long after the netlink event of a new interface was read. */
@@ -98,6 +100,7 @@ export class Guard {
   start(): Adopted {
     const adopter = new Adopter({ ...this.#o, attachments: this.#attachments, renew: (iface) => this.renew(iface) });
     const { links, formerlyGuarded, ...adopted } = adopter.run();
+    this.#o.events.adopted();
     this.#formerlyGuarded = formerlyGuarded;
     this.#releaseExcluded();
     this.#updateAll(links, null);
