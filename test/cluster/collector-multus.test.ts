@@ -6,14 +6,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NOT_OWN_MAC } from '../../apps/collector/src/identity/identity.ts';
 import { type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
 import type { CniConfList } from '../lab/src/cni/conf.ts';
 import { cniAdd } from '../lab/src/cni/plugin.ts';
 import { CniNode, type Sandbox } from '../support/cni-node.ts';
 import type { TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
-
-const ZERO_MAC = '00:00:00:00:00:00';
 
 interface Side extends PodSide {
   device: string;
@@ -274,7 +273,7 @@ describe('a pod with two networks', () => {
       const { interfaces } = await cni.node.offlineStatus();
       return thieves.map((side) => interfaces.find((one) => one.interfaceName === side.hostInterface)?.mac);
     };
-    const none = thieves.map(() => ZERO_MAC);
+    const none = thieves.map(() => NOT_OWN_MAC);
     await waitFor(macs, { what: 'the MACs to be lost', until: (all) => isDeepStrictEqual(all, none), state: macs });
     await cni.node.killCollector('SIGKILL');
     const args = [...cni.args('closed'), '--nats-url', 'nats://127.0.0.1:9'];

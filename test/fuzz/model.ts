@@ -77,7 +77,7 @@ const isGrantedMac = (world: World, mac: bigint): boolean => world.macs.has(mac)
 
 /** Every MAC is, if the record has none. */
 const isOwnMac = (world: World, mac: bigint): boolean =>
-  world.mac === null || mac === world.mac || isGrantedMac(world, mac);
+  world.mac === null || (mac === world.mac && !isGroup(mac)) || isGrantedMac(world, mac);
 
 const isOwnLinkLocal = (world: World, address: bigint): boolean =>
   world.mac !== null && [world.mac, ...world.macs].some((mac) => isOwnMac(world, mac) && address === linkLocalOf(mac));

@@ -11,13 +11,18 @@ import {
   PROTOCOL,
   udp,
 } from '@bailiff/lab/frames';
+import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
-import { ATTACKER, allModes, RECEIVER } from './harness/node.ts';
+import { NOT_OWN_MAC } from '../../apps/collector/src/identity/identity.ts';
+import { LAYOUTS, type Layout } from './harness/layouts.ts';
+import { ATTACKER, allModes, RECEIVER, ZERO_MAC } from './harness/node.ts';
+import { commandIn } from './harness/processes.ts';
 import { judgeRow, type Row } from './harness/rows.ts';
 import { useNode } from './harness/use-node.ts';
 
 const BROADCAST = 'ff:ff:ff:ff:ff:ff';
 const FORGED_MAC = '02:00:00:00:77:99';
+const ROUTED = LAYOUTS.find(({ name }) => name.startsWith('ptp')) as Layout;
 
 const payload4 = ipv4(
   { source: ATTACKER.ipv4, destination: RECEIVER.ipv4, protocol: PROTOCOL.udp },
@@ -200,5 +205,36 @@ describe('link layer', () => {
     expect(node.landed(otherMac)).toBe(1);
     expect(node.landed(forged)).toBe(0);
     expect(await guarded.counts()).toEqual({ 'arp-sender drop': 1 });
+  });
+});
+
+// The record of an interface whose MAC is another one's. A bridge discards frames from a group and from the zero
+// MAC; a node that routes does not.
+describe('a record whose MAC is a group', () => {
+  const node = useNode({ stacks: true, layout: ROUTED });
+  const TEXTS = ['a plain packet', 'one with options'];
+  const landed = () => TEXTS.map((text) => node.landedWith(Buffer.from(text)));
+
+  it.each([NOT_OWN_MAC, ZERO_MAC, ATTACKER.mac])('no frame is the own one of the pod - from %s', async (source) => {
+    const { attacker } = node.pods;
+    // Without IPv6 the kernel of the pod sends nothing by itself.
+    await commandIn(attacker.netns, 'sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=1');
+    await commandIn(node.netns, 'sysctl', '-qw', 'net.ipv4.ip_forward=1');
+    const frames = TEXTS.map((text, at) => {
+      const ends = { source: ATTACKER.ipv4, destination: RECEIVER.ipv4 };
+      const options = at === 0 ? {} : { options: Buffer.from([1, 1, 1, 1]) };
+      const packet = ipv4({ ...ends, ...options, protocol: PROTOCOL.udp }, udp(4000, 9, Buffer.from(text), ends));
+      return ethernet({ source, destination: attacker.hostMac, type: ETHERTYPE.ipv4 }, packet);
+    });
+    const send = async () => {
+      node.forgetLanded();
+      for (const one of frames) await node.send(one);
+    };
+    await send();
+    await waitFor(landed, { what: 'control: they land', until: (counts) => counts.join() === '1,1' });
+    await using guarded = await node.guard(attacker, { mac: NOT_OWN_MAC });
+    await send();
+    await guarded.counted({ 'source-mac drop': frames.length });
+    expect(landed()).toEqual([0, 0]);
   });
 });

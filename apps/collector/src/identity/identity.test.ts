@@ -15,6 +15,7 @@ import {
   recordFor,
   replaces,
   rivalryOf,
+  ZERO_MAC,
 } from './identity.ts';
 
 const link: LinkFacts = {
@@ -59,8 +60,8 @@ describe('identity - binding', () => {
     });
   });
   it('in mode L3 of netkit - the MAC of all its frames, whatever the record says', () => {
-    const layer3 = { ...link, kind: 'netkit', mac: NOT_OWN_MAC };
-    expect(bindByCni(layer3, record, 0).mac).toBe(NOT_OWN_MAC);
+    const layer3 = { ...link, kind: 'netkit', mac: ZERO_MAC };
+    expect(bindByCni(layer3, record, 0).mac).toBe(ZERO_MAC);
     expect(bindByCni({ ...layer3, mac: link.mac }, record, 0).mac).toBe(record.podMac);
     expect(bindByCni({ ...layer3, kind: 'veth' }, record, 0).mac).toBe(record.podMac);
   });
@@ -173,8 +174,11 @@ describe('identity - found by namespace', () => {
     });
     expect(identityOf(found, null)).toMatchObject({ state: 'provisional', addresses: ['10.0.0.2'] });
   });
-  it('MAC of another interface - replaced by one that no frame has', () => {
+  it('MAC of another interface - replaced by one that no pod may use, also where an earlier version stored none', () => {
     expect(identityOf(found, null, true).mac).toBe(NOT_OWN_MAC);
+    expect(identityOf({ ...found, mac: ZERO_MAC }, null).mac).toBe(NOT_OWN_MAC);
+    const layer3 = { ...found, mac: ZERO_MAC, link: { ...found.link, mac: ZERO_MAC } };
+    expect(identityOf(layer3, null).mac).toBe(ZERO_MAC);
     expect(identityOf(found, null).mac).toBe(found.mac);
   });
   const never = () => false;

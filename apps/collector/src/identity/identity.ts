@@ -158,10 +158,12 @@ export function isLayer3(link: Pick<LinkFacts, 'kind' | 'mac'>): boolean {
 }
 
 /**
- * Replaces a contested MAC. No frame on the wire has it, so every frame violates source-mac. In mode
- * L3 of netkit every frame has it, and no MAC is contested.
+ * Replaces a contested MAC. The programs take no group address for a MAC of the pod, so every frame
+ * violates source-mac, whatever the pod writes. No MAC is contested in mode L3 of netkit.
  */
-export const NOT_OWN_MAC = ZERO_MAC;
+export const NOT_OWN_MAC = '01:00:00:00:00:00';
+/** Of bindings without a MAC to compare. */
+const UNCOMPARED: readonly string[] = ['', ZERO_MAC, NOT_OWN_MAC];
 
 /** An interface that claims a MAC. */
 export interface MacClaim {
@@ -189,7 +191,7 @@ export function macStandingOf(
   others: Iterable<MacClaim>,
   isMacChosen: (binding: Binding) => boolean | null,
 ): MacStanding {
-  if (binding === null || binding.mac === '' || binding.mac === ZERO_MAC) return null;
+  if (binding === null || UNCOMPARED.includes(binding.mac)) return null;
   const kindOf = (one: Binding) => {
     if (isMacRead(one)) return 'read';
     const isChosen = isMacChosen(one);
@@ -378,12 +380,14 @@ const NO_GRANTS = { allowedPrefixes: [], allowedMacs: [], allowedTunnels: [], al
  */
 export function identityOf(binding: Binding | null, pod: PodIdentity | null, contested = false): Identity {
   if (!binding) return { state: 'unknown', mac: '', addresses: [], ...NO_GRANTS };
+  // Outside mode L3, an earlier version stored this MAC for a contested one.
+  const isContested = contested || (binding.mac === ZERO_MAC && binding.link.mac !== ZERO_MAC);
   const listed = pod && isPrimary(binding) ? pod.interfaces.flatMap((i) => i.addresses) : [];
   const isCertain = binding.fromCall === true && binding.addresses.length > 0;
   const confirmed = isCertain || (pod !== null && (listed.length > 0 || !isPrimary(binding)));
   return {
     state: confirmed ? 'programmed' : 'provisional',
-    mac: contested ? NOT_OWN_MAC : binding.mac,
+    mac: isContested ? NOT_OWN_MAC : binding.mac,
     addresses: confirmed && listed.length > 0 ? listed : binding.addresses,
     allowedPrefixes: pod?.allowedPrefixes ?? [],
     allowedMacs: pod?.allowedMacs ?? [],

@@ -4,7 +4,7 @@ import { sampleInterfaces, samplePodIdentity, sampleRuntimeStatus } from '@baili
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { CniRecord } from '../identity/cni-record.ts';
-import type { Binding } from '../identity/identity.ts';
+import { type Binding, NOT_OWN_MAC, ZERO_MAC } from '../identity/identity.ts';
 import { type GuardedInterface, type KernelEntries, newInterface } from '../packets/subjects/guarded-interface.ts';
 import { Registry } from '../packets/subjects/registry.ts';
 import { coverageOf, nodeStatus, unjudgedCounts } from './status.ts';
@@ -121,14 +121,16 @@ describe('status', () => {
   });
 
   it('a netkit pair in mode L3 has no MAC of its own, a veth whose MAC is contested has none either', () => {
-    const mac = '00:00:00:00:00:00';
-    const of = (kind: string): GuardedInterface => {
+    const of = (kind: string, mac: string): GuardedInterface => {
       const iface = { ...guarded(1, 0), link: { ...link(1), kind, mac } };
       const binding = { mac, podUid: 'p' } as Binding;
       return { ...iface, binding, kernel: { record: { mac, state: 'programmed' } } as KernelEntries };
     };
-    expect(coverageOf(of('netkit'))).toEqual({ coverage: 'guarded', reason: '' });
-    expect(coverageOf(of('veth'))).toMatchObject({ coverage: 'partial', reason: expect.stringMatching(/has its MAC/) });
+    expect(coverageOf(of('netkit', ZERO_MAC))).toEqual({ coverage: 'guarded', reason: '' });
+    expect(coverageOf(of('veth', NOT_OWN_MAC))).toMatchObject({
+      coverage: 'partial',
+      reason: expect.stringMatching(/has its MAC/),
+    });
   });
 
   it.each(['enforce', 'audit'] as const)(

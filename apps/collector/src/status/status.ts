@@ -13,7 +13,7 @@ import {
 } from '@bailiff/schemas';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
-import { isLayer3, NOT_OWN_MAC } from '../identity/identity.ts';
+import { NOT_OWN_MAC } from '../identity/identity.ts';
 import { unjudgedOf } from '../packets/counting/conservation.ts';
 import { foreignReason } from '../packets/subjects/foreign-links.ts';
 import type { GuardedInterface } from '../packets/subjects/guarded-interface.ts';
@@ -96,8 +96,7 @@ function whyPartial(iface: GuardedInterface): string {
     return `${found}: ${judged}`;
   }
   if (iface.binding.mac === '') return 'its MAC is not known: source-mac is not judged';
-  if (iface.kernel?.record.mac === NOT_OWN_MAC && !isLayer3(iface.link))
-    return 'another interface has its MAC: no frame counts as its own';
+  if (iface.kernel?.record.mac === NOT_OWN_MAC) return 'another interface has its MAC: no frame counts as its own';
   if (iface.macStanding === 'shared') return 'another pod has its MAC too, and each may send from it';
   if (iface.reusedAddresses.length > 0)
     return `a newer interface has its addresses, so its pod has ended: ${iface.reusedAddresses.join(', ')}`;

@@ -82,11 +82,16 @@ __noinline int is_granted_mac(const struct iface *iface, __u32 ifindex, const st
 	return find_grant(iface, ifindex, &address, ADDRESS_MAC);
 }
 
-/* Whether the MAC is one of the pod's. Every MAC is if the record has none. */
+/*
+ * Whether the MAC is one of the pod's. Every MAC is if the record has none. A group address is never one, also if
+ * the record has it: user space writes it where the MAC is another one's.
+ */
 static __always_inline bool may_use_mac(const struct iface *iface, __u32 ifindex, const __u8 *mac)
 {
-	if (!(iface->flags & IFACE_HAS_MAC) || same_mac(mac, iface->mac))
+	if (!(iface->flags & IFACE_HAS_MAC))
 		return true;
+	if (same_mac(mac, iface->mac))
+		return !(mac[0] & 1);
 	return iface->flags & IFACE_HAS_MORE &&
 	       is_granted_mac(iface, ifindex, (const struct mac *)mac);
 }

@@ -37,7 +37,7 @@ describe('fast-path cache', () => {
 
   const without: Partial<IfaceRecord>[] = [
     ...[{ state: 'unknown' } as const, { mac: null }, { quarantineUntilNs: 1n }],
-    ...[{ slot: 0x1_0000 }, { orphaned: true }],
+    ...[{ slot: 0x1_0000 }, { orphaned: true }, { mac: '01:00:00:00:00:00' }],
   ];
   it.each(without)('entry - none for %o', (change) => {
     expect(encodeFastPathEntry(7, { ...record, ...change })).toBeNull();

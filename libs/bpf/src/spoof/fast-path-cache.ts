@@ -36,11 +36,14 @@ export interface FastPathCache {
 export function encodeFastPathEntry(ifindex: number, record: IfaceRecord): Buffer | null {
   const { state, mac, ipv4, ipv6, slot, quarantineUntilNs, orphaned = false } = record;
   if (state === 'unknown' || mac === null || quarantineUntilNs !== 0n || orphaned || slot > MAX_SLOT) return null;
+  const ownMac = parseMac(mac);
+  // No frame is the pod's own, also none from this address.
+  if (((ownMac[0] as number) & 1) === 1) return null;
   const layout = FastpathEntryLayout;
   const entry = Buffer.alloc(layout.size);
   entry.writeUInt32LE(ifindex, layout.interface.offset);
   entry.writeUInt16LE(slot, layout.interface.offset + FASTPATH_SLOT_SHIFT / 8);
-  parseMac(mac).copy(entry, layout.mac.offset);
+  ownMac.copy(entry, layout.mac.offset);
   if (ipv4 !== null) {
     parseAddress(ipv4).copy(entry, layout.ipv4.offset, 12);
     entry.writeUInt8(1, layout.ipv4.offset + HAS_OFFSET);

@@ -5,7 +5,7 @@
  * no longer has them inline, and old grants are removed after it.
  */
 import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
-import { type Identity, NOT_OWN_MAC } from '../../identity/identity.ts';
+import { type Identity, NOT_OWN_MAC, ZERO_MAC } from '../../identity/identity.ts';
 import type { KernelEntries } from '../subjects/guarded-interface.ts';
 import { grantsOf } from './grants.ts';
 
@@ -135,13 +135,15 @@ export function keepUnknown(
   const was = current.record;
   const keepsIdentity = known.bound ? !known.pods && was.state === 'programmed' : was.state !== 'unknown';
   const isLost = (cidr: string | null) => lost.addresses.some((one) => cidr === one || cidr === hostCidr(one));
+  // ZERO_MAC: by an earlier version. In mode L3 of netkit the desired one is the same.
+  const isContested = was.mac === NOT_OWN_MAC || was.mac === ZERO_MAC;
   const keptAddress = (family: 'ipv4' | 'ipv6') =>
     isLost(was[family]) ? null : (was[family] ?? desired.record[family]);
   const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity
     ? {
         ...was,
         // Not while it is unbound: then the desired state has no MAC to compare with.
-        mac: lost.mac || (known.bound && was.mac === NOT_OWN_MAC) ? desired.record.mac : was.mac,
+        mac: lost.mac || (known.bound && isContested) ? desired.record.mac : was.mac,
         ipv4: keptAddress('ipv4'),
         ipv6: keptAddress('ipv6'),
       }

@@ -233,7 +233,7 @@ describe('reconciler', () => {
     live = [old, young];
     reconciler.bound(young);
     expect(young.kernel?.record).toMatchObject({ state: 'programmed', ipv4: '10.0.0.2', mac: binding.mac });
-    expect(old.kernel?.record).toMatchObject({ state: 'programmed', ipv4: null, mac: '00:00:00:00:00:00' });
+    expect(old.kernel?.record).toMatchObject({ state: 'programmed', ipv4: null, mac: NOT_OWN_MAC });
     expect(old.kernel?.grants, 'its own other address, and what the bus granted').toEqual([
       expect.objectContaining({ cidr: '10.0.0.3/32', neighbour: true }),
       granted,
@@ -278,7 +278,7 @@ describe('reconciler', () => {
     iface = { ...iface, binding: { ...binding, isMacRead: true, recordedAtMs: 1_000 } };
     live = [orphan, iface];
     reconciler.apply(iface);
-    expect(iface.kernel?.record, 'control').toMatchObject({ mac: '00:00:00:00:00:00', ipv4: null });
+    expect(iface.kernel?.record, 'control').toMatchObject({ mac: NOT_OWN_MAC, ipv4: null });
     orphan.orphaned = true;
     for (const one of live) reconciler.apply(one);
     expect(iface.kernel?.record).toMatchObject({ mac: binding.mac, ipv4: '10.0.0.2', orphaned: false });
@@ -329,14 +329,17 @@ describe('reconciler', () => {
       1,
     ]);
   });
-  it('MAC of others - frames stay dropped while the interface is unbound; the next binding decides', () => {
+  it.each([
+    ['of this version', NOT_OWN_MAC],
+    ['of an earlier version', '00:00:00:00:00:00'],
+  ])('MAC of others %s - frames stay dropped while the interface is unbound; the next binding decides', (_, mac) => {
     reconciler.apply(iface);
-    const left = { ...(record as IfaceRecord), mac: NOT_OWN_MAC };
+    const left = { ...(record as IfaceRecord), mac };
     iface.kernel = { ...(iface.kernel as KernelEntries), record: left };
     record = left;
     iface.binding = null;
     reconciler.apply(iface);
-    expect(record.mac).toBe(NOT_OWN_MAC);
+    expect(record.mac).toBe(mac);
     iface.binding = binding;
     reconciler.apply(iface);
     expect(record.mac, 'control: it has the MAC alone').toBe(binding.mac);
