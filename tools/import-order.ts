@@ -130,6 +130,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'main.ts',
     'responder.ts',
     'outside.ts',
+    'bus-time.ts',
     'config.ts',
     'rights.ts',
     'streams',

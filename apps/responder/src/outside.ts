@@ -15,6 +15,7 @@ import { type KubeClient, loadKube } from '@bailiff/kube';
 import { parseCaptureAnswer, SchemaRegistry, uidsOfStatus } from '@bailiff/schemas';
 import { busOptionsOf, busServiceOf, type ServiceContext, ServiceError } from '@bailiff/service';
 import type { ActionContext } from './actions/action.ts';
+import { busTime } from './bus-time.ts';
 import { limitsOf, type ResponderConfig } from './config.ts';
 import type { QuarantineControllerOptions } from './streams/quarantine-controller.ts';
 import { FactReader } from './tasks/read-facts.ts';
@@ -31,9 +32,10 @@ export interface Outside extends Pick<TaskDeps, 'facts' | 'clock' | 'limits' | '
 
 /** Waits for the bus and its streams. @throws ServiceError if their retention is too short */
 export async function connectOutside(ctx: ServiceContext<ResponderConfig>): Promise<Outside> {
-  const { config, clock } = ctx;
+  const { config } = ctx;
   const options = { ...busOptionsOf(config), name: 'responder' };
   const bus = await connectService(busServiceOf(ctx), options, ['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
+  const clock = busTime(bus, ctx.clock);
   const { responsesMaxAgeMs } = await requireHorizon(bus).catch((cause: BusError) => {
     const how = cause.code === 'BUS_HORIZON' ? 'SERVICE_CONFIG' : 'SERVICE_DEPENDENCY';
     throw new ServiceError(how, `VERDICTS and RESPONSES: ${cause.message}`, { cause });

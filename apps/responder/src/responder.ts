@@ -11,7 +11,7 @@ import { type Bus, type BusError, ClusterReader, InstanceReporter, signedConfigB
 import type { KubeClient } from '@bailiff/kube';
 import { RESPONSE_ACTIONS, type SignedConfig } from '@bailiff/policy';
 import { Ledger, PolicyHistory } from '@bailiff/response';
-import { RateLimitedLog, type ServiceContext } from '@bailiff/service';
+import { type Clock, RateLimitedLog, type ServiceContext } from '@bailiff/service';
 import type { ResponderConfig } from './config.ts';
 import { type Metrics, makeMetrics, type Readings } from './metrics.ts';
 import { connectOutside, type Outside } from './outside.ts';
@@ -52,6 +52,8 @@ export async function startResponder(ctx: ServiceContext<ResponderConfig>, hooks
 
 class Responder {
   readonly #ctx: ServiceContext<ResponderConfig>;
+  /** The time of the bus. */
+  readonly #clock: Clock;
   readonly #kube: KubeClient;
   readonly #ledger = new Ledger();
   readonly #signed: SignedConfig;
@@ -80,13 +82,15 @@ class Responder {
     { registry, ...outside }: Omit<Outside, 'bus'>,
     { step = () => {}, maxOutstanding }: ResponderHooks,
   ) {
-    const { config, clock, log, signal } = ctx;
+    const { config, log, signal } = ctx;
+    const { clock } = outside;
     const ledger = this.#ledger;
     this.#signed = signedConfigBy(config.configSigners);
     this.#policies = new PolicyHistory(this.#signed);
     const policies = this.#policies;
     const metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#ctx = ctx;
+    this.#clock = clock;
     this.#kube = outside.kube;
     this.#metrics = metrics;
     // Each running job adds listeners, and so do its requests to the bus.
@@ -169,10 +173,10 @@ class Responder {
   }
 
   #makeRightsCheck({ kube }: Pick<Outside, 'kube'>): RightsCheck {
-    const { clock, config, log, signal } = this.#ctx;
+    const { config, log, signal } = this.#ctx;
     return new RightsCheck({
       client: kube,
-      policies: () => this.#policies.latest(clock.nowMicros()).byName.values(),
+      policies: () => this.#policies.latest(this.#clock.nowMicros()).byName.values(),
       dryRun: config.dryRun,
       onChange: () => {
         this.#statusReporter.report();
@@ -185,7 +189,7 @@ class Responder {
   }
 
   #makeStatusReporter(bus: Bus): InstanceReporter {
-    const { clock, config, log } = this.#ctx;
+    const { config, log } = this.#ctx;
     return new InstanceReporter({
       ctx: this.#ctx,
       bus,
@@ -194,7 +198,7 @@ class Responder {
       refused: () => this.#refused(),
       progress: [{ stream: 'VERDICTS', position: () => this.#verdicts.position }],
       more: () => {
-        const untilMicros = this.#policies.formerUntilMicros(clock.nowMicros());
+        const untilMicros = this.#policies.formerUntilMicros(this.#clock.nowMicros());
         return {
           ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
           maxGraceSeconds: config.maxGraceSeconds,
@@ -216,14 +220,14 @@ class Responder {
     bus: Bus,
     { quarantine: bucket, quarantinesGone }: Pick<Outside, 'quarantine' | 'quarantinesGone'>,
   ): QuarantineController {
-    const { clock, log, signal } = this.#ctx;
+    const { log, signal } = this.#ctx;
     return new QuarantineController({
       bus,
       bucket,
       quarantinesGone,
       ledger: this.#ledger,
       log: this.#responses,
-      nowMs: () => clock.nowMs(),
+      nowMs: () => this.#clock.nowMs(),
       onUnreadable: (node) =>
         log.error(
           { node },
@@ -283,22 +287,11 @@ class Responder {
     this.#queues = queues;
     this.#scheduler.start(queues);
     onStop('queues', () => queues.close());
-    onStop(
-      'scan',
-      clock.setRepeating(() => this.#scan(), config.scanIntervalMs),
-    );
-    onStop(
-      'rights',
-      clock.setRepeating(() => this.#rights.tick(), TICK_MS),
-    );
-    onStop(
-      'retention',
-      clock.setRepeating(() => void this.#retention.tick(), Math.min(config.scanIntervalMs, MAX_TICK_MS)),
-    );
-    onStop(
-      'order',
-      clock.setRepeating(() => this.#scheduler.release(), RELEASE_EVERY_MS),
-    );
+    const every = (ms: number, part: string, work: () => void) => onStop(part, clock.setRepeating(work, ms));
+    every(config.scanIntervalMs, 'scan', () => this.#scan());
+    every(TICK_MS, 'rights', () => this.#rights.tick());
+    every(Math.min(config.scanIntervalMs, MAX_TICK_MS), 'retention', () => void this.#retention.tick());
+    every(RELEASE_EVERY_MS, 'order', () => this.#scheduler.release());
     const failUnlessStopped = (error: Error) => void (signal.aborted || fail(error));
     this.#readVerdicts().catch(failUnlessStopped);
     const watching = this.#quarantines.watch().catch(failUnlessStopped);
@@ -392,7 +385,7 @@ class Responder {
       ),
       labelsForgotten: this.#ledger.labelsForgotten,
       refusedPolicies: this.#refused().length,
-      disarms: this.#policies.disarms(this.#ctx.clock.nowMs()),
+      disarms: this.#policies.disarms(this.#clock.nowMs()),
       kube: { ...this.#kube.stats, errors: Object.fromEntries(this.#kube.stats.errors) },
     };
   }

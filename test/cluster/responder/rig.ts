@@ -27,6 +27,7 @@ import {
   SchemaRegistry,
   type Verdict,
 } from '@bailiff/schemas';
+import type { Clock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import type { z } from 'zod';
 import { responderSchema } from '../../../apps/responder/src/config.ts';
@@ -170,19 +171,19 @@ export class Rig implements AsyncDisposable {
     );
   }
 
-  /** Starts a responder in this process without waiting. */
-  begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): RunningService {
+  /** Starts a responder in this process without waiting. @param clock of its machine */
+  begin(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}, clock?: Clock): RunningService {
     return this.#services.begin({
       name: 'responder',
       argv: this.argv(more),
       schema: responderSchema,
-      start: (ctx) => startResponder(ctx, hooks),
+      start: (ctx) => startResponder(clock ? { ...ctx, clock } : ctx, hooks),
     });
   }
 
   /** A responder in this process, ready. */
-  async start(more: Parameters<Rig['argv']>[0] = {}, hooks: ResponderHooks = {}): Promise<RunningService> {
-    const responder = this.begin(more, hooks);
+  async start(...how: Parameters<Rig['begin']>): Promise<RunningService> {
+    const responder = this.begin(...how);
     await responder.until('ready');
     return responder;
   }

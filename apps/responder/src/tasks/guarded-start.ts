@@ -117,8 +117,7 @@ export class GuardedStart {
     const { ledger, policies, clock, limits } = this.#deps;
     const { task, stored } = run;
     const { verdict } = stored;
-    // Of bus clock and local clock the later one: a clock behind would show a budget emptier than
-    // it is.
+    // Our bound of the bus's time may be behind that of the newest record.
     const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
     return checkGuards({
       task,

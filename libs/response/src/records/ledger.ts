@@ -75,7 +75,7 @@ export class Ledger {
   get position(): number {
     return this.#position;
   }
-  /** Newest bus time. It corrects a local clock that is behind. */
+  /** Newest bus time of a record. */
   get newestMicros(): number {
     return this.#newestMicros;
   }

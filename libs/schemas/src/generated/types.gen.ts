@@ -412,7 +412,7 @@ export interface Response {
   ownerName: string;
   /** used for budgets per owner */
   ownerUid: string;
-  /** the responder's clock; microseconds since 1970 */
+  /** the bus's time as the responder knows it; of an approval, denial or release, the operator's clock; microseconds since 1970 */
   recordedAt: number;
   /** from 1 */
   attempt: number;
