@@ -5,7 +5,7 @@ import { type Bus, ensureTopology, getMessage, isFull, publishOnce, streamInfo, 
 import { startNats } from '@bailiff/bus/testing';
 import { encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { sampleVerdict } from '@bailiff/schemas/testing';
-import { systemClock } from '@bailiff/service';
+import { type Clock, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -23,12 +23,12 @@ describe('VERDICTS full', () => {
     return sampleVerdict({ verdictId: `${namespace}-${n}`, pod, nodeName: NODE });
   };
 
-  async function publisherOn(bus: Bus, signal: AbortSignal) {
+  async function publisherOn(bus: Bus, signal: AbortSignal, clock: Clock = systemClock) {
     const seen = { outcomes: [] as [string, PublishOutcome][], retries: [] as string[] };
     const publisher = new VerdictPublisher({
       cluster: {},
       bus,
-      clock: systemClock,
+      clock,
       signal,
       onFailed: () => {},
       onFatal: () => {},
@@ -64,14 +64,20 @@ describe('VERDICTS full', () => {
     end.abort();
   });
 
-  it('a verdict that was deleted is not stored again by a replay; a younger one is', async () => {
+  it.each([
+    ['right', 0],
+    ['an hour behind', 3_600_000],
+  ])('a verdict that was deleted is not stored again by a replay; a younger one is: clock %s', async (_, behindMs) => {
     await using nats = await startNats();
     const admin = await nats.connect('admin');
     await ensureTopology(admin);
     await admin.jsm.streams.update('VERDICTS', { max_msgs: LIMIT });
     const end = new AbortController();
     const bus = await nats.connect('correlator');
-    const { publisher, offer, outcomes } = await publisherOn(bus, end.signal);
+    // As at the start of a correlator.
+    await streamInfo(bus, 'VERDICTS');
+    const clock = { ...systemClock, nowMicros: () => systemClock.nowMicros() - behindMs * 1000 };
+    const { publisher, offer, outcomes } = await publisherOn(bus, end.signal, clock);
     offer(verdictOf('shop', 1));
     await publisher.whenPublished();
     const replayed = verdictOf('noisy', 1);

@@ -145,8 +145,10 @@ export class VerdictPublisher {
 
   /** Whether VERDICTS has deleted verdicts that are as old as the frame. @throws BusError */
   async #mayBeDeleted({ streamMicros }: Offered): Promise<boolean> {
-    const { clock } = this.#o;
-    if (clock.nowMicros() - streamMicros < RECENT_MICROS) return false;
+    const { bus, clock } = this.#o;
+    // A clock of this machine that is behind would make every frame a recent one.
+    const nowMicros = bus.serverClock.nowMicros() || clock.nowMicros();
+    if (nowMicros - streamMicros < RECENT_MICROS) return false;
     const isOld = clock.monotonicMs() - this.#completeSince.readAtMs > COMPLETE_SINCE_MS;
     if (isOld) await this.#readCompleteSince();
     return streamMicros < this.#completeSince.micros;
