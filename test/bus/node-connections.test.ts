@@ -1,9 +1,17 @@
 // bus-auth lists the connections of nodes on all servers of a cluster, and ends one on another server.
-import { ensureTopology } from '@bailiff/bus';
-import { type AdmittedConnection, ConnectionWatch, type ListedConnections } from '@bailiff/bus/auth';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { ensureTopology, violationSubject } from '@bailiff/bus';
+import {
+  type AdmittedConnection,
+  ConnectionWatch,
+  type EndedConnection,
+  type ListedConnections,
+} from '@bailiff/bus/auth';
 import { startNats, testCallout } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { MAX_CLOSED_CLIENTS } from '../../libs/bus/src/topology/server-limits.ts';
 import { startThree } from '../support/bus.ts';
 import { RawNats } from '../support/raw-nats.ts';
 
@@ -18,6 +26,7 @@ test('connections of nodes - are listed by every server, and end on every server
   const refused: Error[] = [];
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.set(list.server, list)),
+    onConnectionEnd: () => undefined,
     onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => refused.push(error),
@@ -41,6 +50,59 @@ test('connections of nodes - are listed by every server, and end on every server
   watch.close();
 }, 90_000);
 
+/** Connects and ends without a login, until the server lists no other closed connections. */
+async function fillClosed(port: number): Promise<void> {
+  for (let times = 0; times < MAX_CLOSED_CLIENTS; times += 1) {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'data');
+    socket.end();
+    await once(socket, 'close');
+  }
+}
+
+test('connections of nodes - the end of one is reported with what it sent, also if no list has it', async () => {
+  await using servers = await startThree({ authCallout: testCallout() });
+  const { first, second } = servers;
+  await ensureTopology(await first.connect('admin'), { replicas: 3 });
+  const busAuth = await first.connect('bus-auth');
+  const [lists, ended]: [ListedConnections[], EndedConnection[]] = [[], []];
+  const watch = new ConnectionWatch(busAuth, {
+    onList: (list) => void (list.account === 'NODES' && lists.push(list)),
+    onConnectionEnd: (one) => ended.push(one),
+    onAdmitted: () => undefined,
+    onFlooding: () => undefined,
+    onRefused: (error) => expect.unreachable(error.message),
+  });
+  await busAuth.nc.flush();
+  const listed = async () => {
+    lists.length = 0;
+    watch.request();
+    await waitFor(() => lists.length === 3, { what: 'the lists' });
+    return lists.flatMap(({ server, connections }) => connections.map(({ id }) => ({ server, id })));
+  };
+  const sendAndEnd = async () => {
+    const raw = await rawUser(second.port);
+    for (let times = 0; times < 5; times += 1)
+      raw.publish({ subject: violationSubject('node-a', 'spoof'), body: 'x'.repeat(100) });
+    await raw.flush();
+    await raw[Symbol.asyncDispose]();
+  };
+  await sendAndEnd();
+  await waitFor(() => ended.length === 1, { what: 'its end', state: () => ended });
+  const [found] = ended;
+  expect(found).toMatchObject({
+    account: 'NODES',
+    connection: { user: USER, host: '127.0.0.1', messages: 5, sentBytes: 500, isClosed: true },
+  });
+  // The control: a list has it, until others have ended on that server.
+  const place = { server: found?.server, id: found?.connection.id };
+  expect(await listed()).toContainEqual(place);
+  await fillClosed(second.port);
+  expect(await listed()).not.toContainEqual(place);
+  expect(ended).toHaveLength(1);
+  watch.close();
+}, 90_000);
+
 test('connections of nodes - a server whose configuration is older refuses the list, and nothing else changes', async () => {
   const callout = testCallout();
   const before = { publish: { allow: [] }, subscribe: callout.service.permissions.subscribe, allowResponsesMs: 1_000 };
@@ -51,6 +113,7 @@ test('connections of nodes - a server whose configuration is older refuses the l
   const admitted: AdmittedConnection[] = [];
   const watch = new ConnectionWatch(busAuth, {
     onList: () => undefined,
+    onConnectionEnd: () => undefined,
     onAdmitted: (connection) => admitted.push(connection),
     onFlooding: () => undefined,
     onRefused: ({ code }) => refused.push(code),
@@ -78,6 +141,7 @@ test('connections of nodes - a late response is a list, and a refused response t
   const [lists, refused]: [ListedConnections[], Error[]] = [[], []];
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.push(list)),
+    onConnectionEnd: () => undefined,
     onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => refused.push(error),

@@ -274,6 +274,8 @@ const SUBSCRIBE: Line[] = [
   { subject: '_INBOX_bus-auth.>', who: ['bus-auth'] },
   line('bailiff.v1.auth.flooding', 'bus-auth'),
   line('bailiff.v1.auth.admitted', 'bus-auth'),
+  { subject: '$SYS.ACCOUNT.NODES.DISCONNECT', who: ['bus-auth'] },
+  { subject: '$SYS.ACCOUNT.NODE_PUSH.DISCONNECT', who: ['bus-auth'] },
 ];
 /** Subjects for no identity at all. */
 const NOBODY = [
@@ -282,6 +284,8 @@ const NOBODY = [
   AUTH_CALLOUT_SUBJECT,
   `${AUTH_CALLOUT_SUBJECT} another-group`,
   '$SYS.REQ.>',
+  '$SYS.ACCOUNT.SIEM.DISCONNECT',
+  '$SYS.ACCOUNT.*.DISCONNECT',
   '>',
   '*.>',
   '_INBOX.>',

@@ -1,6 +1,7 @@
 // A holder of one node's token: connections without an end, and requests for many large responses,
 // which the server keeps in memory. The controls have a server that does not list connections to
 // bus-auth.
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { openBucket, userOf, violationSubject } from '@bailiff/bus';
@@ -11,6 +12,7 @@ import { ConnectionGuard } from '../../apps/bus-auth/src/connection-guard.ts';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
 import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { MAX_CLOSED_CLIENTS } from '../../libs/bus/src/topology/server-limits.ts';
 import { freeze } from '../support/bus.ts';
 import { publishBytes } from '../support/raw-nats.ts';
 import { AuthRig, CONNECTION_LISTS, NODES } from './bus-auth/rig.ts';
@@ -160,7 +162,21 @@ test('connections - a node that sends large messages faster than they are stored
   await floodUnguarded(LARGE, TIMES * accepted);
 }, 240_000);
 
-test('connections - so is one that closes each connection before the next list', async () => {
+/** Ends connections without a login, until the server lists no other closed ones. */
+async function fillClosed({ nats }: AuthRig): Promise<void> {
+  const one = async () => {
+    const socket = connect({ port: nats.port, host: '127.0.0.1' }).on('error', () => undefined);
+    await once(socket, 'data');
+    socket.destroy();
+    await once(socket, 'close');
+  };
+  await Promise.all(Array.from({ length: 2 * MAX_CLOSED_CLIENTS }, one));
+}
+
+test.each([
+  ['closes each connection before the next list', async () => undefined],
+  ['has the server forget it before the next list', fillClosed],
+])('connections - so is one that %s', async (_, afterEach) => {
   const { rig, auth, token } = await start();
   await using _rig = rig;
   const isKeptOut = async () => {
@@ -168,6 +184,7 @@ test('connections - so is one that closes each connection before the next list',
     if (!socket.closed) {
       socket.end(Buffer.concat(Array(32).fill(LARGE)));
       await new Promise((resolve) => socket.once('close', resolve));
+      await afterEach(rig);
     }
     return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
   };

@@ -65,6 +65,7 @@ export class ConnectionGuard {
         this.#listed += list.connections.length;
         this.#end(list);
       },
+      onConnectionEnd: (ended) => this.#shares.addEnded(ended),
       onAdmitted: (connection) => this.#shares.admit(connection, clock.monotonicMs()),
       onFlooding: (user) => this.#penalize(user),
       onRefused: (err) => {

@@ -192,6 +192,30 @@ test('a flood - in a connection that the client has closed is its own, and such 
   expect(next(2_000, closed(2, { sentBytes: 10 * NODE_SENT_BYTES_PER_SECOND }))).toEqual([]);
 });
 
+test('a flood - in connections of which the lists know only that they ended', () => {
+  const shares = new ConnectionShares();
+  const place = { server: 'one', account: 'NODES' };
+  const list = (atMs: number, connections: NodeConnection[] = []) =>
+    ids(shares.judge({ ...place, atMs, connections }, atMs));
+  const end = (atMs: number, count: number, sentBytes: number) => {
+    for (const one of many(count, atMs)) {
+      shares.admit({ ...place, id: one.id, user: A }, atMs);
+      shares.addEnded({ ...place, connection: { ...one, sentBytes, isClosed: true } });
+    }
+  };
+  list(1_000);
+  // The control: what a collector may send.
+  end(1_500, 4, NODE_SENT_BYTES_PER_SECOND / 4);
+  expect(list(2_000)).toEqual([]);
+  end(2_500, 4, NODE_SENT_BYTES_PER_SECOND / 4 + 1);
+  expect(list(3_000)).toEqual([2_500, 2_501, 2_502, 2_503].map((id) => `flooding one ${id}`));
+  expect(list(4_000)).toEqual([]);
+  // A list has one of them, too: it counts once.
+  end(4_500, 4, NODE_SENT_BYTES_PER_SECOND / 4);
+  const sentBytes = NODE_SENT_BYTES_PER_SECOND / 4;
+  expect(list(5_000, [connection(4_500, { sentBytes, isClosed: true })])).toEqual([]);
+});
+
 test('a flood - a connection for pushes, which sends no requests, may be slow', () => {
   const judge = judging('NODE_PUSH');
   judge(1_000, [connection(1)]);

@@ -6,7 +6,8 @@
  * connections send requests faster than it responds. So do messages, before 2.11, that it reads faster
  * than it stores them. A connection that reads nothing holds up to MAX_PENDING_BYTES more. The share of
  * logins limits how fast a node connects, not how many of its connections exist. A connection that the
- * client has closed counts as well, so that a flood in short connections is seen.
+ * client has closed counts as well, so that a flood in short connections is seen, also where the lists no longer
+ * have it.
  *
  * A connection counts for the user whose login was granted, not for the one that the list names: its
  * client chooses that name. One that logged in before this process started is judged alone, and no
@@ -23,7 +24,7 @@ import {
   NODE_SENT_BYTES_PER_SECOND,
   WATCHED_ACCOUNTS,
 } from '@bailiff/bus';
-import type { AdmittedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
+import type { AdmittedConnection, EndedConnection, ListedConnections, NodeConnection } from '@bailiff/bus/auth';
 import { RecentMap } from '@bailiff/service';
 
 /** Of a user: a collector has one for each of its two users, and for a moment its former one. */
@@ -37,7 +38,7 @@ export const MAX_HEAVY_MESSAGES_PER_SECOND = 80;
 const STALE_MS = 10_000;
 /** Servers, by account, whose granted logins are remembered. */
 const MAX_SERVERS = 64;
-/** Granted logins of one of them: as many as a list has connections. */
+/** Granted logins of one of them, and connections that ended: as many as a list has connections. */
 const MAX_ADMITTED = 16_384;
 
 /**
@@ -84,6 +85,17 @@ export class ConnectionShares {
   /** Granted logins by account and server, then by number of the connection. */
   readonly #admitted = new RecentMap<string, Map<number, { user: string; atMs: number }>>(MAX_SERVERS);
 
+  /** Connections that ended since the base list, by account and server, then by number. */
+  readonly #ended = new RecentMap<string, Map<number, NodeConnection>>(MAX_SERVERS);
+
+  /** Remembers a connection that ended: the lists may not have it. */
+  addEnded({ connection, ...place }: EndedConnection): void {
+    const key = placeOf(place);
+    const ended = this.#ended.get(key) ?? new RecentMap<number, NodeConnection>(MAX_ADMITTED);
+    this.#ended.set(key, ended);
+    ended.set(connection.id, connection);
+  }
+
   /** Remembers who logged in. @param atMs monotonic */
   admit({ id, user, ...place }: AdmittedConnection, atMs: number): void {
     const key = placeOf(place);
@@ -108,7 +120,9 @@ export class ConnectionShares {
     const elapsedMs = isComparable ? atMs - former.base.atMs : Number.POSITIVE_INFINITY;
     const known = new Map<number, Known>();
     const admitted = this.#admitted.get(key);
-    for (const connection of connections) {
+    const all = new Map(this.#ended.get(key));
+    for (const connection of connections) all.set(connection.id, connection);
+    for (const connection of all.values()) {
       const { id } = connection;
       const before = former?.base.connections.get(id)?.connection;
       const rate = (now: number, then = 0) => ((now - then) * 1_000) / Math.max(elapsedMs, NODE_INTERVAL_MS);
@@ -124,7 +138,9 @@ export class ConnectionShares {
     }
     // A closed one that this process did not know may have been judged by its predecessor.
     if (!former) for (const one of known.values()) if (one.connection.isClosed) one.isEnded = true;
-    const base = former && elapsedMs < NODE_INTERVAL_MS ? former.base : { atMs, connections: known };
+    const isNext = !former || elapsedMs >= NODE_INTERVAL_MS;
+    if (isNext) this.#ended.delete(key);
+    const base = isNext ? { atMs, connections: known } : former.base;
     this.#lists.set(key, { atMs, base, receivedMs, connections: known });
     for (const [id, { atMs: loginMs }] of admitted ?? [])
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);

@@ -124,10 +124,11 @@ export const IN_NATS: readonly Share[] = [
     file: SERVER,
     limits: ['MAX_CLOSED_CLIENTS'],
     filledBy: 'everyone who reaches port 4222, by logins that fail; a name has up to 4 kB',
-    share: 'none',
+    share:
+      'none. bus-auth also gets an event of each connection of a node that ends, so it misses no flood in short connections',
     whenFull: 'the oldest is forgotten',
     counter: '',
-    tests: ['test/bus/server-memory.test.ts'],
+    tests: ['test/bus/server-memory.test.ts', 'test/bus/node-connections.test.ts'],
   },
   {
     what: 'message ids that the server remembers',

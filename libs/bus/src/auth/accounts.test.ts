@@ -88,7 +88,9 @@ test('accounts - only operators, the console, the log, and bus-auth by exact nam
     '$SYS.REQ.ACCOUNT.NODES.CONNZ',
     '$SYS.REQ.ACCOUNT.NODE_PUSH.CONNZ',
     '$SYS.REQ.SERVER.*.KICK',
+    '$SYS.ACCOUNT.NODES.DISCONNECT',
+    '$SYS.ACCOUNT.NODE_PUSH.DISCONNECT',
     '$KV.bailiff_services.bus-auth.*',
   ]);
-  expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(['AUTH', 'AUTH', 'AUTH']);
+  expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(Array(5).fill('AUTH'));
 });

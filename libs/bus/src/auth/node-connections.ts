@@ -5,6 +5,9 @@
  * Requests go to the servers' own account, which only the account of bus-auth imports from
  * (accounts.ts). Every server responds for itself. Servers whose configuration is older refuse them.
  *
+ * A list has only the newest closed connections of a server, of all accounts: whoever reaches its port can have it
+ * forget one at once. So bus-auth also receives the event with which a server reports the end of a connection.
+ *
  * A list does not say who logged in: a connection that sends CONNECT again is listed under the user of
  * that line until the server has refused it. So bus-auth remembers which login it granted, and its
  * replicas publish it to each other.
@@ -18,6 +21,8 @@ import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
 import {
   ADMITTED_SUBJECT,
   connectionsSubject,
+  ENDED_SUBJECTS,
+  endedSubject,
   FLOODING_SUBJECT,
   kickSubject,
   REPLICA_SUBJECTS,
@@ -39,7 +44,11 @@ export const MAX_UNREAD_BYTES = 4 * 1024 ** 2;
 const MAX_REQUESTS = 40 * WATCHED_ACCOUNTS.length;
 
 /** What a server refuses whose configuration is older. */
-const OWN_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), ...REPLICA_SUBJECTS];
+const OWN_SUBJECTS: readonly string[] = [
+  ...WATCHED_ACCOUNTS.map(connectionsSubject),
+  ...ENDED_SUBJECTS,
+  ...REPLICA_SUBJECTS,
+];
 
 export interface NodeConnection {
   /** Unique on its server. */
@@ -70,6 +79,13 @@ export interface ListedConnections {
   connections: NodeConnection[];
 }
 
+/** A connection that has ended. */
+export interface EndedConnection {
+  server: string;
+  account: string;
+  connection: NodeConnection;
+}
+
 /** A login that bus-auth granted. */
 export interface AdmittedConnection {
   server: string;
@@ -80,6 +96,7 @@ export interface AdmittedConnection {
 
 export interface ConnectionWatchOptions {
   onList(list: ListedConnections): void;
+  onConnectionEnd(ended: EndedConnection): void;
   /** A replica has granted a login; this one too. */
   onAdmitted(connection: AdmittedConnection): void;
   /** A replica has found a user that floods the bus; this one too. */
@@ -106,6 +123,14 @@ interface Listed {
   };
 }
 
+interface EndEvent {
+  server: { id: string };
+  client: { id: number; host?: string; start: string; user?: string };
+  /** By the client. */
+  sent: { msgs: number; bytes: number };
+  received: { bytes: number };
+}
+
 export class ConnectionWatch {
   readonly #bus: Bus;
   readonly #inbox: ReplyInbox;
@@ -123,6 +148,8 @@ export class ConnectionWatch {
     this.#listen(this.#inbox.filter, (message) => this.#onResponse(message));
     this.#listen(FLOODING_SUBJECT, (message) => options.onFlooding(Buffer.from(message.data).toString('utf8')));
     this.#listen(ADMITTED_SUBJECT, (message) => options.onAdmitted(message.json<AdmittedConnection>()));
+    for (const account of WATCHED_ACCOUNTS)
+      this.#listen(endedSubject(account), (message) => this.#onEnd(account, message.json<EndEvent>()));
     bus.statusListeners.add(this.#onStatus);
   }
 
@@ -192,6 +219,24 @@ export class ConnectionWatch {
         isClosed: reason !== '',
         isSlow: reason.startsWith(SLOW) && one.pending_bytes > MAX_UNREAD_BYTES,
       })),
+    });
+  }
+
+  #onEnd(account: string, { server, client, sent, received }: EndEvent): void {
+    this.#options.onConnectionEnd({
+      server: server.id,
+      account,
+      connection: {
+        id: client.id,
+        user: client.user ?? '',
+        host: client.host ?? '',
+        sinceMs: Date.parse(client.start),
+        messages: sent.msgs,
+        sentBytes: sent.bytes,
+        bytes: received.bytes,
+        isClosed: true,
+        isSlow: false,
+      },
     });
   }
 

@@ -47,6 +47,8 @@ const AUTH_RESPONSE_MS = 10_000;
 export const WATCHED_ACCOUNTS = ['NODES', 'NODE_PUSH'] as const;
 /** Request to all servers for the connections of an account. */
 export const connectionsSubject = (account: string): string => `$SYS.REQ.ACCOUNT.${account}.CONNZ`;
+/** Event of a server: a connection of the account has ended. */
+export const endedSubject = (account: string): string => `$SYS.ACCOUNT.${account}.DISCONNECT`;
 /** Request to a server to end one of its connections: any one, of every account. */
 export const kickSubject = (serverId: string): string => `$SYS.REQ.SERVER.${serverId}.KICK`;
 /** Between replicas of bus-auth: a user that floods the bus. */
@@ -57,6 +59,8 @@ export const ADMITTED_SUBJECT = `${ROOT}.auth.admitted`;
 export const REPLICA_SUBJECTS: readonly string[] = [FLOODING_SUBJECT, ADMITTED_SUBJECT];
 /** What bus-auth requests of the servers' own account. */
 export const WATCHED_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), kickSubject('*')];
+/** What bus-auth receives of the servers' own account. */
+export const ENDED_SUBJECTS: readonly string[] = WATCHED_ACCOUNTS.map(endedSubject);
 
 /**
  * How long a collector may take to respond to a capture request; above the timeout of every
@@ -271,7 +275,9 @@ export function permissionsFor(identity: Identity): Permissions {
   if (identity.role === 'bus-auth') {
     return {
       publish: { allow: [...WATCHED_SUBJECTS, ...REPLICA_SUBJECTS, ownStatus('bus-auth')] },
-      subscribe: { allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS] },
+      subscribe: {
+        allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS, ...ENDED_SUBJECTS],
+      },
       allowResponsesMs: AUTH_RESPONSE_MS,
     };
   }
