@@ -231,6 +231,8 @@ describe('tunnels', () => {
         ports: { protocol: string; port: number; nodePort?: number }[];
       };
       endpoints: string[];
+      /** Of the endpoints; absent: they are no pods. */
+      targetRef?: { kind: string };
     }
     const TO_NODE: Led = {
       spec: {
@@ -245,12 +247,12 @@ describe('tunnels', () => {
       const pairs = new TunnelServices();
       pairs.setTunnelPorts(new Set([PORT]));
       pairs.setNodes(nodes);
-      services.forEach(({ spec, endpoints }, index) => {
+      services.forEach(({ spec, endpoints, targetRef }, index) => {
         const metadata = { name: `s${index}`, namespace: 'shop', uid: `${index}`, resourceVersion: '1' };
         const labels = { 'kubernetes.io/service-name': metadata.name };
         pairs.put(metadata.uid, serviceRecord({ metadata, spec })!);
         const [addresses, ports] = [
-          endpoints.map((address) => ({ addresses: [address] })),
+          endpoints.map((address) => ({ addresses: [address], targetRef })),
           [{ protocol: 'UDP', port: PORT }],
         ];
         pairs.putSlice(metadata.uid, sliceRecord({ metadata: { ...metadata, labels }, endpoints: addresses, ports })!);
@@ -264,6 +266,7 @@ describe('tunnels', () => {
           type nat hook prerouting priority dstnat
           ip daddr { 10.96.0.9, 34.1.1.1 } udp dport 53 dnat to ${OTHER.ipv4}:${PORT}
           ip daddr ${CLAIMED} udp dport 53 dnat to ${peer.ipv4}:${PORT}
+          ip daddr 10.96.0.66 udp dport 53 dnat to ${peer.ipv4}:${PORT}
           fib daddr type local udp dport 30053 ${local}
         }
       }
@@ -308,6 +311,26 @@ EOF`;
       const nodes = await decapsulated([node.netns, other]);
       expect(await attempt(CLAIMED, 53), 'lands in the pod of the Service').toEqual([TIMES, 0, 0]);
       expect(await decapsulated([node.netns, other])).toBe(nodes);
+      for (const [name, address, port] of LEADS)
+        expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
+    });
+
+    it('a Service that a tenant leads to its own pod - neither its clients nor responses to its node port violate a rule', async () => {
+      const ports = [{ protocol: 'UDP', port: 53, nodePort: 30_066 }];
+      const own = { spec: { clusterIPs: ['10.96.0.66'], externalIPs: [], ports }, endpoints: [peer.ipv4] };
+      const reached = [
+        ['10.96.0.66', 53],
+        ['20.0.0.1', 30_066],
+      ] as const;
+      await putCluster(listOf(own));
+      await waitFor(async () => (await judged('10.96.0.66', 53))[0] === 1, { what: 'the control to be known' });
+      for (const [address, port] of reached)
+        expect([address, (await judged(address, port))[0]], 'control: its endpoint is no pod').toEqual([address, 1]);
+
+      await putCluster(listOf({ ...own, targetRef: { kind: 'Pod' } }, TO_NODE));
+      await waitFor(async () => (await judged('10.96.0.66', 53))[0] === 0, { what: 'the Service not to count' });
+      for (const [address, port] of reached) expect([address, await judged(address, port)]).toEqual([address, [0, 0]]);
+      expect(await attempt(OTHER.ipv4), 'tunnel ports are judged as before').toEqual([0, TIMES, 0]);
       for (const [name, address, port] of LEADS)
         expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
     });

@@ -92,7 +92,7 @@ export interface Service extends KubeObject {
 export interface EndpointSlice extends KubeObject {
   /** A port without a number is every port. */
   ports?: { name?: string | null; protocol?: string | null; port?: number | null }[] | null;
-  endpoints?: { addresses?: string[] | null }[] | null;
+  endpoints?: { addresses?: string[] | null; targetRef?: { kind?: string } | null }[] | null;
 }
 export interface Lease extends KubeObject {
   spec?: {

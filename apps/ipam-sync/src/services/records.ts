@@ -23,6 +23,8 @@ export interface SliceRecord {
   ports: { name: string; port: number | null }[];
   /** Canonical addresses, separated by spaces: one string takes less memory than a list. */
   endpoints: string;
+  /** Each endpoint is a pod, as its author says: a controller, or who may write slices. */
+  isOfPods: boolean;
 }
 
 const SERVICE_LABEL = 'kubernetes.io/service-name';
@@ -53,5 +55,6 @@ export function sliceRecord({ metadata, ports, endpoints }: EndpointSlice): Slic
     service: `${metadata.namespace}/${service}`,
     ports: udp.map(({ name, port }) => ({ name: name ?? '', port: port ?? null })),
     endpoints: canonical((endpoints ?? []).flatMap(({ addresses }) => addresses ?? [])).join(' '),
+    isOfPods: !!endpoints?.length && endpoints.every(({ targetRef }) => targetRef?.kind === 'Pod'),
   };
 }

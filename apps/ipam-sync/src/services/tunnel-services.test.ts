@@ -18,9 +18,10 @@ const slice = (
   ports: EndpointSlice['ports'],
   namespace = 'shop',
   to = [OWN_POD, '20.0.0.1'],
+  targetRef: { kind: string } | null = null,
 ): EndpointSlice => {
   const labels = { 'kubernetes.io/service-name': name };
-  const endpoints = to.map((address) => ({ addresses: [address] }));
+  const endpoints = to.map((address) => ({ addresses: [address], targetRef }));
   return { metadata: metadata(`${name}-abc`, { labels }, namespace), ports: ports ?? null, endpoints };
 };
 const DNS = {
@@ -64,6 +65,7 @@ describe('records', () => {
       service: 'shop/dns',
       ports: [{ name: 'dns', port: 5353 }],
       endpoints: '10.244.1.9 20.0.0.1',
+      isOfPods: false,
     });
     expect(sliceRecord(slice('any', [{ protocol: 'UDP' }]))?.ports).toEqual([{ name: '', port: null }]);
     const written = ['2600:77:0::1', '::ffff:20.0.0.1', 'no.address'];
@@ -116,6 +118,32 @@ describe('tunnel services', () => {
     put(fresh, 'thief', 4789, claims);
     fresh.put('dns', serviceRecord(service('kube-dns', { clusterIPs: ['10.96.0.10'], ports: DNS.ports }))!);
     expect(pairs(fresh)).toEqual([' 30053', '34.9.9.9 53']);
+  });
+
+  it.each([
+    ['pods alone', { kind: 'Pod' }, [OWN_POD, 'fd00:10::9'], []],
+    ['pods, one of them on the network of its node', { kind: 'Pod' }, [OWN_POD, '20.0.0.1'], ALL],
+    ['a pod that has the address of a bridge, as a slice says', { kind: 'Pod' }, ['10.244.1.1'], ALL],
+    ['a machine outside', null, ['203.0.113.9'], ALL.filter((pair) => !pair.startsWith('34.'))],
+    ['an object of another kind', { kind: 'Node' }, [OWN_POD], ALL.filter((pair) => !pair.startsWith('34.'))],
+  ])('that leads to %s', (_name, targetRef, to, expected) => {
+    const services = made();
+    services.put('dns', serviceRecord(service('dns', DNS))!);
+    const ports = [{ name: 'dns', protocol: 'UDP', port: 4789 }];
+    services.putSlice('dns-abc', sliceRecord(slice('dns', ports, 'shop', to, targetRef))!);
+    expect(pairs(services)).toEqual(expected);
+  });
+
+  it('one slice of pods and one of others - counts as the others', () => {
+    const services = made();
+    services.put('dns', serviceRecord(service('dns', DNS))!);
+    const ports = [{ name: 'dns', protocol: 'UDP', port: 4789 }];
+    const of = (to: string, targetRef: { kind: string } | null) =>
+      sliceRecord(slice('dns', ports, 'shop', [to], targetRef))!;
+    services.putSlice('a', of('20.0.0.1', { kind: 'Pod' }));
+    services.putSlice('b', of('203.0.113.9', null));
+    services.putSlice('c', of(OWN_POD, { kind: 'Pod' }));
+    expect(pairs(services)).toEqual(ALL);
   });
 
   describe('an address that a Service claims and no Service was given', () => {
@@ -212,7 +240,7 @@ describe('tunnel services', () => {
       claimed: [],
       ports: [{ name: '', port: 9, nodePort: null }],
     });
-    services.putSlice('a', { service: 'a/dns', ports: [{ name: '', port: 4789 }], endpoints: '' });
+    services.putSlice('a', { service: 'a/dns', ports: [{ name: '', port: 4789 }], endpoints: '', isOfPods: false });
     const listed = pairs(services);
     expect([listed.length, services.omitted]).toEqual([MAX_TUNNEL_SERVICES, 3]);
     expect(listed).toEqual(expect.arrayContaining(['99.0.0.1 9', '99.0.0.2 9']));
@@ -241,7 +269,12 @@ describe('tunnel services', () => {
         addresses,
         ports: [{ name: '', port: 9, nodePort: null }],
       });
-      services.putSlice(name, { service: `${namespace}/dns`, ports: [{ name: '', port: 4789 }], endpoints: '' });
+      services.putSlice(name, {
+        service: `${namespace}/dns`,
+        ports: [{ name: '', port: 4789 }],
+        endpoints: '',
+        isOfPods: false,
+      });
     };
     for (let turn = 0; turn < 5; turn += 1) {
       put(

@@ -1,6 +1,9 @@
 /**
  * Addresses and UDP ports of Services that nodes translate to a tunnel port: an endpoint of the
- * Service port has a tunnel port. No I/O.
+ * Service port has a tunnel port, and is a node or no pod. No I/O.
+ *
+ * Pods alone make no pair. A tenant chooses the port of its pod, so its clients would send tunnels, and
+ * its node ports would drop the responses that pods send to a port of a node by chance.
  *
  * A pair stays for a grace period after its Service or endpoint is gone, because nodes remove
  * their rules later than collectors receive the list. Limit: MAX_TUNNEL_SERVICES pairs, which
@@ -90,8 +93,9 @@ export class TunnelServices {
     for (const { key, namespace, addresses: own, claimed, ports } of this.#services.values()) {
       const unowned = claimed.filter((address) => (given.get(address) ?? key) === key);
       for (const { name, port, nodePort } of ports) {
-        const toNode = leading.get(`${key} ${name}`);
-        if (toNode === undefined) continue;
+        const leads = leading.get(`${key} ${name}`);
+        if (leads === undefined) continue;
+        const toNode = leads === 'node';
         if (toNode && unowned.length > 0) claiming.add(key);
         const addresses = toNode ? [...own, ...unowned] : own;
         const wanted = addresses.length + (nodePort === null ? 0 : 1);
@@ -106,16 +110,17 @@ export class TunnelServices {
     return { pairs, omitted };
   }
 
-  /** Service ports with an endpoint that has a tunnel port, and whether such an endpoint is a node. */
-  #leading(): Map<string, boolean> {
-    const leading = new Map<string, boolean>();
-    for (const { service, ports, endpoints } of this.#slices.values()) {
+  /** Service ports with an endpoint that has a tunnel port and is a node, or at least no pod. */
+  #leading(): Map<string, 'node' | 'other'> {
+    const leading = new Map<string, 'node' | 'other'>();
+    for (const { service, ports, endpoints, isOfPods } of this.#slices.values()) {
       const reached = ports.filter(({ port }) => port === null || this.#tunnelPorts.has(port));
       if (reached.length === 0) continue;
       const toNode = endpoints.split(' ').some((address) => this.#nodeAddresses.has(address));
+      if (isOfPods && !toNode) continue;
       for (const { name } of reached) {
         const key = `${service} ${name}`;
-        leading.set(key, toNode || leading.get(key) === true);
+        leading.set(key, toNode || leading.get(key) === 'node' ? 'node' : 'other');
       }
     }
     return leading;
