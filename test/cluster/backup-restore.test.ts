@@ -229,7 +229,7 @@ describe('three servers', () => {
     const backup = await restoredContent(file('three.tar'));
     await attack.goesOn();
     const back = await cli(three.second, 'admin', 'restore', file('three.tar'), '--replace', '--yes');
-    expect(back).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('with 3 replicas each') });
+    expect(back).toMatchObject({ exitCode: 0, stderr: '', stdout: expect.stringContaining('with 3 replicas each') });
     expect((await streamInfo(rig.admin, 'VIOLATIONS')).config.num_replicas).toBe(3);
     // A reader may be sent to a server that still copies the stream from its leader.
     const isWhole = async () => {
@@ -240,7 +240,7 @@ describe('three servers', () => {
     await expectContinues(rig, attack);
 
     await using single = await startBus();
-    expect(await cli(single, 'admin', 'backup', file('single.tar'))).toMatchObject({ exitCode: 0 });
+    expect(await cli(single, 'admin', 'backup', file('single.tar'))).toMatchObject({ exitCode: 0, stderr: '' });
     const more = await cli(single, 'admin', 'restore', file('single.tar'), '--replace', '--yes', '--replicas', '3');
     expect(more).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('the bus is a single server') });
     expect((await streamInfo(await single.connect('admin'), 'SIEM')).config.num_replicas).toBe(1);
@@ -254,7 +254,7 @@ describe('three servers', () => {
       '--replicas',
       '3',
     );
-    expect(moved).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('with 3 replicas each') });
+    expect(moved).toMatchObject({ exitCode: 0, stderr: '', stdout: expect.stringContaining('with 3 replicas each') });
   });
 });
 
@@ -271,7 +271,7 @@ describe('the file', () => {
     for (let n = 0; n < FRAMES; n += 1)
       await publisher.publish(violationSubject('node-a', 'spoof'), randomBytes(2000), { msgId: `m${n}` });
     publisher.close();
-    expect(await cli(nats, 'admin', 'backup', file('whole.tar'))).toMatchObject({ exitCode: 0 });
+    expect(await cli(nats, 'admin', 'backup', file('whole.tar'))).toMatchObject({ exitCode: 0, stderr: '' });
     const list = execFileSync('tar', ['--list', '--file', file('whole.tar')], { encoding: 'utf8' }).split('\n');
     expect(list).toContain('VIOLATIONS.snapshot');
     expect(list.at(-2)).toBe('manifest.json');

@@ -8,6 +8,7 @@
  */
 import { pause } from '@bailiff/service/retry';
 import type { StreamConfig, StreamInfo, StreamState } from '@nats-io/jetstream';
+import { acrossElection } from '../connection/across-election.ts';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
@@ -19,6 +20,11 @@ import { streamInfo } from '../streams/direct.ts';
 const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
 /** Chunks of a restore that wait for their ack. */
 const RESTORE_WINDOW = 16;
+/**
+ * In a cluster, the servers of a new stream elect its leader before it accepts chunks. A round takes up
+ * to 9 s (nats-server's raft.go), and a busy machine may need a second one.
+ */
+const RESTORE_BEGIN_MS = 30_000;
 /** The server checks and indexes the stream after the last chunk of a restore. */
 const RESTORE_END_MS = 600_000;
 const REPLICATED_POLL_MS = 50;
@@ -164,6 +170,7 @@ export async function restoreStream(
     bus,
     `$JS.API.STREAM.RESTORE.${name}`,
     head,
+    { timeoutMs: Math.max(bus.timeoutMs, RESTORE_BEGIN_MS) },
   );
   const inFlight: Promise<Incoming>[] = [];
   const oldest = async () => accepted(subject, (await inFlight.shift()) as Incoming);
@@ -184,7 +191,7 @@ export async function restoreStream(
 async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
   const deadline = performance.now() + RESTORE_END_MS;
   for (;;) {
-    const info = await streamInfo(bus, name);
+    const info = await acrossElection(bus, undefined, () => streamInfo(bus, name));
     if ((info.cluster?.replicas ?? []).every(({ current, lag }) => current && !lag)) return info;
     if (performance.now() > deadline)
       throw new BusError('BUS_TIMEOUT', `${name} is restored, but not on all of its servers`);

@@ -1,5 +1,6 @@
 /**
- * Repeats a read while servers elect a leader: meanwhile a request about a stream gets no response.
+ * Repeats a read, or another idempotent request, while servers elect a leader: meanwhile a request
+ * about a stream gets no response.
  *
  * A server that hangs does not respond to a ping either, and ends the read at once. Limit: ATTEMPTS.
  */
@@ -12,7 +13,7 @@ const PAUSE_MS = 500;
 const PING_MS = 1_000;
 
 /** @param read may be repeated @throws its last error; the signal's reason when it aborts first */
-export async function acrossElection<T>(bus: Bus, signal: AbortSignal, read: () => Promise<T>): Promise<T> {
+export async function acrossElection<T>(bus: Bus, signal: AbortSignal | undefined, read: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await read();
@@ -20,7 +21,7 @@ export async function acrossElection<T>(bus: Bus, signal: AbortSignal, read: () 
       const isLast = attempt === ATTEMPTS || !(error instanceof BusError) || error.code !== 'BUS_TIMEOUT';
       if (isLast || !(await responds(bus))) throw error;
       await pause(PAUSE_MS, signal);
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
     }
   }
 }

@@ -5,7 +5,7 @@
  * streams were restored or replaced. A stream that exists is never changed; `--replace` first deletes
  * all streams of Bailiff.
  */
-import { ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
+import { acrossElection, ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
 import { plural } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { confirm } from '../../shared/confirm.ts';
@@ -63,7 +63,17 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
   const where = `of the bus ${bus.nc.getServer()} (selected by ${connection.source})`;
   await confirm(io, `Delete ${what}, ${where}?`, yes);
   // Copies before their bucket, violations before what correlators derive from them.
-  for (const { name } of [...found].reverse()) await bus.jsm.streams.delete(name);
+  for (const { name } of [...found].reverse()) await acrossElection(bus, io.signal, () => remove(session, name));
+}
+
+/** Succeeds if the stream does not exist: an earlier attempt may have deleted it. */
+async function remove({ bus }: Session, name: string): Promise<void> {
+  try {
+    await bus.jsm.streams.delete(name);
+  } catch (cause) {
+    const error = toBusError(cause, name);
+    if (error.code !== 'BUS_NO_STREAM') throw error;
+  }
 }
 
 /** @throws CliError CLI_USAGE for more than a single server can hold */
@@ -90,7 +100,8 @@ export async function restore(session: Session, path: string, options: RestoreOp
     const { state } = await restoreStream(bus, head, archive.pieces(part));
     out.line(`${name}: ${describeState(state)}`);
   }
-  const { created, changed } = await ensureTopology(bus);
+  // Restored streams may still elect leaders for their consumers.
+  const { created, changed } = await acrossElection(bus, io.signal, () => ensureTopology(bus));
   if (created.length > 0) out.line(`not in the backup, and created empty: ${created.join(', ')}`);
   if (changed.length > 0) out.line(`changed to what this version needs: ${changed.join(', ')}`);
   out.line(`restored from ${archive.manifest.startedAt}, with ${plural(replicas, 'replica')} each`);
