@@ -117,10 +117,15 @@ test('requests beyond the limit for the API server are refused at once, with the
   const how = await Promise.all(Array.from({ length: 24 }, async () => rig.login(AS_A, await rig.tokenOf(A))));
   expect(how).toContain('in');
   expect(how).toContain('BUS_AUTHENTICATION');
-  expect(await refused(auth, 'overloaded')).toBe(how.filter((one) => one !== 'in').length);
   // bus-auth responded to every login: this metric counts its responses, granted or refused, and
-  // not the server's own timeouts.
-  expect(await auth.metric('login_seconds_count')).toBe(how.length);
+  // not the server's own timeouts. On a busy machine a login may wait until it is too late, or its
+  // review takes too long.
+  const late = await auth.metric('dropped_total{reason="late"}');
+  const [responded, granted] = [await auth.metric('login_seconds_count'), await auth.metric('granted_total')];
+  expect(responded + late).toBe(how.length);
+  const overloaded = await refused(auth, 'overloaded');
+  expect(overloaded).toBeGreaterThan(0);
+  expect(overloaded + (await refused(auth, 'api-unreachable'))).toBe(responded - granted);
   expect(rig.nats.log).toContain('overloaded: too many logins at once: try again');
   // The limit recovers with time, and a retry succeeds.
   await waitFor(async () => (await rig.login(AS_A, token)) === 'in');
