@@ -272,16 +272,21 @@ describe.concurrent('services', () => {
     await using services = await Services.start();
     const { world } = services;
     for (const name of [NODE_A, NODE_B]) services.api.api.create('nodes', { metadata: { name } });
-    await world.status(healthyStatus('removed'));
+    // Silent also by the last report of the leader that ends.
+    const updatedAt = new Date(Date.now() - 3_600_000).toISOString();
+    await world.status(healthyStatus('removed', { updatedAt }));
     await services.well();
     await services.shows('the node to be removed', ({ status, text }) => status === 0 && /1 removed node/.test(text));
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       await services.signal(signal, ['ipam-sync']);
       services.launch('ipam-sync', undefined, [], []);
-      const until = Date.now() + 20_000;
-      while (Date.now() < until) {
+      const endedMs = performance.now();
+      const passedMs = () => performance.now() - endedMs;
+      while (passedMs() < 20_000) {
         const { text } = await services.seen();
-        expect(text).not.toMatch(/removed: silent|none leads: /);
+        expect(text).not.toMatch(/removed: silent/);
+        // Later, that none leads may be true: on a busy machine the next one takes longer.
+        if (passedMs() < 25_000) expect(text).not.toMatch(/none leads: /);
       }
       await services.shows('a leader', ({ status, text }) => status === 0 && /1 leads/.test(text));
     }
