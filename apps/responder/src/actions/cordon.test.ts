@@ -51,7 +51,8 @@ const [SOON, LATER] = [60e6, 3_600e6];
 test.each([
   ['without an end', null],
   ['with a later end', LATER],
-])('cordon - one %s outlives a shorter one for another verdict', async (_, end) => {
+  ['with the same end', SOON],
+])('cordon - one %s stays that of its verdict when another one cordons the node, too', async (_, end) => {
   const { act, undo, isCordoned, tookEffect } = world();
   expect(await act('node', end)).toMatchObject({ reasonCode: '' });
   expect(await act('pod', SOON)).toMatchObject({ reasonCode: 'cordoned-longer', isForeign: true });

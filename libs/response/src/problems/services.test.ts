@@ -312,6 +312,7 @@ describe('services', () => {
     // It starts, and reads its streams first.
     const starts = { ...unready, notReadyForMs: 50_000, runningForMs: 51_000 };
     expect(texts(status({ responder: starts }))).toEqual([]);
+    expect(texts(status({ responder: { ...starts, notReadyForMs: 61_000 } })), 'as those before it').toHaveLength(1);
     expect(unreadyProblems(status({ responder: starts }))).toMatchObject([{ node: 'responder', exitCode: 7 }]);
     expect(unreadyProblems(status({ responder: none }))).toEqual([]);
     expect(lines(status({ responder: unready }))[1]).toMatch(/1 running, not ready \(redis: Redis does not answer\)/);

@@ -60,7 +60,8 @@ describe('overdue', () => {
       const limits = { graceMs: OVERDUE_GRACE_MS, ...(maxGraceSeconds === undefined ? {} : { maxGraceSeconds }) };
       return hasOverdueTask(tasks, ledger, NOW, limits);
     };
-    expect([removal(89), removal(91), removal(91, 5)]).toEqual([false, true, true]);
+    expect([removal(89), removal(91)]).toEqual([false, true]);
+    expect([removal(89, 5), removal(91, 5)]).toEqual([false, true]);
     expect([removal(91, 600), removal(659, 600), removal(661, 600)]).toEqual([false, false, true]);
     expect([removal(91, undefined, 120), removal(181, undefined, 120)]).toEqual([false, true]);
     expect(removal(91, 30, 120)).toBe(true);
