@@ -102,6 +102,8 @@ class Pace {
 const PACE_MS = 20;
 /** A collector uses a token of 5 s between 0.25 and 0.75 s before the old one expires. */
 const IN_TIME_MS = 100;
+/** A collector that was refused again and again while bus-auth was away waits for up to 45 s. */
+const NEXT_LOGIN_MS = 60_000;
 
 test('a token that is replaced in time is used before the old one expires, and no frame is lost', async () => {
   await using rig = await AuthRig.start();
@@ -139,7 +141,7 @@ test('a token that is replaced in time is used before the old one expires, and n
     const { events, sent, stoodStillMs } = await renewed();
     all += sent;
     expect(sent).toBeGreaterThan(100);
-    expect(await stored(admin)).toBe(all);
+    expect(await distinct(admin)).toBe(all);
     const refused = events.filter((name) => name === 'BUS_AUTHENTICATION');
     // A pause of the machine at the wrong time makes a token expire that was replaced in time.
     if (refused.length > 0 && stoodStillMs > IN_TIME_MS && tries < MAX_TRIES) continue;
@@ -203,7 +205,7 @@ test('while bus-auth is down connections stay, collectors wait and log in when i
   const sent = await fire.cease();
   expect(await stored(admin)).toBe(sent);
   expect(events).toEqual([]);
-}, 60_000);
+}, 300_000);
 
 test('replicas share a fleet that logs in at once, and one of them is enough', async () => {
   await using rig = await AuthRig.start();
@@ -219,7 +221,9 @@ test('replicas share a fleet that logs in at once, and one of them is enough', a
       tries += 1;
       return (await rig.login(AS_A, token)) === 'in';
     };
-    await Promise.all(Array.from({ length: n }, () => waitFor(member, { what: 'one of a fleet to log in' })));
+    // With pauses: a machine that is too slow for all of them would stay so.
+    const patient = { what: 'one of a fleet to log in', timeoutMs: NEXT_LOGIN_MS, intervalMs: 500 };
+    await Promise.all(Array.from({ length: n }, () => waitFor(member, patient)));
     return tries;
   };
   /** One for each attempt, and no more. */
@@ -321,7 +325,7 @@ test('credentials are rotated on servers with TLS: no client is disconnected at 
   const { user = '', tokenFile } = await rig.collector(B);
   const isIn = async () => (await rig.login(user, readFileSync(tokenFile, 'utf8'), { tls })) === 'in';
   await waitFor(isIn, { what: 'a new collector to log in' });
-  await waitFor(() => collector.connected, { what: 'the collector to log in' });
+  await waitFor(() => collector.connected, { what: 'the collector to log in', timeoutMs: NEXT_LOGIN_MS });
   await expect(login({ password: old })).rejects.toMatchObject({ code: 'BUS_AUTHENTICATION' });
   await login({ password: finished.users['correlator']?.passwords[0] });
   // The new authority signed the certificate; a client that trusts only the old one does not
@@ -341,12 +345,13 @@ test('credentials are rotated on servers with TLS: no client is disconnected at 
   expect(accessOf(restarted).authCallout?.issuer).not.toBe(accessOf(finished).authCallout?.issuer);
   const before = collector.connects;
   await rig.nats.restart({ ...accessOf(restarted) });
-  await waitFor(() => collector.connects > before && collector.connected, { what: 'the collector to be back' });
+  const isBack = () => collector.connects > before && collector.connected;
+  await waitFor(isBack, { what: 'the collector to be back', timeoutMs: NEXT_LOGIN_MS });
   await (await rig.connect({ ...(await rig.collector(B)), tls })).close();
   const sent = await fire.cease();
   await waitFor(() => admin.connected, { what: 'the administrator to be back' });
   expect(await distinct(admin)).toBe(sent);
-}, 60_000);
+}, 300_000);
 
 test('in a cluster any server uses any bus-auth, and a collector moves to another server when its own stops', async () => {
   const out = temporaryDirectory();

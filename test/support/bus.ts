@@ -112,6 +112,9 @@ export function losing(bus: Bus, subject: string, where: 'request' | 'answer', m
   return { bus: lossy, requests: () => requests };
 }
 
+/** A cluster that lost a server elects leaders first. */
+const READ_MS = 60_000;
+
 /** All messages of a stream, in order. */
 export async function readAll(bus: Bus, stream: string, filterSubjects?: string[]): Promise<StreamMessage[]> {
   const messages: StreamMessage[] = [];
@@ -123,9 +126,10 @@ export async function readAll(bus: Bus, stream: string, filterSubjects?: string[
       messages.push(message);
     },
     onIdle: () => end.abort(),
-    signal: AbortSignal.any([end.signal, AbortSignal.timeout(20_000)]),
+    signal: AbortSignal.any([end.signal, AbortSignal.timeout(READ_MS)]),
   });
-  if (!end.signal.aborted) throw new Error(`${stream} was not read within 20 s; ${messages.length} messages came`);
+  if (!end.signal.aborted)
+    throw new Error(`${stream} was not read within ${READ_MS} ms; ${messages.length} messages came`);
   return messages;
 }
 
