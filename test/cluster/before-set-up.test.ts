@@ -81,7 +81,7 @@ it.each([
     await waitFor(ready, { what: 'it to be ready', timeoutMs: 30_000, state: () => [state.report, state.out()] });
     expect(printed()).toHaveLength(1);
     running.child.kill('SIGTERM');
-    expect(await running.exit).toEqual([0, null]);
+    expect(await running.exit, running.out()).toEqual([0, null]);
   },
   90_000,
 );
@@ -93,7 +93,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync', 'evidence-log'])(
     await using running = launch(app, nats.url, '127.0.0.1:0');
     await waitFor(() => running.out().includes('waiting for the setup'), { timeoutMs: 30_000, state: running.out });
     running.child.kill('SIGTERM');
-    expect(await running.exit).toEqual([0, null]);
+    expect(await running.exit, running.out()).toEqual([0, null]);
   },
   60_000,
 );
@@ -110,7 +110,7 @@ it.each(['correlator', 'responder', 'siem-relay', 'ipam-sync', 'evidence-log'])(
     await waitFor(() => running.out().includes('"msg":"ready"'), { timeoutMs: 30_000, state: running.out });
     expect(reported()).toHaveLength(1);
     running.child.kill('SIGTERM');
-    expect(await running.exit).toEqual([0, null]);
+    expect(await running.exit, running.out()).toEqual([0, null]);
   },
   60_000,
 );
