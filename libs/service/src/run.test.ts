@@ -49,6 +49,7 @@ describe('service - way down', () => {
     expect(await run.exit).toBe(0);
     expect(order).toEqual(['intake', 'publisher ready=503', 'connection aborted=true']);
     expect(run.listening()).toBe(false);
+    expect(run.ctx().health.failed).toBe(false);
   });
   test('service - a hanging step is skipped, the others run, and the exit code reports it', async () => {
     const order: string[] = [];
@@ -131,6 +132,7 @@ describe('service - exit codes', () => {
     await waitFor(() => run.messages().includes('ready'));
     run.ctx().fail(new ServiceError('SERVICE_DEPENDENCY', 'gone for good'));
     expect(await run.exit).toBe(7);
+    expect(run.ctx().health.failed).toBe(true);
   });
   test('service - a listen address in use is a configuration error that names the key', async () => {
     const taken = createServer().listen(0, '127.0.0.1');

@@ -31,7 +31,7 @@ export interface ServiceContext<C> {
   config: C;
   log: Logger;
   metrics: Registry;
-  health: Pick<Health, 'ready' | 'live' | 'checkReady'>;
+  health: Pick<Health, 'ready' | 'live' | 'checkReady' | 'failed'>;
   clock: Clock;
   /** Aborts when the process stops: accept no new work. */
   signal: AbortSignal;
