@@ -125,6 +125,8 @@ describe('what the frames of a pod change in others', () => {
       [node.netns, 'br0'],
     ] as const)
       await ping(netns, `${ATTACKER.linkLocal}%${device}`);
+    // Later, the receiver may probe the node with this address as source.
+    await ping(node.netns, `${RECEIVER.linkLocal}%br0`);
     // Their links get addresses of their own after duplicate address detection.
     for (const netns of [node.netns, receiver.netns])
       await waitFor(() => commandIn(netns, 'ip', '-6', 'addr', 'show', 'tentative'), {

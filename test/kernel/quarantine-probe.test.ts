@@ -28,17 +28,18 @@ server.listen(0, '::', () => {
 
 /** Print the reply, or wait for it without a limit of their own. */
 const TCP_PROBE = `
-const [, address, port, end] = process.argv;
-const socket = require('node:net').connect(Number(port), address, () => socket.write('probe'));
+const [, own, address, port, end] = process.argv;
+const ends = { localPort: Number(own), host: address, port: Number(port) };
+const socket = require('node:net').connect(ends, () => socket.write('probe'));
 // Printed last: the reader ends this process.
 const say = (text) => { end === 'reset' ? socket.resetAndDestroy() : socket.end(); console.log(text); };
 socket.on('data', (data) => say(String(data))).on('error', (error) => say(error.code));`;
 const UDP_PROBE = `
-const [, address, port] = process.argv;
+const [, own, address, port] = process.argv;
 const socket = require('node:dgram').createSocket(address.includes(':') ? 'udp6' : 'udp4');
 const say = (text) => { console.log(text); process.exit(); };
 socket.on('message', (data) => say(String(data)));
-socket.send('probe', Number(port), address);`;
+socket.bind(Number(own), () => socket.send('probe', Number(port), address));`;
 
 /** Connects from a probe port, and sends each line that it reads. */
 const CLIENT = `
@@ -59,6 +60,8 @@ const IN_PORT = 30_080;
 const OUT_PORT = 30_081;
 /** A second probe port, without a server. */
 const CLIENT_PORT = 30_082;
+/** Clients have ports after this one, and no two have the same. */
+const BEFORE_CLIENTS = 20_000;
 /** Runs a program in a cgroup. */
 const ENTER = ['sh', '-ec', 'echo 0 > "$0/cgroup.procs"; exec "$@"'];
 const FAMILIES = [
@@ -70,6 +73,8 @@ describe('probes under quarantine', () => {
   let node: TestNode;
   let server: RunningProcess;
   let port: number;
+  /** Port of the newest client. */
+  let own = BEFORE_CLIENTS;
   /** Of all pods, of a container of one of them, and of a process of the node. */
   const top = path.join(cgroup2Mount(), `bailiff-probes-${process.pid}`);
   const cgroups = {
@@ -128,14 +133,19 @@ table ip ports {
     ]);
     return guarded;
   }
-  /** Dropped packets of the probes; real stacks send others, such as MLD reports. */
-  const cut = async (guarded: Guarded, of = port) =>
+  /**
+   * Dropped packets of the newest client. The pod repeats segments of earlier connections, and real
+   * stacks send others, such as MLD reports.
+   */
+  const cut = async (guarded: Guarded, of = own) =>
     (await guarded.samples()).filter(({ sourcePort, destinationPort }) => [sourcePort, destinationPort].includes(of));
   /** @param from a namespace, and a cgroup unless the process stays in that of the test */
   const startProbe = (from: string | readonly [string, string], script: string, ...args: unknown[]) => {
     const answers: string[] = [];
     const [netns, cgroup] = typeof from === 'string' ? [from] : from;
-    const run = ['nsenter', `--net=/run/netns/${netns}`, process.execPath, '-e', script, ...args.map(String)];
+    own += 1;
+    const program = [process.execPath, '-e', script, String(own), ...args.map(String)];
+    const run = ['nsenter', `--net=/run/netns/${netns}`, ...program];
     const [file, ...words] = cgroup === undefined ? run : [...ENTER, cgroup, ...run];
     const probe = new LineProcess(file as string, words, (line) => answers.push(line));
     return { answers, [Symbol.asyncDispose]: () => probe.close() };
@@ -220,7 +230,8 @@ table ip ports {
     async (_, address) => {
       const dir = cgroups.container;
       const words = [...ENTER.slice(1), dir, 'nsenter', `--net=/run/netns/${node.netns}`, 'python3', '-c', CLIENT];
-      const args = [address.includes(':') ? '::' : '0.0.0.0', address, String(port), '0'];
+      own += 1;
+      const args = [address.includes(':') ? '::' : '0.0.0.0', address, String(port), String(own)];
       await using client = launch('sh', [...words, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
       await client.printed('connected');
       client.child.stdin!.write('before\n');
