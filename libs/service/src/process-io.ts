@@ -23,6 +23,7 @@ export interface ServiceIo {
 
 /** Time after the shutdown until the process exits even if the event loop is still active. */
 const LINGER_MS = 500;
+const THREAD_LINGERS = 4;
 /**
  * Limit of buffered log output while stdout is blocked. Beyond it lines are dropped to bound
  * memory.
@@ -60,11 +61,14 @@ function logTo(fd: number, onDrop: () => void): pino.DestinationStream {
 
 /**
  * Ends the process after LINGER_MS if something keeps the event loop active. `process.exit` waits for
- * the threads of Node, so while one looks up a name or writes to a blocked stdout, a signal ends it.
+ * the threads of Node, so while one looks up a name or writes to a blocked stdout, a signal ends it. On
+ * a busy machine a thread that is not blocked may have to wait, and gets THREAD_LINGERS more times.
  */
-export function endAfterLinger(code: number): void {
+export function endAfterLinger(code: number, lingers = THREAD_LINGERS): void {
   const end = () => {
-    if (process.getActiveResourcesInfo().some((name) => THREAD_WORK.has(name))) process.kill(process.pid, 'SIGKILL');
+    const isOccupied = process.getActiveResourcesInfo().some((name) => THREAD_WORK.has(name));
+    if (isOccupied && lingers > 0) return endAfterLinger(code, lingers - 1);
+    if (isOccupied) process.kill(process.pid, 'SIGKILL');
     process.exit(code);
   };
   setTimeout(end, LINGER_MS).unref();

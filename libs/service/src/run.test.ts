@@ -5,10 +5,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Counter } from 'prom-client';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import * as z from 'zod';
 import { ServiceError } from './errors.ts';
 import { UNSAFE } from './printable.ts';
+import { endAfterLinger } from './process-io.ts';
 import { runService, type ServiceContext } from './run.ts';
 import { captureIo, ManualClock, waitFor } from './testing.ts';
 
@@ -343,6 +344,30 @@ describe('service - as a real process', () => {
   test('service - SIGTERM ends a process with a blocked thread, for which process.exit waits', async () => {
     expect(await endUnread('thread', true)).toEqual([null, 'SIGKILL']);
     expect(await endUnread('linger', true)).toEqual([0, null]);
+  });
+  test('service - the end waits for a thread that is only slow, and not for ever for one that is blocked', () => {
+    vi.useFakeTimers();
+    const ended: (string | number)[] = [];
+    vi.spyOn(process, 'exit').mockImplementation((code) => void ended.push(Number(code)) as never);
+    vi.spyOn(process, 'kill').mockImplementation((_, signal) => {
+      ended.push(signal ?? '');
+      return true;
+    });
+    const active = vi.spyOn(process, 'getActiveResourcesInfo').mockReturnValue(['FSReqCallback']);
+    try {
+      endAfterLinger(0);
+      vi.advanceTimersByTime(1_000);
+      expect(ended).toEqual([]);
+      active.mockReturnValue(['TCPSocketWrap']);
+      vi.advanceTimersByTime(500);
+      expect(ended).toEqual([0]);
+      active.mockReturnValue(['FSReqCallback']);
+      endAfterLinger(0);
+      vi.advanceTimersByTime(60_000);
+      expect(ended.slice(1)).toEqual(['SIGKILL', 0]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
   test('service - an unhandled rejection is a bug: steps run, exit code 1', async () => {
     const { code, out } = await runFixture('reject', null);
