@@ -107,7 +107,8 @@ export function testWays(links: readonly Link[], isWanted: (name: string) => boo
       }
       node.forgetLanded();
       await sender.send();
-      await guarded.counted({ [`${isPast ? 'guard-bypass' : (way.vector ?? 'ipv4-source')} drop`]: TIMES });
+      const judged = (netkit === undefined ? undefined : way.onNetkit) ?? way.vector ?? 'ipv4-source';
+      await guarded.counted({ [`${isPast ? 'guard-bypass' : judged} drop`]: TIMES });
       expect(node.landedWith(MARKER)).toBe(0);
     });
   });

@@ -34,6 +34,8 @@ export interface Way {
   readonly isMarked?: boolean;
   /** What the frames violate if they are judged. Default: ipv4-source. */
   readonly vector?: Vector;
+  /** The same on netkit, which keeps the protocol of the metadata. Default: `vector`. */
+  readonly onNetkit?: Vector;
   /** Default: a packet socket at the device. */
   readonly send?: Send;
 }
@@ -49,7 +51,8 @@ const pair = [
   'ip link add v0 type veth peer name v1',
   'ip link set v0 up',
   'ip link set v1 up',
-  "for d in v0 v1; do until ip -o link show $d | grep -q 'state UP'; do :; done; done",
+  // Ends with an error if a later test has deleted them: otherwise it would run beside all later ones.
+  "for d in v0 v1; do until ip -o link show $d | grep -q 'state UP'; do ip link show $d >/dev/null; done; done",
 ];
 const atEgress = (device: string, action: string) => [
   `tc qdisc add dev ${device} clsact`,
@@ -179,8 +182,13 @@ export const WAYS: Readonly<Record<string, Way>> = {
   skbmod: changed('source-mac', 'skbmod set smac 02:00:00:00:77:99'),
   'vlan push': changed('vlan-tag', 'vlan push id 5'),
   'vlan push, twice': changed('vlan-tag', 'vlan push id 5 pipe action vlan push id 6 protocol 802.1ad'),
-  'mpls push': changed('ethertype', 'mpls mac_push label 5 protocol mpls_uc'),
-  ife: changed('ethertype', 'ife encode type 0x88b6 allow mark'),
+  'mpls push': changed('ethertype', 'mpls push label 5 protocol mpls_uc'),
+  'mpls push, before the MACs': changed('source-mac', 'mpls mac_push label 5 protocol mpls_uc'),
+  // Without metadata it changes nothing.
+  ife: {
+    ...changed('ethertype', 'skbedit mark 7 pipe action ife encode type 0x88b6 allow mark'),
+    onNetkit: 'malformed',
+  },
   ct: action('ct pipe action ct commit zone 5'),
   skbedit: action('skbedit mark 7 priority 1:1 queue_mapping 0 ptype host'),
   tunnel_key: action(`tunnel_key set src_ip ${ATTACKER.ipv4} dst_ip ${RECEIVER.ipv4} id 5 dst_port 4789`),
