@@ -1,6 +1,7 @@
 // The binding of an interface when the node's records are wrong: stale, contradicted, malformed or
 // too many.
 import { mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { createNetns, deleteNetns, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -52,6 +53,25 @@ describe('collector identity', () => {
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 40);
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
+    expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
+  });
+
+  it('while the collector was stopped, another pod got name and index of an interface: it is bound by its own record', async () => {
+    await node.startCollector();
+    const old = await node.addPod();
+    await node.waitForState(old, 'provisional');
+    const ifindex = (await rowOf(old))?.ifindex;
+    await node.killCollector();
+    await node.removePod(old);
+    rmSync(path.join(node.cniDir, 'pods-c1-eth0'));
+    const pod = await node.addPod({ cni: false });
+    await node.renameHostSide(pod, old.hostInterface, ifindex);
+    await node.writeCni(pod);
+    await node.startCollector();
+    await bindsTo(pod);
+    await node.send(pod, [own(pod), spoofed(pod)], 40);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
+    expect((await rowOf(pod))?.ifindex).toBe(ifindex);
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
   });
 

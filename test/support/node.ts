@@ -210,13 +210,14 @@ export class TestNode implements AsyncDisposable {
     return pod;
   }
 
-  async #makeLink(pod: TestPod): Promise<void> {
+  async #makeLink(pod: TestPod, ifindex?: number): Promise<void> {
     await exec('ip', [
       '-n',
       this.netns,
       'link',
       'add',
       pod.hostInterface,
+      ...(ifindex === undefined ? [] : ['index', String(ifindex)]),
       'address',
       GATEWAY_MAC,
       'type',
@@ -235,13 +236,13 @@ export class TestNode implements AsyncDisposable {
   }
 
   /**
-   * Renames the host side of a pod to the name of a deleted interface. CNI plugins that hash names
-   * reuse them.
+   * Renames the host side of a pod to the name of a deleted interface, and gives it its index. CNI plugins that
+   * hash names reuse them, and those that move a link from the pod's namespace reuse indexes.
    */
-  async renameHostSide(pod: TestPod, name: string): Promise<void> {
+  async renameHostSide(pod: TestPod, name: string, ifindex?: number): Promise<void> {
     await exec('ip', ['-n', this.netns, 'link', 'del', pod.hostInterface]);
     pod.hostInterface = name;
-    await this.#makeLink(pod);
+    await this.#makeLink(pod, ifindex);
   }
 
   /**
@@ -369,6 +370,7 @@ export class TestNode implements AsyncDisposable {
   /** Output of `collector status`, which reads the pins alone. */
   async offlineStatus(): Promise<{
     interfaces: {
+      ifindex: number;
       interfaceName: string;
       pod: string;
       state: string;

@@ -93,6 +93,7 @@ describe('adoption', () => {
   it.each<[string, Partial<Found>]>([
     ['the link is gone', { links: [] }],
     ['another interface has the ifindex', { placed: placed(3, 30, 'missing'), links: [{ ...link(3), name: 'other' }] }],
+    ['another interface has the ifindex and the name', { placed: placed(3, 30, 'missing') }],
     ['the record has a later generation', { records: [[3, record(31, 5)]] }],
     ['there is no record', { records: [] }],
   ])('gone - %s', (_name, over) => {
@@ -106,6 +107,20 @@ describe('adoption', () => {
     const plan = planAdoption({ ...nothing, ...found, ...over });
     expect(plan.adoptions.find((a) => a.key.generation === 30)).toMatchObject({ link: null, slot: null });
     expect(plan.leftovers).toContainEqual(key(3, 30));
+  });
+  it('a link of tcx whose pin is detached - its record may bind the link that has its name', () => {
+    const binding = { recordFile: 'lab-c1-eth0', podUid: 'a' } as StoredInterface['binding'];
+    const bindings = (place: Place) =>
+      planAdoption({
+        ...nothing,
+        counters: [key(3, 30)],
+        records: [[3, record(30, 5)]],
+        placed: placed(3, 30, place),
+        links: place === 'missing' ? [link(3)] : [],
+        files: [{ ...file(3, 30, 5), binding }],
+      }).adoptions.map((a) => a.file?.binding);
+    expect(bindings('missing')).toEqual([{ podUid: 'a' }]);
+    expect(bindings('interface-gone'), 'control: the link is gone').toEqual([binding]);
   });
   it('program detached from the same link - lives on and is attached again', () => {
     const found = { counters: [key(3, 30)], records: [[3, record(30, 5)] as [number, IfaceRecord]], links: [link(3)] };

@@ -4,7 +4,8 @@
  *
  * A generation lives on if its record is in the kernel, its link exists and one of its programs is
  * attached to that link. It needs no file: the kernel enforces its last entries until its pod is
- * found again.
+ * found again. Without a program, the name in its file decides, unless a pin of tcx says that its link
+ * was deleted: a link of another pod can have the index and the name.
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { StoredInterface } from './binding-store.ts';
@@ -54,6 +55,8 @@ export function planAdoption(found: Found): AdoptionPlan {
   const links = new Map(found.links.map((link) => [link.ifindex, link]));
   const records = new Map(found.records.map(([ifindex, record]) => [ifindex, record]));
   const attached = new Set(found.placed.filter((p) => p.place === 'head' || p.place === 'behind').map(nameOf));
+  // The kernel detaches a link of tcx with its interface, and its pin stays.
+  const ended = new Set(found.placed.filter((p) => p.mode === 'tcx' && p.place === 'missing').map(nameOf));
   const keys = new Map(
     found.counters.map(({ ifindex, generation }) => [nameOf({ ifindex, generation }), { ifindex, generation }]),
   );
@@ -70,9 +73,12 @@ export function planAdoption(found: Found): AdoptionPlan {
     const file = files.get(name) ?? null;
     const record = records.get(key.ifindex);
     const link = links.get(key.ifindex) ?? null;
-    const sameLink = attached.has(name) || (file !== null && file.interfaceName === link?.name);
+    const sameLink = attached.has(name) || (!ended.has(name) && file !== null && file.interfaceName === link?.name);
     const isLive = record?.generation === key.generation && link !== null && sameLink;
-    if (!isLive) return { key, file, link: null, slot: null, countsLost, kernel: null };
+    if (!isLive) {
+      const own = ended.has(name) ? file && withoutRecord(file) : file;
+      return { key, file: own, link: null, slot: null, countsLost, kernel: null };
+    }
     const isOwn = record.slot < found.maxInterfaces && !slots.has(record.slot);
     slots.add(record.slot);
     const kernel = kernelOf(record, key, found);
@@ -99,6 +105,13 @@ export function planAdoption(found: Found): AdoptionPlan {
  */
 function withoutUnguarded(file: StoredInterface): StoredInterface {
   return file.packetsBeforeGuard < 0 ? { ...file, packetsBeforeGuard: 0, gapReported: true } : file;
+}
+
+/** If only the programs were detached, the record of the interface binds it again. */
+function withoutRecord(file: StoredInterface): StoredInterface {
+  if (!file.binding) return file;
+  const { recordFile: _, ...binding } = file.binding;
+  return { ...file, binding };
 }
 
 const rank = (adoption: Adoption): number => (adoption.slot !== null ? 0 : adoption.link !== null ? 1 : 2);
