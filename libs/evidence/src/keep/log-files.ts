@@ -204,18 +204,21 @@ export class LogWriter extends LogReader {
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
     super(directory);
-    for (const name of readdirSync(directory)) {
+    const names = readdirSync(directory);
+    for (const name of names) {
       if (name.startsWith('index-')) this.#begin(name);
       // Of a process that was killed before it renamed it.
       if (name.startsWith(NEW_HEAD)) rmSync(path.join(directory, name));
     }
-    for (let level = 0; level === 0 || TILE_HASHES ** level <= this.size; level++) {
+    // A process that was killed before its head may have begun a level that no head has reached.
+    const isBegun = (level: number) => names.includes(`hashes-${level}`);
+    for (let level = 0; level === 0 || TILE_HASHES ** level <= this.size || isBegun(level); level++) {
       const length = Math.floor(this.size / TILE_HASHES ** level) * HASH_BYTES;
       const file = this.#begin(`hashes-${level}`);
       if (fstatSync(file).size < length) this.read(`hashes-${level}`, 0, length);
       truncate(file, length);
     }
-    for (const name of readdirSync(directory)) if (name.startsWith('index-')) this.cutPlaces(name);
+    for (const name of names) if (name.startsWith('index-')) this.cutPlaces(name);
   }
 
   #begin(name: string): number {
