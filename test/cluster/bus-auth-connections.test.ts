@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { openBucket, userOf, violationSubject } from '@bailiff/bus';
+import { NODE_MESSAGES_PER_SECOND, openBucket, userOf, violationSubject } from '@bailiff/bus';
 import { type RateLimitedLog, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -43,9 +43,9 @@ async function start(options: { without?: RegExp } = {}) {
 }
 
 /** Resolves when a connection is logged in, or has ended. */
-function logIn(rig: AuthRig, token: string, localAddress = '127.0.0.1'): Promise<Socket> {
+function logIn(rig: AuthRig, token: string, localAddress = '127.0.0.1', user = USER): Promise<Socket> {
   const socket = connect({ port: rig.nats.port, host: '127.0.0.1', localAddress });
-  const login = JSON.stringify({ verbose: false, headers: true, no_responders: true, user: USER, pass: token });
+  const login = JSON.stringify({ verbose: false, headers: true, no_responders: true, user, pass: token });
   socket.write(`CONNECT ${login}\r\nSUB ${INBOX} 1\r\nPING\r\n`);
   return new Promise((resolve) => {
     let received = '';
@@ -185,6 +185,21 @@ test.each([
       socket.end(Buffer.concat(Array(32).fill(LARGE)));
       await new Promise((resolve) => socket.once('close', resolve));
       await afterEach(rig);
+    }
+    return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
+  };
+  await waitFor(isKeptOut, { what: 'its logins to get no response', timeoutMs: 60_000, intervalMs: 1 });
+});
+
+test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const refused = publishBytes({ subject: `x.${'x'.repeat(1_000)}`, body: '' });
+  const isKeptOut = async () => {
+    const socket = await logIn(rig, token, '127.0.0.1', userOf({ role: 'push', node: A }));
+    if (!socket.closed) {
+      socket.write(Buffer.concat(Array(2 * NODE_MESSAGES_PER_SECOND).fill(refused)));
+      await new Promise((resolve) => socket.once('close', resolve));
     }
     return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
   };

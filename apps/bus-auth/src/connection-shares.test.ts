@@ -216,8 +216,12 @@ test('a flood - in connections of which the lists know only that they ended', ()
   expect(list(5_000, [connection(4_500, { sentBytes, isClosed: true })])).toEqual([]);
 });
 
-test('a flood - a connection for pushes, which sends no requests, may be slow', () => {
+test('a flood - a connection for pushes, which sends no requests, may be slow, and sends no more than others', () => {
   const judge = judging('NODE_PUSH');
   judge(1_000, [connection(1)]);
-  expect(judge(2_000, [connection(1, { isSlow: true })])).toEqual([]);
+  const slow = { isSlow: true, bytes: 10 * NODE_BYTES_PER_SECOND, messages: NODE_MESSAGES_PER_SECOND };
+  expect(judge(2_000, [connection(1, slow)])).toEqual([]);
+  expect(judge(3_000, [connection(1, { ...slow, messages: 2 * NODE_MESSAGES_PER_SECOND + 1 })])).toEqual([
+    'flooding one 1',
+  ]);
 });

@@ -145,8 +145,8 @@ export class ConnectionShares {
     for (const [id, { atMs: loginMs }] of admitted ?? [])
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
-    const sendsRequests = account === 'NODES';
-    return this.#groupsOf(known).flatMap((group) => excessOf(group, sendsRequests));
+    const getsResponses = account === 'NODES';
+    return this.#groupsOf(known).flatMap((group) => excessOf(group, getsResponses));
   }
 
   /** The open connections of each user of a list, on all servers, in one pass over all lists. */
@@ -168,19 +168,19 @@ function end(ended: Known, reason: Excess['reason']): Excess {
   return { server, connection, user, reason };
 }
 
-function excessOf(all: readonly Known[], sendsRequests: boolean): Excess[] {
+function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
   const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one), 0);
-  if (sendsRequests) {
-    const messages = sum(({ messageRate }) => messageRate);
-    const sentBytes = sum(({ sentByteRate }) => sentByteRate);
-    const isHeavy =
-      sum(({ byteRate }) => byteRate) > NODE_BYTES_PER_SECOND || all.some(({ connection }) => connection.isSlow);
-    const isFlooding =
-      messages > NODE_MESSAGES_PER_SECOND ||
-      sentBytes > NODE_SENT_BYTES_PER_SECOND ||
-      (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
-    if (isFlooding || isHeavy) return all.map((one) => end(one, isFlooding ? 'flooding' : 'heavy'));
-  }
+  const messages = sum(({ messageRate }) => messageRate);
+  const sentBytes = sum(({ sentByteRate }) => sentByteRate);
+  const isHeavy =
+    getsResponses &&
+    (sum(({ byteRate }) => byteRate) > NODE_BYTES_PER_SECOND || all.some(({ connection }) => connection.isSlow));
+  // Also messages that the server refuses: each takes its time, and a line of its log.
+  const isFlooding =
+    messages > NODE_MESSAGES_PER_SECOND ||
+    sentBytes > NODE_SENT_BYTES_PER_SECOND ||
+    (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
+  if (isFlooding || isHeavy) return all.map((one) => end(one, isFlooding ? 'flooding' : 'heavy'));
   // The oldest ones of the address that has most: the collector of a stolen token keeps its own.
   const open = all.filter(({ connection }) => !connection.isClosed);
   const left = open.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);
