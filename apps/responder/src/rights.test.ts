@@ -3,7 +3,7 @@ import { kubeApiOf } from '@bailiff/kube/testing';
 import { type ResponsePolicy, responsePolicy } from '@bailiff/policy';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { RightsCheck } from './rights.ts';
+import { RightsCheck, TICK_MS } from './rights.ts';
 
 const policy = (part: object): ResponsePolicy =>
   responsePolicy.parse({
@@ -97,4 +97,23 @@ it('an API server that does not review - nothing is known to be missing', async 
   const { client } = server([], new KubeError('KUBE_FORBIDDEN', 'no', { status: 403 }));
   const { missing, errors } = await checked(client, [policy({ dryRun: false })]);
   expect([missing, errors[0]]).toEqual([[], 'KUBE_FORBIDDEN']);
+});
+
+it('an API server that stops to respond - is asked again within some ticks, without a change of a policy', async () => {
+  const { client, asked } = server([]);
+  const check = new RightsCheck({
+    client,
+    policies: () => [policy({ dryRun: false })],
+    dryRun: false,
+    onChange: () => {},
+    onError: () => {},
+    signal: new AbortController().signal,
+  });
+  await check.check();
+  const before = asked.length;
+  for (let ticks = 0; ticks < 20_000 / TICK_MS; ticks += 1) {
+    expect(asked, 'control: not with every tick').toHaveLength(before);
+    check.tick();
+  }
+  expect(asked.length).toBeGreaterThan(before);
 });

@@ -7,8 +7,8 @@ import { type Access, type KubeApi, KubeError, mayAccess } from '@bailiff/kube';
 import type { ResponsePolicy } from '@bailiff/policy';
 import { actionsOf, responderRules } from '@bailiff/response';
 
-/** Roles have no event for their users. */
-const CHECK_MS = 60_000;
+/** Roles have no event for their users. Without a response to make, only this finds a server that hangs. */
+const CHECK_MS = 20_000;
 /** Interval of `tick`, and of checks while the last one failed. */
 export const TICK_MS = 5_000;
 
