@@ -1,5 +1,6 @@
+import type { InstanceStatus } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
-import { skewOf } from './version.ts';
+import { partsOf, skewOf } from './version.ts';
 
 it.each([
   ['1.2.3', '1.2.9', false],
@@ -9,4 +10,32 @@ it.each([
   ['1.2.3', 'unknown', true],
 ])('client %s, part %s: %s', (client, version, differs) => {
   expect(skewOf(client, [{ part: 'correlator', version, instances: 2 }])).toHaveLength(differs ? 1 : 0);
+});
+
+it('parts - what runs, and no stopped instance or former node', () => {
+  const nowMs = Date.parse('2026-11-24T12:00:00Z');
+  const at = (agoMs: number) => new Date(nowMs - agoMs).toISOString();
+  const instance = (version: string, part: object = {}) =>
+    ({ service: 'correlator', version, updatedAt: at(5_000), ...part }) as InstanceStatus;
+  const node = (collectorVersion: string, agoMs: number) => ({
+    collectorVersion,
+    updatedAt: at(agoMs),
+    configRefused: [],
+  });
+  const instances = [
+    instance('2.0.0'),
+    instance('1.0.0', { stoppedAt: at(5_000) }),
+    instance('1.1.0', { updatedAt: at(600_000) }),
+  ];
+  const nodes = new Map([
+    ['node-a', node('2.0.0', 5_000)],
+    ['node-b', node('1.0.0', 600_000)],
+    ['former', node('0.9.0', 600_000)],
+  ]);
+  const parts = partsOf(instances, { nodes, expected: ['node-a', 'node-b'], nowMs, staleMs: 30_000 });
+  expect(parts.map(({ part, version }) => `${part} ${version}`).sort()).toEqual([
+    'collector 1.0.0',
+    'collector 2.0.0',
+    'correlator 2.0.0',
+  ]);
 });
