@@ -4,7 +4,7 @@
 // Events that it delays by years count as delivered, so the consumer delivers no further ones: only another
 // consumer does.
 
-import { ensureTopology, SIEM_MAX_ACK_PENDING } from '@bailiff/bus';
+import { consumerConfigs, ensureTopology, SIEM_MAX_ACK_PENDING, SIEM_MAX_PULL_MS } from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
@@ -116,3 +116,39 @@ test.each([
   },
   60_000,
 );
+
+const TEN_YEARS_MS = 10 * 365 * 86_400_000;
+
+test.each([
+  ['no longer than a minute', TEN_YEARS_MS, 0],
+  ['as long as it may', SIEM_MAX_PULL_MS, 1],
+  // The control.
+  ['for years, without the limit', TEN_YEARS_MS, 1],
+] as const)('pulls with heartbeats that a connector leaves behind wait %s', async (_, expiresMs, left) => {
+  await using nats = await startNats();
+  const admin = await nats.connect('admin');
+  await ensureTopology(admin);
+  const [wanted] = consumerConfigs();
+  const isUnlimited = expiresMs > SIEM_MAX_PULL_MS && left > 0;
+  // A bus from before the limit; `bus setup` sets it on existing consumers.
+  const update = (max_expires: number) =>
+    admin.jsm.consumers.update('SIEM', 'siem-ocsf', { ...wanted?.config, max_expires });
+  await update(0);
+  if (!isUnlimited) await ensureTopology(admin);
+  const { config } = await admin.jsm.consumers.info('SIEM', 'siem-ocsf');
+  expect(config.max_expires ?? 0).toBe(isUnlimited ? 0 : SIEM_MAX_PULL_MS * 1_000_000);
+  const connect = () => RawNats.connect({ port: nats.port, user: 'siem-reader', password: 'password-of-siem-reader' });
+  await using live = await connect();
+  live.write('SUB bailiff.v1.siem.> 2\r\n');
+  await live.flush();
+  const thief = await connect();
+  // Heartbeats each nanosecond would keep the server busy here, too.
+  const body = JSON.stringify({ batch: 1, expires: expiresMs * 1_000_000, idle_heartbeat: 20_000_000_000 });
+  thief.publish({ subject: 'BUS.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', reply: LIVE, body });
+  await thief.flush();
+  if (left === 0)
+    await waitFor(() => live.received.includes('409 Exceeded MaxRequestExpires'), { what: 'the refusal' });
+  await thief[Symbol.asyncDispose]();
+  const waiting = async () => (await admin.jsm.consumers.info('SIEM', 'siem-ocsf')).num_waiting;
+  await waitFor(async () => (await waiting()) === left, { what: 'what is left', state: waiting });
+});

@@ -88,6 +88,8 @@ export const SIEM_POSITIONS: readonly string[] = [
 export const SIEM_ACK_WAIT_MS = 30_000;
 /** Unacknowledged events of a connector; more than a batch of any client. */
 export const SIEM_MAX_ACK_PENDING = 5_000;
+/** Longest pull: one whose reply subject another connector subscribes to outlives its sender. */
+export const SIEM_MAX_PULL_MS = 60_000;
 /**
  * How long the server remembers message ids: longer than any retry. Its memory grows with it.
  */
@@ -375,8 +377,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
 export const siemConsumer = (format: string): string => `siem-${format}`;
 
 /**
- * Durable consumers created with the streams, so that a connector needs no permission to create
- * one. Explicit acks, redelivered without limit.
+ * Durable consumers, because a connector may create none. Explicit acks, redelivered without limit.
  */
 export function consumerConfigs(): { stream: string; config: Partial<ConsumerConfig> & { durable_name: string } }[] {
   return SIEM_FORMATS.map((format) => ({
@@ -390,6 +391,7 @@ export function consumerConfigs(): { stream: string; config: Partial<ConsumerCon
       ack_policy: AckPolicy.Explicit,
       ack_wait: nanos(SIEM_ACK_WAIT_MS),
       max_ack_pending: SIEM_MAX_ACK_PENDING,
+      max_expires: nanos(SIEM_MAX_PULL_MS),
       max_deliver: -1,
       replay_policy: ReplayPolicy.Instant,
     },
