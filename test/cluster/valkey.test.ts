@@ -3,7 +3,9 @@
 // changes without a restart.
 
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import path from 'node:path';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
@@ -77,6 +79,42 @@ it('valkey - accepts its password only, keeps its data on disk, and refuses writ
   await redis.quit();
   expect(existsSync(path.join(dir, 'data/appendonlydir'))).toBe(true);
   expect(readFileSync(`/proc/${valkey.pid}/cmdline`, 'utf8')).not.toContain(PASSWORD);
+});
+
+/** As much as the server reads of a command before the password, without its end. */
+const INCOMPLETE = `*10\r\n${`$16384\r\n${'x'.repeat(16_384)}\r\n`.repeat(9)}$16384\r\n${'x'.repeat(16_000)}`;
+const STRANGERS = 700;
+
+/** Strangers fill their part of the memory. @returns the response to a write of the responder meanwhile */
+async function writeBesideStrangers(redis: Redis, isFull: (bytes: number) => boolean): Promise<string> {
+  const sockets = Array.from({ length: STRANGERS }, () =>
+    connect(path.join(dir, 'socket')).on('error', () => undefined),
+  );
+  for (const socket of sockets) socket.write(INCOMPLETE);
+  let [bytes, evicted] = [0, 0];
+  const look = async () => {
+    const info = await redis.info();
+    bytes = Number(/used_memory:(\d+)/.exec(info)?.[1]);
+    evicted = Number(/evicted_clients:(\d+)/.exec(info)?.[1]);
+    return evicted > 0 || isFull(bytes);
+  };
+  await waitFor(look, { what: 'the memory of strangers', intervalMs: 50, state: () => ({ bytes, evicted }) });
+  const answer = await redis.set('c', '1').catch((error: Error) => error.message);
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
+  return answer;
+}
+
+it('valkey - connections without a password leave memory for jobs; control: without their limit', async () => {
+  const redis = new Redis({ path: path.join(dir, 'socket'), password: PASSWORD, retryStrategy: null });
+  // So that some hundred connections are enough.
+  const most = 96 * 1024 ** 2;
+  await redis.config('SET', 'maxmemory', most);
+  expect(await writeBesideStrangers(redis, () => false)).toBe('OK');
+  await redis.config('SET', 'maxmemory-clients', 0);
+  await redis.config('RESETSTAT');
+  expect(await writeBesideStrangers(redis, (bytes) => bytes > most)).toMatch(/^OOM/);
+  await redis.quit();
 });
 
 it('valkey - the password is changed step by step without a restart, and connected clients stay', async () => {

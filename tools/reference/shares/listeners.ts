@@ -129,7 +129,7 @@ export const LISTENERS: readonly Listener[] = [
     what: "Valkey: 6379, also the kubelet's probes",
     ports: ['redis:6379'],
     reachedBy: `the responder, by password; ${UNENFORCED}`,
-    share: `10,000 connections in all, 1.5 kB each. Probes succeed also above it, and the responder keeps its connections. ${OPEN}where network policies are not enforced, one pod can hold all of them, and the responder cannot connect again. A higher limit would let such a pod fill the memory of the container instead`,
+    share: `10,000 connections in all, 1.5 kB each, or up to 160 kB with an incomplete command. Of more than 64 MiB (maxmemory-clients), the largest are closed, so that memory is left for jobs. Probes succeed also above it, and the responder keeps its connections. ${OPEN}where network policies are not enforced, one pod can hold all of them, and the responder cannot connect again. A higher limit would let such a pod fill the memory of the container instead`,
     counter: '`bailiff_responder_redis_up`',
     tests: ['test/cluster/valkey.test.ts'],
   },
