@@ -120,8 +120,7 @@ export const LISTENERS: readonly Listener[] = [
     what: "NATS: 8222, also the kubelet's probes",
     ports: ['nats:8222'],
     reachedBy: `the node; ${UNENFORCED}`,
-    share:
-      'the server closes idle connections within seconds: 10,000 at once from one address took no measurable memory. A request costs as much as in [ports without login](../threat-model.md#not-covered)',
+    share: `the server closes idle connections within seconds: 10,000 at once from one address took no measurable memory. A request costs as much as in [ports without login](../threat-model.md#not-covered). ${OPEN}where network policies are not enforced, one pod can have the server restarted: it reads up to 1 MiB of a header for 5 s, which nats-server cannot limit. 1,000 connections with 900 kB each of an incomplete header took 1.8 GiB, 400 took 0.8 GiB`,
     counter: 'none',
     tests: [],
   },
