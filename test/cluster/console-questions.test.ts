@@ -59,6 +59,9 @@ const forged = (pod: typeof WEB, grown: number, claim: string, to: string, part:
   });
 };
 
+/** Both nodes report: on a busy machine they are silent by the time of a test, after 30 s. */
+let report: () => Promise<void>;
+
 beforeAll(async () => {
   world = await World.start();
   await world.put('bailiff_pods', encodeToken(NODE_A), {
@@ -84,9 +87,12 @@ beforeAll(async () => {
     subjects: 2,
     sets: 1,
   });
-  await world.status(healthyStatus(NODE_A, { runtime }));
   const unable = { state: 'unavailable' as const, reason: 'loading is refused: EPERM', remedy: 'boot with lsm=…,bpf' };
-  await world.status(healthyStatus(NODE_B, { runtime: { ...runtime, ...unable, policies: [] } }));
+  report = async () => {
+    await world.status(healthyStatus(NODE_A, { runtime }));
+    await world.status(healthyStatus(NODE_B, { runtime: { ...runtime, ...unable, policies: [] } }));
+  };
+  await report();
   // shop/web forges the database's address to the cart; slow-0 stays below the threshold of 10.
   await world.frame(NODE_A, [forged(WEB, 322, '10.1.1.5', '10.1.0.12')]);
   await world.frame(NODE_A, [forged(SLOW, 7, '192.0.2.9', '10.1.1.5')]);
@@ -203,6 +209,7 @@ describe('graph', () => {
 
 describe('policies', () => {
   it('in force n of m and why not; what enforcing would have denied; no less than the commands', async () => {
+    await report();
     const { page, errors } = await shown('/policies', 'What programs may do');
     const text = await textOf(page);
     expect(text).toMatch(/2 of 2 policies are not in force everywhere; 1 only watch \(audit\)/);
@@ -227,6 +234,7 @@ describe('policies', () => {
     const promote = ['policy', 'promote', 'no-shell', '--since', '7d'];
     const { stdout } = await world.cli([...promote, '--dry-run']);
     expect(stdout).toContain('Enforcing no-shell would have denied 3 operations of 1 pod since 7d');
+    await report();
     await page.getByRole('button', { name: 'Enforce no-shell' }).click();
     const dialog = page.getByRole('dialog');
     await dialog.getByText('Enforcing it would have denied 3 operations of 1 pod').waitFor();
