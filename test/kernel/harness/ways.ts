@@ -102,8 +102,9 @@ const byXdp =
         ),
       { what: 'the queue of the interface' },
     );
-/** Outer source forged, inner packet in clear. */
+/** Outer source forged, inner packet in clear. The kernel builds it from an address of the pod alone. */
 const ESP = [
+  `ip addr replace ${FORGED}/32 dev eth0`,
   `ip xfrm state add src ${FORGED} dst ${RECEIVER.ipv4} proto esp spi 9 mode tunnel enc 'ecb(cipher_null)' '' auth-trunc digest_null '' 0`,
   `ip xfrm policy add src ${ATTACKER.ipv4} dst ${RECEIVER.ipv4} proto udp dir out tmpl src ${FORGED} dst ${RECEIVER.ipv4} proto esp mode tunnel`,
 ];
