@@ -66,7 +66,7 @@ export class Binder<I extends BindableInterface> {
   readonly #timers = new Map<I, NodeJS.Timeout>();
   /**
    * When the interface of a record was gone, by the record's file. A pod that joins a network again in
-   * the same sandbox gets a record of the same name, but a later one.
+   * the same sandbox gets a record of the same name, but a later one. It replaces no binding.
    */
   readonly #used = new RecentMap<string, number>(MAX_USED);
 
@@ -105,7 +105,10 @@ export class Binder<I extends BindableInterface> {
     return {
       link: iface.link,
       notBeforeMs: iface.announced?.notBeforeMs ?? 0,
-      isUsed: ({ file, writtenAtMs }) => writtenAtMs <= (this.#used.get(file) ?? Number.NEGATIVE_INFINITY),
+      isUsed: ({ file, writtenAtMs }) => {
+        const goneAtMs = this.#used.get(file);
+        return goneAtMs !== undefined && (iface.binding !== null || writtenAtMs <= goneAtMs);
+      },
     };
   }
 
@@ -125,7 +128,7 @@ export class Binder<I extends BindableInterface> {
     }
   }
 
-  /** The interface is gone: its record never binds another interface of the same name. */
+  /** The interface is gone: the record that it has now never binds another interface of the same name. */
   removed(iface: I): void {
     this.#cancel(iface);
     if (iface.binding?.recordFile === undefined) return;
