@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
+import { Redis } from 'ioredis';
 import { afterEach, expect, it } from 'vitest';
 import type { Job } from '../../apps/responder/src/ports.ts';
 import { type QueueOptions, Queues } from '../../apps/responder/src/scheduling/queues.ts';
@@ -183,3 +184,24 @@ it('queues - a full Redis is reported without a job, and no longer when it has r
   await redis.configure('maxmemory', '0');
   await waitFor(() => queues.refusal === '', { what: 'its end', state });
 }, 60_000);
+
+it('queues - a job whose list was evicted is not added again, but under another id', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, done, state } = await startQueues(relay.port);
+  const client = new Redis({ path: pathOf(redis) });
+  cleanUps.push(() => client.disconnect());
+  const put = (id: string, taskId: string, delayMs = 0) => queues.add([{ id, delayMs, turn: 1, job: jobOf(taskId) }]);
+
+  await put('a', 'delayed', 3_600_000);
+  expect(await client.del('lost:respond-label:delayed')).toBe(1);
+  await put('a', 'added again');
+  await put('a-1', 'another id');
+  await waitFor(() => done.includes('another id'), { what: 'the job under another id', state });
+  expect(done).toEqual(['before', 'another id']);
+  // The control: an evicted job is added.
+  expect(await client.del('lost:respond-label:a')).toBe(1);
+  await put('a', 'after its eviction');
+  await waitFor(() => done.includes('after its eviction'), { what: 'the evicted job', state });
+});

@@ -3,7 +3,7 @@ import { Ledger, planVerdict } from '@bailiff/response';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Backlog } from './backlog.ts';
+import { Backlog, undoJobs } from './backlog.ts';
 import { OrderGate } from './order-gate.ts';
 
 const policies = new Map([
@@ -30,6 +30,28 @@ describe('backlog', () => {
     expect(backlog.unanswered(ledger, 400 * SECOND, { graceMs: 30_000 })).toBe(1);
     backlog.clear();
     expect(backlog.unanswered(ledger, 400 * SECOND, { graceMs: 30_000 })).toBe(0);
+  });
+
+  it('stuck - a task or an undo that is overdue for an hour gets another job, one an hour', () => {
+    const backlog = new Backlog(new OrderGate());
+    const ledger = new Ledger();
+    const verdict = sampleVerdict({ verdictId: 'v1' });
+    const label = new Map([['mine', responsePolicy.parse({ steps: [{ action: 'label' }] })]]);
+    const [task] = planVerdict(verdict, 0, label);
+    backlog.put({ verdict, sequence: 1, atMicros: 0 }, task ? [task] : [], ledger);
+    const ofEnded = { verdictId: 'v0', policy: 'mine', action: 'cordon', phase: 'succeeded' } as const;
+    const cordoned = sampleResponse({ ...ofEnded, expiresAt: 600 * SECOND });
+    const undone = ledger.applyInOrder(cordoned, { sequence: 1, timestampMicros: 0 });
+    const idsAt = (minutes: number) => {
+      const micros = minutes * 60 * SECOND;
+      const jobs = backlog.jobs(ledger, { micros, monotonicMs: 0 }, 0, 0);
+      return [...jobs, ...undoJobs(ledger, micros, 0, () => true)].map(({ id }) => id);
+    };
+    const ids = [task?.taskId, `${undone}-undo`];
+    for (const minutes of [10, 59]) expect(idsAt(minutes)).toEqual(ids);
+    expect(idsAt(65)).toEqual([`${ids[0]}-1`, ids[1]]);
+    for (const minutes of [75, 119]) expect(idsAt(minutes)).toEqual(ids.map((id) => `${id}-1`));
+    expect(idsAt(121)).toEqual(ids.map((id) => `${id}-2`));
   });
 
   it('deleted verdicts - their tasks go, except one that has a record', () => {

@@ -22,6 +22,15 @@ import type { OrderGate } from './order-gate.ts';
 /** Some 400 bytes each. Verdicts that may not wait have half as many places of their own. */
 export const MAX_OUTSTANDING = 50_000;
 
+/**
+ * A task or undo that is overdue for this long gets another job, and again each time it passes. Its job
+ * may be lost to scans, which do not change existing jobs: a Redis that evicts keys deletes the list of a
+ * job without the job, and a clock that was ahead has delayed it for as long. A full backlog takes half an
+ * hour. A task with two jobs runs once (tasks/run-task.ts).
+ */
+export const STUCK_MS = 3_600_000;
+const STUCK_MICROS = STUCK_MS * 1_000;
+
 export interface QueuedJob {
   id: string;
   delayMs: number;
@@ -227,7 +236,8 @@ export class Backlog {
         if (waitsForApproval(ledger.task(task.taskId), now.micros, approvalTimeoutMs)) continue;
         if (this.#isHeld(task, tasks, ledger, then)) continue;
         const job = this.#doJob(task, verdict, then.micros);
-        if (job.delayMs <= aheadMs) jobs.push(job);
+        if (job.delayMs > aheadMs) continue;
+        jobs.push(hasOverdueTask([task], ledger, now.micros, { graceMs: STUCK_MS }) ? another(job, now.micros) : job);
       }
     }
     return jobs;
@@ -263,6 +273,12 @@ export class Backlog {
   }
 }
 
+/** The job under another id, for STUCK_MS the same. */
+const another = (job: QueuedJob, nowMicros: number): QueuedJob => ({
+  ...job,
+  id: `${job.id}-${Math.floor(nowMicros / STUCK_MICROS)}`,
+});
+
 /** Otherwise a clock that is a little behind would queue every step at once, to poll for its turn. */
 function notBefore({ atMicros }: Outstanding, now: Now): Now {
   return { ...now, micros: Math.max(now.micros, atMicros) };
@@ -289,12 +305,14 @@ export function undoJobs(
   const turns = new Map<string, number>();
   for (const { taskId, terminal } of ledger.expiring()) {
     const response = (terminal as NonNullable<typeof terminal>).response;
-    const delayMs = Math.max(0, ((response.expiresAt ?? 0) - nowMicros) / 1000);
+    const leftMicros = (response.expiresAt ?? 0) - nowMicros;
+    const delayMs = Math.max(0, leftMicros / 1000);
     if (delayMs > aheadMs) continue;
     const tenant = `${response.action} ${response.podNamespace}`;
     const turn = Math.min(LAST_TURN, (turns.get(tenant) ?? 0) + 1);
     turns.set(tenant, turn);
-    jobs.push({ id: `${taskId}-undo`, delayMs, turn, job: endJob('undo', taskId, response) });
+    const job = { id: `${taskId}-undo`, delayMs, turn, job: endJob('undo', taskId, response) };
+    jobs.push(leftMicros < -STUCK_MICROS ? another(job, nowMicros) : job);
   }
   for (const released of ledger.released()) if (!isCleared(released.taskId)) jobs.push(clearJob(released));
   return jobs;
