@@ -16,6 +16,8 @@ describe('errors', () => {
     [new ConfigError('CONFIG_REVISION', 'x'), 6],
     [Object.assign(new Error('x'), { code: 'ENOENT' }), 2],
     [Object.assign(new Error('x'), { code: 'EACCES' }), 4],
+    [Object.assign(new Error('x'), { code: 'ENOSPC' }), 7],
+    [Object.assign(new Error('x'), { code: 'EDQUOT' }), 7],
     [Object.assign(new Error('x'), { code: 'QUARANTINE_CONTENDED' }), 7],
     [new TypeError('x'), 1],
     ['thrown text', 1],

@@ -56,6 +56,7 @@ export class CliError extends Error {
   }
 }
 
+const DISK_REMEDY = 'make room on its disk, or write to another one; the file is not complete';
 /** Remedies for errors of the libraries, by code. */
 const REMEDIES: Readonly<Record<string, string>> = {
   BUS_UNREACHABLE: 'check that nats-server runs at this address; pass another with --nats-url, or run `bailiff doctor`',
@@ -88,12 +89,15 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: 'check the path',
   EISDIR: 'pass a file',
   EACCES: 'run the command as a user with access, such as root',
+  ENOSPC: DISK_REMEDY,
+  EDQUOT: DISK_REMEDY,
 };
 
 const exitCodeFor = (error: unknown): ExitCode => {
   const code = (error as { code?: unknown }).code;
   if (typeof code === 'string' && /^(CONFIG|POLICY)_/.test(code)) return EXIT.badConfiguration;
   if (code === 'ENOENT' || code === 'EISDIR' || code === 'BUS_SHRINK' || code === 'EVIDENCE_LOG') return EXIT.badFlags;
+  if (code === 'ENOSPC' || code === 'EDQUOT') return EXIT.dependencyUnreachable;
   const known = exitCodeOf(error);
   // Other refusals of the bus and of the API server are not a bug of the CLI.
   const isRefusal = typeof code === 'string' && /^(BUS|KUBE|QUARANTINE)_/.test(code);
