@@ -131,6 +131,25 @@ it('queues - a Redis that became a replica is left for the one that new connecti
   expect(reported.slice(0, 3)).toEqual(['ready', 'lost', 'ready']);
 }, 90_000);
 
+it('queues - a Redis that stays a replica is not ready between its reconnects; control: one that accepts writes', async () => {
+  const [former, next] = [await startRedis(), await startRedis()];
+  for (const redis of [former, next]) cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(former));
+  const { queues, reported, state } = await startQueues(relay.port);
+  const isWell = () => queues.ready && queues.refusal === '';
+  await former.becomeReplica();
+  await waitFor(() => reported.includes('lost'), { what: 'the refusal to count as lost', state });
+  let well = 0;
+  const again = () => {
+    if (isWell()) well += 1;
+    return reported.filter((what) => what === 'ready').length > 3;
+  };
+  await waitFor(again, { what: 'some reconnects', timeoutMs: 60_000, state });
+  expect(well).toBe(0);
+  relay.leadTo(pathOf(next));
+  await waitFor(isWell, { what: 'the other Redis', timeoutMs: 30_000, state });
+}, 120_000);
+
 it('queues - a Redis with another password is named as such, until it accepts the former one', async () => {
   const redis = await startRedis();
   cleanUps.push(() => redis[Symbol.asyncDispose]());

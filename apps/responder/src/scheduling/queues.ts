@@ -80,15 +80,21 @@ export class Queues {
   #lastError: Error | null = null;
   /** The newest refusal of jobs: Redis is full, busy with a script, or denies a command. */
   #refusal: { error: Error; atMs: number; isProbe?: true } | null = null;
+  readonly #probeKey: string;
   readonly #probing: NodeJS.Timeout;
 
   constructor(options: QueueOptions) {
     const onError = (error: Error) => {
       this.#lastError = error;
     };
+    // It connects again and again, and refuses each job: only a write that succeeds ends this.
+    const onReadOnly = (error: Error) => {
+      onError(error);
+      this.#refusal = { error, atMs: performance.now(), isProbe: true };
+    };
     // Adding a job fails fast. Workers wait for Redis without a limit.
-    this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS }, onError);
-    this.#working = connect(options, {}, onError);
+    this.#adder = connect(options, { enableOfflineQueue: false, commandTimeout: COMMAND_TIMEOUT_MS }, onReadOnly);
+    this.#working = connect(options, {}, onReadOnly);
     const reportState = () => this.#reportState(options);
     for (const connection of [this.#adder, this.#working])
       connection.on('ready', reportState).on('close', reportState).on('error', onError);
@@ -119,15 +125,16 @@ export class Queues {
       worker.on('failed', (_job, error) => options.onJobFailure(error));
       this.#workers.push(worker);
     }
-    this.#probing = setInterval(() => void this.#probe(`${prefix}:probe`), options.probeMs ?? PROBE_MS);
+    this.#probeKey = `${prefix}:probe`;
+    this.#probing = setInterval(() => void this.#probe(), options.probeMs ?? PROBE_MS);
     this.#probing.unref();
   }
 
   /** Clears a refusal of its own only: a server may accept this write and deny the scripts of jobs. */
-  async #probe(key: string): Promise<void> {
+  async #probe(): Promise<void> {
     if (this.#adder.status !== 'ready') return;
     try {
-      await this.#adder.set(key, '', 'PX', PROBE_MS);
+      await this.#adder.set(this.#probeKey, '', 'PX', PROBE_MS);
       if (this.#refusal?.isProbe) this.#refusal = null;
     } catch (error) {
       if (this.#adder.status === 'ready')
@@ -161,7 +168,8 @@ export class Queues {
       return;
     }
     this.#lastError = null;
-    this.#refusal = null;
+    if (this.#refusal?.isProbe) void this.#probe();
+    else this.#refusal = null;
     onRedisReady();
   }
 
