@@ -56,18 +56,28 @@ describe('collector identity', () => {
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
   });
 
-  it('while the collector was stopped, another pod got name and index of an interface: it is bound by its own record', async () => {
-    await node.startCollector();
+  it.each([
+    ['name and index of an interface, while no collector ran', false, []],
+    ['the index of an interface, and the netlink events were lost', true, []],
+    ['the index of an interface under clsact, and the netlink events were lost', true, ['--hook', 'clsact']],
+  ])('another pod got %s: it is bound by its own record', async (_, areLost, args) => {
+    const collector = await node.startCollector({ args });
     const old = await node.addPod();
     await node.waitForState(old, 'provisional');
     const ifindex = (await rowOf(old))?.ifindex;
-    await node.killCollector();
+    if (areLost) {
+      collector.kill('SIGSTOP');
+      // More than the receive buffer of the collector holds.
+      const lines = Array.from({ length: 9_000 }, (_, i) => `link set ${old.hostInterface} mtu ${1_400 + (i % 2)}`);
+      await exec('ip', ['-n', node.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    } else await node.killCollector();
     await node.removePod(old);
     rmSync(path.join(node.cniDir, 'pods-c1-eth0'));
     const pod = await node.addPod({ cni: false });
-    await node.renameHostSide(pod, old.hostInterface, ifindex);
+    await node.renameHostSide(pod, areLost ? pod.hostInterface : old.hostInterface, ifindex);
     await node.writeCni(pod);
-    await node.startCollector();
+    if (areLost) collector.kill('SIGCONT');
+    else await node.startCollector();
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 40);
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);

@@ -58,6 +58,10 @@ describe('native netlink', () => {
     expect(result.overruns).toBeGreaterThan(0);
   });
 
+  test('monitor - an overrun is reported after all events that were queued before it', async () => {
+    expect(await resultOf('netlink', 'overrunOfMany')).toEqual({ isMoreThanATurn: true, after: 1 });
+  });
+
   test('monitor - 500 interfaces at once are all reported, with the default buffer; the first of them can be read alone', async () => {
     expect(await resultOf('netlink', 'burst')).toEqual({
       names: 500,

@@ -1,6 +1,7 @@
 // Link events of this network namespace, read in bounded turns. Limits: kMaxDatagramsPerTurn per
 // turn; the caller sets the size of the socket buffer. If it overflows, the kernel returns ENOBUFS
-// once: events were lost, and the user must dump again.
+// once, before what is queued, and drops all events until the queue is empty. That turn reads the whole
+// queue; then the user must dump again.
 #pragma once
 
 #include <vector>
@@ -10,6 +11,8 @@
 namespace bailiff {
 
 constexpr int kMaxDatagramsPerTurn = 64;
+// More than a receive buffer of 64 MiB holds: the queue was empty once.
+constexpr int kMaxDatagramsAfterOverrun = 131072;
 
 struct LinkEvents {
   std::vector<LinkRecord> links;

@@ -20,7 +20,7 @@ export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 export interface LinkMonitorOptions {
   /** All events of one turn of the loop, oldest first; an interface may have several. */
   readonly onLinks: (links: LinkRecord[]) => void;
-  /** Events were lost: dump again. Called after `onLinks` of the same turn. */
+  /** Events were lost: dump again. Called after `onLinks` got all events that precede the loss. */
   readonly onOverrun: () => void;
   readonly receiveBufferBytes?: number;
 }

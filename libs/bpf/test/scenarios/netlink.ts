@@ -144,6 +144,31 @@ async function overrun(): Promise<unknown> {
  * Many interfaces at once with the default buffer: none is missed, none is reported as new twice
  * without cause.
  */
+/** Every event that was queued before the overrun is delivered before it is reported. */
+async function overrunOfMany(): Promise<unknown> {
+  let isReported = false;
+  const mtus = { before: 0, after: 0, last: 0 };
+  using _ = new LinkMonitor({
+    onLinks: (links) => {
+      for (const { mtu } of links.filter(({ name }) => name === 'va')) {
+        mtus[isReported ? 'after' : 'before'] += 1;
+        mtus.last = mtu;
+      }
+    },
+    onOverrun: () => {
+      isReported = true;
+    },
+    receiveBufferBytes: 512 * 1024,
+  });
+  addVeth('va', 'vb');
+  const lines = Array.from({ length: 2000 }, (_, i) => `link set dev va mtu ${1000 + (i % 300)}`).join('\n');
+  execFileSync('ip', ['-batch', '-'], { input: lines });
+  await waitFor(() => isReported, { what: 'an overrun' });
+  ip('link', 'set', 'va', 'mtu', '1400');
+  await waitFor(() => mtus.last === 1400, { what: 'an event after the overrun', state: () => mtus });
+  return { isMoreThanATurn: mtus.before > 64, after: mtus.after };
+}
+
 async function burst(): Promise<unknown> {
   using seen = watch();
   const lines = Array.from({ length: 250 }, (_, i) => `link add a${i} type veth peer name b${i}`).join('\n');
@@ -166,4 +191,4 @@ async function burst(): Promise<unknown> {
   };
 }
 
-await scenarioMain({ events, namespaces, localNetworks, refusals, overrun, burst });
+await scenarioMain({ events, namespaces, localNetworks, refusals, overrun, overrunOfMany, burst });

@@ -7,7 +7,7 @@
  * beside another program, so that it opens nothing.
  */
 
-import type { PlacedAttachment, PlaceWatch, SpoofObject } from '@bailiff/bpf';
+import { getLink, type LinkRecord, type PlacedAttachment, type PlaceWatch, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage } from '../../process/shortage.ts';
 import { newConservation } from '../counting/conservation.ts';
@@ -117,6 +117,8 @@ export class Attachments {
       const wanted = this.#o.object.directionsOf(iface.link.kind);
       const isWhole = wanted.every((direction) => heads.has(`${iface.generation}/${direction}`));
       if (isWhole && iface.attachError === '') continue;
+      // Its netlink event ends the generation, or the resync after lost events.
+      if (this.isReplaced(iface, getLink(iface.ifindex), placed)) continue;
       this.attach(iface);
       for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
         this.#reattach(iface, one);
@@ -127,6 +129,21 @@ export class Attachments {
     }
     if (restored > 0) this.#o.places.forget();
     return isReturn ? 0 : restored;
+  }
+
+  /**
+   * Whether the link of the generation was deleted and another link has its index: the kernel detached the
+   * programs with the link, and their pins stay. `placed` defaults to a new reading of the pins.
+   */
+  isReplaced(
+    { generation, link }: GuardedInterface,
+    now: LinkRecord | null,
+    placed?: readonly PlacedAttachment[],
+  ): boolean {
+    if (!now || (now.name === link.name && now.mac === link.mac)) return false;
+    return (placed ?? this.#o.object.verify()).some(
+      (p) => p.generation === generation && p.direction === 'in' && p.place === 'missing',
+    );
   }
 
   #restoreNotes(): void {

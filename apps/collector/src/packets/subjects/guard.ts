@@ -331,7 +331,10 @@ export class Guard {
 
   #resync(): void {
     const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
-    for (const iface of [...this.#o.registry.allLive()]) if (!links.has(iface.ifindex)) this.#remove(iface);
+    for (const iface of [...this.#o.registry.allLive()]) {
+      const link = links.get(iface.ifindex);
+      if (!link || this.#attachments.isReplaced(iface, link)) this.#remove(iface);
+    }
     for (const ifindex of [...this.#o.registry.others.keys()]) if (!links.has(ifindex)) this.#waiting.remove(ifindex);
     this.#updateAll(links.values(), null);
   }
