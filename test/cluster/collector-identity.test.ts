@@ -56,16 +56,18 @@ describe('collector identity', () => {
     expect(node.ledger.packets({ podUid: old.uid, action: 'drop' })).toBe(0);
   });
 
-  it.each([
-    ['name and index of an interface, while no collector ran', false, []],
-    ['the index of an interface, and the netlink events were lost', true, []],
-    ['the index of an interface under clsact, and the netlink events were lost', true, ['--hook', 'clsact']],
-  ])('another pod got %s: it is bound by its own record', async (_, areLost, args) => {
+  it.each<[string, string[], { isNameKept?: boolean; areEventsLost?: boolean }]>([
+    ['name and index of an interface, while no collector ran', [], { isNameKept: true }],
+    ['the same under clsact', ['--hook', 'clsact'], { isNameKept: true }],
+    ['the index alone under clsact', ['--hook', 'clsact'], {}],
+    ['the index of an interface, and the netlink events were lost', [], { areEventsLost: true }],
+    ['the same under clsact, and they were lost', ['--hook', 'clsact'], { areEventsLost: true }],
+  ])('another pod got %s: it is bound by its own record', async (_, args, { isNameKept, areEventsLost }) => {
     const collector = await node.startCollector({ args });
     const old = await node.addPod();
     await node.waitForState(old, 'provisional');
     const ifindex = (await rowOf(old))?.ifindex;
-    if (areLost) {
+    if (areEventsLost) {
       collector.kill('SIGSTOP');
       // More than the receive buffer of the collector holds.
       const lines = Array.from({ length: 9_000 }, (_, i) => `link set ${old.hostInterface} mtu ${1_400 + (i % 2)}`);
@@ -74,10 +76,10 @@ describe('collector identity', () => {
     await node.removePod(old);
     rmSync(path.join(node.cniDir, 'pods-c1-eth0'));
     const pod = await node.addPod({ cni: false });
-    await node.renameHostSide(pod, areLost ? pod.hostInterface : old.hostInterface, ifindex);
+    await node.renameHostSide(pod, isNameKept ? old.hostInterface : pod.hostInterface, ifindex);
     await node.writeCni(pod);
-    if (areLost) collector.kill('SIGCONT');
-    else await node.startCollector();
+    if (areEventsLost) collector.kill('SIGCONT');
+    else await node.startCollector({ args });
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 40);
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);

@@ -121,6 +121,31 @@ describe('lifecycle', () => {
       expect(qdiscs).not.toContain('clsact');
     });
 
+    it(`${mode} - a link that has the index of a deleted one gets no program by the next open`, async () => {
+      await node.open({ mode });
+      const { key } = await node.guard(node.pods.receiver);
+      spoiled = true;
+      await command('ip', '-n', node.netns, 'link', 'delete', node.pods.receiver.hostInterface);
+      const index = ['index', String(key.ifindex)];
+      await command(
+        'ip',
+        '-n',
+        node.netns,
+        'link',
+        'add',
+        'other0',
+        ...index,
+        'type',
+        'veth',
+        'peer',
+        'name',
+        'other1',
+      );
+      await node.agent.call('own.close');
+      expect(await node.open({ mode })).toMatchObject({ reused: true, updatedLinks: 0 });
+      expect(await places()).toEqual([`in ${mode} missing`, `out ${mode} missing`]);
+    });
+
     it(`${mode} - a deleted interface is reported, and its pins can be removed`, async () => {
       await node.open({ mode });
       const guarded = await node.guard(node.pods.receiver);

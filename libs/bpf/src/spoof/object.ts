@@ -46,6 +46,7 @@ import {
   CLSACT_PRIORITY,
   createPinDirs,
   DIRECTIONS,
+  filterOf,
   HOOK_OF,
   linkHook,
   linksDir,
@@ -203,12 +204,16 @@ export class SpoofObject implements Disposable {
     this.#pinPrograms();
   }
 
-  /** Replaces an older program by the one just loaded. False if the interface or the hook is gone. */
+  /**
+   * Replaces an older program by the one just loaded. False if the interface, the hook or the filter is gone:
+   * another link may have the index of the interface.
+   */
   #update(pinned: PinnedAttachment): boolean {
     const program = this.#loaded.programs[pinned.direction];
     if (program === null) return false;
     try {
       if (pinned.mode === 'clsact') {
+        if (filterOf(pinned).programId() === null) return false;
         attachFilter(program, pinned);
         replacePin(program, pinned.pinPath);
       } else {

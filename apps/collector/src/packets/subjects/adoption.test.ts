@@ -1,4 +1,4 @@
-import { type IfaceRecord, type LinkRecord, type Place, vectorModes } from '@bailiff/bpf';
+import { type IfaceRecord, type LinkRecord, type Place, type PlacedAttachment, vectorModes } from '@bailiff/bpf';
 import { describe, expect, it } from 'vitest';
 import { NEVER_SEEN } from '../../identity/pod-life.ts';
 import { type Found, planAdoption } from './adoption.ts';
@@ -126,6 +126,16 @@ describe('adoption', () => {
     const found = { counters: [key(3, 30)], records: [[3, record(30, 5)] as [number, IfaceRecord]], links: [link(3)] };
     expect(brief({ ...found, files: [file(3, 30, 5)] })).toEqual([[30, true, 5]]);
     expect(brief(found)).toEqual([[30, false, null]]);
+  });
+  it('adopted by its name alone - its binding is in doubt; control: not beside a program', () => {
+    const binding = { podUid: 'a', isDoubtful: false, fromCall: true } as StoredInterface['binding'];
+    const found = { counters: [key(3, 30)], records: [[3, record(30, 5)] as [number, IfaceRecord]], links: [link(3)] };
+    const bindingWith = (pins: PlacedAttachment[]) =>
+      planAdoption({ ...nothing, ...found, placed: pins, files: [{ ...file(3, 30, 5), binding }] }).adoptions[0]?.file
+        ?.binding;
+    const clsact = placed(3, 30, 'missing').map((pin) => ({ ...pin, mode: 'clsact' as const }));
+    for (const pins of [clsact, []]) expect(bindingWith(pins)).toEqual({ podUid: 'a', isDoubtful: true });
+    expect(bindingWith(placed(3, 30)), 'control').toEqual(binding);
   });
   it('shared or impossible slot - one keeps it, the others need another', () => {
     const records: [number, IfaceRecord][] = [

@@ -5,7 +5,8 @@
  * A generation lives on if its record is in the kernel, its link exists and one of its programs is
  * attached to that link. It needs no file: the kernel enforces its last entries until its pod is
  * found again. Without a program, the name in its file decides, unless a pin of tcx says that its link
- * was deleted: a link of another pod can have the index and the name.
+ * was deleted: a link of another pod can have the index and the name. So the binding is in doubt where the
+ * name decides, and a newer record replaces it.
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { StoredInterface } from './binding-store.ts';
@@ -70,13 +71,14 @@ export function planAdoption(found: Found): AdoptionPlan {
   const adoptions = [...keys.values()].map((key): Adoption => {
     const name = nameOf(key);
     const countsLost = !counted.has(name);
-    const file = files.get(name) ?? null;
+    const stored = files.get(name) ?? null;
+    const file = attached.has(name) ? stored : stored && inDoubt(stored);
     const record = records.get(key.ifindex);
     const link = links.get(key.ifindex) ?? null;
     const sameLink = attached.has(name) || (!ended.has(name) && file !== null && file.interfaceName === link?.name);
     const isLive = record?.generation === key.generation && link !== null && sameLink;
     if (!isLive) {
-      const own = ended.has(name) ? file && withoutRecord(file) : file;
+      const own = ended.has(name) ? stored && withoutRecord(stored) : stored;
       return { key, file: own, link: null, slot: null, countsLost, kernel: null };
     }
     const isOwn = record.slot < found.maxInterfaces && !slots.has(record.slot);
@@ -105,6 +107,13 @@ export function planAdoption(found: Found): AdoptionPlan {
  */
 function withoutUnguarded(file: StoredInterface): StoredInterface {
   return file.packetsBeforeGuard < 0 ? { ...file, packetsBeforeGuard: 0, gapReported: true } : file;
+}
+
+/** Neither the time of its record nor a call of the CNI plugin proves that the binding is of this link. */
+function inDoubt(file: StoredInterface): StoredInterface {
+  if (!file.binding) return file;
+  const { fromCall: _, ...binding } = file.binding;
+  return { ...file, binding: { ...binding, isDoubtful: true } };
 }
 
 /** If only the programs were detached, the record of the interface binds it again. */
