@@ -27,6 +27,7 @@ test('connections of nodes - are listed by every server, and end on every server
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.set(list.server, list)),
     onConnectionEnd: () => undefined,
+    onRefusedLogin: () => undefined,
     onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => refused.push(error),
@@ -69,6 +70,7 @@ test('connections of nodes - the end of one is reported with what it sent, also 
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.push(list)),
     onConnectionEnd: (one) => ended.push(one),
+    onRefusedLogin: () => undefined,
     onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => expect.unreachable(error.message),
@@ -114,6 +116,7 @@ test('connections of nodes - a server whose configuration is older refuses the l
   const watch = new ConnectionWatch(busAuth, {
     onList: () => undefined,
     onConnectionEnd: () => undefined,
+    onRefusedLogin: () => undefined,
     onAdmitted: (connection) => admitted.push(connection),
     onFlooding: () => undefined,
     onRefused: ({ code }) => refused.push(code),
@@ -142,6 +145,7 @@ test('connections of nodes - a late response is a list, and a refused response t
   const watch = new ConnectionWatch(busAuth, {
     onList: (list) => void (list.account === 'NODES' && lists.push(list)),
     onConnectionEnd: () => undefined,
+    onRefusedLogin: () => undefined,
     onAdmitted: () => undefined,
     onFlooding: () => undefined,
     onRefused: (error) => refused.push(error),

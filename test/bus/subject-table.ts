@@ -276,6 +276,7 @@ const SUBSCRIBE: Line[] = [
   line('bailiff.v1.auth.admitted', 'bus-auth'),
   { subject: '$SYS.ACCOUNT.NODES.DISCONNECT', who: ['bus-auth'] },
   { subject: '$SYS.ACCOUNT.NODE_PUSH.DISCONNECT', who: ['bus-auth'] },
+  { subject: '$SYS.SERVER.*.CLIENT.AUTH.ERR', who: ['bus-auth'] },
 ];
 /** Subjects for no identity at all. */
 const NOBODY = [

@@ -12,7 +12,7 @@ import { ConnectionGuard } from '../../apps/bus-auth/src/connection-guard.ts';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
 import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { MAX_CLOSED_CLIENTS } from '../../libs/bus/src/topology/server-limits.ts';
+import { MAX_CLOSED_CLIENTS, MAX_PAYLOAD_BYTES } from '../../libs/bus/src/topology/server-limits.ts';
 import { freeze } from '../support/bus.ts';
 import { publishBytes } from '../support/raw-nats.ts';
 import { AuthRig, CONNECTION_LISTS, NODES } from './bus-auth/rig.ts';
@@ -189,6 +189,30 @@ test.each([
     return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
   };
   await waitFor(isKeptOut, { what: 'its logins to get no response', timeoutMs: 60_000, intervalMs: 1 });
+});
+
+test.each([
+  ['a line that is none', 'X\r\n'],
+  ['an error', "-ERR 'x'\r\n"],
+  ['a message without its end', 'PUB x 1\r\nabc'],
+  ['a message that is too large', `PUB x ${MAX_PAYLOAD_BYTES + 1}\r\n`],
+  ['a line that is too long', `PUB ${'x'.repeat(8_192)} 0\r\n\r\n`],
+  ['a login that is no JSON', 'CONNECT {"user"\r\n'],
+])('connections - so is one that the server ends by %s, before it has counted the last messages', async (_, last) => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const small = publishBytes({ subject: violationSubject(A, 'spoof'), body: '' });
+  // The control: an end by the client.
+  for (const end of ['', last]) {
+    expect(await auth.metric('connections_ended_total{reason="malformed"}')).toBe(0);
+    const socket = await logIn(rig, token);
+    socket.end(Buffer.concat([small, Buffer.from(end)]));
+    await new Promise((resolve) => socket.once('close', resolve));
+  }
+  const isBlamed = async () => (await auth.metric('connections_ended_total{reason="malformed"}')) > 0;
+  await waitFor(isBlamed, { what: 'the end to be judged' });
+  expect((await logIn(rig, token)).closed).toBe(true);
+  expect(await auth.metric('dropped_total{reason="flooding"}')).toBe(1);
 });
 
 test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {

@@ -60,6 +60,26 @@ test.each(SECOND)('second login - with %s, its node is blamed, and kept out', as
   expect(await rig.login(AS_B, await rig.tokenOf(B))).toBe('in');
 });
 
+test.each(['reader', 'bus-auth', 'admin'])(
+  'second login - as %s, which the servers check without bus-auth, its node is blamed, and kept out',
+  async (user) => {
+    const { rig, logIn } = await start();
+    await using _rig = rig;
+    const auth = await began(rig);
+    // The control: the same line as the first login of a connection.
+    const refused = RawNats.connect({ port: rig.nats.port, user, password: 'wrong' });
+    await expect(refused).rejects.toThrow('the server ended the connection');
+    await using thief = await logIn();
+    expect(await auth.metric('connections_ended_total{reason="second-login"}')).toBe(0);
+    thief.write(connectLine(user, 'wrong'));
+    await expect(thief.flush()).rejects.toThrow('the server ended the connection');
+    const isBlamed = async () => (await auth.metric('connections_ended_total{reason="second-login"}')) === 1;
+    await waitFor(isBlamed, { what: 'the end to be reported' });
+    await expect(logIn()).rejects.toThrow('Authorization');
+    expect(await auth.metric('dropped_total{reason="flooding"}')).toBe(1);
+  },
+);
+
 test('second login - control: where bus-auth does not know the first one, a flood before the second one is not punished', async () => {
   const { rig, token, logIn } = await start();
   await using _rig = rig;

@@ -6,10 +6,10 @@
  * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
  */
 import { type Bus, NODE_ROLES, userOf } from '@bailiff/bus';
-import { type AdmittedConnection, type AuthRequest, ConnectionWatch } from '@bailiff/bus/auth';
+import { type AdmittedConnection, type AuthRequest, ConnectionWatch, type RefusedLogin } from '@bailiff/bus/auth';
 import type { InstanceStatus } from '@bailiff/schemas';
 import { type Clock, type RateLimitedLog, RecentMap } from '@bailiff/service';
-import { ConnectionShares, type REASONS } from './connection-shares.ts';
+import { ConnectionShares, KEPT_OUT, type REASONS } from './connection-shares.ts';
 import { EndedNodes } from './ended-nodes.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -66,6 +66,7 @@ export class ConnectionGuard {
         this.#end(list);
       },
       onConnectionEnd: (ended) => this.#shares.addEnded(ended),
+      onRefusedLogin: (login) => void this.#endSecondLogin(login),
       onAdmitted: (connection) => this.#shares.admit(connection, clock.monotonicMs()),
       onFlooding: (user) => this.#penalize(user),
       onRefused: (err) => {
@@ -116,8 +117,12 @@ export class ConnectionGuard {
    * Whether a connection that has logged in logs in again. Its user then gets no logins, whatever the second one
    * contains: the refusal ends the connection, and the server may not list what it sent.
    */
-  isSecondLogin({ serverId, connectionId, clientHost: host, user: named }: AuthRequest): boolean {
-    const user = this.#shares.userOn({ server: serverId, id: connectionId });
+  isSecondLogin({ serverId: server, connectionId: id, clientHost: host, user }: AuthRequest): boolean {
+    return this.#endSecondLogin({ server, id, host, user });
+  }
+
+  #endSecondLogin({ user: named, host, ...connection }: RefusedLogin): boolean {
+    const user = this.#shares.userOn(connection);
     if (user === null) return false;
     this.#record({ user, named, host, reason: 'second-login' });
     this.#keepOut(user);
@@ -148,8 +153,8 @@ export class ConnectionGuard {
       this.#watch.kick(server, connection.id);
       this.#record({ user, named: connection.user, host: connection.host, reason });
     }
-    const flooding = excess.flatMap(({ user, reason }) => (reason === 'flooding' && user !== null ? user : []));
-    for (const user of new Set(flooding)) this.#keepOut(user);
+    const keptOut = excess.flatMap(({ user, reason }) => (KEPT_OUT.includes(reason) && user !== null ? user : []));
+    for (const user of new Set(keptOut)) this.#keepOut(user);
     if (excess.length > 0) this.#o.onEnded();
   }
 

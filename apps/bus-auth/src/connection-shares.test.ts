@@ -24,6 +24,7 @@ const connection = (id: number, more: Partial<NodeConnection> = {}): NodeConnect
   bytes: 0,
   isClosed: false,
   isSlow: false,
+  isMalformed: false,
   ...more,
 });
 const ids = (excess: Excess[]) =>
@@ -91,6 +92,11 @@ test.each<[string, Partial<NodeConnection>, string | null]>([
     { isClosed: true, isSlow: true, messages: MAX_HEAVY_MESSAGES_PER_SECOND + 1 },
     'flooding',
   ],
+  [
+    'closed because of what it sent, which the server has not counted',
+    { isClosed: true, isMalformed: true },
+    'malformed',
+  ],
 ])('a flood - %s', (_, more, reason) => {
   const judge = judging();
   judge(1_000, [connection(1), connection(2)]);
@@ -112,7 +118,10 @@ test('a flood - the rate is that of all connections together, also of new ones',
 
 test('a flood - counts from before the first list are none', () => {
   const judge = judging();
-  const before = [connection(1, { messages: 1_000_000 }), connection(2, { isClosed: true, isSlow: true })];
+  const before = [
+    connection(1, { messages: 1_000_000 }),
+    connection(2, { isClosed: true, isSlow: true, isMalformed: true }),
+  ];
   expect(judge(1_000, before)).toEqual([]);
   expect(judge(2_000, before)).toEqual([]);
 });

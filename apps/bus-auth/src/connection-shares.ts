@@ -43,9 +43,12 @@ const MAX_ADMITTED = 16_384;
 
 /**
  * `heavy`: receives more than a collector requests; its user may log in again. `second-login`: no client logs in
- * again on a connection, and from 2.15 on the server then lists its flood under no account.
+ * again on a connection, and from 2.15 on the server then lists its flood under no account. `malformed`: no client
+ * sends what ends its connection, and the server does not count the messages before it.
  */
-export const REASONS = ['too-many', 'flooding', 'heavy', 'second-login'] as const;
+export const REASONS = ['too-many', 'flooding', 'heavy', 'malformed', 'second-login'] as const;
+/** Those for which a user gets no logins for a while. */
+export const KEPT_OUT: readonly (typeof REASONS)[number][] = ['flooding', 'malformed', 'second-login'];
 
 export interface Excess {
   server: string;
@@ -180,7 +183,9 @@ function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
     messages > NODE_MESSAGES_PER_SECOND ||
     sentBytes > NODE_SENT_BYTES_PER_SECOND ||
     (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
-  if (isFlooding || isHeavy) return all.map((one) => end(one, isFlooding ? 'flooding' : 'heavy'));
+  const isMalformed = all.some(({ connection }) => connection.isMalformed);
+  const reason = isFlooding ? 'flooding' : isMalformed ? 'malformed' : isHeavy ? 'heavy' : null;
+  if (reason !== null) return all.map((one) => end(one, reason));
   // The oldest ones of the address that has most: the collector of a stolen token keeps its own.
   const open = all.filter(({ connection }) => !connection.isClosed);
   const left = open.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);

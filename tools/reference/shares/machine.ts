@@ -54,7 +54,7 @@ export const IN_NATS: readonly Share[] = [
     share:
       'each of the two users of a node, by who logged in, on all servers. bus-auth reads the lists of the servers four times a second, with more than 1,250 connections less often. Collectors pace their frames and reads, so that they stay below',
     whenFull:
-      'bus-auth ends the oldest connection of the address that has most; beyond the rates, after a second login on a connection, or if one was closed with more than MAX_UNREAD_BYTES unread, all of the user. After too many messages or bytes of its own, its logins then get no response for a minute',
+      'bus-auth ends the oldest connection of the address that has most; beyond the rates, after a second login on a connection or malformed data, or if one was closed with more than MAX_UNREAD_BYTES unread, all of the user. After too many messages or bytes of its own, a second login or malformed data, its logins then get no response for a minute',
     counter: '`bailiff_bus_auth_connections_ended_total`, `bailiff_bus_auth_connections_watched`',
     tests: [
       'test/cluster/bus-auth-connections.test.ts',

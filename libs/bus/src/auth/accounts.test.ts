@@ -90,7 +90,8 @@ test('accounts - only operators, the console, the log, and bus-auth by exact nam
     '$SYS.REQ.SERVER.*.KICK',
     '$SYS.ACCOUNT.NODES.DISCONNECT',
     '$SYS.ACCOUNT.NODE_PUSH.DISCONNECT',
+    '$SYS.SERVER.*.CLIENT.AUTH.ERR',
     '$KV.bailiff_services.bus-auth.*',
   ]);
-  expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(Array(5).fill('AUTH'));
+  expect(EXPORTS[SYSTEM].flatMap(({ accounts }) => accounts)).toEqual(Array(6).fill('AUTH'));
 });

@@ -11,7 +11,7 @@
 import { type FixedRole, type Identity, IMPORTED_API } from '../topology/identities.ts';
 import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { consumerStateSubject, ROOT, readSubject } from '../topology/subjects.ts';
-import { ENDED_SUBJECTS, ownStatus, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
+import { EVENT_SUBJECTS, ownStatus, permissionsFor, WATCHED_SUBJECTS } from './permissions.ts';
 
 /**
  * The account with all streams and buckets. Its name is a directory of the store, so it must not
@@ -181,7 +181,7 @@ export const IMPORTS: Readonly<Record<Account, readonly Import[]>> = {
   SIEM: [...importsFor('siem-reader'), stream(`${ROOT}.siem.>`)],
   AUTH: [
     ...WATCHED_SUBJECTS.map((subject) => service(subject, undefined, SYSTEM)),
-    ...ENDED_SUBJECTS.map((subject) => stream(subject, SYSTEM)),
+    ...EVENT_SUBJECTS.map((subject) => stream(subject, SYSTEM)),
     service(ownStatus('bus-auth')),
   ],
   $SYS: [],

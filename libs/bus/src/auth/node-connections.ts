@@ -8,6 +8,10 @@
  * A list has only the newest closed connections of a server, of all accounts: whoever reaches its port can have it
  * forget one at once. So bus-auth also receives the event with which a server reports the end of a connection.
  *
+ * A server counts the messages of a read of up to 64 KiB after it has processed all of them, so none of a read in
+ * which it ends the connection. No client causes such an end (`isMalformed`), nor a login that the server refuses
+ * without bus-auth: from 2.15 on, it then reports neither the connection nor its end.
+ *
  * A list does not say who logged in: a connection that sends CONNECT again is listed under the user of
  * that line until the server has refused it. So bus-auth remembers which login it granted, and its
  * replicas publish it to each other.
@@ -18,13 +22,15 @@ import type { Bus, BusStatus } from '../connection/connect.ts';
 import { type BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
+import { FIXED_ROLES } from '../topology/identities.ts';
 import {
   ADMITTED_SUBJECT,
   connectionsSubject,
-  ENDED_SUBJECTS,
+  EVENT_SUBJECTS,
   endedSubject,
   FLOODING_SUBJECT,
   kickSubject,
+  REFUSED_LOGIN_SUBJECT,
   REPLICA_SUBJECTS,
   WATCHED_ACCOUNTS,
 } from './permissions.ts';
@@ -35,6 +41,14 @@ const MAX_LISTED = 16_384;
 const OPEN_AND_CLOSED = 2;
 /** Why the server closes a connection that does not read what it requests. */
 const SLOW = 'Slow Consumer';
+/** Why it closes a connection while it processes what the client sent. */
+const MALFORMED: readonly string[] = [
+  'Protocol Violation',
+  'Parse Error',
+  'Maximum Control Line Exceeded',
+  'Maximum Message Payload Exceeded',
+  'Message Header Violation',
+];
 /**
  * What was left to send to such a connection, from which on it is an attack: a collector on a slow line
  * has requested at most its lists of 512 KiB each and a value of the configuration.
@@ -43,10 +57,13 @@ export const MAX_UNREAD_BYTES = 4 * 1024 ** 2;
 /** Requests whose responses are read: those of ten seconds. A server that is flooded responds late. */
 const MAX_REQUESTS = 40 * WATCHED_ACCOUNTS.length;
 
+/** Users of the servers' configuration, whose logins they check without bus-auth. */
+const FIXED_USERS: readonly string[] = [...FIXED_ROLES, 'bus-auth'];
+
 /** What a server refuses whose configuration is older. */
 const OWN_SUBJECTS: readonly string[] = [
   ...WATCHED_ACCOUNTS.map(connectionsSubject),
-  ...ENDED_SUBJECTS,
+  ...EVENT_SUBJECTS,
   ...REPLICA_SUBJECTS,
 ];
 
@@ -67,6 +84,8 @@ export interface NodeConnection {
   isClosed: boolean;
   /** It is closed because it left more than MAX_UNREAD_BYTES unread. */
   isSlow: boolean;
+  /** It is closed because of what it sent. The server did not count its last messages. */
+  isMalformed: boolean;
 }
 
 /** The connections of one account on one server. */
@@ -86,6 +105,15 @@ export interface EndedConnection {
   connection: NodeConnection;
 }
 
+/** A login that a server refused without bus-auth, also one on a connection that had logged in. */
+export interface RefusedLogin {
+  server: string;
+  id: number;
+  /** As the client named itself. */
+  user: string;
+  host: string;
+}
+
 /** A login that bus-auth granted. */
 export interface AdmittedConnection {
   server: string;
@@ -97,6 +125,7 @@ export interface AdmittedConnection {
 export interface ConnectionWatchOptions {
   onList(list: ListedConnections): void;
   onConnectionEnd(ended: EndedConnection): void;
+  onRefusedLogin(login: RefusedLogin): void;
   /** A replica has granted a login; this one too. */
   onAdmitted(connection: AdmittedConnection): void;
   /** A replica has found a user that floods the bus; this one too. */
@@ -129,6 +158,7 @@ interface EndEvent {
   /** By the client. */
   sent: { msgs: number; bytes: number };
   received: { bytes: number };
+  reason?: string;
 }
 
 export class ConnectionWatch {
@@ -150,6 +180,7 @@ export class ConnectionWatch {
     this.#listen(ADMITTED_SUBJECT, (message) => options.onAdmitted(message.json<AdmittedConnection>()));
     for (const account of WATCHED_ACCOUNTS)
       this.#listen(endedSubject(account), (message) => this.#onEnd(account, message.json<EndEvent>()));
+    this.#listen(REFUSED_LOGIN_SUBJECT, (message) => this.#onRefusedLogin(message.json<EndEvent>()));
     bus.statusListeners.add(this.#onStatus);
   }
 
@@ -218,11 +249,12 @@ export class ConnectionWatch {
         bytes: one.out_bytes,
         isClosed: reason !== '',
         isSlow: reason.startsWith(SLOW) && one.pending_bytes > MAX_UNREAD_BYTES,
+        isMalformed: MALFORMED.includes(reason),
       })),
     });
   }
 
-  #onEnd(account: string, { server, client, sent, received }: EndEvent): void {
+  #onEnd(account: string, { server, client, sent, received, reason = '' }: EndEvent): void {
     this.#options.onConnectionEnd({
       server: server.id,
       account,
@@ -236,8 +268,13 @@ export class ConnectionWatch {
         bytes: received.bytes,
         isClosed: true,
         isSlow: false,
+        isMalformed: MALFORMED.includes(reason),
       },
     });
+  }
+
+  #onRefusedLogin({ server, client: { id, user = '', host = '' } }: EndEvent): void {
+    if (FIXED_USERS.includes(user)) this.#options.onRefusedLogin({ server: server.id, id, user, host });
   }
 
   #judgeStatus(status: BusStatus): void {

@@ -49,6 +49,11 @@ export const WATCHED_ACCOUNTS = ['NODES', 'NODE_PUSH'] as const;
 export const connectionsSubject = (account: string): string => `$SYS.REQ.ACCOUNT.${account}.CONNZ`;
 /** Event of a server: a connection of the account has ended. */
 export const endedSubject = (account: string): string => `$SYS.ACCOUNT.${account}.DISCONNECT`;
+/**
+ * Event of a server: it has refused a login. It checks the users of its configuration itself, without bus-auth,
+ * also on a connection of a node that logs in again.
+ */
+export const REFUSED_LOGIN_SUBJECT = '$SYS.SERVER.*.CLIENT.AUTH.ERR';
 /** Request to a server to end one of its connections: any one, of every account. */
 export const kickSubject = (serverId: string): string => `$SYS.REQ.SERVER.${serverId}.KICK`;
 /** Between replicas of bus-auth: a user that floods the bus. */
@@ -60,7 +65,7 @@ export const REPLICA_SUBJECTS: readonly string[] = [FLOODING_SUBJECT, ADMITTED_S
 /** What bus-auth requests of the servers' own account. */
 export const WATCHED_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(connectionsSubject), kickSubject('*')];
 /** What bus-auth receives of the servers' own account. */
-export const ENDED_SUBJECTS: readonly string[] = WATCHED_ACCOUNTS.map(endedSubject);
+export const EVENT_SUBJECTS: readonly string[] = [...WATCHED_ACCOUNTS.map(endedSubject), REFUSED_LOGIN_SUBJECT];
 
 /**
  * How long a collector may take to respond to a capture request; above the timeout of every
@@ -276,7 +281,7 @@ export function permissionsFor(identity: Identity): Permissions {
     return {
       publish: { allow: [...WATCHED_SUBJECTS, ...REPLICA_SUBJECTS, ownStatus('bus-auth')] },
       subscribe: {
-        allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS, ...ENDED_SUBJECTS],
+        allow: [`${AUTH_CALLOUT_SUBJECT} ${AUTH_CALLOUT_QUEUE}`, inbox, ...REPLICA_SUBJECTS, ...EVENT_SUBJECTS],
       },
       allowResponsesMs: AUTH_RESPONSE_MS,
     };
