@@ -116,6 +116,31 @@ test('a flood - the rate is that of all connections together, also of new ones',
   expect(judge(2_000, [connection(1, half), connection(2, half)])).toEqual(['flooding one 1', 'flooding one 2']);
 });
 
+test.each([0, 500, 2_000, 5_000, 9_000])(
+  'a flood - a node that moves from a server that is gone to another one after %i ms has none',
+  (reconnectMs) => {
+    const judge = judging();
+    const goneMs = 5_000;
+    const sent = (fromMs: number, nowMs: number) =>
+      connection(1, {
+        messages: ((nowMs - fromMs) * NODE_MESSAGES_PER_SECOND * 0.8) / 1_000,
+        sentBytes: ((nowMs - fromMs) * NODE_SENT_BYTES_PER_SECOND * 0.8) / 1_000,
+      });
+    const isThere = (nowMs: number) => nowMs >= goneMs + reconnectMs;
+    const found: string[] = [];
+    for (let nowMs = 0; nowMs < 20_000; nowMs += 250) {
+      if (nowMs <= goneMs) found.push(...judge(nowMs, [sent(0, nowMs)]));
+      found.push(...judge(nowMs, isThere(nowMs) ? [sent(goneMs + reconnectMs, nowMs)] : [], 'two'));
+    }
+    expect(found).toEqual([]);
+    // The control: the same rate on two servers at a time.
+    const both = judging();
+    for (let nowMs = 0; nowMs <= 1_000; nowMs += 250)
+      found.push(...both(nowMs, [sent(0, nowMs)]), ...both(nowMs + 5, [sent(0, nowMs)], 'two'));
+    expect(found).toEqual(['flooding one 1', 'flooding two 1']);
+  },
+);
+
 test('a flood - counts from before the first list are none', () => {
   const judge = judging();
   const before = [

@@ -67,6 +67,8 @@ interface Known {
   messageRate: number;
   sentByteRate: number;
   byteRate: number;
+  /** Of the rates, the part that is within the time over which the list that is judged measures its own. */
+  weight: number;
   /** It was to end already. The server closes one that does not read after its write deadline. */
   isEnded: boolean;
 }
@@ -77,6 +79,8 @@ interface KnownList {
   /** The list of NODE_INTERVAL_MS ago or more, with which this one is compared. */
   base: { atMs: number; connections: ReadonlyMap<number, Known> };
   receivedMs: number;
+  /** Time over which its rates are measured. */
+  windowMs: number;
   connections: Map<number, Known>;
 }
 
@@ -121,6 +125,7 @@ export class ConnectionShares {
     // A clock that was set back measures no time since the base list: this list is the next one.
     const isComparable = former !== undefined && atMs >= former.atMs;
     const elapsedMs = isComparable ? atMs - former.base.atMs : Number.POSITIVE_INFINITY;
+    const windowMs = Math.max(elapsedMs, NODE_INTERVAL_MS);
     const known = new Map<number, Known>();
     const admitted = this.#admitted.get(key);
     const all = new Map(this.#ended.get(key));
@@ -128,7 +133,7 @@ export class ConnectionShares {
     for (const connection of all.values()) {
       const { id } = connection;
       const before = former?.base.connections.get(id)?.connection;
-      const rate = (now: number, then = 0) => ((now - then) * 1_000) / Math.max(elapsedMs, NODE_INTERVAL_MS);
+      const rate = (now: number, then = 0) => ((now - then) * 1_000) / windowMs;
       known.set(id, {
         server,
         connection,
@@ -137,6 +142,7 @@ export class ConnectionShares {
         messageRate: rate(connection.messages, before?.messages),
         sentByteRate: rate(connection.sentBytes, before?.sentBytes),
         byteRate: rate(connection.bytes, before?.bytes),
+        weight: 1,
       });
     }
     // A closed one that this process did not know may have been judged by its predecessor.
@@ -144,20 +150,25 @@ export class ConnectionShares {
     const isNext = !former || elapsedMs >= NODE_INTERVAL_MS;
     if (isNext) this.#ended.delete(key);
     const base = isNext ? { atMs, connections: known } : former.base;
-    this.#lists.set(key, { atMs, base, receivedMs, connections: known });
+    this.#lists.set(key, { atMs, base, receivedMs, windowMs, connections: known });
     for (const [id, { atMs: loginMs }] of admitted ?? [])
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
     const getsResponses = account === 'NODES';
-    return this.#groupsOf(known).flatMap((group) => excessOf(group, getsResponses));
+    return this.#groupsOf(known, receivedMs).flatMap((group) => excessOf(group, getsResponses));
   }
 
-  /** The open connections of each user of a list, on all servers, in one pass over all lists. */
-  #groupsOf(known: ReadonlyMap<number, Known>): Known[][] {
+  /**
+   * The open connections of each user of a list, on all servers, in one pass over all lists. A node whose server is
+   * gone sends its messages to another one, so the rates of the last list of a server end with its window.
+   */
+  #groupsOf(known: ReadonlyMap<number, Known>, nowMs: number): Known[][] {
     const left = [...known.values()].filter(({ isEnded }) => !isEnded);
     const groups = new Map(left.flatMap(({ user }): [string, Known[]][] => (user === null ? [] : [[user, []]])));
-    for (const { connections } of this.#lists.values()) {
+    for (const { connections, receivedMs, windowMs } of this.#lists.values()) {
+      const weight = Math.max(0, 1 - (nowMs - receivedMs) / windowMs);
       for (const one of connections.values()) {
+        one.weight = weight;
         if (one.user !== null && !one.isEnded) groups.get(one.user)?.push(one);
       }
     }
@@ -172,7 +183,7 @@ function end(ended: Known, reason: Excess['reason']): Excess {
 }
 
 function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
-  const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one), 0);
+  const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one) * one.weight, 0);
   const messages = sum(({ messageRate }) => messageRate);
   const sentBytes = sum(({ sentByteRate }) => sentByteRate);
   const isHeavy =
