@@ -76,6 +76,23 @@ test('connections of a user - one that was to end counts no more, and ends once'
   expect(judge(2_000, many(5))).toEqual([]);
 });
 
+test('a flood - goes on in a connection that did not end, because the request for it was lost', () => {
+  const judge = judging();
+  const found: [number, string[]][] = [];
+  const list = (nowMs: number) => {
+    const flooding = connection(1, { messages: nowMs });
+    const closed = connection(2, nowMs === 1_000 ? {} : { isClosed: true, isMalformed: true });
+    const ended = judge(nowMs, [flooding, closed]);
+    if (ended.length > 0) found.push([nowMs, ended]);
+  };
+  for (let nowMs = 1_000; nowMs < 20_000; nowMs += 1_000) list(nowMs);
+  // The closed one counts once.
+  expect(found).toEqual([
+    [2_000, ['flooding one 1', 'flooding one 2']],
+    [13_000, ['flooding one 1']],
+  ]);
+});
+
 test.each<[string, Partial<NodeConnection>, string | null]>([
   [
     'the largest honest rate',

@@ -69,8 +69,11 @@ interface Known {
   byteRate: number;
   /** Of the rates, the part that is within the time over which the list that is judged measures its own. */
   weight: number;
-  /** It was to end already. The server closes one that does not read after its write deadline. */
-  isEnded: boolean;
+  /**
+   * When it was to end; null: it was not. The server closes one that does not read after its write deadline. One
+   * that stays open longer did not end, because the request for it was lost, and is judged again.
+   */
+  endedMs: number | null;
 }
 
 interface KnownList {
@@ -131,14 +134,15 @@ export class ConnectionShares {
     const all = new Map(this.#ended.get(key));
     for (const connection of connections) all.set(connection.id, connection);
     for (const connection of all.values()) {
-      const { id } = connection;
+      const { id, isClosed } = connection;
+      const endedMs = former?.connections.get(id)?.endedMs ?? null;
       const before = former?.base.connections.get(id)?.connection;
       const rate = (now: number, then = 0) => ((now - then) * 1_000) / windowMs;
       known.set(id, {
         server,
         connection,
         user: admitted?.get(id)?.user ?? null,
-        isEnded: former?.connections.get(id)?.isEnded ?? false,
+        endedMs: isClosed || receivedMs - (endedMs ?? 0) <= STALE_MS ? endedMs : null,
         messageRate: rate(connection.messages, before?.messages),
         sentByteRate: rate(connection.sentBytes, before?.sentBytes),
         byteRate: rate(connection.bytes, before?.bytes),
@@ -146,7 +150,7 @@ export class ConnectionShares {
       });
     }
     // A closed one that this process did not know may have been judged by its predecessor.
-    if (!former) for (const one of known.values()) if (one.connection.isClosed) one.isEnded = true;
+    if (!former) for (const one of known.values()) if (one.connection.isClosed) one.endedMs = receivedMs;
     const isNext = !former || elapsedMs >= NODE_INTERVAL_MS;
     if (isNext) this.#ended.delete(key);
     const base = isNext ? { atMs, connections: known } : former.base;
@@ -155,7 +159,7 @@ export class ConnectionShares {
       if (receivedMs - loginMs > STALE_MS && !known.has(id)) admitted?.delete(id);
     // Pushes are no responses: a collector that is starved may be slow to read them.
     const getsResponses = account === 'NODES';
-    return this.#groupsOf(known, receivedMs).flatMap((group) => excessOf(group, getsResponses));
+    return this.#groupsOf(known, receivedMs).flatMap((group) => excessOf(group, getsResponses, receivedMs));
   }
 
   /**
@@ -163,26 +167,26 @@ export class ConnectionShares {
    * gone sends its messages to another one, so the rates of the last list of a server end with its window.
    */
   #groupsOf(known: ReadonlyMap<number, Known>, nowMs: number): Known[][] {
-    const left = [...known.values()].filter(({ isEnded }) => !isEnded);
+    const left = [...known.values()].filter(({ endedMs }) => endedMs === null);
     const groups = new Map(left.flatMap(({ user }): [string, Known[]][] => (user === null ? [] : [[user, []]])));
     for (const { connections, receivedMs, windowMs } of this.#lists.values()) {
       const weight = Math.max(0, 1 - (nowMs - receivedMs) / windowMs);
       for (const one of connections.values()) {
         one.weight = weight;
-        if (one.user !== null && !one.isEnded) groups.get(one.user)?.push(one);
+        if (one.user !== null && one.endedMs === null) groups.get(one.user)?.push(one);
       }
     }
     return [...left.flatMap((one) => (one.user === null ? [[one]] : [])), ...groups.values()];
   }
 }
 
-function end(ended: Known, reason: Excess['reason']): Excess {
-  ended.isEnded = true;
+function end(ended: Known, reason: Excess['reason'], nowMs: number): Excess {
+  ended.endedMs = nowMs;
   const { server, connection, user } = ended;
   return { server, connection, user, reason };
 }
 
-function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
+function excessOf(all: readonly Known[], getsResponses: boolean, nowMs: number): Excess[] {
   const sum = (of: (one: Known) => number) => all.reduce((total, one) => total + of(one) * one.weight, 0);
   const messages = sum(({ messageRate }) => messageRate);
   const sentBytes = sum(({ sentByteRate }) => sentByteRate);
@@ -196,7 +200,7 @@ function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
     (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
   const isMalformed = all.some(({ connection }) => connection.isMalformed);
   const reason = isFlooding ? 'flooding' : isMalformed ? 'malformed' : isHeavy ? 'heavy' : null;
-  if (reason !== null) return all.map((one) => end(one, reason));
+  if (reason !== null) return all.map((one) => end(one, reason, nowMs));
   // The oldest ones of the address that has most: the collector of a stolen token keeps its own.
   const open = all.filter(({ connection }) => !connection.isClosed);
   const left = open.toSorted((a, b) => a.connection.sinceMs - b.connection.sinceMs);
@@ -205,7 +209,7 @@ function excessOf(all: readonly Known[], getsResponses: boolean): Excess[] {
     const countOf = ({ connection }: Known) => left.filter((other) => other.connection.host === connection.host).length;
     const most = Math.max(...left.map(countOf));
     const at = left.findIndex((one) => countOf(one) === most);
-    excess.push(...left.splice(at, 1).map((one) => end(one, 'too-many')));
+    excess.push(...left.splice(at, 1).map((one) => end(one, 'too-many', nowMs)));
   }
   return excess;
 }
