@@ -273,6 +273,34 @@ describe('collector identity', () => {
     expect((await node.nodeStatus())?.snapshotRefused).toBe('');
   });
 
+  it('a tenant that deletes by force all pods of a node - they are reported for the list, and new pods are listed at once', async () => {
+    await node.startCollector({ args: ['--status-interval-ms', '250'] });
+    const former: TestPod[] = [];
+    for (let n = 0; n < 4; n += 1) former.push(await node.addPod());
+    await node.putPods(1);
+    for (const pod of former) await node.waitForState(pod, 'programmed');
+    const unlisted = (wanted: TestPod[]) =>
+      waitFor(async () => (await node.nodeStatus())?.unlistedPods?.toSorted(), {
+        what: 'the pods beside the list in the status',
+        until: (uids) => JSON.stringify(uids) === JSON.stringify(wanted.map(({ uid }) => uid).toSorted()),
+        state: () => node.nodeStatus(),
+      });
+    await unlisted([]);
+    const later = await node.addPod();
+    await node.putPods(2, (list) => list.splice(0, former.length));
+    await unlisted(former);
+    expect((await node.nodeStatus())?.snapshotRefused).toContain('lacks 4 of 4 pods');
+    await node.waitForState(later, 'programmed');
+    for (const pod of former) expect((await rowOf(pod))?.state).toBe('programmed');
+
+    await node.putPods(3, (list) => {
+      for (const pod of list.slice(0, former.length)) pod.ended = true;
+    });
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRevision === 3, { what: 'the list of ipam-sync' });
+    expect((await node.nodeStatus())?.snapshotRefused).toBe('');
+    await unlisted(former);
+  });
+
   it('invalid values affect only themselves: the rest is in force, and the process runs and restarts', async () => {
     const [first, second] = [await node.addPod(), await node.addPod()];
     const collector = await node.startCollector();

@@ -179,6 +179,21 @@ describe('config receiver', () => {
       expect([mode(one), refused(one)]).toEqual(['audit', {}]);
     });
   });
+  it('snapshot without the pods of the node - its other pods are in force, but not those of the next process', () => {
+    const all = ['a', 'b', 'c', 'd'];
+    const first = begin();
+    bindings = all.map((uid) => bound(uid, '10.0.0.2'));
+    first.receiver.receive(
+      pods(
+        1,
+        all.map((uid) => pod(uid, '10.0.0.2')),
+      ),
+    );
+    first.receiver.receive(pods(2, [pod('e', '10.0.0.2')]));
+    expect(events.slice(-2)).toEqual([expect.stringMatching(/^refused pods: .*lacks 4 of 4/), 'changed']);
+    expect([...first.desired.pods.keys()].sort()).toEqual([...all, 'e']);
+    expect([...begin().desired.pods.keys()].sort()).toEqual(all);
+  });
   it('snapshot that the bindings contradict - withdrawn, also from disk', () => {
     const first = begin();
     first.receiver.receive(pods(1, [pod('a', '9.9.9.1'), pod('b', '9.9.9.2')]));

@@ -131,7 +131,11 @@ export class ConfigReceiver {
     if (what !== 'config' && json === null) return;
     const result = this.#deliver(document);
     this.#report(document, result);
-    if ('refused' in result || !result.changed) return;
+    if (!result.changed) return;
+    if ('refused' in result) {
+      this.#apply();
+      return;
+    }
     if (json === null) this.#o.documents.remove(document);
     else this.#o.documents.save({ ...document, json });
     this.#apply();

@@ -43,6 +43,7 @@ describe('desired state - shrinking snapshot', () => {
     const state = full();
     const result = state.receivePods(snapshot(2, podsOf(uids.slice(0, left))), here(uids));
     expect(result).toEqual({
+      changed: true,
       refused: `snapshot 2 lacks ${100 - left} of 100 pods whose interfaces and CNI records are still here`,
     });
     expect([state.pods.size, state.snapshotRevision, state.snapshotRefused]).toEqual([
@@ -70,6 +71,32 @@ describe('desired state - shrinking snapshot', () => {
     expect(deleted.receivePods(snapshot(2, podsOf([...shop, 'new'])), bindings)).toMatchObject({ changed: true });
     expect(deleted.pods.has('new')).toBe(true);
     expect(before().receivePods(snapshot(2, podsOf(uids.slice(90))), bindings), 'control').toHaveProperty('refused');
+  });
+  it('without the pods of the only namespace - removes none of them, and its other pods are in force', () => {
+    const state = full();
+    const dropped = podsOf(['a', 'b']);
+    const [known = ''] = uids;
+    const named = () => ['a', 'b', known].map((uid) => [state.pods.has(uid), state.isInNewestList(uid)]);
+    const bindings = here([...uids, 'a', 'b']);
+    expect(state.receivePods(snapshot(2, podsOf(['a'])), bindings)).toMatchObject({
+      changed: true,
+      refused: expect.stringContaining('lacks 100 of 100'),
+    });
+    expect(named()).toEqual([
+      [true, true],
+      [false, false],
+      [true, false],
+    ]);
+    state.receivePods(snapshot(3, [dropped[1] as object]), bindings);
+    expect(named(), 'the next one').toEqual([
+      [false, false],
+      [true, true],
+      [true, false],
+    ]);
+    expect([state.pods.size, state.snapshotRevision, state.listSays('b')]).toEqual([101, 1, 'unknown']);
+    const ended = podsOf(uids).map((one) => ({ ...one, ended: true }));
+    expect(state.receivePods(snapshot(4, [...ended, ...dropped]), bindings)).toMatchObject({ changed: true });
+    expect([state.pods.size, state.snapshotRefused, state.isInNewestList(known)]).toEqual([102, '', false]);
   });
   it('what the list says of a pod - only a complete one of this process, that is in force, says anything', () => {
     const state = new DesiredState('n1');

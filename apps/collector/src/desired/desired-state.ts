@@ -44,7 +44,7 @@ import { auditUntilNs, modesFor, toBoottimeNs } from './effective-modes.ts';
 import { parseClusterSnapshot, parseNodeSnapshot } from './parse-snapshots.ts';
 
 /** `dropped`: values that were removed from an accepted document, each with place and reason. */
-export type ReceiveResult = { changed: boolean; dropped?: Dropped } | { refused: string };
+export type ReceiveResult = { changed: boolean; dropped?: Dropped } | { refused: string; changed?: boolean };
 
 /** Parts that are received independently. */
 export type Part = 'pods' | 'cluster' | 'quarantine' | 'spoof' | 'disarm';
@@ -78,7 +78,10 @@ export class DesiredState {
   readonly #restored = new Set<Part>();
   /** The newest snapshot, accepted or rejected: later bindings may change the decision. */
   #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
+  /** Pods of the newest snapshot, accepted or rejected, that the API server has. */
+  #newest: ReadonlySet<string> = new Set();
   #inForce: NodeSnapshot | null = null;
+  #accepted: NodeSnapshot | null = null;
   /** Pods of the accepted snapshot, and of earlier ones while their interfaces exist. */
   #confirmed: ReadonlySet<string> = new Set();
 
@@ -94,7 +97,8 @@ export class DesiredState {
 
   /**
    * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
-   * that contradicts the node (see checkSnapshot).
+   * that contradicts the node (see checkSnapshot). One that lacks pods removes none, and the pods in it
+   * are in force: where all are of one tenant, it can delete them by force and let them run on.
    */
   receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
@@ -104,10 +108,19 @@ export class DesiredState {
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
+    this.#newest = new Set(snapshot.pods.flatMap(({ uid, ended }) => (ended === true ? [] : [uid])));
     const check = checkSnapshot(snapshot, bindings, this.#confirmed);
-    if (!check.accepted) return this.#refusePods(check.reason);
-    this.#enforce(snapshot, bindings);
-    return { changed: true, dropped };
+    if (check.accepted) {
+      this.#accept(snapshot, bindings);
+      return { changed: true, dropped };
+    }
+    const { reason, lacksPods } = check;
+    if (!lacksPods || !this.#accepted) return this.#refusePods(reason);
+    const { revision, pods } = this.#accepted;
+    const named = new Set(snapshot.pods.map(({ uid }) => uid));
+    const missing = pods.filter(({ uid }) => !named.has(uid));
+    this.#enforce({ ...snapshot, revision, pods: [...snapshot.pods, ...missing] }, bindings);
+    return { ...this.#refusePods(reason), changed: true };
   }
 
   /**
@@ -122,15 +135,22 @@ export class DesiredState {
     const check = checkSnapshot(snapshot, bindings, this.#confirmed);
     if (check.accepted) {
       if (this.#inForce === snapshot) return null;
-      this.#enforce(snapshot, bindings);
+      this.#accept(snapshot, bindings);
       return { inForce: json, refused: '' };
     }
     this.snapshotRefused = check.reason;
     if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
     this.#inForce = null;
+    this.#accepted = null;
     this.pods = new Map();
     this.snapshotRevision = 0;
     return { inForce: null, refused: check.reason };
+  }
+
+  #accept(snapshot: NodeSnapshot, bindings: readonly Binding[]): void {
+    this.#accepted = snapshot;
+    this.snapshotRefused = '';
+    this.#enforce(snapshot, bindings);
   }
 
   #enforce(snapshot: NodeSnapshot, bindings: readonly Binding[]): void {
@@ -139,11 +159,10 @@ export class DesiredState {
     this.#inForce = snapshot;
     this.pods = new Map(snapshot.pods.map((pod) => [pod.uid, pod]));
     this.snapshotRevision = snapshot.revision;
-    this.snapshotRefused = '';
     this.known.add('pods');
   }
 
-  #refusePods(reason: string): ReceiveResult {
+  #refusePods(reason: string): { refused: string } {
     this.snapshotRefused = reason;
     return { refused: reason };
   }
@@ -197,6 +216,11 @@ export class DesiredState {
   listsAsRunning(podUid: string): boolean {
     const pod = this.pods.get(podUid);
     return pod !== undefined && pod.ended !== true;
+  }
+
+  /** The same of the newest list, also of one that was rejected. */
+  isInNewestList(podUid: string): boolean {
+    return this.#newest.has(podUid);
   }
 
   /** Addresses of a pod in the accepted snapshot; empty: not listed. */

@@ -322,7 +322,7 @@ export function checkSnapshot(
   snapshot: NodeSnapshot,
   bindings: Iterable<Binding>,
   confirmed: ReadonlySet<string> = new Set(),
-): { accepted: true } | { accepted: false; reason: string } {
+): { accepted: true } | { accepted: false; reason: string; lacksPods: boolean } {
   const pods = new Map(snapshot.pods.map((p) => [p.uid, p]));
   let compared = 0;
   let wrong = 0;
@@ -341,9 +341,10 @@ export function checkSnapshot(
     compared += 1;
     if (disagreement(binding, pod).length > 0) wrong += 1;
   }
-  const refuse = (problem: string) => ({
+  const refuse = (problem: string, lacksPods = false) => ({
     accepted: false as const,
     reason: `snapshot ${snapshot.revision} ${problem}`,
+    lacksPods,
   });
   if (compared >= MIN_COMPARED_TO_REFUSE && wrong * 2 > compared)
     return refuse(`disagrees with the CNI records of ${wrong} of ${compared} interfaces`);
@@ -352,7 +353,7 @@ export function checkSnapshot(
   const missing = all.reduce((sum, own) => sum + own.missing, 0);
   const lacking = all.filter((own) => own.missing * 2 > own.known).length;
   if (known >= MIN_KNOWN_TO_REFUSE && missing * 2 > known && lacking * 2 > all.length)
-    return refuse(`lacks ${missing} of ${known} pods whose interfaces and CNI records are still here`);
+    return refuse(`lacks ${missing} of ${known} pods whose interfaces and CNI records are still here`, true);
   return { accepted: true };
 }
 

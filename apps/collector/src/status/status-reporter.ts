@@ -150,14 +150,17 @@ export class StatusReporter {
     return new Set(ends.map(({ generation }) => generation));
   }
 
-  /** Pods with an interface or a cgroup here. Without a list, every pod would be one. */
+  /**
+   * Pods with an interface or a cgroup here that the newest list lacks, also if that was rejected for it:
+   * ipam-sync lists them again. Without a list, every pod would be one.
+   */
   #unlistedPods(): string[] {
     const { desired, packets } = this.#parts;
     if (!desired.known.has('pods')) return [];
     const present = new Set(packets.cgroupPods);
     for (const { binding, orphaned } of packets.registry.allLive())
       if (binding && !orphaned) present.add(binding.podUid);
-    return [...present].filter((podUid) => !desired.listsAsRunning(podUid)).slice(0, MAX_UNLISTED);
+    return [...present].filter((podUid) => !desired.isInNewestList(podUid)).slice(0, MAX_UNLISTED);
   }
 
   /** @param losses as #losses */
