@@ -91,6 +91,18 @@ describe('plan - a node', () => {
         ['early', 'early'],
       ]);
     }
+    const alone = stateWithNodes();
+    for (const one of claims) alone.putPod(one);
+    const uidsOn = (node: string) => planNode(node, input(alone))?.pods.map((pod) => pod.uid);
+    expect([uidsOn('n1'), uidsOn('n2')], 'before the kubelet made the mirror').toEqual([
+      ['claim', 'early'],
+      ['elsewhere'],
+    ]);
+    // For the kernel's maps, a UID without its dashes is the same one.
+    const [own, digits] = ['0a1b2c3d-0000-4000-8000-000000000001', '0a1b2c3d000040008000000000000001'];
+    alone.putPod(record(own, runs));
+    alone.putPod(record('of-a-pod', { staticUid: digits }));
+    expect(uidsOn('n1'), 'the UID of another pod').toEqual([own, 'claim', 'early', 'of-a-pod']);
     const without = stateWithNodes();
     without.putPod(record('plain'));
     expect(planNode('n1', input(without))?.pods.map((pod) => pod.uid)).toEqual(['plain']);

@@ -67,13 +67,13 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
 
 /**
  * The UIDs of static pods, by which the node reports them. A tenant can claim one too, also before the kubelet
- * makes a deleted mirror again. The kubelet runs no pod that claims one, so a mirror that runs has it, of
- * several the oldest.
+ * makes the mirror. The kubelet runs no pod that claims one, so only a mirror that runs has it, of several the
+ * oldest: otherwise reports on the static pod would contradict the list, and count against the node.
  */
 function staticUidsOf(records: readonly PodRecord[]): Map<PodRecord, string> {
   const byUid = new Map<string, PodRecord>();
   for (const record of records) {
-    if (record.staticUid === undefined) continue;
+    if (record.staticUid === undefined || !turnOf(record).runs) continue;
     const other = byUid.get(record.staticUid);
     if (!other || precedes(turnOf(record), turnOf(other))) byUid.set(record.staticUid, record);
   }

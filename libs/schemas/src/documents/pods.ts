@@ -44,7 +44,7 @@ export const podIdentity = z.object({
 });
 export type PodIdentity = z.infer<typeof podIdentity>;
 
-/** A digest. The API server's own UIDs have another form, so no annotation claims the UID of another pod. */
+/** A digest. UIDs of the API server have dashes, without which they are the same for the kernel's maps. */
 const STATIC_UID = /^[0-9a-f]{32}$/;
 
 /** Whether a UID is that of a static pod, which the API server does not know. */
