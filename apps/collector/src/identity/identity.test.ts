@@ -286,6 +286,11 @@ describe('identity - wrong snapshot', () => {
     expect(check.accepted).toBe(accepted);
     if (!check.accepted) expect(check.reason).toMatch(/disagrees with the CNI records of 2 of [23] interfaces/);
   });
+  it('pods with more addresses than the API server has of each family - never a reason either', () => {
+    const chosen = [bound('a', ['10.0.0.1', '10.0.0.11']), bound('b', ['10.0.0.2', '10.0.0.12'])];
+    const listing = (a: string, b: string) => checkSnapshot(snapshot([pod('a', [a]), pod('b', [b])]), chosen).accepted;
+    expect([listing('10.0.0.1', '10.0.0.2'), listing('10.0.0.3', '10.0.0.4')]).toEqual([true, false]);
+  });
   it('bindings by namespace - never a reason to reject', () => {
     const read = bindings.map((b) => ({ ...b, source: 'netns' as const }));
     expect(checkSnapshot(snapshot([pod('a', ['1.1.1.1']), pod('b', ['1.1.1.2'])]), read).accepted).toBe(true);

@@ -339,7 +339,8 @@ export function checkSnapshot(
     }
     if (!pod || pod.interfaces.every((i) => i.addresses.length === 0)) continue;
     compared += 1;
-    if (disagreement(binding, pod).length > 0) wrong += 1;
+    // The API server has one address of each family. A pod that chose more must not refute the list.
+    if (disagreement(binding, pod).some((address) => !binding.addresses.includes(address))) wrong += 1;
   }
   const refuse = (problem: string, lacksPods = false) => ({
     accepted: false as const,
