@@ -141,7 +141,13 @@ describe('ipam-sync - snapshots', () => {
 
   test('ipam-sync - a pod without an object stays listed while its node reports it, also over a restart', async () => {
     await using world = await startWorld();
-    const uid = world.running('ghost', 'node-1', ['10.1.0.5'], { labels: { app: 'web' } });
+    const PREFIX = '10.2.0.0/16';
+    await world.config.put(
+      DEFAULTS,
+      JSON.stringify({ allowedPrefixes: [{ namespace: 'default', prefixes: [PREFIX] }] }),
+    );
+    const annotations = { 'bailiff.dev/allowed-source-prefixes': PREFIX };
+    const uid = world.running('ghost', 'node-1', ['10.1.0.5'], { labels: { app: 'web' }, annotations });
     world.running('honest', 'node-1', ['10.1.0.7']);
     const listed = async () =>
       (await world.snapshot('node-1'))?.pods.map((pod) => [pod.name, pod.ended === true, pod.interfaces.length]);
@@ -160,6 +166,11 @@ describe('ipam-sync - snapshots', () => {
       await report([uid]);
       await showsPods([['ghost', true, 1]]);
       expect((await world.snapshot('node-1'))?.pods[0]).toMatchObject({ uid, labels: { app: 'web' } });
+      // Its grant ends with the permit.
+      const prefixes = async () => (await world.snapshot('node-1'))?.pods[0]?.allowedPrefixes;
+      expect(await prefixes()).toEqual([PREFIX]);
+      await world.config.put(DEFAULTS, '{}');
+      await waitFor(async () => isDeepStrictEqual(await prefixes(), []), { what: 'the end of the grant' });
     }
     // Its address is free for the next pod.
     world.running('next', 'node-1', ['10.1.0.5']);

@@ -370,7 +370,7 @@ export class IpamSync {
     this.#statusReporter.report();
     if (refusal !== '') this.#ctx.log.warn({ refusal }, 'configuration refused, the last valid one stays in force');
     this.services.setTunnelPorts(this.settings.tunnelPorts);
-    this.#mark(this.state.nodesAsking());
+    this.#mark(new Set([...this.state.nodesAsking(), ...this.ended.nodes()]));
   }
   /** A truncated pod may have a label with the new name. */
   #labelKeysChanged(): void {

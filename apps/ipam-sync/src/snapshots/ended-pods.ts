@@ -60,6 +60,11 @@ export class EndedPods {
     return count;
   }
 
+  /** Nodes that have one in their list. */
+  nodes(): string[] {
+    return [...this.#byNode.keys()].filter((nodeName) => this.of(nodeName).length > 0);
+  }
+
   /** The API server no longer has the pod. @param nowMs of a monotonic clock, as in all calls */
   removed(nodeName: string, pod: PodIdentity, nowMs: number): void {
     const former = this.#byNode.get(nodeName) ?? new Map<string, Former>();

@@ -147,6 +147,33 @@ describe('plan - a node', () => {
     expect([...state.nodesAsking()]).toEqual(['n1']);
     expect(state.refusedPrefixes).toBe(1);
   });
+  test('plan - a pod without an object keeps a grant while it is permitted', () => {
+    const state = stateWithNodes();
+    const annotations = { [PREFIX_ANNOTATION]: '10.2.0.0/16', [MAC_ANNOTATION]: '52:54:00:00:00:01' };
+    state.putPod(record('a', { requests: grantRequests(annotations) }));
+    const permits = permitsOf(
+      spoofCluster.parse({
+        allowedPrefixes: [{ namespace: 'shop', prefixes: ['10.0.0.0/8'] }],
+        allowedMacs: [{ namespace: 'shop', macs: ['52:54:00'] }],
+      }),
+    );
+    const ended = new EndedPods();
+    const [pod] = planNode('n1', input(state, { permits }))?.pods ?? [];
+    state.removePod('a');
+    ended.removed('n1', pod!, 0);
+    expect(ended.nodes()).toEqual([]);
+    ended.reported('n1', new Set(['a']), 0);
+    expect(ended.nodes()).toEqual(['n1']);
+    const grants = (change: Partial<PlanInput>) => {
+      const [former] = planNode('n1', input(state, { ended, ...change }))?.pods ?? [];
+      return [former?.ended, former?.allowedPrefixes, former?.allowedMacs];
+    };
+    const all = [true, ['10.2.0.0/16'], ['52:54:00:00:00:01']];
+    expect(grants({ permits }), 'control').toEqual(all);
+    expect(grants({})).toEqual([true, [], undefined]);
+    expect(grants({ permits: { ...permits, macs: [] } })).toEqual([true, ['10.2.0.0/16'], undefined]);
+    expect(grants({ permits }), 'permitted again').toEqual(all);
+  });
   test('plan - MACs need request and permit, which may be for a confirmed workload', () => {
     const state = stateWithNodes();
     const owner = { kind: 'ReplicaSet', name: 'vm', uid: 'vm' };

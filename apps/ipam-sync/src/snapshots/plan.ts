@@ -49,7 +49,7 @@ export function planNode(nodeName: string, input: PlanInput): Omit<NodeSnapshot,
       uid: pod.uid,
       createdAt: pod.createdAt,
       runs: true,
-      identity: () => withoutAddresses(pod, input.state),
+      identity: () => endedIdentity(pod, input),
     })),
   ];
   const pods = fitStored(
@@ -85,12 +85,31 @@ function turnOf({ namespace, uid, createdAt, addresses, containers }: PodRecord)
   return { namespace, uid, createdAt, runs: addresses.length > 0 || containers.some(({ id }) => id !== '') };
 }
 
-/** An ended pod keeps the addresses that no other pod claims. */
-function withoutAddresses(pod: PodIdentity, state: ClusterState): PodIdentity {
+/** An ended pod keeps the addresses that no other pod claims, and the grants that are permitted. */
+function endedIdentity(pod: PodIdentity, { state, permits }: PlanInput): PodIdentity {
+  const { allowedPrefixes, allowedMacs = [], allowedTunnels = [], allowedNeighbours = [], ...rest } = pod;
   const interfaces = pod.interfaces
     .map((one) => ({ ...one, addresses: one.addresses.filter((address) => !state.isClaimed(address)) }))
     .filter(({ addresses }) => addresses.length > 0);
-  return { ...pod, interfaces };
+  const had = (values: string[]) => ({ values, refused: 0 });
+  const requests = {
+    prefixes: had(allowedPrefixes),
+    macs: had(allowedMacs),
+    tunnels: had(allowedTunnels),
+    neighbours: had(allowedNeighbours),
+  };
+  const { namespace, serviceAccount } = pod;
+  const permitted = { namespace, serviceAccount, workload: workloadOf(pod) };
+  return { ...rest, interfaces, ...grantFields(granted(requests, permitted, permits)) };
+}
+
+function grantFields({ prefixes, macs, tunnels, neighbours }: ReturnType<typeof granted>) {
+  return {
+    allowedPrefixes: prefixes,
+    ...(macs.length > 0 ? { allowedMacs: macs } : {}),
+    ...(tunnels.length > 0 ? { allowedTunnels: tunnels } : {}),
+    ...(neighbours.length > 0 ? { allowedNeighbours: neighbours } : {}),
+  };
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
@@ -117,7 +136,6 @@ export function identityOf(
   const owners = state.isAltered(record.uid) ? [] : ownersOf(record);
   const { namespace, serviceAccount, name } = record;
   const workload = workloadOf({ name, owners, unowned: owners.length === 0 });
-  const grants = granted(record.requests, { namespace, serviceAccount, workload }, permits);
   return {
     uid: record.uid,
     namespace: record.namespace,
@@ -130,10 +148,7 @@ export function identityOf(
     interfaces: addresses.length === 0 ? [] : [{ name: 'eth0', addresses, mac: null }],
     hostNetwork: record.hostNetwork,
     containers: record.containers,
-    allowedPrefixes: grants.prefixes,
-    ...(grants.macs.length > 0 ? { allowedMacs: grants.macs } : {}),
-    ...(grants.tunnels.length > 0 ? { allowedTunnels: grants.tunnels } : {}),
-    ...(grants.neighbours.length > 0 ? { allowedNeighbours: grants.neighbours } : {}),
+    ...grantFields(granted(record.requests, { namespace, serviceAccount, workload }, permits)),
     probePorts: record.probePorts,
     revision: record.revision,
     createdAt: record.createdAt,
