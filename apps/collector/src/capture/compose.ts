@@ -79,7 +79,11 @@ function inOrder({ processes, first }: CaptureFacts): CaptureFacts['processes'][
 function holders(processes: CaptureFacts['processes']): Map<number, number[]> {
   const bySocket = new Map<number, number[]>();
   for (const { pid, sockets } of processes)
-    for (const inode of new Set(sockets)) bySocket.set(inode, [...(bySocket.get(inode) ?? []), pid]);
+    for (const inode of new Set(sockets)) {
+      const pids = bySocket.get(inode);
+      if (pids) pids.push(pid);
+      else bySocket.set(inode, [pid]);
+    }
   return bySocket;
 }
 

@@ -43,3 +43,14 @@ test.each([
 ])('redact - %j stays as it is', (args) => {
   expect(redact(args)).toEqual(args);
 });
+
+test.each(['pwd', 'authpwd', 'auth-', 'api_key.'])(
+  'redact - arguments of 2 KiB that repeat %j, of all processes',
+  (name) => {
+    const long = name.repeat(2_047 / name.length);
+    const many = Array.from({ length: 512 }, () => long);
+    // With a pattern that takes cubic time, one of them takes a second.
+    expect(redact(many)).toEqual(many);
+    expect(redact([`${long}=hunter2`, 'x'])).toEqual([`${long}=***`, 'x']);
+  },
+);
