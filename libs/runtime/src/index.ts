@@ -27,6 +27,7 @@ export * from './model/model.ts';
 export * from './model/recorded.ts';
 export * from './policies/load.ts';
 export * from './policies/merge.ts';
+export * from './policies/policy-index.ts';
 export * from './policies/select.ts';
 export * from './policies/yaml-documents.ts';
 export * from './sets/errors.ts';

@@ -13,6 +13,7 @@ import {
   mergeSelected,
   type NamedPolicy,
   type PodFacts,
+  PolicyIndex,
   type PolicySet,
   selects,
 } from '@bailiff/runtime';
@@ -37,6 +38,8 @@ export interface PolicyMatch {
 
 export class Policies {
   readonly #named = new Map<string, NamedPolicy>();
+  /** null: a policy changed since. */
+  #index: PolicyIndex | null = null;
   readonly #sets = new Map<string, PolicySet>();
   /** Keys of the merged sets that were needed since the last `forgetUnused`. */
   #used = new Set<string>();
@@ -86,12 +89,13 @@ export class Policies {
   /** A policy changed: removes the cached sets that contain it. */
   #invalidate(keyText: string): void {
     this.version += 1;
+    this.#index = null;
     for (const key of this.#sets.keys()) if (key.split(' ').includes(keyText)) this.#sets.delete(key);
   }
 
   /** Containers of the pod that some policy names. */
   containersOf(pod: PodFacts): string[] {
-    return containersNamed([...this.#named.values()], pod);
+    return containersNamed(this.#candidates(pod), pod);
   }
 
   /**
@@ -127,7 +131,12 @@ export class Policies {
 
   /** Policies that select a container, whether or not they can be merged. */
   selecting(pod: PodFacts, container: string | null): NamedPolicy[] {
-    return [...this.#named.values()].filter((named) => selects(named, pod, container));
+    return this.#candidates(pod).filter((named) => selects(named, pod, container));
+  }
+
+  #candidates(pod: PodFacts): NamedPolicy[] {
+    this.#index ??= new PolicyIndex(this.#named.values());
+    return this.#index.candidates(pod);
   }
 
   /** Meaning of each cell of a set. */
