@@ -86,6 +86,17 @@ export const ON_A_NODE: readonly Share[] = [
     tests: ['apps/collector/src/identity/cni-records.test.ts'],
   },
   {
+    what: 'addresses of an interface',
+    file: `${C}/identity/normalize.ts`,
+    limits: ['MAX_INTERFACE_ADDRESSES', `${C}/packets/kernel/grants.ts#MAX_GRANTS`],
+    filledBy: 'the runtime; a pod that chooses them (`ips` of Multus), as many as its annotations hold',
+    share: 'each interface',
+    whenFull:
+      'further ones are not in force: what the pod sends from them is dropped. Status shows the interface as partial',
+    counter: '`bailiff_collector_problems_total`',
+    tests: ['apps/collector/src/identity/cni-record.test.ts', 'apps/collector/src/packets/kernel/reconciler.test.ts'],
+  },
+  {
     what: 'records whose interface is gone',
     file: `${C}/packets/subjects/binder.ts`,
     limits: ['MAX_USED'],

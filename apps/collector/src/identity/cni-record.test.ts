@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readCniRecord, whyNoHostSide } from './cni-record.ts';
+import { MAX_INTERFACE_ADDRESSES } from './normalize.ts';
 
 const base64 = (config: unknown): string => Buffer.from(JSON.stringify(config)).toString('base64');
 
@@ -132,6 +133,15 @@ describe('cni record', () => {
   it('result of a wrong shape - a record without addresses, never an exception', () => {
     const odd = { ...bridge, result: { interfaces: [null, 3, { name: 5 }], ips: [null, { address: 7 }] } };
     expect(readCniRecord('f', JSON.stringify(odd), 7)).toMatchObject({ record: { addresses: [], hostInterfaces: [] } });
+  });
+
+  it('thousands of addresses - the first ones of each family; the others are dropped with a reason', () => {
+    const v4 = Array.from({ length: 18_000 }, (_, n) => `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`);
+    const ips = [...v4, 'fd00::2'].map((address) => ({ address: `${address}/8` }));
+    expect(readCniRecord('f', JSON.stringify({ ...bridge, result: { ips } }), 7)).toMatchObject({
+      record: { addresses: [...v4.slice(0, MAX_INTERFACE_ADDRESSES), 'fd00::2'] },
+      dropped: ['ips: 17920 addresses beyond 80 of a family'],
+    });
   });
 
   it('values that cannot be parsed - dropped one by one with their reason; addresses are canonical', () => {

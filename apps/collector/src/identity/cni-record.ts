@@ -6,7 +6,7 @@
  * Only root can write the folder, so a pod cannot forge a record. Pure. A value that is no address
  * or no MAC is dropped with its reason; the rest of the record stays valid.
  */
-import { type Dropped, normalizeAddresses, normalizeMac } from './normalize.ts';
+import { type Dropped, interfaceAddresses, normalizeMac } from './normalize.ts';
 
 export interface CniRecord {
   /** Name of the file, unique in the folder. */
@@ -145,7 +145,7 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
         .map((i) => text(i?.name))
         .filter((name) => name !== '' && name !== ifName),
       podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
-      addresses: normalizeAddresses(addresses, 'ips', dropped),
+      addresses: interfaceAddresses(addresses, 'ips', dropped),
       writtenAtMs,
     },
   };

@@ -277,10 +277,11 @@ export function rivalryOf<B extends Bound>(
 ): Rivalry {
   const [reused, shared] = [new Set<string>(), new Set<string>()];
   const network = own.binding && networkOf(own.binding);
+  const claimed = new Set(addresses);
   for (const other of others) {
     if (network === null || other.ifindex === own.ifindex) continue;
     if (!other.binding || networkOf(other.binding) !== network) continue;
-    const both = addresses.filter((address) => other.binding?.addresses.includes(address));
+    const both = other.binding.addresses.filter((address) => claimed.has(address));
     if (both.length === 0) continue;
     const isLater = isNewer(other, own);
     const isOnePod = other.binding.podUid === own.binding?.podUid;

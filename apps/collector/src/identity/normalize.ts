@@ -30,6 +30,22 @@ function normalize(
 export const normalizeAddresses = (values: readonly string[], where: string, dropped: Dropped): string[] =>
   normalize(values, where, dropped, (text) => formatAddress(parseAddress(text)));
 
+/**
+ * Addresses of an interface, of each family: more than the kernel maps hold for it (MAX_GRANTS). A pod can ask
+ * for thousands (`ips` of Multus), and each is compared with those of the others.
+ */
+export const MAX_INTERFACE_ADDRESSES = 80;
+
+/** Canonical addresses of an interface, the first MAX_INTERFACE_ADDRESSES of each family. */
+export function interfaceAddresses(values: readonly string[], where: string, dropped: Dropped): string[] {
+  const ofFamily = (isIpv6: boolean) =>
+    values.filter((value) => value.includes(':') === isIpv6).slice(0, MAX_INTERFACE_ADDRESSES);
+  const kept = [...ofFamily(false), ...ofFamily(true)];
+  const more = values.length - kept.length;
+  if (more > 0) dropped.push(`${where}: ${more} addresses beyond ${MAX_INTERFACE_ADDRESSES} of a family`);
+  return normalizeAddresses(kept, where, dropped);
+}
+
 /** Canonical CIDRs without duplicates and host bits. */
 export const normalizeCidrs = (values: readonly string[], where: string, dropped: Dropped): string[] =>
   normalize(values, where, dropped, (text) => formatCidr(parseCidr(text)));

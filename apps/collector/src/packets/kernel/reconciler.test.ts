@@ -195,6 +195,28 @@ describe('reconciler', () => {
     expect(oneByOne.readsPerInterface).toBeGreaterThan(100);
     expect(run(400, true).readsPerInterface).toBeLessThan(atOnce.readsPerInterface + 1);
   });
+  it('many addresses of two interfaces - each is compared once with the other, not once for each address', () => {
+    let looks = 0;
+    const addresses = Array.from({ length: 80 }, (_, n) => `10.2.0.${n}`);
+    const two = [3, 4].map((ifindex): GuardedInterface => {
+      const own = { ...link, ifindex, name: `veth${ifindex}` };
+      const one = { ...binding, podUid: `pod-${ifindex}`, addresses, recordFile: `storage-s${ifindex}-eth0` };
+      return {
+        ...newInterface({ ifindex, generation: ifindex, slot: ifindex, seenBase: 0, link: own }, 0),
+        binding: one,
+      };
+    });
+    options.isChosen = () => {
+      looks += 1;
+      return true;
+    };
+    options.hasRecord = () => true;
+    live = two;
+    room = 100;
+    new Reconciler(options).applyAll(two);
+    expect(two.map(({ sharedAddresses }) => sharedAddresses.length)).toEqual([80, 80]);
+    expect(looks).toBe(2);
+  });
   it('reused address - the newest binding has it, at once and without the bus', () => {
     const old = { ...iface, binding: { ...binding, recordedAtMs: 1_000 } };
     const link4 = { ...link, ifindex: 4, name: 'veth4' };

@@ -209,7 +209,7 @@ export class Reconciler {
   /** Those that have one of these MACs or addresses, and others while there is no pass over all. */
   *#ownersOf(keys: readonly string[]): Iterable<GuardedInterface> {
     if (this.#holders === null) yield* this.#owners();
-    else for (const key of keys) yield* this.#holders.get(key) ?? [];
+    else yield* new Set(keys.flatMap((key) => this.#holders?.get(key) ?? []));
   }
 
   #addressesOf({ podUid, addresses }: Binding): string[] {

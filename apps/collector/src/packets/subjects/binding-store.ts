@@ -9,7 +9,7 @@ import path from 'node:path';
 import { FileStore } from '@bailiff/service';
 import * as z from 'zod';
 import { type Binding, binding } from '../../identity/identity.ts';
-import { type Dropped, normalizeAddresses, normalizeMac } from '../../identity/normalize.ts';
+import { type Dropped, interfaceAddresses, normalizeMac } from '../../identity/normalize.ts';
 import { NEVER_SEEN } from '../../identity/pod-life.ts';
 import { storedPodRef } from '../../identity/stored-pod-ref.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
@@ -106,5 +106,5 @@ const fileName = ({ ifindex, generation }: Pick<StoredInterface, 'ifindex' | 'ge
 const normalizedBinding = (one: Binding, dropped: Dropped): Binding => ({
   ...one,
   mac: normalizeMac(one.mac, 'mac', dropped),
-  addresses: normalizeAddresses(one.addresses, 'addresses', dropped),
+  addresses: interfaceAddresses(one.addresses, 'addresses', dropped),
 });
