@@ -99,6 +99,35 @@ describe('correlator - streams recreated', () => {
     expect(verdict).toMatchObject({ threshold: 2, configRevision: 1 });
   });
 
+  it.each([
+    ['control: the log stays', false],
+    ['the log is made again from the bucket', true],
+  ])(
+    'configuration - a correlator that starts judges earlier frames by what operators stored, %s',
+    async (_, again) => {
+      // The built-in rule of this name would match ten packets.
+      await rig.rule('repeated-spoofing', {
+        type: 'event_count',
+        condition: { gte: 50 },
+        timespan: '1m',
+        level: 'high',
+      });
+      await rig.settle();
+      await rig.spoof(NODE_A, web, 20);
+      await waitFor(async () => (await correlator.metric('frames_total')) === 1, { what: 'the frame to be judged' });
+      if (again) await recreate('CONFIG_LOG');
+      await waitFor(async () => (await rig.admin.jsm.streams.info('CONFIG_LOG')).state.messages === 2, {
+        what: 'both changes in the log',
+      });
+      await correlator.stop();
+      correlator = await rig.correlator();
+      await rig.settle();
+      await rig.spoof(NODE_A, first, 60);
+      await waitFor(() => groups().includes(first.uid), { state: groups });
+      expect(rig.verdicts).toMatchObject([{ groupKey: first.uid, threshold: 50, configRevision: 2 }]);
+    },
+  );
+
   it('pods - snapshots stay in force until they are published again, and an honest node is not accused, not even after a start', async () => {
     await rig.spoof(NODE_A, web, 3);
     await recreate('KV_bailiff_pods');

@@ -134,6 +134,24 @@ describe('rule history - rules in force at a time', () => {
     expect(at(101, fresh)).toBe('other 3,quiet 3');
   });
 
+  it('coverEarlier - the set of a time replaces older ones, and later ones follow; a deleted log that is known stays', () => {
+    const history = new RuleHistory();
+    const apply = (sequence: number, at: number, gte: number) =>
+      history.apply({ sequence, timestampMicros: T0 + at, key, json: rule({ condition: { gte } }) });
+    const thresholds = () => [0, 1, 5, 9].map((at) => threshold(history, T0 + at));
+    apply(1, 1, 3);
+    apply(2, 5, 4);
+    expect(thresholds(), 'control').toEqual([10, 3, 4, 4]);
+    history.coverEarlier(T0 + 6);
+    expect(thresholds()).toEqual([4, 4, 4, 4]);
+    apply(3, 9, 7);
+    expect(thresholds()).toEqual([4, 4, 4, 7]);
+    history.streamRecreated();
+    apply(1, 20, 8);
+    history.coverEarlier(T0 + 30);
+    expect(thresholds()).toEqual([4, 4, 4, 7]);
+  });
+
   it('longest - covers the rules in force since a time', () => {
     const history = new RuleHistory({});
     history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ timespan: '2h', cooldown: '3h' }) });

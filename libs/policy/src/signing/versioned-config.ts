@@ -164,6 +164,17 @@ export class VersionedConfig<V, T, S extends object> {
     return (this.#sets.at(-1) ?? this.#earlier.at(-1)) as S & ConfigVersion;
   }
 
+  /**
+   * The log began later than what is judged by it: the set of this time covers earlier times, too. Sets of a
+   * deleted log that this process knows stay.
+   */
+  coverEarlier(timeMicros: number): void {
+    if (this.#earlier.length > 0) return;
+    const first = this.#sets.findLastIndex(({ fromMicros }) => fromMicros <= timeMicros);
+    this.#sets.splice(0, Math.max(0, first));
+    this.#at = 0;
+  }
+
   /** All sets in force at or after a time. */
   since(timeMicros: number): (S & ConfigVersion)[] {
     const all = [...this.#earlier, ...this.#sets];
