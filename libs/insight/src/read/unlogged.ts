@@ -3,7 +3,7 @@
  * correlators and responders read it. The server copies by revisions: if the bucket was made again, or
  * restored alone, it skips changes until their revisions are higher than before, and reports no error.
  */
-import { type Bus, BusError, changeOf, type KvEntry, ROOT, readToEnd } from '@bailiff/bus';
+import { acrossElection, type Bus, BusError, changeOf, type KvEntry, ROOT, readToEnd } from '@bailiff/bus';
 import type { Reader } from '../reader.ts';
 
 /** The copy may be this late. */
@@ -25,7 +25,7 @@ export async function readUnlogged(
   nowMs: number,
 ): Promise<string[] | null> {
   try {
-    return differing(entries, await readLogged(bus, signal), nowMs);
+    return differing(entries, await acrossElection(bus, signal, () => readLogged(bus, signal)), nowMs);
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     note(`cannot read CONFIG_LOG: ${error.message}`);
