@@ -21,8 +21,15 @@ describe('stored policies', () => {
       ...more,
     };
   };
-  const node = (has: { policy?: number; spoof?: number; state?: string; startedAgoMs?: number; ageMs?: number }) => {
-    const { policy = 3, spoof = 70, state = 'available', startedAgoMs = 3_600_000, ageMs = 5_000 } = has;
+  const node = (has: {
+    policy?: number;
+    spoof?: number;
+    state?: string;
+    startedAgoMs?: number;
+    ageMs?: number;
+    unsigned?: string;
+  }) => {
+    const { policy = 3, spoof = 70, state = 'available', startedAgoMs = 3_600_000, ageMs = 5_000, unsigned } = has;
     const policies =
       policy === 0 ? [] : [{ key: RUNTIME, revision: policy, state: 'in-force', reason: '', subjects: 1 }];
     const runtime = { state, reason: '', remedy: '', policies, policiesOmitted: 0, missingHooks: [], losses: {} };
@@ -31,7 +38,7 @@ describe('stored policies', () => {
       ...times,
       runtime,
       spoofRevision: spoof,
-      configRefused: [],
+      configRefused: unsigned === undefined ? [] : [{ key: unsigned, reason: 'no signature' }],
       collectorVersion: '1',
     } as unknown as NodeStatus;
   };
@@ -50,6 +57,7 @@ describe('stored policies', () => {
   it.each([
     ['a former revision of a policy', node({ policy: 2 }), RUNTIME],
     ['a policy that it does not know', node({ policy: 0 }), RUNTIME],
+    ['control: one while it refuses another', node({ policy: 0, unsigned: 'runtime.cluster._.other' }), RUNTIME],
     ['modes of an earlier revision of the bucket', node({ spoof: 69 }), SPOOF],
   ])('%s - the node does not follow the bus', (_, one, key) => {
     expect(texts(both, one)).toEqual([`has not applied ${key}, stored more than 50s ago`]);
@@ -59,6 +67,7 @@ describe('stored policies', () => {
     ['that a node without pushes reads soon', [stored(RUNTIME, { storedMs: NOW - 47_000 })], node({ policy: 2 })],
     ['off', [stored(RUNTIME, { enabled: false })], node({ policy: 0 })],
     ['refused by every reader', [stored(RUNTIME, { refused: 'no rules' })], node({ policy: 0 })],
+    ['that the node refuses for its signature', both, node({ policy: 2, unsigned: RUNTIME })],
     ['of another kind', [stored('correlation.cluster._.a')], node({})],
     ['on a node that has just started', both, node({ policy: 0, spoof: 0, startedAgoMs: 20_000 })],
     ['on a node that is silent', both, node({ policy: 0, spoof: 0, ageMs: 90_000 })],
@@ -78,7 +87,7 @@ it('policies beyond the size of a status - are no problem, those in it are', () 
   }));
   const policies = [{ key: 'runtime.cluster._.a', revision: 1, state: 'in-force', reason: '', subjects: 0 }];
   const runtime = { state: 'available', policies, policiesOmitted: 1 };
-  const status = { startedAt: iso(3_600_000), updatedAt: iso(0), runtime } as unknown as NodeStatus;
+  const status = { startedAt: iso(3_600_000), updatedAt: iso(0), runtime, configRefused: [] } as unknown as NodeStatus;
   const problems = pendingProblems({ config, nodes: new Map([['n', status]]), nowMs: NOW, staleMs: 60_000 });
   expect(problems.map(({ text }) => text)).toEqual([
     expect.stringMatching(/^has not applied runtime\.cluster\._\.a, /),

@@ -60,12 +60,14 @@ function policyOf({ key, json }: StoredConfig): StoredPolicy | null {
   return enabled ? { key, revision } : null;
 }
 
-function pendingRuntime({ runtime }: NodeStatus, stored: readonly StoredPolicy[]): string[] {
+function pendingRuntime({ runtime, configRefused }: NodeStatus, stored: readonly StoredPolicy[]): string[] {
   // A node that enforces none is another problem (runtime.ts).
   if (runtime?.state !== 'available') return [];
   const revisions = new Map(runtime.policies.map(({ key, revision }) => [key, revision]));
+  // What a node refuses before it reads it, such as for its signature, is a problem of its own.
+  const refused = new Set(configRefused.map(({ key }) => key));
   const isPending = ({ key, revision }: StoredPolicy) =>
-    revisions.has(key) ? revisions.get(key) !== revision : runtime.policiesOmitted === 0;
+    !refused.has(key) && (revisions.has(key) ? revisions.get(key) !== revision : runtime.policiesOmitted === 0);
   return stored.filter(isPending).map(({ key }) => key);
 }
 
