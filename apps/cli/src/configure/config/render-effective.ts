@@ -8,6 +8,7 @@ import {
   isoMicros,
   type PlacedPod,
   type PodSelector,
+  readBusTime,
   readConfigReaders,
   readPods,
 } from '@bailiff/insight';
@@ -155,8 +156,12 @@ const sectionsJson = (effective: Effective) =>
 
 /** @throws CliError CLI_NOT_FOUND | CLI_USAGE; BusError */
 export async function showEffective(session: Session, scope: Scope, json: boolean): Promise<void> {
-  const { out, io } = session;
-  const [pods, { inForce, refused }] = await Promise.all([readPods(session), readInForce(session)]);
+  const { out } = session;
+  const [pods, { inForce, refused }, nowMs] = await Promise.all([
+    readPods(session),
+    readInForce(session),
+    readBusTime(session),
+  ]);
   const pod = scope.pod ? onePod(pods, scope.pod) : null;
   const target: Target = pod
     ? targetOf(pod)
@@ -167,7 +172,7 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
         labels: null,
         ownerKind: null,
       };
-  const effective = effectiveFor(target, inForce, io.nowMs());
+  const effective = effectiveFor(target, inForce, nowMs);
   const obstacle = pod ? await readNotInForce(session, pod.nodeName) : null;
   if (json) {
     const { namespace, workload, node } = target;
