@@ -13,11 +13,13 @@ import type { CniRecord } from '../../identity/cni-record.ts';
 import {
   type Binding,
   bindByCni,
+  isLayer3,
   type LinkFacts,
   NOT_OWN_MAC,
   type RecordQuery,
   recordFor,
   replaces,
+  ZERO_MAC,
 } from '../../identity/identity.ts';
 import { listPodCgroups, oldestProcess } from '../../identity/pod-cgroups.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
@@ -212,8 +214,8 @@ interface PodSide {
 }
 
 /**
- * Reads the pod's side of an interface. The pod can change its MAC, so a MAC of a link of the node
- * is not accepted. null: the interface or its peer is gone, or the peer is in no other namespace.
+ * Reads the pod's side of an interface. The pod can change its MAC, so one of a link of the node is
+ * not accepted. null: the interface or its peer is gone, or the peer is in no other namespace.
  */
 function readPodSide(ifindex: number): PodSide | null {
   // The dump comes first, because it assigns ids to the namespaces.
@@ -223,8 +225,20 @@ function readPodSide(ifindex: number): PodSide | null {
   // Not a dump: a pod can have a hundred thousand links.
   const peer = link.peerIfindex === null ? null : getLink(link.peerIfindex, { targetNsid: link.linkNetnsid });
   if (!peer) return null;
-  const mac = links.some((l) => l.mac === peer.mac) ? NOT_OWN_MAC : peer.mac;
-  return { link, nsid: link.linkNetnsid, ifName: peer.name, mac };
+  return { link, nsid: link.linkNetnsid, ifName: peer.name, mac: macOfPodSide(link, peer.mac, links) };
+}
+
+/**
+ * The MAC to judge by, of one that was read at the pod's side. In mode L3 of netkit all pods have the
+ * zero MAC, as the host side and loopback have.
+ */
+export function macOfPodSide(
+  link: Pick<LinkRecord, 'kind' | 'mac'>,
+  read: string,
+  ofNode: readonly Pick<LinkRecord, 'mac'>[],
+): string {
+  if (isLayer3(link)) return ZERO_MAC;
+  return ofNode.some(({ mac }) => mac === read) ? NOT_OWN_MAC : read;
 }
 
 /**
