@@ -98,7 +98,7 @@ const own = {
     objectPath: string,
     ifindex: number,
     direction: bpf.ChainHook,
-    place: bpf.TcxPosition | 'clsact',
+    place: bpf.TcxPosition | 'clsact' | 'same priority',
     name = 'count_packets',
     target = 0,
   ) => {
@@ -110,8 +110,8 @@ const own = {
     targets.set(Buffer.alloc(4), value);
     using program = object.program(name);
     const attached =
-      place === 'clsact'
-        ? program.attachClsact(ifindex, direction as bpf.TcxDirection, { priority: 50 })
+      place === 'clsact' || place === 'same priority'
+        ? program.attachClsact(ifindex, direction as bpf.TcxDirection, { priority: place === 'clsact' ? 50 : 1 })
         : program.attachTcx(ifindex, { direction, position: place });
     const detach = () => ('close' in attached ? attached.close() : attached.detach());
     return state.foreign.push({ map: object.map('packets'), detach }) - 1;
@@ -136,6 +136,15 @@ const own = {
     using program = bpf.BpfProgram.openPinned(pin);
     const { retval, durationNs } = program.testRun({ data, context, repeat });
     return { retval: retval | 0, durationNs };
+  },
+  /** Watches places as a collector in this mode does. */
+  watch: (mode: bpf.AttachMode) => {
+    state.watch = new bpf.PlaceWatch(mode);
+  },
+  /** Leaves the second filter of an interrupted move before all others. */
+  leaveMove: (pinDir: string, ifindex: number) => {
+    using program = bpf.BpfProgram.openPinned(path.join(pinDir, 'programs', 'spoof_ingress'));
+    program.attachClsact(ifindex, 'ingress', { priority: 1, handle: 0xba2 });
   },
   /** Whether chains changed since the last call. */
   placesChanged: (interfaces: bpf.Watched[]) => state.watch.changed(interfaces),

@@ -133,6 +133,15 @@ describe('status', () => {
     });
   });
 
+  it('clsact filters behind tcx programs of another agent - partial, with a remedy', () => {
+    const iface = { ...guarded(1, 0), isBehind: true };
+    expect(coverageOf(iface)).toEqual({
+      coverage: 'partial',
+      reason: expect.stringMatching(/tcx programs.*--hook auto/),
+    });
+    expect(coverageOf({ ...iface, isBehind: false }).reason, 'control').not.toMatch(/tcx/);
+  });
+
   it.each(['enforce', 'audit'] as const)(
     'an interface that outlives its pod, %s - named with its former pod',
     (mode) => {

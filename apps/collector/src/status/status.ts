@@ -15,6 +15,7 @@ import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
 import { NOT_OWN_MAC } from '../identity/identity.ts';
 import { unjudgedOf } from '../packets/counting/conservation.ts';
+import { BEHIND_TCX } from '../packets/subjects/attachments.ts';
 import { foreignReason } from '../packets/subjects/foreign-links.ts';
 import type { GuardedInterface } from '../packets/subjects/guarded-interface.ts';
 import type { Registry } from '../packets/subjects/registry.ts';
@@ -85,6 +86,7 @@ export function coverageOf(
 /** Empty: its packets are judged by its whole identity. */
 function whyPartial(iface: GuardedInterface): string {
   if (iface.applyError) return iface.applyError;
+  if (iface.isBehind) return BEHIND_TCX;
   if (iface.orphaned) return orphanedReason(iface);
   if (iface.foreignLinks.length > 0) return foreignReason(iface.foreignLinks);
   if (!iface.binding) {

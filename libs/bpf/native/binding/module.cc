@@ -71,10 +71,11 @@ void addOpeners(Napi::Object exports) {
     return toObject(env,
                     {{"revision", Napi::BigInt::New(env, chain.revision)}, {"programs", toJs(env, chain.programs)}});
   });
-  addFunction(exports, "queryClsact", [](Info info) -> std::optional<uint32_t> {
-    std::optional<ClsactFilter> filter = queryClsact(toPlace(info));
-    if (!filter) return std::nullopt;
-    return filter->programId;
+  addFunction(exports, "queryClsact", [](Info info) -> Napi::Value {
+    Napi::Env env = info.Env();
+    std::optional<ClsactState> filter = queryClsact(toPlace(info));
+    if (!filter) return env.Null();
+    return toObject(env, {{"programId", toJs(env, filter->programId)}, {"isFirst", toJs(env, filter->first)}});
   });
   addFunction(exports, "detachClsact",
               [](Info info) { return detachClsact(toPlace(info), toBool(info[4], "removeQdisc")); });

@@ -55,9 +55,12 @@ bool hasSide(const ClsactPlace& place) {
   return place.ingress || ingressKind(place.ifindex) != "ingress";
 }
 
+uint32_t sideOf(bool ingress) {
+  return TC_H_MAKE(TC_H_CLSACT, ingress ? TC_H_MIN_INGRESS : TC_H_MIN_EGRESS);
+}
+
 bool noFilterLeft(uint32_t ifindex) {
-  return countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) == 0 &&
-         countFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)) == 0;
+  return countFilters(ifindex, sideOf(true)) == 0 && countFilters(ifindex, sideOf(false)) == 0;
 }
 
 void removeEmptyQdisc(const ClsactPlace& place) {
@@ -91,8 +94,11 @@ ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace)
   return {options.priority, options.handle, options.prog_id, created};
 }
 
-std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
+std::optional<ClsactState> queryClsact(const ClsactPlace& place) {
   if (!hasSide(place)) return std::nullopt;
+  std::optional<FilterRecord> first = firstFilter(place.ifindex, sideOf(place.ingress));
+  if (first && first->priority == place.priority && first->handle == place.handle && first->programId)
+    return ClsactState{*first->programId, true};
   struct bpf_tc_hook hook = hookOf(place);
   struct bpf_tc_opts options = optionsOf(place);
   std::string printed;
@@ -100,7 +106,7 @@ std::optional<ClsactFilter> queryClsact(const ClsactPlace& place) {
   // EINVAL: the interface has no clsact qdisc. ENODEV: the interface is gone.
   if (error == -ENOENT || error == -EINVAL || error == -ENODEV) return std::nullopt;
   if (error < 0) failWith("clsact.query", error, describe(place), printed);
-  return ClsactFilter{options.priority, options.handle, options.prog_id, false};
+  return ClsactState{options.prog_id, false};
 }
 
 bool detachClsact(const ClsactPlace& place, bool removeQdisc) {

@@ -25,8 +25,13 @@ struct ClsactFilter {
 // otherwise EEXIST.
 ClsactFilter attachClsact(int programFd, const ClsactPlace& place, bool replace);
 
+struct ClsactState {
+  uint32_t programId;
+  bool first;  // no other filter of this side runs before it
+};
+
 // Returns nothing if there is no such filter.
-std::optional<ClsactFilter> queryClsact(const ClsactPlace& place);
+std::optional<ClsactState> queryClsact(const ClsactPlace& place);
 
 // Returns false if there was no such filter. `removeQdisc`: also removes the qdisc, if no filter is
 // left at either side.

@@ -5,6 +5,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
+#include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -18,6 +19,7 @@ namespace bailiff {
 namespace {
 
 constexpr size_t kMacBytes = 6;
+constexpr uint32_t kPriorityShift = 16;  // of tcm_info, whose lower half is the protocol
 
 std::string macText(const struct rtattr* at) {
   if (at == nullptr || RTA_PAYLOAD(at) != kMacBytes) return {};
@@ -75,6 +77,16 @@ bool parseLocalRoute(const struct nlmsghdr* message, std::string& out) {
   if (::inet_ntop(header->rtm_family, address, text, sizeof(text)) == nullptr) return false;
   out = std::string(text) + "/" + std::to_string(header->rtm_dst_len);
   return true;
+}
+
+NetlinkRequest filtersRequest(uint32_t ifindex, uint32_t parent) {
+  NetlinkRequest request(RTM_GETTFILTER, NLM_F_DUMP);
+  struct tcmsg header = {};
+  header.tcm_family = AF_UNSPEC;
+  header.tcm_ifindex = static_cast<int>(ifindex);
+  header.tcm_parent = parent;
+  request.header(header);
+  return request;
 }
 
 }  // namespace
@@ -202,17 +214,37 @@ std::optional<int32_t> getNsid(uint32_t pid) {
 
 size_t countFilters(uint32_t ifindex, uint32_t parent) {
   NetlinkSocket socket("clsact.detach");
-  NetlinkRequest request(RTM_GETTFILTER, NLM_F_DUMP);
-  struct tcmsg header = {};
-  header.tcm_family = AF_UNSPEC;
-  header.tcm_ifindex = static_cast<int>(ifindex);
-  header.tcm_parent = parent;
-  request.header(header);
+  NetlinkRequest request = filtersRequest(ifindex, parent);
   size_t count = 0;
   socket.request(
       request, [&](const struct nlmsghdr* message) { count += message->nlmsg_type == RTM_NEWTFILTER ? 1 : 0; },
       [&] { count = 0; });
   return count;
+}
+
+std::optional<FilterRecord> firstFilter(uint32_t ifindex, uint32_t parent) {
+  NetlinkSocket socket("clsact.query");
+  NetlinkRequest request = filtersRequest(ifindex, parent);
+  std::optional<FilterRecord> first;
+  auto onMessage = [&](const struct nlmsghdr* message) {
+    if (first || message->nlmsg_type != RTM_NEWTFILTER) return;
+    if (message->nlmsg_len < NLMSG_SPACE(sizeof(struct tcmsg))) return;
+    // SAFETY: the length was just checked; attributes are bounds-checked by Attributes.
+    auto* header = static_cast<const struct tcmsg*>(NLMSG_DATA(message));
+    Attributes attributes = attributesOf(message, sizeof(*header));
+    // Handle 0 is the list of one priority, not a filter. Other chains run only from a filter of chain 0.
+    if (header->tcm_handle == 0 || optionalU32(attributes, TCA_CHAIN).value_or(0) != 0) return;
+    std::optional<uint32_t> programId;
+    if (attributes.text(TCA_KIND) == "bpf") programId = optionalU32(attributes.nested(TCA_OPTIONS), TCA_BPF_ID);
+    first = FilterRecord{TC_H_MAJ(header->tcm_info) >> kPriorityShift, header->tcm_handle, programId};
+  };
+  try {
+    socket.request(request, onMessage, [&] { first.reset(); });
+  } catch (const NativeError& error) {
+    // No qdisc there, or no interface.
+    if (error.error != ENOENT && error.error != EINVAL && error.error != ENODEV) throw;
+  }
+  return first;
 }
 
 std::string ingressKind(uint32_t ifindex) {

@@ -59,6 +59,16 @@ bool isGroOn(const std::string& interfaceName);
 // Number of filters at one side of an interface's clsact qdisc.
 size_t countFilters(uint32_t ifindex, uint32_t parent);
 
+struct FilterRecord {
+  uint32_t priority;
+  uint32_t handle;
+  std::optional<uint32_t> programId;  // of kind "bpf"
+};
+
+// The filter that runs first at one side of an interface's clsact qdisc. Of filters with one
+// priority the newest runs first.
+std::optional<FilterRecord> firstFilter(uint32_t ifindex, uint32_t parent);
+
 // Kind of the qdisc in the place of clsact, `clsact` or `ingress`; empty: the interface has none.
 std::string ingressKind(uint32_t ifindex);
 

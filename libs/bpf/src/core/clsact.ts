@@ -6,11 +6,11 @@
  * removes a qdisc that existed before, or that has another filter. A filter that another process
  * adds between the check and the removal is lost.
  */
-import { native } from './native.ts';
+import { type NativeClsactState, native } from './native.ts';
 import type { TcxDirection } from './tcx.ts';
 
 export interface ClsactOptions {
-  /** Lower values run first. Default 0: the kernel chooses. */
+  /** Lower values run first, and of one value the newest filter. Default 0: the kernel chooses. */
   readonly priority?: number;
   /** Default 0: the kernel chooses. */
   readonly handle?: number;
@@ -44,9 +44,14 @@ export class ClsactFilter {
     this.createdQdisc = place.createdQdisc ?? false;
   }
 
-  /** The attached program; null if the filter, its qdisc or the interface is gone. */
-  programId(): number | null {
+  /** The attached program and its place; null if the filter, its qdisc or the interface is gone. */
+  state(): NativeClsactState | null {
     return native().queryClsact(this.ifindex, this.direction === 'ingress', this.priority, this.handle);
+  }
+
+  /** The attached program; null as for `state`. */
+  programId(): number | null {
+    return this.state()?.programId ?? null;
   }
 
   /** False if the filter was gone already. */

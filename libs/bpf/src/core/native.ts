@@ -61,6 +61,12 @@ export interface NativeTestRun {
   readonly contextOut: Buffer | null;
 }
 
+export interface NativeClsactState {
+  readonly programId: number;
+  /** No other filter of this side runs before it. */
+  readonly isFirst: boolean;
+}
+
 export interface NativeClsactFilter {
   readonly priority: number;
   readonly handle: number;
@@ -232,7 +238,7 @@ export interface Native {
     ifindex: number,
     attachType: number,
   ): { readonly revision: bigint; readonly programs: { readonly programId: number; readonly linkId: number }[] };
-  queryClsact(ifindex: number, ingress: boolean, priority: number, handle: number): number | null;
+  queryClsact(ifindex: number, ingress: boolean, priority: number, handle: number): NativeClsactState | null;
   detachClsact(ifindex: number, ingress: boolean, priority: number, handle: number, removeQdisc: boolean): boolean;
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
   firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];

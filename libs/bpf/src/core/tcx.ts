@@ -9,6 +9,7 @@
  * `expectedRevision` detects a change between query and attach (ESTALE). A chain holds at most 64
  * programs.
  */
+import { BpfError } from './errors.ts';
 import { native } from './native.ts';
 
 /**
@@ -65,4 +66,14 @@ export function tcxPlace(position: TcxPosition): { flags: number; relativeId: nu
 /** Attached programs. Errors: BPF_ATTACH with ENODEV, or EINVAL if the kernel has no tcx. */
 export function queryTcx(ifindex: number, hook: ChainHook): TcxChain {
   return native().queryTcx(ifindex, ATTACH_TYPE[hook]);
+}
+
+/** Like queryTcx. On a kernel without tcx the chain is empty. */
+export function queryTcxIfAny(ifindex: number, hook: TcxDirection): TcxChain {
+  try {
+    return queryTcx(ifindex, hook);
+  } catch (error) {
+    if (error instanceof BpfError && error.errnoName === 'EINVAL') return { revision: 0n, programs: [] };
+    throw error;
+  }
 }

@@ -13,13 +13,15 @@ import { BpfProgram } from '../core/bpf-program.ts';
 import { BpfError } from '../core/errors.ts';
 import { getLink } from '../core/netlink.ts';
 import { isPinGone, listPins } from '../core/pins.ts';
-import { queryTcx } from '../core/tcx.ts';
+import { queryTcx, queryTcxIfAny } from '../core/tcx.ts';
 import type { DetachReport, Place, PlacedAttachment } from './api.ts';
 import {
   filterOf,
+  HOOK_OF,
   linksDir,
   MOVING_SUFFIX,
   mapsDir,
+  movingFilterOf,
   type PinnedAttachment,
   programsDir,
   readAttachments,
@@ -52,6 +54,7 @@ function detachLink(pinPath: string): void {
 export function detachPinned(pinned: PinnedAttachment): void {
   if (pinned.mode === 'clsact') {
     try {
+      movingFilterOf(pinned).detach();
       filterOf(pinned, pinned.createdQdisc).detach();
     } catch (error) {
       if (!isDetached(error)) throw error;
@@ -85,10 +88,16 @@ function placeOfLink(pinned: PinnedAttachment): Place {
 function placeOfFilter(pinned: PinnedAttachment): Place {
   if (getLink(pinned.ifindex) === null) return 'interface-gone';
   using program = BpfProgram.openPinned(pinned.pinPath);
-  return filterOf(pinned).programId() === program.info.id ? 'head' : 'missing';
+  const state = filterOf(pinned).state();
+  if (state?.programId !== program.info.id) return 'missing';
+  return state.isFirst && !isBehindTcx(pinned) ? 'head' : 'behind';
 }
 
-/** Position of one attachment. A clsact filter counts as head: it has the first priority. */
+/** The kernel runs tcx programs before the filters of a qdisc. */
+const isBehindTcx = ({ ifindex, direction }: PinnedAttachment): boolean =>
+  queryTcxIfAny(ifindex, HOOK_OF[direction]).programs.length > 0;
+
+/** Position of one attachment. */
 export function placeOf(pinned: PinnedAttachment): Place {
   try {
     return pinned.mode === 'tcx' ? placeOfLink(pinned) : placeOfFilter(pinned);

@@ -43,6 +43,7 @@ import { loadByOffload } from './offload.ts';
 import { readPinnedAbi } from './pinned-maps.ts';
 import {
   CLSACT_HANDLE,
+  CLSACT_MOVING_HANDLE,
   CLSACT_PRIORITY,
   createPinDirs,
   DIRECTIONS,
@@ -52,6 +53,7 @@ import {
   linksDir,
   MOVING_SUFFIX,
   mapsDir,
+  movingFilterOf,
   NETKIT_DIRECTIONS,
   notePin,
   type PinnedAttachment,
@@ -88,8 +90,8 @@ function replacePin(program: BpfProgram, pin: string): void {
 
 const kindOf = (ifindex: number): string => getLink(ifindex)?.kind ?? '';
 
-function attachFilter(program: BpfProgram, attachment: Attachment): boolean {
-  const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, replace: true };
+function attachFilter(program: BpfProgram, attachment: Attachment, handle = CLSACT_HANDLE): boolean {
+  const place = { priority: CLSACT_PRIORITY, handle, replace: true };
   return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
 }
 
@@ -216,6 +218,7 @@ export class SpoofObject implements Disposable {
         if (filterOf(pinned).programId() === null) return false;
         attachFilter(program, pinned);
         replacePin(program, pinned.pinPath);
+        movingFilterOf(pinned).detach();
       } else {
         using link = BpfLink.openPinned(pinned.pinPath);
         link.update(program);
@@ -320,7 +323,31 @@ export class SpoofObject implements Disposable {
   }
 
   /**
-   * Moves the program back to the head of its chain, without a gap. False if the interface is gone.
+   * Moves a filter before the others, or replaces it by a tcx program where that is the mode now.
+   * False: a tcx program runs before all filters.
+   */
+  #moveFilter(pinned: PinnedAttachment): boolean {
+    const program = this.#loaded.programs[pinned.direction];
+    assert(program !== null, `this kernel cannot run the program of ${pinned.direction}`);
+    if (this.mode === 'tcx') {
+      this.#attachAt({ ...pinned, mode: 'tcx' }, kindOf(pinned.ifindex));
+      detachPinned(pinned);
+      return true;
+    }
+    if (filterOf(pinned).state()?.isFirst !== true) {
+      // The newest filter of a priority runs first.
+      attachFilter(program, pinned, CLSACT_MOVING_HANDLE);
+      filterOf(pinned).detach();
+      attachFilter(program, pinned);
+      replacePin(program, pinned.pinPath);
+      movingFilterOf(pinned).detach();
+    }
+    return placeOf(pinned) === 'head';
+  }
+
+  /**
+   * Moves the program back to the head of its chain, without a gap. False if the interface is gone,
+   * or if a filter stays behind tcx programs.
    */
   reattach(attachment: Attachment): boolean {
     const { direction } = attachment;
@@ -334,6 +361,7 @@ export class SpoofObject implements Disposable {
       this.#attachAt(attachment, kindOf(attachment.ifindex));
       return true;
     }
+    if (old.mode === 'clsact') return this.#moveFilter(old);
     // A chain holds a program once, so a fresh copy attaches at the head before the old link is
     // detached. In that moment both see each packet, and no packet passes unseen. The copy is
     // pinned under its own name first, so that after a crash the interface stays guarded and

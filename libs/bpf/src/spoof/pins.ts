@@ -23,10 +23,12 @@ import { isBpffs, tryLock } from '../core/system.ts';
 import type { ChainHook, TcxDirection } from '../core/tcx.ts';
 import { type Attachment, type Direction, SpoofError } from './api.ts';
 
-/** Lowest number, so first among the filters. */
+/** Lowest number. Of the filters that have it, the newest runs first. */
 export const CLSACT_PRIORITY = 1;
 /** Arbitrary, but equal in every process. */
 export const CLSACT_HANDLE = 0xba1;
+/** Of the filter that judges while the other one moves to the head. */
+export const CLSACT_MOVING_HANDLE = 0xba2;
 
 export const PROGRAM_OF = {
   in: 'spoof_ingress',
@@ -114,15 +116,14 @@ export function readAttachments(pinDir: string): PinnedAttachment[] {
 }
 
 /** Handle on the filter that a `tc-` pin names. */
-export function filterOf(attachment: Attachment, createdQdisc = false): ClsactFilter {
-  return new ClsactFilter({
-    ifindex: attachment.ifindex,
-    direction: HOOK_OF[attachment.direction],
-    priority: CLSACT_PRIORITY,
-    handle: CLSACT_HANDLE,
-    createdQdisc,
-  });
+export function filterOf(attachment: Attachment, createdQdisc = false, handle = CLSACT_HANDLE): ClsactFilter {
+  const { ifindex, direction } = attachment;
+  return new ClsactFilter({ ifindex, direction: HOOK_OF[direction], priority: CLSACT_PRIORITY, handle, createdQdisc });
 }
+
+/** A process that ended during a move left this filter. */
+export const movingFilterOf = (attachment: Attachment): ClsactFilter =>
+  filterOf(attachment, false, CLSACT_MOVING_HANDLE);
 
 /**
  * Locks the pin directory, so that this process alone writes with it until it ends or closes the

@@ -6,11 +6,10 @@
  * change between two checks is missed, because a chain's revision grows with each change and ids of
  * links and programs are not reused.
  */
-import { ClsactFilter } from '../core/clsact.ts';
-import { queryTcx } from '../core/tcx.ts';
+import { queryTcx, queryTcxIfAny } from '../core/tcx.ts';
 import type { AttachMode, Direction } from './api.ts';
 import { isInterfaceGone } from './detach.ts';
-import { CLSACT_HANDLE, CLSACT_PRIORITY, DIRECTIONS, HOOK_OF, linkHook, NETKIT_DIRECTIONS } from './pins.ts';
+import { DIRECTIONS, filterOf, HOOK_OF, linkHook, NETKIT_DIRECTIONS } from './pins.ts';
 
 /** The part of an interface that is watched. */
 export interface Watched {
@@ -21,8 +20,8 @@ export interface Watched {
 function lookAt({ ifindex, kind }: Watched, direction: Direction, mode: AttachMode): string {
   const hook = linkHook(kind, direction);
   if (mode === 'clsact' && hook !== 'netkit-peer' && direction !== 'redirected') {
-    const place = { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, createdQdisc: false };
-    return String(new ClsactFilter({ ifindex, direction: HOOK_OF[direction], ...place }).programId());
+    const state = filterOf({ ifindex, generation: 0, direction, mode }).state();
+    return `${state?.programId}/${state?.isFirst}/${queryTcxIfAny(ifindex, HOOK_OF[direction]).revision}`;
   }
   const { revision, programs } = queryTcx(ifindex, hook);
   return `${revision}/${programs[0]?.linkId ?? 0}`;

@@ -32,6 +32,8 @@ export interface AttachmentsOptions {
 
 const WAITS =
   'it drops what the pod sends (netkit policy blackhole) until its CNI attaches a program: the guard waits for that';
+export const BEHIND_TCX =
+  'tcx programs of another agent run before its clsact filters: what they redirect or accept is not judged (--hook auto uses tcx)';
 const NOTES_RESTORED = 'the program that finds frames redirected past guards was detached: attached again';
 /** Interval of looking for that program while the interface is young; `check` looks later. */
 const WAIT_MS = 10;
@@ -116,13 +118,16 @@ export class Attachments {
       if (this.#endIfAlone(iface, placed)) continue;
       const wanted = this.#o.object.directionsOf(iface.link.kind);
       const isWhole = wanted.every((direction) => heads.has(`${iface.generation}/${direction}`));
+      const wasBehind = iface.isBehind;
+      iface.isBehind = false;
       if (isWhole && iface.attachError === '') continue;
       // Its netlink event ends the generation, or the resync after lost events.
       if (this.isReplaced(iface, getLink(iface.ifindex), placed)) continue;
       this.attach(iface);
       for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
         this.#reattach(iface, one);
-      if (iface.attachError !== '') continue;
+      if (iface.isBehind && !wasBehind) this.#o.onProblem(iface.link.name, BEHIND_TCX);
+      if (iface.attachError !== '' || iface.isBehind) continue;
       restored += 1;
       const detail = 'its programs were missing or not first in the chain: attached again';
       if (!isReturn) this.#o.onProblem(iface.link.name, detail);
@@ -180,7 +185,9 @@ export class Attachments {
     }
   }
 
-  #reattach(iface: GuardedInterface, placed: Parameters<SpoofObject['reattach']>[0]): void {
-    attempt(this.#o.onProblem, iface.link.name, () => this.#o.object.reattach(placed));
+  #reattach(iface: GuardedInterface, placed: PlacedAttachment): void {
+    attempt(this.#o.onProblem, iface.link.name, () => {
+      if (!this.#o.object.reattach(placed) && placed.mode === 'clsact') iface.isBehind = true;
+    });
   }
 }

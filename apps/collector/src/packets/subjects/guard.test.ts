@@ -11,6 +11,7 @@ import {
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CounterStore } from '../counting/counter-store.ts';
+import { BEHIND_TCX } from './attachments.ts';
 import { BindingStore } from './binding-store.ts';
 import { Guard } from './guard.ts';
 import { type GuardedInterface, newInterface } from './guarded-interface.ts';
@@ -45,6 +46,8 @@ describe('guard', () => {
   /** Thrown by a look at the pins. */
   let unreadable: Error | null;
   let observed: number[];
+  /** Differs from the head of tcx chains. */
+  let behind: Partial<PlacedAttachment>;
 
   beforeEach(() => {
     dir = temporaryDirectory();
@@ -62,6 +65,7 @@ describe('guard', () => {
     fromPod = 0;
     refuseNotes = null;
     unreadable = null;
+    behind = {};
     let generation = MAX_ARCHIVED - 1;
     const table = {
       create: ({ generation: g }: IfaceKey) => {
@@ -101,9 +105,12 @@ describe('guard', () => {
       verify: () => {
         if (unreadable) throw unreadable;
         return [...attached].flatMap((g) =>
-          ['in', 'out'].map((direction) => ({ generation: g, direction, place: 'head' }) as PlacedAttachment),
+          ['in', 'out'].map(
+            (direction) => ({ generation: g, direction, place: 'head', ...behind }) as PlacedAttachment,
+          ),
         );
       },
+      reattach: () => false,
     } as unknown as SpoofObject;
     counts = new CounterStore({
       dir,
@@ -175,6 +182,16 @@ describe('guard', () => {
     expect([guard.checkPlaces(), live(3).attachError, attached.size]).toEqual([0, '', 1]);
     attached.clear();
     expect(guard.checkPlaces(), 'control: without the operator it is').toBe(1);
+  });
+
+  it('clsact filters behind tcx programs of another agent - shown, reported once, not counted as restored', () => {
+    guard.update([link(3)]);
+    behind = { mode: 'clsact', place: 'behind' };
+    for (const _round of [1, 2])
+      expect([guard.checkPlaces(), live(3).isBehind, live(3).attachError]).toEqual([0, true, '']);
+    expect(problems).toEqual([BEHIND_TCX]);
+    behind = {};
+    expect([guard.checkPlaces(), live(3).isBehind]).toEqual([0, false]);
   });
 
   it('the kernel refuses the program that finds redirections on netkit - reported, interfaces are attached again', () => {

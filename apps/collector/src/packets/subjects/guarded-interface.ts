@@ -115,6 +115,8 @@ export interface GuardedInterface extends Source {
   unguardedInFlight: boolean;
   /** Empty: attached in both directions. */
   attachError: string;
+  /** A tcx program of another agent runs before its clsact filters. */
+  isBehind: boolean;
   /** The error means a lack of descriptors or memory at that moment. */
   isShort?: boolean;
   /** Frames that it received, against those that its programs judged. */
@@ -182,6 +184,7 @@ export function newInterface(
     minIntervalMs: 0,
     gone: false,
     attachError: 'not attached yet',
+    isBehind: false,
     conservation: newConservation(),
     notCompared: '',
     pastGuardFrames: 0,
