@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { podSide } from '../lab/src/cni/cache.ts';
+import { podSide, removeCacheRecord, writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { cniAdd, cniDel } from '../lab/src/cni/plugin.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
@@ -191,16 +191,20 @@ describe('collector with the CNI plugin', () => {
     const flags = ['--cni-conf-dir', cni.at('net.d'), '--cni-bin-dir', cni.at('bin')];
     const uninstall = (...more: string[]) =>
       cni.node.command([
-        ...['uninstall-cni', ...flags, '--cni-results-dir', cni.node.cniDir],
+        ...['uninstall-cni', ...flags, '--cni-results-dir', `${cni.node.cniDir},${cni.node.multusDir}`],
         ...['--cni-socket', cni.at('run/cni.sock'), ...more],
       ]);
     await expect(uninstall()).rejects.toThrow(/a collector serves/);
     expect(existsSync(cni.at('net.d', OWN))).toBe(true);
     expect(await cni.node.killCollector('SIGTERM')).toBe(0);
     expect(existsSync(cni.at('net.d', OWN)), 'a stop removes nothing').toBe(true);
-    await expect(uninstall()).rejects.toThrow(/1 pods were created with bailiff-cni/);
+    const net1 = { ...attachment, ifName: 'net1' };
+    await writeCacheRecord(cni.node.multusDir, net1, { cniVersion: '1.0.0', interfaces: [], ips: [] });
+    await expect(uninstall()).rejects.toThrow(/2 interfaces of pods were created with bailiff-cni/);
     expect([existsSync(cni.at('net.d', OWN)), existsSync(cni.at('bin/bailiff-cni'))]).toEqual([false, true]);
     await cniDel(cni.host, attachment, pod.netns);
+    await expect(uninstall(), 'Multus deletes by the list too').rejects.toThrow(/1 interfaces of/);
+    await removeCacheRecord(cni.node.multusDir, net1);
     expect(await uninstall()).toMatch(/removed/);
     expect(readdirSync(cni.at('net.d'))).toEqual(['10-lab.conflist']);
     expect(existsSync(cni.at('bin/bailiff-cni'))).toBe(false);

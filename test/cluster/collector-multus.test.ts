@@ -1,5 +1,5 @@
 // A pod with interfaces in two networks, each with a CNI record of its own, as Multus makes them:
-// each interface is guarded under its own identity.
+// each interface is guarded under its own identity. The runtime and Multus write to different folders.
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -7,9 +7,10 @@ import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { NOT_OWN_MAC } from '../../apps/collector/src/identity/identity.ts';
-import { type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
+import { type Attachment, type PodSide, podSide, writeCacheRecord } from '../lab/src/cni/cache.ts';
 import type { CniConfList } from '../lab/src/cni/conf.ts';
 import { cniAdd } from '../lab/src/cni/plugin.ts';
+import { arp, ETHERTYPE, ethernet } from '../lab/src/frames.ts';
 import { CniNode, type Sandbox } from '../support/cni-node.ts';
 import type { TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
@@ -32,11 +33,19 @@ describe('a pod with two networks', () => {
     return { cniVersion: '1.0.0', name: 'storage', plugins: [bridge, ...plugins] };
   };
 
+  /** ADD by Multus, which writes the record to a folder of its own. */
+  const addByMultus = (attachment: Attachment, pod: TestPod, resultsDir = cni.node.multusDir) =>
+    cniAdd({ ...cni.host, resultsDir }, attachment, pod.netns);
+
   /** Makes both interfaces. Multus itself is a plugin of the runtime, so eth0 has two records. */
-  async function addPod(primary: CniConfList, secondary: CniConfList): Promise<{ pod: TestPod; sides: [Side, Side] }> {
+  async function addPod(
+    primary: CniConfList,
+    secondary: CniConfList,
+    resultsDir = cni.node.multusDir,
+  ): Promise<{ pod: TestPod; sides: [Side, Side] }> {
     const { pod, attachment } = await cni.sandbox(primary);
-    const first = await cniAdd(cni.host, attachment, pod.netns);
-    const second = await cniAdd(cni.host, { ...attachment, conf: secondary, ifName: 'net1' }, pod.netns);
+    const first = await addByMultus(attachment, pod, resultsDir);
+    const second = await addByMultus({ ...attachment, conf: secondary, ifName: 'net1' }, pod, resultsDir);
     const multus = { ...attachment, conf: { ...primary, name: 'multus-cni-network' } };
     await writeCacheRecord(cni.node.cniDir, multus, first);
     const sides: [Side, Side] = [
@@ -90,9 +99,12 @@ describe('a pod with two networks', () => {
     expect(new Set([...cni.node.ledger.epochs.values()].map((v) => v.pod?.uid))).toEqual(new Set([pod.uid]));
   }
 
-  it('by the records of both networks and the list of pods', async () => {
+  it.each([
+    ['its default', () => cni.node.multusDir],
+    ["the runtime's", () => cni.node.cniDir],
+  ])('by the records of both networks and the list of pods, `cniDir` of Multus: %s', async (_, folder) => {
     cni.writePrimary('ptp');
-    const { pod, sides } = await addPod(cni.list('10-lab.conflist'), storage());
+    const { pod, sides } = await addPod(cni.list('10-lab.conflist'), storage(), folder());
     const [eth0, net1] = sides;
     const before = await cni.node.ipReceived();
     await send(pod, eth0, net1, 20);
@@ -111,6 +123,35 @@ describe('a pod with two networks', () => {
     await eachHasItsOwn(pod, sides);
   });
 
+  it('an honest pod that joins a network without the CNI plugin - no packet of it is dropped', async () => {
+    cni.writePrimary('ptp');
+    const { pod, attachment } = await cni.add(cni.list('10-lab.conflist'));
+    await using container = await cni.node.runInPod(pod);
+    await cni.node.startCollector({ args: ['--cgroup-root', container.root, '--status-interval-ms', '250'] });
+    await cni.node.putPods(1);
+    const joined = await addByMultus({ ...attachment, conf: storage(), ifName: 'net1' }, pod);
+    const net1: Side = { ...podSide(joined), device: 'net1' };
+    const row = async () =>
+      (await cni.node.nodeStatus())?.interfaces.find((one) => one.interfaceName === net1.hostInterface);
+    // Without a record it is bound by its namespace, with the addresses of eth0.
+    await waitFor(row, { what: 'net1 to be bound', until: (found) => found?.state === 'programmed', state: row });
+    expect((await row())?.addresses).toEqual(net1.addresses);
+    const [sender = ''] = net1.addresses;
+    const request = ethernet(
+      { source: net1.mac, destination: 'ff:ff:ff:ff:ff:ff', type: ETHERTYPE.arp },
+      arp({ senderMac: net1.mac, sender, target: net1.gateways[0] ?? '' }),
+    );
+    const { sent } = await cni.node.startSending(pod, [request], 20, 0, 'net1');
+    expect(await sent).toBe(20);
+    const before = await cni.node.ipReceived();
+    await send(pod, net1, net1, 20);
+    expect((await cni.node.ipReceived()) - before).toBeGreaterThanOrEqual(10);
+    // Counts of the interface are published together, so these show that there are no others.
+    const eth0: Side = { ...net1, addresses: [pod.ipv4, pod.ipv6] };
+    await send(pod, net1, eth0, 20);
+    await areDropped(net1, { 'ipv4-source programmed drop': 10, 'ipv6-source programmed drop': 10 });
+  });
+
   it('by the CNI plugin in the lists of both networks', async () => {
     cni.writePrimary('ptp');
     await cni.start('closed');
@@ -125,7 +166,7 @@ describe('a pod with two networks', () => {
     const list = cni.list();
     const guarded = storage(list.plugins.slice(-1));
     const { pod, attachment } = await cni.add();
-    const add = (conf: CniConfList, ifName: string) => cniAdd(cni.host, { ...attachment, conf, ifName }, pod.netns);
+    const add = (conf: CniConfList, ifName: string) => addByMultus({ ...attachment, conf, ifName }, pod);
     await add(guarded, 'net1');
     await add(guarded, 'net2');
     const rest: Side = { ...podSide(await add(storage(), 'net3')), device: 'net3' };
@@ -160,7 +201,7 @@ describe('a pod with two networks', () => {
       : { type: 'host-local', dataDir: cni.at('ipam'), ranges: [[{ subnet: '10.99.0.0/24' }]] };
     const byMultus = mac ? { args: { cni: { [key]: mac } } } : {};
     const of = { ...conf, more, plugins: [{ ...bridge, type: 'bridge', ipam, ...byMultus }, ...others] };
-    const result = await cniAdd(cni.host, { ...pod.attachment, conf: of, ifName: 'net1' }, pod.pod.netns);
+    const result = await addByMultus({ ...pod.attachment, conf: of, ifName: 'net1' }, pod.pod);
     return { ...podSide(result), device: 'net1' };
   }
   const shown = async (side: Side) =>
@@ -198,7 +239,7 @@ describe('a pod with two networks', () => {
 
       // CNI releases one of the two, whose interface stays: it has no address any more.
       const [former, formerPod, rest] = isFirst ? [chosen, tenant, own] : [own, neighbour, chosen];
-      rmSync(path.join(cni.node.cniDir, `storage-${formerPod.attachment.containerId}-net1`));
+      rmSync(path.join(cni.node.multusDir, `storage-${formerPod.attachment.containerId}-net1`));
       await waitFor(() => shown(former), {
         what: 'the status of the released interface',
         until: (reason) => reason?.startsWith('a newer interface has its addresses') ?? false,

@@ -144,6 +144,12 @@ if (program === null) {
         ['collector.cgroupRoot=/host/cgroup/kubepods'],
       ],
       [
+        'CNI records elsewhere',
+        ['collector.cniResultsDirs={/var/lib/cni/results,/run/multus/results}'],
+        /is not below \/var\/lib\/cni/,
+        ['collector.cniResultsDirs={/var/lib/cni/results,/var/lib/cni/other/results}'],
+      ],
+      [
         'a relative directory',
         ['cni.confDir=etc/cni'],
         /cni\.confDir "etc\/cni" is not an absolute path/,

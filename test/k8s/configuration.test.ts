@@ -125,7 +125,9 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     };
     expect(hostPath(reported['bpfDir'])).toEqual({ path: unreported.bpfDir, readOnly: false });
     expect(hostPath(reported['stateDir'])).toEqual({ path: unreported.stateDir, readOnly: false });
-    expect(hostPath(reported['cniResultsDir'])).toEqual({ path: unreported.cniResultsDir, readOnly: true });
+    expect(reported['cniResultsDir'].map(hostPath)).toEqual(
+      unreported.cniResultsDir.map((dir) => ({ path: dir, readOnly: true })),
+    );
     expect(hostPath(reported['cgroupRoot'])).toEqual({ path: unreported.cgroupRoot, readOnly: true });
     const hostPaths = (app.pod.volumes as Json[]).filter(({ hostPath }) => hostPath);
     expect(hostPaths.length).toBe(4);

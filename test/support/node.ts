@@ -127,6 +127,10 @@ export class TestNode implements AsyncDisposable {
   get cniDir(): string {
     return path.join(this.dir, 'cni');
   }
+  /** Where Multus writes its records; it does not exist before. */
+  get multusDir(): string {
+    return path.join(this.dir, 'cni-multus', 'results');
+  }
 
   /** Arguments that place a collector on this node. */
   collectorArgs(more: readonly string[] = []): string[] {
@@ -135,7 +139,7 @@ export class TestNode implements AsyncDisposable {
       ...['--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
       ...[
         '--cni-results-dir',
-        this.cniDir,
+        `${this.cniDir},${this.multusDir}`,
         '--cgroup-root',
         '/proc/nonexistent',
         '--metrics-address',

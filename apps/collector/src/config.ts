@@ -1,6 +1,7 @@
 /** Configuration of the collector: its node, its directories, the bus, and its limits. */
 import { INITIAL_MODES } from '@bailiff/policy';
 import { busShape, type FrameConfig, signersShape, whole } from '@bailiff/service';
+import { CNI_RESULTS_DIRS } from '@bailiff/vocabulary';
 import * as z from 'zod';
 
 const regex = z.string().refine(
@@ -29,7 +30,13 @@ export const collectorSchema = z.strictObject({
     .min(1)
     .default('/var/lib/bailiff')
     .describe('directory for bindings of interfaces and for received documents; outlives the process'),
-  cniResultsDir: z.string().min(1).default('/var/lib/cni/results').describe('result cache of libcni'),
+  cniResultsDir: z
+    .array(z.string().min(1))
+    .min(1)
+    .default([...CNI_RESULTS_DIRS])
+    .describe(
+      "result caches of libcni: the runtime's, and that of Multus (`results` in its `cniDir`); one may be missing",
+    ),
   cgroupRoot: z
     .string()
     .default('/sys/fs/cgroup')

@@ -82,6 +82,7 @@ problems are reported at once. templates/validate.yaml runs this before anything
   (list "evidenceLog.origin" .Values.evidenceLog.origin "^[!-*,-~]{1,253}$" "is not a name of at most 253 characters in ASCII without spaces and +")
   (list "redis.storage.size" .Values.redis.storage.size $size $sizeText)
   (list "collector.cgroupRoot" .Values.collector.cgroupRoot "^/host/cgroup(/|$)" "is not below /host/cgroup, where the container finds the cgroups of the node")
+  (list "collector.cniResultsDirs" (join "," .Values.collector.cniResultsDirs) "^/var/lib/cni/[A-Za-z0-9._/-]+(,/var/lib/cni/[A-Za-z0-9._/-]+)*$" "is not below /var/lib/cni, which the container sees")
   (list "cni.confDir" .Values.cni.confDir "^/" "is not an absolute path on the node")
   (list "cni.binDir" .Values.cni.binDir "^/" "is not an absolute path on the node")
   (list "console.externalUrl" .Values.console.externalUrl "^https?://[^/[:space:]]+/?$" "is not the address of a page: use https:// and a host")

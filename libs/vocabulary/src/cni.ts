@@ -1,7 +1,10 @@
-/** Names of CNI configurations: which one the runtime uses. Pure. */
+/** Names of CNI configurations, which of them the runtime uses, and places of its records. Pure. */
 
 /** Sorts before the names that primaries use: `05-cilium.conflist`, `10-calico.conflist`. */
 export const OWN_CONFLIST = '0-bailiff.conflist';
+
+/** Result caches of libcni: the runtime's, and that of Multus, which is `results` in its `cniDir`. */
+export const CNI_RESULTS_DIRS: readonly string[] = ['/var/lib/cni/results', '/var/lib/cni/multus/results'];
 
 const EXTENSIONS = ['.conf', '.conflist', '.json'];
 

@@ -78,7 +78,8 @@ export const ON_A_NODE: readonly Share[] = [
     what: 'CNI records',
     file: `${C}/identity/cni-records.ts`,
     limits: ['MAX_RECORDS', `${C}/identity/cni-record-size.ts#MAX_RECORD_BYTES`],
-    filledBy: 'the runtime: one file for each network of a pod',
+    filledBy:
+      'the runtime and Multus, all folders together: one file for each network of a pod, two for its first one with Multus',
     share:
       'a namespace gets a further one only while more are free than it has. Records of pods that are gone, and that the runtime left behind, count too',
     whenFull: 'a further record is not read; its interface is bound by namespace',

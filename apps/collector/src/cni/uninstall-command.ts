@@ -2,15 +2,15 @@
  * `collector uninstall-cni` removes the configuration list, then the binary of the CNI plugin. A
  * collector that serves the plugin would install both again, so the command refuses while one does.
  *
- * CRI-O deletes a pod by the list that it was created with, so the binary stays while a record of
- * libcni names it, unless `--force` is given.
+ * CRI-O and Multus delete a pod by the list that it was created with, so the binary stays while a
+ * record of libcni names it, unless `--force` is given.
  */
 import { once } from 'node:events';
 import { readdirSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { EXIT } from '@bailiff/service';
-import { OWN_CONFLIST } from '@bailiff/vocabulary';
+import { CNI_RESULTS_DIRS, OWN_CONFLIST } from '@bailiff/vocabulary';
 import { fail, readFlags } from '../offline/command-line.ts';
 import { PLUGIN_TYPE } from './conflist.ts';
 import { readIfPresent } from './node-file.ts';
@@ -19,7 +19,7 @@ import { unmarkSeen } from './seen-file.ts';
 const FLAGS = {
   'cni-conf-dir': { type: 'string', default: '/etc/cni/net.d' },
   'cni-bin-dir': { type: 'string', default: '/opt/cni/bin' },
-  'cni-results-dir': { type: 'string', default: '/var/lib/cni/results' },
+  'cni-results-dir': { type: 'string', default: CNI_RESULTS_DIRS.join(',') },
   'cni-socket': { type: 'string', default: '/run/bailiff/cni.sock' },
   force: { type: 'boolean' },
 } as const;
@@ -30,10 +30,10 @@ const FLAGS = {
 export async function uninstallCniCommand(argv: string[]): Promise<number> {
   const read = readFlags(argv, {
     usage:
-      'collector uninstall-cni [--cni-conf-dir DIR] [--cni-bin-dir DIR] [--cni-results-dir DIR] [--cni-socket FILE] [--force]',
+      'collector uninstall-cni [--cni-conf-dir DIR] [--cni-bin-dir DIR] [--cni-results-dir DIR,DIR] [--cni-socket FILE] [--force]',
     about:
       'Removes the CNI plugin from this node. First set `cni` to off in the configuration of the collector. ' +
-      '--force removes the binary although pods were created with it: CRI-O then cannot delete them.',
+      '--force removes the binary although pods were created with it: CRI-O and Multus then cannot delete them.',
     flags: FLAGS,
   });
   if ('exit' in read) return read.exit as number;
@@ -43,11 +43,11 @@ export async function uninstallCniCommand(argv: string[]): Promise<number> {
   try {
     rmSync(path.join(values['cni-conf-dir'], OWN_CONFLIST), { force: true });
     unmarkSeen(values['cni-socket']);
-    const users = values.force ? 0 : countUsers(values['cni-results-dir']);
+    const users = values.force ? 0 : countUsers(values['cni-results-dir'].split(','));
     if (users > 0)
       return fail(
         EXIT.bug,
-        `removed ${OWN_CONFLIST}; ${users} pods were created with ${PLUGIN_TYPE}, so its binary stays. Run this again when they are gone, or add --force`,
+        `removed ${OWN_CONFLIST}; ${users} interfaces of pods were created with ${PLUGIN_TYPE}, so its binary stays. Run this again when they are gone, or add --force`,
       );
     rmSync(path.join(values['cni-bin-dir'], PLUGIN_TYPE), { force: true });
   } catch (error) {
@@ -71,18 +71,20 @@ async function isServed(socket: string): Promise<boolean> {
   }
 }
 
-/** Records of libcni whose list has the plugin. */
-function countUsers(resultsDir: string): number {
-  let names: string[] = [];
-  try {
-    names = readdirSync(resultsDir);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const usesPlugin = (name: string): boolean => {
-    const text = readIfPresent(path.join(resultsDir, name))?.content.toString('utf8') ?? '';
+/** Records of libcni whose list has the plugin: one for each network of a pod. */
+function countUsers(resultsDirs: readonly string[]): number {
+  const files = resultsDirs.flatMap((dir) => {
+    try {
+      return readdirSync(dir).map((name) => path.join(dir, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+      return [];
+    }
+  });
+  const usesPlugin = (file: string): boolean => {
+    const text = readIfPresent(file)?.content.toString('utf8') ?? '';
     const config = /"config":\s*"([A-Za-z0-9+/=]*)"/.exec(text)?.[1] ?? '';
     return Buffer.from(config, 'base64').toString('utf8').includes(`"${PLUGIN_TYPE}"`);
   };
-  return names.filter(usesPlugin).length;
+  return files.filter(usesPlugin).length;
 }

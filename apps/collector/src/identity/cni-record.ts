@@ -1,6 +1,6 @@
 /**
  * Parses one record of libcni's result cache,
- * `/var/lib/cni/results/<network>-<container>-<ifName>`: the pod that an interface was created for,
+ * `/var/lib/cni/results/<network>-<container>-<ifName>` (Multus: `/var/lib/cni/multus/results`): the pod that an interface was created for,
  * its host-side names, its MAC and its addresses.
  *
  * Only root can write the folder, so a pod cannot forge a record. Pure. A value that is no address
@@ -9,7 +9,7 @@
 import { type Dropped, interfaceAddresses, normalizeMac } from './normalize.ts';
 
 export interface CniRecord {
-  /** Name of the file, unique in the folder. */
+  /** Name of the file, unique in its folder. */
   file: string;
   containerId: string;
   /** Interface inside the pod: eth0, net1. */

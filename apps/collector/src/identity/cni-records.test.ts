@@ -14,6 +14,8 @@ const json = (uid: string, namespace = '') => {
   return JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs, result: {} });
 };
 
+const uidsOf = (records: CniRecords): string[] => records.all().map(({ podUid }) => podUid);
+
 const EMPTY = {
   containerId: 'c',
   ifName: 'eth0',
@@ -37,7 +39,7 @@ describe('cni records', () => {
     dir = temporaryDirectory();
     seen = [];
     problems = [];
-    cache = new CniRecords(dir, {
+    cache = new CniRecords([dir], {
       onRecord: (r) => seen.push(r.podUid),
       onProblem: (file, reason) => problems.push({ file, reason }),
     });
@@ -49,19 +51,22 @@ describe('cni records', () => {
   it('the record of a call - applied as if read, and not held beyond the call', () => {
     const record = (podUid: string) => ({ ...EMPTY, file: 'a', podUid });
     let during: string[] = [];
-    const calls = new CniRecords(dir, {
+    const multus = path.join(dir, 'multus/results');
+    const calls = new CniRecords([dir, multus], {
       onRecord: (r) => {
-        during = [...calls.byFile.values()].map(({ podUid }) => podUid);
+        during = uidsOf(calls);
         seen.push(r.podUid);
       },
       onProblem: (file, reason) => problems.push({ file, reason }),
     });
     calls.apply(record('u1'));
-    expect([seen, during, calls.byFile.size]).toEqual([['u1'], ['u1'], 0]);
-    writeFileSync(path.join(dir, 'a'), json('u2'));
+    expect([seen, during, uidsOf(calls)]).toEqual([['u1'], ['u1'], []]);
+    mkdirSync(multus, { recursive: true });
+    for (const [folder, uid] of Object.entries({ [dir]: 'u2', [multus]: 'u4' }))
+      writeFileSync(path.join(folder, 'a'), json(uid));
     calls.start();
     calls.apply(record('u3'));
-    expect([during, calls.byFile.get('a')?.podUid]).toEqual([['u3'], 'u2']);
+    expect([during, uidsOf(calls)]).toEqual([['u3'], ['u2', 'u4']]);
     calls.close();
   });
 
@@ -71,21 +76,25 @@ describe('cni records', () => {
       onRecord: () => undefined,
       onProblem: (file: string, reason: string) => void problems.push({ file, reason }),
     };
-    const records = new CniRecords(dir, events, most);
-    const write = (name: string, namespace: string) => writeFileSync(path.join(dir, name), json(name, namespace));
-    const ofTenant = () => [...records.byFile.values()].filter(({ podNamespace }) => podNamespace === 'tenant').length;
-    for (let n = 0; n < 2 * most; n++) write(`m${n}`, 'tenant');
+    // Half of them are in each folder.
+    const folders = [path.join(dir, 'runtime'), path.join(dir, 'multus')] as const;
+    for (const folder of folders) mkdirSync(folder);
+    const records = new CniRecords(folders, events, most);
+    const write = (name: string, namespace: string, folder: string = folders[0]) =>
+      writeFileSync(path.join(folder, name), json(name, namespace));
+    const ofTenant = () => records.all().filter(({ podNamespace }) => podNamespace === 'tenant').length;
+    for (let n = 0; n < most; n++) for (const folder of folders) write(`m${n}`, 'tenant', folder);
     records.start();
     expect([ofTenant(), problems.length]).toEqual([most / 2, most + most / 2]);
-    expect(problems[0]?.reason).toBe(`namespace tenant has its share of the ${most} records in the folder`);
+    expect(problems[0]?.reason).toBe(`namespace tenant has its share of the ${most} CNI records of the node`);
     write('own', 'tenant');
     write('other', 'shop');
     records.check();
-    expect([records.byFile.has('own'), records.byFile.has('other')]).toEqual([false, true]);
-    const [first = ''] = records.byFile.keys();
-    unlinkSync(path.join(dir, first));
+    expect([records.has('own'), records.has('other')]).toEqual([false, true]);
+    const [{ file: first } = { file: '' }] = records.all();
+    unlinkSync(path.join(folders[0], first));
     records.check();
-    expect([records.byFile.has(first), ofTenant()]).toEqual([false, most / 2]);
+    expect([records.has(first), ofTenant()]).toEqual([false, most / 2]);
     records.close();
   });
 
@@ -96,8 +105,56 @@ describe('cni records', () => {
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
     unlinkSync(path.join(dir, 'a'));
-    await waitFor(() => !cache.byFile.has('a'), { state: () => JSON.stringify([...cache.byFile.keys()]) });
-    expect([...cache.byFile.keys()]).toEqual(['b']);
+    await waitFor(() => !cache.has('a'), { state: () => JSON.stringify(cache.all()) });
+    expect(uidsOf(cache)).toEqual(['u2']);
+  });
+
+  it('the folder of Multus, created later - a file with the name of another one is beside it, and lasts as long as either', async () => {
+    const [runtime, multus] = [path.join(dir, 'results'), path.join(dir, 'multus/results')];
+    mkdirSync(runtime);
+    const both = new CniRecords([runtime, `${multus}/`, multus], {
+      onRecord: (r) => seen.push(r.podUid),
+      onProblem: (file, reason) => problems.push({ file, reason }),
+    });
+    both.start();
+    writeFileSync(path.join(runtime, 'a'), json('u1'));
+    await waitFor(() => both.has('a'));
+    mkdirSync(multus, { recursive: true });
+    writeFileSync(path.join(multus, 'a'), json('u1'));
+    both.findFolders();
+    expect(uidsOf(both), 'at once').toEqual(['u1', 'u1']);
+    writeFileSync(path.join(multus, 'b'), json('u2'));
+    await waitFor(() => uidsOf(both).sort().join() === 'u1,u1,u2', { state: () => JSON.stringify({ seen, problems }) });
+    unlinkSync(path.join(runtime, 'a'));
+    both.check();
+    expect([uidsOf(both).sort(), both.has('a'), both.isOnDisk('a')]).toEqual([['u1', 'u2'], true, true]);
+    unlinkSync(path.join(multus, 'a'));
+    both.check();
+    expect([uidsOf(both), both.has('a'), both.isOnDisk('a')]).toEqual([['u2'], false, false]);
+    expect(problems).toEqual([]);
+    both.close();
+  });
+
+  it('an interface with a record of the runtime and one of Multus - what either shows as chosen is', () => {
+    const [runtime, multus] = [path.join(dir, 'results'), path.join(dir, 'multus')];
+    const write = (folder: string, network: string, uid: string, plugin: object) => {
+      mkdirSync(folder, { recursive: true });
+      const config = Buffer.from(JSON.stringify({ plugins: [plugin] })).toString('base64');
+      const result = { interfaces: [{ name: `veth-${uid}` }] };
+      writeFileSync(
+        path.join(folder, `${network}-${uid}-eth0`),
+        JSON.stringify({ ...JSON.parse(json(uid)), config, result }),
+      );
+    };
+    for (const uid of ['tenant', 'neighbour']) write(runtime, 'multus-cni-network', uid, { type: 'multus-shim' });
+    write(multus, 'pods', 'tenant', { type: 'bridge', mac: '0a:58:0a:63:00:77' });
+    write(multus, 'pods', 'neighbour', { type: 'bridge' });
+    const both = new CniRecords([runtime, multus], { onRecord: () => undefined, onProblem: () => undefined });
+    both.start();
+    const isMacChosen = (podUid: string) =>
+      both.isChosen({ link: { name: `veth-${podUid}`, mac: '', linkNetnsid: 1 }, podUid }, 'isMacChosen');
+    expect([isMacChosen('tenant'), isMacChosen('neighbour'), isMacChosen('other')]).toEqual([true, false, null]);
+    both.close();
   });
 
   it('half-written record - read when it is complete', async () => {
@@ -159,7 +216,7 @@ describe('cni records', () => {
     cache.check();
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(problems) });
-    expect([...cache.byFile.keys()]).toEqual(['b']);
+    expect(uidsOf(cache)).toEqual(['u2']);
     writeFileSync(path.join(dir, 'c'), json('u3'));
     await waitFor(() => seen.includes('u3'), { state: () => JSON.stringify(problems) });
   });

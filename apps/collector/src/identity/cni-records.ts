@@ -1,12 +1,13 @@
 /**
- * Follows libcni's result folder and holds the newest record of each file.
+ * Follows libcni's result folders and holds the newest record of each file. The runtime has one.
+ * Multus has another, with a record of each network that it attaches, the first one included.
  *
  * libcni writes a record in place, so a file may be read half written; it is read again on its next
  * event and, a limited number of times, by a timer. `check()` on a slow timer notices a folder that
  * was recreated, and reads the files that an overrun of inotify's queue hid. Nothing throws.
  */
 
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { FairCounts } from '@bailiff/service';
 import { DirectoryWatch } from '../process/directory-watch.ts';
@@ -29,75 +30,112 @@ const MAX_RECORDS = 4096;
 
 export interface CniRecordsEvents {
   onRecord(record: CniRecord): void;
-  /** The folder was removed or recreated, or a file in it is no record. */
+  /** A folder was removed or recreated, or a file in it is no record. */
   onProblem: OnProblem;
 }
 
-export class CniRecords {
-  /** Records by file name. */
-  readonly byFile = new Map<string, CniRecord>();
-  readonly #counts: FairCounts;
-  readonly #dir: string;
-  readonly #events: CniRecordsEvents;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #watch: DirectoryWatch;
+interface Folder {
+  dir: string;
+  watch: DirectoryWatch;
   /** Failures in a row for want of descriptors or memory; a listing is due after each. */
-  #shortages = 0;
-  #relist = false;
+  shortages: number;
+  relist: boolean;
+}
+
+export class CniRecords {
+  /** Records by path, because the files of two folders can have one name. */
+  readonly #byPath = new Map<string, CniRecord>();
+  readonly #counts: FairCounts;
+  readonly #events: CniRecordsEvents;
+  readonly #folders: readonly Folder[];
+  readonly #timers = new Set<NodeJS.Timeout>();
+  /** The record of the call that is being applied. */
+  #call: CniRecord | null = null;
   #closed = false;
 
   /** @param most for tests */
-  constructor(dir: string, events: CniRecordsEvents, most = MAX_RECORDS) {
+  constructor(dirs: readonly string[], events: CniRecordsEvents, most = MAX_RECORDS) {
     this.#counts = new FairCounts(most);
-    this.#dir = dir;
     this.#events = events;
-    this.#watch = new DirectoryWatch(dir, {
-      changed: (name) => (name === null ? this.#list() : this.#read(name, MAX_RETRIES)),
-      onProblem: events.onProblem,
+    this.#folders = [...new Set(dirs.map((dir) => path.resolve(dir)))].map((dir) => this.#folderOf(dir));
+  }
+
+  #folderOf(dir: string): Folder {
+    const watch = new DirectoryWatch(dir, {
+      changed: (name) => (name === null ? this.#list(folder) : this.#read(folder, name, MAX_RETRIES)),
+      onProblem: this.#events.onProblem,
     });
+    const folder: Folder = { dir, watch, shortages: 0, relist: false };
+    return folder;
   }
 
-  /** Why the folder is polled instead of watched; empty: it is not. */
+  /** Why a folder is polled instead of watched; empty: none is. */
   get unwatched(): string {
-    return this.#watch.unavailable;
+    return this.#folders.find(({ watch }) => watch.unavailable !== '')?.watch.unavailable ?? '';
   }
 
-  /** The runtime creates the folder with the first pod. */
+  /** The records, with that of the call that is being applied. */
+  all(): CniRecord[] {
+    const call = this.#call;
+    const held = [...this.#byPath.values()];
+    return call ? [...held.filter(({ file }) => file !== call.file), call] : held;
+  }
+
+  /**
+   * Whether a record of this name was read. Names of two folders that are equal are those of one
+   * attachment, because they contain network, sandbox and interface: it lasts as long as either.
+   */
+  has(file: string): boolean {
+    return this.#folders.some(({ dir }) => this.#byPath.has(path.join(dir, file)));
+  }
+
+  /** Whether one is on disk at this moment. A watch reports a removal later than the next pod's call. */
+  isOnDisk(file: string): boolean {
+    return this.#folders.some(({ dir }) => existsSync(path.join(dir, file)));
+  }
+
+  /** The runtime, or Multus, creates its folder with the first pod. */
   start(): void {
-    this.#watch.start();
+    for (const { watch } of this.#folders) watch.start();
+  }
+
+  /** Looks for missing folders now: the watch finds a new one after a second. */
+  findFolders(): void {
+    for (const { watch } of this.#folders) if (watch.isMissing) watch.start();
   }
 
   /** Reads new and changed files, and drops the records of removed ones. */
-  #list(): void {
+  #list(folder: Folder): void {
     let names: Set<string>;
     try {
-      names = new Set(readdirSync(this.#dir));
+      names = new Set(readdirSync(folder.dir));
     } catch (error) {
-      this.#failed(this.#dir, error);
+      this.#failed(folder, folder.dir, error);
       return;
     }
-    for (const name of [...this.byFile.keys()]) if (!names.has(name)) this.#forget(name);
-    for (const name of names) this.#read(name, MAX_RETRIES, true);
-    if (!this.#relist) this.#shortages = 0;
+    for (const file of [...this.#byPath.keys()])
+      if (path.dirname(file) === folder.dir && !names.has(path.basename(file))) this.#forget(file);
+    for (const name of names) this.#read(folder, name, MAX_RETRIES, true);
+    if (!folder.relist) folder.shortages = 0;
   }
 
   /** Without descriptors or memory, no event would ask for the file again: lists the folder soon. */
-  #failed(file: string, error: unknown): void {
+  #failed(folder: Folder, file: string, error: unknown): void {
     this.#events.onProblem(file, (error as Error).message);
-    if (!isShortage(error) || this.#relist) return;
-    this.#shortages += 1;
-    this.#relist = true;
-    this.#later(shortageWaitMs(this.#shortages), () => {
-      this.#relist = false;
-      this.#list();
+    if (!isShortage(error) || folder.relist) return;
+    folder.shortages += 1;
+    folder.relist = true;
+    this.#later(shortageWaitMs(folder.shortages), () => {
+      folder.relist = false;
+      this.#list(folder);
     });
   }
 
   /**
-   * Checks on a slow timer that the watched folder is the current one and that every file is known.
+   * Checks on a slow timer that the watched folders are the current ones and that every file is known.
    */
   check(): void {
-    if (!this.#watch.isMissing && !this.#watch.check()) this.#list();
+    for (const folder of this.#folders) if (!folder.watch.isMissing && !folder.watch.check()) this.#list(folder);
   }
 
   #later(ms: number, action: () => void): void {
@@ -109,17 +147,17 @@ export class CniRecords {
   }
 
   /** @param unlessKnown skips a file that was not written since its record was read */
-  #read(name: string, retries: number, unlessKnown = false): void {
-    const file = path.join(this.#dir, name);
+  #read(folder: Folder, name: string, retries: number, unlessKnown = false): void {
+    const file = path.join(folder.dir, name);
     let read: ReturnType<typeof readRegularFile>;
     try {
-      read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? this.byFile.get(name)?.writtenAtMs : undefined);
+      read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? this.#byPath.get(file)?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-        this.#forget(name);
+        this.#forget(file);
         // inotify reports the removal of the folder itself under its own name; the watch ended.
-        if (name === path.basename(this.#dir)) this.#watch.check();
-      } else this.#failed(file, error);
+        if (name === path.basename(folder.dir)) folder.watch.check();
+      } else this.#failed(folder, file, error);
       return;
     }
     if (read === null) return;
@@ -132,32 +170,32 @@ export class CniRecords {
       json.length > MAX_PARSED_BYTES
         ? { reason: `${json.length} bytes without capabilityArgs are more than the limit of ${MAX_PARSED_BYTES}` }
         : readCniRecord(name, json.toString('utf8'), read.writtenAtMs);
-    this.#add(name, file, reading, retries);
+    if ('reason' in reading && reading.reason.startsWith('not JSON') && retries > 0)
+      this.#later(RETRY_MS, () => this.#read(folder, name, retries - 1));
+    else this.#add(file, reading);
   }
 
-  #add(name: string, file: string, reading: ReturnType<typeof readCniRecord>, retries: number): void {
+  #add(file: string, reading: ReturnType<typeof readCniRecord>): void {
     if ('reason' in reading) {
-      if (reading.reason.startsWith('not JSON') && retries > 0)
-        this.#later(RETRY_MS, () => this.#read(name, retries - 1));
-      else this.#events.onProblem(file, reading.reason);
+      this.#events.onProblem(file, reading.reason);
       return;
     }
     const { podNamespace } = reading.record;
-    if (!this.byFile.has(name) && !this.#counts.hasRoom(podNamespace)) {
-      const reason = `namespace ${podNamespace} has its share of the ${this.#counts.most} records in the folder`;
+    if (!this.#byPath.has(file) && !this.#counts.hasRoom(podNamespace)) {
+      const reason = `namespace ${podNamespace} has its share of the ${this.#counts.most} CNI records of the node`;
       this.#events.onProblem(file, reason);
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem(file, reason);
-    this.#forget(name);
+    this.#forget(file);
     this.#counts.add(podNamespace);
-    this.byFile.set(name, reading.record);
+    this.#byPath.set(file, reading.record);
     this.#events.onRecord(reading.record);
   }
 
-  #forget(name: string): void {
-    const record = this.byFile.get(name);
-    if (record && this.byFile.delete(name)) this.#counts.remove(record.podNamespace);
+  #forget(file: string): void {
+    const record = this.#byPath.get(file);
+    if (record && this.#byPath.delete(file)) this.#counts.remove(record.podNamespace);
   }
 
   /** Whether the pod of an interface chose its addresses, or its MAC; null: no record was read. */
@@ -165,9 +203,9 @@ export class CniRecords {
     { link, podUid }: Pick<Binding, 'link' | 'podUid'>,
     what: 'isChosen' | 'isMacChosen' = 'isChosen',
   ): boolean | null {
-    // Multus is a plugin of the runtime, so an interface has two records. That of a call lacks the configuration.
-    const own = [...this.byFile.values()].filter(
-      (record) => !record.fromCall && record.podUid === podUid && record.hostInterfaces.includes(link.name),
+    // Multus is a plugin of the runtime, so the first interface has two records, of which one has the choice.
+    const own = [...this.#byPath.values()].filter(
+      (record) => record.podUid === podUid && record.hostInterfaces.includes(link.name),
     );
     return own.length === 0 ? null : own.some((record) => record[what]);
   }
@@ -177,19 +215,17 @@ export class CniRecords {
    * call, so the record is not held: its interface is bound now, or its call fails.
    */
   apply(record: CniRecord): void {
-    const before = this.byFile.get(record.file);
-    this.byFile.set(record.file, record);
+    this.#call = record;
     try {
       this.#events.onRecord(record);
     } finally {
-      if (before) this.byFile.set(record.file, before);
-      else this.byFile.delete(record.file);
+      this.#call = null;
     }
   }
 
   close(): void {
     this.#closed = true;
-    this.#watch.close();
+    for (const { watch } of this.#folders) watch.close();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
   }

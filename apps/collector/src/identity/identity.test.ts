@@ -201,16 +201,26 @@ describe('identity - found by namespace', () => {
     expect(macStandingOf(claim(5, binding), others, never), 'one with a record keeps it').toBe(ofGiven);
   });
   it.each([1, 9])('MAC - a pod that chooses that of another gets it from no pod, found at %d', (generation) => {
-    const inNetwork = (network: string): Binding => ({ ...binding, recordFile: `${network}-c1-eth0` });
+    const inNetwork = (network: string, ifName = 'net1'): Binding => ({
+      ...binding,
+      ifName,
+      recordFile: `${network}-c1-${ifName}`,
+    });
     const [chosen, given, elsewhere] = [inNetwork('a'), inNetwork('a'), inNetwork('b')];
+    // Of a first interface, both the runtime and Multus write a record, each with a network of its own.
+    const chosenFirst = inNetwork('pods', 'eth0');
     const both = (one: Binding, other: Binding) => {
-      const isMacChosen = (of: Binding) => of === chosen;
+      const isMacChosen = (of: Binding) => of === chosen || of === chosenFirst;
       const [a, b] = [claim(5, one), claim(generation, other)];
       return [macStandingOf(a, [b], isMacChosen), macStandingOf(b, [a], isMacChosen)];
     };
     expect(both(chosen, given), 'its plugin gave it to that of the same network').toEqual(['others', 'own']);
     // Nothing proves whose it is, and neither is judged for it.
     expect(both(chosen, elsewhere), 'one of another network').toEqual(['shared', 'shared']);
+    expect(
+      both(chosenFirst, inNetwork('multus-cni-network', 'eth0')),
+      'a first interface, by the record of its runtime',
+    ).toEqual(['others', 'own']);
     expect(both(chosen, chosen), 'both chose it').toEqual(['shared', 'shared']);
     expect(both(chosen, found), 'one whose MAC was read').toEqual(['shared', 'shared']);
   });

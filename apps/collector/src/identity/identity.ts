@@ -208,7 +208,7 @@ export function macStandingOf(
     if (other.binding?.mac !== mac) continue;
     const its = kindOf(other.binding);
     const kinds: string[] = [own, its];
-    const isGiven = kinds.includes('given') && recordOf(binding)?.network === recordOf(other.binding)?.network;
+    const isGiven = kinds.includes('given') && networkOf(binding) === networkOf(other.binding);
     if (kinds.includes('open') || (kinds.includes('chosen') && !isGiven)) standing = 'shared';
     else if (own !== 'given' && (its === 'given' || other.generation < generation)) return 'others';
   }

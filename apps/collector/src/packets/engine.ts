@@ -5,7 +5,6 @@
  * Data path: netlink event → guard → binder → reconciler → kernel maps; ring buffer → interface
  * adapter → flusher → bus. The handlers below connect these parts and decide nothing themselves.
  */
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import {
   type DecodedBatch,
@@ -46,7 +45,7 @@ import { StallDetector } from './subjects/stall-detector.ts';
 
 /** Interval of checking program chains and own addresses, which have no event. */
 const PLACES_MS = 2_000;
-/** Interval of checking the folder of CNI results, beside its events. */
+/** Interval of checking the folders of CNI results, beside their events. */
 const CNI_CHECK_MS = 10_000;
 
 export interface PacketParts extends EngineParts {
@@ -148,8 +147,7 @@ export class PacketEngine implements Engine {
       live: () => registry.allLive(),
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
-      // Not by the watch of the folder, which reports a removal later than the next pod's call.
-      hasRecord: (file) => existsSync(path.join(config.cniResultsDir, file)),
+      hasRecord: (file) => this.#cni.isOnDisk(file),
       isChosen: (binding) => this.#cni.isChosen(binding),
       isMacChosen: (binding) => this.#cni.isChosen(binding, 'isMacChosen'),
       onFound: (iface) => this.#flusher.touch(iface),
@@ -162,6 +160,7 @@ export class PacketEngine implements Engine {
     });
     this.#binder = new Binder({
       cniRecords: () => this.cniRecords(),
+      findFolders: () => this.#cni.findFolders(),
       cgroupRoot: config.cgroupRoot,
       listedAddresses: (uid) => desired.addressesOf(uid),
       onBound: (iface) => this.#bound(iface),
@@ -172,7 +171,7 @@ export class PacketEngine implements Engine {
       registry,
       store: this.#store,
       cgroupRoot: config.cgroupRoot,
-      hasRecord: (file) => this.#cni.byFile.has(file),
+      hasRecord: (file) => this.#cni.has(file),
       list: (podUid) => desired.listSays(podUid),
       onChanged: (changed) => this.#orphansChanged(changed),
       onProblem: problems.of('binding'),
@@ -268,7 +267,7 @@ export class PacketEngine implements Engine {
   }
 
   cniRecords(): readonly CniRecord[] {
-    return [...this.#cni.byFile.values()];
+    return this.#cni.all();
   }
 
   /** Why new CNI records are found by polling; empty: inotify reports them. */

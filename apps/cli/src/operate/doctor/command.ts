@@ -1,6 +1,7 @@
 /** `bailiff doctor`: finds missing prerequisites, and shows how to provide them. */
 import { signedConfigBy } from '@bailiff/bus';
 import { readBusTime } from '@bailiff/insight';
+import { CNI_RESULTS_DIRS } from '@bailiff/vocabulary';
 import type { Command } from 'commander';
 import { oneOf, parseWhen } from '../../shared/arguments.ts';
 import type { CliIo } from '../../shared/io.ts';
@@ -67,7 +68,7 @@ async function examine(io: CliIo, command: Command, options: Options): Promise<G
   const parts = only ?? new Set<Part>(PARTS);
   const groups: Group[] = [];
   if (only === null && io.asPlugin) groups.push(ELSEWHERE);
-  else if (parts.has('machine')) groups.push(machineGroup(options.cniResultsDir));
+  else if (parts.has('machine')) groups.push(machineGroup(options.cniResultsDir.split(',')));
   const signed = signedConfigBy(options.configSigners ?? '');
   const isBusNeeded = parts.has('bus') || parts.has('redis') || parts.has('kubernetes');
   const bus = isBusNeeded ? await busGroup(io, command, signed) : null;
@@ -91,7 +92,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--redis-url <url>', "the responder's Redis: redis://, rediss:// or unix://")
     .option('--redis-password-file <file>', 'file with its password')
     .option('--redis-ca-file <file>', 'CA certificates (PEM) for TLS (rediss://)')
-    .option('--cni-results-dir <dir>', "libcni's result cache", '/var/lib/cni/results')
+    .option('--cni-results-dir <dirs>', "libcni's result caches", CNI_RESULTS_DIRS.join(','))
     .option('--preflight', 'check only this machine, as a node: also directories that a collector needs')
     .option('--cgroup-root <dir>', "with --preflight: the collector's cgroupRoot", CGROUP_ROOT)
     .option('--state-dir <dir>', "with --preflight: the collector's stateDir", '/var/lib/bailiff')
@@ -111,7 +112,7 @@ export function register(program: Command, io: CliIo): void {
     const { canary: pod } = options;
     if (pod !== undefined) return (session) => canary(session, pod);
     const groups = options.preflight
-      ? [machineGroup(options.cniResultsDir, options)]
+      ? [machineGroup(options.cniResultsDir.split(','), options)]
       : await examine(io, command, options);
     const out = outOf(io, command);
     const exitCode = exitCodeOf(groups);

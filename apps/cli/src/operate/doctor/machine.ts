@@ -53,15 +53,20 @@ function kernelFindings(): Finding[] {
   }
 }
 
-function recordFindings(cniResultsDir: string): Finding[] {
-  const found = existsSync(cniResultsDir)
-    ? ok('CNI results', `${plural(readdirSync(cniResultsDir).length, 'record')} in ${cniResultsDir}`)
+/** @param cniResultsDirs the runtime's folder; those of Multus may be missing */
+function recordFindings(cniResultsDirs: readonly string[]): Finding[] {
+  const found = cniResultsDirs
+    .filter((dir) => existsSync(dir))
+    .map((dir) => `${plural(readdirSync(dir).length, 'record')} in ${dir}`);
+  const [runtimes = ''] = cniResultsDirs;
+  const finding = existsSync(runtimes)
+    ? ok('CNI results', found.join(', '))
     : warn(
         'CNI results',
-        `no ${cniResultsDir}: interfaces are matched to pods by cgroup and network namespace only`,
+        `no ${runtimes}: interfaces are matched to pods by cgroup and network namespace only`,
         'on a node, check the directory of the container runtime (--cni-results-dir); other machines have none',
       );
-  return [found, pinFinding(PINS, pinnedInterfaces())];
+  return [finding, pinFinding(PINS, pinnedInterfaces())];
 }
 
 /** ifindex of each pinned attachment. */
@@ -78,7 +83,7 @@ function pinnedInterfaces(): readonly number[] | 'hidden' {
 }
 
 /** @param node paths of a node, for a preflight */
-export function machineGroup(cniResultsDir: string, node?: NodePaths): Group {
+export function machineGroup(cniResultsDirs: readonly string[], node?: NodePaths): Group {
   const title = `${node ? `Node ${hostname()}` : 'This machine'} (Linux ${release()})`;
   if (process.platform !== 'linux') {
     return {
@@ -98,7 +103,7 @@ export function machineGroup(cniResultsDir: string, node?: NodePaths): Group {
           'use a kernel with CONFIG_DEBUG_INFO_BTF=y',
         ),
     ...mountFindings(mountsIn(readFileSync('/proc/self/mounts', 'utf8')), node?.cgroupRoot),
-    ...recordFindings(cniResultsDir),
+    ...recordFindings(cniResultsDirs),
     ...(node ? nodeFindings(node) : []),
   ];
   return { title, findings };

@@ -47,6 +47,8 @@ export interface BindableInterface {
 
 export interface BinderOptions<I extends BindableInterface> {
   cniRecords(): readonly CniRecord[];
+  /** Reads the records of folders that were missing; may bind interfaces. */
+  findFolders(): void;
   /** cgroup v2 root that contains kubepods; empty: no search by namespace. */
   cgroupRoot: string;
   /** Addresses under which the bus lists a pod of this node; empty: it does not. */
@@ -168,7 +170,8 @@ export class Binder<I extends BindableInterface> {
   /** @returns whether the interface is bound now */
   #search(iface: I): boolean {
     try {
-      if (this.bindFromCni(iface) === 'bound') return true;
+      this.#o.findFolders();
+      if (iface.binding || this.bindFromCni(iface) === 'bound') return true;
       const found = this.#o.cgroupRoot === '' ? null : findByNamespace(iface, this.#o.cgroupRoot);
       if (found) return this.#bindFound(iface, found);
       iface.unlistedPod = '';
