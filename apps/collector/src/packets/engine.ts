@@ -212,7 +212,7 @@ export class PacketEngine implements Engine {
       onLinks: (links) => this.#guard.update(links),
       onOverrun: () => {
         metrics.netlinkOverruns.inc();
-        problems.attempt('guard', () => this.#guard.resync());
+        problems.attempt('guard', () => this.#guard.resync(true));
       },
     });
     this.#cni.start();

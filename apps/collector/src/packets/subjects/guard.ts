@@ -314,10 +314,13 @@ export class Guard {
     return this.#attachments.checkChanged();
   }
 
-  /** Compares with a new dump of all links: after lost events, and on a slow timer. Never throws. */
-  resync(): void {
+  /**
+   * Compares with a new dump of all links: after lost events, and on a slow timer. Never throws.
+   * @param areEventsLost all events before the loss were handled
+   */
+  resync(areEventsLost = false): void {
     try {
-      this.#resync();
+      this.#resync(areEventsLost);
     } catch (error) {
       this.#o.onProblem('', (error as Error).message, error);
       this.#retrySoon(error);
@@ -329,11 +332,14 @@ export class Guard {
     if (this.#retry) clearTimeout(this.#retry);
   }
 
-  #resync(): void {
+  #resync(areEventsLost: boolean): void {
     const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
     for (const iface of [...this.#o.registry.allLive()]) {
       const link = links.get(iface.ifindex);
-      if (!link || this.#attachments.isReplaced(iface, link)) this.#remove(iface);
+      if (link && !this.#attachments.isReplaced(iface, link)) continue;
+      if (!link || areEventsLost) this.#remove(iface);
+      // Its events are not read yet. They would end the new generation, too.
+      else links.delete(iface.ifindex);
     }
     for (const ifindex of [...this.#o.registry.others.keys()]) if (!links.has(ifindex)) this.#waiting.remove(ifindex);
     this.#updateAll(links.values(), null);
