@@ -70,7 +70,7 @@ export class Binder<I extends BindableInterface> {
   readonly #timers = new Map<I, NodeJS.Timeout>();
   /**
    * When the interface of a record was gone, by the record's file. A pod that joins a network again in
-   * the same sandbox gets a record of the same name, but a later one. It replaces no binding.
+   * the same sandbox gets a record of the same name, but a later one. It replaces no binding by a record.
    */
   readonly #used = new RecentMap<string, number>(MAX_USED);
 
@@ -105,13 +105,14 @@ export class Binder<I extends BindableInterface> {
     return 'bound';
   }
 
-  #queryOf(iface: I): RecordQuery {
+  #queryOf({ announced, binding, link }: I): RecordQuery {
     return {
-      link: iface.link,
-      notBeforeMs: iface.announced?.notBeforeMs ?? 0,
-      isUsed: ({ file, writtenAtMs }) => {
+      link,
+      notBeforeMs: announced?.notBeforeMs ?? 0,
+      isUsed: ({ file, podUid, writtenAtMs }) => {
         const goneAtMs = this.#used.get(file);
-        return goneAtMs !== undefined && (iface.binding !== null || writtenAtMs <= goneAtMs);
+        const mayBind = binding === null || (binding.source === 'netns' && binding.podUid === podUid);
+        return goneAtMs !== undefined && (!mayBind || writtenAtMs <= goneAtMs);
       },
     };
   }
