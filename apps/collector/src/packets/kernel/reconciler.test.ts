@@ -206,16 +206,41 @@ describe('reconciler', () => {
         binding: one,
       };
     });
-    options.isChosen = () => {
+    desired.hasListed = () => {
       looks += 1;
-      return true;
+      return false;
     };
+    options.isChosen = () => true;
     options.hasRecord = () => true;
     live = two;
     room = 100;
     new Reconciler(options).applyAll(two);
     expect(two.map(({ sharedAddresses }) => sharedAddresses.length)).toEqual([80, 80]);
     expect(looks).toBe(2);
+  });
+  it('one MAC and address that many chose - records and disk are read once for each of them, not for each pair', () => {
+    const reads = { isChosen: 0, isMacChosen: 0, hasRecord: 0 };
+    const counting = (what: keyof typeof reads) => () => {
+      reads[what] += 1;
+      return true;
+    };
+    for (const what of ['isChosen', 'isMacChosen', 'hasRecord'] as const) options[what] = counting(what);
+    live = Array.from({ length: 40 }, (_, n): GuardedInterface => {
+      const own = { ...link, ifindex: n + 10, name: `veth${n}`, mac: `02:00:00:00:01:${n}` };
+      const one = { ...binding, podUid: `pod-${n}`, recordFile: `storage-s${n}-eth0`, recordedAtMs: n };
+      return { ...newInterface({ ifindex: n + 10, generation: n, slot: n, seenBase: 0, link: own }, 0), binding: one };
+    });
+    const all = new Reconciler(options);
+    all.applyAll(live);
+    // The newest has none that is newer.
+    expect(reads).toEqual({ isChosen: 39, isMacChosen: 40, hasRecord: 39 });
+    expect(live.map(({ macStanding, sharedAddresses }) => [macStanding, sharedAddresses.length])).toEqual(
+      live.map(() => ['shared', 2]),
+    );
+    all.bound(live.at(-1) as GuardedInterface);
+    expect(reads).toEqual({ isChosen: 78, isMacChosen: 80, hasRecord: 78 });
+    all.checkRivals();
+    expect(reads.isChosen).toBe(117);
   });
   it('reused address - the newest binding has it, at once and without the bus', () => {
     const old = { ...iface, binding: { ...binding, recordedAtMs: 1_000 } };

@@ -66,10 +66,29 @@ const isFull = (error: unknown): error is SpoofError =>
 /** Interfaces by the MACs and addresses that they have, of one pass over all. */
 type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
 
+/**
+ * A pass over several interfaces. What records say of a binding is read once: hundreds of pods can choose one MAC or
+ * address, and each is compared with all of them.
+ */
+interface Pass {
+  holders: Holders;
+  isChosen: Map<Binding, boolean | null>;
+  isMacChosen: Map<Binding, boolean | null>;
+  isOnDisk: Map<Binding, boolean>;
+}
+
+function once<T>(known: Map<Binding, T> | undefined, binding: Binding, read: () => T): T {
+  const before = known?.get(binding);
+  if (before !== undefined) return before;
+  const value = read();
+  known?.set(binding, value);
+  return value;
+}
+
 export class Reconciler {
   readonly #o: ReconcilerOptions;
-  /** null: no pass over all is running. */
-  #holders: Holders | null = null;
+  /** null: none is running. */
+  #pass: Pass | null = null;
   /** Interfaces of an earlier process are missing that may own a MAC or address of one that is here. */
   #isAdopting = true;
 
@@ -110,11 +129,11 @@ export class Reconciler {
         if (own) own.push(owner);
         else holders.set(key, [owner]);
       }
-    this.#holders = holders;
+    this.#pass = { holders, isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
     try {
       for (const iface of ifaces) this.apply(iface);
     } finally {
-      this.#holders = null;
+      this.#pass = null;
     }
   }
 
@@ -123,14 +142,14 @@ export class Reconciler {
    * its MAC without a record, or either of them by a grant, loses it.
    */
   bound(iface: GuardedInterface): void {
-    this.apply(iface);
     const mac = iface.binding?.mac ?? '';
     const addresses = iface.binding?.addresses ?? [];
     const mayLose = ({ binding, kernel }: GuardedInterface) =>
       binding?.mac === mac ||
       [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
       kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
-    for (const other of this.#o.live()) if (other !== iface && other.binding && mayLose(other)) this.apply(other);
+    const others = [...this.#o.live()].filter((other) => other !== iface && other.binding && mayLose(other));
+    this.applyAll([iface, ...others]);
   }
 
   /**
@@ -173,17 +192,23 @@ export class Reconciler {
 
   /** Null: it has no record yet. A record that is not read, because it is too large, may say so. */
   #isMacChosen(binding: Binding): boolean | null {
-    return this.#o.isMacChosen(binding) ?? (this.#isOnDisk(binding) ? true : null);
+    const isChosen = once(this.#pass?.isMacChosen, binding, () => this.#o.isMacChosen(binding));
+    return isChosen ?? (this.#isOnDisk(binding) ? true : null);
   }
 
-  #isOnDisk({ recordFile }: Binding): boolean {
-    return recordFile !== undefined && this.#o.hasRecord(recordFile);
+  #isChosen(binding: Binding): boolean | null {
+    return once(this.#pass?.isChosen, binding, () => this.#o.isChosen(binding));
+  }
+
+  #isOnDisk(binding: Binding): boolean {
+    const { recordFile } = binding;
+    return recordFile !== undefined && once(this.#pass?.isOnDisk, binding, () => this.#o.hasRecord(recordFile));
   }
 
   /** The record of a pod that starts is written after the call that binds it: until then it may say so. */
   #isByChoice({ binding: older }: GuardedInterface, { binding: newer }: GuardedInterface): boolean {
     if (!older || !newer) return false;
-    const isChosen = this.#o.isChosen(older) || (this.#o.isChosen(newer) ?? newer.fromCall === true);
+    const isChosen = this.#isChosen(older) || (this.#isChosen(newer) ?? newer.fromCall === true);
     const isOnDisk = isChosen && this.#isOnDisk(older);
     // A list that never knew the pod says nothing: it may be late.
     const list = this.#o.desired.hasListed(older.podUid) ? this.#o.desired.listSays(older.podUid) : 'unknown';
@@ -208,8 +233,8 @@ export class Reconciler {
 
   /** Those that have one of these MACs or addresses, and others while there is no pass over all. */
   *#ownersOf(keys: readonly string[]): Iterable<GuardedInterface> {
-    if (this.#holders === null) yield* this.#owners();
-    else yield* new Set(keys.flatMap((key) => this.#holders?.get(key) ?? []));
+    if (this.#pass === null) yield* this.#owners();
+    else yield* new Set(keys.flatMap((key) => this.#pass?.holders.get(key) ?? []));
   }
 
   #addressesOf({ podUid, addresses }: Binding): string[] {
