@@ -61,6 +61,7 @@ describe.each([
   const skips = device === 'veth' ? '' : why;
   let node: TestNode;
   let index: number;
+  let behindGuard: readonly [hook: string, place: string];
   beforeAll(async () => {
     if (skips !== '') return;
     node = await TestNode.start({ stacks: mode !== null });
@@ -69,22 +70,30 @@ describe.each([
     const write = `tc filter add dev eth0 egress bpf direct-action object-file ${crossingObject()} section tc`;
     await commandIn(attacker.netns, 'sh', '-ec', `tc qdisc add dev eth0 clsact\n${write}`);
     const opened = await node.open();
-    const place =
-      device === 'veth' ? ['ingress', opened.mode === 'clsact' ? 'clsact' : 'head'] : ['netkit-peer', 'head'];
-    index = await node.agent.call('own.attachForeign', crossingObject(), attacker.ifindex, ...place, 'read_fields');
+    const hook = device === 'veth' ? 'ingress' : 'netkit-peer';
+    const isClsact = device === 'veth' && opened.mode === 'clsact';
+    behindGuard = [hook, isClsact ? 'clsact' : 'tail'];
+    index = await attach(hook, isClsact ? 'clsact' : 'head');
   });
   beforeEach((context) => {
     if (skips !== '') context.skip(skips);
   });
   afterAll(() => node?.[Symbol.asyncDispose]());
 
-  it('crossing - each field that a program can write has the fate of the table', async () => {
+  const attach = (hook: string, place: string): Promise<number> =>
+    node.agent.call('own.attachForeign', crossingObject(), node.pods.attacker.ifindex, hook, place, 'read_fields');
+  /** Sends a plain frame whose fields a program of the pod writes. @returns those that a program has read */
+  const cross = async (reader: number): Promise<bigint[]> => {
     const payload = Buffer.alloc(MARKED_BYTES - 14 - 20 - 8);
     const frame = packet({ protocol: PROTOCOL.udp }, udp(4000, 4001, payload, own));
     if (mode === 'l3') Buffer.from(ZERO_MAC.replaceAll(':', ''), 'hex').copy(frame, 6);
     await node.send(frame);
     await node.fence();
-    const read = await node.agent.call<bigint[]>('own.recorded', index, FIELDS.length);
+    return node.agent.call('own.recorded', reader, FIELDS.length);
+  };
+
+  it('crossing - each field that a program can write has the fate of the table', async () => {
+    const read = await cross(index);
     const found = Object.fromEntries(
       FIELDS.map((field, at) => [field, read[at] === WRITTEN[field] ? 'kept' : 'other']),
     );
@@ -94,5 +103,17 @@ describe.each([
       said((FIELD_ROWS.find(({ fields }) => fields.includes(field)) as (typeof FIELD_ROWS)[number])[device]),
     ]);
     expect(found).toEqual(Object.fromEntries(wanted));
+  });
+
+  // A frame that a program redirects from netkit has no index of its interface: spoof_egress reads this one.
+  it('tc_index of a plain frame - none behind the guard', async () => {
+    const fieldOf = (read: readonly bigint[], name: Field) => read[FIELDS.indexOf(name)];
+    const behind = await attach(...behindGuard);
+    const before = await cross(behind);
+    expect(fieldOf(before, 'tc_index'), 'control: kept without the guard').toBe(WRITTEN.tc_index);
+    await using guarded = await node.guard(node.pods.attacker);
+    const read = await cross(behind);
+    expect([fieldOf(read, 'tc_index'), fieldOf(read, 'cb')]).toEqual([0n, WRITTEN.cb]);
+    expect(await guarded.counts()).toEqual({});
   });
 });

@@ -132,8 +132,8 @@ const ROWS: readonly Row[] = [
   [
     'tc_index cb',
     ['kept'],
-    'Programs and classifiers of others may read them as their own values. The guard reads tc_index only of IPv6 frames on the way to a pod, and has written or cleared it where fragments were sent',
-    MEASURED,
+    'Programs and classifiers of others may read them as their own values. The guard reads tc_index only of IPv6 frames on the way to a pod, and has written or cleared it in what guarded pods send',
+    '`packet-fields.test.ts › crossing`; `packet-fields.test.ts › tc_index of a plain frame`',
   ],
   [
     'sk destructor _sk_redir tcp_tsorted_anchor',

@@ -170,7 +170,8 @@ static __always_inline __u32 plain_slot(struct __sk_buff *skb, __u32 ifindex)
 		return NO_SLOT;
 	interface = *(const volatile __u64 *)&entry->interface;
 	tag = interface & FASTPATH_TAG;
-	if ((__u32)interface != ifindex || skb->vlan_present ||
+	/* The slow path clears tc_index, see keep_interface(). */
+	if ((__u32)interface != ifindex || skb->vlan_present || skb->tc_index ||
 	    (const void *)(ethernet + 1) > data_end || !has_mac(entry, ethernet->h_source, tag))
 		return NO_SLOT;
 	/* struct ethhdr is packed: the compiler would read its field byte by byte */

@@ -67,7 +67,8 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
 /*
  * Keeps the interface of an IPv6 fragment that a bridge may forward. Where netfilter joins fragments and the
  * kernel cuts the packet again, the new frames have skb->tc_index of the first one, and not skb_iif. A pod
- * can write another interface there, so it is cleared in every other frame of the slow path.
+ * can write another interface there, so it is cleared in every other frame, which takes the slow path if it has
+ * one: a frame that a program redirects from netkit has no skb_iif either.
  */
 static __always_inline void keep_interface(struct __sk_buff *skb, const struct packet *packet)
 {
