@@ -85,6 +85,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/runtime/src/compile/paths.ts': 'rules of one policy set',
   'libs/runtime/src/compile/sources.ts': 'programs of one policy set',
   'libs/runtime/src/policies/policy-index.ts': 'policies of the collector, at most MAX_POLICIES',
+  'libs/response/src/records/overdue.ts': 'actions of one reading, as in recent-actions.ts',
   'libs/response/src/status/failed-responses.ts': 'actions',
   'libs/response/src/status/removed-pods.ts': 'a command; MAX_REMOVED of the records that it reads',
   'libs/response/src/status/refused-responses.ts': 'a command, of as many verdicts as it reads',

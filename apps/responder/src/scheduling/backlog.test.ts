@@ -54,6 +54,35 @@ describe('backlog', () => {
     expect(idsAt(121)).toEqual(ids.map((id) => `${id}-2`));
   });
 
+  it('many tasks that wait for a cooldown - the actions of the ledger are read once, not for each', () => {
+    const backlog = new Backlog(new OrderGate());
+    const ledger = new Ledger();
+    const waiting = new Map([
+      ['mine', responsePolicy.parse({ steps: [{ action: 'label' }], guards: { cooldown: '1h' } })],
+    ]);
+    const labelled = sampleResponse({ verdictId: 'v0', policy: 'mine', action: 'label', phase: 'succeeded' });
+    ledger.applyInOrder(labelled, { sequence: 1, timestampMicros: 0 });
+    const { podNamespace: namespace } = labelled;
+    for (let n = 1; n <= 50; n += 1) {
+      const verdict = sampleVerdict({ verdictId: `v${n}` });
+      const pod = verdict.pod && { ...verdict.pod, uid: `pod-${n}`, namespace };
+      const tasks = planVerdict({ ...verdict, pod }, 0, waiting);
+      backlog.put({ verdict: { ...verdict, pod }, sequence: n, atMicros: 0 }, tasks, ledger);
+    }
+    let reads = 0;
+    const actionsFor = ledger.actionsFor.bind(ledger);
+    ledger.actionsFor = (...of) => {
+      reads += 1;
+      return actionsFor(...of);
+    };
+    expect(backlog.unanswered(ledger, 1800 * SECOND, { graceMs: 30_000 }), 'within the cooldown').toBe(0);
+    expect(reads).toBe(1);
+    expect(backlog.unanswered(ledger, 3700 * SECOND, { graceMs: 30_000 }), 'after it').toBe(50);
+    expect(reads).toBe(2);
+    expect(backlog.jobs(ledger, { micros: 7300 * SECOND, monotonicMs: 0 }, 0, 0)).toHaveLength(50);
+    expect(reads).toBe(3);
+  });
+
   it('deleted verdicts - their tasks go, except one that has a record', () => {
     const backlog = new Backlog(new OrderGate());
     const ledger = new Ledger();

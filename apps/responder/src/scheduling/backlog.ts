@@ -12,7 +12,15 @@
  * Jobs have turns (fair-turns.ts), so that due tasks of one owner do not delay those of another one.
  */
 
-import { hasOverdueTask, type Ledger, type OverdueLimits, type Task, type TaskState } from '@bailiff/response';
+import {
+  CooldownEnds,
+  hasOverdueTask,
+  isOverdue,
+  type Ledger,
+  type OverdueLimits,
+  type Task,
+  type TaskState,
+} from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { FairCounts } from '@bailiff/service';
 import type { Job, StoredVerdict } from '../ports.ts';
@@ -218,8 +226,10 @@ export class Backlog {
 
   /** Number of verdicts with an overdue task. */
   unanswered(ledger: Ledger, nowMicros: number, limits: OverdueLimits): number {
+    const ends = new CooldownEnds(ledger, nowMicros);
     let count = 0;
-    for (const { tasks } of this.#verdicts.values()) if (hasOverdueTask(tasks, ledger, nowMicros, limits)) count += 1;
+    for (const { tasks } of this.#verdicts.values())
+      if (hasOverdueTask(tasks, ledger, nowMicros, limits, ends)) count += 1;
     return count;
   }
 
@@ -229,6 +239,7 @@ export class Backlog {
    */
   jobs(ledger: Ledger, now: Now, aheadMs: number, approvalTimeoutMs: number): QueuedJob[] {
     const jobs: QueuedJob[] = [];
+    const ends = new CooldownEnds(ledger, now.micros);
     for (const verdict of this.#verdicts.values()) {
       const { tasks } = verdict;
       const then = notBefore(verdict, now);
@@ -237,7 +248,8 @@ export class Backlog {
         if (this.#isHeld(task, tasks, ledger, then)) continue;
         const job = this.#doJob(task, verdict, then.micros);
         if (job.delayMs > aheadMs) continue;
-        jobs.push(hasOverdueTask([task], ledger, now.micros, { graceMs: STUCK_MS }) ? another(job, now.micros) : job);
+        const isStuck = isOverdue(task, ledger, now.micros, { graceMs: STUCK_MS }, ends);
+        jobs.push(isStuck ? another(job, now.micros) : job);
       }
     }
     return jobs;

@@ -8,6 +8,7 @@
 import { REMOVING_ACTIONS } from '@bailiff/policy';
 import type { Verdict } from '@bailiff/schemas';
 import { cooldownKey } from '../guards/action-limits.ts';
+import type { ActionEntry } from '../guards/decision.ts';
 import { planVerdict, type Task, withSubstitutes } from '../planning/plan.ts';
 import { POLICY_SETTLE_MICROS, type PolicyHistory } from '../planning/policy-history.ts';
 import type { Ledger } from './ledger.ts';
@@ -65,8 +66,14 @@ function removalMs({ step }: Pick<Task, 'step'>, maxGraceSeconds: number): numbe
   return Math.max(DEFAULT_GRACE_SECONDS, graceSeconds) * 1000 + REMOVAL_MARGIN_MS;
 }
 
-/** Whether a task has no terminal record although it is due. */
-export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, limits: OverdueLimits): boolean {
+/** Whether a task has no terminal record although it is due. @param ends of the same time, if many tasks are checked */
+export function isOverdue(
+  due: Due,
+  ledger: Ledger,
+  nowMicros: number,
+  limits: OverdueLimits,
+  ends = new CooldownEnds(ledger, nowMicros),
+): boolean {
   const { taskId, dueAtMicros, action } = due;
   const { graceMs, maxGraceSeconds = DEFAULT_GRACE_SECONDS } = limits;
   if (ledger.isClosed(taskId)) return false;
@@ -75,21 +82,46 @@ export function isOverdue(due: Due, ledger: Ledger, nowMicros: number, limits: O
   const since = Math.max(dueAtMicros, state?.started?.atMicros ?? 0, state?.approvedAtMicros ?? 0);
   const removingMs = state?.started && REMOVING_ACTIONS.has(action) ? removalMs(due, maxGraceSeconds) : 0;
   if (since + (graceMs + removingMs) * 1000 >= nowMicros) return false;
-  return state?.started != null || cooldownEnd(due, ledger, nowMicros) + graceMs * 1000 < nowMicros;
+  return state?.started != null || ends.of(due) + graceMs * 1000 < nowMicros;
 }
 
 /**
- * When no cooldown can hold the task any more. Only the responder reads the owner of a pod, so every
- * pod of the namespace may be of the same owner.
+ * When no cooldown can hold a task any more. Only the responder reads the owner of a pod, so every pod of
+ * the namespace may be of the same owner. The actions are read once for all tasks: thousands can wait for a
+ * cooldown, and as many actions are kept. It holds for one time of one ledger.
  */
-function cooldownEnd({ taskId, action, cooldown }: Due, ledger: Ledger, nowMicros: number): number {
-  if (!cooldown) return 0;
-  const { micros, namespace } = cooldown;
-  const key = cooldownKey(action, cooldown, namespace);
-  const last = ledger
-    .actionsFor(action, nowMicros - micros)
-    .findLast((a) => a.action === action && a.taskId !== taskId && cooldownKey(action, a, a.namespace) === key);
-  return last ? last.atMicros + micros : 0;
+export class CooldownEnds {
+  readonly #ledger: Ledger;
+  readonly #nowMicros: number;
+  /** The two newest actions of each key, by action: one of them may be of the task itself. */
+  readonly #newest = new Map<string, Map<string, ActionEntry[]>>();
+
+  constructor(ledger: Ledger, nowMicros: number) {
+    this.#ledger = ledger;
+    this.#nowMicros = nowMicros;
+  }
+
+  of({ taskId, action, cooldown }: Due): number {
+    if (!cooldown) return 0;
+    const { micros, namespace } = cooldown;
+    const newest = this.#newestOf(action).get(cooldownKey(action, cooldown, namespace)) ?? [];
+    const last = newest.find((one) => one.taskId !== taskId);
+    return last && last.atMicros >= this.#nowMicros - micros ? last.atMicros + micros : 0;
+  }
+
+  #newestOf(action: string): Map<string, ActionEntry[]> {
+    const known = this.#newest.get(action);
+    if (known) return known;
+    const newest = new Map<string, ActionEntry[]>();
+    for (const entry of this.#ledger.actionsFor(action, 0)) {
+      if (entry.action !== action) continue;
+      const key = cooldownKey(action, entry, entry.namespace);
+      const two = [entry, ...(newest.get(key) ?? [])].sort((a, b) => b.atMicros - a.atMicros).slice(0, 2);
+      newest.set(key, two);
+    }
+    this.#newest.set(action, newest);
+    return newest;
+  }
 }
 
 export function hasOverdueTask(
@@ -97,6 +129,7 @@ export function hasOverdueTask(
   ledger: Ledger,
   nowMicros: number,
   limits: OverdueLimits,
+  ends = new CooldownEnds(ledger, nowMicros),
 ): boolean {
-  return tasks.some((task) => isOverdue(task, ledger, nowMicros, limits));
+  return tasks.some((task) => isOverdue(task, ledger, nowMicros, limits, ends));
 }
