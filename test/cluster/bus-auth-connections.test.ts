@@ -215,6 +215,26 @@ test.each([
   expect(await auth.metric('dropped_total{reason="flooding"}')).toBe(1);
 });
 
+test('connections - so is one that resets each connection while the server responds, and counts nothing', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  // Far below its share.
+  const sent = READS.slice(0, READS.length / 14);
+  const isKeptOut = async () => {
+    const socket = await logIn(rig, token);
+    if (!socket.closed) {
+      socket.write(sent);
+      await once(socket, 'data');
+      socket.resetAndDestroy();
+      await once(socket, 'close');
+    }
+    return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
+  };
+  await waitFor(isKeptOut, { what: 'its logins to get no response', timeoutMs: 120_000, intervalMs: 1 });
+  expect(await auth.metric('connections_ended_total{reason="reset"}')).toBeGreaterThan(0);
+  expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
+}, 150_000);
+
 test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {
   const { rig, auth, token } = await start();
   await using _rig = rig;
@@ -247,7 +267,7 @@ test('connections - two replicas of bus-auth, and a collector that reconnects: n
   await using _rig = rig;
   const other = await rig.busAuth();
   const bus = await rig.connect(await rig.collector(A));
-  for (let times = 0; times < 3; times += 1) {
+  for (let times = 0; times < 8; times += 1) {
     const { connects } = bus;
     await bus.nc.reconnect();
     await waitFor(() => bus.connects > connects && bus.connected, { what: 'the connection' });
@@ -257,6 +277,7 @@ test('connections - two replicas of bus-auth, and a collector that reconnects: n
   for (const replica of [auth, other]) {
     expect(await replica.metric('connections_ended_total{reason="too-many"}')).toBe(0);
     expect(await replica.metric('connections_ended_total{reason="flooding"}')).toBe(0);
+    expect(await replica.metric('connections_ended_total{reason="reset"}')).toBe(0);
   }
   expect(bus.connected).toBe(true);
 });

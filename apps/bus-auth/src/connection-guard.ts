@@ -6,11 +6,18 @@
  * whose configuration is older, it is off: `bailiff_bus_auth_connections_watched` is 0.
  */
 import { type Bus, NODE_ROLES, userOf } from '@bailiff/bus';
-import { type AdmittedConnection, type AuthRequest, ConnectionWatch, type RefusedLogin } from '@bailiff/bus/auth';
+import {
+  type AdmittedConnection,
+  type AuthRequest,
+  ConnectionWatch,
+  type EndedConnection,
+  type RefusedLogin,
+} from '@bailiff/bus/auth';
 import type { InstanceStatus } from '@bailiff/schemas';
 import { type Clock, type RateLimitedLog, RecentMap } from '@bailiff/service';
 import { ConnectionShares, KEPT_OUT, type REASONS } from './connection-shares.ts';
 import { EndedNodes } from './ended-nodes.ts';
+import { SourceBudgets } from './limits.ts';
 import type { Metrics } from './metrics.ts';
 
 /** Shortest interval of the lists: what a node sends meanwhile may be in the memory of a server. */
@@ -28,6 +35,11 @@ const REFUSED_MS = 60_000;
 /** Servers that send no list for this long after it was requested list none. */
 const STALE_MS = 10_000;
 export const PENALTY_MS = 60_000;
+/**
+ * Connections of a user that a failed write ends, in a minute. Each may have sent a read of 64 KiB that the server
+ * did not count, some 1,600 messages. A collector that the kubelet restarts again and again has four.
+ */
+export const MAX_RESETS_PER_MINUTE = 6;
 /** Users that are remembered. Only holders of a token of their node get one. */
 const MAX_FLOODING = 4_096;
 
@@ -47,6 +59,7 @@ export class ConnectionGuard {
   /** Until when the logins of a user get no response. */
   readonly #flooding = new RecentMap<string, number>(MAX_FLOODING);
   readonly #ended = new EndedNodes();
+  readonly #resets = new SourceBudgets(MAX_RESETS_PER_MINUTE);
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
   #requestedMs = Number.NEGATIVE_INFINITY;
@@ -65,7 +78,7 @@ export class ConnectionGuard {
         this.#listed += list.connections.length;
         this.#end(list);
       },
-      onConnectionEnd: (ended) => this.#shares.addEnded(ended),
+      onConnectionEnd: (ended) => this.#onConnectionEnd(ended),
       onRefusedLogin: (login) => void this.#endSecondLogin(login),
       onAdmitted: (connection) => this.#shares.admit(connection, clock.monotonicMs()),
       onFlooding: (user) => this.#penalize(user),
@@ -145,6 +158,19 @@ export class ConnectionGuard {
     if (this.#listedMs >= this.#requestedMs) this.#unansweredMs = nowMs;
     this.#requestedMs = nowMs;
     this.#watch.request();
+  }
+
+  #onConnectionEnd({ isReset, ...ended }: EndedConnection): void {
+    this.#shares.addEnded(ended);
+    const { server, connection } = ended;
+    const user = isReset ? this.#shares.userOn({ server, id: connection.id }) : null;
+    if (user === null) return;
+    const nowMs = this.#o.clock.monotonicMs();
+    this.#resets.count(user, nowMs);
+    if (!this.#resets.isOver(user, nowMs)) return;
+    this.#record({ user, named: connection.user, host: connection.host, reason: 'reset' });
+    this.#keepOut(user);
+    this.#o.onEnded();
   }
 
   #end(list: Parameters<ConnectionShares['judge']>[0]): void {

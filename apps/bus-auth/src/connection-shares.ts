@@ -44,11 +44,12 @@ const MAX_ADMITTED = 16_384;
 /**
  * `heavy`: receives more than a collector requests; its user may log in again. `second-login`: no client logs in
  * again on a connection, and from 2.15 on the server then lists its flood under no account. `malformed`: no client
- * sends what ends its connection, and the server does not count the messages before it.
+ * sends what ends its connection, and the server does not count the messages before it. `reset`: likewise, in
+ * connections that fail again and again.
  */
-export const REASONS = ['too-many', 'flooding', 'heavy', 'malformed', 'second-login'] as const;
+export const REASONS = ['too-many', 'flooding', 'heavy', 'malformed', 'reset', 'second-login'] as const;
 /** Those for which a user gets no logins for a while. */
-export const KEPT_OUT: readonly (typeof REASONS)[number][] = ['flooding', 'malformed', 'second-login'];
+export const KEPT_OUT: readonly (typeof REASONS)[number][] = ['flooding', 'malformed', 'reset', 'second-login'];
 
 export interface Excess {
   server: string;
@@ -99,7 +100,7 @@ export class ConnectionShares {
   readonly #ended = new RecentMap<string, Map<number, NodeConnection>>(MAX_SERVERS);
 
   /** Remembers a connection that ended: the lists may not have it. */
-  addEnded({ connection, ...place }: EndedConnection): void {
+  addEnded({ connection, ...place }: Omit<EndedConnection, 'isReset'>): void {
     const key = placeOf(place);
     const ended = this.#ended.get(key) ?? new RecentMap<number, NodeConnection>(MAX_ADMITTED);
     this.#ended.set(key, ended);

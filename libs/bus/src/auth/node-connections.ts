@@ -12,6 +12,9 @@
  * which it ends the connection. No client causes such an end (`isMalformed`), nor a login that the server refuses
  * without bus-auth: from 2.15 on, it then reports neither the connection nor its end.
  *
+ * Nor does it count a read during which the connection ends because a write failed (`isReset`), which a client can
+ * cause: it resets the connection while the server responds.
+ *
  * A list does not say who logged in: a connection that sends CONNECT again is listed under the user of
  * that line until the server has refused it. So bus-auth remembers which login it granted, and its
  * replicas publish it to each other.
@@ -41,6 +44,9 @@ const MAX_LISTED = 16_384;
 const OPEN_AND_CLOSED = 2;
 /** Why the server closes a connection that does not read what it requests. */
 const SLOW = 'Slow Consumer';
+/** That more than `max_pending` was left to send, not that a write took too long. */
+const PENDING = `${SLOW} (Pending Bytes)`;
+const WRITE_FAILED = 'Write Error';
 /** Why it closes a connection while it processes what the client sent. */
 const MALFORMED: readonly string[] = [
   'Protocol Violation',
@@ -103,6 +109,8 @@ export interface EndedConnection {
   server: string;
   account: string;
   connection: NodeConnection;
+  /** A write to it failed. The server may not have counted its last messages. */
+  isReset: boolean;
 }
 
 /** A login that a server refused without bus-auth, also one on a connection that had logged in. */
@@ -258,6 +266,7 @@ export class ConnectionWatch {
     this.#options.onConnectionEnd({
       server: server.id,
       account,
+      isReset: reason === WRITE_FAILED,
       connection: {
         id: client.id,
         user: client.user ?? '',
@@ -267,7 +276,7 @@ export class ConnectionWatch {
         sentBytes: sent.bytes,
         bytes: received.bytes,
         isClosed: true,
-        isSlow: false,
+        isSlow: reason === PENDING,
         isMalformed: MALFORMED.includes(reason),
       },
     });

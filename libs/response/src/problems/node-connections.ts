@@ -14,6 +14,7 @@ const REASONS: Readonly<Record<string, string>> = {
   flooding: 'it sends or requests more than a collector does',
   'second-login': 'it logged in again on the same connection, which no collector does',
   malformed: 'it ended its connection by malformed data, which no collector sends',
+  reset: 'writes to its connections fail again and again: it hides what it sends, or its network resets them',
   heavy: 'it receives more than it requests, or does not read',
 };
 const ENDED_REMEDY = 'another client uses its credential, or its inbox: docs/alerts.md, BailiffNodeConnectionsEnded';
