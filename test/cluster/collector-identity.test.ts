@@ -62,23 +62,26 @@ describe('collector identity', () => {
     ['the index alone under clsact', ['--hook', 'clsact'], {}],
     ['the index of an interface, and the netlink events were lost', [], { areEventsLost: true }],
     ['the same under clsact, and they were lost', ['--hook', 'clsact'], { areEventsLost: true }],
+    ['also its name, and they were lost', [], { isNameKept: true, areEventsLost: true }],
+    ['its name and index, and they were read late', [], { isNameKept: true, areEventsLost: false }],
   ])('another pod got %s: it is bound by its own record', async (_, args, { isNameKept, areEventsLost }) => {
     const collector = await node.startCollector({ args });
     const old = await node.addPod();
     await node.waitForState(old, 'provisional');
     const ifindex = (await rowOf(old))?.ifindex;
+    if (areEventsLost !== undefined) collector.kill('SIGSTOP');
+    else await node.killCollector();
     if (areEventsLost) {
-      collector.kill('SIGSTOP');
       // More than the receive buffer of the collector holds.
       const lines = Array.from({ length: 9_000 }, (_, i) => `link set ${old.hostInterface} mtu ${1_400 + (i % 2)}`);
       await exec('ip', ['-n', node.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
-    } else await node.killCollector();
+    }
     await node.removePod(old);
     rmSync(path.join(node.cniDir, 'pods-c1-eth0'));
     const pod = await node.addPod({ cni: false });
     await node.renameHostSide(pod, isNameKept ? old.hostInterface : pod.hostInterface, ifindex);
     await node.writeCni(pod);
-    if (areEventsLost) collector.kill('SIGCONT');
+    if (areEventsLost !== undefined) collector.kill('SIGCONT');
     else await node.startCollector({ args });
     await bindsTo(pod);
     await node.send(pod, [own(pod), spoofed(pod)], 40);

@@ -165,6 +165,7 @@ export class PacketEngine implements Engine {
       listedAddresses: (uid) => desired.addressesOf(uid),
       onBound: (iface) => this.#bound(iface),
       wallMs: () => Date.now(),
+      eventMs: () => this.#stalls.announcement(1).notBeforeMs,
       onProblem: problems.of('binding'),
     });
     this.#orphans = new Orphans({

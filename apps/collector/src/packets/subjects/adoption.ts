@@ -9,6 +9,7 @@
  * name decides, and a newer record replaces it.
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
+import type { Binding } from '../../identity/identity.ts';
 import type { StoredInterface } from './binding-store.ts';
 import type { KernelEntries } from './guarded-interface.ts';
 
@@ -72,7 +73,7 @@ export function planAdoption(found: Found): AdoptionPlan {
     const name = nameOf(key);
     const countsLost = !counted.has(name);
     const stored = files.get(name) ?? null;
-    const file = attached.has(name) ? stored : stored && inDoubt(stored);
+    const file = stored?.binding && !attached.has(name) ? { ...stored, binding: inDoubt(stored.binding) } : stored;
     const record = records.get(key.ifindex);
     const link = links.get(key.ifindex) ?? null;
     const sameLink = attached.has(name) || (!ended.has(name) && file !== null && file.interfaceName === link?.name);
@@ -109,11 +110,9 @@ function withoutUnguarded(file: StoredInterface): StoredInterface {
   return file.packetsBeforeGuard < 0 ? { ...file, packetsBeforeGuard: 0, gapReported: true } : file;
 }
 
-/** Neither the time of its record nor a call of the CNI plugin proves that the binding is of this link. */
-function inDoubt(file: StoredInterface): StoredInterface {
-  if (!file.binding) return file;
-  const { fromCall: _, ...binding } = file.binding;
-  return { ...file, binding: { ...binding, isDoubtful: true } };
+/** The binding, if the link may be another one: neither its record nor a call of the CNI plugin proves it. */
+export function inDoubt({ fromCall: _, ...binding }: Binding): Binding {
+  return { ...binding, isDoubtful: true };
 }
 
 /** If only the programs were detached, the record of the interface binds it again. */

@@ -25,6 +25,11 @@ export interface AttachmentsOptions {
   nowMs(): number;
   /** Its programs are attached, this long after the netlink event of a new interface was read. */
   onGuarded(afterMs: number): void;
+  /**
+   * Its programs are detached, so the link may be another one under the same name and index.
+   * @returns whether a newer record replaced its binding: a new generation guards the link
+   */
+  isRebound(iface: GuardedInterface): boolean;
   /** The kernel refused to attach them. */
   onFailed(error: unknown): void;
   onProblem: OnProblem;
@@ -38,6 +43,11 @@ const NOTES_RESTORED = 'the program that finds frames redirected past guards was
 /** Interval of looking for that program while the interface is young; `check` looks later. */
 const WAIT_MS = 10;
 const YOUNG_MS = 30_000;
+
+/** The program that judges what the pod sends is pinned, and not attached. */
+function isEnded({ generation }: Pick<GuardedInterface, 'generation'>, placed: readonly PlacedAttachment[]): boolean {
+  return placed.some((p) => p.generation === generation && p.direction === 'in' && p.place === 'missing');
+}
 
 export class Attachments {
   readonly #o: AttachmentsOptions;
@@ -114,7 +124,7 @@ export class Attachments {
     const isReturn = this.#wasDetached;
     this.#wasDetached = false;
     let restored = 0;
-    for (const iface of this.#o.registry.allLive()) {
+    for (const iface of [...this.#o.registry.allLive()]) {
       if (this.#endIfAlone(iface, placed)) continue;
       const wanted = this.#o.object.directionsOf(iface.link.kind);
       const isWhole = wanted.every((direction) => heads.has(`${iface.generation}/${direction}`));
@@ -123,6 +133,7 @@ export class Attachments {
       if (isWhole && iface.attachError === '') continue;
       // Its netlink event ends the generation, or the resync after lost events.
       if (this.isReplaced(iface, getLink(iface.ifindex), placed)) continue;
+      if (isEnded(iface, placed) && this.#o.isRebound(iface)) continue;
       this.attach(iface);
       for (const one of placed.filter((p) => p.generation === iface.generation && p.place === 'behind'))
         this.#reattach(iface, one);
@@ -146,9 +157,7 @@ export class Attachments {
     placed?: readonly PlacedAttachment[],
   ): boolean {
     if (!now || (now.name === link.name && now.mac === link.mac)) return false;
-    return (placed ?? this.#o.object.verify()).some(
-      (p) => p.generation === generation && p.direction === 'in' && p.place === 'missing',
-    );
+    return isEnded({ generation }, placed ?? this.#o.object.verify());
   }
 
   #restoreNotes(): void {

@@ -59,6 +59,7 @@ it.each<[string, Binding | null, number, string]>([
     onBound: () => {},
     findFolders: () => {},
     wallMs: () => 200,
+    eventMs: () => 200,
     onProblem: () => {},
   });
   const former = { link, binding: null, announced: null, gone: false };

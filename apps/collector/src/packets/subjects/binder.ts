@@ -55,6 +55,8 @@ export interface BinderOptions<I extends BindableInterface> {
   listedAddresses(podUid: string): string[];
   onBound(iface: I): void;
   wallMs(): number;
+  /** The earliest time of an event that is read now: later than all that were read before. */
+  eventMs(): number;
   onProblem: OnProblem;
 }
 
@@ -69,8 +71,9 @@ export class Binder<I extends BindableInterface> {
   readonly #o: BinderOptions<I>;
   readonly #timers = new Map<I, NodeJS.Timeout>();
   /**
-   * When the interface of a record was gone, by the record's file. A pod that joins a network again in
-   * the same sandbox gets a record of the same name, but a later one. It replaces no binding by a record.
+   * When the interface of a record was gone at the earliest, by the record's file. A pod that joins a
+   * network again in the same sandbox gets a record of the same name, but a later one. It replaces no
+   * binding by a record.
    */
   readonly #used = new RecentMap<string, number>(MAX_USED);
 
@@ -137,7 +140,7 @@ export class Binder<I extends BindableInterface> {
   removed(iface: I): void {
     this.#cancel(iface);
     if (iface.binding?.recordFile === undefined) return;
-    this.#used.set(iface.binding.recordFile, this.#o.wallMs());
+    this.#used.set(iface.binding.recordFile, this.#o.eventMs());
   }
 
   #bind(iface: I, binding: Binding): void {

@@ -22,6 +22,7 @@ import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { type Adopted, Adopter } from './adopter.ts';
+import { inDoubt } from './adoption.ts';
 import { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore } from './binding-store.ts';
@@ -89,6 +90,7 @@ export class Guard {
       ...options,
       unguarded: this.#unguarded,
       onGuarded: (afterMs) => events.guarded(afterMs),
+      isRebound: (iface) => this.#isRebound(iface),
       onFailed: (error) => this.#retrySoon(error),
     });
   }
@@ -290,6 +292,16 @@ export class Guard {
       if (renewed) object.rekey(keyOf(iface), renewed.generation);
       else object.detach(keyOf(iface));
     });
+  }
+
+  /** The record of another pod may have been read before. */
+  #isRebound(iface: GuardedInterface): boolean {
+    if (!iface.binding) return false;
+    iface.binding = inDoubt(iface.binding);
+    this.#o.store.save(storedOf(iface));
+    if (this.#o.events.appeared(iface) !== 'replaced') return false;
+    this.renew(iface);
+    return true;
   }
 
   #remove(iface: GuardedInterface, directions?: readonly Direction[]): void {
