@@ -103,6 +103,30 @@ describe('responder - streams recreated', () => {
     });
   });
 
+  it.each([
+    ['control: the log stays', false],
+    ['the log is made again from the bucket', true],
+  ])(
+    'configuration - a responder that starts plans earlier verdicts by what operators stored, %s',
+    async (_, again) => {
+      const later = acting('later', [{ action: 'label' }, { action: 'delete', after: '5s' }]);
+      await rig.policies({ 'answer-high': { enabled: false, steps: [{ action: 'observe' }] }, later });
+      // Only the built-in policy matches.
+      const quiet = await rig.verdict(rig.pod(), { rule: 'other', level: 'high' });
+      const begun = await rig.verdict(rig.pod(), { rule: 'later' });
+      await rig.until(begun, 'label', 'succeeded');
+      if (again) await recreate('CONFIG_LOG');
+      await waitFor(async () => (await rig.bus.jsm.streams.info('CONFIG_LOG')).state.messages === 6, {
+        what: 'all changes in the log',
+      });
+      await responder.stop();
+      responder = await rig.start();
+      await rig.until(begun, 'delete', 'succeeded');
+      expect(rig.of(quiet).map(brief)).toEqual([]);
+      expect((await readServiceStatus(rig.bus, [], { graceMs: 0 })).responder.unansweredIds).toEqual([]);
+    },
+  );
+
   async function quarantine(pod: RigPod, rule = 'cut') {
     return rig.until(await rig.verdict(pod, { rule }), 'quarantine', 'succeeded');
   }

@@ -5,7 +5,7 @@
  * Data path: VIOLATIONS → frame-consumer.ts → engine → here → verdict-publisher.ts. Verdicts of the
  * warm-up are counted, not published.
  */
-import { type Bus, consumeOrdered, getMessage, microsOf, type Position, streamInfo } from '@bailiff/bus';
+import { type Bus, consumeOrdered, coverFrom, getMessage, microsOf, type Position, streamInfo } from '@bailiff/bus';
 import {
   CorrelationEngine,
   type PodInventory,
@@ -17,7 +17,6 @@ import {
   type StreamState,
   warmUpMicros,
 } from '@bailiff/correlation';
-import { FORMER_CONFIG_MICROS } from '@bailiff/policy';
 import {
   decodeWithLookup,
   type ProjectedFrameRegistry,
@@ -125,7 +124,7 @@ export class ViolationReader {
     const { bus, verdicts, rules, ruleLog, signal, log } = this.#o;
     const state = await readStreamState(bus, verdicts);
     await ruleLog.whenCompleteTo(state.lastMicros);
-    if (state.firstMicros > 0) await this.#coverFrames(state.firstMicros);
+    if (state.firstMicros > 0) await coverFrom(bus, ruleLog, rules, state.firstMicros);
     const longest = rules.longestSince(state.firstMicros - LONGEST_MEMORY_MICROS);
     this.#plan = planReplay(state, warmUpMicros(longest));
     // A dead letter is younger than its frame: one older than the first frame belongs to a deleted
@@ -138,21 +137,6 @@ export class ViolationReader {
       'reading violations',
     );
     return priorRefusals;
-  }
-
-  /**
-   * CONFIG_LOG that was made again begins later than the frames. Without their rules, they would be judged by
-   * the built-in ones.
-   */
-  async #coverFrames(firstMicros: number): Promise<void> {
-    const { bus, rules, ruleLog } = this.#o;
-    const { created, state } = await streamInfo(bus, 'CONFIG_LOG');
-    if (state.messages === 0) return;
-    // A restored log has changes of before.
-    const fromMicros = Math.min(microsOf(created), microsOf(state.first_ts));
-    if (fromMicros <= firstMicros) return;
-    await ruleLog.whenCompleteTo(microsOf(state.last_ts));
-    rules.coverEarlier(fromMicros + FORMER_CONFIG_MICROS);
   }
 
   /** Creates an empty engine and the parts that depend on it. */

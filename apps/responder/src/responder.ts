@@ -23,7 +23,7 @@ import { Queues, UNREACHABLE } from './scheduling/queues.ts';
 import { reportedEnds, watchRedisCertificate } from './scheduling/redis-certificate.ts';
 import { redisOf } from './scheduling/redis-options.ts';
 import { Scheduler } from './scheduling/scheduler.ts';
-import { readPolicies } from './streams/policy-log.ts';
+import { coverVerdicts, readPolicies } from './streams/policy-log.ts';
 import { QuarantineController } from './streams/quarantine-controller.ts';
 import { ResponseStream } from './streams/responses.ts';
 import { MAX_TICK_MS, RetentionController } from './streams/retention-controller.ts';
@@ -59,6 +59,7 @@ class Responder {
   readonly #signed: SignedConfig;
   readonly #policies: PolicyHistory;
   readonly #metrics: Metrics;
+  readonly #bus: Bus;
   readonly #policyLog: ReturnType<typeof readPolicies>;
   readonly #responses: ResponseStream;
   readonly #cluster: ClusterReader;
@@ -90,6 +91,7 @@ class Responder {
     const policies = this.#policies;
     const metrics = makeMetrics(ctx.metrics, () => this.#readings());
     this.#ctx = ctx;
+    this.#bus = bus;
     this.#clock = clock;
     this.#kube = outside.kube;
     this.#metrics = metrics;
@@ -269,7 +271,7 @@ class Responder {
   }
 
   async start(): Promise<void> {
-    const { config, health, onStop, fail, clock, signal } = this.#ctx;
+    const { config, health, onStop, fail, clock, signal, log } = this.#ctx;
     onStop('cluster', await this.#cluster.start());
     onStop('status', () => this.#statusReporter.close());
     onStop('configuration', () => this.#policyLog.close());
@@ -282,6 +284,8 @@ class Responder {
     await this.#readResponses();
     if (signal.aborted) return;
     await this.#retention.begin();
+    const onWait = (err: BusError) => log.warn({ err }, 'waiting for VERDICTS and CONFIG_LOG');
+    await coverVerdicts(this.#bus, this.#policyLog, this.#policies, { clock, onWait, signal });
     if (signal.aborted) return;
     const queues = this.#openQueues();
     this.#queues = queues;

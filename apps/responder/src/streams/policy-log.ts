@@ -2,7 +2,16 @@
  * Reads response policies and disarmings from CONFIG_LOG into the policy history, from the
  * beginning at every start. A refused value is logged once, and the last valid one stays in force.
  */
-import { type Bus, type ConfigChange, ConfigLog } from '@bailiff/bus';
+import {
+  type Bus,
+  type ConfigChange,
+  ConfigLog,
+  coverFrom,
+  microsOf,
+  type RetryOptions,
+  retryTransient,
+  streamInfo,
+} from '@bailiff/bus';
 import type { PolicyHistory } from '@bailiff/response';
 import type { Clock } from '@bailiff/service';
 import type { Logger } from 'pino';
@@ -35,4 +44,20 @@ export function readPolicies({ bus, policies, clock, metrics, log, onChange }: P
     onChange();
   };
   return new ConfigLog(bus, { onChange: apply, onRecreated: () => policies.streamRecreated() });
+}
+
+/** Plans verdicts that are older than the log by what it begins with. @throws BusError that time does not heal */
+export async function coverVerdicts(
+  bus: Bus,
+  log: ConfigLog,
+  policies: PolicyHistory,
+  options: RetryOptions,
+): Promise<void> {
+  try {
+    const { state } = await retryTransient(bus, () => streamInfo(bus, 'VERDICTS'), options);
+    if (state.messages === 0) return;
+    await retryTransient(bus, () => coverFrom(bus, log, policies, microsOf(state.first_ts)), options);
+  } catch (error) {
+    if (!options.signal.aborted) throw error;
+  }
 }

@@ -7,11 +7,11 @@
  * of need while callers query.
  */
 
-import { SIGNATURE_HEADER } from '@bailiff/policy';
+import { FORMER_CONFIG_MICROS, SIGNATURE_HEADER } from '@bailiff/policy';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { isDeletion, isKey } from '../kv/bucket.ts';
-import type { StreamMessage } from '../streams/direct.ts';
+import { findStream, microsOf, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 import { StreamWatermark } from '../streams/stream-watermark.ts';
 import { ROOT } from '../topology/subjects.ts';
@@ -50,6 +50,32 @@ export function changeOf(message: StreamMessage): ConfigChange | null {
     why: headers?.get('Bailiff-Why') ?? '',
     signature: headers?.get(SIGNATURE_HEADER) ?? '',
   };
+}
+
+/** Versions of the configuration by time (VersionedConfig). */
+interface Versions {
+  coverEarlier(timeMicros: number): void;
+}
+
+/**
+ * CONFIG_LOG that was made again begins later than the messages that are judged by it. Without this, the
+ * built-in configuration would judge them. Resolves when the log is read that far.
+ * @param firstMicros of the messages @throws BusError
+ */
+export async function coverFrom(
+  bus: Bus,
+  log: Pick<ConfigLog, 'whenCompleteTo'>,
+  versions: Versions,
+  firstMicros: number,
+): Promise<void> {
+  const info = await findStream(bus, 'CONFIG_LOG');
+  if (!info || info.state.messages === 0) return;
+  const { created, state } = info;
+  // A restored log has changes of before.
+  const fromMicros = Math.min(microsOf(created), microsOf(state.first_ts));
+  if (fromMicros <= firstMicros) return;
+  await log.whenCompleteTo(microsOf(state.last_ts));
+  versions.coverEarlier(fromMicros + FORMER_CONFIG_MICROS);
 }
 
 export interface ConfigLogOptions {

@@ -92,6 +92,11 @@ export class PolicyHistory {
     if (key?.kind === 'disarm') this.#applyDisarm(change, key);
   }
 
+  /** As in VersionedConfig. */
+  coverEarlier(timeMicros: number): void {
+    this.#policies.coverEarlier(timeMicros);
+  }
+
   /** Enabled policies in force at a time. */
   at(timeMicros: number): Policies {
     return this.#policies.at(timeMicros);

@@ -11,6 +11,7 @@ import {
   BusError,
   ConfigLog,
   completeSinceMicros,
+  coverFrom,
   findStream,
   getMessage,
   INSTANCE_MAX_AGE_MS,
@@ -124,11 +125,7 @@ export interface ServiceStatusOptions {
   timeoutMs?: number;
 }
 
-interface Placed {
-  verdict: Verdict;
-  sequence: number;
-  atMicros: number;
-}
+type Placed = Readonly<{ verdict: Verdict; sequence: number; atMicros: number }>;
 
 type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
@@ -308,7 +305,7 @@ async function readResponses(
   { atMicros, limits, completeSince }: { atMicros: number; limits: OverdueLimits; completeSince: number },
   signal: AbortSignal,
 ): Promise<ResponseCounts> {
-  const policies = await readPolicies(bus, placed.at(-1), signal);
+  const policies = await readPolicies(bus, placed, signal);
   const ledger = new Ledger();
   const dueBy = atMicros - limits.graceMs * 1000;
   const due = placed.filter((one) => tasksOf(one, policies, ledger).some(({ dueAtMicros }) => dueAtMicros <= dueBy));
@@ -336,12 +333,14 @@ async function readResponses(
 }
 
 /** The policy history up to the newest verdict. */
-async function readPolicies(bus: Bus, newest: Placed | undefined, signal: AbortSignal): Promise<PolicyHistory> {
+async function readPolicies(bus: Bus, placed: readonly Placed[], signal: AbortSignal): Promise<PolicyHistory> {
   const policies = new PolicyHistory();
-  if (!newest) return policies;
+  if (!placed[0]) return policies;
+  const newest = placed.at(-1) as Placed;
   const log = new ConfigLog(bus, { onChange: (change) => policies.apply(change) });
   try {
     await beforeAbort(log.whenCompleteTo(newest.atMicros - POLICY_SETTLE_MICROS), signal);
+    await beforeAbort(coverFrom(bus, log, policies, placed[0].atMicros), signal);
     return policies;
   } finally {
     await log.close();
