@@ -158,12 +158,10 @@ export function isLayer3(link: Pick<LinkFacts, 'kind' | 'mac'>): boolean {
 }
 
 /**
- * Replaces a contested MAC. The programs take no group address for a MAC of the pod, so every frame
- * violates source-mac, whatever the pod writes. No MAC is contested in mode L3 of netkit.
+ * Replaces a contested MAC. A group address is never a MAC of the pod, so every frame violates
+ * source-mac, whatever the pod writes. No MAC is contested in mode L3 of netkit.
  */
 export const NOT_OWN_MAC = '01:00:00:00:00:00';
-/** Of bindings without a MAC to compare. */
-const UNCOMPARED: readonly string[] = ['', ZERO_MAC, NOT_OWN_MAC];
 
 /** An interface that claims a MAC. */
 export interface MacClaim {
@@ -191,7 +189,7 @@ export function macStandingOf(
   others: Iterable<MacClaim>,
   isMacChosen: (binding: Binding) => boolean | null,
 ): MacStanding {
-  if (binding === null || UNCOMPARED.includes(binding.mac)) return null;
+  if (binding === null || ['', ZERO_MAC, NOT_OWN_MAC].includes(binding.mac)) return null;
   const kindOf = (one: Binding) => {
     if (isMacRead(one)) return 'read';
     const isChosen = isMacChosen(one);

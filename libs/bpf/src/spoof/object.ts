@@ -42,13 +42,11 @@ import { attachNotes, hasNetkit, noteRedirections } from './netkit.ts';
 import { loadByOffload } from './offload.ts';
 import { readPinnedAbi } from './pinned-maps.ts';
 import {
-  CLSACT_HANDLE,
+  attachFilter,
   CLSACT_MOVING_HANDLE,
-  CLSACT_PRIORITY,
   createPinDirs,
   DIRECTIONS,
   filterOf,
-  HOOK_OF,
   linkHook,
   linksDir,
   MOVING_SUFFIX,
@@ -89,11 +87,6 @@ function replacePin(program: BpfProgram, pin: string): void {
 }
 
 const kindOf = (ifindex: number): string => getLink(ifindex)?.kind ?? '';
-
-function attachFilter(program: BpfProgram, attachment: Attachment, handle = CLSACT_HANDLE): boolean {
-  const place = { priority: CLSACT_PRIORITY, handle, replace: true };
-  return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
-}
 
 /** Loading is the probe, as for `offload`. */
 function podEndProbe(available: boolean, mode: AttachMode): Probe {

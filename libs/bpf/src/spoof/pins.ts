@@ -17,6 +17,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
+import type { BpfProgram } from '../core/bpf-program.ts';
 import { ClsactFilter } from '../core/clsact.ts';
 import { listPins } from '../core/pins.ts';
 import { isBpffs, tryLock } from '../core/system.ts';
@@ -113,6 +114,12 @@ export function readAttachments(pinDir: string): PinnedAttachment[] {
     .map((name) => parsePinName(dir, name))
     .filter((attachment) => attachment !== null)
     .sort((a, b) => Number(a.createdQdisc) - Number(b.createdQdisc) || a.ifindex - b.ifindex);
+}
+
+/** Adds the filter, or replaces one of this handle. @returns whether it made the qdisc */
+export function attachFilter(program: BpfProgram, attachment: Attachment, handle = CLSACT_HANDLE): boolean {
+  const place = { priority: CLSACT_PRIORITY, handle, replace: true };
+  return program.attachClsact(attachment.ifindex, HOOK_OF[attachment.direction], place).createdQdisc;
 }
 
 /** Handle on the filter that a `tc-` pin names. */
