@@ -30,6 +30,7 @@ export class CniNode implements AsyncDisposable {
 
   private constructor(node: TestNode) {
     this.node = node;
+    node.hasMultus = true;
     for (const name of ['net.d', 'bin']) mkdirSync(this.at(name));
     const plugins = cniBinDir(['bridge', 'ptp', 'host-local']);
     for (const name of readdirSync(plugins)) symlinkSync(path.join(plugins, name), this.at('bin', name));

@@ -73,6 +73,8 @@ export class TestNode implements AsyncDisposable {
   wrap: readonly string[] = [];
   /** The command that starts a collector, without its arguments. */
   program: readonly string[] = [process.execPath, ...COLLECTOR_NODE_FLAGS, COLLECTOR];
+  /** A collector of an earlier version knows one folder of records. */
+  hasMultus = false;
 
   private constructor(parts: {
     netns: string;
@@ -127,19 +129,20 @@ export class TestNode implements AsyncDisposable {
   get cniDir(): string {
     return path.join(this.dir, 'cni');
   }
-  /** Where Multus writes its records; it does not exist before. */
+  /** Where Multus writes its records, on a node that `hasMultus`; it does not exist before. */
   get multusDir(): string {
     return path.join(this.dir, 'cni-multus', 'results');
   }
 
   /** Arguments that place a collector on this node. */
   collectorArgs(more: readonly string[] = []): string[] {
+    const resultsDirs = this.hasMultus ? [this.cniDir, this.multusDir] : [this.cniDir];
     return [
       ...['--node-name', NODE, '--nats-url', NODE_NATS_URL, ...this.#login],
       ...['--bpf-dir', this.pinDir, '--state-dir', this.stateDir],
       ...[
         '--cni-results-dir',
-        `${this.cniDir},${this.multusDir}`,
+        resultsDirs.join(','),
         '--cgroup-root',
         '/proc/nonexistent',
         '--metrics-address',

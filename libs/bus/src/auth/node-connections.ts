@@ -5,7 +5,7 @@
  * Requests go to the servers' own account, which only the account of bus-auth imports from
  * (accounts.ts). Every server responds for itself. Servers whose configuration is older refuse them.
  *
- * A list has only the newest closed connections of a server, of all accounts: whoever reaches its port can have it
+ * A list has only the newest closed connections of a server, of all accounts: everyone who reaches its port can have it
  * forget one at once. So bus-auth also receives the event with which a server reports the end of a connection.
  *
  * A server counts the messages of a read of up to 64 KiB after it has processed all of them, so none of a read in
