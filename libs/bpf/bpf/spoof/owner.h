@@ -72,8 +72,7 @@ __noinline int is_granted_mac(const struct iface *iface, __u32 ifindex, const st
 {
 	union address address;
 
-	/* Never a group address. */
-	if (!iface || !mac || mac->bytes[0] & 1)
+	if (!iface || !mac)
 		return 0;
 	/* Two words: clang turns an initializer of 16 bytes into a map of constants. */
 	address.halves[0] = bpf_cpu_to_be64(0xffULL << 56);
@@ -90,8 +89,10 @@ static __always_inline bool may_use_mac(const struct iface *iface, __u32 ifindex
 {
 	if (!(iface->flags & IFACE_HAS_MAC))
 		return true;
+	if (mac[0] & 1)
+		return false;
 	if (same_mac(mac, iface->mac))
-		return !(mac[0] & 1);
+		return true;
 	return iface->flags & IFACE_HAS_MORE &&
 	       is_granted_mac(iface, ifindex, (const struct mac *)mac);
 }
