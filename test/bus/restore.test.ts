@@ -18,6 +18,12 @@ async function deleted(admin: Bus) {
   return { head, pieces };
 }
 
+/** The bus, with requests sent by a function. */
+const sendingBy = (bus: Bus, send: Bus['requests']['send']): Bus =>
+  new Proxy(bus, {
+    get: (target, name) => (name === 'requests' ? { send } : Reflect.get(target, name, target)),
+  });
+
 test('restore - a leader that is elected later than a request may take', async () => {
   await using nats = await startBus();
   const { head, pieces } = await deleted(await nats.connect('admin'));
@@ -46,9 +52,23 @@ test('restore - a request about the restored stream without a response', async (
     requests += 1;
     throw new BusError('BUS_REFUSED', 'refused');
   };
-  const refusing = new Proxy(admin, {
-    get: (target, name) => (name === 'requests' ? { send } : Reflect.get(target, name, target)),
+  await expect(restoreStream(sendingBy(admin, send), other.head, other.pieces())).rejects.toMatchObject({
+    code: 'BUS_REFUSED',
   });
-  await expect(restoreStream(refusing, other.head, other.pieces())).rejects.toMatchObject({ code: 'BUS_REFUSED' });
   expect(requests).toBe(1);
+});
+
+test('restore - a server that does not know yet where the chunks go', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const { head, pieces } = await deleted(admin);
+  let attempts = 0;
+  const send = async (...args: Parameters<Bus['requests']['send']>) => {
+    if (!args[0].startsWith('$JS.SNAPSHOT.RESTORE.')) return admin.requests.send(...args);
+    attempts += 1;
+    if (attempts > 2) return admin.requests.send(...args);
+    throw new BusError('BUS_NO_STREAM', `${args[0]}: no responders`);
+  };
+  expect((await restoreStream(sendingBy(admin, send), head, pieces())).config.name).toBe(STREAM);
+  expect(attempts).toBeGreaterThan(2);
 });

@@ -27,7 +27,7 @@ const RESTORE_WINDOW = 16;
 const RESTORE_BEGIN_MS = 30_000;
 /** The server checks and indexes the stream after the last chunk of a restore. */
 const RESTORE_END_MS = 600_000;
-const REPLICATED_POLL_MS = 50;
+const POLL_MS = 50;
 /** Status of the last message of a snapshot; not every server sends one. */
 const END_OF_SNAPSHOT = [0, 204];
 
@@ -174,7 +174,13 @@ export async function restoreStream(
   );
   const inFlight: Promise<Incoming>[] = [];
   const oldest = async () => accepted(subject, (await inFlight.shift()) as Incoming);
+  let isExpected = false;
   for await (const chunk of chunks) {
+    if (!isExpected) {
+      accepted(subject, await sendFirst(bus, subject, chunk));
+      isExpected = true;
+      continue;
+    }
     const sent = request(bus, subject, chunk);
     // An earlier chunk may fail before this one is awaited.
     sent.catch(() => undefined);
@@ -187,6 +193,22 @@ export async function restoreStream(
   return replicated(bus, name);
 }
 
+/**
+ * In a cluster, the server of this connection may not know yet that another one expects the chunks. Then it
+ * responds that none does, and the chunk reached none.
+ */
+async function sendFirst(bus: Bus, subject: string, chunk: Uint8Array): Promise<Incoming> {
+  const deadline = performance.now() + RESTORE_BEGIN_MS;
+  for (;;) {
+    try {
+      return await request(bus, subject, chunk);
+    } catch (error) {
+      if ((error as BusError).code !== 'BUS_NO_STREAM' || performance.now() > deadline) throw error;
+      await pause(POLL_MS);
+    }
+  }
+}
+
 /** Waits until all servers of the stream have it, because each of them serves readers. */
 async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
   const deadline = performance.now() + RESTORE_END_MS;
@@ -195,6 +217,6 @@ async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
     if ((info.cluster?.replicas ?? []).every(({ current, lag }) => current && !lag)) return info;
     if (performance.now() > deadline)
       throw new BusError('BUS_TIMEOUT', `${name} is restored, but not on all of its servers`);
-    await pause(REPLICATED_POLL_MS);
+    await pause(POLL_MS);
   }
 }
