@@ -1,6 +1,6 @@
 /** `bailiff version`: versions of the client and of each part that runs in the cluster. */
 import { readInstances, readNodesInput } from '@bailiff/insight';
-import { activeInstances, isRemovedNode, type NodesInput, plural, STALE_NODE_MS } from '@bailiff/response';
+import { activeInstances, type NodesInput, plural, presentStatuses, STALE_NODE_MS } from '@bailiff/response';
 import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
@@ -31,18 +31,15 @@ export const skewOf = (client: string, parts: readonly PartVersion[]): PartVersi
 
 /** What runs now: the bus keeps the status of a stopped instance for an hour, and of a former node for a month. Pure. */
 export function partsOf(instances: readonly InstanceStatus[], input: NodesInput): PartVersion[] {
-  const { nodes, nowMs } = input;
   const counts = new Map<string, PartVersion>();
   const add = (part: string, version: string) => {
     const key = `${part} ${version}`;
     const found = counts.get(key) ?? { part, version, instances: 0 };
     counts.set(key, { ...found, instances: found.instances + 1 });
   };
-  for (const { service, version } of activeInstances(instances, nowMs)) add(service, version);
-  for (const [node, status] of nodes) {
-    if (typeof status === 'string' || isRemovedNode(node, nowMs - Date.parse(status.updatedAt), input)) continue;
-    add('collector', status.collectorVersion);
-  }
+  for (const { service, version } of activeInstances(instances, input.nowMs)) add(service, version);
+  for (const [, status] of presentStatuses(input))
+    if (typeof status === 'object') add('collector', status.collectorVersion);
   return [...counts.values()].sort((a, b) => (a.part < b.part ? -1 : 1));
 }
 

@@ -140,12 +140,16 @@ export function isRemovedNode(
   return expected !== null && !expected.includes(node) && ageMs - listAgeMs > staleMs;
 }
 
-function namesOf(input: NodesInput): string[] {
-  const { nodes, expected, nowMs } = input;
-  const reporting = [...nodes].filter(
-    ([node, status]) => typeof status === 'string' || !isRemovedNode(node, nowMs - Date.parse(status.updatedAt), input),
+/** Statuses by node, without those of nodes that are no longer of the cluster. */
+export function presentStatuses(input: NodesInput): (readonly [string, PlaceStatus | string])[] {
+  return [...input.nodes].filter(
+    ([node, status]) =>
+      typeof status === 'string' || !isRemovedNode(node, input.nowMs - Date.parse(status.updatedAt), input),
   );
-  return [...new Set([...reporting.map(([node]) => node), ...(expected ?? [])])].sort();
+}
+
+function namesOf(input: NodesInput): string[] {
+  return [...new Set([...presentStatuses(input).map(([node]) => node), ...(input.expected ?? [])])].sort();
 }
 
 /**
