@@ -44,6 +44,17 @@ async function checked(client: KubeApi, policies: readonly ResponsePolicy[], dry
   return { missing: check.missing, errors, changes };
 }
 
+/** A check for a policy that acts. */
+const acting = (client: KubeApi): RightsCheck =>
+  new RightsCheck({
+    client,
+    policies: () => [policy({ dryRun: false })],
+    dryRun: false,
+    onChange: () => {},
+    onError: () => {},
+    signal: new AbortController().signal,
+  });
+
 it('a policy that acts without a right - the right is missing, once', async () => {
   const { client, asked } = server(['delete pods', 'create pods/eviction']);
   expect(await checked(client, [policy({ dryRun: false })])).toEqual({
@@ -67,14 +78,7 @@ it.each([
     if (failure) throw failure;
     return client.request(options);
   });
-  const check = new RightsCheck({
-    client: failing,
-    policies: () => [policy({ dryRun: false })],
-    dryRun: false,
-    onChange: () => {},
-    onError: () => {},
-    signal: new AbortController().signal,
-  });
+  const check = acting(failing);
   await check.check();
   expect(check.problem).toBe(expected);
   failure = null;
@@ -101,14 +105,7 @@ it('an API server that does not review - nothing is known to be missing', async 
 
 it('an API server that stops to respond - is asked again within some ticks, without a change of a policy', async () => {
   const { client, asked } = server([]);
-  const check = new RightsCheck({
-    client,
-    policies: () => [policy({ dryRun: false })],
-    dryRun: false,
-    onChange: () => {},
-    onError: () => {},
-    signal: new AbortController().signal,
-  });
+  const check = acting(client);
   await check.check();
   const before = asked.length;
   for (let ticks = 0; ticks < 20_000 / TICK_MS; ticks += 1) {
