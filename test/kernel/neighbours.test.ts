@@ -2,12 +2,11 @@
 // the guard passes and no others, a forged packet is counted once, and the guard stays first.
 import { FOREVER_NS, type PlacedAttachment } from '@bailiff/bpf';
 import { afterEach, describe, expect, it } from 'vitest';
-import { datagram, FORGED } from './harness/ipv4.ts';
+import { attachForeign, exchange, seenBy } from './harness/foreign-programs.ts';
+import { datagram } from './harness/ipv4.ts';
 import { ATTACKER } from './harness/node.ts';
-import { foreignObject } from './harness/processes.ts';
 import { useNode } from './harness/use-node.ts';
 
-const forged = datagram(FORGED);
 const plain = datagram(ATTACKER.ipv4);
 
 /** BPF_F_BEFORE, BPF_F_AFTER, and a filter of a clsact qdisc. */
@@ -24,26 +23,14 @@ describe('foreign programs', () => {
 
   const places = async () =>
     (await node.agent.call<PlacedAttachment[]>('object.verify')).map(({ direction, place }) => `${direction} ${place}`);
-  const attach = (program: string, place: string, direction = 'ingress') => {
-    const { attacker, receiver } = node.pods;
-    const { ifindex } = direction === 'ingress' ? attacker : receiver;
-    const words = [foreignObject(), ifindex, direction, place, program, receiver.ifindex];
-    return node.agent.call<number>('own.attachForeign', ...words);
-  };
-  const seen = async (index: number) => Number(await node.agent.call<bigint>('own.counted', index));
-  /** Sends three forged and two plain packets. @returns how many of each landed */
-  const exchange = async () => {
-    node.forgetLanded();
-    await node.send(forged, 3);
-    await node.send(plain, 2);
-    await node.fence();
-    return [node.landed(forged), node.landed(plain)];
-  };
+  const attach = (program: string, place: string, direction?: 'ingress' | 'egress') =>
+    attachForeign(node, program, place, direction);
+  const seen = (index: number) => seenBy(node, index);
   const atHead = async () => expect((await places()).sort()).toEqual(['in head', 'out head']);
 
   it.each(ROWS)('$program at $place, $order', async ({ program, place, order }) => {
     let foreign = order === 'foreign first' ? await attach(program, place) : -1;
-    if (foreign >= 0) expect(await exchange(), 'control: without the guard both land').toEqual([3, 2]);
+    if (foreign >= 0) expect(await exchange(node), 'control: without the guard both land').toEqual([3, 2]);
     await using guarded = await node.guard(node.pods.attacker);
     const moveToHead = () => node.agent.call('object.reattach', { ...guarded.key, direction: 'in', mode: 'tcx' });
     if (order === 'guard first') foreign = await attach(program, place);
@@ -53,7 +40,7 @@ describe('foreign programs', () => {
       expect((await places()).sort()).toEqual(['in behind', 'out head']);
       // Control: a program before the guard that redirects keeps every packet from it.
       const bypassed = program === 'count_packets' ? 0 : 3;
-      expect(await exchange()).toEqual([bypassed, 2]);
+      expect(await exchange(node)).toEqual([bypassed, 2]);
       expect(await guarded.counts()).toEqual(bypassed ? {} : { 'ipv4-source drop': 3 });
       expect(await moveToHead()).toBe(true);
     }
@@ -66,7 +53,7 @@ describe('foreign programs', () => {
       }
       await atHead();
       const before = await seen(foreign);
-      expect(await exchange(), round).toEqual([0, 2]);
+      expect(await exchange(node), round).toEqual([0, 2]);
       dropped += 3;
       await guarded.counted({ 'ipv4-source drop': dropped });
       // Two plain packets and the fence.
@@ -74,7 +61,7 @@ describe('foreign programs', () => {
     }
     if (order === 'foreign first') return;
     await node.agent.call('object.detach', guarded.key);
-    expect(await exchange(), 'control: without the guard both land').toEqual([3, 2]);
+    expect(await exchange(node), 'control: without the guard both land').toEqual([3, 2]);
   });
 
   it.each(ROWS.filter(({ program }) => program === 'count_packets'))(
@@ -93,7 +80,7 @@ describe('foreign programs', () => {
       await guarded.counted({ 'quarantine-egress drop': 3 });
       expect(await seen(foreign), 'in quarantine').toBe(0);
       await guarded.update({ quarantineUntilNs: 0n });
-      expect(await exchange(), 'after its end').toEqual([3, 2]);
+      expect(await exchange(node), 'after its end').toEqual([3, 2]);
       // Five packets and the fence.
       expect(await seen(foreign)).toBe(6);
       await guarded.counted({ 'quarantine-egress drop': 3 });
