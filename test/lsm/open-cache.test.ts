@@ -48,6 +48,8 @@ const NO_CAST = 'the kernel has no symbol bpf_rdonly_cast';
 const ROUNDS = Number(process.env['BAILIFF_OPEN_CACHE_ROUNDS'] || 4);
 /** A rename or mount elsewhere on the machine empties the cache, and with it a stale entry. */
 const CONTROL_ROUNDS = 8;
+/** A race without its check is lost in most attempts, not in each. */
+const RACES = 20;
 
 interface Outcome {
   readonly opens: number;
@@ -169,8 +171,9 @@ describe('cached opens with and without one check', () => {
     served.pod.apply(POLICY);
     const whole = served.attack([kind], 1)[kind]!;
     leaveOut(loaded.pinDir, ...(check === 'renames and mounts' ? (['renames', 'mounts'] as const) : [check]));
-    const without = served.attack([kind], CONTROL_ROUNDS)[kind]!;
-    expect({ whole: whole.wrong, without: without.wrong > 0 }).toEqual({ whole: 0, without: true });
+    let without = 0;
+    for (let i = 0; i < RACES && without === 0; i++) without = served.attack([kind], CONTROL_ROUNDS)[kind]!.wrong;
+    expect({ whole: whole.wrong, without: without > 0 }).toEqual({ whole: 0, without: true });
   });
 
   /** Refused opens of two each after the change, with all checks and without one. */
