@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import {
+  apiRequest,
   type Bus,
   deleteConfig,
   ensureTopology,
@@ -59,6 +60,35 @@ test('topology - a bus of an earlier version gets in place what keeps one tenant
   // A number that an operator has chosen stays.
   await admin.jsm.streams.update('VERDICTS', { max_msgs: 1_000_000 });
   expect((await ensureTopology(admin)).changed).toEqual([]);
+});
+
+test.each([
+  ['VERDICTS', { sources: [{ name: 'SIEM' }] }],
+  ['VERDICTS', { subject_transform: { src: 'bailiff.v1.verdicts.>', dest: 'bailiff.v1.verdicts.high.>' } }],
+  ['VERDICTS', { republish: { src: '>', dest: 'elsewhere.>' } }],
+  ['VERDICTS', { consumer_limits: { max_ack_pending: 1 } }],
+  ['VERDICTS', { no_ack: true }],
+  ['VIOLATIONS', { max_msgs: 1 }],
+  ['VIOLATIONS', { max_msgs_per_subject: 1 }],
+  ['KV_bailiff_config', { max_age: 3_600_000_000_000 }],
+] as const)('topology - setup resets what another client changed in %s: %j', async (stream, change) => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const config = async () => (await streamInfo(admin, stream)).config;
+  const before = await config();
+  await apiRequest(admin, `$JS.API.STREAM.UPDATE.${stream}`, { ...before, ...change });
+  expect(await config(), 'control').toMatchObject(change);
+  expect((await ensureTopology(admin)).changed).toEqual([stream]);
+  expect(await config()).toEqual(before);
+  expect((await ensureTopology(admin)).changed).toEqual([]);
+});
+
+test('topology - a stream that another client sealed for good is an error', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const { config } = await streamInfo(admin, 'VERDICTS');
+  await apiRequest(admin, '$JS.API.STREAM.UPDATE.VERDICTS', { ...config, sealed: true });
+  await expect(ensureTopology(admin)).rejects.toMatchObject({ code: 'BUS_TOPOLOGY', message: /^VERDICTS .*seal/ });
 });
 
 test('topology - fewer bytes are rejected with what would be deleted, and applied with shrink', async () => {

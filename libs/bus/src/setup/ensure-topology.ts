@@ -39,10 +39,28 @@ const isCopy = (name: string) => LATEST_STREAMS.includes(name);
 type Found = Map<string, StreamInfo>;
 
 /**
+ * Settings of a stream that Bailiff does not use. Each makes a stream take messages of other subjects or streams,
+ * send them elsewhere, delete them earlier or accept none. `undefined`: absent or false.
+ */
+const UNUSED: Partial<WantedStream> = {
+  max_msgs: -1,
+  max_msgs_per_subject: -1,
+  max_age: 0,
+  ...Object.fromEntries(
+    [
+      ...['sources', 'mirror', 'subject_transform', 'republish', 'consumer_limits', 'discard_new_per_subject'],
+      ...['no_ack', 'sealed', 'allow_msg_ttl', 'subject_delete_marker_ttl', 'allow_msg_counter'],
+      ...['allow_msg_schedules', 'allow_atomic', 'allow_batched'],
+    ].map((name) => [name, undefined]),
+  ),
+};
+
+/**
  * Whether `found` has all that is wanted. Fields that the server adds do not matter, except in
  * lists.
  */
 function covers(found: unknown, wanted: unknown): boolean {
+  if (wanted === undefined) return !found || (typeof found === 'object' && Object.keys(found).length === 0);
   if (typeof wanted !== 'object' || wanted === null)
     return found === wanted || (wanted === false && found === undefined);
   if (typeof found !== 'object' || found === null) return false;
@@ -51,9 +69,10 @@ function covers(found: unknown, wanted: unknown): boolean {
 }
 
 async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | null): Promise<boolean> {
-  if (found && covers(found.config, config)) return false;
+  const wanted = { ...UNUSED, ...config };
+  if (found && covers(found.config, wanted)) return false;
   try {
-    if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...config });
+    if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...wanted });
     else await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
     return true;
   } catch (cause) {
