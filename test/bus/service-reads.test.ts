@@ -161,6 +161,18 @@ test.each([
   },
 );
 
+test.each(SERVICES)('service reads - a negative offset in a request of %s ends only servers of 2.10', async (user) => {
+  await using bus = await start(user);
+  await bus.fill(1);
+  const client = await bus.nats.connect(user);
+  const stateOf = (offset: number) => streamInfo(client, 'VERDICTS', { subjects_filter: '>', offset });
+  await expect(stateOf(0)).resolves.toMatchObject({ state: { messages: 1 } });
+  if (bus.hasBatches) return void (await expect(stateOf(-1)).resolves.toMatchObject({ state: { messages: 1 } }));
+  // Fixed in 2.11.15 and 2.12.6: docs/install.md.
+  await expect(stateOf(-1)).rejects.toThrow();
+  await waitFor(() => bus.nats.log.includes('panic: runtime error: slice bounds out of range'));
+});
+
 test.each(SERVICES)('service reads - %s reads what a consumer delivers', async (user) => {
   await using nats = await startBus();
   const collector = await RawNats.connect({
