@@ -19,7 +19,10 @@ const MAX_WAIT_MS = 2_000;
 /** The longest subject that a server stores. */
 const MAX_FILTER_LENGTH = 4_096;
 
-/** The fields of a direct get that cost the server about two milliseconds at most, in a full stream. */
+/**
+ * The fields of a direct get that cost the server one search of the stream at most. Under a filter that matches none,
+ * that took 30 to 150 ms in VERDICTS with 200,000 verdicts on two busy cores.
+ */
 interface Read {
   seq?: number;
   start_time?: string;
