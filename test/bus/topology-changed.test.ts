@@ -71,6 +71,8 @@ test.each([
   ['VIOLATIONS', { max_msgs: 1 }],
   ['VIOLATIONS', { max_msgs_per_subject: 1 }],
   ['KV_bailiff_config', { max_age: 3_600_000_000_000 }],
+  ['CONFIG_LOG', { subjects: ['elsewhere.>'] }],
+  ['LATEST_bailiff_pods', { subjects: ['elsewhere.>'] }],
 ] as const)('topology - setup resets what another client changed in %s: %j', async (stream, change) => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');

@@ -46,10 +46,11 @@ const UNUSED: Partial<WantedStream> = {
   max_msgs: -1,
   max_msgs_per_subject: -1,
   max_age: 0,
+  max_consumers: -1,
   ...Object.fromEntries(
     [
-      ...['sources', 'mirror', 'subject_transform', 'republish', 'consumer_limits', 'discard_new_per_subject'],
-      ...['no_ack', 'sealed', 'allow_msg_ttl', 'subject_delete_marker_ttl', 'allow_msg_counter'],
+      ...['subjects', 'sources', 'mirror', 'subject_transform', 'republish', 'consumer_limits', 'no_ack', 'sealed'],
+      ...['discard_new_per_subject', 'allow_msg_ttl', 'subject_delete_marker_ttl', 'allow_msg_counter'],
       ...['allow_msg_schedules', 'allow_atomic', 'allow_batched'],
     ].map((name) => [name, undefined]),
   ),
