@@ -265,4 +265,26 @@ describe('backtest - data that a recording no longer holds', () => {
     expect(stretch.unvouched).toBeGreaterThan(0);
     expect(check.reproduced).toBeGreaterThan(0);
   });
+
+  it.each([
+    ['control: the log stays', false],
+    ['the log is made again', true],
+  ])('CONFIG_LOG, %s - judged by what operators stored, and the report says from when', async (_, isMadeAgain) => {
+    if (isMadeAgain) await rig.recreateConfigLog();
+    const { stdout } = await cli(['--live', '--json']);
+    const { check, stretch } = JSON.parse(stdout) as MadeAgain;
+    expect(stretch.configFrom === null).toBe(!isMadeAgain);
+    // The built-in rules have none of this name. It is in force for earlier frames, too.
+    const rules = [...check.appeared, ...check.moved.map(({ after }) => after)].map(({ rule }) => rule);
+    expect(rules.includes('by-owner')).toBe(isMadeAgain);
+    const text = await cli(['--live']);
+    expect(/CONFIG_LOG begins at .* UTC: it was made again/.test(text.stdout.replaceAll(/\s+/g, ' '))).toBe(
+      isMadeAgain,
+    );
+  });
 });
+
+interface MadeAgain {
+  stretch: { configFrom: string | null };
+  check: { appeared: { rule: string }[]; moved: { after: { rule: string } }[] };
+}

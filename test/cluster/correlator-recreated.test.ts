@@ -30,10 +30,7 @@ describe('correlator - streams recreated', () => {
   });
   afterEach(() => rig[Symbol.asyncDispose]());
 
-  async function recreate(...streams: string[]): Promise<void> {
-    for (const stream of streams) await rig.admin.jsm.streams.delete(stream);
-    await ensureTopology(rig.admin);
-  }
+  const recreate = (...streams: string[]) => rig.recreate(...streams);
   const reported = (stream: string) =>
     waitFor(
       () => correlator.log().find((line) => line['stream'] === stream && /stream recreated/.test(String(line['msg']))),

@@ -146,6 +146,21 @@ export class CorrelatorRig implements AsyncDisposable {
     return logged(this.admin, { key, json });
   }
 
+  /** Deletes streams and makes them again, as operations.md describes for CONFIG_LOG. */
+  async recreate(...streams: string[]): Promise<void> {
+    for (const stream of streams) await this.admin.jsm.streams.delete(stream);
+    await ensureTopology(this.admin);
+  }
+
+  /** The log of the configuration alone. Resolves when it has the newest values of the bucket. */
+  async recreateConfigLog(): Promise<void> {
+    const before = (await this.admin.jsm.streams.info('CONFIG_LOG')).state.messages;
+    await this.recreate('CONFIG_LOG');
+    await waitFor(async () => (await this.admin.jsm.streams.info('CONFIG_LOG')).state.messages === before, {
+      what: 'the configuration in the new log',
+    });
+  }
+
   /**
    * Publishes bytes as a node's collector, until the bus stores them. @returns the sequence in
    * VIOLATIONS

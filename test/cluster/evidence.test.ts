@@ -264,4 +264,18 @@ describe('evidence - of a verdict that several nodes caused', () => {
     expect(await verified('owner')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
     expect(readFileSync(file('owner'), 'utf8')).toContain('node-b');
   });
+
+  it.each([
+    ['control: the log stays', false],
+    ['the log is made again', true],
+  ])('CONFIG_LOG, %s - the same verdict, and where its configuration begins', async (_, isMadeAgain) => {
+    const verdict = rig.verdicts.find(({ rule }) => rule === 'by-owner') as Verdict;
+    if (isMadeAgain) await rig.recreateConfigLog();
+    const name = `made-again-${isMadeAgain}`;
+    expect(await exported(verdict, name, '--key', file('exporter.key'))).toMatchObject({ exitCode: 0 });
+    const { of, checks } = await verified(name);
+    expect(of).toEqual(WITHOUT_LOG);
+    const { detail } = checks.find((check) => check.name === 'judged') as { detail: string };
+    expect(/from before \d{4}-.*by the first rules of CONFIG_LOG/.test(detail)).toBe(isMadeAgain);
+  });
 });

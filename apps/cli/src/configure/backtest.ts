@@ -109,7 +109,7 @@ function responseJson({ verdict, atMicros, ...response }: SimulatedResponse): Re
 /** Keys are public: they keep their names when the fields of the report change. */
 export function reportJson(report: Report) {
   const { check, verdicts, capped, exitCode } = report;
-  const { firstMicros, lastMicros, warmFromMicros, ofUnlistedPods, ...counts } = report.range;
+  const { firstMicros, lastMicros, warmFromMicros, configFromMicros, ofUnlistedPods, ...counts } = report.range;
   const { list, comparison } = report.responses;
   return {
     stretch: {
@@ -118,6 +118,7 @@ export function reportJson(report: Report) {
       first: counts.firstSequence === 0 ? null : isoMicros(firstMicros),
       last: counts.firstSequence === 0 ? null : isoMicros(lastMicros),
       warmFrom: warmFromMicros === null ? null : isoMicros(warmFromMicros),
+      configFrom: configFromMicros === null ? null : isoMicros(configFromMicros),
     },
     onTrial: report.trialNames,
     check: {

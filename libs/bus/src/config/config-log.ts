@@ -57,9 +57,40 @@ interface Versions {
   coverEarlier(timeMicros: number): void;
 }
 
+/** Where CONFIG_LOG begins, microseconds. */
+export interface LogStart {
+  createdMicros: number;
+  /** Of its first message. A restored log has changes from before its creation. */
+  firstMicros: number;
+}
+
+/** Null: there is no log, or it is empty. @throws BusError */
+export async function readLogStart(bus: Bus): Promise<(LogStart & { lastMicros: number }) | null> {
+  const info = await findStream(bus, 'CONFIG_LOG');
+  if (!info || info.state.messages === 0) return null;
+  const { created, state } = info;
+  return {
+    createdMicros: microsOf(created),
+    firstMicros: microsOf(state.first_ts),
+    lastMicros: microsOf(state.last_ts),
+  };
+}
+
 /**
  * CONFIG_LOG that was made again begins later than the messages that are judged by it. Without this, the
- * built-in configuration would judge them. Resolves when the log is read that far.
+ * built-in configuration would judge them. The versions must have all changes of the log.
+ * @param firstMicros of the messages
+ * @returns where the log begins, if that is later: the configuration from before is not known. Otherwise null
+ */
+export function coverMessages(versions: readonly Versions[], log: LogStart, firstMicros: number): number | null {
+  const fromMicros = Math.min(log.createdMicros, log.firstMicros);
+  if (fromMicros <= firstMicros) return null;
+  for (const one of versions) one.coverEarlier(fromMicros + FORMER_CONFIG_MICROS);
+  return fromMicros;
+}
+
+/**
+ * The same for a log that is being followed. Resolves when the log is read as far as needed.
  * @param firstMicros of the messages @throws BusError
  */
 export async function coverFrom(
@@ -68,14 +99,10 @@ export async function coverFrom(
   versions: Versions,
   firstMicros: number,
 ): Promise<void> {
-  const info = await findStream(bus, 'CONFIG_LOG');
-  if (!info || info.state.messages === 0) return;
-  const { created, state } = info;
-  // A restored log has changes of before.
-  const fromMicros = Math.min(microsOf(created), microsOf(state.first_ts));
-  if (fromMicros <= firstMicros) return;
-  await log.whenCompleteTo(microsOf(state.last_ts));
-  versions.coverEarlier(fromMicros + FORMER_CONFIG_MICROS);
+  const start = await readLogStart(bus);
+  if (!start || Math.min(start.createdMicros, start.firstMicros) <= firstMicros) return;
+  await log.whenCompleteTo(start.lastMicros);
+  coverMessages([versions], start, firstMicros);
 }
 
 export interface ConfigLogOptions {

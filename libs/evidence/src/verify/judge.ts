@@ -6,7 +6,15 @@
  * correlator): share, undecodable, too long. There is no cap of verdicts: a published one was below it.
  * Bounds: those of the engine, and MOST_RECORDS, which the caller checks.
  */
-import { changeOf, keptMessage, podListOf, refusalOf, type StreamMessage, violationNode } from '@bailiff/bus';
+import {
+  changeOf,
+  coverMessages,
+  keptMessage,
+  podListOf,
+  refusalOf,
+  type StreamMessage,
+  violationNode,
+} from '@bailiff/bus';
 import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
 import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
@@ -50,12 +58,17 @@ export class Judge {
   readonly #inventory = new PodInventory();
   readonly #refusals: PriorRefusals;
   #engine: CorrelationEngine | null = null;
+  readonly #logCreated: number;
+  /** Of the first record of CONFIG_LOG. */
+  #logFirst: number | null = null;
   /** Null: the frames do not give it. */
   verdict: Verdict | null = null;
   /** Verdicts of other ids. */
   others = 0;
   frames = 0;
   undecodable = 0;
+  /** CONFIG_LOG begins then, after the first frame: the configuration of before is not known. Otherwise null. */
+  configFromMicros: number | null = null;
 
   /** @param signed by the signers that the correlator had */
   constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
@@ -64,13 +77,15 @@ export class Judge {
     this.#frames = new ProjectedFrameRegistry(schemas.lookup);
     this.#refusals = new PriorRefusals(until);
     this.#refusals.completeSinceMicros = lettersSince;
-    const { KV_bailiff_pods: lists = 0, VIOLATIONS: frames = 0 } = created;
+    const { CONFIG_LOG: log = 0, KV_bailiff_pods: lists = 0, VIOLATIONS: frames = 0 } = created;
+    this.#logCreated = log;
     // As in the correlator: a bucket younger than the violations was recreated.
     if (lists > frames) this.#inventory.bucketCreatedAt(lists);
   }
 
   async take(stream: string, message: StreamMessage): Promise<void> {
     if (stream === 'CONFIG_LOG') {
+      this.#logFirst ??= message.timestampMicros;
       const change = changeOf(message);
       if (change) this.#rules.apply(change);
     } else if (stream === 'KV_bailiff_pods') {
@@ -83,7 +98,7 @@ export class Judge {
   }
 
   async #frame({ sequence, timestampMicros, subject, data }: StreamMessage): Promise<void> {
-    this.#engine ??= this.#makeEngine();
+    this.#engine ??= this.#makeEngine(timestampMicros);
     const engine = this.#engine;
     const node = violationNode(subject);
     const position = { sequence, timestampMicros, node: node ?? '' };
@@ -102,7 +117,12 @@ export class Judge {
     }
   }
 
-  #makeEngine(): CorrelationEngine {
+  /** After all changes of the configuration: their records are first. */
+  #makeEngine(firstMicros: number): CorrelationEngine {
+    if (this.#logFirst !== null) {
+      const log = { createdMicros: this.#logCreated, firstMicros: this.#logFirst };
+      this.configFromMicros = coverMessages([this.#rules], log, firstMicros);
+    }
     return new CorrelationEngine({
       rules: this.#rules,
       inventory: this.#inventory,

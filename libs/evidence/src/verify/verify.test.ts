@@ -91,6 +91,35 @@ describe('verify - an honest bundle', () => {
     expect(failed(await outcomes(lines, { ...UNLOGGED, signed }))).toEqual([]);
   });
 
+  it.each([
+    ['control: it has the changes of that time', false, 10, 'PASS'],
+    ['it was made again later, from a bucket in which the rule of that time remains', true, 10, 'PASS'],
+    ['control: the rule of that time gives no such verdict', false, 5_000, 'FAIL'],
+    ['it was made again later, and the rule of that time is not known', true, 5_000, 'SKIP'],
+  ] as const)('CONFIG_LOG - %s', async (_, isMadeAgain, gte, judged) => {
+    const made = incident(1);
+    const rule = { ...BUILT_IN_RULES[made.verdict.rule], revision: 1, condition: { gte } };
+    const off = { ...rule, enabled: false };
+    const at = isMadeAgain ? made.header.until + 1_000_000 : made.header.from - 60_000_000;
+    const subject = (name: string) => `bailiff.v1.config.correlation.cluster._.${name}`;
+    const stored = [off, rule].map((value, index) => {
+      const place = { sequence: index + 1, storedAtMicros: at + index, subject: subject(made.verdict.rule) };
+      const data = Buffer.from(JSON.stringify(value));
+      return makeRecord({ stream: 'CONFIG_LOG', headers: undefined, ...place, data }, [], Buffer.alloc(32));
+    });
+    const first = made.records.findIndex(({ stream }) => stream === 'KV_bailiff_pods');
+    const created = { ...made.header.created, ...(isMadeAgain ? { CONFIG_LOG: at } : {}) };
+    const records = made.records.toSpliced(first, 0, ...stored);
+    const { checks } = await verifyBundle(linesOf({ header: { ...made.header, created }, records }), {
+      ...trusted,
+      ...UNLOGGED,
+    });
+    const begin = isMadeAgain ? new Date(at / 1000).toISOString() : 'frames';
+    expect(checks.filter(({ name }) => name === 'judged')).toEqual([
+      { name: 'judged', outcome: judged, detail: expect.stringContaining(begin) },
+    ]);
+  });
+
   it('consistency - another head of the same size fails; one of another size is skipped', async () => {
     const forked = new MemoryLog();
     while (forked.size < bundle.log.size) forked.append(Buffer.from('other'));

@@ -272,11 +272,16 @@ class Verification {
     if (!judge || !verdict) return;
     judge.end();
     const own = judge.verdict;
+    const begin = judge.configFromMicros === null ? null : new Date(judge.configFromMicros / 1000).toISOString();
     const from = `${judge.frames} frames`;
-    if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
-    else if (own.level !== verdict.level || own.rule !== verdict.rule) {
-      this.#checks.fail('judged', `${from} give ${own.rule}, ${own.level}, not ${verdict.rule}, ${verdict.level}`);
-    } else this.#checks.pass('judged', `${from} give the same verdict id and level`);
+    const [rule, level] = [own?.rule, own?.level];
+    if (rule === verdict.rule && level === verdict.level) {
+      const covered = begin === null ? '' : `; frames from before ${begin} by the first rules of CONFIG_LOG`;
+      this.#checks.pass('judged', `${from} give the same verdict id and level${covered}`);
+    } else if (begin !== null) {
+      this.#checks.skip('judged', `the rules from before ${begin}: CONFIG_LOG was made again then`);
+    } else if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
+    else this.#checks.fail('judged', `${from} give ${rule}, ${level}, not ${verdict.rule}, ${verdict.level}`);
   }
 }
 

@@ -9,7 +9,7 @@
  * Bounds: MAX_VERDICTS per list.
  */
 import { createHash } from 'node:crypto';
-import { filters, microsOf, readToEnd, signedConfigBy, streamInfo } from '@bailiff/bus';
+import { coverMessages, filters, microsOf, readLogStart, readToEnd, signedConfigBy, streamInfo } from '@bailiff/bus';
 import {
   CorrelationEngine,
   type RuleHistory,
@@ -70,6 +70,8 @@ export interface BacktestRange {
    */
   ofUnlistedPods: number;
   unreadable: number;
+  /** CONFIG_LOG was made again then, within or after what is judged: the configuration of before is not known. Otherwise null. */
+  configFromMicros: number | null;
   /** Actual start if the stream lacks the warm-up; otherwise null. */
   warmFromMicros: number | null;
   /** How long before a frame the stream affects its verdicts. */
@@ -165,11 +167,16 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
   // The end of the range is determined before the logs are read, so the logs cover every frame.
   const ends = await endsOf(session);
   const untilMicros = Math.min(request.untilMicros, ends.lastMicros);
+  const logStart = await readLogStart(session.bus);
   const changes = await readConfigChanges(session);
   const historyOf = (rules: Readonly<Record<string, CorrelationRule>>, alone = false) =>
     trialRuleHistory(changes, rules, alone, signedConfigBy(configSigners));
   const liveHistory = historyOf({});
   const histories = trialRules === null ? [liveHistory] : [liveHistory, historyOf(trialRules.rules, only)];
+  const policies = new PolicyHistory(signedConfigBy(configSigners));
+  for (const change of changes) policies.apply(change);
+  // As in the correlator and the responder.
+  const configFrom = logStart && coverMessages([...histories, policies], logStart, ends.firstMicros);
   const { warmUp, nearMicros } = longestOf(histories, Math.max(request.sinceMicros, ends.firstMicros));
   const span = planSpan(ends, request, warmUp);
   const { inventory, pods } = await readPodLists(session);
@@ -189,6 +196,7 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
     });
   });
   const range = emptyRange(span, warmUp);
+  if (configFrom !== null && span.readFromMicros < configFrom) range.configFromMicros = configFrom;
   const modes = modesOf(changes, trialRules, configSigners);
   let read = 0;
   range.unreadable = await readFrames(session, {
@@ -238,7 +246,7 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
     trial: trialRules === null ? null : trial.verdicts,
     capped: { live: engines[0]?.size.capped ?? 0, trial: engines[1]?.size.capped ?? 0 },
     nearMicros,
-    contexts: contextsOf(changes, pods, trialRules, configSigners),
+    contexts: contextsOf(policies, pods, trialRules),
     packets: {
       changed: modes?.changed ?? [],
       inexact: modes?.inexact ?? false,
@@ -250,7 +258,7 @@ export async function runBacktest(session: Reader, request: BacktestRequest): Pr
 function emptyRange({ warmFromMicros }: Span, warmUp: number): BacktestRange {
   const counts = { frames: 0, violations: 0, ofUnlistedPods: 0, unreadable: 0 };
   const places = { firstSequence: 0, lastSequence: 0, firstMicros: 0, lastMicros: 0 };
-  return { ...places, ...counts, warmFromMicros, warmUpMicros: warmUp };
+  return { ...places, ...counts, configFromMicros: null, warmFromMicros, warmUpMicros: warmUp };
 }
 
 /** Lets pending violations time out. */
@@ -288,13 +296,10 @@ function modesOf(
 }
 
 function contextsOf(
-  changes: Awaited<ReturnType<typeof readConfigChanges>>,
+  history: PolicyHistory,
   pods: ResponseContext['pods'],
   trialRules: TrialRules | null,
-  configSigners: string,
 ): BacktestResult['contexts'] {
-  const history = new PolicyHistory(signedConfigBy(configSigners));
-  for (const change of changes) history.apply(change);
   const policiesAt = (micros: number) => history.at(micros - POLICY_SETTLE_MICROS).byName;
   const withTrialRules = (micros: number) => {
     const all = new Map([...policiesAt(micros), ...(trialRules?.policies ?? [])]);

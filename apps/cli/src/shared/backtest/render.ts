@@ -138,6 +138,12 @@ function rangeLines(writer: ReportWriter, { range, trialNames }: Report): void {
     const names = [...rules, ...policies.map((name) => `response policy ${name}`), ...modes];
     writer.text(`Trial rules: ${names.join(', ')}; the other rules are the ones in force at each time.`);
   } else writer.text('Rules: those in force at each time.');
+  if (range.configFromMicros !== null) {
+    writer.note(
+      `CONFIG_LOG begins at ${timeOf(range.configFromMicros)} UTC: it was made again. The configuration from before is not known. ` +
+        'Earlier frames are judged by what the log had a minute later, so verdicts may differ from those of that time.',
+    );
+  }
   if (range.warmFromMicros !== null) warmNote(writer, range.warmFromMicros, range.warmUpMicros);
   if (range.unreadable > 0)
     writer.note(`${plural(range.unreadable, 'message')} could not be decoded. The correlator skips such messages too.`);

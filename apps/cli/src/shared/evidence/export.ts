@@ -10,6 +10,7 @@ import {
   type Bucket,
   type Bus,
   changeOf,
+  coverMessages,
   decodeToken,
   filters,
   getMessage,
@@ -18,6 +19,7 @@ import {
   openBucket,
   type ReadToEndOptions,
   readCompleteSince,
+  readLogStart,
   readToEnd,
   SCHEMAS_BUCKET,
   type StreamMessage,
@@ -122,6 +124,7 @@ export async function planExport(reader: Reader, row: VerdictRow, { signers, exp
 /** How long before a frame the stream affects the verdicts of a rule. */
 async function warmUpOf({ bus, signal }: Reader, rule: string, atMicros: number, signers: string): Promise<number> {
   const history = new RuleHistory(BUILT_IN_RULES, signedConfigBy(signers));
+  const log = await readLogStart(bus);
   await readToEnd(bus, 'CONFIG_LOG', {
     onMessage: (message) => {
       const change = changeOf(message);
@@ -129,6 +132,7 @@ async function warmUpOf({ bus, signal }: Reader, rule: string, atMicros: number,
     },
     signal,
   });
+  if (log) coverMessages([history], log, atMicros);
   const own = history.at(atMicros - SETTLE_MICROS).rules.find(({ name }) => name === rule);
   return warmUpMicros(own ?? history.longestSince(atMicros));
 }
