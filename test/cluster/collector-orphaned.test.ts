@@ -204,6 +204,8 @@ describe('an interface that outlives its pod', () => {
       });
     await shows('guarded');
     await cni.detach(ended);
+    // Each deletion of a pod begins so: it leaves the list a moment later.
+    await shows();
     expect((await shows('not-covered'))?.[0]?.reason).toMatch(/^no interface of it/);
     removeCgroup(ended.pod);
     await shows();

@@ -14,3 +14,24 @@ export class EndedPods {
     return new Set(cgroups ? seen.filter((podUid) => !cgroups.has(podUid)) : []);
   }
 }
+
+/** Within it, the pod of an interface that was removed leaves the list: the kubelet removes the interface first. */
+export const ENDING_MS = 10_000;
+
+/** Finds listed pods whose interface was removed a moment ago: most of them end. The listing bounds the memory. */
+export class EndingPods {
+  /** Listed pods that had an interface, and when last. */
+  #boundMs: ReadonlyMap<string, number> = new Map();
+
+  /** @param bound pods with an interface @param nowMs a monotonic clock */
+  observe(listed: Iterable<string>, bound: ReadonlySet<string>, nowMs: number): ReadonlySet<string> {
+    const boundMs = new Map<string, number>();
+    for (const podUid of listed) {
+      const lastMs = bound.has(podUid) ? nowMs : this.#boundMs.get(podUid);
+      if (lastMs !== undefined) boundMs.set(podUid, lastMs);
+    }
+    this.#boundMs = boundMs;
+    const ending = [...boundMs].filter(([podUid, lastMs]) => !bound.has(podUid) && nowMs - lastMs < ENDING_MS);
+    return new Set(ending.map(([podUid]) => podUid));
+  }
+}

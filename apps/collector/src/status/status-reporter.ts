@@ -13,7 +13,7 @@ import type { OperationEngine } from '../operations/engine.ts';
 import type { PacketEngine } from '../packets/engine.ts';
 import type { ProblemLog } from '../process/problem-log.ts';
 import type { BusLink } from '../publishing/bus-link.ts';
-import { EndedPods } from './ended-pods.ts';
+import { EndedPods, EndingPods } from './ended-pods.ts';
 import { GoneQuarantines } from './gone-quarantines.ts';
 import { lossesOf, readingsOf } from './readings.ts';
 import { RecentCounts } from './recent-counts.ts';
@@ -108,6 +108,7 @@ export class StatusReporter {
   readonly #probes: readonly Probe[];
   readonly #gone = new GoneQuarantines();
   readonly #ended = new EndedPods();
+  readonly #ending = new EndingPods();
   readonly #recent = new RecentCounts();
   readonly #state: StateProbe;
 
@@ -163,6 +164,17 @@ export class StatusReporter {
     return [...present].filter((podUid) => !desired.isInNewestList(podUid)).slice(0, MAX_UNLISTED);
   }
 
+  /** Listed pods that have ended here, or do so. */
+  #endedPods(): Set<string> {
+    const { ctx, desired, packets } = this.#parts;
+    const listed = [...desired.pods.keys()];
+    const bound = new Set([...packets.registry.allLive()].map(({ binding }) => binding?.podUid ?? ''));
+    return new Set([
+      ...this.#ended.observe(listed, packets.cgroupPods),
+      ...this.#ending.observe(listed, bound, ctx.clock.monotonicMs()),
+    ]);
+  }
+
   /** @param losses as #losses */
   #status(losses: Record<string, number>): NodeStatus {
     const { ctx, bootId, object, packets, operations, desired, receiver, cni, bus, moment } = this.#parts;
@@ -189,7 +201,7 @@ export class StatusReporter {
       cni: cni.status(),
       quarantinesGone: this.#gone.observe(desired, registry, ctx.clock.monotonicMs()),
       unlistedPods: this.#unlistedPods(),
-      endedPods: this.#ended.observe(desired.pods.keys(), packets.cgroupPods),
+      endedPods: this.#endedPods(),
       maps: object.maps,
       moment: moment(),
       bus: { ...bus.counts, ...unconfirmedIn(receiver) },

@@ -41,7 +41,7 @@ export interface StatusInput {
   cni: CniStatus;
   quarantinesGone: readonly string[];
   unlistedPods: readonly string[];
-  /** Listed pods that have ended here. */
+  /** Listed pods that have ended here, or whose interface was removed a moment ago. */
   endedPods: ReadonlySet<string>;
   maps: SpoofMaps;
   moment: Moment;
