@@ -152,6 +152,18 @@ describe('a node that reports on pods of another node', () => {
     );
     expect((await seen).exitCode).toBe(0);
   });
+
+  it('top - names what the correlator has not decided; control: nothing of what is refused', async () => {
+    const top = () => world.cli(['top', 'nodes', '--json']);
+    const counts = (stdout: string) => (JSON.parse(stdout) as { items: { name: string; count: number }[] }).items;
+    const before = await top();
+    expect(before.stderr).not.toContain('foreign-pod');
+    // As one that a response deleted a moment ago.
+    await world.frame(NODE_B, [packets({ ...VPN, uid: uid(69), name: 'deleted-0' }, 9)]);
+    const { stdout, stderr } = await top();
+    expect(counts(stdout)).toEqual(counts(before.stdout));
+    expect(stderr).toMatch(/not counted yet: \d violations? reported by node node-b\.example with a count of \d*9 /);
+  });
 });
 
 describe('the status of a node', () => {

@@ -1,7 +1,7 @@
 /** `bailiff top`: the pods, nodes or rules with the most violations or verdicts in a period. */
 import { filters, readNewest } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
-import { eventRows, NodeFrames, readBusTime } from '@bailiff/insight';
+import { eventRows, isUndecided, NodeFrames, RefusedCounts, readBusTime } from '@bailiff/insight';
 import { age, podName } from '@bailiff/response';
 import type { Command } from 'commander';
 import { oneOf, parseName, parseWhen, type When, wholeNumber } from '../shared/arguments.ts';
@@ -80,6 +80,7 @@ async function violationsBy(session: Session, { request, sinceMs }: Range, ranki
   const { what, namespace } = request;
   const hulls = new CounterHulls();
   const frames = new NodeFrames(session, sinceMs);
+  const undecided = new RefusedCounts();
   const { cut } = await readNewest(session.bus, 'VIOLATIONS', {
     sinceMs,
     filterSubjects: [filters.violations({})],
@@ -87,13 +88,18 @@ async function violationsBy(session: Session, { request, sinceMs }: Range, ranki
     onMessage: (message) =>
       frames.read(message, (frame) => {
         for (const row of eventRows(frame, message, namespace === null ? {} : { namespace }, hulls)) {
-          if (row.kind === 'gap' || row.refused) continue;
+          if (row.kind === 'gap') continue;
+          if (row.refused) {
+            if (isUndecided(row.refused)) undecided.add(row.nodeName, row.refused, row.violation);
+            continue;
+          }
           const { pod, lastSeenAt } = row.violation;
           ranking.add(what === 'nodes' ? row.nodeName : pod ? podName(pod) : NO_POD, row.packets, lastSeenAt);
         }
         return undefined;
       }),
   });
+  for (const line of undecided.lines()) session.out.note(line);
   return cut;
 }
 
