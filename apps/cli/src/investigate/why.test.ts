@@ -45,6 +45,7 @@ const facts = (part: Partial<WhyFacts>): WhyFacts => ({
   since: '1d',
   nowMs: T0 / 1000 + 60_000,
   groups: [group('ipv4-source', 'drop', 1_200)],
+  undecided: 0,
   chain: null,
   earlierVerdicts: 0,
   outage: '',
@@ -53,6 +54,13 @@ const facts = (part: Partial<WhyFacts>): WhyFacts => ({
 });
 
 describe('why', () => {
+  it('violations that are not decided yet - are not none; control: none is stored', () => {
+    const chain = chainOf(['delete', 'succeeded']);
+    const text = (undecided: number) => paragraph(facts({ groups: [], undecided, chain }));
+    expect(text(7)).toMatch(/^Not counted yet of shop\/web-0: 7 violations, because no pod list names it now\. Rule /);
+    expect(text(0)).toMatch(/^No violation of shop\/web-0 is stored since 1d\. Rule /);
+  });
+
   it('violations - count, claim, time and what the kernel did, of three kinds at most', () => {
     const three = [
       group('ipv4-source', 'drop', 1_200),

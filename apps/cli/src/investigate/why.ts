@@ -6,6 +6,7 @@ import {
   type Chain,
   claimOf,
   clockTime,
+  isUndecided,
   type PodViolations,
   type ResponseRow,
   readChain,
@@ -29,6 +30,8 @@ export interface WhyFacts {
   since: string;
   nowMs: number;
   groups: readonly PodGroup[];
+  /** Violations that are not decided yet: no pod list names the pod. They are in no group. */
+  undecided: number;
   /** The newest verdict; null: none. */
   chain: Chain | null;
   earlierVerdicts: number;
@@ -58,7 +61,9 @@ function happened({ key, packets, sample, firstAtMicros, lastAtMicros }: PodGrou
   return `${what} violated ${key.vector}${newest}, ${when}: ${EFFECTS[key.action] ?? key.action}`;
 }
 
-function violationsText({ pod, since, nowMs, groups }: WhyFacts): string {
+function violationsText({ pod, since, nowMs, groups, undecided }: WhyFacts): string {
+  if (groups.length === 0 && undecided > 0)
+    return `Not counted yet of ${pod}: ${plural(undecided, 'violation')}, because no pod list names it now.`;
   if (groups.length === 0) return `No violation of ${pod} is stored since ${since}.`;
   const named = groups.slice(0, MAX_KINDS).map((group) => happened(group, nowMs));
   const more = groups.length - named.length;
@@ -159,6 +164,7 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
     since,
     nowMs: session.io.nowMs(),
     groups: seen.tally.groups(),
+    undecided: seen.refused.list.filter(isUndecided).reduce((sum, { violations }) => sum + violations, 0),
     earlierVerdicts: Math.max(0, verdicts.length - 1),
     chain: newest ? await readChain(session, newest) : null,
     outage: unjudgedReason(services, seen.nodes),
