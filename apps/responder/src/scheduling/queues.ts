@@ -192,10 +192,7 @@ export class Queues {
   }
 
   async #add(jobs: readonly QueuedJob[]): Promise<void> {
-    const byAction = new Map<string, QueuedJob[]>();
-    for (const job of jobs) byAction.set(job.job.action, [...(byAction.get(job.job.action) ?? []), job]);
-    const chunks = [...byAction].flatMap(([action, all]) => chunked(all).map((some) => [action, some] as const));
-    for (const [action, some] of chunks) {
+    for (const [action, some] of chunksByAction(jobs)) {
       const queue = this.#queues.get(action) as Queue;
       await queue.addBulk(
         some.map(({ id, delayMs, turn, job }) => ({
@@ -267,6 +264,18 @@ function connect({ redis, onRedisError }: QueueOptions, more: RedisOptions, onRe
   });
   connection.on('error', onRedisError);
   return connection;
+}
+
+/** Linear: a full backlog has tens of thousands of jobs. */
+export function chunksByAction(jobs: readonly QueuedJob[]): (readonly [action: string, jobs: QueuedJob[]])[] {
+  const byAction = new Map<string, QueuedJob[]>();
+  for (const job of jobs) {
+    const { action } = job.job;
+    const own = byAction.get(action);
+    if (own) own.push(job);
+    else byAction.set(action, [job]);
+  }
+  return [...byAction].flatMap(([action, all]) => chunked(all).map((some) => [action, some] as const));
 }
 
 function chunked<T>(items: readonly T[]): T[][] {
