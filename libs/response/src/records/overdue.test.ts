@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { responseIdOf } from '../planning/ids.ts';
 import { planVerdict } from '../planning/plan.ts';
 import { Ledger } from './ledger.ts';
-import { hasOverdueTask, OVERDUE_GRACE_MS } from './overdue.ts';
+import { CooldownEnds, hasOverdueTask, OVERDUE_GRACE_MS } from './overdue.ts';
 
 const MINUTE = 60_000_000;
 const NOW = 1_000 * MINUTE;
@@ -26,7 +26,7 @@ function isOverdue(cooldown: string, earlier: { agoMicros: number; namespace?: s
     };
     ledger.applyInOrder(record, { sequence: 1, timestampMicros: NOW - earlier.agoMicros });
   }
-  return hasOverdueTask(tasks, ledger, NOW, { graceMs: OVERDUE_GRACE_MS });
+  return hasOverdueTask(tasks, ledger, NOW, { graceMs: OVERDUE_GRACE_MS }, new CooldownEnds(ledger, NOW));
 }
 
 describe('overdue', () => {
@@ -58,7 +58,7 @@ describe('overdue', () => {
       ledger.applyInOrder(started, { sequence: 1, timestampMicros: atMicros });
       const tasks = planVerdict(verdict, atMicros, new Map([['p', policy]]));
       const limits = { graceMs: OVERDUE_GRACE_MS, ...(maxGraceSeconds === undefined ? {} : { maxGraceSeconds }) };
-      return hasOverdueTask(tasks, ledger, NOW, limits);
+      return hasOverdueTask(tasks, ledger, NOW, limits, new CooldownEnds(ledger, NOW));
     };
     expect([removal(89), removal(91)]).toEqual([false, true]);
     expect([removal(89, 5), removal(91, 5)]).toEqual([false, true]);

@@ -66,13 +66,13 @@ function removalMs({ step }: Pick<Task, 'step'>, maxGraceSeconds: number): numbe
   return Math.max(DEFAULT_GRACE_SECONDS, graceSeconds) * 1000 + REMOVAL_MARGIN_MS;
 }
 
-/** Whether a task has no terminal record although it is due. @param ends of the same time, if many tasks are checked */
+/** Whether a task has no terminal record although it is due. @param ends of the same time, one for all tasks */
 export function isOverdue(
   due: Due,
   ledger: Ledger,
   nowMicros: number,
   limits: OverdueLimits,
-  ends = new CooldownEnds(ledger, nowMicros),
+  ends: CooldownEnds,
 ): boolean {
   const { taskId, dueAtMicros, action } = due;
   const { graceMs, maxGraceSeconds = DEFAULT_GRACE_SECONDS } = limits;
@@ -129,7 +129,7 @@ export function hasOverdueTask(
   ledger: Ledger,
   nowMicros: number,
   limits: OverdueLimits,
-  ends = new CooldownEnds(ledger, nowMicros),
+  ends: CooldownEnds,
 ): boolean {
   return tasks.some((task) => isOverdue(task, ledger, nowMicros, limits, ends));
 }

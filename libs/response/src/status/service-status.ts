@@ -37,7 +37,7 @@ import {
 import { phaseGroupOf, responseIdOf } from '../planning/ids.ts';
 import { POLICY_SETTLE_MICROS, PolicyHistory } from '../planning/policy-history.ts';
 import { Ledger } from '../records/ledger.ts';
-import { hasOverdueTask, OVERDUE_GRACE_MS, type OverdueLimits, tasksOf } from '../records/overdue.ts';
+import { CooldownEnds, hasOverdueTask, OVERDUE_GRACE_MS, type OverdueLimits, tasksOf } from '../records/overdue.ts';
 import { type BusAuthStatus, busAuthOf } from './bus-auth-status.ts';
 import { type FailedResponses, FailureCounts } from './failed-responses.ts';
 import { RefusalCounts, type RefusedResponses } from './refused-responses.ts';
@@ -318,7 +318,9 @@ async function readResponses(
     : false;
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
-  const unanswered = due.filter((one) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, limits));
+  const ends = new CooldownEnds(ledger, atMicros);
+  const isUnanswered = (one: Placed) => hasOverdueTask(tasksOf(one, policies, ledger), ledger, atMicros, limits, ends);
+  const unanswered = due.filter(isUnanswered);
   return {
     due: due.length,
     dryRuns: due.filter((one) => !unanswered.includes(one) && !acted.has(one.verdict.verdictId)).length,
@@ -390,9 +392,8 @@ async function delayOf(bus: Bus, newest: Placed | undefined): Promise<number | n
 
 async function beforeAbort(promise: Promise<void>, signal: AbortSignal): Promise<void> {
   const late = new Promise<never>((_, reject) => {
-    const fail = () => reject(signal.reason as Error);
-    if (signal.aborted) fail();
-    else signal.addEventListener('abort', fail, { once: true });
+    if (signal.aborted) reject(signal.reason as Error);
+    else signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
   });
   await Promise.race([promise, late]);
 }
