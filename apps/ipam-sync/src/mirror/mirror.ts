@@ -30,6 +30,7 @@ import {
   valueOfResource,
 } from '@bailiff/policy';
 import { pause } from '@bailiff/service';
+import { Turns } from '@bailiff/service/turns';
 import { type Decision, type Plan, plan } from './decide.ts';
 import { ResourceInformers } from './informers.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
@@ -72,6 +73,8 @@ export class PolicyMirror {
   readonly informers: ResourceInformers;
   readonly stats: MirrorStats = { writes: 0, deletes: 0, conflicts: 0, statusWrites: 0, resources: 0, refused: 0 };
   readonly #options: MirrorOptions;
+  /** Each resource looks at all nodes. */
+  readonly #turns = new Turns();
   readonly #rolloutReader: RolloutReader;
   readonly #stored = new Map<string, StoredConfig>();
   /** Resources by UID with a written status that the informer may not show yet. */
@@ -88,7 +91,7 @@ export class PolicyMirror {
 
   constructor(options: MirrorOptions) {
     this.#options = options;
-    this.#rolloutReader = new RolloutReader(options.bus, options.statusMs);
+    this.#rolloutReader = new RolloutReader(options.bus, options.statusMs, this.#turns);
     const { client, pageLimit, inactivityMs, retryMs, onAbsent, onKubeError: onError } = options;
     const onChange = () => this.#changed();
     this.informers = new ResourceInformers({ client, pageLimit, inactivityMs, retryMs, onChange, onAbsent, onError });
@@ -286,7 +289,7 @@ export class PolicyMirror {
     const stored = this.#stored.get(key);
     if (!stored || stored.deleted || stored.owner?.uid !== resource.uid) return null;
     const { enabled = true } = JSON.parse(stored.json) as { enabled?: boolean };
-    return { stored, enabled, places: this.#rolloutReader.of(stored, enabled) };
+    return { stored, enabled, places: this.#rolloutReader.of(stored) };
   }
 
   async #writeStatus(resources: readonly MirroredResource[], { decisions }: Plan, signal: AbortSignal): Promise<void> {
@@ -296,6 +299,7 @@ export class PolicyMirror {
       const decision = decisions.get(resource.uid);
       // Reported after the write.
       if (!decision || decision.state === 'write') continue;
+      await this.#turns.due();
       const rollout = this.#rolloutOf(resource, decision);
       const status = statusOf(resource, decision, rollout, Date.now());
       calm &&= status.conditions?.every(({ type, status }) => type !== 'InForce' || status === 'True') ?? false;

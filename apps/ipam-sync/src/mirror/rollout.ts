@@ -16,8 +16,9 @@ import {
   type StoredConfig,
   storedInstance,
 } from '@bailiff/bus';
-import { age, NOT_APPLIED, type Place, type PlaceStatus, policyPlaces, spoofPlaces } from '@bailiff/response';
+import { age, NOT_APPLIED, NodePlaces, type Place, type PlaceStatus } from '@bailiff/response';
 import { CLUSTER_KEY, clusterSnapshot, decodeSnapshotValue, type InstanceStatus, nodeStatus } from '@bailiff/schemas';
+import type { Turns } from '@bailiff/service/turns';
 import type * as z from 'zod';
 
 /** Same limit as `bailiff policy status`. */
@@ -39,8 +40,7 @@ const placeStatus = nodeStatus.pick({
 });
 
 interface Reading {
-  nodes: Map<string, PlaceStatus | string>;
-  expected: string[] | null;
+  nodes: NodePlaces;
   instances: InstanceStatus[];
   atMs: number;
 }
@@ -88,6 +88,7 @@ export function servicePlaces(
 export class RolloutReader {
   readonly #bus: Bus;
   readonly #everyMs: number;
+  readonly #turns: Turns;
   #reading: Reading | null = null;
   #readAtMs = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
@@ -96,9 +97,10 @@ export class RolloutReader {
   /** True if every value is in force everywhere. */
   calm = false;
 
-  constructor(bus: Bus, everyMs: number) {
+  constructor(bus: Bus, everyMs: number, turns: Turns) {
     this.#bus = bus;
     this.#everyMs = everyMs;
+    this.#turns = turns;
   }
 
   /** Milliseconds until the next reading; 0 or less: at once. */
@@ -118,10 +120,12 @@ export class RolloutReader {
       openBucket(this.#bus, 'bailiff_pods').get(CLUSTER_KEY),
       this.#services(),
     ]);
-    const nodes = entries.map((entry) => {
+    const nodes = new Map<string, PlaceStatus | string>();
+    for (const entry of entries) {
+      await this.#turns.due();
       const status = parse(entry.value, placeStatus);
-      return [decodeToken(entry.key), typeof status === 'string' ? status : storedAt(status, entry)] as const;
-    });
+      nodes.set(decodeToken(entry.key), typeof status === 'string' ? status : storedAt(status, entry));
+    }
     const snapshot = cluster && parse(cluster.value, clusterSnapshot);
     const expected = snapshot && typeof snapshot !== 'string' ? snapshot.nodes.map(({ name }) => name) : null;
     const instances = services.flatMap((entry) => {
@@ -131,7 +135,8 @@ export class RolloutReader {
     await this.#locate(stored);
     // Statuses have the times of the bus.
     const atMs = this.#bus.serverClock.nowMicros() / 1000;
-    this.#reading = { nodes: new Map(nodes), expected, instances, atMs };
+    const places = new NodePlaces({ nodes, expected, nowMs: atMs, staleMs: STALE_MS });
+    this.#reading = { nodes: places, instances, atMs };
     this.#readAtMs = performance.now();
     this.#tookMs = this.#readAtMs - startedAtMs;
   }
@@ -164,14 +169,12 @@ export class RolloutReader {
   }
 
   /** null before the first reading. */
-  of(stored: StoredConfig, enabled: boolean): Place[] | null {
+  of(stored: StoredConfig): Place[] | null {
     if (!this.#reading) return null;
-    const { nodes, expected, instances, atMs: nowMs } = this.#reading;
+    const { nodes, instances, atMs: nowMs } = this.#reading;
     const { key, revision, bucketRevision } = stored;
-    const input = { nodes, expected, nowMs, staleMs: STALE_MS };
-    if (key.startsWith('runtime.'))
-      return policyPlaces({ ...input, policies: [{ key, revision, enabled }] })[0]?.places ?? [];
-    if (key.startsWith('spoof.')) return spoofPlaces({ key, bucketRevision }, input);
+    if (key.startsWith('runtime.')) return nodes.ofRuntime({ key, revision });
+    if (key.startsWith('spoof.')) return nodes.ofSpoof({ key, bucketRevision });
     const located = this.#sequences.get(key);
     const sequence = located?.bucketRevision === bucketRevision ? located.sequence : null;
     return servicePlaces(stored, sequence, { instances, nowMs });

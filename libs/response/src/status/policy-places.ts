@@ -137,7 +137,7 @@ export function isRemovedNode(
   ageMs: number,
   { expected, listAgeMs = 0, staleMs }: Pick<NodesInput, 'expected' | 'listAgeMs' | 'staleMs'>,
 ): boolean {
-  return expected !== null && !expected.includes(node) && ageMs - listAgeMs > staleMs;
+  return expected !== null && ageMs - listAgeMs > staleMs && !expected.includes(node);
 }
 
 /** Statuses by node, without those of nodes that are no longer of the cluster. */
@@ -148,56 +148,95 @@ export function presentStatuses(input: NodesInput): (readonly [string, PlaceStat
   );
 }
 
-function namesOf(input: NodesInput): string[] {
-  return [...new Set([...presentStatuses(input).map(([node]) => node), ...(input.expected ?? [])])].sort();
+interface PlacedNode {
+  node: string;
+  /** Why its status does not count; null if it does. */
+  silent: Omit<Place, 'node'> | null;
+  /** Why it enforces no runtime policies; null if it does. */
+  obstacle: Omit<Place, 'node'> | null;
+  status: PlaceStatus | null;
+  policies: ReadonlyMap<string, RuntimePolicyStatus>;
+  /** Policies for which its status has no room. */
+  omitted: number;
+  /** Reason by refused key. */
+  refused: ReadonlyMap<string, string>;
 }
 
-/**
- * Where a spoof policy is in force: on each node that has read the bucket up to this revision and
- * did not refuse the key.
- * @param policy bucketRevision: revision of the bucket entry, not of the value
- */
-export function spoofPlaces(policy: { key: string; bucketRevision: number }, input: NodesInput): Place[] {
-  const { nodes, nowMs, staleMs } = input;
-  return namesOf(input).map((node): Place => {
-    const silent = silence(nodes.get(node), nowMs, staleMs);
-    if (silent) return { node, ...silent };
-    const { spoofRevision, configRefused, collectorVersion } = nodes.get(node) as PlaceStatus;
-    if (spoofRevision === undefined) {
-      const remedy = `upgrade its collector (${collectorVersion})`;
-      return {
-        ...none,
-        node,
-        state: 'unavailable',
-        reason: 'its collector does not report its spoof revision',
-        remedy,
-      };
-    }
-    const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
-    if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };
-    const refused = configRefused.find(({ key }) => key === policy.key);
-    return refused
-      ? { ...place, state: 'refused', reason: refused.reason }
-      : { ...place, state: 'in-force', reason: '' };
-  });
+/** Nodes of one reading: what all policies need of them is read once, not for each policy. */
+export class NodePlaces {
+  readonly #nodes: readonly PlacedNode[];
+
+  constructor(input: NodesInput) {
+    const names = new Set([...presentStatuses(input).map(([node]) => node), ...(input.expected ?? [])]);
+    this.#nodes = [...names].sort().map((node) => placedNode(node, input));
+  }
+
+  get size(): number {
+    return this.#nodes.length;
+  }
+
+  /**
+   * Where a spoof policy is in force: on each node that has read the bucket up to this revision and
+   * did not refuse the key.
+   * @param policy bucketRevision: revision of the bucket entry, not of the value
+   */
+  ofSpoof(policy: { key: string; bucketRevision: number }): Place[] {
+    return this.#nodes.map(({ node, silent, status, refused }): Place => {
+      if (silent) return { node, ...silent };
+      const { spoofRevision, collectorVersion } = status as PlaceStatus;
+      if (spoofRevision === undefined) {
+        const remedy = `upgrade its collector (${collectorVersion})`;
+        return {
+          ...none,
+          node,
+          state: 'unavailable',
+          reason: 'its collector does not report its spoof revision',
+          remedy,
+        };
+      }
+      const place = { node, revision: spoofRevision, subjects: 0, remedy: '' };
+      if (spoofRevision < policy.bucketRevision) return { ...place, state: 'pending', reason: NOT_APPLIED };
+      const reason = refused.get(policy.key);
+      return reason === undefined
+        ? { ...place, state: 'in-force', reason: '' }
+        : { ...place, state: 'refused', reason };
+    });
+  }
+
+  /** Where a runtime policy is in force. */
+  ofRuntime({ key, revision }: { key: string; revision: number }): Place[] {
+    return this.#nodes.map(({ node, obstacle, policies, omitted, refused }): Place => {
+      if (obstacle) return { node, ...obstacle };
+      return { node, ...placeOf(policies.get(key), revision, omitted, refused.get(key)) };
+    });
+  }
+}
+
+function placedNode(node: string, { nodes, nowMs, staleMs }: NodesInput): PlacedNode {
+  const read = nodes.get(node);
+  const status = typeof read === 'object' ? read : null;
+  const { policies: reported = [], policiesOmitted: omitted = 0 } = status?.runtime ?? {};
+  // The first one of a key counts.
+  const policies = reported.toReversed().map((one) => [one.key, one] as const);
+  const refused = (status?.configRefused ?? []).toReversed().map(({ key, reason }) => [key, reason] as const);
+  return {
+    node,
+    silent: silence(read, nowMs, staleMs),
+    obstacle: nodeObstacle(read, nowMs, staleMs),
+    status,
+    policies: new Map(policies),
+    omitted,
+    refused: new Map(refused),
+  };
 }
 
 /** Where each runtime policy is in force, in the given order. */
-export function policyPlaces(input: StatusInput): PolicyPlaces[] {
-  const { policies, nodes, nowMs, staleMs } = input;
-  const names = namesOf(input);
-  const obstacles = new Map(names.map((node) => [node, nodeObstacle(nodes.get(node), nowMs, staleMs)]));
+export function policyPlaces({ policies, ...input }: StatusInput): PolicyPlaces[] {
+  const nodes = new NodePlaces(input);
   return policies.map(({ key, revision, enabled }) => {
-    const places = names.map((node): Place => {
-      const obstacle = obstacles.get(node);
-      if (obstacle) return { node, ...obstacle };
-      const { runtime, configRefused } = nodes.get(node) as PlaceStatus;
-      const found = runtime?.policies.find((one) => one.key === key);
-      const unsigned = configRefused.find((one) => one.key === key)?.reason;
-      return { node, ...placeOf(found, revision, runtime?.policiesOmitted ?? 0, unsigned) };
-    });
+    const places = nodes.ofRuntime({ key, revision });
     const inForce = places.filter(({ state }) => state === 'in-force');
     const subjects = inForce.reduce((sum, place) => sum + place.subjects, 0);
-    return { key, revision, enabled, places, inForce: inForce.length, nodes: names.length, subjects };
+    return { key, revision, enabled, places, inForce: inForce.length, nodes: nodes.size, subjects };
   });
 }

@@ -1,4 +1,4 @@
-import { policyPlaces, runtimeProblems, runtimeText, spoofPlaces } from '@bailiff/response';
+import { NodePlaces, policyPlaces, runtimeProblems, runtimeText } from '@bailiff/response';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
@@ -104,7 +104,32 @@ describe('policy status', () => {
     const spoof = { key: 'spoof.cluster._.default', bucketRevision: 0 };
     const statuses = new Map([node('n1'), node('n2', {}, 120_000)].map((one) => [one.nodeName, one]));
     const input = { nodes: statuses, expected, listAgeMs, nowMs: NOW_MS, staleMs: 60_000 };
-    expect(spoofPlaces(spoof, input)).toHaveLength(nodes);
+    expect(new NodePlaces(input).ofSpoof(spoof)).toHaveLength(nodes);
+  });
+
+  it('many policies - what they need of the nodes is read once, not for each of them', () => {
+    let reads = 0;
+    const counted = { ...node('n1') };
+    const { runtime: own, updatedAt } = counted;
+    const count = <T>(value: T): T => {
+      reads += 1;
+      return value;
+    };
+    Object.defineProperty(counted, 'runtime', { get: () => ({ ...own, policies: count(own?.policies) }) });
+    Object.defineProperty(counted, 'updatedAt', { get: () => count(updatedAt) });
+    const readsFor = (most: number): number => {
+      reads = 0;
+      const policies = Array.from({ length: most }, (_, n) => ({ key: `${A}-${n}`, revision: 1, enabled: true }));
+      const input = { nodes: new Map([['n1', counted]]), expected: ['n1'], nowMs: NOW_MS, staleMs: 60_000 };
+      const nodes = new NodePlaces(input);
+      const spoof = policies.map(({ key }) => nodes.ofSpoof({ key, bucketRevision: 0 }));
+      const runtime = policies.map((policy) => nodes.ofRuntime(policy));
+      expect([spoof, runtime].map(({ length }) => length)).toEqual([most, most]);
+      expect(policyPlaces({ ...input, policies })).toHaveLength(most);
+      return reads;
+    };
+    expect(readsFor(1)).toBeGreaterThan(0);
+    expect(readsFor(100) - readsFor(1)).toBeLessThan(100);
   });
 
   it('reasons - of a node once for all policies, of a policy by its nodes; none for disabled policies', () => {
