@@ -105,7 +105,7 @@ export function parseConfigKey(text: string): ConfigKey {
   return key;
 }
 
-const oneLine = (text: string): string => text.replaceAll(/\s*[\n\r\u2028\u2029]\s*/g, ' ');
+const oneLine = (text: string): string => text.replaceAll(/(?<!\s)\s*[\n\r\u2028\u2029]\s*/g, ' ');
 
 /** Lines `path: problem`, one per issue. */
 export function describeIssues(error: z.ZodError): { fields: string[]; text: string } {
