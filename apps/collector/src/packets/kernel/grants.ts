@@ -23,10 +23,15 @@ function furtherAddresses(addresses: readonly string[]): string[] {
 }
 
 /**
- * @param taken addresses of other interfaces of the node
+ * @param taken addresses of other interfaces of the node; of more than MAX_GRANTS within its prefixes, only so many
+ * @param more number of the others
  * @returns the pod's own addresses first, so that the limit cuts prefixes; `omitted`: grants beyond it
  */
-export function grantsOf(identity: Identity, taken: readonly string[]): { grants: AddressGrant[]; omitted: number } {
+export function grantsOf(
+  identity: Identity,
+  taken: readonly string[],
+  more = 0,
+): { grants: AddressGrant[]; omitted: number } {
   const cidrs = (texts: readonly string[]) => texts.map(parseCidr);
   const own = cidrs(furtherAddresses(identity.addresses));
   const sources = cidrs(identity.allowedPrefixes);
@@ -34,11 +39,14 @@ export function grantsOf(identity: Identity, taken: readonly string[]): { grants
   const neighbours = cidrs(identity.allowedNeighbours);
   const others = cidrs(taken).filter((address) => neighbours.some((prefix) => covers(prefix, address)));
 
+  // A single address covers itself only.
+  const [ownTexts, otherTexts] = [own, others].map((all) => new Set(all.map(formatCidr))) as [Set<string>, Set<string>];
   const isIn = (prefixes: readonly Cidr[], cidr: Cidr) => prefixes.some((prefix) => covers(prefix, cidr));
   const grantOf = (cidr: Cidr): AddressGrant => {
-    const neighbour = isIn(own, cidr) || (isIn(neighbours, cidr) && !isIn(others, cidr));
+    const text = formatCidr(cidr);
+    const neighbour = ownTexts.has(text) || (isIn(neighbours, cidr) && !otherTexts.has(text));
     return {
-      cidr: formatCidr(cidr),
+      cidr: text,
       neighbour,
       ...(neighbour || isIn(sources, cidr) ? {} : { source: false }),
       ...(isIn(tunnels, cidr) ? { tunnel: true } : {}),
@@ -48,5 +56,5 @@ export function grantsOf(identity: Identity, taken: readonly string[]): { grants
   const ordered = [...own, ...others, ...neighbours, ...sources, ...tunnels].map(grantOf);
   const macs = identity.allowedMacs.map((mac): AddressGrant => ({ cidr: mac, neighbour: false }));
   const all = [...new Map([...ordered, ...macs].map((grant) => [grant.cidr, grant])).values()];
-  return { grants: all.slice(0, MAX_GRANTS), omitted: Math.max(0, all.length - MAX_GRANTS) };
+  return { grants: all.slice(0, MAX_GRANTS), omitted: Math.max(0, all.length + more - MAX_GRANTS) };
 }

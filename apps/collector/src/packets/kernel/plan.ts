@@ -21,6 +21,8 @@ export interface DesiredInput {
   identity: Identity;
   /** Addresses of other interfaces of the node, which no granted prefix lets the pod announce. */
   takenAddresses: readonly string[];
+  /** Their number beyond those. */
+  moreTaken?: number;
   modes: VectorModes;
   /** null: the node-wide setting. */
   sampling: IfaceRecord['sampling'];
@@ -38,7 +40,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
   const { identity } = input;
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
-  const { grants, omitted } = grantsOf(identity, input.takenAddresses);
+  const { grants, omitted } = grantsOf(identity, input.takenAddresses, input.moreTaken);
   const ports = new Map(
     input.probePorts.map((p) => [
       `${p.protocol}/${p.port}`,

@@ -157,6 +157,29 @@ describe('reconciler', () => {
     expect(claims(grants)).not.toHaveProperty('10.0.0.0/24');
     expect(claims(grants)).toMatchObject({ '10.0.0.3/32': 'true true', '10.9.0.1/32': 'true true' });
   });
+  it('grants of many interfaces of a pod - links and addresses of the node are read once, not for each of them', () => {
+    const allowedNeighbours = ['fd00::/64'];
+    const own = { uid: 'a', allowedMacs: ['52:54:00:00:00:01'], allowedNeighbours, revision: 1 };
+    desired.receivePods(JSON.stringify({ nodeName: 'n1', revision: 1, pods: [samplePodIdentity(own)] }), []);
+    room = Number.POSITIVE_INFINITY;
+    let reads = 0;
+    const count = <T>(value: T): T => {
+      reads += 1;
+      return value;
+    };
+    const { linkMacs, linkAddresses } = options;
+    options.linkMacs = () => count(linkMacs());
+    options.linkAddresses = () => count(linkAddresses());
+    live = Array.from({ length: 100 }, (_, n) => ({
+      ...newInterface({ ifindex: n + 1, generation: n + 1, slot: n, seenBase: 0, link }, 0),
+      binding: { ...binding, mac: `0a:00:00:00:01:${n}`, addresses: [`fd00::${n}`] },
+    }));
+    new Reconciler(options).applyAll(live);
+    expect(reads).toBe(2);
+    expect(live.every(({ kernel }) => kernel?.grants.length === 64)).toBe(true);
+    for (const one of live) new Reconciler(options).apply(one);
+    expect(reads, 'control: one by one').toBe(202);
+  });
   it('all interfaces - as one by one, with a bounded number of reads per interface; control: one by one each reads all', () => {
     const many = (count: number) =>
       Array.from({ length: count }, (_, n): GuardedInterface => {

@@ -35,7 +35,8 @@ import {
 } from '../subjects/guarded-interface.ts';
 import { isSingleAddress } from './grants.ts';
 import { singleAddresses } from './networks.ts';
-import { desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
+import { type DesiredInput, desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
+import { Taken } from './taken.ts';
 
 export interface ReconcilerOptions {
   bootId: string;
@@ -72,6 +73,7 @@ type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
  */
 interface Pass {
   holders: Holders;
+  taken: Taken;
   isChosen: Map<Binding, boolean | null>;
   isMacChosen: Map<Binding, boolean | null>;
   isOnDisk: Map<Binding, boolean>;
@@ -129,7 +131,7 @@ export class Reconciler {
         if (own) own.push(owner);
         else holders.set(key, [owner]);
       }
-    this.#pass = { holders, isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
+    this.#pass = { holders, taken: this.#newTaken(), isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
     try {
       for (const iface of ifaces) this.apply(iface);
     } finally {
@@ -156,24 +158,32 @@ export class Reconciler {
    * The identity without granted MACs and neighbour addresses that a link of the node or another pod
    * has, which the holders of both keys may not know.
    */
-  #withoutTaken(identity: Identity, iface: GuardedInterface): { identity: Identity; takenAddresses: string[] } {
+  #withoutTaken(
+    identity: Identity,
+    iface: GuardedInterface,
+  ): Pick<DesiredInput, 'identity' | 'takenAddresses' | 'moreTaken'> {
     iface.takenGrants = [];
     const { allowedMacs, allowedNeighbours } = identity;
     if (allowedMacs.length + allowedNeighbours.length === 0) return { identity, takenAddresses: [] };
-    const macs = new Set(allowedMacs.length > 0 ? this.#o.linkMacs() : []);
-    const addresses = new Set(allowedNeighbours.length > 0 ? this.#o.linkAddresses() : []);
-    for (const other of this.#owners()) {
-      if (!other.binding || other.generation === iface.generation) continue;
-      macs.add(other.binding.mac);
-      for (const address of this.#addressesOf(other.binding)) addresses.add(address);
-    }
-    const singles = singleAddresses(allowedNeighbours);
+    const { generation } = iface;
+    const taken = this.#pass?.taken ?? this.#newTaken();
+    const isTaken = (mac: string) => taken.hasMac(mac, generation);
+    const singles = [...singleAddresses(allowedNeighbours)];
     iface.takenGrants = [
-      ...allowedMacs.filter((mac) => macs.has(mac)),
-      ...[...singles].filter((address) => addresses.has(address)),
+      ...allowedMacs.filter(isTaken),
+      ...singles.filter((address) => taken.hasAddress(address, generation)),
     ];
-    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !macs.has(mac)) };
-    return { identity: without, takenAddresses: [...addresses] };
+    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !isTaken(mac)) };
+    const { addresses, more } = taken.within(allowedNeighbours, generation);
+    return { identity: without, takenAddresses: addresses, moreTaken: more };
+  }
+
+  #newTaken(): Taken {
+    const owners = () =>
+      [...this.#owners()].flatMap(({ generation, binding }) =>
+        binding ? [{ generation, mac: binding.mac, addresses: this.#addressesOf(binding) }] : [],
+      );
+    return new Taken({ ...this.#o, owners });
   }
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
