@@ -1,6 +1,6 @@
 // A tenant who may create and patch pods in one namespace, against ipam-sync with the rights from
 // its manifests.
-import { streamInfo } from '@bailiff/bus';
+import { encodeToken, openBucket, streamInfo } from '@bailiff/bus';
 import { workloadOf } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { describe, expect, test } from 'vitest';
@@ -130,6 +130,14 @@ describe('ipam-sync - a tenant that exhausts shared resources', () => {
     await waitFor(async () => (await named(world, 'node-1', 'hostile'))?.labels['zone'] === 'restricted', {
       state: () => named(world, 'node-1', 'hostile'),
     });
+    // Also while its containers run on without its object.
+    const uid = (await named(world, 'node-1', 'hostile'))?.uid;
+    world.remove('hostile');
+    await waitFor(async () => (await named(world, 'node-1', 'hostile')) === undefined, { state: sync.metrics });
+    const status = JSON.stringify({ unlistedPods: [uid] });
+    await openBucket(world.admin, 'bailiff_nodes').put(encodeToken('node-1'), status);
+    await waitFor(() => named(world, 'node-1', 'hostile'), { state: sync.metrics });
+    expect(await named(world, 'node-1', 'hostile')).toMatchObject({ ended: true, labels: { zone: 'restricted' } });
   });
 
   test('ipam-sync - an annotation of 255 kB, 17 times a second: changes of other pods are written meanwhile', async () => {

@@ -66,7 +66,7 @@ const LIST_MORE_MS = 60_000;
 
 export class IpamSync {
   readonly state: ClusterState;
-  readonly ended = new EndedPods();
+  readonly ended = new EndedPods(() => this.labelKeys.keys);
   readonly omissions = new Omissions();
   readonly pods: Reflector<ListedPod>;
   readonly nodes: Reflector<KeptNode>;

@@ -109,11 +109,17 @@ describe('ended pods', () => {
     expect(uids(pods)).toHaveLength(MAX_FORMER);
   });
 
-  it('a large pod - keeps what identifies it', () => {
-    const pods = new EndedPods();
-    const large = identity('a', { labels: { filler: 'x'.repeat(7_000) } });
-    pods.removed(NODE, large, 0);
-    pods.reported(NODE, new Set(['a']), 1);
-    expect(pods.of(NODE)).toEqual([{ ...large, labels: {}, cut: true, ended: true }]);
+  it('a large pod - keeps what identifies it, and the labels that policies select by', () => {
+    const large = identity('a', { labels: { filler: 'x'.repeat(7_000), zone: 'restricted' } });
+    const labelsBy = (...names: string[]) => {
+      const pods = new EndedPods(() => new Set(names));
+      pods.removed(NODE, large, 0);
+      pods.reported(NODE, new Set(['a']), 1);
+      const [{ labels, ...rest } = large] = pods.of(NODE);
+      expect({ ...rest, labels: {} }).toEqual({ ...large, labels: {}, cut: true, ended: true });
+      return labels;
+    };
+    expect(labelsBy('zone', 'app')).toEqual({ zone: 'restricted' });
+    expect(labelsBy()).toEqual({});
   });
 });

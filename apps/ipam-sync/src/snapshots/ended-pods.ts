@@ -10,6 +10,7 @@
  * displace those of others, and thousands that never ran hide none that does.
  */
 import type { PodIdentity } from '@bailiff/schemas';
+import { cutPod } from './fit.ts';
 
 /** A status comes every ten seconds. A node without the bus for longer loses its former pods. */
 const FORMER_MS = 600_000;
@@ -17,7 +18,7 @@ const FORMER_MS = 600_000;
 const ABSENT_MS = 300_000;
 /** Former pods of all nodes. */
 export const MAX_FORMER = 8_192;
-/** JSON of a pod; a larger one keeps only what identifies it. */
+/** JSON of a pod; a larger one keeps only what identifies it, and the labels that policies select by. */
 const MAX_POD_BYTES = 2_048;
 
 interface Former {
@@ -42,9 +43,15 @@ const hasRun = ({ interfaces, containers }: PodIdentity) =>
   interfaces.length > 0 || containers.some(({ id }) => id !== '');
 
 export class EndedPods {
+  readonly #selectedBy: () => ReadonlySet<string>;
   readonly #byNode = new Map<string, Map<string, Former>>();
   readonly #nodeOf = new Map<string, string>();
   readonly #byNamespace = new Map<string, Ranked>();
+
+  /** @param selectedBy label names that policies select by: the containers stay under their policies */
+  constructor(selectedBy: () => ReadonlySet<string> = () => new Set()) {
+    this.#selectedBy = selectedBy;
+  }
 
   /** In the list of the node. */
   of(nodeName: string): PodIdentity[] {
@@ -70,7 +77,10 @@ export class EndedPods {
     const former = this.#byNode.get(nodeName) ?? new Map<string, Former>();
     const isPresent = pod.ended === true;
     this.forget(pod.uid);
-    this.#byNode.set(nodeName, former.set(pod.uid, { pod: endedOf(pod), isPresent, seenMs: nowMs }));
+    this.#byNode.set(
+      nodeName,
+      former.set(pod.uid, { pod: endedOf(pod, this.#selectedBy()), isPresent, seenMs: nowMs }),
+    );
     this.#nodeOf.set(pod.uid, nodeName);
     this.#index(pod, isPresent);
     if (this.#nodeOf.size > MAX_FORMER) this.#dropOne();
@@ -148,7 +158,7 @@ export class EndedPods {
   }
 }
 
-function endedOf(pod: PodIdentity): PodIdentity {
-  if (JSON.stringify(pod).length <= MAX_POD_BYTES) return { ...pod, ended: true };
-  return { ...pod, labels: {}, containers: [], owners: pod.owners.slice(-1), cut: true, ended: true };
+function endedOf(pod: PodIdentity, selectedBy: ReadonlySet<string>): PodIdentity {
+  const kept = JSON.stringify(pod).length <= MAX_POD_BYTES ? pod : cutPod(pod, selectedBy);
+  return { ...kept, ended: true };
 }

@@ -130,7 +130,7 @@ class Fit {
       const large = own.nextToCut();
       if (large) {
         own.bytes -= large.bytes;
-        large.pod = cut(large.pod, this.#selectedBy);
+        large.pod = cutPod(large.pod, this.#selectedBy);
         large.bytes = sizeOf(large.pod);
         own.bytes += large.bytes;
       } else own.bytes -= own.listed.pop()?.bytes ?? 0;
@@ -146,7 +146,7 @@ class Fit {
 }
 
 /** Reduced to the fields needed for enforcement. Labels that policies select by stay. */
-function cut(pod: PodIdentity, selectedBy: ReadonlySet<string>): PodIdentity {
+export function cutPod(pod: PodIdentity, selectedBy: ReadonlySet<string>): PodIdentity {
   const labels = Object.fromEntries(Object.entries(pod.labels).filter(([name]) => selectedBy.has(name)));
   return { ...pod, labels, containers: [], owners: pod.owners.slice(-1), cut: true };
 }
