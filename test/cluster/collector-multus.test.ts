@@ -299,6 +299,41 @@ describe('a pod with two networks', () => {
     },
   );
 
+  it.each([
+    ['in a record of Multus', 0],
+    ['in one too large to be read', 4 * 1024 * 1024],
+  ])(
+    'a tenant that chooses address and MAC of a neighbour in its default network, %s - the neighbour keeps both',
+    async (_, bytes) => {
+      cni.writePrimary('bridge');
+      await cni.start('closed', ['--status-interval-ms', '250']);
+      const [neighbour, tenant] = [await cni.add(), await cni.sandbox()];
+      const { mac, ipv4 } = neighbour.pod;
+      const [bridge, ...others] = cni.list().plugins;
+      const ipam = { type: 'static', addresses: [{ address: `${ipv4}/24`, gateway: '10.244.0.1' }] };
+      const chosen = { ...bridge, type: 'bridge', ipam, args: { cni: { mac } } };
+      const conf = { ...cni.list(), more: 'x'.repeat(bytes), plugins: [chosen, ...others] };
+      const result = await addByMultus({ ...tenant.attachment, conf }, tenant.pod);
+      // The record of the runtime has the configuration of Multus itself.
+      const multus = { ...tenant.attachment, conf: { ...cni.list(), name: 'multus-cni-network' } };
+      await writeCacheRecord(cni.node.cniDir, multus, result);
+      const side: Side = { ...podSide(result), device: 'eth0' };
+      expect([side.addresses, side.mac], 'control: the plugins accept them').toEqual([[ipv4], mac]);
+      await cni.node.putPods(1);
+      await waitFor(() => shown(side), {
+        what: 'the status of the tenant',
+        until: (reason) => reason === 'another interface has its MAC: no frame counts as its own',
+        state: async () => ({ rows: (await cni.node.nodeStatus())?.interfaces, log: cni.node.log.slice(-3_000) }),
+      });
+      const own: Side = { ...podSide(result), ...neighbour.pod, addresses: [ipv4], device: 'eth0' };
+      expect(await shown(own)).toBe(`another pod has its addresses too, and each may send from them: ${ipv4}`);
+      const before = await cni.node.ipReceived();
+      await send(neighbour.pod, own, own, 20);
+      expect((await cni.node.ipReceived()) - before, 'the neighbour is not cut off').toBeGreaterThanOrEqual(20);
+      expect(dropped(own)).toEqual({});
+    },
+  );
+
   it('a collector that restarts without the bus - gives no tenant the MAC of a neighbour', async () => {
     cni.writePrimary('ptp');
     await cni.start('closed');

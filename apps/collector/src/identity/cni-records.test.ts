@@ -141,19 +141,23 @@ describe('cni records', () => {
       mkdirSync(folder, { recursive: true });
       const config = Buffer.from(JSON.stringify({ plugins: [plugin] })).toString('base64');
       const result = { interfaces: [{ name: `veth-${uid}` }] };
-      writeFileSync(
-        path.join(folder, `${network}-${uid}-eth0`),
-        JSON.stringify({ ...JSON.parse(json(uid)), config, result }),
-      );
+      const record = { ...JSON.parse(json(uid)), containerId: uid, config, result };
+      writeFileSync(path.join(folder, `${network}-${uid}-eth0`), JSON.stringify(record));
     };
-    for (const uid of ['tenant', 'neighbour']) write(runtime, 'multus-cni-network', uid, { type: 'multus-shim' });
+    for (const uid of ['tenant', 'neighbour', 'large'])
+      write(runtime, 'multus-cni-network', uid, { type: 'multus-shim' });
     write(multus, 'pods', 'tenant', { type: 'bridge', mac: '0a:58:0a:63:00:77' });
     write(multus, 'pods', 'neighbour', { type: 'bridge' });
+    write(multus, 'pods', 'large', { type: 'bridge', args: { cni: { filler: 'x'.repeat(MAX_PARSED_BYTES) } } });
     const both = new CniRecords([runtime, multus], { onRecord: () => undefined, onProblem: () => undefined });
     both.start();
     const isMacChosen = (podUid: string) =>
       both.isChosen({ link: { name: `veth-${podUid}`, mac: '', linkNetnsid: 1 }, podUid }, 'isMacChosen');
-    expect([isMacChosen('tenant'), isMacChosen('neighbour'), isMacChosen('other')]).toEqual([true, false, null]);
+    const chosen = () => ['tenant', 'neighbour', 'large', 'other'].map(isMacChosen);
+    expect(chosen(), 'one that is too large may show a choice').toEqual([true, false, true, null]);
+    unlinkSync(path.join(multus, 'pods-large-eth0'));
+    both.check();
+    expect(chosen()).toEqual([true, false, false, null]);
     both.close();
   });
 

@@ -45,6 +45,8 @@ interface Folder {
 export class CniRecords {
   /** Records by path, because the files of two folders can have one name. */
   readonly #byPath = new Map<string, CniRecord>();
+  /** Paths of files that are no record here: too large, beyond a share, or not readable. */
+  readonly #unread = new Set<string>();
   readonly #counts: FairCounts;
   readonly #events: CniRecordsEvents;
   readonly #folders: readonly Folder[];
@@ -113,7 +115,7 @@ export class CniRecords {
       this.#failed(folder, folder.dir, error);
       return;
     }
-    for (const file of [...this.#byPath.keys()])
+    for (const file of [...this.#byPath.keys(), ...this.#unread])
       if (path.dirname(file) === folder.dir && !names.has(path.basename(file))) this.#forget(file);
     for (const name of names) this.#read(folder, name, MAX_RETRIES, true);
     if (!folder.relist) folder.shortages = 0;
@@ -162,7 +164,7 @@ export class CniRecords {
     }
     if (read === null) return;
     if ('reason' in read) {
-      this.#events.onProblem(file, read.reason);
+      this.#refuse(file, read.reason);
       return;
     }
     const json = withoutCapabilityArgs(read.content);
@@ -177,13 +179,12 @@ export class CniRecords {
 
   #add(file: string, reading: ReturnType<typeof readCniRecord>): void {
     if ('reason' in reading) {
-      this.#events.onProblem(file, reading.reason);
+      this.#refuse(file, reading.reason);
       return;
     }
     const { podNamespace } = reading.record;
     if (!this.#byPath.has(file) && !this.#counts.hasRoom(podNamespace)) {
-      const reason = `namespace ${podNamespace} has its share of the ${this.#counts.most} CNI records of the node`;
-      this.#events.onProblem(file, reason);
+      this.#refuse(file, `namespace ${podNamespace} has its share of the ${this.#counts.most} CNI records of the node`);
       return;
     }
     for (const reason of reading.dropped) this.#events.onProblem(file, reason);
@@ -193,7 +194,13 @@ export class CniRecords {
     this.#events.onRecord(reading.record);
   }
 
+  #refuse(file: string, reason: string): void {
+    this.#unread.add(file);
+    this.#events.onProblem(file, reason);
+  }
+
   #forget(file: string): void {
+    this.#unread.delete(file);
     const record = this.#byPath.get(file);
     if (record && this.#byPath.delete(file)) this.#counts.remove(record.podNamespace);
   }
@@ -203,11 +210,17 @@ export class CniRecords {
     { link, podUid }: Pick<Binding, 'link' | 'podUid'>,
     what: 'isChosen' | 'isMacChosen' = 'isChosen',
   ): boolean | null {
-    // Multus is a plugin of the runtime, so the first interface has two records, of which one has the choice.
+    // Multus is a plugin of the runtime, so the first interface has two records, of which one has the choice. A
+    // pod can make that one too large to be read, so one that was not read may show a choice.
     const own = [...this.#byPath.values()].filter(
       (record) => record.podUid === podUid && record.hostInterfaces.includes(link.name),
     );
-    return own.length === 0 ? null : own.some((record) => record[what]);
+    return own.length === 0 ? null : own.some((record) => record[what] || this.#hasUnread(record));
+  }
+
+  /** Whether another record of the interface was not read: names of files end alike, by sandbox and interface. */
+  #hasUnread({ containerId, ifName }: CniRecord): boolean {
+    return [...this.#unread].some((file) => file.endsWith(`-${containerId}-${ifName}`));
   }
 
   /**
