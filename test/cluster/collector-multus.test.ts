@@ -334,6 +334,25 @@ describe('a pod with two networks', () => {
     },
   );
 
+  it.each([
+    ['', 0, 'net1 is of kind macvlan: '],
+    [' whose configuration it made too long to be read', 256 * 1024, 'net1 is of kind unknown: '],
+  ])('a pod with a macvlan%s - status names the interface', async (_, bytes, named) => {
+    cni.writePrimary('bridge');
+    await cni.start('closed', ['--status-interval-ms', '250']);
+    const { pod, attachment } = await cni.add();
+    const ipam = { type: 'static', addresses: [{ address: '10.98.0.2/24' }] };
+    const plugin = { type: 'macvlan', master: 'cni0', ipam, args: { cni: { filler: 'x'.repeat(bytes) } } };
+    await addByMultus({ ...attachment, conf: { ...cni.list(), name: 'lan', plugins: [plugin] }, ifName: 'net1' }, pod);
+    await cni.node.putPods(1);
+    const row = async () =>
+      (await cni.node.nodeStatus())?.interfaces.find(
+        ({ coverage, podUid }) => coverage === 'not-covered' && podUid === pod.uid,
+      );
+    const found = await waitFor(row, { what: 'the macvlan in the status', state: () => cni.node.nodeStatus() });
+    expect(found?.reason).toContain(named);
+  });
+
   it('a collector that restarts without the bus - gives no tenant the MAC of a neighbour', async () => {
     cni.writePrimary('ptp');
     await cni.start('closed');

@@ -76,12 +76,18 @@ describe('cni record', () => {
     ['a list of a plugin with a host side', base64({ plugins: [{ type: 'ptp' }] }), 'ptp', null],
     ['no configuration', undefined, '', null],
     ['an empty list', base64({ plugins: [] }), '', null],
+    [
+      'too long to be read',
+      base64({ type: 'macvlan', args: 'x'.repeat(200 * 1024) }),
+      'unknown',
+      /no interface of the/,
+    ],
     ['null', base64(null), '', null],
     ['no JSON', Buffer.from('x').toString('base64'), '', null],
   ])('main plugin and why it has no host side - %s', (_name, config, plugin, why) => {
     const reading = readCniRecord('f', JSON.stringify({ ...bridge, config }), 7);
     expect(reading).toMatchObject({ record: { plugin } });
-    const reason = whyNoHostSide({ plugin });
+    const reason = whyNoHostSide({ plugin, hostInterfaces: [] });
     if (why === null) expect(reason).toBeNull();
     else expect(reason).toMatch(why);
   });

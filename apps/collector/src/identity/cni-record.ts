@@ -14,7 +14,7 @@ export interface CniRecord {
   containerId: string;
   /** Interface inside the pod: eth0, net1. */
   ifName: string;
-  /** Type of the network's main plugin: bridge, macvlan; empty if the record does not have it. */
+  /** Type of the network's main plugin: bridge, macvlan; TOO_LONG; empty if the record does not have it. */
   plugin: string;
   /** Its addresses were chosen (static IPAM, `ips` of Multus), so another pod may have them too. */
   isChosen: boolean;
@@ -51,6 +51,8 @@ interface RawResult {
 
 /** A longer configuration is not read for the type of its plugin: Multus copies annotations into it. */
 const MAX_CONFIG_CHARACTERS = 256 * 1024;
+/** Type of a plugin whose configuration is not read. */
+const TOO_LONG = 'unknown';
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 
@@ -76,7 +78,7 @@ const has = (object: unknown, upperCaseKey: string): boolean =>
 /** @param config the network's configuration, or list of plugins, in base64 */
 function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'isMacChosen'> {
   // A pod can make it that long, by annotations.
-  if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: '', isChosen: true, isMacChosen: true };
+  if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: TOO_LONG, isChosen: true, isMacChosen: true };
   try {
     const parsed = JSON.parse(Buffer.from(config, 'base64').toString('utf8')) ?? {};
     const plugins = Array.isArray(parsed.plugins) ? parsed.plugins : [parsed];
@@ -103,8 +105,15 @@ const NO_HOST_SIDE: Readonly<Record<string, string>> = {
   'host-device': MOVED_DEVICE,
 };
 
-/** Why an interface of this plugin has no host side; null: it has one, or the plugin is not known. */
-export const whyNoHostSide = ({ plugin }: Pick<CniRecord, 'plugin'>): string | null => NO_HOST_SIDE[plugin] ?? null;
+/**
+ * Why an interface has no host side; null: it has one, or nothing is known. Plugins that make a pair name the end on
+ * the node. Not all do, so a record without one shows nothing by itself, but a pod must not hide an interface.
+ */
+export function whyNoHostSide({ plugin, hostInterfaces }: Pick<CniRecord, 'plugin' | 'hostInterfaces'>): string | null {
+  if (plugin !== TOO_LONG) return NO_HOST_SIDE[plugin] ?? null;
+  if (hostInterfaces.length > 0) return null;
+  return 'its record names no interface of the node, and annotations made its configuration too long to be read';
+}
 
 /** The record of a parsed cache file, or of a call that has the same fields. */
 export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenAtMs: number): CniReading {

@@ -174,6 +174,9 @@ describe('status', () => {
       { ...record, podUid: 'only', podName: 'only', ifName: 'eth0', plugin: 'ipvlan' },
       { ...record, podUid: 'gone', podName: 'gone', ifName: 'eth0', plugin: 'ipvlan' },
       { ...record, podUid: 'neither', podName: 'neither', ifName: 'eth0', plugin: 'bridge' },
+      // A pod made the configuration too long by annotations.
+      { ...record, podUid: 'both', podName: 'both', ifName: 'net2', plugin: 'unknown' },
+      { ...record, podUid: 'both', podName: 'both', ifName: 'net3', plugin: 'unknown', hostInterfaces: ['veth1'] },
     ] as CniRecord[];
     const entry = { podNamespace: 'shop', podName: 'both', verdictId: 'v', until: '2026-01-01T00:00:00Z', reason: 'r' };
     const list = { nodeName: 'n', revision: 1, entries: [{ ...entry, podUid: 'both' }] };
@@ -182,11 +185,13 @@ describe('status', () => {
     // The guarded interface shows what the kernel has.
     expect(uncovered.map(({ podUid, quarantinedUntil }) => [podUid, quarantinedUntil !== null])).toEqual([
       ['both', true],
+      ['both', true],
       ['only', false],
       ['neither', false],
     ]);
     expect(uncovered.map((i) => `${i.podUid}: ${i.reason.split(':')[0]}`)).toEqual([
       'both: net1 is of kind macvlan',
+      'both: net2 is of kind unknown',
       'only: eth0 is of kind ipvlan',
       'neither: no interface of it was found on this node',
     ]);
