@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -202,6 +211,22 @@ describe('cni records', () => {
     cache.start();
     expect(seen).toEqual(['u1']);
     expect(problems).toEqual([{ file: path.join(dir, 'b'), reason: expect.stringMatching(/without capabilityArgs/) }]);
+  });
+
+  it('record that is too large - not read again until it is written, and reported at each check', () => {
+    const file = path.join(dir, 'a');
+    writeFileSync(file, JSON.stringify({ ...JSON.parse(json('u1')), config: 'x'.repeat(MAX_PARSED_BYTES) }));
+    const [then, later] = [1_700_000_000, 1_700_000_001];
+    utimesSync(file, then, then);
+    cache.start();
+    writeFileSync(file, json('u1'));
+    utimesSync(file, then, then);
+    cache.check();
+    expect([uidsOf(cache), new Set(problems.map(({ reason }) => reason)).size]).toEqual([[], 1]);
+    expect(problems.length).toBeGreaterThan(1);
+    utimesSync(file, later, later);
+    cache.check();
+    expect(uidsOf(cache)).toEqual(['u1']);
   });
 
   it('folder created later - found', async () => {

@@ -34,6 +34,12 @@ export interface CniRecordsEvents {
   onProblem: OnProblem;
 }
 
+interface Unread {
+  reason: string;
+  /** It is read again only if it was written since; absent: at each check. */
+  writtenAtMs?: number;
+}
+
 interface Folder {
   dir: string;
   watch: DirectoryWatch;
@@ -45,8 +51,8 @@ interface Folder {
 export class CniRecords {
   /** Records by path, because the files of two folders can have one name. */
   readonly #byPath = new Map<string, CniRecord>();
-  /** Paths of files that are no record here: too large, beyond a share, or not readable. */
-  readonly #unread = new Set<string>();
+  /** By path: files that are no record here, because they are too large, beyond a share, or not readable. */
+  readonly #unread = new Map<string, Unread>();
   readonly #counts: FairCounts;
   readonly #events: CniRecordsEvents;
   readonly #folders: readonly Folder[];
@@ -115,7 +121,7 @@ export class CniRecords {
       this.#failed(folder, folder.dir, error);
       return;
     }
-    for (const file of [...this.#byPath.keys(), ...this.#unread])
+    for (const file of [...this.#byPath.keys(), ...this.#unread.keys()])
       if (path.dirname(file) === folder.dir && !names.has(path.basename(file))) this.#forget(file);
     for (const name of names) this.#read(folder, name, MAX_RETRIES, true);
     if (!folder.relist) folder.shortages = 0;
@@ -153,7 +159,8 @@ export class CniRecords {
     const file = path.join(folder.dir, name);
     let read: ReturnType<typeof readRegularFile>;
     try {
-      read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? this.#byPath.get(file)?.writtenAtMs : undefined);
+      const known = this.#unread.get(file) ?? this.#byPath.get(file);
+      read = readRegularFile(file, MAX_RECORD_BYTES, unlessKnown ? known?.writtenAtMs : undefined);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         this.#forget(file);
@@ -162,7 +169,11 @@ export class CniRecords {
       } else this.#failed(folder, file, error);
       return;
     }
-    if (read === null) return;
+    if (read === null) {
+      const unread = this.#unread.get(file);
+      if (unread) this.#events.onProblem(file, unread.reason);
+      return;
+    }
     if ('reason' in read) {
       this.#refuse(file, read.reason);
       return;
@@ -174,12 +185,12 @@ export class CniRecords {
         : readCniRecord(name, json.toString('utf8'), read.writtenAtMs);
     if ('reason' in reading && reading.reason.startsWith('not JSON') && retries > 0)
       this.#later(RETRY_MS, () => this.#read(folder, name, retries - 1));
-    else this.#add(file, reading);
+    else this.#add(file, reading, read.writtenAtMs);
   }
 
-  #add(file: string, reading: ReturnType<typeof readCniRecord>): void {
+  #add(file: string, reading: ReturnType<typeof readCniRecord>, writtenAtMs: number): void {
     if ('reason' in reading) {
-      this.#refuse(file, reading.reason);
+      this.#refuse(file, reading.reason, writtenAtMs);
       return;
     }
     const { podNamespace } = reading.record;
@@ -194,8 +205,8 @@ export class CniRecords {
     this.#events.onRecord(reading.record);
   }
 
-  #refuse(file: string, reason: string): void {
-    this.#unread.add(file);
+  #refuse(file: string, reason: string, writtenAtMs?: number): void {
+    this.#unread.set(file, { reason, ...(writtenAtMs === undefined ? {} : { writtenAtMs }) });
     this.#events.onProblem(file, reason);
   }
 
@@ -220,7 +231,7 @@ export class CniRecords {
 
   /** Whether another record of the interface was not read: names of files end alike, by sandbox and interface. */
   #hasUnread({ containerId, ifName }: CniRecord): boolean {
-    return [...this.#unread].some((file) => file.endsWith(`-${containerId}-${ifName}`));
+    return [...this.#unread.keys()].some((file) => file.endsWith(`-${containerId}-${ifName}`));
   }
 
   /**
