@@ -221,4 +221,29 @@ describe('an interface that outlives its pod', () => {
     expect([await landed(former.pod, 'x0'), await landed(next.pod)]).toEqual([0, TIMES]);
     expect(await isOrphaned(next.pod)).toBe(false);
   });
+
+  it('a later sandbox of the same pod - sends from its own address while the list has that of the former one', async () => {
+    const former = await started();
+    const other = await started();
+    await cni.node.putPods(1);
+    await waitFor(async () => (await cni.node.nodeStatus())?.snapshotRevision === 1, { what: 'the list' });
+    expect(await landed(former.pod), 'control').toBe(TIMES);
+    await cni.detach(former);
+    cni.node.pods.splice(0, 1);
+    const next = await started(former.pod.uid);
+    const addresses = async () => (await rowOf(next.pod))?.addresses;
+    expect(await addresses()).toEqual([next.pod.ipv4, next.pod.ipv6]);
+    const asFormer = { ...next.pod, ipv4: former.pod.ipv4 };
+    expect([await landed(next.pod), await landed(asFormer), await landed(other.pod)]).toEqual([TIMES, 0, TIMES]);
+    // The list that the kubelet's report makes; and one that contradicts the record later, which decides.
+    const lists = async (revision: number, ipv4: string) => {
+      await cni.node.putPods(revision, (pods) => {
+        for (const pod of pods.filter(({ uid }) => uid === next.pod.uid))
+          pod.interfaces = [{ name: 'eth0', addresses: [ipv4], mac: null }];
+      });
+      await waitFor(addresses, { what: `${ipv4} to be in force`, until: (all) => all?.join() === ipv4 });
+    };
+    await lists(2, next.pod.ipv4);
+    await lists(3, '10.244.0.77');
+  });
 });

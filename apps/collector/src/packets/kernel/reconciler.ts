@@ -21,6 +21,7 @@ import {
   NOT_OWN_MAC,
   rivalryOf,
 } from '../../identity/identity.ts';
+import { listedBefore, withoutListed } from '../../identity/listed-before.ts';
 import { isHeld } from '../../identity/pod-life.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
 import { userspaceViolation } from '../publishing/violations.ts';
@@ -146,6 +147,8 @@ export class Reconciler {
   bound(iface: GuardedInterface): void {
     const mac = iface.binding?.mac ?? '';
     const addresses = iface.binding?.addresses ?? [];
+    if (iface.binding)
+      iface.listedBefore = listedBefore(iface.binding, this.#o.desired.addressesOf(iface.binding.podUid));
     const mayLose = ({ binding, kernel }: GuardedInterface) =>
       binding?.mac === mac ||
       [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
@@ -189,7 +192,8 @@ export class Reconciler {
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {
     const mac = iface.binding?.mac ?? '';
     iface.macStanding = macStandingOf(iface, this.#ownersOf([mac]), (one) => this.#isMacChosen(one));
-    const identity = identityOf(iface.binding, pod, iface.macStanding === 'others');
+    const listed = withoutListed(pod, iface.listedBefore);
+    const identity = identityOf(iface.binding, listed, iface.macStanding === 'others');
     // Only the node's own records name the addresses of others here: a list may be late, or wrong.
     const owners = this.#ownersOf(identity.addresses);
     const { reused, shared } = rivalryOf(iface, identity.addresses, owners, (older, newer) =>

@@ -133,6 +133,8 @@ export interface GuardedInterface extends Source {
   reusedAddresses: string[];
   /** Addresses of its pod that another pod has too, while CNI holds both. */
   sharedAddresses: string[];
+  /** Addresses of a former sandbox of its pod, which the list had when it was bound (identity/listed-before.ts). */
+  listedBefore: readonly string[];
   /** Whose the MAC of its pod is. */
   macStanding: MacStanding;
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
@@ -192,6 +194,7 @@ export function newInterface(
     takenGrants: [],
     reusedAddresses: [],
     sharedAddresses: [],
+    listedBefore: [],
     macStanding: null,
     applyError: '',
     announced: null,
