@@ -5,10 +5,11 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { NODE_MESSAGES_PER_SECOND, openBucket, userOf, violationSubject } from '@bailiff/bus';
+import { MAX_SNAPSHOT_BYTES } from '@bailiff/schemas';
 import { type RateLimitedLog, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { ConnectionGuard } from '../../apps/bus-auth/src/connection-guard.ts';
+import { ConnectionGuard, MAX_HEAVY_PER_MINUTE } from '../../apps/bus-auth/src/connection-guard.ts';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
 import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -234,6 +235,34 @@ test('connections - so is one that resets each connection while the server respo
   expect(await auth.metric('connections_ended_total{reason="reset"}')).toBeGreaterThan(0);
   expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
 }, 150_000);
+
+test('connections - one that leaves responses unread, to requests that the server has not counted, has a share', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const admin = await rig.nats.connect('admin');
+  await openBucket(admin, 'bailiff_pods').put(A, 'x'.repeat(MAX_SNAPSHOT_BYTES));
+  const heavy = () => auth.metric('connections_ended_total{reason="heavy"}');
+  let logins = 0;
+  const isOver = async () => {
+    const before = await heavy();
+    const socket = await logIn(rig, token);
+    if (!socket.closed) {
+      logins += 1;
+      // After a large message, the server reads 64 KiB at once.
+      socket.write(LARGE);
+      await once(socket, 'data');
+      socket.pause().write(READS.slice(0, 60_000));
+      await waitFor(async () => (await heavy()) > before, { what: 'the connection to be judged' });
+      socket.destroy();
+    }
+    return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
+  };
+  await waitFor(isOver, { what: 'a login without a response', timeoutMs: 60_000, intervalMs: 1 });
+  // The control: a node to which another one has responses sent logs in again.
+  expect(logins).toBeGreaterThanOrEqual(MAX_HEAVY_PER_MINUTE);
+  expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
+  expect(await rig.login(userOf({ role: 'collector', node: B }), await rig.tokenOf(B))).toBe('in');
+}, 120_000);
 
 test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {
   const { rig, auth, token } = await start();

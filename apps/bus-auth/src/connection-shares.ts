@@ -42,7 +42,7 @@ const MAX_SERVERS = 64;
 const MAX_ADMITTED = 16_384;
 
 /**
- * `heavy`: receives more than a collector requests; its user may log in again. `second-login`: no client logs in
+ * `heavy`: receives more than a collector requests; its user has a share of them. `second-login`: no client logs in
  * again on a connection, and from 2.15 on the server then lists its flood under no account. `malformed`: no client
  * sends what ends its connection, and the server does not count the messages before it. `reset`: likewise, in
  * connections that fail again and again.

@@ -29,6 +29,16 @@ test('limits - a source that fails too often is over until time passes, and no o
   expect(failures.isOver('a', 1_000)).toBe(false);
 });
 
+test('limits - events beyond the budget that are charged have to be refilled; control: counted ones', () => {
+  const [charged, counted] = [new SourceBudgets(6), new SourceBudgets(6)];
+  for (let i = 0; i < 9; i += 1) {
+    charged.charge('a', 0);
+    counted.count('a', 0);
+  }
+  expect([charged.isOver('a', 10_000), counted.isOver('a', 10_000)]).toEqual([true, false]);
+  expect([charged.isOver('a', 39_000), charged.isOver('a', 40_000)]).toEqual([true, false]);
+});
+
 test('limits - a burst below the budget of a minute is what a source has at once', () => {
   const logins = new SourceBudgets(60, 2);
   logins.count('a', 0);

@@ -34,6 +34,12 @@ export class Budget {
     this.#left -= 1;
     return true;
   }
+
+  /** Takes a token also if none is left: the debt is refilled first. */
+  charge(nowMs: number): void {
+    this.has(nowMs);
+    this.#left -= 1;
+  }
 }
 
 export const MAX_SOURCES = 4_096;
@@ -60,9 +66,18 @@ export class SourceBudgets {
   }
 
   count(source: string, nowMs: number): void {
+    this.#budgetOf(source, nowMs).take(nowMs);
+  }
+
+  /** Counts an event beyond the budget too: the source then waits longer. */
+  charge(source: string, nowMs: number): void {
+    this.#budgetOf(source, nowMs).charge(nowMs);
+  }
+
+  #budgetOf(source: string, nowMs: number): Budget {
     const budget = this.#budgets.get(source) ?? new Budget(this.#perMinute / 60, this.#burst, nowMs);
-    budget.take(nowMs);
     this.#budgets.set(source, budget);
+    return budget;
   }
 }
 
