@@ -9,7 +9,7 @@ import { MAX_SNAPSHOT_BYTES } from '@bailiff/schemas';
 import { type RateLimitedLog, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
-import { ConnectionGuard, MAX_HEAVY_PER_MINUTE } from '../../apps/bus-auth/src/connection-guard.ts';
+import { ConnectionGuard, MAX_ENDS_PER_MINUTE } from '../../apps/bus-auth/src/connection-guard.ts';
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
 import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -259,10 +259,31 @@ test('connections - one that leaves responses unread, to requests that the serve
   };
   await waitFor(isOver, { what: 'a login without a response', timeoutMs: 60_000, intervalMs: 1 });
   // The control: a node to which another one has responses sent logs in again.
-  expect(logins).toBeGreaterThanOrEqual(MAX_HEAVY_PER_MINUTE);
+  expect(logins).toBeGreaterThanOrEqual(MAX_ENDS_PER_MINUTE);
   expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
   expect(await rig.login(userOf({ role: 'collector', node: B }), await rig.tokenOf(B))).toBe('in');
 }, 120_000);
+
+test('connections - so has one with more than four, which may end before the server has counted their requests', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  const open: Socket[] = [];
+  let ended = 0;
+  const isOver = async () => {
+    const socket = await logIn(rig, token);
+    if (socket.closed) return (await auth.metric('dropped_total{reason="flooding"}')) > 0;
+    open.push(socket);
+    if (open.length <= MAX_CONNECTIONS_PER_USER) return false;
+    const oldest = open.shift() as Socket;
+    if (!oldest.closed) await new Promise((resolve) => oldest.once('close', resolve));
+    ended += 1;
+    return false;
+  };
+  await waitFor(isOver, { what: 'a login without a response', timeoutMs: 60_000, intervalMs: 1 });
+  for (const socket of open) socket.destroy();
+  // The control: fewer ends delay no login.
+  expect(ended).toBeGreaterThanOrEqual(MAX_ENDS_PER_MINUTE);
+}, 90_000);
 
 test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {
   const { rig, auth, token } = await start();

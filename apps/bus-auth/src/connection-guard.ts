@@ -41,11 +41,11 @@ export const PENALTY_MS = 60_000;
  */
 export const MAX_RESETS_PER_MINUTE = 6;
 /**
- * Connections of a user that end as `heavy`, in a minute. The server did not count the read in which one ends, some 650
- * requests: 65 a second on average, fewer than MAX_HEAVY_MESSAGES_PER_SECOND. Another node can cause such ends, so the
- * user is not kept out for longer than its share requires.
+ * Connections of a user that end as `heavy` or `too-many`, in a minute. The server did not count the read in which one
+ * ends, some 650 requests: 65 a second on average, fewer than MAX_HEAVY_MESSAGES_PER_SECOND. Another node can cause the
+ * former, so the user is not kept out for longer than its share requires.
  */
-export const MAX_HEAVY_PER_MINUTE = 6;
+export const MAX_ENDS_PER_MINUTE = 6;
 /** Users that are remembered. Only holders of a token of their node get one. */
 const MAX_FLOODING = 4_096;
 
@@ -66,7 +66,7 @@ export class ConnectionGuard {
   readonly #flooding = new RecentMap<string, number>(MAX_FLOODING);
   readonly #ended = new EndedNodes();
   readonly #resets = new SourceBudgets(MAX_RESETS_PER_MINUTE);
-  readonly #heavy = new SourceBudgets(MAX_HEAVY_PER_MINUTE);
+  readonly #ends = new SourceBudgets(MAX_ENDS_PER_MINUTE);
   readonly #stop: () => void;
   #listedMs = Number.NEGATIVE_INFINITY;
   #requestedMs = Number.NEGATIVE_INFINITY;
@@ -110,7 +110,7 @@ export class ConnectionGuard {
 
   /** Whether logins of a user get no response. */
   isFlooding(user: string): boolean {
-    return this.#leftMs(user) > 0 || this.#heavy.isOver(user, this.#o.clock.monotonicMs());
+    return this.#leftMs(user) > 0 || this.#ends.isOver(user, this.#o.clock.monotonicMs());
   }
 
   /** What `bailiff status` shows. */
@@ -185,7 +185,7 @@ export class ConnectionGuard {
     const excess = this.#shares.judge(list, nowMs);
     for (const { server, connection, user, reason } of excess) {
       this.#watch.kick(server, connection.id);
-      if (reason === 'heavy' && user !== null) this.#heavy.charge(user, nowMs);
+      if (!KEPT_OUT.includes(reason) && user !== null) this.#ends.charge(user, nowMs);
       this.#record({ user, named: connection.user, host: connection.host, reason });
     }
     const keptOut = excess.flatMap(({ user, reason }) => (KEPT_OUT.includes(reason) && user !== null ? user : []));

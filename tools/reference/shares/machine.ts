@@ -43,7 +43,7 @@ export const IN_NATS: readonly Share[] = [
       'MAX_CONNECTIONS_PER_USER',
       'MAX_HEAVY_MESSAGES_PER_SECOND',
       'apps/bus-auth/src/connection-guard.ts#MAX_RESETS_PER_MINUTE',
-      'apps/bus-auth/src/connection-guard.ts#MAX_HEAVY_PER_MINUTE',
+      'apps/bus-auth/src/connection-guard.ts#MAX_ENDS_PER_MINUTE',
       `${PACE}#NODE_MESSAGES_PER_SECOND`,
       `${PACE}#NODE_SENT_BYTES_PER_SECOND`,
       `${PACE}#NODE_BYTES_PER_SECOND`,
@@ -56,7 +56,7 @@ export const IN_NATS: readonly Share[] = [
     share:
       'each of the two users of a node, by who logged in, on all servers. bus-auth reads the lists of the servers four times a second, with more than 1,250 connections less often. Collectors pace their frames and reads, so that they stay below',
     whenFull:
-      'bus-auth ends the oldest connection of the address that has most; beyond the rates, after a second login on a connection or malformed data, or if one was closed with more than MAX_UNREAD_BYTES unread, all of the user. After too many messages or bytes of its own, a second login, malformed data or MAX_RESETS_PER_MINUTE, its logins then get no response for a minute; after MAX_HEAVY_PER_MINUTE of what it receives or leaves unread, one in ten seconds does',
+      'bus-auth ends the oldest connection of the address that has most; beyond the rates, after a second login on a connection or malformed data, or if one was closed with more than MAX_UNREAD_BYTES unread, all of the user. After too many messages or bytes of its own, a second login, malformed data or MAX_RESETS_PER_MINUTE, its logins then get no response for a minute; after MAX_ENDS_PER_MINUTE for other reasons, one in ten seconds does',
     counter: '`bailiff_bus_auth_connections_ended_total`, `bailiff_bus_auth_connections_watched`',
     tests: [
       'test/cluster/bus-auth-connections.test.ts',
