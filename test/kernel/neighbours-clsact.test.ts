@@ -129,4 +129,17 @@ describe('foreign programs beside clsact filters', () => {
     await detach();
     expect(await exchange(node), 'detaching removes it too').toEqual([3, 2]);
   });
+
+  it('a qdisc that another agent deleted - its filters are missing, those of others stay, and both attach again', async () => {
+    await using guarded = await node.guard(node.pods.attacker);
+    await using _other = await node.guard(node.pods.receiver);
+    await node.agent.call('own.watch', 'clsact');
+    await isChanged();
+    await commandIn(node.netns, 'tc', 'qdisc', 'del', 'dev', node.pods.attacker.hostInterface, 'clsact');
+    expect(await isChanged()).toBe(true);
+    expect(await places()).toEqual([...HEAD, 'in clsact missing', 'out clsact missing'].sort());
+    expect(await exchange(node), 'control: nothing judges').toEqual([3, 2]);
+    await node.agent.call('object.attach', guarded.key);
+    expect([await places(), await exchange(node)]).toEqual([[...HEAD, ...HEAD].sort(), [0, 2]]);
+  });
 });

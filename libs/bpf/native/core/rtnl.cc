@@ -249,8 +249,9 @@ std::optional<FilterRecord> firstFilter(uint32_t ifindex, uint32_t parent) {
 
 std::string ingressKind(uint32_t ifindex) {
   NetlinkSocket socket("clsact.attach");
-  // Without NLM_F_ECHO the kernel sends the reply to the listeners of the group only.
-  NetlinkRequest request(RTM_GETQDISC, NLM_F_ECHO);
+  // Without NLM_F_ECHO the kernel sends the reply to the listeners of the group only. Where a qdisc was deleted it
+  // sends none, not even an error.
+  NetlinkRequest request(RTM_GETQDISC, NLM_F_ECHO | NLM_F_ACK);
   struct tcmsg header = {};
   header.tcm_family = AF_UNSPEC;
   header.tcm_ifindex = static_cast<int>(ifindex);
