@@ -31,7 +31,8 @@ describe('fallback by network namespace', () => {
   });
 
   const ip = (pod: TestPod, ...words: string[]) => exec('ip', ['-n', pod.netns, ...words]);
-  const start = () => node.startCollector({ args: ['--cgroup-root', process.root, '--status-interval-ms', '250'] });
+  const start = (args: string[] = []) =>
+    node.startCollector({ args: ['--cgroup-root', process.root, '--status-interval-ms', '250', ...args] });
   const rowOf = async (pod: TestPod) =>
     (await node.offlineStatus()).interfaces.find((i) => i.interfaceName === pod.hostInterface);
   /** The collector has read the namespace, and the bus does not list its pod. */
@@ -204,6 +205,76 @@ describe('fallback by network namespace', () => {
     expect(await landed(attacker, [frame(victim.ipv4), frame(ELSEWHERE), frame(attacker.ipv4, victim.mac)], 30)).toBe(
       0,
     );
+  });
+
+  it.each<[string, string[], { isNameKept: boolean; isStopped: boolean }]>([
+    ['the index of its interface, and the netlink events were lost', [], { isNameKept: false, isStopped: true }],
+    ['also its name, and they were lost', [], { isNameKept: true, isStopped: true }],
+    ['name and index, while no collector ran', [], { isNameKept: true, isStopped: false }],
+    ['the same under clsact', ['--hook', 'clsact'], { isNameKept: true, isStopped: false }],
+  ])(
+    'another pod without a record got %s: it is found by its own namespace',
+    async (_, args, { isNameKept, isStopped }) => {
+      const collector = await start(args);
+      await node.putPods(1);
+      await node.waitForState(attacker, 'programmed');
+      const ifindex = (await rowOf(attacker))?.ifindex;
+      if (isStopped) collector.kill('SIGSTOP');
+      else await node.killCollector();
+      if (isStopped) {
+        // More than the receive buffer of the collector holds.
+        const lines = Array.from(
+          { length: 9_000 },
+          (_, i) => `link set ${attacker.hostInterface} mtu ${1_400 + (i % 2)}`,
+        );
+        await exec('ip', ['-n', node.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+      }
+      await node.removePod(attacker);
+      await process[Symbol.asyncDispose]();
+      const pod = await node.addPod({ cni: false });
+      await node.renameHostSide(pod, isNameKept ? attacker.hostInterface : pod.hostInterface, ifindex);
+      process = await node.runInPod(pod);
+      await node.putPods(2, (pods) =>
+        pods.splice(
+          pods.findIndex(({ uid }) => uid === attacker.uid),
+          1,
+        ),
+      );
+      if (isStopped) collector.kill('SIGCONT');
+      else await start(args);
+      await waitFor(async () => (await rowOf(pod))?.addresses.includes(pod.ipv4), {
+        what: `${pod.hostInterface} to be ${pod.name}’s`,
+        state: async () => [await node.nodeStatus(), node.log.slice(-3_000)],
+      });
+      expect((await rowOf(pod))?.ifindex).toBe(ifindex);
+      const own = udpFrame({ sourceMac: pod.mac, source: pod.ipv4, destination: GATEWAY });
+      const forged = udpFrame({ sourceMac: pod.mac, source: victim.ipv4, destination: GATEWAY });
+      await waitFor(async () => (await landed(pod, [own], 20)) === 20, { what: 'its own packets to land' });
+      expect(await landed(pod, [forged], 20)).toBe(0);
+      await counted({ podUid: pod.uid, vector: 'ipv4-source', action: 'drop' }, 20);
+    },
+  );
+
+  it('a pod whose programs were removed - keeps its identity; a later link of the pod has its own MAC', async () => {
+    const args = ['--hook', 'clsact'];
+    await start(args);
+    await node.putPods(1);
+    await node.waitForState(attacker, 'programmed');
+    const before = await rowOf(attacker);
+    await exec('tc', ['-n', node.netns, 'qdisc', 'del', 'dev', attacker.hostInterface, 'clsact']);
+    const isRestored = async () => (await rowOf(attacker))?.place === 'head';
+    await waitFor(isRestored, { what: 'the programs to be restored' });
+    expect(await landed(attacker, [frame(victim.ipv4)], 20)).toBe(0);
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20)).toBe(20);
+    expect((await rowOf(attacker))?.generation).toBe(before?.generation);
+
+    await node.killCollector();
+    attacker.mac = '0a:58:0a:f4:77:01';
+    await node.renameHostSide(attacker, attacker.hostInterface, before?.ifindex);
+    await start(args);
+    await waitFor(async () => (await rowOf(attacker))?.mac === attacker.mac, { what: 'the MAC of the later link' });
+    expect(await landed(attacker, [frame(attacker.ipv4)], 20)).toBe(20);
+    expect(await landed(attacker, [frame(attacker.ipv4, before?.mac)], 20), 'nor its earlier MAC').toBe(0);
   });
 
   it('control: an honest pod - its own packets pass and forged ones do not, as soon as the bus lists it', async () => {

@@ -164,6 +164,7 @@ export class PacketEngine implements Engine {
       cgroupRoot: config.cgroupRoot,
       listedAddresses: (uid) => desired.addressesOf(uid),
       onBound: (iface) => this.#bound(iface),
+      onReplaced: (iface) => this.#guard.renew(iface),
       wallMs: () => Date.now(),
       eventMs: () => this.#stalls.announcement(1).notBeforeMs,
       onProblem: problems.of('binding'),
@@ -310,7 +311,7 @@ export class PacketEngine implements Engine {
     const result = this.#bindFromCni(iface);
     if (result === 'replaced') return result;
     this.#reconciler.appeared(iface);
-    if (!iface.binding) this.#binder.bindOrRetry(iface);
+    this.#binder.bindOrRetry(iface);
     return result;
   }
 

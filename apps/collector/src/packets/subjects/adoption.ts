@@ -6,7 +6,7 @@
  * attached to that link. It needs no file: the kernel enforces its last entries until its pod is
  * found again. Without a program, the name in its file decides, unless a pin of tcx says that its link
  * was deleted: a link of another pod can have the index and the name. So the binding is in doubt where the
- * name decides, and a newer record replaces it.
+ * name decides, and a newer record, or the namespace of another pod, replaces it.
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, PlacedAttachment, ProbePort } from '@bailiff/bpf';
 import type { Binding } from '../../identity/identity.ts';

@@ -57,6 +57,7 @@ it.each<[string, Binding | null, number, string]>([
     cgroupRoot: '',
     listedAddresses: () => [],
     onBound: () => {},
+    onReplaced: () => {},
     findFolders: () => {},
     wallMs: () => 200,
     eventMs: () => 200,

@@ -54,6 +54,8 @@ export interface BinderOptions<I extends BindableInterface> {
   /** Addresses under which the bus lists a pod of this node; empty: it does not. */
   listedAddresses(podUid: string): string[];
   onBound(iface: I): void;
+  /** The binding was in doubt, and is that of a former link: the caller ends this generation. */
+  onReplaced(iface: I): void;
   wallMs(): number;
   /** The earliest time of an event that is read now: later than all that were read before. */
   eventMs(): number;
@@ -66,6 +68,10 @@ export interface BinderOptions<I extends BindableInterface> {
  * - unchanged: no record, or no news in it.
  */
 export type BindResult = 'bound' | 'replaced' | 'unchanged';
+
+/** Whether the namespace decides: a binding in doubt may be of a former link, and no record proves or refutes it. */
+const isOpen = ({ binding }: BindableInterface): boolean =>
+  binding === null || (binding.source === 'netns' && binding.isDoubtful === true);
 
 export class Binder<I extends BindableInterface> {
   readonly #o: BinderOptions<I>;
@@ -83,8 +89,8 @@ export class Binder<I extends BindableInterface> {
 
   /** Binds by record, or starts the search by namespace. */
   bindOrRetry(iface: I): void {
-    if (this.bindFromCni(iface) === 'bound') return;
-    if (!iface.binding && !this.#timers.has(iface)) this.#retryLater(iface, 0);
+    if (!isOpen(iface) || this.bindFromCni(iface) === 'bound') return;
+    if (!this.#timers.has(iface)) this.#retryLater(iface, 0);
   }
 
   /**
@@ -154,7 +160,7 @@ export class Binder<I extends BindableInterface> {
     const after = FALLBACK_AFTER_MS[Math.min(attempt, FALLBACK_AFTER_MS.length - 1)] as number;
     const timer = setTimeout(() => {
       this.#timers.delete(iface);
-      if (iface.gone || iface.binding || this.#search(iface)) return;
+      if (iface.gone || !isOpen(iface) || this.#search(iface)) return;
       this.#retryLater(iface, attempt + 1);
     }, after);
     timer.unref();
@@ -171,12 +177,13 @@ export class Binder<I extends BindableInterface> {
     return this.#o.listedAddresses(unlistedPod).length > 0 && this.#search(iface);
   }
 
-  /** @returns whether the interface is bound now */
+  /** @returns whether the interface is bound now, without doubt, or its generation was replaced */
   #search(iface: I): boolean {
     try {
       this.#o.findFolders();
-      if (iface.binding || this.bindFromCni(iface) === 'bound') return true;
+      if (!isOpen(iface) || this.bindFromCni(iface) === 'bound') return true;
       const found = this.#o.cgroupRoot === '' ? null : findByNamespace(iface, this.#o.cgroupRoot);
+      if (found && iface.binding) return this.#settle(iface, iface.binding, found);
       if (found) return this.#bindFound(iface, found);
       iface.unlistedPod = '';
     } catch (error) {
@@ -197,6 +204,18 @@ export class Binder<I extends BindableInterface> {
     else if (addresses.length > 0) this.#bind(iface, { ...found, addresses });
     else iface.unlistedPod = found.podUid;
     return iface.binding !== null;
+  }
+
+  /** Ends the doubt. Another sandbox of the same pod has another MAC, as the kernel chooses it. */
+  #settle(iface: I, { isDoubtful: _, ...binding }: Binding, found: Binding): true {
+    if (found.podUid === binding.podUid && found.mac === binding.mac) {
+      iface.binding = binding;
+      return true;
+    }
+    const reason = `it is a link of pod ${found.podUid}, and not the one that was found for pod ${binding.podUid}: a new generation begins`;
+    this.#o.onProblem(iface.link.name, reason);
+    this.#o.onReplaced(iface);
+    return true;
   }
 
   #cancel(iface: I): void {
