@@ -3,11 +3,11 @@
 // counters of interface and programs differ by their number, although GRO is on. Needs Linux 6.7.
 import { mkdirSync, rmdirSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import type { LinkRecord } from '@bailiff/bpf';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Guarded, noNetkit, TestNode } from './harness/node.ts';
 import { FRAMES, RedirectingPod } from './harness/redirecting-pod.ts';
+import { unjudgedOf } from './harness/unjudged.ts';
 
 const why = noNetkit();
 
@@ -36,16 +36,7 @@ describe.each(['l2', 'l3'] as const)('netkit in mode %s', (mode) => {
     if (why !== '') context.skip(why);
   });
 
-  /** Frames that the interface received and no program judged, as the collector compares them. */
-  const unjudged = async (): Promise<number> => {
-    const { ifindex, slot } = node.pods.attacker;
-    const judged = Number(await node.agent.call<bigint>('object.maps.seen', slot));
-    const link = await node.agent.call<LinkRecord>('bpf.getLink', ifindex);
-    const dropped = Object.entries(await guarded.counts()).filter(
-      ([name]) => name.endsWith(' drop') && !/^(guard-bypass|quarantine-egress|provocation) /.test(name),
-    );
-    return dropped.reduce((sum, [, frames]) => sum + frames, link.rxPackets ?? 0) - judged;
-  };
+  const unjudged = () => unjudgedOf(guarded);
   const drops = async (vector: string) => (await guarded.counts())[`${vector} drop`] ?? 0;
 
   it('redirected frames land without the program that finds them, as the difference of the counters; with it they are dropped and counted', async () => {

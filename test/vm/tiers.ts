@@ -49,6 +49,7 @@ export const TIERS: Readonly<Record<TierName, Tier>> = {
       'guard-bypass',
       'guard-bypass-ways',
       'netkit',
+      'netkit-counts',
       'netkit-redirect',
       'netkit-upgrade',
       'packet-fields',

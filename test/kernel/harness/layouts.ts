@@ -1,6 +1,6 @@
 /**
- * How CNI plugins connect a pod to its node, as ip(8) commands: one layout per plugin. All use a
- * veth pair. They differ in the addresses of both sides, in how each side finds the MAC of the other
+ * How CNI plugins connect a pod to its node, as ip(8) commands: one layout per plugin. LAYOUTS use a
+ * veth pair; onNetkit() makes the same layout with netkit pairs. They differ in the addresses of both sides, in how each side finds the MAC of the other
  * one, and in the routes of the node.
  */
 export const NODE = { mac: '02:00:00:00:77:01', ipv4: '10.77.0.1', ipv6: 'fd77::1' } as const;
@@ -17,6 +17,10 @@ export const RECEIVER = {
   linkLocal: 'fe80::ff:fe00:770b',
 } as const;
 
+/** In mode L3 of netkit, both ends have this MAC. */
+export const ZERO_MAC = '00:00:00:00:00:00';
+export type NetkitMode = 'l2' | 'l3';
+
 export interface Identity {
   readonly mac: string;
   readonly ipv4: string;
@@ -29,6 +33,8 @@ export interface Layout {
   hostInterface(suffix: string): string;
   /** MAC of every host side; absent: the kernel chooses one. */
   readonly hostMac?: string;
+  /** Mode of the pods' netkit pairs; absent: they have veth pairs. */
+  readonly netkit?: NetkitMode;
   /** Run once in the node. */
   readonly node: readonly string[];
   /** Run once in a node whose kernel has addresses. */
@@ -176,3 +182,33 @@ export const LAYOUTS: readonly Layout[] = [
     ],
   },
 ];
+
+/** What the pod has on a netkit pair of this mode: pods of mode L3 have no MAC of their own. */
+export const identityOn = (identity: Identity, mode: NetkitMode | undefined): Identity =>
+  mode === 'l3' ? { ...identity, mac: ZERO_MAC, linkLocal: 'fe80::200:ff:fe00:0' } : identity;
+
+/** The same layout with netkit pairs. In mode L3 no host side has a MAC, so none is in a bridge. */
+export function onNetkit(layout: Layout, netkit: NetkitMode): Layout {
+  const { hostMac, ...rest } = layout;
+  return {
+    ...rest,
+    name: `${layout.name}, netkit in mode ${netkit}`,
+    netkit,
+    ...(netkit === 'l2' && hostMac !== undefined ? { hostMac } : {}),
+  };
+}
+
+/** Addresses of the node on a device of its own, routes to the pods: for pairs without a bridge. */
+export const ROUTED: Layout = {
+  name: 'routes',
+  hostInterface: (suffix) => `h${suffix}`,
+  node: ['ip link add node0 type dummy', 'ip link set node0 up'],
+  stacks: [
+    ...ROUTER,
+    'sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1',
+    `ip addr add ${NODE.ipv4}/32 dev node0`,
+    `ip addr add ${NODE.ipv6}/128 dev node0 nodad`,
+  ],
+  host: (device, identity) => routed(device, identity),
+  pod: (identity) => [...single(identity), 'ip route add default dev eth0', 'ip -6 route add default dev eth0'],
+};

@@ -24,15 +24,20 @@ import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { ensureProgram, POD_ENDS } from '../../../cni/build.ts';
 import { Agent } from './guard.ts';
-import { ATTACKER, BRIDGE, type Identity, type Layout, NODE, RECEIVER } from './layouts.ts';
+import {
+  ATTACKER,
+  BRIDGE,
+  type Identity,
+  identityOn,
+  type Layout,
+  type NetkitMode,
+  NODE,
+  RECEIVER,
+  ZERO_MAC,
+} from './layouts.ts';
 import { command, commandIn, frameHelper, LineProcess } from './processes.ts';
 
-export { ATTACKER, type Identity, NODE, RECEIVER } from './layouts.ts';
-
-/** In mode L3 of netkit, both ends have this MAC. */
-export const ZERO_MAC = '00:00:00:00:00:00';
-
-export type NetkitMode = 'l2' | 'l3';
+export { ATTACKER, type Identity, type NetkitMode, NODE, RECEIVER, ZERO_MAC } from './layouts.ts';
 
 /** Why this machine has no netkit devices, as the reason of a skip; empty: it has. */
 export function noNetkit(): string {
@@ -71,6 +76,8 @@ export interface Pod {
   readonly ifindex: number;
   readonly identity: Identity;
   readonly slot: number;
+  /** Absent: a veth pair. */
+  readonly netkit?: NetkitMode | undefined;
 }
 
 /** `{ 'malformed drop': 3 }`: the counters, in packets. */
@@ -143,7 +150,8 @@ export class TestNode implements AsyncDisposable {
     const receiver = await this.#addPod('b', RECEIVER, 1, stacks);
     Object.assign(this, { pods: { attacker, receiver } });
 
-    await this.#openSockets(['send', 'eth0'], receiver.netns, ['eth0']);
+    const send = this.layout.netkit === undefined ? ['send', 'eth0'] : ['push', 'eth0', '0'];
+    await this.#openSockets(send, receiver.netns, ['eth0']);
     this.agent = await Agent.start(this.netns);
   }
 
@@ -170,13 +178,13 @@ export class TestNode implements AsyncDisposable {
       `ip addr add ${NODE.ipv6}/64 dev ${hostInterface} nodad`,
     ];
     await commandIn(this.netns, 'sh', '-ec', node.join('\n'));
-    const identity = mode === 'l2' ? ATTACKER : { ...ATTACKER, mac: ZERO_MAC, linkLocal: 'fe80::200:ff:fe00:0' };
+    const identity = identityOn(ATTACKER, mode);
     const hostMac = mode === 'l2' ? NODE.mac : ZERO_MAC;
     const setup = [`ip link set eth0 ${ofMode(identity.mac)} up`, ...BRIDGE.pod(identity, hostMac)];
     await commandIn(netns, 'sh', '-ec', setup.join('\n'));
     const text = await command('ip', '-n', this.netns, '-j', 'link', 'show', hostInterface);
     const [{ ifindex }] = JSON.parse(text) as [{ ifindex: number }];
-    Object.assign(this, { pods: { attacker: { ...attacker, ifindex, hostMac, identity }, receiver } });
+    Object.assign(this, { pods: { attacker: { ...attacker, ifindex, hostMac, identity, netkit: mode }, receiver } });
     const words = [hostInterface, ...(sniffed === undefined ? [] : [String(sniffed)])];
     await this.#openSockets(['push', 'eth0', '0'], this.netns, words);
     this.forgetLanded();
@@ -206,10 +214,13 @@ export class TestNode implements AsyncDisposable {
     await this.#sniffer?.close();
   }
 
-  async #addPod(suffix: string, identity: Identity, slot: number, stacks: boolean): Promise<Pod> {
+  async #addPod(suffix: string, of: Identity, slot: number, stacks: boolean): Promise<Pod> {
     const netns = `${this.netns}${suffix}`;
+    const { netkit } = this.layout;
+    const identity = identityOn(of, netkit);
     const hostInterface = this.layout.hostInterface(suffix);
-    const pair = ['type', 'veth', 'peer', 'name', 'eth0', 'netns', netns];
+    const type = netkit === undefined ? ['veth'] : ['netkit', 'mode', netkit];
+    const pair = ['type', ...type, 'peer', 'name', 'eth0', 'netns', netns];
     const hostMac = this.layout.hostMac === undefined ? [] : ['address', this.layout.hostMac];
     await command('ip', 'netns', 'add', netns);
     await command('ip', '-n', this.netns, 'link', 'add', hostInterface, ...hostMac, ...pair);
@@ -219,11 +230,12 @@ export class TestNode implements AsyncDisposable {
     const setup = [
       ...(stacks ? [] : NO_IPV6),
       'ip link set lo up',
-      `ip link set eth0 address ${identity.mac} up`,
+      // The kernel refuses to change a MAC in mode L3.
+      `ip link set eth0 ${netkit === 'l3' ? '' : `address ${identity.mac}`} up`,
       ...(stacks ? this.layout.pod(identity, address) : []),
     ];
     await commandIn(netns, 'sh', '-ec', setup.join('\n'));
-    return { netns, hostInterface, hostMac: address, ifindex, identity, slot };
+    return { netns, hostInterface, hostMac: address, ifindex, identity, slot, netkit };
   }
 
   /** The record of a pod as the collector would program it; `change` overrides fields. */
@@ -241,6 +253,7 @@ export class TestNode implements AsyncDisposable {
       sampling: null,
       quarantineUntilNs: 0n,
       auditUntilNs: 0n,
+      ...(pod.netkit === undefined ? {} : { netkit: true }),
       ...change,
     };
   }

@@ -68,6 +68,8 @@ enum iface_flag {
 	IFACE_TEARDOWN = 1 << 4, /* reserved for user space */
 	IFACE_ORPHANED =
 		1 << 5, /* its pod has ended: each packet from it violates VECTOR_ORPHANED */
+
+	IFACE_NETKIT = 1 << 6, /* its link counts a frame as received once the guard passed it */
 };
 
 /*

@@ -127,12 +127,15 @@ static __always_inline bool is_plain_unicast(struct __sk_buff *skb, const struct
  * Judges a frame from a pod in quarantine on the way to another one. A bridge sends it to all pods if no
  * port has its MAC, and ARP and ND to find the node carry data as well. So of such frames none passes,
  * unless quarantine allows the other pod, or the group that the frame is to.
+ * User space adds what the guard of a netkit pair dropped to what its link received. This drop is among it,
+ * but the link received the frame, and the guard judged it: so it counts as judged once more.
  */
 __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *sender)
 {
 	struct packet packet = { .ifindex = skb->ingress_ifindex ? skb->ingress_ifindex
 								 : skb->tc_index,
 				 .end = skb->len };
+	int verdict;
 	bool ipv4;
 
 	if (!sender)
@@ -143,7 +146,10 @@ __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *
 	    is_group(&packet.destination, ipv4) && is_allowed(&packet.destination, ipv4))
 		return TCX_NEXT;
 	packet.violations = VECTOR_BIT(VECTOR_QUARANTINE_INGRESS);
-	return apply_modes(skb, sender, &packet, 0);
+	verdict = apply_modes(skb, sender, &packet, 0);
+	if (verdict == TCX_DROP && sender->flags & IFACE_NETKIT)
+		count_seen(sender->slot);
+	return verdict;
 }
 
 static __always_inline bool is_probe(struct __sk_buff *skb, const struct iface *iface,

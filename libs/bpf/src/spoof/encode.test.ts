@@ -36,6 +36,7 @@ const modes = fc
 const u16 = fc.integer({ min: 1, max: 0xffff });
 const iface: fc.Arbitrary<IfaceRecord> = fc.record({
   orphaned: fc.constantFrom(true, undefined),
+  netkit: fc.constantFrom(true, undefined),
   generation: fc.integer({ min: 1, max: 0xffff_ffff }),
   slot: u32,
   state: fc.constantFrom(...IFACE_STATES),

@@ -75,6 +75,8 @@ export interface IfaceRecord {
   readonly auditUntilNs: bigint;
   /** Its pod has ended: each packet from it violates `orphaned`. Default false. */
   readonly orphaned?: boolean;
+  /** The host side of a netkit pair. Default false. */
+  readonly netkit?: boolean;
 }
 
 export interface IfaceKey {
@@ -169,6 +171,7 @@ export function encodeIface(record: IfaceRecord): Buffer {
     addressOfFamily(record.ipv6, 6).copy(buffer, layout.ipv6.offset);
   }
   if (record.orphaned === true) flags |= IfaceFlagValues.IFACE_ORPHANED;
+  if (record.netkit === true) flags |= IfaceFlagValues.IFACE_NETKIT;
   buffer.writeUInt8(flags, layout.flags.offset);
   VECTORS.forEach((vector, index) => {
     buffer.writeUInt8(MODES.indexOf(record.modes[vector]), layout.modes.offset + index);
@@ -204,6 +207,7 @@ export function decodeIface(buffer: Buffer): IfaceRecord {
     quarantineUntilNs: buffer.readBigUInt64LE(layout.quarantineUntilNs.offset),
     auditUntilNs: buffer.readBigUInt64LE(layout.auditUntilNs.offset),
     ...((flags & IfaceFlagValues.IFACE_ORPHANED) === 0 ? {} : { orphaned: true }),
+    ...((flags & IfaceFlagValues.IFACE_NETKIT) === 0 ? {} : { netkit: true }),
   };
 }
 

@@ -58,6 +58,7 @@ export const IfaceFlagValues = {
   IFACE_HAS_MORE: 8,
   IFACE_TEARDOWN: 16,
   IFACE_ORPHANED: 32,
+  IFACE_NETKIT: 64,
 } as const;
 
 export const AddressFlagValues = {

@@ -22,6 +22,7 @@ const input = {
   quarantineUntilNs: 0n,
   auditUntilNs: 0n,
   orphaned: false,
+  netkit: false,
   probePorts: [
     { port: 8080, protocol: 'TCP' as const },
     { port: 8080, protocol: 'TCP' as const },
@@ -72,6 +73,7 @@ describe('plan - steps', () => {
     ['quarantine begins', { quarantineUntilNs: 5n }],
     ['disarm begins', { auditUntilNs: 5n }],
     ['orphaned', { orphaned: true }],
+    ['of an older collector on netkit', { netkit: true }],
     ['own sampling', { sampling: { burst: 1, perSecond: 2 } }],
   ])('changed record - written: %s', (_name, change) => {
     expect(planInterface(desired, changed(change))).toEqual([

@@ -29,6 +29,7 @@ export interface DesiredInput {
   quarantineUntilNs: bigint;
   auditUntilNs: bigint;
   orphaned: boolean;
+  netkit: boolean;
   probePorts: readonly { port: number; protocol: 'TCP' | 'UDP' }[];
 }
 
@@ -60,6 +61,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
         quarantineUntilNs: input.quarantineUntilNs,
         auditUntilNs: input.auditUntilNs,
         orphaned: input.orphaned,
+        netkit: input.netkit,
       },
       grants,
       probePorts: [...ports.values()].slice(0, MAX_PROBE_PORTS),
@@ -90,7 +92,8 @@ function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boo
     a.sampling?.perSecond === b.sampling?.perSecond &&
     sameEnd(a.quarantineUntilNs, b.quarantineUntilNs) &&
     sameEnd(a.auditUntilNs, b.auditUntilNs) &&
-    (a.orphaned ?? false) === (b.orphaned ?? false)
+    (a.orphaned ?? false) === (b.orphaned ?? false) &&
+    (a.netkit ?? false) === (b.netkit ?? false)
   );
 }
 
@@ -162,6 +165,7 @@ export function keepUnknown(
       quarantineUntilNs: known.quarantine && known.bound ? desired.record.quarantineUntilNs : was.quarantineUntilNs,
       auditUntilNs: known.disarm ? desired.record.auditUntilNs : was.auditUntilNs,
       orphaned: desired.record.orphaned ?? false,
+      netkit: desired.record.netkit ?? false,
     },
     grants: keepsIdentity ? current.grants.filter(({ cidr }) => !isLost(cidr)) : desired.grants,
     probePorts: keepsIdentity ? current.probePorts : desired.probePorts,

@@ -276,6 +276,7 @@ export class Reconciler {
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
       auditUntilNs: desired.auditUntilNs(namespace === '' ? null : namespace, moment),
       orphaned: iface.orphaned,
+      netkit: iface.link.kind === 'netkit',
       probePorts: pod?.probePorts ?? [],
     });
     iface.omitted = omitted;

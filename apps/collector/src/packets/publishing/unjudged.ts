@@ -8,13 +8,13 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { COUNTER_NUMBERS, dumpLinks, isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
+import { dumpLinks, isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
-import { droppedFromPod } from '../counting/cells.ts';
 import { conserve, newConservation } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from '../subjects/binding-store.ts';
-import { type GuardedInterface, keyOf, MAX_FOUND, originOf, storedOf } from '../subjects/guarded-interface.ts';
+import { type GuardedInterface, MAX_FOUND, originOf, storedOf } from '../subjects/guarded-interface.ts';
+import { droppedOnNetkit } from '../subjects/lifecycle.ts';
 import type { Registry } from '../subjects/registry.ts';
 import { userspaceViolation } from './violations.ts';
 
@@ -36,8 +36,6 @@ export interface UnjudgedFramesOptions {
 export class UnjudgedFrames {
   readonly #options: UnjudgedFramesOptions;
   readonly #backlog = maxBacklog();
-  /** Reused by every read. */
-  readonly #reading = new Float64Array(COUNTER_NUMBERS);
 
   constructor(options: UnjudgedFramesOptions) {
     this.#options = options;
@@ -57,10 +55,10 @@ export class UnjudgedFrames {
   }
 
   #compare(iface: GuardedInterface, link: LinkRecord, judgedBefore: number): void {
-    const { onFound, store } = this.#options;
+    const { counters, onFound, store } = this.#options;
     const { base } = iface.conservation;
     iface.notCompared = whyNotCompared(link);
-    const received = this.#received(iface, link);
+    const received = (link.rxPackets ?? 0) + droppedOnNetkit(counters, iface);
     const reading = { judgedBefore, received, judgedAfter: this.#judged(iface) };
     const found = conserve(iface.conservation, reading, this.#backlog);
     if (found > 0 && iface.notCompared !== '') {
@@ -71,13 +69,6 @@ export class UnjudgedFrames {
     if (found === 0 && base === iface.conservation.base) return;
     store.save(storedOf(iface));
     if (found > 0) onFound(iface, found);
-  }
-
-  /** netkit counts a frame at the host side only after its programs passed it. */
-  #received(iface: GuardedInterface, link: LinkRecord): number {
-    const received = link.rxPackets ?? 0;
-    if (link.kind !== 'netkit' || !this.#options.counters.readInto(keyOf(iface), this.#reading)) return received;
-    return received + droppedFromPod(this.#reading);
   }
 
   #judged(iface: GuardedInterface): number {

@@ -6,7 +6,7 @@
 
 import { COUNTER_NUMBERS, type Direction, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
-import { isBeforeGuard } from '../counting/cells.ts';
+import { droppedFromPod, isBeforeGuard } from '../counting/cells.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
@@ -36,6 +36,15 @@ type Reader = Pick<CounterStore, 'readInto'>;
 function readingOf(counters: Reader, iface: GuardedInterface): Float64Array | null {
   const reading = new Float64Array(COUNTER_NUMBERS);
   return counters.readInto(keyOf(iface), reading) ? reading : null;
+}
+
+/**
+ * Frames of the pod that the guard of a netkit pair dropped. The kernel does not count them: neither at the host
+ * side as received, nor at the pod's end as sent. A veth counts them, so 0.
+ */
+export function droppedOnNetkit(counters: Reader, iface: GuardedInterface): number {
+  const reading = iface.link.kind === 'netkit' ? readingOf(counters, iface) : null;
+  return reading === null ? 0 : droppedFromPod(reading);
 }
 
 /**

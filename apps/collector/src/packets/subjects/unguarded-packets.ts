@@ -9,8 +9,10 @@
 import { getLink, type SpoofMaps } from '@bailiff/bpf';
 import type { LinkFacts } from '../../identity/identity.ts';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
+import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
+import { droppedOnNetkit } from './lifecycle.ts';
 
 /**
  * Packets that the link received from the pod; null: the link is gone. netkit counts a packet at the
@@ -29,6 +31,7 @@ type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
 
 export interface UnguardedPacketsOptions {
   maps: Maps;
+  counters: Pick<CounterStore, 'readInto'>;
   store: Pick<BindingStore, 'save'>;
   /** Why programs are not attached; empty: they are. */
   whyNotAttach(): string;
@@ -62,7 +65,7 @@ export class UnguardedPackets {
       const judged = this.#seen(iface);
       const received = getLink(iface.ifindex)?.rxPackets ?? null;
       if (received === null || iface.conservation.base !== null) return;
-      iface.conservation.base = received - judged;
+      iface.conservation.base = received + droppedOnNetkit(this.#o.counters, iface) - judged;
       // After a detachment, the file still has the base from before it.
       this.#o.store.save(storedOf(iface));
     });
@@ -85,7 +88,8 @@ export class UnguardedPackets {
       const judged = this.#seen(iface) - iface.seenUnbound;
       const received = receivedFrom(iface.link);
       if (received === null) return; // the link is gone: its final count is published instead
-      iface.packetsBeforeGuard = Math.max(0, received - iface.receivedBase - judged);
+      const all = received + droppedOnNetkit(this.#o.counters, iface);
+      iface.packetsBeforeGuard = Math.max(0, all - iface.receivedBase - judged);
       this.#o.store.save(storedOf(iface));
     });
   }
