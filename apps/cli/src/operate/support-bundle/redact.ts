@@ -14,7 +14,7 @@ const WORDS =
   '(?:password|passwd|passphrase|pwd|secret|token|(?:api|access|private|secret)[-_]?key|authorization|credential|cookie)(?:s|[-_]?hash)?|(?<![a-z])(?:pass|sig|signature)';
 const SECRET_FIELD = new RegExp(`(?:${WORDS})$`, 'i');
 /** In quotes of either kind, in escaped quotes, a block of YAML, a list or object, or up to a space. */
-const VALUE = String.raw`(?:\\+"(?:(?!\\+").)*(?:\\+")?|"(?:\\.|[^"\\])*"?|'[^']*'?|[|>][+-]?\s+.*|[[{].*|\S+)`;
+const VALUE = String.raw`(?:\\+"(?:[^\\\n\r\u2028\u2029]|\\+(?!["\\]))*(?:\\+")?|"(?:\\.|[^"\\])*"?|'[^']*'?|[|>][+-]?\s+.*|[[{].*|\S+)`;
 
 const KEY_BLOCK = /-{5}BEGIN [A-Z ]{0,40}PRIVATE KEY-{5}[\s\S]*?(?:-{5}END [A-Z ]{0,40}PRIVATE KEY-{5}|$)/g;
 /** A log whose first lines are the rest of a key. */
