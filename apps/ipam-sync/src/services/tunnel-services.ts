@@ -92,12 +92,13 @@ export class TunnelServices {
     const given = this.#given();
     for (const { key, namespace, addresses: own, claimed, ports } of this.#services.values()) {
       const unowned = claimed.filter((address) => (given.get(address) ?? key) === key);
+      const all = [...own, ...unowned];
       for (const { name, port, nodePort } of ports) {
         const leads = leading.get(`${key} ${name}`);
         if (leads === undefined) continue;
         const toNode = leads === 'node';
         if (toNode && unowned.length > 0) claiming.add(key);
-        const addresses = toNode ? [...own, ...unowned] : own;
+        const addresses = toNode ? all : own;
         const wanted = addresses.length + (nodePort === null ? 0 : 1);
         const room = rooms.take(namespace, wanted);
         omitted += wanted - room;
