@@ -1,14 +1,16 @@
 // Probes of a quarantined pod, with real stacks: connections of the node's own processes pass; those of pods on
-// the host's network, and packets with the same addresses from elsewhere, do not.
+// the host's network, and packets with the same addresses from elsewhere, do not. On netkit it needs Linux 6.7:
+// BAILIFF_VM_FILES=quarantine-probe.
 import { mkdirSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { FOREVER_NS } from '@bailiff/bpf';
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, TCP_FLAGS, tcp } from '@bailiff/lab/frames';
 import { cgroup2Mount } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launch, type RunningProcess } from '../support/process.ts';
-import { ATTACKER, type Guarded, NODE, RECEIVER, TestNode } from './harness/node.ts';
+import { BRIDGE, onNetkit, ROUTED } from './harness/layouts.ts';
+import { ATTACKER, type Guarded, NODE, noNetkit, RECEIVER, TestNode } from './harness/node.ts';
 import { commandIn, LineProcess } from './harness/processes.ts';
 
 /** Echoes TCP and UDP on one port of both families; prints the port, then each reset. Sends to its clients on SIGUSR2. */
@@ -69,7 +71,10 @@ const FAMILIES = [
   ['IPv6', ATTACKER.ipv6],
 ] as const;
 
-describe('probes under quarantine', () => {
+const LINKS = [BRIDGE, onNetkit(BRIDGE, 'l2'), onNetkit(ROUTED, 'l3')];
+
+describe.each(LINKS)('probes under quarantine, $name', (layout) => {
+  const lacks = layout.netkit === undefined ? '' : noNetkit();
   let node: TestNode;
   let server: RunningProcess;
   let port: number;
@@ -85,9 +90,13 @@ describe('probes under quarantine', () => {
   const removedLast = [top, cgroups.kubelet, cgroups.pods, path.dirname(cgroups.container), cgroups.container];
   const printed = () => server.stdout().split('\n').slice(0, -1);
 
+  beforeEach((context) => {
+    if (lacks !== '') context.skip(lacks);
+  });
   beforeAll(async () => {
+    if (lacks !== '') return;
     for (const dir of Object.values(cgroups)) mkdirSync(dir, { recursive: true });
-    node = await TestNode.start({ stacks: true });
+    node = await TestNode.start({ stacks: true, layout });
     await node.open();
     await setPodsCgroup(cgroups.pods);
     await node.agent.call('object.maps.nodeAddresses.replace', [
@@ -115,6 +124,7 @@ table ip ports {
     await commandIn(node.netns, 'sh', '-ec', setup);
   });
   afterAll(async () => {
+    if (lacks !== '') return;
     await server?.kill();
     await node?.[Symbol.asyncDispose]();
     for (const dir of removedLast.toReversed()) rmdirSync(dir);
@@ -280,7 +290,9 @@ table ip ports {
     const letOut = async (text: string): Promise<() => number> => {
       const segment = tcp({ source: port, destination: OUT_PORT, flags: TCP_FLAGS.ack }, Buffer.from(text), ends);
       const packet = ipv4({ ...ends, protocol: PROTOCOL.tcp }, segment);
-      await node.send(ethernet({ source: ATTACKER.mac, destination: NODE.mac, type: ETHERTYPE.ipv4 }, packet));
+      const { hostMac, identity } = node.pods.attacker;
+      const destination = layout.netkit === 'l3' ? hostMac : NODE.mac;
+      await node.send(ethernet({ source: identity.mac, destination, type: ETHERTYPE.ipv4 }, packet));
       const hex = Buffer.from(text).toString('hex');
       return () => node.allLanded().filter((frame) => frame.includes(hex)).length;
     };

@@ -1,14 +1,15 @@
 // Traffic that service meshes, host ports and gateways redirect or translate, in the pods and on the
 // node: nothing of it is dropped or counted. Each proxy reports its connections, so that a rule that
 // redirects nothing fails the test. Sidecars and ports by iptables, host ports by the real plugin.
+// On netkit it needs Linux 6.7: BAILIFF_VM_FILES=redirection.
 import { ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { cniBinDir } from '../lab/src/cni/plugin.ts';
 import { netnsPath } from '../lab/src/names.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { launch, type RunningProcess } from '../support/process.ts';
-import { LAYOUTS } from './harness/layouts.ts';
-import { ATTACKER, type Guarded, RECEIVER, TestNode } from './harness/node.ts';
+import { LAYOUTS, type Layout, onNetkit } from './harness/layouts.ts';
+import { ATTACKER, type Guarded, noNetkit, RECEIVER, TestNode } from './harness/node.ts';
 import { command, commandIn } from './harness/processes.ts';
 import { ECHO_PORT, startServer, UPLINK, WORLD, World } from './harness/world.ts';
 
@@ -94,7 +95,8 @@ const udp = (address, port) => new Promise((resolve) => {
     console.log(address, await tcp(address, Number(port)), ...(withUdp === 'udp' ? [await udp(address, Number(port))] : []));
 })();`;
 
-const CALICO = LAYOUTS.find(({ name }) => name === 'Calico');
+const CALICO = LAYOUTS.find(({ name }) => name === 'Calico') as Layout;
+const NETKITS = (['l2', 'l3'] as const).map((mode) => onNetkit(CALICO, mode));
 const BOTH = ['iptables', 'ip6tables'];
 const rules = (...words: string[]): string[] => words.flatMap((rule) => BOTH.map((tables) => `${tables} ${rule}`));
 /** Marked packets are delivered to a socket of this namespace, whatever their destination. */
@@ -103,16 +105,20 @@ const LOCAL = ['ip', 'ip -6'].flatMap((ip) => [
   `${ip} route add local default dev lo table 100`,
 ]);
 
-describe('redirected traffic', () => {
+describe.each([CALICO, ...NETKITS])('redirected traffic, $name', (layout) => {
+  const lacks = layout.netkit === undefined ? '' : noNetkit();
   let node: TestNode;
   let world: World;
   const servers: RunningProcess[] = [];
   let proxies: RunningProcess[] = [];
   const guarded: Guarded[] = [];
 
+  beforeEach((context) => {
+    if (lacks !== '') context.skip(lacks);
+  });
   beforeAll(async () => {
-    if (CALICO === undefined) throw new Error('no layout of this name');
-    node = await TestNode.start({ stacks: true, layout: CALICO });
+    if (lacks !== '') return;
+    node = await TestNode.start({ stacks: true, layout });
     world = await World.start(node);
     await node.open();
     for (const pod of [node.pods.attacker, node.pods.receiver]) guarded.push(await node.guard(pod));
@@ -120,6 +126,7 @@ describe('redirected traffic', () => {
     servers.push(...(await Promise.all(hosts.map(startServer))));
   });
   afterEach(async () => {
+    if (lacks !== '') return;
     for (const proxy of proxies) await proxy.kill();
     proxies = [];
     for (const netns of [node.netns, node.pods.attacker.netns, node.pods.receiver.netns])
@@ -133,10 +140,12 @@ describe('redirected traffic', () => {
     expect(counts, 'nothing is counted').toEqual([{}, {}]);
   });
   afterAll(async () => {
+    if (lacks !== '') return;
     const { attacker } = node.pods;
     const ends = { source: '10.77.0.99', destination: RECEIVER.ipv4 };
     const packet = ipv4({ ...ends, protocol: PROTOCOL.udp }, udp(1, 2, undefined, ends));
-    await node.send(ethernet({ source: ATTACKER.mac, destination: attacker.hostMac, type: ETHERTYPE.ipv4 }, packet));
+    const { hostMac, identity } = attacker;
+    await node.send(ethernet({ source: identity.mac, destination: hostMac, type: ETHERTYPE.ipv4 }, packet));
     await guarded[0]?.counted({ 'ipv4-source drop': 1 });
     for (const server of servers) await server.kill();
     for (const one of guarded) await one[Symbol.asyncDispose]();
