@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { configHistory, readConfig, writeConfig } from '@bailiff/bus';
+import { configHistory, ensureTopology, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -54,6 +54,24 @@ describe('cli config', () => {
     expect(builtIn.stderr).toMatch(/built in/);
     expect(JSON.parse(builtIn.stdout)).toMatchObject({ unknown: 'audit' });
     expect((await world.cli(['config', 'rollback', KEY, '--yes'])).stdout).toBe(`${KEY}: revision 4\n`);
+  });
+
+  it('history - of a log that was made again says that its times are those of the copies; control: before', async () => {
+    const key = 'spoof.namespace.kept.default';
+    expect((await world.cli(['config', 'set', key, 'modes.tunnel=audit', '--yes'])).exitCode).toBe(0);
+    const history = () => world.cli(['config', 'history', key]);
+    expect(await history()).toMatchObject({ exitCode: 0, stderr: '' });
+    const admin = await world.as('admin');
+    await admin.jsm.streams.delete('CONFIG_LOG');
+    await ensureTopology(admin);
+    const made = await waitFor(async () => {
+      const found = await history();
+      return found.stdout.includes('created') ? found : null;
+    });
+    expect(made.stderr).toMatch(/^CONFIG_LOG was made again at .*: of the changes from before \(1\), it has that time/);
+    // A later change has its own.
+    expect((await world.cli(['config', 'set', key, 'modes.tunnel=off', '--yes'])).exitCode).toBe(0);
+    expect((await history()).stderr).toBe(made.stderr);
   });
 
   it('a key that a custom resource manages - shown, refused with the reason, taken over on request', async () => {

@@ -9,6 +9,7 @@ import {
   openBucket,
   ownerIn,
   ROOT,
+  readLogStart,
   readNewest,
   type StreamMessage,
 } from '@bailiff/bus';
@@ -58,7 +59,27 @@ export async function readHistory(session: Session, key: ConfigKey): Promise<Rev
     isComplete,
   );
   if (!isComplete(revisions)) out.note(`CONFIG_LOG does not contain the newest value of ${text} yet`);
+  await noteMadeAgain(session, text);
   return revisions;
+}
+
+/** The copies in a log that was made again have its time, and the bucket has their own. */
+async function noteMadeAgain({ bus, out, io }: Session, key: string): Promise<void> {
+  const log = await readLogStart(bus);
+  // A restored log keeps its times.
+  if (!log || log.firstMicros < log.createdMicros) return;
+  let copies = 0;
+  await readNewest(bus, `KV_${CONFIG_BUCKET}`, {
+    sinceMs: 0,
+    filterSubjects: [`$KV.${CONFIG_BUCKET}.${key}`],
+    onMessage: ({ timestampMicros }) => {
+      if (timestampMicros < log.createdMicros) copies += 1;
+    },
+    signal: io.signal,
+  });
+  if (copies === 0) return;
+  const made = `CONFIG_LOG was made again at ${isoMicros(log.createdMicros)}`;
+  out.note(`${made}: of the changes from before (${copies}), it has that time, not their own`);
 }
 
 async function readLog({ bus, io }: Session, key: string): Promise<Revision[]> {
