@@ -130,6 +130,10 @@ describe('reconciler', () => {
     reconciler.bound(live[1] as GuardedInterface);
     expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted]);
     expect(iface.takenGrants).toEqual([ofLink, ofPod]);
+    live = [iface, { ...other, binding: { ...binding, mac: ofPod, addresses: ['10.0.0.9'] } }];
+    reconciler.applyAll(live);
+    expect(iface.takenGrants, 'of another interface of the pod').toEqual([ofLink]);
+    expect(iface.kernel?.grants.map(({ cidr }) => cidr)).toEqual(['10.0.0.3/32', granted, ofPod]);
   });
   it('granted neighbour prefixes - announced, without addresses of links of the node and of other pods', () => {
     const interfaces = sampleInterfaces('10.0.0.2', '10.0.0.3');

@@ -36,6 +36,7 @@ import {
 } from '../subjects/guarded-interface.ts';
 import { isSingleAddress } from './grants.ts';
 import { singleAddresses } from './networks.ts';
+import { newPass, once, type Pass } from './pass.ts';
 import { type DesiredInput, desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
 import { Taken } from './taken.ts';
 
@@ -64,29 +65,6 @@ export interface ReconcilerOptions {
 
 const isFull = (error: unknown): error is SpoofError =>
   error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
-
-/** Interfaces by the MACs and addresses that they have, of one pass over all. */
-type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
-
-/**
- * A pass over several interfaces. What records say of a binding is read once: hundreds of pods can choose one MAC or
- * address, and each is compared with all of them.
- */
-interface Pass {
-  holders: Holders;
-  taken: Taken;
-  isChosen: Map<Binding, boolean | null>;
-  isMacChosen: Map<Binding, boolean | null>;
-  isOnDisk: Map<Binding, boolean>;
-}
-
-function once<T>(known: Map<Binding, T> | undefined, binding: Binding, read: () => T): T {
-  const before = known?.get(binding);
-  if (before !== undefined) return before;
-  const value = read();
-  known?.set(binding, value);
-  return value;
-}
 
 export class Reconciler {
   readonly #o: ReconcilerOptions;
@@ -125,14 +103,7 @@ export class Reconciler {
 
   /** Like `apply`, for many interfaces: each is compared only with those that have an address of it. */
   applyAll(ifaces: Iterable<GuardedInterface>): void {
-    const holders = new Map<string, GuardedInterface[]>();
-    for (const owner of this.#owners())
-      for (const key of new Set([owner.link.mac, owner.binding?.mac ?? '', ...(owner.binding?.addresses ?? [])])) {
-        const own = holders.get(key);
-        if (own) own.push(owner);
-        else holders.set(key, [owner]);
-      }
-    this.#pass = { holders, taken: this.#newTaken(), isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
+    this.#pass = newPass(this.#owners(), this.#newTaken());
     try {
       for (const iface of ifaces) this.apply(iface);
     } finally {
@@ -168,25 +139,23 @@ export class Reconciler {
     iface.takenGrants = [];
     const { allowedMacs, allowedNeighbours } = identity;
     if (allowedMacs.length + allowedNeighbours.length === 0) return { identity, takenAddresses: [] };
-    const { generation } = iface;
+    const { generation, binding } = iface;
     const taken = this.#pass?.taken ?? this.#newTaken();
-    const isTaken = (mac: string) => taken.hasMac(mac, generation);
-    const singles = [...singleAddresses(allowedNeighbours)];
-    iface.takenGrants = [
-      ...allowedMacs.filter(isTaken),
-      ...singles.filter((address) => taken.hasAddress(address, generation)),
-    ];
-    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !isTaken(mac)) };
+    const macs = allowedMacs.filter((mac) => taken.hasMac(mac, binding?.podUid ?? ''));
+    const addressesOfOthers = [...singleAddresses(allowedNeighbours)].filter((a) => taken.hasAddress(a, generation));
+    iface.takenGrants = [...macs, ...addressesOfOthers];
+    const without = { ...identity, allowedMacs: allowedMacs.filter((mac) => !macs.includes(mac)) };
     const { addresses, more } = taken.within(allowedNeighbours, generation);
     return { identity: without, takenAddresses: addresses, moreTaken: more };
   }
 
   #newTaken(): Taken {
-    const owners = () =>
-      [...this.#owners()].flatMap(({ generation, binding }) =>
-        binding ? [{ generation, mac: binding.mac, addresses: this.#addressesOf(binding) }] : [],
-      );
-    return new Taken({ ...this.#o, owners });
+    return new Taken({ ...this.#o, owners: () => this.#bindings() });
+  }
+
+  *#bindings() {
+    for (const { generation, binding } of this.#owners())
+      if (binding) yield { ...binding, generation, addresses: this.#addressesOf(binding) };
   }
 
   #identityOf(iface: GuardedInterface, pod: PodIdentity | null): Identity {

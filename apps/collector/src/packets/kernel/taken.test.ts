@@ -13,15 +13,16 @@ const identity: Identity = {
   allowedNeighbours: ['10.0.0.0/24', '10.1.0.1/32', 'fd00::/64'],
 };
 
-it('taken MACs - of links, and of other interfaces; not the own one, unless another has it too', () => {
+it('taken MACs - of links, and of other pods; not those of the own interfaces, unless another pod has one too', () => {
   const owners = [
-    { generation: 1, mac: 'own', addresses: [] },
-    { generation: 2, mac: 'both', addresses: [] },
-    { generation: 3, mac: 'both', addresses: [] },
+    { generation: 1, podUid: 'a', mac: 'own', addresses: [] },
+    { generation: 2, podUid: 'a', mac: 'own', addresses: [] },
+    { generation: 3, podUid: 'b', mac: 'both', addresses: [] },
+    { generation: 4, podUid: 'c', mac: 'both', addresses: [] },
   ];
   const taken = new Taken({ owners: () => owners, linkMacs: () => ['link'], linkAddresses: () => [] });
-  const of = (generation: number) => ['own', 'both', 'link', 'free'].filter((mac) => taken.hasMac(mac, generation));
-  expect([of(1), of(2), of(4)]).toEqual([
+  const of = (podUid: string) => ['own', 'both', 'link', 'free'].filter((mac) => taken.hasMac(mac, podUid));
+  expect([of('a'), of('b'), of('d')]).toEqual([
     ['both', 'link'],
     ['own', 'both', 'link'],
     ['own', 'both', 'link'],
@@ -32,6 +33,7 @@ it.each([0, 1, 7, 60, 200, 2_000])('taken addresses - %i of others give the gran
   // Some are outside of the prefixes, and some are the own one or belong to several.
   const owners = Array.from({ length: count }, (_, n) => ({
     generation: n % 9,
+    podUid: '',
     mac: '',
     addresses: [`10.${n % 3}.0.${n & 255}`, `fd00::${(n >> 1).toString(16)}`],
   }));
@@ -56,7 +58,7 @@ it('taken addresses - read once for all interfaces, and not for a pod without ne
   let reads = 0;
   const owners = () => {
     reads += 1;
-    return [{ generation: 1, mac: '', addresses: ['10.0.0.1'] }];
+    return [{ generation: 1, podUid: '', mac: '', addresses: ['10.0.0.1'] }];
   };
   const taken = new Taken({ owners, linkMacs: () => [], linkAddresses: () => [] });
   expect(taken.within([], 2)).toEqual({ addresses: [], more: 0 });

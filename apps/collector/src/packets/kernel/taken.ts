@@ -6,18 +6,19 @@
 import { type Cidr, covers, parseCidr } from '@bailiff/bpf';
 import { MAX_GRANTS } from './grants.ts';
 
-/** The interface that alone has it; null: a link of the node, or several interfaces. */
+/** The interface that alone has an address; null: a link of the node, or several interfaces. */
 type Holder = number | null;
 
 export interface TakenSources {
-  owners(): Iterable<{ generation: number; mac: string; addresses: readonly string[] }>;
+  owners(): Iterable<{ generation: number; podUid: string; mac: string; addresses: readonly string[] }>;
   linkMacs(): Iterable<string>;
   linkAddresses(): Iterable<string>;
 }
 
 export class Taken {
   readonly #sources: TakenSources;
-  #macs: Map<string, Holder> | null = null;
+  /** By MAC the pod that alone has it; null: a link of the node, or several pods. */
+  #macs: Map<string, string | null> | null = null;
   #addresses: Map<string, { cidr: Cidr; holder: Holder }> | null = null;
   /** By prefixes: what all interfaces of a pod ask for. */
   readonly #within = new Map<string, readonly (readonly [address: string, holder: Holder])[]>();
@@ -26,11 +27,11 @@ export class Taken {
     this.#sources = sources;
   }
 
-  /** Whether a link, or another interface than this one, has the MAC. */
-  hasMac(mac: string, generation: number): boolean {
+  /** Whether a link, or another pod, has the MAC. A bond of a pod sends from the MAC of one of its interfaces on another. */
+  hasMac(mac: string, podUid: string): boolean {
     this.#macs ??= this.#readMacs();
     const holder = this.#macs.get(mac);
-    return holder !== undefined && holder !== generation;
+    return holder !== undefined && holder !== podUid;
   }
 
   hasAddress(address: string, generation: number): boolean {
@@ -63,11 +64,11 @@ export class Taken {
     return found;
   }
 
-  #readMacs(): Map<string, Holder> {
-    const macs = new Map<string, Holder>([...this.#sources.linkMacs()].map((mac) => [mac, null]));
-    for (const { mac, generation } of this.#sources.owners()) {
+  #readMacs(): Map<string, string | null> {
+    const macs = new Map<string, string | null>([...this.#sources.linkMacs()].map((mac) => [mac, null]));
+    for (const { mac, podUid } of this.#sources.owners()) {
       const before = macs.get(mac);
-      macs.set(mac, before === undefined || before === generation ? generation : null);
+      macs.set(mac, before === undefined || before === podUid ? podUid : null);
     }
     return macs;
   }
