@@ -235,6 +235,9 @@ describe('an interface that outlives its pod', () => {
     expect(await addresses()).toEqual([next.pod.ipv4, next.pod.ipv6]);
     const asFormer = { ...next.pod, ipv4: former.pod.ipv4 };
     expect([await landed(next.pod), await landed(asFormer), await landed(other.pod)]).toEqual([TIMES, 0, TIMES]);
+    await cni.node.killCollector('SIGKILL');
+    await cni.node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    expect([await landed(next.pod), await landed(asFormer)], 'after a restart').toEqual([TIMES, 0]);
     // The list that the kubelet's report makes; and one that contradicts the record later, which decides.
     const lists = async (revision: number, ipv4: string) => {
       await cni.node.putPods(revision, (pods) => {

@@ -8,12 +8,12 @@ import type { PodIdentity } from '@bailiff/schemas';
 import { type Binding, isPrimary } from './identity.ts';
 
 /** Listed addresses of which none is in the record of a binding; none: the list decides. */
-export function listedBefore(binding: Binding, listed: readonly string[]): readonly string[] {
+export function listedBefore(binding: Binding, listed: readonly string[]): string[] {
   const { addresses, fromCall, isDoubtful, source } = binding;
   // A record that is older than its interface may be left over.
   const isProven = source === 'cni' && (fromCall === true || isDoubtful === false);
   if (!isProven || !isPrimary(binding) || addresses.length === 0) return [];
-  return listed.some((address) => addresses.includes(address)) ? [] : listed;
+  return listed.some((address) => addresses.includes(address)) ? [] : [...listed];
 }
 
 /** The pod as if it was not started yet, while its list has these addresses. */

@@ -137,6 +137,7 @@ export class Adopter {
       binding: file?.binding ?? null,
       orphaned: kernel?.record.orphaned ?? false,
       podSeen: file?.podSeen ?? NEVER_SEEN,
+      listedBefore: file?.listedBefore ?? [],
       pod: file?.pod ?? null,
       kernel,
       occurrences: file?.occurrences ?? {},

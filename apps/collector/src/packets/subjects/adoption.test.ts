@@ -27,6 +27,7 @@ const file = (ifindex: number, generation: number, slot: number): StoredInterfac
   interfaceName: `veth${ifindex}`,
   binding: null,
   podSeen: NEVER_SEEN,
+  listedBefore: [],
   pod: null,
   guardedAfterMs: null,
   conservationBase: null,

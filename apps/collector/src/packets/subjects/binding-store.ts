@@ -24,6 +24,8 @@ const storedInterface = z.object({
   binding: binding.nullable(),
   /** Where the pod of the binding was seen. */
   podSeen: z.object({ cgroup: z.boolean(), record: z.boolean() }).default(NEVER_SEEN),
+  /** See GuardedInterface. */
+  listedBefore: z.array(z.string()).default([]),
   /** The last known pod, so that a final count after a restart names it. */
   pod: storedPodRef.nullable(),
   /** From its netlink event to its attached programs; null: unknown. */

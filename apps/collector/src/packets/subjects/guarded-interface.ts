@@ -134,7 +134,7 @@ export interface GuardedInterface extends Source {
   /** Addresses of its pod that another pod has too, while CNI holds both. */
   sharedAddresses: string[];
   /** Addresses of a former sandbox of its pod, which the list had when it was bound (identity/listed-before.ts). */
-  listedBefore: readonly string[];
+  listedBefore: string[];
   /** Whose the MAC of its pod is. */
   macStanding: MacStanding;
   /** Why the kernel does not have its whole identity; empty or absent: it has. */
@@ -226,6 +226,7 @@ export function storedOf(iface: GuardedInterface): StoredInterface {
     interfaceName: iface.link.name,
     binding: iface.binding,
     podSeen: iface.podSeen,
+    listedBefore: iface.listedBefore,
     pod: iface.pod,
     guardedAfterMs: iface.guardedAfterMs,
     packetsBeforeGuard: iface.packetsBeforeGuard,
