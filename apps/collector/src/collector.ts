@@ -128,6 +128,7 @@ function createParts(ctx: ServiceContext<CollectorConfig>) {
 export class Collector {
   readonly #ctx: ServiceContext<CollectorConfig>;
   readonly #parts: Parts;
+  #isStopping = false;
 
   constructor(ctx: ServiceContext<CollectorConfig>) {
     this.#ctx = ctx;
@@ -167,6 +168,7 @@ export class Collector {
     });
     this.#ctx.onStop('collector', async () => {
       for (const timer of timers) clearInterval(timer);
+      this.#isStopping = true;
       cni.close();
       for (const engine of engines) engine.closeInputs();
       samples.drain();
@@ -178,15 +180,22 @@ export class Collector {
   #startTimers(drain: () => void): NodeJS.Timeout[] {
     const { cni, engines, problems } = this.#parts;
     const { config } = this.#ctx;
+    // A process that was stopped and continues runs its timers before it polls: events that wait come first.
+    const behindEvents = (action: () => void, ms: number) => {
+      const unlessStopping = () => {
+        if (!this.#isStopping) action();
+      };
+      return setInterval(() => setImmediate(unlessStopping), ms);
+    };
     const every = (ms: number, part: string, action: () => void) =>
-      setInterval(() => problems.attempt(part, action), ms);
+      behindEvents(() => problems.attempt(part, action), ms);
     const checks = engines.flatMap((engine) => engine.checks);
     return [
       every(config.sweepIntervalMs, 'publish', () => this.#sweep(drain)),
       every(config.statusIntervalMs, 'status', () => this.#reportStatus()),
       every(DETACH_MS, 'guard', () => this.#checkDetach()),
       every(CNI_CHECK_MS, 'cni', () => cni.check()),
-      ...engines.map((engine) => setInterval(() => engine.resync(), RESYNC_MS)),
+      ...engines.map((engine) => behindEvents(() => engine.resync(), RESYNC_MS)),
       ...checks.map(({ everyMs, part, run }) => every(everyMs, part, run)),
     ];
   }
