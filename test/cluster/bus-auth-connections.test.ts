@@ -4,7 +4,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { NODE_MESSAGES_PER_SECOND, openBucket, userOf, violationSubject } from '@bailiff/bus';
+import { FRAMES_PER_SECOND, NODE_MESSAGES_PER_SECOND, openBucket, userOf, violationSubject } from '@bailiff/bus';
 import { MAX_SNAPSHOT_BYTES } from '@bailiff/schemas';
 import { type RateLimitedLog, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
@@ -13,6 +13,8 @@ import { ConnectionGuard, MAX_ENDS_PER_MINUTE } from '../../apps/bus-auth/src/co
 import { MAX_CONNECTIONS_PER_USER } from '../../apps/bus-auth/src/connection-shares.ts';
 import type { Metrics } from '../../apps/bus-auth/src/metrics.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { Pace } from '../../libs/bus/src/connection/node-pace.ts';
+import { inboxPrefixFor } from '../../libs/bus/src/topology/identities.ts';
 import { MAX_CLOSED_CLIENTS, MAX_PAYLOAD_BYTES } from '../../libs/bus/src/topology/server-limits.ts';
 import { freeze } from '../support/bus.ts';
 import { publishBytes } from '../support/raw-nats.ts';
@@ -44,10 +46,10 @@ async function start(options: { without?: RegExp } = {}) {
 }
 
 /** Resolves when a connection is logged in, or has ended. */
-function logIn(rig: AuthRig, token: string, localAddress = '127.0.0.1', user = USER): Promise<Socket> {
+function logIn(rig: AuthRig, token: string, localAddress = '127.0.0.1', user = USER, inbox = INBOX): Promise<Socket> {
   const socket = connect({ port: rig.nats.port, host: '127.0.0.1', localAddress });
   const login = JSON.stringify({ verbose: false, headers: true, no_responders: true, user, pass: token });
-  socket.write(`CONNECT ${login}\r\nSUB ${INBOX} 1\r\nPING\r\n`);
+  socket.write(`CONNECT ${login}\r\nSUB ${inbox} 1\r\nPING\r\n`);
   return new Promise((resolve) => {
     let received = '';
     const onData = (data: Buffer) => {
@@ -283,6 +285,33 @@ test('connections - so has one with more than four, which may end before the ser
   for (const socket of open) socket.destroy();
   // The control: fewer ends delay no login.
   expect(ended).toBeGreaterThanOrEqual(MAX_ENDS_PER_MINUTE);
+}, 90_000);
+
+test('connections - a collector is not blamed for what another node has the server send it, whatever it sends', async () => {
+  const { rig, auth, token } = await start();
+  await using _rig = rig;
+  await openBucket(await rig.nats.connect('admin'), 'bailiff_pods').put(A, 'x'.repeat(MAX_SNAPSHOT_BYTES));
+  const user = userOf({ role: 'collector', node: B });
+  const inbox = `${inboxPrefixFor({ role: 'collector', node: B })}.x`;
+  const collector = await logIn(rig, await rig.tokenOf(B), '127.0.0.2', user, inbox);
+  const thief = await logIn(rig, token);
+  const frame = publishBytes({ subject: violationSubject(B, 'spoof'), body: Buffer.alloc(1_000) });
+  const read = READS.slice(0, READS.length / 700).replace(INBOX, inbox);
+  // Both below what a node may send.
+  const [frames, reads] = [FRAMES_PER_SECOND - 50, 110].map((rate) => new Pace(rate, () => performance.now()));
+  const send = (socket: Socket, pace: Pace | undefined, sent: string | Buffer) => {
+    for (; pace?.waitMs === 0 && !socket.destroyed; pace.take()) socket.write(sent);
+  };
+  const isEnded = () => {
+    send(collector, frames, frame);
+    send(thief, reads, read);
+    return collector.closed;
+  };
+  await waitFor(isEnded, { what: 'the end of the connection', timeoutMs: 60_000, intervalMs: 10 });
+  expect(await auth.metric('connections_ended_total{reason="heavy"}')).toBe(1);
+  expect(await auth.metric('connections_ended_total{reason="flooding"}')).toBe(0);
+  expect(await rig.login(user, await rig.tokenOf(B))).toBe('in');
+  thief.destroy();
 }, 90_000);
 
 test('connections - the user for pushes, too, whose publishes the server refuses and logs', async () => {

@@ -42,8 +42,8 @@ export const PENALTY_MS = 60_000;
 export const MAX_RESETS_PER_MINUTE = 6;
 /**
  * Connections of a user that end as `heavy` or `too-many`, in a minute. The server did not count the read in which one
- * ends, some 650 requests: 65 a second on average, fewer than MAX_HEAVY_MESSAGES_PER_SECOND. Another node can cause the
- * former, so the user is not kept out for longer than its share requires.
+ * ends, some 650 requests: 65 a second on average, fewer than the 80 of the largest size that NODE_BYTES_PER_SECOND allows.
+ * Another node can cause the former, so the user is not kept out for longer than its share requires.
  */
 export const MAX_ENDS_PER_MINUTE = 6;
 /** Users that are remembered. Only holders of a token of their node get one. */

@@ -6,12 +6,7 @@ import {
 } from '@bailiff/bus';
 import type { NodeConnection } from '@bailiff/bus/auth';
 import { expect, test } from 'vitest';
-import {
-  ConnectionShares,
-  type Excess,
-  MAX_CONNECTIONS_PER_USER,
-  MAX_HEAVY_MESSAGES_PER_SECOND,
-} from './connection-shares.ts';
+import { ConnectionShares, type Excess, MAX_CONNECTIONS_PER_USER } from './connection-shares.ts';
 
 const A = 'collector-node-a';
 const connection = (id: number, more: Partial<NodeConnection> = {}): NodeConnection => ({
@@ -104,9 +99,20 @@ test.each<[string, Partial<NodeConnection>, string | null]>([
   // Others can cause these two.
   ['more bytes', { bytes: NODE_BYTES_PER_SECOND + 1 }, 'heavy'],
   ['closed because it did not read', { isClosed: true, isSlow: true }, 'heavy'],
+  // Also while it sends as many frames as it may.
   [
-    'closed because it did not read, after many messages',
-    { isClosed: true, isSlow: true, messages: MAX_HEAVY_MESSAGES_PER_SECOND + 1 },
+    'more bytes, and its own messages',
+    { bytes: NODE_BYTES_PER_SECOND + 1, messages: NODE_MESSAGES_PER_SECOND },
+    'heavy',
+  ],
+  [
+    'closed because it did not read, after its own messages',
+    { isClosed: true, isSlow: true, messages: NODE_MESSAGES_PER_SECOND },
+    'heavy',
+  ],
+  [
+    'closed because it did not read, after too many messages',
+    { isClosed: true, isSlow: true, messages: NODE_MESSAGES_PER_SECOND + 1 },
     'flooding',
   ],
   [
@@ -119,11 +125,6 @@ test.each<[string, Partial<NodeConnection>, string | null]>([
   judge(1_000, [connection(1), connection(2)]);
   const expected = reason === null ? [] : [`${reason} one 1`, `${reason} one 2`];
   expect(judge(2_000, [connection(1, more), connection(2)])).toEqual(expected);
-});
-
-test('a flood - a user is blamed for what it receives only if it can have requested that', () => {
-  const largestValue = 512 * 1024;
-  expect(MAX_HEAVY_MESSAGES_PER_SECOND * largestValue).toBe(NODE_BYTES_PER_SECOND);
 });
 
 test('a flood - the rate is that of all connections together, also of new ones', () => {

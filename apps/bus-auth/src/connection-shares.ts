@@ -13,9 +13,9 @@
  * client chooses that name. One that logged in before this process started is judged alone, and no
  * user is blamed for it.
  *
- * Only by its own messages does a user become a flooding one, which must not log in. Another node can
- * name its inbox as the reply subject of requests, and so cause the bytes that the server sends to it
- * or cannot send.
+ * Only by more messages than a collector sends does a user become a flooding one, which must not log in. Another
+ * node can name its inbox as the reply subject of requests, and so cause the bytes that the server sends to it or
+ * cannot send. A list does not say who requested them, nor whether the user's own messages were requests or frames.
  */
 import {
   NODE_BYTES_PER_SECOND,
@@ -29,11 +29,6 @@ import { RecentMap } from '@bailiff/service';
 
 /** Of a user: a collector has one for each of its two users, and for a moment its former one. */
 export const MAX_CONNECTIONS_PER_USER = 4;
-/**
- * Messages in a second of a user that also receives too much. With fewer, it cannot have requested
- * that itself: no response has more than 512 KiB.
- */
-export const MAX_HEAVY_MESSAGES_PER_SECOND = 80;
 /** A server that is gone lists nothing any more; nor is a connection listed that ended meanwhile. */
 const STALE_MS = 10_000;
 /** Servers, by account, whose granted logins are remembered. */
@@ -195,10 +190,7 @@ function excessOf(all: readonly Known[], getsResponses: boolean, nowMs: number):
     getsResponses &&
     (sum(({ byteRate }) => byteRate) > NODE_BYTES_PER_SECOND || all.some(({ connection }) => connection.isSlow));
   // Also messages that the server refuses: each takes its time, and a line of its log.
-  const isFlooding =
-    messages > NODE_MESSAGES_PER_SECOND ||
-    sentBytes > NODE_SENT_BYTES_PER_SECOND ||
-    (isHeavy && messages > MAX_HEAVY_MESSAGES_PER_SECOND);
+  const isFlooding = messages > NODE_MESSAGES_PER_SECOND || sentBytes > NODE_SENT_BYTES_PER_SECOND;
   const isMalformed = all.some(({ connection }) => connection.isMalformed);
   const reason = isFlooding ? 'flooding' : isMalformed ? 'malformed' : isHeavy ? 'heavy' : null;
   if (reason !== null) return all.map((one) => end(one, reason, nowMs));

@@ -41,7 +41,6 @@ export const IN_NATS: readonly Share[] = [
     file: SHARES,
     limits: [
       'MAX_CONNECTIONS_PER_USER',
-      'MAX_HEAVY_MESSAGES_PER_SECOND',
       'apps/bus-auth/src/connection-guard.ts#MAX_RESETS_PER_MINUTE',
       'apps/bus-auth/src/connection-guard.ts#MAX_ENDS_PER_MINUTE',
       `${PACE}#NODE_MESSAGES_PER_SECOND`,

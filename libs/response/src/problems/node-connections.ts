@@ -11,7 +11,7 @@ import { type Problem, shout, warn } from './problem.ts';
 const STARTED_MS = 60_000;
 const REASONS: Readonly<Record<string, string>> = {
   'too-many': 'it has more than four for a user',
-  flooding: 'it sends or requests more than a collector does',
+  flooding: 'it sends more than a collector does',
   'second-login': 'it logged in again on the same connection, which no collector does',
   malformed: 'it ended its connection by malformed data, which no collector sends',
   reset: 'writes to its connections fail again and again: it hides what it sends, or its network resets them',

@@ -231,7 +231,7 @@ describe('services', () => {
     expect(lines(of).at(-1)).toBe('bus-auth: 2 running');
     const newest = 'the newest 8s ago, of client "10.0.0.9"';
     expect(texts(of)).toEqual([
-      `warn node-a: bus-auth ended 12 connections of it, ${newest}: it sends or requests more than a collector does; its logins get no response for 52s`,
+      `warn node-a: bus-auth ended 12 connections of it, ${newest}: it sends more than a collector does; its logins get no response for 52s`,
       `warn node-b: bus-auth ended 12 connections of it, ${newest}: it receives more than it requests, or does not read`,
       `warn unknown node: bus-auth ended 1 connection of it, ${newest}: "a word that this version does not know"`,
     ]);
