@@ -34,9 +34,12 @@ beforeAll(() => {
   symlinkSync(server, path.join(dir, 'bin/valkey-server'));
   const client = `#!/bin/sh\nexec ${server.replace('-server', '-cli')} -s ${dir}/socket "$@"\n`;
   writeFileSync(path.join(dir, 'bin/valkey-cli'), client, { mode: 0o755 });
+  start();
+});
+function start(): void {
   const env = { PATH: `${dir}/bin:/usr/bin:/bin` };
   valkey = launch('sh', [path.join(dir, 'etc/valkey/start.sh')], { env });
-});
+}
 afterAll(async () => {
   await valkey?.kill('SIGTERM');
 });
@@ -142,4 +145,36 @@ it('valkey - a Secret of an earlier version without a list provides its one pass
   writeFileSync(path.join(dir, 'etc/bailiff/redis/password'), NEXT);
   expect(passwordsScript()).toBe('the server accepts 1 password(s)\n');
   expect(await taken()).toEqual([false, true]);
+});
+
+it('valkey - what a thief of the password stored is gone without its data; control: after flushall it returns', async () => {
+  const client = async () => {
+    await waitFor(() => takes(NEXT), { what: 'the server', state: valkey.out });
+    return new Redis({ path: path.join(dir, 'socket'), password: NEXT, retryStrategy: null });
+  };
+  const restarted = async () => {
+    await valkey.kill('SIGTERM');
+    start();
+    return client();
+  };
+  const stored = async (redis: Redis) => [await redis.get('forged'), ((await redis.function('LIST')) as []).length];
+  const thief = await client();
+  await thief.set('forged', 'job');
+  await thief.function('LOAD', '#!lua name=forged\nserver.register_function("forged", function() end)');
+  // What is stored or removed from now on is not in the file that the next start reads.
+  await thief.config('SET', 'appendonly', 'no');
+  await thief.flushall();
+  expect(await stored(thief)).toEqual([null, 1]);
+  thief.disconnect();
+  const after = await restarted();
+  expect(await stored(after)).toEqual(['job', 1]);
+  after.disconnect();
+  // As a new volume.
+  await valkey.kill('SIGTERM');
+  rmSync(path.join(dir, 'data'), { recursive: true });
+  mkdirSync(path.join(dir, 'data'));
+  start();
+  const renewed = await client();
+  expect(await stored(renewed)).toEqual([null, 0]);
+  renewed.disconnect();
 });

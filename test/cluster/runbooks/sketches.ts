@@ -16,8 +16,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl -n bailiff-system exec $pod -c collector -- node /app/main.mjs detach --all': KUBELET,
   'kubectl -n bailiff-system exec bailiff-nats-0 -- nats-server --signal reload=1': KUBELET,
   'kubectl -n bailiff-system exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh': `${ELSEWHERE}the script, test/cluster/valkey.test.ts`,
-  "kubectl -n bailiff-system exec bailiff-valkey-0 -- sh -c 'REDISCLI_AUTH=$(head -n 1 /etc/bailiff/redis/password) valkey-cli flushall'":
-    KUBELET,
+  'kubectl -n bailiff-system scale statefulset/bailiff-valkey --replicas 0': CONTROLLERS,
+  'kubectl -n bailiff-system delete pvc data-bailiff-valkey-0': CONTROLLERS,
+  'kubectl -n bailiff-system scale statefulset/bailiff-valkey --replicas 1': CONTROLLERS,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector': CONTROLLERS,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector --timeout 30m': CONTROLLERS,
   'kubectl -n bailiff-system patch pvc data-bailiff-nats-0 -p \'{"spec":{"resources":{"requests":{"storage":"32Gi"}}}}\'':
