@@ -5,6 +5,7 @@ import path from 'node:path';
 import {
   apiRequest,
   type Bus,
+  consumerConfigs,
   deleteConfig,
   ensureTopology,
   readConfig,
@@ -19,6 +20,7 @@ import { DiscardPolicy } from '@nats-io/jetstream';
 import { expect, test } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll, startBus, startThree } from '../support/bus.ts';
+import { RawNats } from '../support/raw-nats.ts';
 
 const DAY_MS = 86_400_000;
 const MIB = 1024 ** 2;
@@ -91,6 +93,27 @@ test('topology - a stream that another client sealed for good is an error', asyn
   const { config } = await streamInfo(admin, 'VERDICTS');
   await apiRequest(admin, '$JS.API.STREAM.UPDATE.VERDICTS', { ...config, sealed: true });
   await expect(ensureTopology(admin)).rejects.toMatchObject({ code: 'BUS_TOPOLOGY', message: /^VERDICTS .*seal/ });
+});
+
+test('topology - setup resumes a consumer that another client paused; control: creating it again does not', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  // From 2.11 on.
+  if (/^2\.10\./.test(admin.nc.info?.version ?? '')) return;
+  const [{ stream, config }] = consumerConfigs() as [ReturnType<typeof consumerConfigs>[number]];
+  const name = config.durable_name;
+  const isPaused = async () => (await admin.jsm.consumers.info(stream, name)).paused ?? false;
+  await using raw = await RawNats.connect({ port: nats.port, user: 'siem-relay', password: 'password-of-siem-relay' });
+  const stored = { subject: 'bailiff.v1.siem.api', body: '{"pause_until":"2200-01-01T00:00:00Z"}' };
+  raw.publish(stored);
+  const query = JSON.stringify({ last_by_subj: stored.subject });
+  raw.publish({ subject: '$JS.API.DIRECT.GET.SIEM', body: query, reply: `$JS.API.CONSUMER.PAUSE.${stream}.${name}` });
+  await waitFor(isPaused, { what: 'the pause' });
+  const create = `$JS.API.CONSUMER.CREATE.${stream}.${name}.${config.filter_subject}`;
+  await apiRequest(admin, create, { stream_name: stream, config });
+  expect(await isPaused(), 'control').toBe(true);
+  await ensureTopology(admin);
+  expect(await isPaused()).toBe(false);
 });
 
 test('topology - fewer bytes are rejected with what would be deleted, and applied with shrink', async () => {

@@ -33,6 +33,7 @@ import {
   replicasText,
 } from '../topology/topology-plan.ts';
 
+type WantedConsumer = ReturnType<typeof consumerConfigs>[number]['config'];
 const isCopy = (name: string) => LATEST_STREAMS.includes(name);
 
 /** Existing streams by name. */
@@ -138,6 +139,20 @@ async function lossTexts(bus: Bus, losses: readonly Loss[], found: Found, nowMs:
   return texts;
 }
 
+/** A paused consumer delivers nothing, and stays paused when it is created again (nats-server from 2.11 on). */
+async function putConsumer(bus: Bus, stream: string, config: WantedConsumer): Promise<void> {
+  const name = config.durable_name;
+  // Created again: the server treats an identical configuration as no change, and the position stays.
+  const request = { stream_name: stream, config };
+  const put = apiRequest<ConsumerInfo>(
+    bus,
+    `$JS.API.CONSUMER.CREATE.${stream}.${name}.${config.filter_subject}`,
+    request,
+  );
+  const { paused } = await put;
+  if (paused) await apiRequest(bus, `$JS.API.CONSUMER.PAUSE.${stream}.${name}`, {});
+}
+
 /** Stores schemas under their fingerprints; existing ones stay. Admin identity. */
 export async function registerSchemas(bus: Bus, texts: readonly string[]): Promise<void> {
   const bucket = openBucket(bus, SCHEMAS_BUCKET);
@@ -186,12 +201,7 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
     if (before && source && (await dropOutdatedCopy(bus, config.name, source.name))) before = null;
     if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
   }
-  // Created again: the server treats an identical configuration as no change, and the position
-  // stays.
-  for (const { stream, config } of consumerConfigs()) {
-    const subject = `$JS.API.CONSUMER.CREATE.${stream}.${config.durable_name}.${config.filter_subject}`;
-    await apiRequest(bus, subject, { stream_name: stream, config });
-  }
+  for (const { stream, config } of consumerConfigs()) await putConsumer(bus, stream, config);
   await registerSchemas(
     bus,
     [...RELEASED_SCHEMAS, ...CURRENT_SCHEMAS].map(({ text }) => text),
