@@ -21,6 +21,7 @@ beforeAll(async () => {
   await rig.policies({
     ask: acting('ask', [{ action: 'quarantine', expires: '10m' }], { approval: 'required' }),
     mark: acting('mark', [{ action: 'label' }]),
+    remove: acting('remove', [{ action: 'delete', after: '2s' }]),
   });
   responder = await rig.start();
   thief = new Redis({ path: rig.redis.url.replace('unix://', ''), maxRetriesPerRequest: null });
@@ -31,6 +32,7 @@ afterAll(async () => {
   await rig?.[Symbol.asyncDispose]();
 });
 
+const isJob = (key: string) => /^bailiff:respond-delete:[^:]{20,}$/.test(key);
 const orphans = () => responder.metric('orphan_jobs_total');
 
 /** Adds a job, and waits until the responder has dropped it. */
@@ -99,4 +101,25 @@ test.each<[string, unknown]>([
   const verdict = await rig.verdict(rig.pod(), { rule: 'mark' });
   await rig.until(verdict, 'label', 'succeeded');
   expect(await responder.metric('job_failures_total')).toBe(0);
+});
+
+test.each([
+  ['what Redis says of its failures', true],
+  ['control: an honest job', false],
+])('a job - does not decide how long the owner of a pod protects it from removal: %s', async (_, isForged) => {
+  const name = isForged ? 'forged' : 'honest';
+  const pod = rig.pod({ owner: rig.daemonSet(name) });
+  const fault = { verb: 'get', resource: 'daemonsets', name, status: 503, times: 2 };
+  rig.api.faults.inject(fault);
+  const verdict = await rig.verdict(pod, { rule: 'remove' });
+  if (isForged) {
+    const key = await waitFor(async () => (await thief.keys('bailiff:respond-delete:*')).find(isJob), {
+      what: 'its job',
+    });
+    const job = JSON.parse((await thief.hget(key, 'data')) as string);
+    await thief.hset(key, 'data', JSON.stringify({ ...job, failingSinceMs: 1 }));
+  }
+  const end = await rig.until(verdict, 'delete', ['refused', 'succeeded', 'failed']);
+  expect([end.phase, end.reasonCode]).toEqual(['refused', 'protected-owner-kind']);
+  expect(rig.changesOf(pod, 'delete')).toEqual([]);
 });

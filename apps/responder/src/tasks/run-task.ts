@@ -33,15 +33,20 @@ import { OWNER_PATIENCE_MS } from './read-facts.ts';
 import { CONTENDED_MS, done, later, ownerFieldsOf, type Run, writeRecord } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
 
-/** Removals in progress whose request this process keeps. */
-const MAX_IN_PROGRESS = 10_000;
+/** Tasks of which this process keeps the request of a removal in progress, and the first failure. */
+const MAX_KEPT = 10_000;
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
   readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
   /** Removals in progress, with the request for the record: later attempts only poll metadata. */
-  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_IN_PROGRESS);
+  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_KEPT);
+  /**
+   * First failure of each task here, on the monotonic clock: after a while, an owner that cannot be read
+   * protects its pod no longer. Others can write the time in a job.
+   */
+  readonly #failingSince = new RecentMap<string, number>(MAX_KEPT);
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
@@ -128,9 +133,9 @@ export class TaskRunner {
   async #attempt(run: Run): Promise<JobResult> {
     const { ledger, facts, limits } = this.#deps;
     const { task, stored, api } = run;
-    const { failingSinceMs } = run.job;
+    const nowMs = this.#deps.clock.monotonicMs();
     const patience = {
-      failingForMs: failingSinceMs === 0 ? 0 : this.#deps.clock.nowMs() - failingSinceMs,
+      failingForMs: nowMs - (this.#failingSince.get(task.taskId) ?? nowMs),
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     };
     const readOf = (of: 'pod' | 'removal') => facts.read(api, task.action, stored.verdict, patience, of);
@@ -234,6 +239,8 @@ export class TaskRunner {
     if (next.kind === 'retry') {
       if (error instanceof BusError) onWait(error);
       metrics.retries.inc({ action: job.action, reason: next.code });
+      const isFirst = next.countsAsTry && this.#failingSince.get(job.taskId) === undefined;
+      if (isFirst) this.#failingSince.set(job.taskId, clock.monotonicMs());
       const counted = next.countsAsTry ? { tries, failingSinceMs } : job;
       return { kind: 'later', delayMs: next.afterMs, tries: counted.tries, failingSinceMs: counted.failingSinceMs };
     }
@@ -270,6 +277,7 @@ export class TaskRunner {
       capture: outcome.capture ?? null,
     });
     this.#inProgress.delete(task.taskId);
+    this.#failingSince.delete(task.taskId);
     return done;
   }
 
