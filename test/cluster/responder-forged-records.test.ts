@@ -1,9 +1,10 @@
-// What docs/threat-model.md says of a stolen password of `cli`: the responder does not see who stored a record,
-// so the credential of operators can store records of the responder. The control is a pod without such a record.
+// What docs/threat-model.md says of stolen passwords of `cli` and `correlator`: the responder does not see who stored a
+// record, so the credential of operators can store records of the responder. The control is a pod without such a record.
+// A verdict may name a pod that the API server no longer has, so nothing proves whose UID it names.
 
-import { type Bus, publishOnce, responseSubject } from '@bailiff/bus';
+import { type Bus, publishOnce, responseSubject, verdictSubject } from '@bailiff/bus';
 import { phaseGroupOf, responseIdOf } from '@bailiff/response';
-import { encodeResponse, type Response } from '@bailiff/schemas';
+import { encodeResponse, encodeVerdict, type Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { acting, Rig, type RigPod } from './responder/rig.ts';
@@ -16,7 +17,8 @@ let thief: Bus;
 beforeAll(async () => {
   rig = await Rig.start();
   const remove = [{ action: 'delete' }];
-  await rig.policies({ remove: acting('remove', remove), few: acting('few', remove, { budget: BUDGET }) });
+  const isolate = acting('isolate', [{ action: 'quarantine', expires: '10m' }]);
+  await rig.policies({ remove: acting('remove', remove), few: acting('few', remove, { budget: BUDGET }), isolate });
   thief = await rig.nats.connect('cli');
 });
 afterAll(async () => rig?.[Symbol.asyncDispose]());
@@ -50,4 +52,18 @@ test('forged records - a task whose end the password of cli has stored does not 
   expect(rig.changesOf(spared, 'delete')).toHaveLength(0);
   const end = await rig.until(await rig.verdict(late, { rule: 'few' }), 'delete', [...ENDED]);
   expect([end.phase, end.reasonCode]).toEqual(['refused', 'budget-exhausted']);
+});
+
+test('forged verdicts - the password of correlator has any pod quarantined by its UID; control: under its own name', async () => {
+  const correlator = await rig.nats.connect('correlator');
+  const answer = async (pod: RigPod) => {
+    const verdict = rig.verdictOf(pod, { rule: 'isolate' });
+    await publishOnce(correlator, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    return rig.until(verdict, 'quarantine', [...ENDED]);
+  };
+  const dns = rig.pod({ namespace: 'kube-system' });
+  expect(await answer(dns)).toMatchObject({ phase: 'refused', reasonCode: 'protected-namespace' });
+  expect(await rig.quarantined()).not.toContain(dns.uid);
+  expect((await answer({ ...dns, namespace: 'shop', name: 'none' })).phase).toBe('succeeded');
+  expect(await rig.quarantined()).toContain(dns.uid);
 });

@@ -67,7 +67,7 @@ export class Checks {
 export const LIMITS = [
   'A node reports its own violations. These checks show what the bus stored and how it was judged, not that the node reported what its kernel saw.',
   'An attacker who controls a node can report packets that were never sent, or report none, for pods of that node alone.',
-  'The times are those of the bus. The bus, or its administrator, can have stored other messages before they were hashed into a log.',
+  'The times are those of the bus. The bus, its administrator, or one of its core services can have stored other messages before they were hashed into a log.',
   'Without a log, the exporter vouches for the bytes: its key can sign other frames.',
   'A log can show another history to other readers. Only a witness that you know, or a head that you kept, excludes this.',
   'Pod lists are those at the time of the export, with the refusals of that time. They are signed by the exporter and are in no log.',
