@@ -7,6 +7,7 @@ import { ON_A_NODE } from './node.ts';
 import { IN_KUBERNETES, IN_THE_RESPONDER } from './responding.ts';
 import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_SIEM_RELAY, IN_THE_CLI } from './services.ts';
 import type { Share } from './share.ts';
+import { IN_STATUS } from './status.ts';
 
 export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
   'On a node': ON_A_NODE,
@@ -18,7 +19,7 @@ export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
   'bus-auth': IN_BUS_AUTH,
   'evidence-log': IN_THE_EVIDENCE_LOG,
   'Every service': IN_EVERY_SERVICE,
-  'Commands of a person': IN_THE_CLI,
+  'Commands of a person': [...IN_THE_CLI, ...IN_STATUS],
   NATS: IN_NATS,
 };
 

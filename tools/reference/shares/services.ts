@@ -367,16 +367,6 @@ export const IN_THE_CLI: readonly Share[] = [
     tests: ['test/cluster/cli-flood.test.ts'],
   },
   {
-    what: 'verdicts and records that `status` checks',
-    file: 'libs/response/src/status/service-status.ts',
-    limits: ['MAX_VERDICTS', 'MAX_RECORDS', 'MAX_NAMED'],
-    filledBy: 'verdicts of tenants',
-    share: 'none: newer verdicts of one tenant hide older ones of another from `status`, not from the metric',
-    whenFull: 'the newest are checked',
-    counter: '`bailiff_responder_unanswered_verdicts`',
-    tests: ['test/bus/service-status.test.ts', 'test/cluster/services-status.test.ts'],
-  },
-  {
     what: 'operations that `policy learn` observes',
     file: 'apps/cli/src/policies/learn/observed-operations.ts',
     limits: ['MAX_DISTINCT'],

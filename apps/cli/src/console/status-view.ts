@@ -15,7 +15,7 @@ import {
   MAX_NODES_NAMED,
   NODE_COLUMNS,
   nodeCells,
-  orderedProblems,
+  shownProblems,
   streamLine,
   streamsOf,
   summaryLine,
@@ -35,24 +35,24 @@ const ORDER = [
 
 export function statusView(facts: ClusterFacts, report: ClusterReport, notes: readonly string[]): StatusView {
   const { nowMs, services } = facts;
-  const problems = orderedProblems(report.problems);
+  const { shown, left } = shownProblems(report.problems, MAX_PROBLEMS);
   const nodes = [...withoutRemoved(report).nodes].sort((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health));
   const sum = (of: 'guarded' | 'guardable') => nodes.reduce((total, node) => total + node[of], 0);
   return {
     atMs: nowMs,
     ok: report.ok,
     exitCode: report.exitCode,
-    headline: headlineOf(report),
+    headline: headlineOf(report, shown),
     summary: report.nodes.length === 0 ? 'no node has reported yet' : summaryLine(report),
     services: services ? serviceLines(services).map(({ name, text }) => ({ name, text })) : [],
     streams: streamLine(streamsOf(facts), nowMs),
-    problems: problems.slice(0, MAX_PROBLEMS).map(({ severity, nodes: where, text, remedy }) => ({
+    problems: shown.map(({ severity, nodes: where, text, remedy }) => ({
       severity,
       text,
       remedy,
       where: shortList(where, MAX_NODES_NAMED),
     })),
-    problemsOmitted: Math.max(0, problems.length - MAX_PROBLEMS),
+    problemsOmitted: left,
     nodes: tableOf(
       NODE_COLUMNS,
       nodes.map((node) => rowOf(NODE_COLUMNS, node.node, nodeCells(node, nowMs))),
@@ -70,8 +70,8 @@ const enforcedOn = ({ health, guarded, notEnforced }: NodeReport): number =>
   health === 'disarmed' || health === 'silent' ? 0 : guarded - notEnforced;
 
 /** The answer to "is everything guarded?". */
-function headlineOf({ ok, problems, nodes }: ClusterReport): string {
-  const severe = problems.filter(({ severity }) => severity === 'shout').map(({ node }) => node);
+function headlineOf({ ok, nodes }: ClusterReport, shown: ReturnType<typeof shownProblems>['shown']): string {
+  const severe = shown.filter(({ severity }) => severity === 'shout').flatMap((one) => one.nodes);
   if (severe.length > 0) return `Something does not work: ${shortList([...new Set(severe)], MAX_NODES_NAMED)}`;
   if (nodes.length === 0) return 'No node has reported yet';
   if (!ok) return 'Everything works, but not everything is enforced';

@@ -401,6 +401,35 @@ describe('render', () => {
     expect(problemLines(report(many).problems, plain).at(-1)).toBe('  … and 16 more: --json has all');
   });
 
+  it('problems - the bus before services before nodes', () => {
+    const correlator = { ...SERVICES.correlator, running: 0, ready: 0 };
+    const { problems } = report(
+      { a: status({ updatedAt: iso(90_000) }) },
+      { services: { ...SERVICES, correlator }, streams: new Map([['VERDICTS', null]]) },
+    );
+    const lines = problemLines(problems, plain).filter((line) => line.startsWith('✗'));
+    expect(lines.map((line) => line.split(':')[0])).toEqual(['✗ bus', '✗ correlator', '✗ a']);
+  });
+
+  it('problems - one node does not displace those of others by many of its own', () => {
+    const bare = (count: number) =>
+      Array.from({ length: count }, (_, at) => iface(`p${at}`, { coverage: 'not-covered', reason: `reason ${at}` }));
+    const shownOf = (count: number) => {
+      const silent = status({ updatedAt: iso(90_000) });
+      const lossy = status({ losses: { ringFull: 1, noCounter: 0, noIface: 0 } });
+      const { problems } = report({ a: status({ interfaces: bare(count) }), b: silent, c: lossy });
+      return problemLines(problems, plain).filter((line) => !line.startsWith('  →'));
+    };
+    const many = shownOf(300);
+    expect(many).toHaveLength(25);
+    expect(many.slice(-3)).toEqual([
+      expect.stringMatching(/^✗ b: silent/),
+      expect.stringMatching(/^! c: 1 sample/),
+      '  … and 278 more: --json has all',
+    ]);
+    expect(shownOf(9).filter((line) => line.startsWith('✗ a:'))).toHaveLength(9);
+  });
+
   it('problems - equal ones of several nodes are one line; different ones are not', () => {
     const silent = status({ updatedAt: iso(90_000) });
     const other = status({ hook: 'none' });

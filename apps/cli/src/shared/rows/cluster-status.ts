@@ -3,6 +3,7 @@
 import { clockTime, SHOWN_STREAMS } from '@bailiff/insight';
 import {
   type ActiveDisarm,
+  type Area,
   age,
   alike,
   type ClusterFacts,
@@ -100,17 +101,40 @@ const MAX_PROBLEMS_SHOWN = 24;
 /** Nodes named per problem; the node table lists all. */
 export const MAX_NODES_NAMED = 3;
 
-/** Equal problems as one, `shout` first. */
-export const orderedProblems = (problems: readonly Problem[]) =>
-  alike(problems).sort((a, b) => Number(b.severity === 'shout') - Number(a.severity === 'shout'));
+/** Without a bus nothing else works, and one service serves all nodes. */
+const AREA_ORDER: Readonly<Partial<Record<Area, number>>> = {
+  streams: -1,
+  nodes: 1,
+  'runtime policies': 1,
+  'CNI plugin': 1,
+};
+const orderOf = ({ severity, area }: Pick<Problem, 'severity' | 'area'>): number =>
+  (severity === 'shout' ? 0 : 10) + (AREA_ORDER[area] ?? 0);
 
-/**
- * One line per problem, `shout` first. A remedy is printed once, below the last problem that needs
- * it.
- */
-export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
+/** Equal problems as one, `shout` first, and causes before what follows from them. */
+const orderedProblems = (problems: readonly Problem[]) => alike(problems).sort((a, b) => orderOf(a) - orderOf(b));
+
+/** A node decides how many problems it reports: further ones are shown in the room that others leave. */
+const MAX_OF_NODE = 4;
+
+/** The first `most` problems in their order, with a share for each node, and the number of the others. */
+export function shownProblems(problems: readonly Problem[], most: number) {
   const ordered = orderedProblems(problems);
-  const shown = ordered.slice(0, MAX_PROBLEMS_SHOWN);
+  const counts = new Map<string, number>();
+  const isWithinShare = ({ nodes }: (typeof ordered)[0]): boolean => {
+    const isWithin = nodes.some((node) => (counts.get(node) ?? 0) < MAX_OF_NODE);
+    for (const node of nodes) counts.set(node, (counts.get(node) ?? 0) + 1);
+    return isWithin;
+  };
+  const first = new Set(ordered.filter(isWithinShare));
+  const further = ordered.filter((one) => !first.has(one));
+  const shown = new Set([...first, ...further].slice(0, most));
+  return { shown: ordered.filter((one) => shown.has(one)), left: ordered.length - shown.size };
+}
+
+/** One line per problem. A remedy is printed once, below the last problem that needs it. */
+export function problemLines(problems: readonly Problem[], { width, paint = (text) => text }: TableOptions): string[] {
+  const { shown, left } = shownProblems(problems, MAX_PROBLEMS_SHOWN);
   const lines = shown.flatMap(({ severity, nodes, text, remedy }, index) => {
     const sign = severity === 'shout' ? paint('✗', 'red', 'bold') : paint('!', 'yellow');
     const isLast = remedy !== '' && shown[index + 1]?.remedy !== remedy;
@@ -119,7 +143,6 @@ export function problemLines(problems: readonly Problem[], { width, paint = (tex
       ...(isLast ? wrapAfter('  ', `→ ${remedy}`, width, 4) : []),
     ];
   });
-  const left = ordered.length - shown.length;
   return left > 0 ? [...lines, `  … and ${left} more: --json has all`] : lines;
 }
 
