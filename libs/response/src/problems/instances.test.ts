@@ -44,13 +44,18 @@ describe('refused configuration of services', () => {
     ]);
   });
   it('one of two - the line says so; another service has its own line', () => {
-    const texts = refusalProblems(
+    const problems = refusalProblems(
       [instance(), instance({ instance: 'b', configRefused: [] }), instance({ service: 'responder' })],
       NOW,
-    ).map(({ node, text }) => `${node} ${text}`);
+    );
+    const texts = problems.map(({ node, text }) => `${node} ${text}`);
     expect(texts).toEqual([
       expect.stringContaining('correlator refuses correlation.cluster._.mine (1 of 2 instances), '),
       expect.stringContaining('responder refuses correlation.cluster._.mine, '),
+    ]);
+    expect(problems.map(({ remedy }) => remedy)).toEqual([
+      expect.stringMatching(/^others accept this value, and a rollback would take it from them too/),
+      `bailiff config get ${KEY}; bailiff config rollback ${KEY}`,
     ]);
   });
   it('custom resources that the leader does not accept - are named with the command that shows them', () => {

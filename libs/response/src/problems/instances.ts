@@ -50,6 +50,10 @@ export function rightsProblems(instances: readonly InstanceStatus[], nowMs: numb
   });
 }
 
+/** One reader does not advise a change of what all others apply. */
+export const REFUSED_BY_SOME =
+  'others accept this value, and a rollback would take it from them too: compare version and signers of its process with theirs';
+
 /** One problem per service and refused value, independent of the number of instances. */
 export function refusalProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const refused = new Map<string, { service: string; key: string; reason: string; count: number }>();
@@ -70,7 +74,7 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
       ...(isKey(key)
         ? {
             text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
-            remedy: `bailiff config get ${key}; bailiff config rollback ${key}`,
+            remedy: count < all ? REFUSED_BY_SOME : `bailiff config get ${key}; bailiff config rollback ${key}`,
           }
         : resourceProblem(service, key, reason)),
       exitCode: EXIT.badConfiguration,

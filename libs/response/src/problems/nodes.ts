@@ -2,7 +2,6 @@
  * Evaluates node statuses: what each node reports, which status is stale, and which nodes never
  * reported. Pure.
  */
-import { parseConfigKey } from '@bailiff/policy';
 import type { InterfaceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { isRemovedNode } from '../status/policy-places.ts';
@@ -15,6 +14,7 @@ import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { packetLossProblems, recentPacketLosses } from './losses.ts';
 import { byReason, MAX_NAMED, NOT_ENFORCED, notEnforced, type Problem, shout, warn } from './problem.ts';
+import { nodeRefusalProblems } from './refused-by-readers.ts';
 import { runtimeProblems } from './runtime.ts';
 import { versionProblems } from './versions.ts';
 
@@ -171,16 +171,6 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
   };
 }
 
-/** A node's text becomes part of a command only if it is a key. */
-function isKey(text: string): boolean {
-  try {
-    parseConfigKey(text);
-    return /^[\w.-]+$/.test(text);
-  } catch {
-    return false;
-  }
-}
-
 /** `shop/web-0 (veth1)`, or what is known of it. */
 export function interfaceName(iface: InterfaceStatus): string {
   const pod = podName({ namespace: iface.podNamespace, name: iface.podName });
@@ -240,19 +230,12 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
     const text = `refuses its pod snapshot, the last good one stays in force: ${quoted(status.snapshotRefused)}`;
     problems.push(shout(node, text, 'check that ipam-sync watches the right cluster', EXIT.badConfiguration));
   }
-  for (const { key, reason } of status.configRefused) {
-    const text = `refuses ${reportedName(key)}, the last good value stays in force: ${quoted(reason.split('\n').at(-1) ?? '')}`;
-    problems.push(
-      shout(
-        node,
-        text,
-        isKey(key) ? `bailiff config get ${key}; bailiff config rollback ${key}` : 'bailiff config list',
-        EXIT.badConfiguration,
-        'configuration',
-      ),
-    );
-  }
-  problems.push(...unconfirmedProblems(node, status), ...cniProblems(node, status), ...warningsOf(report, status));
+  problems.push(
+    ...nodeRefusalProblems(node, status, input),
+    ...unconfirmedProblems(node, status),
+    ...cniProblems(node, status),
+    ...warningsOf(report, status),
+  );
   return problems;
 }
 

@@ -1,7 +1,7 @@
 // A stored value that all of its readers refuse, and everything that must not be taken for one.
 import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
-import { refusalOfReaders } from './refused-by-readers.ts';
+import { nodeRefusalProblems, refusalOfReaders } from './refused-by-readers.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
 const DISARM = 'disarm.cluster._.all';
@@ -55,4 +55,24 @@ it('rules - are read by correlators, not by nodes', () => {
   const nodes = { a: node(null) };
   expect(refusal(key, nodes, [correlator(key, 'a'), correlator(key, 'b')])).toBe('the value is not signed');
   expect(refusal(key, nodes, [correlator(key, 'a'), correlator(null, 'b')])).toBe('');
+});
+
+const POLICY = 'runtime.cluster._.escape-guard';
+it.each<[string, Record<string, NodeStatus | string>, string, RegExp]>([
+  ['another node applies it', { b: node(null) }, POLICY, /^others accept this value/],
+  ['every node refuses it', { b: node(POLICY) }, POLICY, /^bailiff config get .*; bailiff config rollback /],
+  ['it is the only node', {}, POLICY, /^bailiff config get .*; bailiff config rollback /],
+  ['the others are silent or cannot be read', { b: node(null, 3_600_000), c: 'not JSON' }, POLICY, /rollback runtime/],
+  [
+    'others do not read the key',
+    { b: node(null) },
+    'disarm.node._.a',
+    /^bailiff config get .*; bailiff config rollback /,
+  ],
+  ['it is no key', { b: node(null) }, 'x; reboot', /^bailiff config list$/],
+])('what a node refuses: %s - the remedy changes no value that others apply', (_, others, key, remedy) => {
+  const own = node(key);
+  const readers = { nodes: new Map(Object.entries({ a: own, ...others })), nowMs: NOW, staleMs: 60_000 };
+  const problems = nodeRefusalProblems('a', own as NodeStatus, readers);
+  expect(problems).toEqual([expect.objectContaining({ exitCode: 6, remedy: expect.stringMatching(remedy) })]);
 });

@@ -1,10 +1,14 @@
 /**
- * Whether every reader refuses the newest value of a key, such as an unsigned one where signatures are
- * required: the bus has it, and it is not in force. Pure.
+ * Values that readers refuse, such as an unsigned one where signatures are required: the bus has it. It is
+ * not in force if every reader refuses it. If some do, others apply it. Pure.
  */
 import { parseConfigKey } from '@bailiff/policy';
+import type { NodeStatus } from '@bailiff/schemas';
+import { EXIT } from '@bailiff/service/exit-codes';
+import { quoted, reportedName } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
-import { activeInstances } from './instances.ts';
+import { activeInstances, REFUSED_BY_SOME } from './instances.ts';
+import { type Problem, shout } from './problem.ts';
 
 type Readers = Pick<ClusterFacts, 'nodes' | 'instances' | 'nowMs' | 'staleMs'>;
 
@@ -30,3 +34,36 @@ export function refusalOfReaders({ key, storedMs }: Pick<StoredConfig, 'key' | '
   );
   return reasons.every((reason) => reason !== '') ? (reasons[0] ?? '') : '';
 }
+
+/** A node's text becomes part of a command only if it is a key. */
+function isKey(text: string): boolean {
+  try {
+    parseConfigKey(text);
+    return /^[\w.-]+$/.test(text);
+  } catch {
+    return false;
+  }
+}
+
+type NodeReaders = Omit<Readers, 'instances'>;
+
+function remedyOf(node: string, key: string, { nodes, nowMs, staleMs }: NodeReaders): string {
+  if (!isKey(key)) return 'bailiff config list';
+  const accepts = ([name, status]: [string, NodeStatus | string]): boolean =>
+    name !== node &&
+    typeof status !== 'string' &&
+    nowMs - Date.parse(status.updatedAt) <= staleMs &&
+    status.configRefused.every((refused) => refused.key !== key);
+  if (parseConfigKey(key).scope !== 'node' && [...nodes].some(accepts)) return REFUSED_BY_SOME;
+  return `bailiff config get ${key}; bailiff config rollback ${key}`;
+}
+
+export const nodeRefusalProblems = (
+  node: string,
+  { configRefused }: Pick<NodeStatus, 'configRefused'>,
+  readers: NodeReaders,
+): Problem[] =>
+  configRefused.map(({ key, reason }) => {
+    const text = `refuses ${reportedName(key)}, the last good value stays in force: ${quoted(reason.split('\n').at(-1) ?? '')}`;
+    return shout(node, text, remedyOf(node, key, readers), EXIT.badConfiguration, 'configuration');
+  });
