@@ -77,7 +77,7 @@ function refusedProblems(config: readonly ConfigValue[]): Problem[] {
     shout(
       'all readers',
       text,
-      '`bailiff config list` shows why, and `bailiff config effective` what is in force',
+      '`bailiff config list` shows why, and `bailiff config effective <pod>` what is in force',
       EXIT.badConfiguration,
       'configuration',
     ),
@@ -90,7 +90,7 @@ const unsignedProblems = (unsigned: readonly UnsignedConfig[]): Problem[] =>
     shout(
       'signers',
       `do not allow what the bus has of ${key}: ${reason}`,
-      `\`bailiff config history ${key}\` shows the changes: restore a good one with \`bailiff config rollback ${key} --sign\``,
+      `\`bailiff config history ${key}\` shows the changes: restore a good one with \`bailiff config rollback ${key} --sign <keyfile>\``,
       EXIT.badConfiguration,
       'configuration',
     ),
@@ -133,7 +133,7 @@ function streamProblems({ streams }: ClusterFacts): Problem[] {
   const missing = [...streams].filter(([, info]) => info === null).map(([name]) => name);
   const fills = [...streams.values()].flatMap((info) => (info === null ? [] : fillOf(info)));
   if (missing.length === 0) return fillProblems(fills);
-  const remedy = 'run `bailiff bus setup`, or check that this is the right bus';
+  const remedy = 'run `bailiff bus setup` as admin, or check that this is the right bus';
   const problem = shout('bus', `has no ${missing.join(', ')}`, remedy, EXIT.dependencyUnreachable, 'streams');
   return [problem, ...fillProblems(fills)];
 }

@@ -4,7 +4,7 @@ import { age, plural, quoted } from '../status/text.ts';
 import { FAILING_MS, type Problem, warn } from './problem.ts';
 
 const OUTPUT_REMEDY = 'see docs/siem/outputs.md; events wait on the bus for up to seven days';
-const LOST_REMEDY = '`bailiff replay --format` prints them';
+const LOST_REMEDY = '`bailiff replay --format ocsf` prints them';
 /** A delivery that started within this time does not count as behind. */
 const UNDER_WAY_MS = 1_000;
 /** Deleted events are reported for this long; the metric keeps their number. */
