@@ -12,7 +12,7 @@ it.each([
   expect(skewOf(client, [{ part: 'correlator', version, instances: 2 }])).toHaveLength(differs ? 1 : 0);
 });
 
-it('parts - what runs, and no stopped instance or former node', () => {
+it('parts - what runs, also if its status cannot be read, and no stopped instance or former node', () => {
   const nowMs = Date.parse('2026-11-24T12:00:00Z');
   const at = (agoMs: number) => new Date(nowMs - agoMs).toISOString();
   const instance = (version: string, part: object = {}) =>
@@ -27,15 +27,17 @@ it('parts - what runs, and no stopped instance or former node', () => {
     instance('1.0.0', { stoppedAt: at(5_000) }),
     instance('1.1.0', { updatedAt: at(600_000) }),
   ];
-  const nodes = new Map([
+  const nodes = new Map<string, ReturnType<typeof node> | string>([
+    ['unread', 'bus: expected object'],
     ['node-a', node('2.0.0', 5_000)],
     ['node-b', node('1.0.0', 600_000)],
     ['former', node('0.9.0', 600_000)],
   ]);
-  const parts = partsOf(instances, { nodes, expected: ['node-a', 'node-b'], nowMs, staleMs: 30_000 });
+  const parts = partsOf(instances, { nodes, expected: ['node-a', 'node-b', 'unread'], nowMs, staleMs: 30_000 });
   expect(parts.map(({ part, version }) => `${part} ${version}`).sort()).toEqual([
     'collector 1.0.0',
     'collector 2.0.0',
+    'collector unreadable',
     'correlator 2.0.0',
   ]);
 });

@@ -38,8 +38,9 @@ export function partsOf(instances: readonly InstanceStatus[], input: NodesInput)
     counts.set(key, { ...found, instances: found.instances + 1 });
   };
   for (const { service, version } of activeInstances(instances, input.nowMs)) add(service, version);
+  // A status that cannot be read is mostly one of another version.
   for (const [, status] of presentStatuses(input))
-    if (typeof status === 'object') add('collector', status.collectorVersion);
+    add('collector', typeof status === 'object' ? status.collectorVersion : 'unreadable');
   return [...counts.values()].sort((a, b) => (a.part < b.part ? -1 : 1));
 }
 
