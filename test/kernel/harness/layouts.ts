@@ -209,6 +209,8 @@ export const ROUTED: Layout = {
     `ip addr add ${NODE.ipv4}/32 dev node0`,
     `ip addr add ${NODE.ipv6}/128 dev node0 nodad`,
   ],
-  host: (device, identity) => routed(device, identity),
+  // Without stacks there is no IPv6.
+  host: (device, identity) =>
+    routed(device, identity).map((line) => (line.startsWith('ip -6') ? `${line} || true` : line)),
   pod: (identity) => [...single(identity), 'ip route add default dev eth0', 'ip -6 route add default dev eth0'],
 };

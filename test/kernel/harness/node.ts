@@ -69,6 +69,12 @@ function checksumOf({ type, head }: NonNullable<Offload['gso']>): NonNullable<Of
   return type === GSO.udp ? { start: head - 8, offset: 6 } : { start: head - 20, offset: 16 };
 }
 
+/** Further words of ip(8) for both ends of a netkit pair. */
+export interface EndWords {
+  readonly primary: string;
+  readonly peer: string;
+}
+
 export interface Pod {
   readonly netns: string;
   readonly hostInterface: string;
@@ -162,7 +168,7 @@ export class TestNode implements AsyncDisposable {
    */
   async useNetkit(
     mode: NetkitMode,
-    { scrub, sniffed }: { scrub?: 'default' | 'none'; sniffed?: number } = {},
+    { scrub, sniffed, ends }: { scrub?: 'default' | 'none'; sniffed?: number; ends?: EndWords } = {},
   ): Promise<void> {
     await this.#closeSockets();
     const { attacker, receiver } = this.pods;
@@ -172,7 +178,7 @@ export class TestNode implements AsyncDisposable {
     const node = [
       `ip link del ${hostInterface}`,
       'ip addr flush dev br0',
-      `ip link add ${hostInterface} type netkit mode ${mode} peer ${scrub ? `scrub ${scrub} ` : ''}name eth0 netns ${netns}`,
+      `ip link add ${hostInterface} type netkit mode ${mode} ${ends?.primary ?? ''} peer ${scrub ? `scrub ${scrub} ` : ''}${ends?.peer ?? ''} name eth0 netns ${netns}`,
       `ip link set ${hostInterface} ${ofMode(NODE.mac)} up`,
       `ip addr add ${NODE.ipv4}/24 dev ${hostInterface}`,
       `ip addr add ${NODE.ipv6}/64 dev ${hostInterface} nodad`,
