@@ -166,7 +166,7 @@ struct counters {
 /* redirections: per-CPU array with one element, used by the programs only. */
 struct redirection {
 	__u64 device; /* address of the host side; 0: none */
-	__u64 at_ns;
+	__u64 at_ns;  /* its low 16 bits: those of the interface index */
 };
 
 /*

@@ -23,6 +23,8 @@
 #include "skb.h"
 
 #define NOTE_NS NSEC_PER_SEC
+/* The low bits of a note's time are those of the index: another device may get the same address. */
+#define NOTE_INDEX 0xffffULL
 
 static __always_inline bool is_host_side(const struct net_device *device)
 {
@@ -44,7 +46,9 @@ static __always_inline void note_redirection(const struct net_device *target)
 	if (!last)
 		return;
 	last->device = (__u64)target;
-	last->at_ns = bpf_ktime_get_ns();
+	/* Never in the future, also for an older reader. */
+	last->at_ns = ((bpf_ktime_get_ns() - NOTE_INDEX - 1) & ~NOTE_INDEX) |
+		      (READ_FIELD(target, ifindex) & NOTE_INDEX);
 }
 
 static __always_inline bool is_redirected(struct __sk_buff *skb)
@@ -56,6 +60,8 @@ static __always_inline bool is_redirected(struct __sk_buff *skb)
 	if (!last || last->device != (__u64)device)
 		return false;
 	last->device = 0;
+	if ((last->at_ns ^ skb->ifindex) & NOTE_INDEX)
+		return false;
 	return bpf_ktime_get_ns() - last->at_ns < NOTE_NS;
 }
 
