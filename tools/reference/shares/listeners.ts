@@ -80,7 +80,7 @@ export const LISTENERS: readonly Listener[] = [
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',
     ports: [],
     reachedBy: `\`console.clients\` of the chart; ${UNENFORCED}. Data needs a token that the API server accepts, or a name from a proxy that proves itself`,
-    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them. Each has one request at a time, and ends if it sends more before the response. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, one visitor has half of what is free, and a quarter is for those who may see all namespaces.`,
+    share: `${CONSOLE.connections} connections, of which a new one displaces an idle one of the source with most of them. Idle is also one whose response is not read, unless it is that of a page, a reading, a trial or a change. Each has one request at a time, and ends if it sends more before the response. Of ${CONSOLE.pages} open pages and ${CONSOLE.readings} readings at a time, each until its response is read (two minutes at most), one visitor has half of what is free, and a quarter is for those who may see all namespaces.`,
     counter: '`bailiff_console_refused_total`, `bailiff_console_pages`, `bailiff_console_displaced_connections_total`',
     tests: ['apps/console/src/server/server.test.ts', SINGLE, 'test/cluster/console-visitors.test.ts'],
   },

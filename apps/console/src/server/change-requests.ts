@@ -44,6 +44,7 @@ export class ChangeRequests {
     if (!isJson(request)) return sendJson(response, 415, { error: 'the body must be application/json', remedy: '' });
     if (!hasRoom(this.#running, guest)) return tooMany(visit, this.#reports, 'changes run');
     this.#running.add(guest.name);
+    visit.keep();
     const gone = goneWith(response);
     let isRead = false;
     try {

@@ -1,7 +1,8 @@
 /**
  * Connections of the listener. A new one is always admitted: at the limit, it displaces an idle one of the
- * source with most of them. Only visitors have requests that last, so a source that holds connections keeps
- * no visitor out and ends no open page.
+ * source with most of them. Only connections with a place are busy (a page, a reading, a trial, a change): a
+ * client without rights, or without room, that does not read its response has an idle one. So a source that holds
+ * connections keeps no visitor out and ends no open page.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -10,8 +11,15 @@ import { ConnectionShares } from '@bailiff/service/connection-shares';
 /** With TLS, a request has another socket object than its connection. */
 const nameOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`;
 
-/** Call before requests are handled. @param onDisplaced an older connection was closed */
-export function limitConnections(http: Server, most: number, onDisplaced: () => void): void {
+/**
+ * Call before requests are handled. @param onDisplaced an older connection was closed
+ * @returns a function that keeps the connection of a request until its response is sent
+ */
+export function limitConnections(
+  http: Server,
+  most: number,
+  onDisplaced: () => void,
+): (request: IncomingMessage, response: ServerResponse) => void {
   const shares = new ConnectionShares<string>({ perSource: most, total: most, idleFirst: true });
   const open = new Map<string, Socket>();
   http.on('connection', (socket: Socket) => {
@@ -33,9 +41,9 @@ export function limitConnections(http: Server, most: number, onDisplaced: () => 
       shares.remove(source, name);
     });
   });
-  http.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+  return ({ socket }, response) => {
     const [source, name] = [socket.remoteAddress ?? '', nameOf(socket)];
     shares.setBusy(source, name);
     response.once('close', () => shares.setBusy(source, name, false));
-  });
+  };
 }

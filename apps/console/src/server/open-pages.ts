@@ -6,7 +6,7 @@
 import { FairCounts } from '@bailiff/service/fair-counts';
 import { type Door, KEEP_MS } from '../access/door.ts';
 import type { Lives } from '../live/lives.ts';
-import { beginEvents } from './replies.ts';
+import { beginEvents, finish } from './replies.ts';
 import { hasRoom, isStill, type ServerReports, tooMany, type Visit } from './visit.ts';
 
 /** Open pages of all visitors. One visitor has half of them at most. */
@@ -51,6 +51,7 @@ export class OpenPages {
     });
     if (!stop) return void tooMany(visit, this.#reports, 'visitors with other rights are here');
     this.#streams.add(guest.name);
+    visit.keep();
     beginEvents(response);
     release();
     const alive = setInterval(() => isHeld || write(': alive\n\n'), KEEP_ALIVE_MS);
@@ -58,7 +59,12 @@ export class OpenPages {
       if (isHeld) return;
       isHeld = true;
       isStill(this.#door, visit).then(
-        (still) => (still ? release() : response.end()),
+        (still) => {
+          if (still) release();
+          // What it does not read would keep its place.
+          else if (response.writableNeedDrain) response.destroy();
+          else finish(response);
+        },
         (error) => {
           this.#reports.onFailed(error);
           response.destroy();

@@ -1,6 +1,7 @@
 /**
  * Pages that are read once. Bounds: MAX_READS readings at a time, shared by visitors, one reading at most
- * READ_MS; one export of evidence at a time, because it is in memory.
+ * READ_MS; one export of evidence at a time, because it is in memory. A reading keeps its place until its response
+ * is sent: until then it is in memory too.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
 import { type Door, type Guest, Refused } from '../access/door.ts';
@@ -35,6 +36,7 @@ export class Readings {
     if (!reader) return sendJson(response, 404, { error: 'not found', remedy: '' });
     if (!hasRoom(this.#reads, guest)) return tooMany(visit, this.#reports, 'readings run');
     this.#reads.add(guest.name);
+    visit.keep();
     const gone = goneWith(response);
     try {
       const view = await reader(AbortSignal.any([gone, AbortSignal.timeout(READ_MS)]));
@@ -46,7 +48,9 @@ export class Readings {
       if (gone.aborted) return;
       sendFailure(visit, error, this.#data, this.#reports);
     } finally {
-      this.#reads.remove(guest.name);
+      const leave = () => this.#reads.remove(guest.name);
+      if (gone.aborted) leave();
+      else gone.addEventListener('abort', leave, { once: true });
     }
   }
 

@@ -3,10 +3,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { toJson } from '../json.ts';
 import { SECURITY_HEADERS } from './page.ts';
 
+/** Longest time until a client has read a response, which is in memory until then. */
+export const UNREAD_MS = 120_000;
+
+/** Ends a response. One that is not read closes its connection. */
+export function finish(response: ServerResponse, body?: string): void {
+  const timer = setTimeout(() => response.destroy(), UNREAD_MS);
+  response.once('close', () => clearTimeout(timer));
+  response.end(body);
+}
+
 export function send(response: ServerResponse, status: number, type: string, body: string): void {
   const length = Buffer.byteLength(body);
   response.writeHead(status, { ...SECURITY_HEADERS, 'content-type': type, 'content-length': length });
-  response.end(response.req.method === 'HEAD' ? undefined : body);
+  finish(response, response.req.method === 'HEAD' ? undefined : body);
 }
 
 export function sendJson(response: ServerResponse, status: number, view: unknown): void {

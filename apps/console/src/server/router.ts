@@ -51,6 +51,8 @@ export interface RouterParts {
   trials: Trials;
   changes: ChangeRequests;
   reports: ServerReports;
+  /** Keeps the connection of a request that has a place until its response is sent. */
+  keep(request: IncomingMessage, response: ServerResponse): void;
 }
 
 export class Router {
@@ -81,7 +83,8 @@ export class Router {
     const guest = await this.#admitted(request, response);
     // Of a connection that was closed meanwhile, no event ends what is begun here.
     if (!guest || response.destroyed) return;
-    const visit = { request, response, query: new URLSearchParams(text), guest };
+    const keep = () => this.#parts.keep(request, response);
+    const visit = { request, response, query: new URLSearchParams(text), guest, keep };
     if (path === '/api/now') return pages.open(visit);
     if (OF_ALL.includes(path) && !guest.scope.isAll) {
       reports.onRefused(403, NEEDS_ALL.error);

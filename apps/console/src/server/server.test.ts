@@ -7,9 +7,9 @@ import { type Guest, KEEP_MS, Refused } from '../access/door.ts';
 import { EVERYTHING, scopeOf } from '../access/scope.ts';
 import type { Changes, ConsoleData, LiveEvents } from '../data.ts';
 import { Lives, MAX_SCOPES } from '../live/lives.ts';
-import type { NowView, TrialView } from '../wire.ts';
+import type { NowView, StatusView, TrialView } from '../wire.ts';
 import { MAX_READS } from './readings.ts';
-import { type ConsoleServer, MAX_CONNECTIONS, startServer } from './server.ts';
+import { type ConsoleServer, MAX_CONNECTIONS, type ServerOptions, startServer } from './server.ts';
 
 const SHOP = scopeOf(['shop']);
 const TRIED: TrialView = {
@@ -20,12 +20,14 @@ const NO_TABLE = { columns: [], rows: [], omitted: 0 };
 const untilEnd = (signal: AbortSignal): Promise<never> =>
   new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
 
+let options: ServerOptions;
 let server: ConsoleServer;
 let lives: Lives;
 /** Of the requests that were admitted, oldest first. */
 let admitted: IncomingMessage[];
 let admit: (request: IncomingMessage) => Promise<Guest>;
 let onGraph: (signal: AbortSignal) => Promise<unknown>;
+let onStatus: (signal: AbortSignal) => Promise<unknown>;
 let onTrial: (signal: AbortSignal) => Promise<TrialView>;
 let events: LiveEvents[];
 let refused: string[];
@@ -46,11 +48,12 @@ beforeEach(async () => {
     return { name, scope: name === 'all' ? EVERYTHING : SHOP };
   };
   onGraph = async () => ({ read: true });
+  onStatus = untilEnd;
   onTrial = async () => TRIED;
   const data = {
     columns: { verdicts: [], responses: [] },
     connected: () => true,
-    status: (_, signal) => untilEnd(signal),
+    status: (_, signal) => onStatus(signal) as Promise<StatusView>,
     waiting: async () => NO_TABLE,
     follow: (stream, _, to, signal) => {
       if (stream === 'VIOLATIONS') events.push(to);
@@ -71,7 +74,7 @@ beforeEach(async () => {
       return admit(one);
     },
   };
-  server = await startServer({
+  options = {
     port: 0,
     page: { '/index.html': 'page', '/app.js': 'x'.repeat(4_000_000) },
     reports: {
@@ -83,7 +86,8 @@ beforeEach(async () => {
       onChanged: () => {},
     },
     ...{ data, changes, lives, door },
-  });
+  };
+  server = await startServer(options);
 });
 afterEach(async () => {
   vi.useRealTimers();
@@ -275,6 +279,50 @@ it('a source that holds all connections keeps no visitor out, and ends no open p
   late.socket.write(lines('/api/graph'));
   await waitFor(() => late.text().includes('{"read":true}'));
   expect([page.socket.destroyed, page.socket.readableEnded, server.streams()]).toEqual([false, false, 1]);
+});
+
+it('a source that reads no file of the page, on all connections, keeps no visitor out', async () => {
+  await server.close();
+  const page = { ...options.page, '/app.js': 'x'.repeat(16_000_000) };
+  server = await startServer({ ...options, page, maxConnections: 8 });
+  const unread = await Promise.all(Array.from({ length: 8 }, () => connected('127.0.0.2')));
+  for (const { socket } of unread) socket.pause().write(lines('/app.js'));
+  // Requests that were sent before are begun.
+  expect((await ask('/api/graph', KEY)).status).toBe(200);
+  const visitor = await connected('127.0.0.3');
+  const before = displaced;
+  await Promise.all(Array.from({ length: 6 }, () => connected('127.0.0.2')));
+  await waitFor(() => displaced >= before + 5);
+  // Until now it has sent nothing.
+  visitor.socket.write(lines('/api/graph'));
+  await waitFor(() => visitor.text().includes('{"read":true}'));
+});
+
+it('a reading keeps its place until its response was read: it is in memory until then', async () => {
+  onGraph = async () => ({ text: 'x'.repeat(16_000_000) });
+  const unread = await Promise.all(Array.from({ length: 2 * MAX_READS }, () => connected()));
+  for (const { socket } of unread) socket.pause().write(lines('/api/graph'));
+  await waitFor(() => refused.length > MAX_READS);
+  expect((await ask('/api/graph', KEY)).status).toBe(503);
+  expect((await ask('/api/graph', { ...KEY, 'x-name': 'all' })).status, 'the control: there is room').toBe(200);
+  for (const { socket } of unread) socket.destroy();
+  await waitFor(async () => (await ask('/api/graph', KEY)).status === 200);
+});
+
+it('a page that reads nothing loses its place with its rights', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onStatus = async () => ({ text: 'x'.repeat(6_000_000) });
+  const page = await connected();
+  page.socket.pause().write(lines('/api/now'));
+  await waitFor(() => server.streams() === 1);
+  const control = await ask('/api/now', KEY);
+  await waitFor(() => control.body().length > 6_000_000);
+  await vi.advanceTimersByTimeAsync(KEEP_MS);
+  await waitFor(() => admitted.length === 4);
+  expect(server.streams(), 'the control: they have their rights').toBe(2);
+  admit = async () => Promise.reject(new Refused(401, 'the token ended', ''));
+  await vi.advanceTimersByTimeAsync(KEEP_MS);
+  await waitFor(() => server.streams() === 0);
 });
 
 it('another site cannot make a browser start a trial or a reading, also without https', async () => {

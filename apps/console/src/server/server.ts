@@ -34,6 +34,8 @@ export interface ServerOptions {
   lives: Lives;
   page: PageFiles;
   reports?: ServerReports;
+  /** For tests. */
+  maxConnections?: number;
 }
 
 export interface ConsoleServer {
@@ -50,7 +52,21 @@ export interface ConsoleServer {
 
 /** @throws Error with a code of listen(2), such as EADDRINUSE */
 export async function startServer(options: ServerOptions): Promise<ConsoleServer> {
-  const { host = HOST, port, tls, reports = NO_REPORTS, door, data, lives, page } = options;
+  const {
+    host = HOST,
+    port,
+    tls,
+    reports = NO_REPORTS,
+    door,
+    data,
+    lives,
+    page,
+    maxConnections = MAX_CONNECTIONS,
+  } = options;
+  const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
+  const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
+  onSingleRequests(http, MAX_HEADER_BYTES, tls ? 'secureConnection' : 'connection');
+  const keep = limitConnections(http, maxConnections, () => reports.onDisplaced());
   const pages = new OpenPages(door, lives, reports);
   const router = new Router({
     door,
@@ -60,11 +76,8 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
     trials: new Trials(door, data, reports),
     changes: new ChangeRequests(options.changes, data, reports),
     reports,
+    keep,
   });
-  const common = { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: 10_000 };
-  const http: HttpServer = tls ? createTlsServer({ ...common, ...tls }) : createServer(common);
-  onSingleRequests(http, MAX_HEADER_BYTES, tls ? 'secureConnection' : 'connection');
-  limitConnections(http, MAX_CONNECTIONS, () => reports.onDisplaced());
   http.on('request', (request, response) => {
     router.handle(request, response).catch((error: Error) => {
       reports.onFailed(error);

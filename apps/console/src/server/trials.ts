@@ -8,7 +8,7 @@ import type { Door } from '../access/door.ts';
 import type { ConsoleData } from '../data.ts';
 import { toJson } from '../json.ts';
 import type { ErrorView, SimulationBody, TrialEvent, TrialView } from '../wire.ts';
-import { beginEvents, bodyOf, isJson, jsonIn, sendJson } from './replies.ts';
+import { beginEvents, bodyOf, finish, isJson, jsonIn, sendJson } from './replies.ts';
 import { goneWith, isStill, type ServerReports, tooMany, type Visit } from './visit.ts';
 
 const TRIAL_MS = 600_000;
@@ -77,11 +77,13 @@ export class Trials {
     });
   }
 
-  async #alone({ response }: Visit, work: (gone: AbortSignal) => Promise<void>): Promise<void> {
+  async #alone(visit: Visit, work: (gone: AbortSignal) => Promise<void>): Promise<void> {
+    const { response } = visit;
     const gone = goneWith(response);
     while (this.#running?.gone.aborted) await this.#running.ended;
     if (gone.aborted || response.destroyed) return;
     if (this.#running) return tooMany({ response }, this.#reports, 'trials run');
+    visit.keep();
     const ended = work(gone).finally(() => {
       this.#running = null;
     });
@@ -111,7 +113,7 @@ export class Trials {
       if (status >= 500) this.#reports.onFailed(error);
       write({ error: text, remedy });
     } finally {
-      response.end();
+      finish(response);
     }
   }
 }

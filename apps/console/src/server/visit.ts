@@ -30,6 +30,8 @@ export interface Visit {
   response: ServerResponse;
   query: URLSearchParams;
   guest: Guest;
+  /** The request has a place: a new connection does not displace its own. */
+  keep(): void;
 }
 
 /** Whether the visitor still has the scope. */
