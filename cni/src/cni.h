@@ -90,6 +90,8 @@ struct answer {
 /* config.c */
 /* Bounded in size and time: a runtime that does not close stdin must not hold a node's pods. */
 bool read_stdin(char **text, size_t *length, char *why, size_t why_size);
+/* Until its end, so that the runtime can write all of it. Bounded in time. */
+void skip_stdin(void);
 /* Returns 0, or a CNI code with the reason in `why`. */
 int parse_config(const char *text, size_t length, struct config *config, char *why,
 		 size_t why_size);

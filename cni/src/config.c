@@ -97,6 +97,18 @@ bool read_stdin(char **text, size_t *length, char *why, size_t why_size)
 	return false;
 }
 
+void skip_stdin(void)
+{
+	char buffer[4096];
+	int64_t deadline = now_ms() + STDIN_WAIT_MS;
+
+	while (stdin_is_ready(deadline)) {
+		ssize_t got = read(STDIN_FILENO, buffer, sizeof(buffer));
+		if (got == 0 || (got < 0 && errno != EINTR))
+			return;
+	}
+}
+
 static const char *text_of(const json_t *object, const char *key, const char *absent)
 {
 	const char *value = json_string_value(json_object_get(object, key));

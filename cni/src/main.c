@@ -1,6 +1,7 @@
 /*
  * The commands of CNI. ADD and CHECK ask the collector, and STATUS does under the policy `closed`.
- * DEL and GC do nothing and need no collector: it sees a removed interface by netlink.
+ * DEL and GC do nothing and need no collector: it sees a removed interface by netlink. DEL succeeds
+ * with any configuration.
  */
 #include <limits.h>
 #include <linux/if.h>
@@ -218,7 +219,7 @@ static int run(struct config *config, const struct invocation *call)
 	if (compare_versions(config->version, first) < 0)
 		return print_error(config, CNI_INCOMPATIBLE_VERSION,
 				   "the CNI version does not have this command", first);
-	if (strcmp(call->command, "DEL") == 0 || strcmp(call->command, "GC") == 0)
+	if (strcmp(call->command, "GC") == 0)
 		return 0;
 	int code = parse_own_keys(config, why, sizeof(why));
 	if (code != 0)
@@ -261,6 +262,14 @@ int main(void)
 		return print_error(NULL, CNI_INVALID_ENVIRONMENT,
 				   "CNI_COMMAND is missing or unknown",
 				   "ADD, DEL, CHECK, STATUS, GC and VERSION are supported");
+	/*
+	 * A runtime that gets an error calls no plugin before this one, which then keeps the pod's
+	 * addresses. A pod chooses parts of the configuration (cni-args of Multus): it decides nothing.
+	 */
+	if (strcmp(call.command, "DEL") == 0) {
+		skip_stdin();
+		return 0;
+	}
 	if (!read_stdin(&text, &length, why, sizeof(why)))
 		return print_error(NULL, CNI_IO_FAILURE, "cannot read the configuration", why);
 	int code = parse_config(text, length, &config, why, sizeof(why));

@@ -422,6 +422,17 @@ describe('bailiff-cni', () => {
     expect((await run({ failurePolicy: 'other' }, { command: 'DEL', env: without })).code).toBe(0);
   });
 
+  it.each<[string, unknown]>([
+    ['is larger than 1 MiB', { ...CHAINED, args: { cni: { x: '<'.repeat(2 * 1024 * 1024) } } }],
+    ['has a NUL', { ...CHAINED, args: { cni: { x: '\0' } } }],
+    ['is nested deeper than is read', `{"cniVersion":"1.0.0","args":${'['.repeat(5_000)}${']'.repeat(5_000)}}`],
+    ['is no JSON', '{"cniVersion": "1.0.0",'],
+    ['has an unknown version', { cniVersion: '2.0.0' }],
+  ])('DEL succeeds where the configuration %s: its address would stay taken', async (_name, input) => {
+    expect(await runPlugin({ plugin, command: 'DEL', input })).toMatchObject({ code: 0, stdout: '' });
+    expect((await runPlugin({ plugin, input })).code, 'control: ADD').toBe(1);
+  });
+
   it('CHECK - open never fails; closed fails while the interface is not guarded', async () => {
     expect((await run(SHORT, { command: 'CHECK' })).code).toBe(0);
     const closed = (more = {}) => run({ ...more, failurePolicy: 'closed' }, { command: 'CHECK' });
