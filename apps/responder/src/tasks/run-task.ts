@@ -33,20 +33,20 @@ import { OWNER_PATIENCE_MS } from './read-facts.ts';
 import { CONTENDED_MS, done, later, ownerFieldsOf, type Run, writeRecord } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
 
-/** Tasks of which this process keeps the request of a removal in progress, and the first failure. */
-const MAX_KEPT = 10_000;
+/** Removals in progress whose request this process keeps, and tasks whose first failure it knows. */
+const MAX_IN_PROGRESS = 10_000;
 
 export class TaskRunner {
   readonly #deps: TaskDeps;
   readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
   /** Removals in progress, with the request for the record: later attempts only poll metadata. */
-  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_KEPT);
+  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_IN_PROGRESS);
   /**
    * First failure of each task here, on the monotonic clock: after a while, an owner that cannot be read
    * protects its pod no longer. Others can write the time in a job.
    */
-  readonly #failingSince = new RecentMap<string, number>(MAX_KEPT);
+  readonly #failingSince = new RecentMap<string, number>(MAX_IN_PROGRESS);
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;

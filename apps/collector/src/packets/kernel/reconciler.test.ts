@@ -222,6 +222,46 @@ describe('reconciler', () => {
     expect(oneByOne.readsPerInterface).toBeGreaterThan(100);
     expect(run(400, true).readsPerInterface).toBeLessThan(atOnce.readsPerInterface + 1);
   });
+  it('rivals that take long to compare are compared in a tenth of the time; control: others at each call', () => {
+    let bootNs = 1_000n;
+    let tookNs = 0n;
+    let passes = 0;
+    options.moment = () => ({ wallMs: 1_000_000, bootNs });
+    options.isChosen = () => {
+      passes += 1;
+      bootNs += tookNs;
+      return true;
+    };
+    options.hasRecord = () => true;
+    live = [3, 4].map((ifindex): GuardedInterface => {
+      const own = { ...link, ifindex, name: `veth${ifindex}` };
+      const one = {
+        ...binding,
+        podUid: `pod-${ifindex}`,
+        addresses: ['10.2.0.1'],
+        recordFile: `storage-s${ifindex}-eth0`,
+      };
+      return {
+        ...newInterface({ ifindex, generation: ifindex, slot: ifindex, seenBase: 0, link: own }, 0),
+        binding: one,
+        sharedAddresses: ['10.2.0.1'],
+      };
+    });
+    const one = new Reconciler(options);
+    const passesIn = (calls: number) => {
+      const before = passes;
+      for (let n = 0; n < calls; n += 1) {
+        one.checkRivals();
+        bootNs += 2_000_000_000n;
+      }
+      return passes - before;
+    };
+    const each = passesIn(1);
+    expect(each).toBeGreaterThan(0);
+    expect(passesIn(50)).toBe(50 * each);
+    tookNs = 2_000_000_000n;
+    expect(passesIn(50)).toBeLessThanOrEqual(6 * each);
+  });
   it('many addresses of two interfaces - each is compared once with the other, not once for each address', () => {
     let looks = 0;
     const addresses = Array.from({ length: 80 }, (_, n) => `10.2.0.${n}`);
