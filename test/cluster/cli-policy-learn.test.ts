@@ -230,7 +230,7 @@ describe('cli policy learn', () => {
     const { exitCode, stderr } = await learn(['--for', '1s', '--install']);
     expect([exitCode, stderr]).toEqual([
       3,
-      expect.stringMatching(/node-a: LSM unavailable: EPERM\n {2}the node proposes: "do x"/),
+      expect.stringMatching(/node-a: LSM unavailable: "EPERM"\n {2}the node proposes: "do x"/),
     ]);
     await world.status(healthyStatus(NODE_A, { runtime: { ...RUNTIME, state: 'off', reason: 'not wanted' } }));
     expect((await learn(['--for', '1s', '--install'])).exitCode).toBe(2);

@@ -279,7 +279,7 @@ describe('cli policy explain', () => {
     );
     await there({ refusedSubjects: [{ podUid: POD.uid, container: 'app', reason: 'no room' }] });
     const refused = (await own.cli(['policy', 'explain', 'shop/web-0'])).stdout;
-    expect(refused).toMatch(/no-shell +enforce +\S+ +1 +refused[\s\S]*! refused here: container app: no room/);
+    expect(refused).toMatch(/no-shell +enforce +\S+ +1 +refused[\s\S]*! refused here: container app: "no room"/);
     const absent = await own.cli(['policy', 'explain', 'shop/absent']);
     expect([absent.exitCode, absent.stderr]).toEqual([2, expect.stringMatching(/no pod "shop\/absent" exists/)]);
   });
@@ -300,7 +300,7 @@ describe('cli policy status', () => {
     expect(seen.exitCode).toBe(3);
     expect(seen.stdout).toMatch(/no-shell +enforce +1 +on 1 of 2 nodes +2\n/);
     expect(seen.stdout).toMatch(
-      /✗ node-b\.example: LSM unavailable: loading is refused: EPERM\n {2}→ the node proposes: "boot with lsm=…,bpf"\n/,
+      /✗ node-b\.example: LSM unavailable: "loading is refused: EPERM"\n {2}→ the node proposes: "boot with lsm=…,bpf"\n/,
     );
     const asked = await own.cli(['policy', 'delete', 'no-shell'], { terminal: 100, answers: ['n'] });
     expect([asked.exitCode, asked.stderr]).toEqual([

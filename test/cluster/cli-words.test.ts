@@ -205,13 +205,27 @@ describe('the status of a node', () => {
 
   it('its words are quoted, and none is a remedy or a command of the tool', async () => {
     await world.status(healthyStatus(NODE_A));
-    await world.status(hostile);
-    const texts = await outputs();
-    expect(texts.filter((text) => text.includes('curl')).length).toBeGreaterThan(2);
+    const applied = await world.cli(['policy', 'apply', 'policies/no-shell.yaml', '--yes', '--reason', 'test']);
+    expect(applied.exitCode, applied.stderr).toBe(0);
+    const policy = { key: 'runtime.cluster._.no-shell', revision: 1, subjects: 1 };
+    const refused = { ...policy, state: 'refused' as const, reason: `n ${ADVICE}` };
+    const texts: string[] = [];
+    for (const one of [
+      hostile,
+      { ...hostile, runtime: { ...RUNTIME, policies: [refused] } },
+      { ...hostile, runtime: RUNTIME, configRefused: [{ key: policy.key, reason: `o ${ADVICE}` }] },
+    ]) {
+      await world.status(one);
+      const own = await outputs();
+      expect(own.map((text) => text.includes('curl'))).toEqual([true, true, true, true]);
+      texts.push(...own);
+    }
+    const removed = await world.cli(['config', 'rollback', policy.key, '--yes', '--reason', 'test']);
+    expect(removed.exitCode, removed.stderr).toBe(0);
     for (const text of texts) {
       // Outside of quotation marks there is nothing of it.
       expect(text.replaceAll(/"[^"]*"/g, '""')).not.toContain('curl');
-      expect(text).not.toMatch(/→ "?[a-m] run:|config (get|rollback) spoof\.cluster\._\.default;/);
+      expect(text).not.toMatch(/→ "?[a-o] run:|config (get|rollback) spoof\.cluster\._\.default;/);
     }
     // The control: a remedy of the tool itself is printed as one.
     expect(texts.join()).toMatch(/→ (bailiff config list|check that ipam-sync watches the right cluster)/);

@@ -213,7 +213,7 @@ describe('policies', () => {
     const { page, errors } = await shown('/policies', 'What programs may do');
     const text = await textOf(page);
     expect(text).toMatch(/2 of 2 policies are not in force everywhere; 1 only watch \(audit\)/);
-    expect(text).toMatch(/node-b\.example: LSM unavailable: loading is refused: EPERM/);
+    expect(text).toMatch(/node-b\.example: LSM unavailable: "loading is refused: EPERM"/);
     for (const words of [
       ['policy', 'status'],
       ['policy', 'list'],

@@ -167,7 +167,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     await report('d', [{ ...held, state: 'refused', reason: 'no room' }]);
     const conditions = async () => (await get('rtp/no-shell')).status.conditions as Record<string, string>[];
     const refused = await waitFor(
-      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message === 'd: no room'),
+      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message === 'd: "no room"'),
       { what: 'the refusal', state: conditions, timeoutMs: 20_000 },
     );
     expect(refused).toMatchObject({ status: 'False', reason: 'NotEverywhere' });

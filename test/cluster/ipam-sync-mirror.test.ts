@@ -225,7 +225,7 @@ function customResourceTests(): void {
     expect(await stored(key)).toMatchObject({ revision: 2, why: 'generation 2' });
     await held(2, 'refused', 'no room');
     await comesTo(() => condition('rtp', 'no-shell', 'InForce'), 'False NotEverywhere');
-    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: no room');
+    expect(await messageOf('rtp', 'no-shell', 'InForce')).toBe('node-1: "no room"');
     await kubectl.ok('delete', 'rtp', 'no-shell');
     await comesTo(() => stored(key), null);
     const past = (await configHistory(world.admin, key)).map(({ revision, why, deleted }) => [revision, why, deleted]);

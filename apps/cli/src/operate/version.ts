@@ -1,6 +1,13 @@
 /** `bailiff version`: versions of the client and of each part that runs in the cluster. */
 import { readInstances, readNodesInput } from '@bailiff/insight';
-import { activeInstances, type NodesInput, plural, presentStatuses, STALE_NODE_MS } from '@bailiff/response';
+import {
+  activeInstances,
+  type NodesInput,
+  plural,
+  presentStatuses,
+  reportedName,
+  STALE_NODE_MS,
+} from '@bailiff/response';
 import type { InstanceStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
@@ -40,7 +47,7 @@ export function partsOf(instances: readonly InstanceStatus[], input: NodesInput)
   for (const { service, version } of activeInstances(instances, input.nowMs)) add(service, version);
   // A status that cannot be read is mostly one of another version.
   for (const [, status] of presentStatuses(input))
-    add('collector', typeof status === 'object' ? status.collectorVersion : 'unreadable');
+    add('collector', typeof status === 'object' ? reportedName(status.collectorVersion) : 'unreadable');
   return [...counts.values()].sort((a, b) => (a.part < b.part ? -1 : 1));
 }
 

@@ -5,7 +5,7 @@
  * status counts as `silent` or `missing`. Former nodes do not count: the bus keeps their status for a month.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
-import { age, proposed } from './text.ts';
+import { age, proposed, quoted, reportedName } from './text.ts';
 
 /** The fields of a node's status that this file uses. */
 export type PlaceStatus = Pick<
@@ -27,6 +27,7 @@ export interface Place {
   revision: number | null;
   /** Number of pods and containers that it applies to. */
   subjects: number;
+  /** Words of the node are quoted, here and in `remedy`. */
   reason: string;
   remedy: string;
 }
@@ -69,7 +70,7 @@ function silence(status: PlaceStatus | string | undefined, nowMs: number, staleM
     return { ...none, state: 'missing', reason: 'no collector has ever reported', remedy: INSTALL };
   if (typeof status === 'string') {
     const remedy = 'upgrade its collector, or use the bailiff command of its version';
-    return { ...none, state: 'missing', reason: `its status cannot be read: ${status}`, remedy };
+    return { ...none, state: 'missing', reason: `its status cannot be read: ${quoted(status)}`, remedy };
   }
   const ageMs = nowMs - Date.parse(status.updatedAt);
   if (ageMs > staleMs) {
@@ -89,7 +90,7 @@ export function nodeObstacle(
   if (silent) return silent;
   const { runtime, collectorVersion } = status as PlaceStatus;
   if (!runtime) {
-    const remedy = `upgrade its collector (${collectorVersion})`;
+    const remedy = `upgrade its collector (${reportedName(collectorVersion)})`;
     return { ...none, state: 'unavailable', reason: 'its collector does not support runtime policies', remedy };
   }
   if (runtime.state === 'available') return null;
@@ -97,17 +98,20 @@ export function nodeObstacle(
     return {
       ...none,
       state: 'off',
-      reason: runtime.reason || 'disabled on the node',
+      reason: quoted(runtime.reason) || 'disabled on the node',
       remedy: proposed(runtime.remedy),
     };
   }
   return {
     ...none,
     state: 'unavailable',
-    reason: `LSM ${runtime.state}: ${runtime.reason}`,
+    reason: `LSM ${runtime.state}: ${quoted(runtime.reason)}`,
     remedy: proposed(runtime.remedy),
   };
 }
+
+/** The last line has the cause. */
+export const lastQuoted = (reason: string): string => quoted(reason.split('\n').at(-1) ?? '');
 
 /** @param unsigned why the node refuses the newest value before it reads it; absent: it does not */
 function placeOf(
@@ -118,7 +122,7 @@ function placeOf(
 ): Omit<Place, 'node'> {
   if (unsigned !== undefined) {
     const { revision: present = null, subjects = 0 } = found ?? {};
-    return { state: 'refused', revision: present, subjects, reason: unsigned, remedy: '' };
+    return { state: 'refused', revision: present, subjects, reason: lastQuoted(unsigned), remedy: '' };
   }
   if (!found) {
     const reason = omitted > 0 ? 'its status has no room for all policies' : NOT_APPLIED;
@@ -127,7 +131,7 @@ function placeOf(
   const { state, reason, subjects } = found;
   const base = { revision: found.revision, subjects, remedy: '' };
   if (found.revision !== revision) return { ...base, state: 'pending', reason: `still at revision ${found.revision}` };
-  if (state === 'refused') return { ...base, state, reason: reason.split('\n').at(-1) ?? reason };
+  if (state === 'refused') return { ...base, state, reason: lastQuoted(reason) };
   return { ...base, state: 'in-force', reason: '' };
 }
 
@@ -185,7 +189,7 @@ export class NodePlaces {
       if (silent) return { node, ...silent };
       const { spoofRevision, collectorVersion } = status as PlaceStatus;
       if (spoofRevision === undefined) {
-        const remedy = `upgrade its collector (${collectorVersion})`;
+        const remedy = `upgrade its collector (${reportedName(collectorVersion)})`;
         return {
           ...none,
           node,
@@ -199,7 +203,7 @@ export class NodePlaces {
       const reason = refused.get(policy.key);
       return reason === undefined
         ? { ...place, state: 'in-force', reason: '' }
-        : { ...place, state: 'refused', reason };
+        : { ...place, state: 'refused', reason: lastQuoted(reason) };
     });
   }
 

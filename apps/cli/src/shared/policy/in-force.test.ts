@@ -16,8 +16,8 @@ describe('policies where a pod runs', () => {
   it.each<[string, NodeStatus | undefined, string | null]>([
     ['a node that enforces', status('available'), null],
     ['one that is silent: what was in force still is', status('available', '', 600_000), null],
-    ['one without LSM', status('unavailable', 'EPERM'), 'not in force on node-1: LSM unavailable: EPERM'],
-    ['one where it is not wanted', status('off', 'runtime is off'), 'not in force on node-1: runtime is off'],
+    ['one without LSM', status('unavailable', 'EPERM'), 'not in force on node-1: LSM unavailable: "EPERM"'],
+    ['one where it is not wanted', status('off', 'runtime is off'), 'not in force on node-1: "runtime is off"'],
     ['one without a collector', undefined, 'not in force on node-1: no collector has ever reported'],
   ])('%s', (_, node, words) => {
     expect(notInForce('node-1', node, NOW_MS)).toBe(words);
@@ -65,13 +65,13 @@ describe('policies of one pod', () => {
       'refused for this very pod',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: [refusal('a', 'pod a: too many')] }),
       'refused',
-      /^pod a: too many; its previous policies stay in force/,
+      /^"pod a: too many"; its previous policies stay in force/,
     ],
     [
       'refused for a container of it',
       node([policy('in-force')], { refusedSubjects: [refusal('a', 'too many', 'app')] }),
       'refused',
-      /^container app: too many/,
+      /^container app: "too many"/,
     ],
     [
       'refused for another pod of the node: this one has it',
@@ -85,7 +85,7 @@ describe('policies of one pod', () => {
       'not known',
       /possibly this one/,
     ],
-    ['refused by itself', node([policy('refused', 3, 'mode: wrong')]), 'refused', /^node-1: mode: wrong/],
+    ['refused by itself', node([policy('refused', 3, 'mode: wrong')]), 'refused', /^node-1: "mode: wrong"$/],
     [
       'a collector that does not tell of pods',
       node([policy('refused', 3, CROWDED)], { refusedSubjects: undefined }),
@@ -98,7 +98,7 @@ describe('policies of one pod', () => {
       'not yet',
       /snapshot/,
     ],
-    ['a node without LSM', status('unavailable', 'EPERM'), 'not in force', /^node-1: LSM unavailable: EPERM/],
+    ['a node without LSM', status('unavailable', 'EPERM'), 'not in force', /^node-1: LSM unavailable: "EPERM"$/],
     ['a silent node', status('available', '', 600_000), 'not known', /^node-1 is silent for 10m/],
     ['no collector', undefined, 'not in force', /no collector/],
   ])('%s', (_, node, state, reason) => {

@@ -5,7 +5,15 @@
 
 import type { PlacedPod } from '@bailiff/insight';
 import { readBusTime, readNodes } from '@bailiff/insight';
-import { nodeObstacle, type PlaceStatus, policyPlaces, STALE_NODE_MS } from '@bailiff/response';
+import {
+  lastQuoted,
+  nodeObstacle,
+  type PlaceStatus,
+  policyPlaces,
+  quoted,
+  reportedName,
+  STALE_NODE_MS,
+} from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Session } from '../session.ts';
 
@@ -65,8 +73,8 @@ export function podPlaces(
   const own = refusedSubjects?.filter(({ podUid }) => podUid === uid) ?? [];
   if (own[0]) {
     const { container, reason } = own[0];
-    const where = container === null ? '' : `container ${container}: `;
-    return all('refused', `${where}${reason}; its previous policies stay in force`);
+    const where = container === null ? '' : `container ${reportedName(container)}: `;
+    return all('refused', `${where}${quoted(reason)}; its previous policies stay in force`);
   }
   if (isUnknownToNode(pod, reported)) return all('not yet', `${node} has not received the snapshot with this pod`);
   const enabled = policies.map((one) => ({ ...one, enabled: true }));
@@ -79,7 +87,7 @@ export function podPlaces(
       if (place.state !== 'refused') return { key, state: 'in force', reason: '' };
       // A node reports a policy as refused if it does not fit one of its pods; `refusedSubjects`
       // lists those pods.
-      const ofAnother = refusedSubjects?.some(({ reason }) => reason.split('\n').at(-1) === place.reason) ?? false;
+      const ofAnother = refusedSubjects?.some(({ reason }) => lastQuoted(reason) === place.reason) ?? false;
       if (ofAnother && refusedSubjectsOmitted === 0) return { key, state: 'in force', reason: '' };
       const state = ofAnother || refusedSubjects === undefined ? 'not known' : 'refused';
       const whose = state === 'not known' ? 'refused for a pod there, possibly this one: ' : '';

@@ -57,9 +57,9 @@ describe('policy status', () => {
   it.each<[string, NodeStatus | [string, string] | null, string, RegExp, number]>([
     ['never reported', null, 'missing', /no collector/, 7],
     ['silent', node('n2', {}, 61_000), 'silent', /silent for 61s; its policies stay in force/, 7],
-    ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: not JSON/, 7],
+    ['unreadable', ['n2', 'not JSON'], 'missing', /cannot be read: "not JSON"/, 7],
     ['an older collector', node('n2', null), 'unavailable', /does not support runtime policies/, 3],
-    ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: EPERM/, 3],
+    ['without LSM', node('n2', unable), 'unavailable', /LSM unavailable: "EPERM"/, 3],
     ['cgroup v1', node('n2', { ...unable, state: 'unsupported' }), 'unavailable', /LSM unsupported/, 3],
     ['not wanted', node('n2', { state: 'off', policies: [] }), 'off', /disabled on the node/, 0],
     [
@@ -75,14 +75,14 @@ describe('policy status', () => {
       'refused',
       node('n2', { policies: [{ ...runtime().policies[0]!, state: 'refused', reason: 'x\n9 rules meet' }] }),
       'refused',
-      /^9 rules meet$/,
+      /^"9 rules meet"$/,
       6,
     ],
     [
       'unsigned',
       { ...node('n2'), configRefused: [{ key: A, reason: 'the value is not signed' }] },
       'refused',
-      /^the value is not signed$/,
+      /^"the value is not signed"$/,
       6,
     ],
   ])('%s - does not count, and says why', (_name, second, state, reason, exitCode) => {
