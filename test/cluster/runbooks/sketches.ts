@@ -74,6 +74,8 @@ export const SKETCHES: Readonly<Record<string, string>> = {
     'natscli is not installed',
   'nats --inbox-prefix _INBOX_admin consumer rm SIEM siem-ocsf --force': 'as above',
   'nats consumer info': 'as above',
+  'nats --inbox-prefix _INBOX_admin stream ls --all': 'as above',
+  'nats --inbox-prefix _INBOX_admin consumer report VERDICTS': 'as above',
   'nats --inbox-prefix _INBOX_admin stream rm CONFIG_LOG --force': 'as above',
   'nats-server -c ~/bailiff-bus/nats.conf': `${ELSEWHERE}test/k8s/bus.test.ts`,
   'scripts/images --registry registry.example/bailiff --push': 'needs a registry; test/cluster/images.test.ts builds',
