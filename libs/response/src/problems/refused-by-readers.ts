@@ -5,7 +5,7 @@
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { quoted, reportedName } from '../status/text.ts';
+import { lastQuoted, reportedName } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
 import { activeInstances, REFUSED_BY_SOME } from './instances.ts';
 import { type Problem, shout } from './problem.ts';
@@ -64,6 +64,6 @@ export const nodeRefusalProblems = (
   readers: NodeReaders,
 ): Problem[] =>
   configRefused.map(({ key, reason }) => {
-    const text = `refuses ${reportedName(key)}, the last good value stays in force: ${quoted(reason.split('\n').at(-1) ?? '')}`;
+    const text = `refuses ${reportedName(key)}, the last good value stays in force: ${lastQuoted(reason)}`;
     return shout(node, text, remedyOf(node, key, readers), EXIT.badConfiguration, 'configuration');
   });

@@ -4,7 +4,7 @@
  */
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { proposed, quoted, reportedName, shortList } from '../status/text.ts';
+import { lastQuoted, proposed, quoted, reportedName, shortList } from '../status/text.ts';
 import { lossPeriod, recentLoss } from './losses.ts';
 import { byReason, MAX_NAMED, NOT_ENFORCED, type Problem } from './problem.ts';
 
@@ -111,7 +111,7 @@ export function runtimeProblems(node: string, status: NodeStatus, enforced: read
   const refused = obstacle ? [] : runtime.policies.filter(({ key, state }) => state === 'refused' && !known.has(key));
   for (const [reason, policies] of byReason(refused)) {
     const keys = policies.map(({ key }) => reportedName(key));
-    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${quoted(reason.split('\n').at(-1) ?? '')}`;
+    const text = `refuses ${shortList(keys, MAX_NAMED)}: ${lastQuoted(reason)}`;
     add('shout', text, 'bailiff policy status', EXIT.badConfiguration);
   }
   const missing = runtime.missingHooks.filter((hook) => !REPLACED_HOOKS.has(hook));

@@ -5,7 +5,7 @@
  * status counts as `silent` or `missing`. Former nodes do not count: the bus keeps their status for a month.
  */
 import type { NodeStatus, RuntimePolicyStatus } from '@bailiff/schemas';
-import { age, proposed, quoted, reportedName } from './text.ts';
+import { age, lastQuoted, proposed, quoted, reportedName } from './text.ts';
 
 /** The fields of a node's status that this file uses. */
 export type PlaceStatus = Pick<
@@ -109,9 +109,6 @@ export function nodeObstacle(
     remedy: proposed(runtime.remedy),
   };
 }
-
-/** The last line has the cause. */
-export const lastQuoted = (reason: string): string => quoted(reason.split('\n').at(-1) ?? '');
 
 /** @param unsigned why the node refuses the newest value before it reads it; absent: it does not */
 function placeOf(

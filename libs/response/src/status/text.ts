@@ -54,6 +54,9 @@ export function podName(pod: { namespace: string; name: string } | null): string
  */
 export const quoted = (text: string): string => (text === '' ? '' : `"${text.replaceAll('"', "'")}"`);
 
+/** The last line of a node's reason: it has the cause. */
+export const lastQuoted = (reason: string): string => quoted(reason.split('\n').at(-1) ?? '');
+
 /** A remedy that a node proposes. */
 export const proposed = (remedy: string): string => (remedy === '' ? '' : `the node proposes: ${quoted(remedy)}`);
 
