@@ -27,7 +27,8 @@ it('ending pods - for ten seconds after their interface was removed; control: ne
   // One that has an interface again, and loses it again.
   expect(look(['runs', 'ends'], ENDING_MS + 1)).toEqual([]);
   expect(look(['runs'], ENDING_MS + 2)).toEqual(['ends']);
-  // A list without it forgets it.
-  expect(look(['runs'], ENDING_MS + 3, ['runs'])).toEqual([]);
-  expect(look(['runs'], ENDING_MS + 4)).toEqual([]);
+  // Listed only after its interface is gone.
+  expect(look(['late'], ENDING_MS + 3)).toEqual(['runs', 'ends']);
+  expect(look([], ENDING_MS + 4, ['late'])).toEqual(['late']);
+  expect(look([], 2 * ENDING_MS + 3, ['late'])).toEqual([]);
 });

@@ -18,20 +18,18 @@ export class EndedPods {
 /** Within it, the pod of an interface that was removed leaves the list: the kubelet removes the interface first. */
 export const ENDING_MS = 10_000;
 
-/** Finds listed pods whose interface was removed a moment ago: most of them end. The listing bounds the memory. */
+/**
+ * Finds listed pods whose interface was removed a moment ago: most of them end. A pod may be bound before a list has
+ * it, and lose its interface before the next status. What is remembered is bounded by the interfaces of ten seconds.
+ */
 export class EndingPods {
-  /** Listed pods that had an interface, and when last. */
+  /** Pods that had an interface within ten seconds, and when last. */
   #boundMs: ReadonlyMap<string, number> = new Map();
 
   /** @param bound pods with an interface @param nowMs a monotonic clock */
   observe(listed: Iterable<string>, bound: ReadonlySet<string>, nowMs: number): ReadonlySet<string> {
-    const boundMs = new Map<string, number>();
-    for (const podUid of listed) {
-      const lastMs = bound.has(podUid) ? nowMs : this.#boundMs.get(podUid);
-      if (lastMs !== undefined) boundMs.set(podUid, lastMs);
-    }
-    this.#boundMs = boundMs;
-    const ending = [...boundMs].filter(([podUid, lastMs]) => !bound.has(podUid) && nowMs - lastMs < ENDING_MS);
-    return new Set(ending.map(([podUid]) => podUid));
+    const recent = [...this.#boundMs].filter(([, lastMs]) => nowMs - lastMs < ENDING_MS);
+    this.#boundMs = new Map([...recent, ...[...bound].map((podUid) => [podUid, nowMs] as const)]);
+    return new Set([...listed].filter((podUid) => !bound.has(podUid) && this.#boundMs.has(podUid)));
   }
 }
