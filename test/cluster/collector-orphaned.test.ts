@@ -47,8 +47,8 @@ describe('an interface that outlives its pod', () => {
     );
     rmdirSync(dir);
   };
-  const started = async (uid?: string) => {
-    const sandbox = await cni.sandbox();
+  const started = async (uid?: string, conf = cni.list()) => {
+    const sandbox = await cni.sandbox(conf);
     if (uid !== undefined) sandbox.pod.uid = sandbox.attachment.podUid = uid;
     makeCgroup(sandbox.pod);
     await cni.attach(sandbox);
@@ -248,5 +248,20 @@ describe('an interface that outlives its pod', () => {
     };
     await lists(2, next.pod.ipv4);
     await lists(3, '10.244.0.77');
+  });
+
+  it('a later sandbox that began while no collector ran - sends from its own address alone, too', async () => {
+    const { node } = cni;
+    const former = await started();
+    await node.putPods(1);
+    await waitFor(async () => (await node.nodeStatus())?.snapshotRevision === 1, { what: 'the list' });
+    await node.killCollector('SIGKILL');
+    await cni.detach(former);
+    // The configuration without our plugin, which would wait for the collector.
+    const next = await started(former.pod.uid, cni.list('10-lab.conflist'));
+    const asFormer = { ...next.pod, ipv4: former.pod.ipv4 };
+    expect([await landed(next.pod), await landed(asFormer)], 'control: no guard').toEqual([TIMES, TIMES]);
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    expect([await landed(next.pod), await landed(asFormer)]).toEqual([TIMES, 0]);
   });
 });

@@ -37,6 +37,7 @@ describe('CNI request', () => {
         podNamespace: 'shop',
         podName: 'web-1',
         hostInterfaces: ['cni0', 'veth1'],
+        hostMacs: {},
         podMac: '0a:58:0a:f4:00:02',
         addresses: ['10.244.0.2'],
         isChosen: false,

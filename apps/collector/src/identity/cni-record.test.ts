@@ -48,6 +48,7 @@ describe('cni record', () => {
         podNamespace: 'shop',
         podName: 'web-1',
         hostInterfaces: ['cni0', 'veth123'],
+        hostMacs: { cni0: '16:00:00:00:00:01', veth123: '16:00:00:00:00:02' },
         podMac: '0a:58:0a:f4:01:02',
         addresses: ['10.244.1.2', 'fd00:10:244:1::2'],
       },

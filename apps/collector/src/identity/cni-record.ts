@@ -28,6 +28,8 @@ export interface CniRecord {
    * except one of the pod's name. Azure's plugin reports the pod's side like that.
    */
   hostInterfaces: string[];
+  /** MAC of each of them that the plugin reported one for, by name. */
+  hostMacs?: Readonly<Record<string, string>>;
   /** MAC of the pod's side, lower case; empty if the plugin did not report it. */
   podMac: string;
   /** Without prefix length. */
@@ -134,6 +136,10 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
     .map((ip) => text(ip?.address).split('/')[0] ?? '')
     .filter((address) => address !== '');
   const dropped: Dropped = [];
+  const hostSides = interfaces
+    .filter((i) => text(i?.sandbox) === '')
+    .map((i) => ({ name: text(i?.name), mac: normalizeMac(text(i?.mac), 'mac', dropped) }))
+    .filter(({ name }) => name !== '' && name !== ifName);
   const main = mainPlugin(text(raw['config']));
   // null: they were too large (cni-record-size.ts), and may have one.
   const capabilities = raw['capabilityArgs'] as Record<string, unknown> | null | undefined;
@@ -149,10 +155,8 @@ export function cniRecordOf(file: string, raw: Record<string, unknown>, writtenA
       podUid,
       podNamespace: args.get('K8S_POD_NAMESPACE') ?? '',
       podName: args.get('K8S_POD_NAME') ?? '',
-      hostInterfaces: interfaces
-        .filter((i) => text(i?.sandbox) === '')
-        .map((i) => text(i?.name))
-        .filter((name) => name !== '' && name !== ifName),
+      hostInterfaces: hostSides.map(({ name }) => name),
+      hostMacs: Object.fromEntries(hostSides.filter(({ mac }) => mac !== '').map(({ name, mac }) => [name, mac])),
       podMac: podIndex === -1 ? '' : normalizeMac(text(interfaces[podIndex]?.mac), 'mac', dropped),
       addresses: interfaceAddresses(addresses, 'ips', dropped),
       writtenAtMs,

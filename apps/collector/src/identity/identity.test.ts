@@ -51,6 +51,14 @@ const snapshot = (pods: PodIdentity[]) => ({ nodeName: 'n', revision: 4, pods })
 const bound = (uid: string, addresses: string[]): Binding => ({ ...binding, podUid: uid, addresses });
 
 describe('identity - binding', () => {
+  it('by an older CNI record - in doubt, unless it has the MAC of the link; control: the MAC of every link', () => {
+    const doubt = (hostMac: string, one = link) =>
+      bindByCni(one, { ...record, hostMacs: { veth1: hostMac } }, record.writtenAtMs + 1).isDoubtful;
+    expect(bindByCni(link, record, record.writtenAtMs + 1).isDoubtful).toBe(true);
+    expect([doubt(link.mac), doubt('02:00:00:00:00:99')]).toEqual([false, true]);
+    expect(doubt('ee:ee:ee:ee:ee:ee', { ...link, mac: 'ee:ee:ee:ee:ee:ee' })).toBe(true);
+  });
+
   it('by CNI record - the one that names the link', () => {
     expect(binding).toMatchObject({
       source: 'cni',

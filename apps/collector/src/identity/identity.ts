@@ -44,7 +44,7 @@ export const binding = z.object({
   recordFile: z.string().optional(),
   /** When the CNI record was written, wall-clock milliseconds; absent: bound without a record. */
   recordedAtMs: z.number().optional(),
-  /** The record is older than the interface: the runtime may still write the right one. */
+  /** The record is older than the interface, and does not have its MAC: the runtime may still write the right one. */
   isDoubtful: z.boolean().optional(),
   /** The CNI plugin named the pod in the call that created the interface. */
   fromCall: z.boolean().optional(),
@@ -56,6 +56,9 @@ export type Binding = z.infer<typeof binding>;
  * is written after the interface exists, but by a coarser clock, and the event may wait.
  */
 export const RECORD_SLACK_MS = 1_000;
+
+/** Calico's plugin gives it to the host side of every pod. */
+const MAC_OF_ALL = 'ee:ee:ee:ee:ee:ee';
 
 /** Selects the record of one interface among records of the same interface name. */
 export interface RecordQuery {
@@ -96,7 +99,15 @@ export function replaces(record: CniRecord, binding: Binding): boolean {
   );
 }
 
-/** @param firstSeenWallMs when a process first saw the interface */
+/**
+ * Whether the record is of this link, and not of a former one of its name: the kernel chooses the MAC of a host side
+ * at random, and a pod cannot change it. Some plugins give the same to all of them.
+ */
+function namesMacOf({ hostMacs }: CniRecord, { name, mac }: LinkFacts): boolean {
+  return mac !== '' && mac !== MAC_OF_ALL && hostMacs?.[name] === mac;
+}
+
+/** @param firstSeenWallMs when a process first saw the interface, if the record does not have its MAC */
 export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: number): Binding {
   return {
     source: 'cni',
@@ -109,7 +120,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
     recordFile: record.file,
     recordedAtMs: record.writtenAtMs,
-    isDoubtful: record.writtenAtMs < firstSeenWallMs,
+    isDoubtful: record.writtenAtMs < firstSeenWallMs && !namesMacOf(record, link),
     fromCall: record.fromCall,
   };
 }
