@@ -46,7 +46,7 @@ describe('tidy', () => {
       runtime: ['vocabulary', 'policy', 'bpf'],
       bus: ['schemas', 'policy', 'service', 'service/exit-codes', 'service/turns'],
       correlation: ['schemas', 'policy', 'service/fair-counts'],
-      response: ['schemas', 'policy', 'bus', 'service/exit-codes'],
+      response: ['schemas', 'policy', 'bus', 'service/exit-codes', 'service/printable'],
       insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts', 'service/turns'],
       evidence: ['schemas', 'policy', 'bus', 'correlation', 'response'],
       siem: ['schemas', 'bus', 'service/printable'],

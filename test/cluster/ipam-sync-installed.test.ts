@@ -164,13 +164,15 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     const held = { key: KEY, revision: 1, state: 'in-force', reason: '', subjects: 1 } as const;
     for (const name of ['a', 'b', 'c']) await report(name, [held]);
     await comesTo('3/4');
-    await report('d', [{ ...held, state: 'refused', reason: 'no room' }]);
+    await report('d', [{ ...held, state: 'refused', reason: 'no \u001b[8mroom' }]);
     const conditions = async () => (await get('rtp/no-shell')).status.conditions as Record<string, string>[];
     const refused = await waitFor(
-      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message === 'd: "no room"'),
+      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message?.startsWith('d: ')),
       { what: 'the refusal', state: conditions, timeoutMs: 20_000 },
     );
-    expect(refused).toMatchObject({ status: 'False', reason: 'NotEverywhere' });
+    const message = 'd: "no \\u001b[8mroom"';
+    expect(refused).toMatchObject({ status: 'False', reason: 'NotEverywhere', message });
+    expect(await target.kubectl.ok('describe', 'rtp', 'no-shell')).toContain(message);
     await report('d', [held]);
     await comesTo('4/4');
     expect(await target.kubectl.ok('get', 'rtp', 'no-shell')).toMatch(

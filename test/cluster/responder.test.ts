@@ -72,14 +72,16 @@ describe('responder', () => {
 
   it('observe - an event that names the pod by its uid', async () => {
     const pod = rig.pod();
-    await rig.until(await rig.verdict(pod, { rule: 'tell' }), 'observe', 'succeeded');
+    const reason = 'forged source; by "/tmp/\u202e\u009b2Jx"';
+    await rig.until(await rig.verdict(pod, { rule: 'tell', reason }), 'observe', 'succeeded');
     const events = rig.api.api.list('events', 'shop').items as unknown as {
       involvedObject: { uid: string };
       message: string;
     }[];
     const mine = events.filter((event) => event.involvedObject.uid === pod.uid);
     expect(mine).toHaveLength(1);
-    expect(mine[0]?.message).toContain('forged source');
+    // kubectl prints it as it is.
+    expect(mine[0]?.message).toContain('forged source; by "/tmp/\\u202e\\u009b2Jx"');
   });
 
   it('observe - a verdict about a node becomes an event of the node', async () => {

@@ -68,6 +68,16 @@ describe('in force', () => {
   });
 });
 
+test('a message is printable: kubectl prints it as it is', () => {
+  const [a, b] = [place('a', 'refused', 'x\u001b[8m\u202e'), place('b', 'pending', 'y\u009b2J')];
+  const refused = { ...INVALID, message: 'spec.mode: \u001b[8m\nsecond' } as Decision;
+  const messages = statusOf(resource(), refused, rollout([a, b]), NOW_MS).conditions?.map(({ message }) => message);
+  expect(messages).toEqual([
+    expect.stringMatching(/^spec\.mode: \\u001b\[8m\nsecond; /),
+    'a: x\\u001b[8m\\u202e; b: y\\u009b2J',
+  ]);
+});
+
 describe('status patch', () => {
   const before = statusOf(resource(), STANDS, rollout([place('a', 'in-force')]), NOW_MS);
   const later = (places: Place[], decision: Decision = STANDS) =>

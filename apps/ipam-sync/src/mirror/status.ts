@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { StoredConfig } from '@bailiff/bus';
 import type { Place } from '@bailiff/response';
+import { escapeUnsafe } from '@bailiff/service/printable';
 import { type Decision, timeText } from './decide.ts';
 import type { Condition, MirroredResource, ResourceStatus } from './resource.ts';
 
@@ -26,7 +27,11 @@ export interface Rollout {
   places: readonly Place[] | null;
 }
 
-const cut = (text: string) => (text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE - 1)}…`);
+/** kubectl prints a message as it is. */
+function printable(message: string): string {
+  const text = escapeUnsafe(message, '\n');
+  return text.length <= MAX_MESSAGE ? text : `${text.slice(0, MAX_MESSAGE - 1)}…`;
+}
 
 function accepted(decision: Decision, rollout: Rollout | null): NewCondition {
   if (decision.state !== 'refused') {
@@ -68,7 +73,7 @@ function condition(
 ): Condition {
   const known = before.find(({ type }) => type === next.type);
   const lastTransitionTime = known?.status === next.status ? known.lastTransitionTime : timeText(nowMs);
-  return { ...next, message: cut(next.message), observedGeneration, lastTransitionTime };
+  return { ...next, message: printable(next.message), observedGeneration, lastTransitionTime };
 }
 
 /** @param rollout of the stored value, if this resource wrote it */

@@ -6,6 +6,7 @@
 
 import { apiPath, createEvent, getObject } from '@bailiff/kube';
 import { podOfVerdict } from '@bailiff/response';
+import { escapeUnsafe } from '@bailiff/service/printable';
 import { type Action, type ActionContext, DONE } from './action.ts';
 import { isKube } from './api.ts';
 
@@ -69,7 +70,8 @@ function uidOf({ verdict, facts }: ActionContext): string {
   return podOfVerdict(facts.pod, verdict)?.uid ?? verdict.pod?.uid ?? '';
 }
 
-const messageOf = (verdict: ActionContext['verdict']) => `${verdict.level}: ${verdict.rule}: ${verdict.reason}`;
+/** kubectl prints it as it is, and a reason names a program of the pod. */
+const messageOf = ({ level, rule, reason }: ActionContext['verdict']) => escapeUnsafe(`${level}: ${rule}: ${reason}`);
 
 function eventOf(taskId: string, { pod, nodeName }: ActionContext['verdict']): { namespace: string; name: string } {
   const prefix = (pod?.name ?? nodeName).slice(0, MAX_PREFIX).replace(/[^a-z0-9]+$/, '');

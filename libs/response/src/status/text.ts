@@ -1,4 +1,5 @@
 /** Counts, lists, names, ages and durations as text. Pure. */
+import { escapeUnsafe } from '@bailiff/service/printable';
 
 /** Formats a duration: `3s`, `12m`, `4h`, `2d`. */
 export function age(ms: number): string {
@@ -49,10 +50,12 @@ export function podName(pod: { namespace: string; name: string } | null): string
 }
 
 /**
- * Words of a node, between quotation marks: nothing that a node writes may read as a sentence or an
- * advice of the program that shows it. Empty if there are none.
+ * Words of a node, between quotation marks, as one printable line: nothing that a node writes may read as
+ * a sentence or an advice of the program that shows it. kubectl prints them as they are. Empty if there
+ * are none.
  */
-export const quoted = (text: string): string => (text === '' ? '' : `"${text.replaceAll('"', "'")}"`);
+export const quoted = (text: string): string =>
+  text === '' ? '' : `"${escapeUnsafe(text.replaceAll(/[\n\t]/g, ' ').replaceAll('"', "'"))}"`;
 
 /** The last line of a node's reason: it has the cause. */
 export const lastQuoted = (reason: string): string => quoted(reason.split('\n').at(-1) ?? '');
