@@ -128,4 +128,14 @@ describe('falco', () => {
     expect(Object.keys(made['output_fields'] as object)).not.toContain('k8s.pod.name');
     expect(refusals(made)).toEqual([]);
   });
+
+  it('hostile text - the name of a program has no markup of a chat', () => {
+    const program = { comm: '<!channel>', executable: '/tmp/<https://evil|pay>', parentExecutable: '/bin/sh' };
+    const process = { ...program, tgid: 42, uid: 0, containerName: 'app', operation: 'execute', subject: '/x' };
+    const evidence = [{ streamSequence: 90, index: 0, vector: 'no-shell/shell', packets: 1, process }];
+    expect(falco(verdictEvent({ evidence }))['output_fields']).toMatchObject({
+      'proc.name': '‹!channel›',
+      'proc.exepath': '/tmp/‹https://evil|pay›',
+    });
+  });
 });

@@ -51,8 +51,9 @@ function fieldsOf(facts: Facts, time: string): Record<string, string> {
     'k8s.ns.name': facts.namespace,
     'k8s.pod.name': facts.pod,
     'k8s.pod.uid': facts.podUid,
-    'proc.name': facts.process,
-    'proc.exepath': facts.executable,
+    // Chosen by the pod. Falcosidekick copies fields into messages of chats.
+    'proc.name': withoutMarkup(facts.process),
+    'proc.exepath': withoutMarkup(facts.executable),
     'bailiff.uid': facts.uid,
     'bailiff.verdict.id': facts.verdictId,
     'bailiff.rule': facts.rule,
