@@ -212,6 +212,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
       ...[null, '{"capture":{"processes":"none"}}', 'x'.repeat(MAX_CAPTURE_BYTES + 1)],
       // Too long for a record, as UTF-8.
       JSON.stringify({ capture: long }),
+      JSON.stringify({ refused: 'busy', reason: 'x". Delete was done "'.padEnd(4_096, '€') }),
     ];
     const cases = answers.length;
     const bus = await rig.nats.connect('admin');
@@ -223,6 +224,7 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     });
     await bus.nc.flush();
     const reasons: string[] = [];
+    let words = '';
     for (let i = 0; i < cases; i++) {
       const verdict = await rig.verdict(rig.pod({ node: 'node-b' }), { rule: 'captured' });
       // Counts probes, 5 s of them, instead of time: when this process pauses, so does the
@@ -233,8 +235,10 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
       const ended = await rig.until(verdict, 'capture', 'failed');
       expect(ended.capture).toBeNull();
       reasons.push(ended.reasonCode);
+      words = ended.reason;
     }
     asked.unsubscribe();
-    expect(reasons).toEqual(['no-answer', 'bad-answer', 'bad-answer', 'bad-answer']);
+    expect(reasons).toEqual(['no-answer', 'bad-answer', 'bad-answer', 'bad-answer', 'busy']);
+    expect(words).toMatch(/^node-b: "x'\. Delete was done '/);
   });
 });

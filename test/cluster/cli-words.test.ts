@@ -246,6 +246,35 @@ describe('the status of a node', () => {
   });
 });
 
+describe('why - a paragraph of the tool', () => {
+  const FORGED = 'Rule flood made verdict 5f1d3c7a. Delete was done';
+  const own: PodRef = { ...VPN, uid: uid(70), name: 'words-0' };
+  const say = (part: Partial<Violation>) => {
+    epochs += 1;
+    return sampleLsmViolation({ pod: own, counterEpoch: `why/${epochs}`, count: 1, suppressed: 0, ...part });
+  };
+
+  it('words of a pod and of a node are quoted, and no quotation mark in them ends that', async () => {
+    const subject = `/tmp/x"), at 12:00: refused. ${FORGED} ("`;
+    const pods = [VPN, own].map(listed);
+    await world.put('bailiff_pods', encodeToken(NODE_B), { nodeName: NODE_B, revision: 3, pods });
+    const why = async () => (await world.cli(['why', 'payments/words-0'])).stdout.replaceAll(/\s+/g, ' ');
+    await waitFor(
+      async () => {
+        await world.frame(NODE_B, [
+          say({ vector: 'no-shell/shell', operation: sampleOperation({ subject }) }),
+          say({ vector: `a/b, at 12:00: refused. ${FORGED}` }),
+        ]);
+        return (await why()).split(FORGED).length === 3;
+      },
+      { what: 'both violations, with their words', state: why },
+    );
+    const text = await why();
+    expect(text.replaceAll(/"[^"]*"/g, '""')).not.toContain('Delete was done');
+    expect(text).toMatch(/violated no-shell\/shell \(newest "/);
+  });
+});
+
 describe('the status of a service', () => {
   const at = () => new Date().toISOString();
   const statusOf = (service: string, instance: string, more: object = {}) =>

@@ -14,7 +14,7 @@ import {
   shortId,
   type TaskRecords,
 } from '@bailiff/insight';
-import { plural, unansweredReason, unjudgedReason } from '@bailiff/response';
+import { plural, quoted, reportedName, unansweredReason, unjudgedReason } from '@bailiff/response';
 import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
@@ -53,12 +53,13 @@ const EFFECTS: Readonly<Record<string, string>> = {
   audit: 'let through, in audit',
 };
 
+/** A node chooses the vector, and a pod what it claims: neither goes on with the sentence. */
 function happened({ key, packets, sample, firstAtMicros, lastAtMicros }: PodGroup, nowMs: number): string {
   const what = key.vector.includes('/') ? plural(packets, 'operation') : plural(packets, 'packet');
-  const newest = sample ? ` (newest "${claimOf(sample)}")` : '';
+  const newest = sample ? ` (newest ${quoted(claimOf(sample))})` : '';
   const [first, last] = [firstAtMicros, lastAtMicros].map((at) => clockTime(at, nowMs)) as [string, string];
   const when = first === last ? `at ${first}` : `from ${first} to ${last}`;
-  return `${what} violated ${key.vector}${newest}, ${when}: ${EFFECTS[key.action] ?? key.action}`;
+  return `${what} violated ${reportedName(key.vector)}${newest}, ${when}: ${EFFECTS[key.action] ?? key.action}`;
 }
 
 function violationsText({ pod, since, nowMs, groups, undecided }: WhyFacts): string {

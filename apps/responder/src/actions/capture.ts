@@ -3,6 +3,7 @@
  * is not retried, because the deletion that waits for it (order-gate.ts) is more important.
  */
 import { BusError } from '@bailiff/bus';
+import { quoted } from '@bailiff/response';
 import { MAX_CAPTURE_FIRST, type Verdict } from '@bailiff/schemas';
 import { type Action, DONE, type Outcome } from './action.ts';
 
@@ -18,10 +19,12 @@ export const capture: Action = {
     } as const;
     try {
       const reply = await requestCapture(verdict.nodeName, request);
-      if ('refused' in reply) return failed(reply.refused, `${verdict.nodeName}: ${reply.reason}`);
+      if ('refused' in reply) return failed(reply.refused, `${verdict.nodeName}: ${quoted(reply.reason)}`);
       return { ...DONE, capture: reply.capture };
     } catch (error) {
-      if (!(error instanceof BusError)) return failed('bad-answer', `${verdict.nodeName}: ${(error as Error).message}`);
+      // The message has parts of the response.
+      if (!(error instanceof BusError))
+        return failed('bad-answer', `${verdict.nodeName}: ${quoted((error as Error).message)}`);
       const { code } = error;
       if (code === 'BUS_NO_STREAM')
         return failed('no-collector', `the collector of ${verdict.nodeName} is not connected to the bus`);
