@@ -234,3 +234,14 @@ it('ocsf - the phases of one action have one command, and a refusal is neither s
   expect(events.map((event) => event['status_id'])).toEqual([0, 2, 99]);
   expect(events[2]).toMatchObject({ status: 'refused', status_code: 'x' });
 });
+
+it('a path does not go on with the sentence of the message', () => {
+  const subject = '/tmp/x in shop/neighbour-0 by /bin/sh seen';
+  const message = (part: Parameters<typeof operationEvent>[0]) => String(toOcsf(operationEvent(part), '1')['message']);
+  expect(message({ subject, executable: '/x "y' })).toMatch(
+    /: \w+ "\/tmp\/x in shop\/neighbour-0 by \/bin\/sh seen" in default\/[\w-]+ by "\/x \\"y" /,
+  );
+  expect(message({ subject: '/etc/shadow', executable: '/bin/sh' })).toMatch(
+    /: \w+ \/etc\/shadow in default\/[\w-]+ by \/bin\/sh /,
+  );
+});

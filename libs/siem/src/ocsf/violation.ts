@@ -8,7 +8,7 @@
  */
 import type { OperationSample, PacketSample, Violation } from '@bailiff/schemas';
 import { activityOf } from '../classes.ts';
-import { baseName, clip, techniquesOf, type ViolationEvent } from '../event.ts';
+import { baseName, clip, commandLine, techniquesOf, type ViolationEvent } from '../event.ts';
 import { attacksOf, baseEvent, deviceOf, type Json, kubernetesOf, operationProcess, socketProcess } from './base.ts';
 
 /** Names of the IANA registry. */
@@ -28,6 +28,9 @@ export const countOf = ({ count, suppressed }: Violation): number => Math.max(1,
 export const podName = (violation: Violation): string =>
   violation.pod ? `${violation.pod.namespace}/${violation.pod.name}` : violation.interfaceName || 'unknown';
 
+/** A pod chooses paths, and a node vectors: with spaces they could go on with the sentence. */
+const word = (text: string): string => (text === '' ? '' : commandLine([text]));
+
 /** Message of one sentence. */
 export function violationMessage(event: ViolationEvent): string {
   const { value } = event;
@@ -36,12 +39,14 @@ export function violationMessage(event: ViolationEvent): string {
     const verb = value.action === 'drop' ? 'dropped' : 'seen';
     const count = countOf(value);
     const claimed = value.sample?.claimedAddress || value.sample?.claimedMac;
-    return `${value.vector}: ${count} ${count === 1 ? 'packet' : 'packets'} of ${podName(value)} ${verb}${claimed ? `, sent as ${claimed}` : ''}`;
+    return `${word(value.vector)}: ${count} ${count === 1 ? 'packet' : 'packets'} of ${word(podName(value))} ${verb}${claimed ? `, sent as ${word(claimed)}` : ''}`;
   }
   const { operation } = value;
-  const what = operation ? `${operation.operation} ${operation.subject || operation.address}` : 'operations';
-  const by = operation ? ` by ${operation.executable || operation.comm}` : '';
-  return `${value.vector}: ${what} in ${podName(value)}${by} ${done}${value.message ? `: ${value.message}` : ''}`;
+  const what = operation
+    ? `${word(operation.operation)} ${word(operation.subject || operation.address)}`
+    : 'operations';
+  const by = operation ? ` by ${word(operation.executable || operation.comm)}` : '';
+  return `${word(value.vector)}: ${what} in ${word(podName(value))}${by} ${done}${value.message ? `: ${value.message}` : ''}`;
 }
 
 /** Security control profile: the action taken by the kernel. */
