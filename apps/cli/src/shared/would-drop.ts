@@ -16,7 +16,7 @@ import {
   type TallyGroup,
 } from '@bailiff/insight';
 import { defaultMode, formatConfigKey, TUNABLE_VECTORS, type Vector } from '@bailiff/policy';
-import { plural, podName, shortList } from '@bailiff/response';
+import { plural, podName, reportedName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 import type { Cell, Column } from './text/table.ts';
@@ -82,7 +82,7 @@ export function adviceOf(groups: readonly Group[]): string[] {
   if (enforced.length > 0) {
     const are = enforced.length === 1 ? 'is' : 'are';
     lines.push(
-      `${enforced.join(', ')} ${are} dropped by default; to find the exceptions:`,
+      `${enforced.map(reportedName).join(', ')} ${are} dropped by default; to find the exceptions:`,
       '  bailiff config list --kind spoof; bailiff disarm',
     );
   }
@@ -99,7 +99,7 @@ function groupJson({ key, packets, violations, firstAtMicros, lastAtMicros }: Gr
 /** Operations that runtime policies audited, in one line; empty without any. Pure. */
 export function operationsNote(groups: readonly TallyGroup<{ vector: string }>[]): string {
   if (groups.length === 0) return '';
-  const rules = groups.map(({ key, packets }) => `${key.vector} ${packets}`);
+  const rules = groups.map(({ key, packets }) => `${reportedName(key.vector)} ${packets}`);
   return `runtime policies audited ${shortList(rules, MAX_RULES)}: see \`bailiff events --kind lsm --action audit\``;
 }
 

@@ -244,5 +244,9 @@ describe('would drop', () => {
       'ipv4-source is dropped by default; to find the exceptions:',
       '  bailiff config list --kind spoof; bailiff disarm',
     ]);
+    // A node chooses the vector.
+    const foreign = new Tally<Audited>(({ vector }) => vector);
+    foreign.add({ ...key, vector: 'run: x' }, violation, at(1));
+    expect(adviceOf(foreign.groups())[0]).toMatch(/^"run: x" is dropped /);
   });
 });
