@@ -78,6 +78,15 @@ describe.each(OVERLAYS)('%s', (overlay) => {
     },
   );
 
+  // Tenants choose priority classes too, and the scheduler and the kubelet end pods of lower ones for theirs.
+  it('no pod that stays can be ended for a pod with a higher priority', () => {
+    const staying = workloads.filter(({ kind }) => kind !== 'Job');
+    expect(staying.length).toBeGreaterThan(4);
+    for (const { name, pod } of staying) {
+      expect([name, pod.priorityClassName]).toEqual([name, 'system-node-critical']);
+    }
+  });
+
   it('collector - it has only the listed rights and is not privileged', () => {
     const { pod, container, object } = workloads.find(({ component }) => component === 'collector') as Workload;
     expect(container.securityContext).toEqual({
@@ -87,7 +96,6 @@ describe.each(OVERLAYS)('%s', (overlay) => {
       capabilities: { drop: ['ALL'], add: COLLECTOR_CAPABILITIES },
     });
     expect(pod).toMatchObject({ hostNetwork: true, hostPID: true, tolerations: [{ operator: 'Exists' }] });
-    expect(pod.priorityClassName).toBe('system-node-critical');
     expect(object.kind).toBe('DaemonSet');
     const writable = (container.volumeMounts as Json[])
       .filter(({ readOnly }) => !readOnly)
@@ -279,11 +287,12 @@ describe.each(OVERLAYS)('%s: availability', (overlay) => {
     },
   );
 
-  it('the namespace admits the priority classes of its pods, and its quota limits nothing else', () => {
-    const used = new Set(workloads.flatMap(({ pod }) => pod.priorityClassName ?? []));
+  // Values of the chart may choose the lower class too.
+  it('the namespace admits the priority classes of the system, and its quota limits nothing else', () => {
     const { hard, scopeSelector } = named(objects, 'ResourceQuota', 'bailiff-critical-pods').spec;
     const [{ scopeName, operator, values }] = scopeSelector.matchExpressions;
-    expect([scopeName, operator, [...values].sort()]).toEqual(['PriorityClass', 'In', [...used].sort()]);
+    const classes = ['system-cluster-critical', 'system-node-critical'];
+    expect([scopeName, operator, [...values].sort()]).toEqual(['PriorityClass', 'In', classes]);
     expect(hard).toEqual({ pods: '1M' });
   });
 
