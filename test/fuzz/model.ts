@@ -425,7 +425,7 @@ function offersForeignPrefix(world: World, packet: Packet): boolean {
 export function provokes(world: World, packet: Packet, modes: VectorModes): boolean {
   if (world.orphaned) return false;
   if (packet.kind === 'arp') return packet.isForLoopback && modes['arp-sender'] === 'enforce';
-  if (packet.source === undefined) return false;
+  if (packet.source === undefined) return packet.faults.has('vlan-tag') && packet.faults.has('malformed');
   if (modes['nd-target'] === 'enforce' && isForRouters(world, packet)) return true;
   const isJudged = [modes['nd-target'], modes['ipv6-source']].includes('enforce');
   if (isJudged && offersForeignPrefix(world, packet)) return true;

@@ -147,6 +147,13 @@ const fromMapped = (port: number) => {
   return ethernet({ source: ATTACKER.mac, destination: RECEIVER.mac, type: ETHERTYPE.ipv6 }, packet);
 };
 
+/** Behind so many tags without an id, which the kernel of the receiver removes. */
+const tagged = (frame: Buffer, count: number): Buffer =>
+  Buffer.concat([frame.subarray(0, 12), ...Array.from({ length: count }, () => NO_ID), frame.subarray(12)]);
+const NO_ID = Buffer.from([ETHERTYPE.vlan >> 8, ETHERTYPE.vlan & 0xff, 0, 0]);
+/** One in the metadata, and two in the frame. */
+const READ_TAGS = 3;
+
 /** Of the receiver, what it sends for an answer, and the nearest frame with an answer that passes. */
 const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer])[] = [
   ['UDP from a tunnel port', 'tunnel', from4(TUNNEL_PORT)],
@@ -180,6 +187,9 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['a route that ends elsewhere', 'redirect', segments('fd77::99')],
   ['headers that end too late in an error about them', 'malformed', optional(440)],
   ['more headers than are read', 'malformed', manyHeaders(9)],
+  ['a packet behind as many tags as are read', 'tunnel', tagged(from4(TUNNEL_PORT), READ_TAGS)],
+  ['one behind more tags', 'tunnel', tagged(from4(TUNNEL_PORT), READ_TAGS + 1)],
+  ['ARP for loopback behind more tags', 'arp-sender', tagged(request('127.0.0.1'), READ_TAGS + 1)],
 ];
 
 const LINKS = [BRIDGE, onNetkit(BRIDGE, 'l2'), onNetkit(ROUTED, 'l3')];
@@ -389,6 +399,7 @@ const passing = (mode: Layout['netkit']): readonly Passing[] => [
   { name: 'a group, sent to the pod alone', frame: packet4(null, { destination: '224.0.0.251' }) },
   { name: 'headers of which all are read in an error about them', frame: optional(380) },
   { name: 'as many headers as are read', frame: manyHeaders(8) },
+  { name: 'two tags', frame: tagged(from4(40_000), 2) },
   { name: 'the link-local address of the pod', frame: ping6(identityOn(RECEIVER, mode).linkLocal) },
   { name: 'a pod without identity', frame: transit, record: { state: 'unknown' } },
   { name: 'a pod that has ended', frame: transit, record: { orphaned: true } },

@@ -323,6 +323,17 @@ __noinline int offers_foreign_prefix(struct __sk_buff *skb, const struct iface *
 	return at < packet->end;
 }
 
+/*
+ * Whether tags hide what is in the frame. The kernel of the pod removes any number of tags without an id and
+ * takes the packet behind them for its own; parse_tags() reads two.
+ */
+static __always_inline bool is_hidden_by_tags(const struct packet *packet)
+{
+	__u32 both = VECTOR_BIT(VECTOR_VLAN_TAG) | VECTOR_BIT(VECTOR_MALFORMED);
+
+	return (packet->violations & both) == both;
+}
+
 /* Whether the answer to a parsed packet to the pod would be dropped. */
 __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface,
 			      struct packet *packet)
@@ -335,7 +346,7 @@ __noinline int is_provocation(struct __sk_buff *skb, const struct iface *iface,
 		return iface->modes[VECTOR_ARP_SENDER] == MODE_ENFORCE &&
 		       is_arp_for_loopback(skb, packet);
 	if (!packet->has_addresses)
-		return false;
+		return is_hidden_by_tags(packet);
 	if (iface->modes[VECTOR_ND_TARGET] == MODE_ENFORCE && is_ns_for_routers(skb, iface, packet))
 		return true;
 	if (packet->ether_type == bpf_htons(ETH_P_IPV6) &&
