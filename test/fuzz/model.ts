@@ -147,6 +147,7 @@ function sourceFaults(world: World, packet: Packet): Vector[] {
   const source = packet.source!;
   if (packet.kind === 'ipv4') {
     if (source === world.ipv4) return [];
+    if (source === MAPPED && isIgmpReport(packet)) return [];
     if (source === MAPPED) return [isDhcpRequest(world, packet) ? 'dhcp-client' : 'ipv4-source'];
     return isSource(world, source, 4) ? [] : ['ipv4-source'];
   }
@@ -283,6 +284,12 @@ const VRRP = 112;
 const ROUTER_PROTOCOLS: readonly number[] = [88, 89, 103];
 /** Reports and leaves. */
 const HOST_IGMP: readonly number[] = [0x12, 0x16, 0x17, 0x22];
+const isIgmpReport = ({ destination = 0n, hopLimit, protocol, transport }: Packet): boolean =>
+  protocol === IGMP &&
+  transport !== undefined &&
+  HOST_IGMP.includes(transport.number(0, 1)) &&
+  hopLimit === 1 &&
+  (destination & 0xf0000000n) === 0xe0000000n;
 const ROUTER_ICMPV6: readonly number[] = [130, 138, 151, 152, 153];
 
 /** An advertisement of addresses that the pod may claim. */

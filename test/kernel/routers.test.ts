@@ -46,6 +46,20 @@ const ofIgmp: Row[] = [
   allow: igmpFrame(0x16),
 }));
 
+/** Of an interface without an IPv4 address. */
+const unaddressed = (type: number, ttl = 1, destination = GROUP): Buffer =>
+  frame(ipv4({ source: '0.0.0.0', destination, protocol: PROTOCOL.igmp, ttl }, igmp(type, GROUP)));
+const ofNoAddress: Row[] = [
+  { name: 'a query', attack: unaddressed(0x11) },
+  { name: 'a report that is routed', attack: unaddressed(0x16, 2) },
+  { name: 'a report to a host', attack: unaddressed(0x22, 1, RECEIVER.ipv4) },
+].map(({ name, attack }) => ({
+  name: `IGMP from 0.0.0.0: ${name}`,
+  vector: 'ipv4-source',
+  attack,
+  allow: unaddressed(0x22, 1, '224.0.0.22'),
+}));
+
 const ofIcmpv6: Row[] = [
   ['an MLD query', 130],
   ['router renumbering', 138],
@@ -126,7 +140,7 @@ const ofVrrp: Row[] = [
 describe('messages of routers', () => {
   const node = useNode();
 
-  it.each([...ofIgmp, ...ofIcmpv6, ...ofIp, ...ofVrrp])('$name', (row) => judgeRow(node, row));
+  it.each([...ofIgmp, ...ofNoAddress, ...ofIcmpv6, ...ofIp, ...ofVrrp])('$name', (row) => judgeRow(node, row));
 
   it('reports and leaves of a host pass uncounted', async () => {
     await using guarded = await node.guard(node.pods.attacker);

@@ -39,10 +39,20 @@ static __always_inline bool is_icmpv6(const struct packet *packet, __u8 type)
 	return packet->protocol == IPPROTO_ICMPV6 && packet->transport && packet->icmp_type == type;
 }
 
+/* RFC 3376, 4.2.13: an interface without an IPv4 address sends reports from 0.0.0.0. */
+static __always_inline bool is_igmp_report(const struct packet *packet)
+{
+	return packet->protocol == IPPROTO_IGMP && packet->transport &&
+	       is_host_igmp(packet->icmp_type) && packet->hop_limit == 1 &&
+	       packet->destination.bytes[12] >> 4 == 14;
+}
+
 static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struct iface *iface,
 					      struct packet *packet)
 {
 	if (is_inline_ipv4(iface, &packet->source))
+		return;
+	if (packet->source.words[3] == 0 && is_igmp_report(packet))
 		return;
 	if (packet->source.words[3] == 0)
 		add_violation(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT
