@@ -2,16 +2,23 @@
 // violations of the node without an event are counted exactly. The control has no shares.
 
 import { apiRequest, streamInfo } from '@bailiff/bus';
-import { sampleViolation } from '@bailiff/schemas/testing';
+import { encodeViolationFrame } from '@bailiff/schemas';
+import { sampleFrame, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { jetstream } from '@nats-io/jetstream';
 import { describe, expect, it } from 'vitest';
-import type { ShareLimits } from '../../apps/siem-relay/src/node-shares.ts';
+import { SHARE_LIMITS, type ShareLimits } from '../../apps/siem-relay/src/node-shares.ts';
 import { readAll } from '../support/bus.ts';
-import { OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
+import { NODE, OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
 
 const MIB = 1024 ** 2;
-const NO_SHARES: ShareLimits = { burst: 1e9, perSecond: 1e9, perSecondBehind: 1e9 };
+const NO_SHARES: ShareLimits = {
+  burst: 1e9,
+  perSecond: 1e9,
+  perSecondBehind: 1e9,
+  decodedBurst: 1e12,
+  decodedPerSecond: 1e12,
+};
 const FRAMES = 50;
 const PER_FRAME = 64;
 
@@ -61,6 +68,7 @@ async function flood(limits: ShareLimits) {
 describe('siem-relay - a node that floods', () => {
   it('with shares - the events of another node stay and come early; omitted violations are counted', async () => {
     const { omitted, ofOther, beforeLast, flooded, summaries } = await flood({
+      ...SHARE_LIMITS,
       burst: 100,
       perSecond: 1,
       perSecondBehind: 1,
@@ -79,10 +87,34 @@ describe('siem-relay - a node that floods', () => {
     expect(ofOther).toBe(1);
   });
 
+  it.each([
+    ['with a share', { ...SHARE_LIMITS, decodedBurst: 10 * PER_FRAME * 512, decodedPerSecond: 0 }],
+    ['control: without a share', NO_SHARES],
+  ])('frames that get no event, %s of what is decoded - decoded or not, all are counted', async (name, limits) => {
+    await using rig = await RelayRig.start();
+    const relay = await rig.relay([], limits);
+    const whole = encodeViolationFrame(
+      sampleFrame({ nodeName: NODE, violations: Array.from({ length: PER_FRAME }, () => sampleViolation()) }),
+    );
+    // A decoder reads it to its end before it refuses it.
+    const cut = whole.subarray(0, -1);
+    for (let n = 0; n < FRAMES; n += 1) await rig.violationBytes(cut);
+    await rig.violations([sampleViolation()], 'spoof', OTHER_NODE);
+    await waitFor(() => rig.events.some(({ text }) => text.includes(OTHER_NODE)), {
+      what: 'the event of another node',
+      timeoutMs: 60_000,
+    });
+    const decoded = await relay.metric('unreadable_total{stream="VIOLATIONS",reason="TRUNCATED"}');
+    const omitted = await relay.metric('omitted_events_total');
+    if (name === 'with a share') expect(decoded).toBeLessThan(10);
+    else expect(decoded).toBe(FRAMES);
+    expect(decoded * PER_FRAME + omitted).toBe(FRAMES * PER_FRAME);
+  });
+
   it('readers that are behind - no unread event is deleted; when they have read, events follow again', async () => {
     await using rig = await RelayRig.start();
     await shrinkSiem(rig);
-    const relay = await rig.relay([], { burst: 400, perSecond: 1e6, perSecondBehind: 0 });
+    const relay = await rig.relay([], { ...SHARE_LIMITS, burst: 400, perSecond: 1e6, perSecondBehind: 0 });
     await rig.violations();
     const js = jetstream((await rig.nats.connect('admin')).nc);
     const consumer = await js.consumers.get('SIEM', 'siem-ocsf');

@@ -127,7 +127,7 @@ it('syslog - a receiver that does not read blocks syslog only; memory stays boun
   await using rig = await RelayRig.start();
   await using receiver = await startReceiver({ reading: false });
   // More events than the share of a node.
-  const limits = { burst: 1e6, perSecond: 1e6, perSecondBehind: 1e6 };
+  const limits = { burst: 1e6, perSecond: 1e6, perSecondBehind: 1e6, decodedBurst: 1e12, decodedPerSecond: 1e12 };
   const flags = syslogFlags(receiver.port, [...PLAIN, '--syslog-confirm-timeout-ms', '60000']);
   const relay = await rig.relay(flags, limits);
   // Far more than the kernel's buffers of one connection hold.

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { EVENT_BYTES, NodeShares } from './node-shares.ts';
 import { INTERVAL_MICROS, MAX_MESSAGES, Omissions } from './omissions.ts';
 
-const LIMITS = { burst: 100, perSecond: 10, perSecondBehind: 1 };
+const LIMITS = { burst: 100, perSecond: 10, perSecondBehind: 1, decodedBurst: 9_999, decodedPerSecond: 1_000 };
 const SECOND = 1_000_000;
 const of = (uid: string) => ({ pod: { uid } }) as Parameters<NodeShares['has']>[1];
 
@@ -43,6 +43,25 @@ describe('shares of nodes and pods', () => {
   it('a large event costs as much as several small ones', () => {
     const shares = new NodeShares(LIMITS);
     expect(take(shares, 'a', 'flood', 0, 1_000, 10 * EVENT_BYTES)).toBe(5);
+  });
+});
+
+describe('frames that are decoded', () => {
+  const frame = { bytes: 3_464, violations: 1 };
+
+  it('a node has a share of them by bytes, messages and violations, also if none of its violations gets an event', () => {
+    const shares = new NodeShares(LIMITS);
+    expect([1, 2, 3].map(() => shares.decodes('a', frame, 0))).toEqual([true, true, false]);
+    expect(shares.decodes('b', frame, 0)).toBe(true);
+    expect(take(shares, 'a', 'quiet', 0, 10)).toBe(10);
+    expect(shares.decodes('a', frame, SECOND)).toBe(true);
+    expect(shares.decodes('a', frame, SECOND)).toBe(false);
+  });
+
+  it('small messages cost as well', () => {
+    const shares = new NodeShares(LIMITS);
+    const taken = Array.from({ length: 20 }, () => shares.decodes('a', { bytes: 0, violations: 0 }, 0));
+    expect(taken.filter(Boolean)).toHaveLength(10);
   });
 });
 

@@ -3,7 +3,8 @@
  * with ack, and then advances the position.
  *
  * Only counted messages are skipped: unreadable, repeated, too large for the bus, or deleted before
- * they were read. Violations beyond the share of their node get one event together. After a crash,
+ * they were read. Violations beyond the share of their node get one event together; frames beyond it
+ * are not decoded, because the events of all nodes wait meanwhile. After a crash,
  * events from the position on are repeated with the same ids. Limits: MAX_IN_FLIGHT unacknowledged
  * events and PULL_MESSAGES requested messages, so that a slow bus delays the reading.
  */
@@ -20,11 +21,20 @@ import {
   type StreamMessage,
   streamInfo,
   toBusError,
+  violationNode,
 } from '@bailiff/bus';
-import type { ClusterIdentity } from '@bailiff/schemas';
+import { announcedViolations, type ClusterIdentity } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { Turns } from '@bailiff/service/turns';
-import { type OcsfVersion, omissionEvent, type Place, type Rendered, render, type SiemEvent } from '@bailiff/siem';
+import {
+  type OcsfVersion,
+  type Origin,
+  omissionEvent,
+  type Place,
+  type Rendered,
+  render,
+  type SiemEvent,
+} from '@bailiff/siem';
 import { type EventDecoder, eventsOf, type SourceName, UnreadableError } from './events-of.ts';
 import { InOrder } from './in-order.ts';
 import type { NodeShares } from './node-shares.ts';
@@ -64,6 +74,12 @@ export interface SourceReaderOptions {
   onRefused(error: Error, uid: string): void;
   onWarning(error: Error, text: string): void;
   signal: AbortSignal;
+}
+
+/** A frame beyond the share of its node. */
+interface NotDecoded {
+  origin: Place & Pick<Origin, 'node'>;
+  violations: number;
 }
 
 interface Done {
@@ -217,11 +233,12 @@ export class SourceReader {
     }
     this.#received = message.sequence;
     // A copy has an event already, with the place of the original.
-    const events = isCopy(message) ? [] : await this.#read(message);
+    const read = isCopy(message) ? [] : await this.#read(message);
     if (this.#o.signal.aborted) return;
     const { sequence, timestampMicros: storedMicros } = message;
+    const events = Array.isArray(read) ? read : [];
     const rendered = events.flatMap((event) => this.#renderShared(event));
-    const omitted = events.length - rendered.length;
+    const omitted = Array.isArray(read) ? events.length - rendered.length : read.violations;
     const created = this.#created;
     const moveTo = (to: Done | null) => {
       if (!to || created !== this.#created) return;
@@ -231,7 +248,7 @@ export class SourceReader {
     const messages = rendered.flat();
     const complete = this.#under.add({ sequence, storedMicros }, messages.length + (omitted > 0 ? 1 : 0));
     const done = () => moveTo(complete());
-    const origin = events[0]?.origin;
+    const origin = Array.isArray(read) ? events[0]?.origin : read.origin;
     if (omitted > 0 && origin) {
       this.#o.onOmitted(omitted);
       this.#omissions.add(origin, omitted, done);
@@ -291,7 +308,7 @@ export class SourceReader {
   }
 
   /** Empty for an unreadable message and for a repeated frame. Waits while a schema cannot be looked up. */
-  async #read(message: StreamMessage): Promise<SiemEvent[]> {
+  async #read(message: StreamMessage): Promise<SiemEvent[] | NotDecoded> {
     const { stream, decoder, signal, clock } = this.#o;
     const { sequence, timestampMicros: storedMicros, subject } = message;
     if (stream === 'VIOLATIONS' && this.#repeated.isRepeated(message)) {
@@ -299,6 +316,8 @@ export class SourceReader {
       return [];
     }
     const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros, cluster: this.#o.cluster() };
+    const skipped = stream === 'VIOLATIONS' ? this.#skip(message, place) : null;
+    if (skipped) return skipped;
     while (!signal.aborted) {
       try {
         const decoded = await decoder.decode(stream, message);
@@ -315,6 +334,16 @@ export class SourceReader {
       }
     }
     return [];
+  }
+
+  /** A frame that its node has no share for; null: it is decoded. */
+  #skip(message: StreamMessage, place: Place): NotDecoded | null {
+    const node = violationNode(message.subject) ?? '';
+    const violations = announcedViolations(message.data);
+    const frame = { bytes: message.data.length, violations: violations ?? 0 };
+    if (this.#o.shares.decodes(node, frame, message.timestampMicros)) return null;
+    if (violations === null) this.#o.onUnreadable(new UnreadableError('OVER_SHARE'), message);
+    return { origin: { ...place, node }, violations: frame.violations };
   }
 
   #render(event: SiemEvent): Rendered[] {

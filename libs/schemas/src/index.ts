@@ -35,6 +35,7 @@ export * from './documents/node-status.ts';
 export * from './documents/pods.ts';
 export * from './documents/quarantine.ts';
 export * from './documents/snapshot-value.ts';
+export { announcedViolations } from './fast/frame-head.ts';
 export { decodeProjectedFrame, ProjectedFrameRegistry } from './fast/frame-projection.ts';
 export {
   encodeCounterPart,
