@@ -23,8 +23,8 @@ import { waitFor } from '@bailiff/service/testing';
 import { MsgHdrsImpl } from '@nats-io/nats-core';
 import { connect } from '@nats-io/transport-node';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { HeaderBlock } from '../../libs/bus/src/connection/incoming.ts';
-import { connectCollector, text } from '../support/bus.ts';
+import { HeaderBlock, MAX_HEADER_BYTES } from '../../libs/bus/src/connection/incoming.ts';
+import { connectCollector, readAll, text } from '../support/bus.ts';
 import { CONTROLS, HEADERS } from '../support/malformed.ts';
 import { headerBlock, type RawMessage, RawNats } from '../support/raw-nats.ts';
 import { inOneAccount } from './rights.ts';
@@ -198,6 +198,40 @@ test('malformed headers - status lines, blocks without protocol or end, and larg
   );
   for (const message of messages.filter(({ injected: is }) => is)) {
     expect(message).toMatchObject({ headers: undefined, data: new Uint8Array() });
+  }
+});
+
+test('malformed headers - near the largest block, each way of reading decides alike: a consumer, direct gets and the API', async () => {
+  await using server = await startNats();
+  await ensureTopology(await server.connect('admin'));
+  await using raw = await RawNats.connect({
+    port: server.port,
+    user: 'collector-node-a',
+    password: 'password-of-collector-node-a',
+  });
+  const empty = headerBlock('a: ').length;
+  const forged = 'Nats-Stream: VIOLATIONS\r\nNats-Sequence: 1';
+  const sizes = [-300, -150, -50, 0, 1, 150].map((more) => MAX_HEADER_BYTES + more);
+  const blocks = sizes.map((size) => headerBlock(`a: ${'x'.repeat(size - empty)}`));
+  // The line of the server is the last one of its name, not this one.
+  for (const at of [1_000, MAX_HEADER_BYTES])
+    blocks.push(headerBlock(`a: ${'x'.repeat(at)}`, forged, `b: ${'y'.repeat(500)}`));
+  for (const header of blocks) await raw.store({ subject: OF_A, header, body: GOOD });
+  const read = async (user: string) => {
+    const messages = await readAll(await server.connect(user), 'VIOLATIONS');
+    return messages.map(({ injected, headers }) => [injected, headers?.stored?.length]);
+  };
+  const byConsumer = await read('correlator');
+  expect(byConsumer).toEqual([
+    ...sizes.map((size) => (size <= MAX_HEADER_BYTES ? [false, size] : [true, undefined])),
+    ...[0, 0].map(() => [true, undefined]),
+  ]);
+  for (const user of ['siem-relay', 'cli', 'evidence-log', 'console'])
+    expect(await read(user), user).toEqual(byConsumer);
+  const correlator = await server.connect('correlator');
+  for (let sequence = 1; sequence <= blocks.length; sequence += 1) {
+    const found = await getMessage(correlator, 'VIOLATIONS', sequence);
+    expect(found?.injected, String(sequence)).toBe(byConsumer[sequence - 1]?.[0]);
   }
 });
 

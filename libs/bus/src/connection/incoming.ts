@@ -47,7 +47,8 @@ export class HeaderBlock {
 
   /**
    * Whether headers can be looked up: the block begins with the protocol version, ends with its
-   * terminator, and is within MAX_HEADER_BYTES.
+   * terminator, and is within MAX_HEADER_BYTES. Lines that the server appended do not count: a message has
+   * to be the same for every reader, whichever way it reads.
    */
   get isReadable(): boolean {
     return this.#lines !== null;
@@ -127,8 +128,10 @@ export class HeaderBlock {
   get #lines(): string | null {
     if (this.#decoded === undefined) {
       const { length } = this.#bytes;
+      const stored = this.stored?.length ?? 0;
       const isWhole =
-        length <= MAX_HEADER_BYTES &&
+        stored <= MAX_HEADER_BYTES &&
+        length <= stored + SOURCE_BYTES &&
         this.#bytes.subarray(0, VERSION.length).equals(VERSION) &&
         this.#bytes.subarray(length - END.length).equals(END);
       this.#decoded = isWhole ? this.#bytes.toString('utf8') : null;
