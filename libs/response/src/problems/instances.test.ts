@@ -58,6 +58,18 @@ describe('refused configuration of services', () => {
       `bailiff config get ${KEY}; bailiff config rollback ${KEY}`,
     ]);
   });
+  it('two of different versions that refuse it for different reasons - none accepts it, and the way back is proposed', () => {
+    const other = instance({ instance: 'b', configRefused: [{ key: KEY, reason: 'unknown field "window"' }] });
+    const problems = refusalProblems([instance(), other], NOW);
+    expect(problems.map(({ text }) => text)).toEqual([
+      expect.stringMatching(/\(1 of 2 instances\).*not a duration$/),
+      expect.stringMatching(/\(1 of 2 instances\).*unknown field "window"$/),
+    ]);
+    for (const { remedy } of problems) expect(remedy).toBe(`bailiff config get ${KEY}; bailiff config rollback ${KEY}`);
+    // Control: a third one accepts it.
+    const third = refusalProblems([instance(), other, instance({ instance: 'c', configRefused: [] })], NOW);
+    for (const { remedy } of third) expect(remedy).toMatch(/^others accept this value/);
+  });
   it('custom resources that the leader does not accept - are named with the command that shows them', () => {
     const configRefused = [
       { key: 'RuntimePolicy/no.shell', reason: 'spec.rules: too few' },

@@ -65,8 +65,10 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
     }
   }
   return [...refused.values()].map(({ service, key, reason, count }): Problem => {
-    const all = activeInstances(instances, nowMs).filter((one) => one.service === service).length;
-    const some = count < all ? ` (${count} of ${plural(all, 'instance')})` : '';
+    const all = activeInstances(instances, nowMs).filter((one) => one.service === service);
+    const some = count < all.length ? ` (${count} of ${plural(all.length, 'instance')})` : '';
+    // Instances of different versions refuse one value for different reasons.
+    const isAccepted = all.some(({ configRefused }) => configRefused.every((one) => one.key !== key));
     return {
       severity: 'shout',
       area: 'configuration',
@@ -74,7 +76,7 @@ export function refusalProblems(instances: readonly InstanceStatus[], nowMs: num
       ...(isKey(key)
         ? {
             text: `refuses ${key}${some}, the last good value stays in force: ${reason.split('\n').at(-1)}`,
-            remedy: count < all ? REFUSED_BY_SOME : `bailiff config get ${key}; bailiff config rollback ${key}`,
+            remedy: isAccepted ? REFUSED_BY_SOME : `bailiff config get ${key}; bailiff config rollback ${key}`,
           }
         : resourceProblem(service, key, reason)),
       exitCode: EXIT.badConfiguration,
