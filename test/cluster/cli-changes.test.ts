@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { configHistory, ensureTopology, readConfig, writeConfig } from '@bailiff/bus';
+import { configHistory, ensureTopology, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -361,6 +361,31 @@ describe('cli decisions', () => {
     expect([absent.exitCode, absent.stderr]).toEqual([2, expect.stringMatching(/no pod "vpn-0" is in quarantine/)]);
     const released = await own.cli(['quarantine', 'release', 'shop/cart-1', '--reason', 'rebuilt', '--yes', '--json']);
     expect(JSON.parse(released.stdout)).toMatchObject({ podUid: CART.uid, entry: 'removed', recorded: 1 });
+    expect((await own.cli(['quarantine', 'list'])).stderr).toBe('no pod is in quarantine\n');
+    expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
+  });
+
+  it('release - a node that drops the traffic without an entry is shown, and its list is written again; control: it has read the release', async () => {
+    await using own = await World.start();
+    await publishStory(own);
+    const healthy = healthyStatus(NODE_A);
+    const quarantinedUntil = new Date(Date.now() + 3_600_000).toISOString();
+    const isCart = ({ podUid }: { podUid: string }) => podUid === CART.uid;
+    const interfaces = healthy.interfaces.map((one) => (isCart(one) ? { ...one, quarantinedUntil } : one));
+    await own.status({ ...healthy, interfaces });
+    expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a +in force /);
+    expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(0);
+    expect((await own.cli(['quarantine', 'list'])).stdout).toMatch(/shop\/cart-1 +node-a +not released .* (59|60)m +-/);
+    // As after the loss of the list: nothing else makes the node read it again.
+    const bucket = openBucket(await own.as('admin'), 'bailiff_quarantine');
+    await bucket.delete(NODE_A);
+    const again = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
+    expect([again.exitCode, again.stdout]).toEqual([
+      0,
+      expect.stringMatching(/released on node-a: its list is written/),
+    ]);
+    expect(JSON.parse((await bucket.get(NODE_A))?.value.toString() ?? '')).toMatchObject({ entries: [] });
+    await own.status(healthy);
     expect((await own.cli(['quarantine', 'list'])).stderr).toBe('no pod is in quarantine\n');
     expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
   });

@@ -1,6 +1,6 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { quarantinedOf, stateOf } from './quarantine.ts';
+import { heldOf, quarantinedOf, stateOf } from './quarantine.ts';
 
 const entry = {
   podUid: 'u1',
@@ -52,4 +52,22 @@ describe('state of a quarantine', () => {
   ])('%s', (state, status) => {
     expect(stateOf({ podUid: 'u' }, status, nowMs)).toBe(state);
   });
+});
+
+it('a pod that its node quarantines without an entry - is named, once; control: with an entry, after its end, and unreadable', () => {
+  const nowMs = Date.parse('2026-11-24T12:00:00Z');
+  const held = { podUid: 'u', podNamespace: 'shop', podName: 'web-0', quarantinedUntil: '2026-11-24T13:00:00Z' };
+  const nodes = (...interfaces: object[]) => new Map([['node-a', { interfaces } as unknown as NodeStatus]]);
+  expect(heldOf([], nodes(held, { ...held }), nowMs)).toEqual([
+    expect.objectContaining({ nodeName: 'node-a', podUid: 'u', podName: 'web-0', untilMs: nowMs + 3_600_000 }),
+  ]);
+  expect(heldOf([{ nodeName: 'node-b', podUid: 'u' }], nodes(held), nowMs)).toHaveLength(1);
+  expect(heldOf([{ nodeName: 'node-a', podUid: 'u' }], nodes(held), nowMs)).toEqual([]);
+  const others = [
+    { ...held, quarantinedUntil: null },
+    { ...held, quarantinedUntil: 'soon' },
+  ];
+  expect(heldOf([], nodes(...others), nowMs)).toEqual([]);
+  expect(heldOf([], nodes(held), nowMs + 3_600_000)).toEqual([]);
+  expect(heldOf([], new Map([['node-a', 'not JSON']]), nowMs)).toEqual([]);
 });

@@ -12,6 +12,7 @@ import {
   matchesPod,
   type PodSelector,
   readBusTime,
+  readNode,
   readNodes,
   readTasks,
   shortId,
@@ -25,6 +26,7 @@ import {
   podName,
   quarantineEndMicros,
   releaseOf,
+  reportedName,
   STALE_NODE_MS,
   withRelease,
 } from '@bailiff/response';
@@ -88,7 +90,32 @@ const COLUMNS: readonly Column[] = [
   { title: 'WHY', min: 16, spare: true },
 ];
 
-const nameOf = (entry: QuarantineEntry) => podName({ namespace: entry.podNamespace, name: entry.podName });
+const nameOf = (entry: QuarantineEntry) =>
+  reportedName(podName({ namespace: entry.podNamespace, name: entry.podName }));
+
+/**
+ * Pods whose traffic a node drops, as of its newest status, although its list has no entry: it has not read
+ * the release, or the list was lost. The kernel keeps a quarantine until its end. Pure.
+ */
+export function heldOf(
+  entries: readonly Pick<Quarantined, 'nodeName' | 'podUid'>[],
+  nodes: ReadonlyMap<string, NodeStatus | string>,
+  nowMs: number,
+): Quarantined[] {
+  const held = new Map<string, Quarantined>();
+  const keyOf = ({ nodeName, podUid }: Pick<Quarantined, 'nodeName' | 'podUid'>) => `${nodeName} ${podUid}`;
+  const listed = new Set(entries.map(keyOf));
+  for (const [nodeName, status] of nodes) {
+    if (typeof status === 'string') continue;
+    for (const { podUid, podNamespace, podName: name, quarantinedUntil } of status.interfaces) {
+      const untilMs = Date.parse(quarantinedUntil ?? '');
+      const one = { nodeName, podUid, podNamespace, podName: name, verdictId: '', reason: '', untilMs };
+      if (podUid === '' || !(untilMs > nowMs) || listed.has(keyOf(one))) continue;
+      held.set(keyOf(one), { ...one, until: new Date(untilMs).toISOString() });
+    }
+  }
+  return [...held.values()];
+}
 
 /** What the kernel of the pod's node does, as of its status. Pure. */
 export function stateOf(
@@ -111,10 +138,13 @@ export function stateOf(
 export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
   const { out } = session;
   const [all, nodes, nowMs] = await Promise.all([readQuarantined(session), readNodes(session), readBusTime(session)]);
-  const entries = all
-    .filter((entry) => entry.untilMs > nowMs && (namespace === undefined || entry.podNamespace === namespace))
-    .sort((a, b) => a.untilMs - b.untilMs)
-    .map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) }));
+  const inForce = all.filter(({ untilMs }) => untilMs > nowMs);
+  const entries = [
+    ...inForce.map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) })),
+    ...heldOf(inForce, nodes, nowMs).map((entry) => ({ ...entry, state: 'not released' })),
+  ]
+    .filter(({ podNamespace }) => namespace === undefined || podNamespace === namespace)
+    .sort((a, b) => a.untilMs - b.untilMs);
   if (json) return out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
   if (entries.length === 0) return out.note('no pod is in quarantine');
   out.rows(COLUMNS, entries, (entry) => [
@@ -123,7 +153,7 @@ export async function listQuarantined(session: Session, namespace: string | unde
     { text: entry.state, style: entry.state === 'in force' ? 'green' : 'red' },
     Number.isFinite(entry.untilMs) ? clockTime(entry.untilMs * 1000, nowMs) : 'no end',
     Number.isFinite(entry.untilMs) ? age(entry.untilMs - nowMs) : '-',
-    shortId(entry.verdictId),
+    entry.verdictId === '' ? '-' : shortId(entry.verdictId),
     entry.reason,
   ]);
   if (entries.some(({ state }) => state !== 'in force'))
@@ -164,6 +194,12 @@ export function startedQuarantines(tasks: Iterable<TaskRecords>, pod: PodSelecto
   });
 }
 
+const selectedOf = ({ podUid: uid, podNamespace: namespace, podName: name }: QuarantineEntry) => ({
+  uid,
+  namespace,
+  name,
+});
+
 interface Target {
   podUid: string;
   nodeName: string;
@@ -175,8 +211,7 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
   const found = new Map<string, Target>();
   for (const entry of entries) {
     const { podUid, nodeName } = entry;
-    if (matchesPod(pod, { uid: podUid, namespace: entry.podNamespace, name: entry.podName }))
-      found.set(podUid, { podUid, nodeName, name: nameOf(entry) });
+    if (matchesPod(pod, selectedOf(entry))) found.set(podUid, { podUid, nodeName, name: nameOf(entry) });
   }
   for (const response of responses) {
     const { podUid, nodeName } = response;
@@ -203,8 +238,11 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   ]);
   const nowMs = await readBusTime(session);
   const started = startedQuarantines(tasks.values(), pod, nowMs);
+  const listed = entries.filter(({ untilMs }) => untilMs > nowMs);
+  const isKnown = started.length > 0 || listed.some((entry) => matchesPod(pod, selectedOf(entry)));
+  // What a node reports counts only without an entry and a record: it may claim any pod.
   const target = targetOf(
-    entries.filter((entry) => entry.untilMs > nowMs),
+    isKnown ? listed : heldOf(listed, await readNodes(session), nowMs),
     started.map(({ response }) => response),
     pod,
   );
@@ -212,7 +250,7 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const selected = started.filter(({ response }) => response.podUid === target.podUid);
   const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
-    withRelease(list, { podUid: target.podUid, started: ended }, nowMs),
+    withRelease(list, { podUid: target.podUid, started: ended, isHeld: !isKnown }, nowMs),
   );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;
@@ -220,8 +258,22 @@ export async function release(session: Session, pod: PodSelector, options: Relea
     if ((await publishResponse(session, releaseOf(response, operator))) !== null) recorded += 1;
   }
   if (options.json) out.json({ ...target, entry: outcome, recorded });
+  else if (!isKnown)
+    out.line(`${target.name} is released on ${target.nodeName}: its list is written again; no quarantine is recorded`);
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
+  // The pod is released; a status that cannot be read is no failure.
+  const status = await readNode(session, target.nodeName).catch(() => null);
+  const silence = silenceOf(target, status, nowMs);
+  if (silence !== '') out.note(silence);
+}
+
+/** Why the pod's traffic does not pass yet although it is released; empty if its node reports. Pure. */
+function silenceOf({ nodeName }: Target, status: NodeStatus | string | null, nowMs: number): string {
+  if (status === null || typeof status === 'string') return '';
+  const ageMs = nowMs - Date.parse(status.updatedAt);
+  if (ageMs <= STALE_NODE_MS) return '';
+  return `${nodeName} is silent for ${age(ageMs)}: it drops the pod's traffic until its collector runs, or the quarantine ends`;
 }
 
 function registerList(parent: Command, io: CliIo): void {
@@ -240,7 +292,7 @@ function registerList(parent: Command, io: CliIo): void {
 function registerRelease(parent: Command, io: CliIo): void {
   const command = parent
     .command('release')
-    .description("end a quarantine early; the pod's traffic passes at once")
+    .description("end a quarantine early; the pod's traffic passes when its node has read that")
     .argument('<pod>', 'namespace/name, name or uid')
     .option('-n, --namespace <namespace>', 'namespace of the pod')
     .option('--reason <text>', 'reason, for the record')

@@ -87,6 +87,14 @@ describe('quarantine list', () => {
     expect(withRelease(none, { podUid: 'a', started: [{ verdictId: 'v1', untilMs: NOW }] }, NOW).list).toBe(none);
   });
 
+  it('withRelease - of a pod that its node holds without an entry, the list gets a new revision; control: otherwise not', () => {
+    const before = list(entry('b', 1000));
+    const { list: after, outcome } = withRelease(before, { podUid: 'a', started: [], isHeld: true }, NOW);
+    expect([outcome, after.entries]).toEqual(['absent', before.entries]);
+    expect(after.revision).toBeGreaterThan(before.revision);
+    expect(withRelease(before, { podUid: 'a', started: [] }, NOW).list).toBe(before);
+  });
+
   it('withRelease - beyond the bound releases with the earliest end are dropped', () => {
     let all: Parameters<typeof withRelease>[0] = list();
     for (let n = 0; n < MAX_RELEASES_PER_NODE + 2; n++)

@@ -139,14 +139,15 @@ export interface StartedQuarantine {
 
 /**
  * A release by a person: removes the pod, and blocks its entry's verdict and those of `started`.
- * @param which started: quarantines of the pod in RESPONSES; that of the entry is optional
+ * @param which started: quarantines of the pod in RESPONSES; that of the entry is optional. isHeld: the node
+ *   has an entry that the list has lost: the list is written again, so that the node reads it
  */
 export function withRelease(
   list: QuarantineList,
-  which: { podUid: string; started: readonly StartedQuarantine[] },
+  which: { podUid: string; started: readonly StartedQuarantine[]; isHeld?: boolean },
   nowMs: number,
 ): { list: QuarantineList; outcome: 'removed' | 'absent' } {
-  const { podUid } = which;
+  const { podUid, isHeld = false } = which;
   const existing = list.entries.find((entry) => entry.podUid === podUid);
   const ended = [
     ...which.started,
@@ -159,7 +160,7 @@ export function withRelease(
     .filter((release, index, all) => all.findIndex(({ verdictId }) => verdictId === release.verdictId) === index)
     .filter((release) => !isReleased(list, release));
   const outcome = existing ? 'removed' : 'absent';
-  if (!existing && releases.length === 0) return { list, outcome };
+  if (!existing && releases.length === 0 && !isHeld) return { list, outcome };
   const entries = live(list, nowMs).filter((entry) => entry !== existing);
   const released = [...(list.released ?? []), ...releases]
     .sort((a, b) => (quarantineEndMs(a) > quarantineEndMs(b) ? -1 : 1))
