@@ -279,6 +279,19 @@ describe('cli disarm', () => {
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
+  it('off - a node that still has it is shown as disarmed; control: until its status has the end', async () => {
+    await using own = await World.start();
+    await own.status(healthyStatus(NODE_A));
+    await own.cli(['disarm', '--node', NODE_A, '--for', '30m', '--reason', 'x', '--yes']);
+    await own.status(healthyStatus(NODE_A, { disarmedUntil: new Date(Date.now() + 1_800_000).toISOString() }));
+    expect((await own.cli(['disarm'])).stdout.trim().split('\n')).toHaveLength(1);
+    expect((await own.cli(['disarm', '--node', NODE_A, '--off'])).stdout).toBe('node node-a is armed\n');
+    expect((await own.cli(['disarm'])).stdout).toMatch(/^! DISARMED: node-a for (30|29)m: .* has ended$/m);
+    expect(JSON.parse((await own.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: '', scope: 'node-a' }]);
+    await own.status(healthyStatus(NODE_A));
+    expect((await own.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
+  });
+
   it('an unsigned one that all nodes refuse - is not shown as in force', async () => {
     await world.cli(['disarm', '--all', '--for', '10m', '--reason', 'not signed', '--yes']);
     const report = (refused: boolean) =>

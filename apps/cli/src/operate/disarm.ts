@@ -13,14 +13,15 @@ import {
   scopeOf,
 } from '@bailiff/insight';
 import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
-import { age } from '@bailiff/response';
+import { type ActiveDisarm, age, STALE_NODE_MS, shortList } from '@bailiff/response';
+import type { NodeStatus } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
-import { disarmLines } from '../shared/rows/cluster-status.ts';
+import { disarmLines, MAX_NODES_NAMED } from '../shared/rows/cluster-status.ts';
 import { onBus, type Session } from '../shared/session.ts';
 
 interface Options {
@@ -101,11 +102,45 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
   });
 }
 
+/** Nodes of the cluster by their newest status. */
+async function presentNodes(session: Session): Promise<[string, NodeStatus][]> {
+  const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
+  return [...nodes].flatMap(([node, status]): [string, NodeStatus][] =>
+    typeof status === 'string' || (expected !== null && !expected.includes(node)) ? [] : [[node, status]],
+  );
+}
+
+/**
+ * Nodes that were disarmed in their newest status although no disarm that covers them is stored: they have not
+ * read its end. The kernel keeps a disarm until its time. Null: none. Pure.
+ */
+export function unendedDisarm(
+  disarms: readonly Pick<StoredDisarm, 'key'>[],
+  nodes: readonly (readonly [string, Pick<NodeStatus, 'disarmedUntil'>])[],
+  nowMs: number,
+): ActiveDisarm | null {
+  const covers = ({ key }: Pick<StoredDisarm, 'key'>, node: string) =>
+    key.scope === 'cluster' || (key.scope === 'node' && key.name === node);
+  const untilOf = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>) => Date.parse(disarmedUntil ?? '');
+  const still = nodes.filter(([node, one]) => untilOf(one) > nowMs && !disarms.some((stored) => covers(stored, node)));
+  if (still.length === 0) return null;
+  const names = shortList(
+    still.map(([node]) => node),
+    MAX_NODES_NAMED,
+  );
+  const untilMs = Math.max(...still.map(([, status]) => untilOf(status)));
+  return { scope: names, untilMs, by: '', reason: 'the newest status has it, although its disarm has ended' };
+}
+
 async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
+  const inForce = disarms.filter(({ refused }) => refused === '');
+  const [nodes, nowMs] = await Promise.all([presentNodes(session), readBusTime(session)]);
+  const unended = unendedDisarm(inForce, nodes, nowMs);
+  const more = unended ? [unended] : [];
   if (json)
-    return out.json(
-      disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
+    return out.json([
+      ...disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
         key: formatConfigKey(key),
         scope,
         until: new Date(untilMs).toISOString(),
@@ -113,10 +148,10 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
         reason,
         ...(refused === '' ? {} : { refused }),
       })),
-    );
-  const inForce = disarms.filter(({ refused }) => refused === '');
-  if (inForce.length === 0) out.line('nothing is disarmed');
-  else out.lines(disarmLines(inForce, await readBusTime(session), out.table));
+      ...more.map(({ untilMs, ...one }) => ({ key: '', ...one, until: new Date(untilMs).toISOString() })),
+    ]);
+  if (inForce.length + more.length === 0) out.line('nothing is disarmed');
+  else out.lines(disarmLines([...inForce, ...more], nowMs, out.table));
   for (const { scope, refused } of disarms)
     if (refused !== '') out.note(`a stored disarm of ${scope} is not in force, all nodes refuse it: ${refused}`);
 }
@@ -156,7 +191,9 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   const stored = await readConfig(bus, key);
   const text = formatConfigKey(key);
   const scope = scopeOf(key);
-  const others = (await readDisarms(session)).filter((one) => formatConfigKey(one.key) !== text && one.refused === '');
+  const inForce = (await readDisarms(session)).filter(({ refused }) => refused === '');
+  const others = inForce.filter((one) => formatConfigKey(one.key) !== text);
+  const own = inForce.find((one) => formatConfigKey(one.key) === text);
   if (!stored) out.note(`${scope} was not disarmed`);
   else {
     await deleteConfig(bus, key, {
@@ -175,6 +212,22 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
     out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
     for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
   }
+  if (own) await noteSilent(session, own);
+}
+
+/** A silent node has not read the end of a disarm. */
+async function noteSilent(session: Session, { key, untilMs }: StoredDisarm): Promise<void> {
+  // The disarm has ended on the bus; a status that cannot be read is no failure.
+  const nodes = await presentNodes(session).catch(() => []);
+  const nowMs = await readBusTime(session);
+  const silent = nodes
+    .filter(([node]) => key.scope !== 'node' || node === key.name)
+    .filter(([, { updatedAt }]) => nowMs - Date.parse(updatedAt) > STALE_NODE_MS)
+    .map(([node]) => node);
+  if (silent.length === 0) return;
+  session.out.note(
+    `${shortList(silent, MAX_NODES_NAMED)}: silent, and may still be disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC, or until a collector runs there`,
+  );
 }
 
 /** Whether two disarms can cover the same object. Pure. */

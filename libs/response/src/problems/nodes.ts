@@ -183,7 +183,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
   const { node } = report;
   const problems: Problem[] = [];
   if ((report.ageMs ?? 0) > input.staleMs) {
-    const text = `silent for ${age(report.ageMs ?? 0)}: attached guards stay in force, new pods are not guarded`;
+    const text = `silent for ${age(report.ageMs ?? 0)}: attached guards stay in force with the modes and disarms that they had, new pods are not guarded`;
     problems.push(shout(node, text, 'check its collector; on the node: collector status', EXIT.dependencyUnreachable));
   }
   if (status.hook === 'none') {
