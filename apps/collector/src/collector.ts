@@ -170,6 +170,7 @@ export class Collector {
       for (const timer of timers) clearInterval(timer);
       this.#isStopping = true;
       cni.close();
+      receiver.close();
       for (const engine of engines) engine.closeInputs();
       samples.drain();
       samples.close();

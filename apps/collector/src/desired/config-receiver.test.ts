@@ -4,7 +4,7 @@ import { type ConfigSigners, NO_SIGNERS, parseSigners, SignedConfig } from '@bai
 import { newSigner, signedBy, signerLine } from '@bailiff/policy/testing';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { temporaryDirectory } from '@bailiff/service/testing';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
 import { ConfigReceiver } from './config-receiver.ts';
 import { DesiredState } from './desired-state.ts';
@@ -33,12 +33,15 @@ describe('config receiver', () => {
   /** Runtime policies that were restored or received. */
   let policies: string[];
   let signers: ConfigSigners;
+  /** Time that a pass takes, with fake timers. */
+  let passMs: number;
   beforeEach(() => {
     dir = temporaryDirectory();
     bindings = [];
     events = [];
     policies = [];
     signers = NO_SIGNERS;
+    passMs = 0;
   });
   /** Starts a process: its desired state after restoring the cached documents. */
   const begin = () => {
@@ -56,7 +59,14 @@ describe('config receiver', () => {
       latency: { documentApplied: () => {} },
       bindings: () => bindings,
       nowMicros: () => 0,
-      engines: [{ apply: () => events.push('changed') }],
+      engines: [
+        {
+          apply: () => {
+            events.push('changed');
+            if (passMs > 0) vi.advanceTimersByTime(passMs);
+          },
+        },
+      ],
       onRefused: ({ what }, reason) => events.push(`refused ${what}: ${reason}`),
       problems: {
         report: (part, _key, reason) => events.push(`problem ${part}: ${reason}`),
@@ -178,6 +188,30 @@ describe('config receiver', () => {
       one.receiver.receive(signed(2, audit.json));
       expect([mode(one), refused(one)]).toEqual(['audit', {}]);
     });
+  });
+  it('lists that come faster than they are applied - one pass applies them; a quarantine does not wait, and control: short passes', () => {
+    vi.useFakeTimers();
+    const list = (revision: number) => pods(revision, [pod('a', `10.0.0.${revision}`)]);
+    const quarantine = { what: 'quarantine', key: 'n1', json: '{"nodeName":"n1","revision":1,"entries":[]}' } as const;
+    const passes = () => events.filter((event) => event === 'changed').length;
+    const { desired, receiver } = begin();
+    for (let n = 1; n <= 5; n += 1) receiver.receive(list(n));
+    expect(passes()).toBe(5);
+    passMs = 1_600;
+    for (let n = 6; n <= 20; n += 1) receiver.receive(list(n));
+    expect([passes(), desired.snapshotRevision]).toEqual([6, 20]);
+    receiver.receive(quarantine);
+    expect(passes()).toBe(7);
+    receiver.receive(list(21));
+    vi.advanceTimersByTime(1_599);
+    expect(passes()).toBe(7);
+    vi.advanceTimersByTime(1);
+    expect(passes()).toBe(8);
+    receiver.receive(list(22));
+    receiver.close();
+    vi.advanceTimersByTime(60_000);
+    expect(passes()).toBe(8);
+    vi.useRealTimers();
   });
   it('snapshot without the pods of the node - its other pods are in force, but not those of the next process', () => {
     const all = ['a', 'b', 'c', 'd'];

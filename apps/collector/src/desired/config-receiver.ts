@@ -43,9 +43,17 @@ export interface ConfigReceiverOptions {
   problems: Pick<ProblemLog, 'attempt' | 'report'>;
 }
 
+/** Lists of pods and networks are applied at once after a pass that took less. */
+const SHORT_MS = 100;
+
 export class ConfigReceiver {
   readonly #o: ConfigReceiverOptions;
   #documents: BusDocuments | null = null;
+  /** When the next list is applied, at the earliest. */
+  #listsDueMs = 0;
+  /** Documents that were received and not applied yet: of each kind the oldest one. */
+  readonly #waiting = new Map<BusDocument['what'], { document: BusDocument; storedMicros: number }>();
+  #timer: NodeJS.Timeout | null = null;
 
   constructor(options: ConfigReceiverOptions) {
     this.#o = options;
@@ -106,8 +114,37 @@ export class ConfigReceiver {
     return this.#documents?.unconfirmed() ?? null;
   }
 
+  /** Brings all documents that were received into the kernel. */
   #apply(): void {
+    this.close();
+    const startMs = performance.now();
     for (const engine of this.#o.engines) engine.apply();
+    const endMs = performance.now();
+    const tookMs = endMs - startMs;
+    this.#listsDueMs = tookMs < SHORT_MS ? 0 : endMs + tookMs;
+    for (const { document, storedMicros } of this.#waiting.values())
+      this.#o.latency.documentApplied(document, storedMicros);
+    this.#waiting.clear();
+  }
+
+  /**
+   * Applies a document that was received. Tenants can change the lists of pods and networks all the time, and
+   * a pass is long where pods chose many equal addresses. These lists then wait as long as the last pass took,
+   * and one pass applies all of them. Other documents never wait.
+   */
+  #received(document: BusDocument, storedMicros: number): void {
+    const { what } = document;
+    if (!this.#waiting.has(what)) this.#waiting.set(what, { document, storedMicros });
+    const isList = what === 'pods' || what === 'cluster';
+    const waitMs = isList ? this.#listsDueMs - performance.now() : 0;
+    if (waitMs <= 0) this.#apply();
+    else this.#timer ??= setTimeout(() => this.#o.problems.attempt(what, () => this.#apply()), waitMs).unref();
+  }
+
+  /** Lists that wait stay in the desired state: only the next pass applies them. */
+  close(): void {
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   /** Revision in the bucket of the newest spoof policy that was received; 0: none. */
@@ -133,13 +170,12 @@ export class ConfigReceiver {
     this.#report(document, result);
     if (!result.changed) return;
     if ('refused' in result) {
-      this.#apply();
+      this.#received(document, 0);
       return;
     }
     if (json === null) this.#o.documents.remove(document);
     else this.#o.documents.save({ ...document, json });
-    this.#apply();
-    this.#o.latency.documentApplied(document, storedMicros);
+    this.#received(document, storedMicros);
   }
 
   #deliver({ what, key, json }: BusDocument): ReceiveResult {
