@@ -1,12 +1,14 @@
 // What the counters of an interface say on netkit, where the kernel counts a frame only after the guard has passed
 // it. The same on veth pairs is the control. Needs Linux 6.7: BAILIFF_VM_FILES=netkit-counts.
-import { FOREVER_NS, openPinnedMaps } from '@bailiff/bpf';
+import { FOREVER_NS, type LinkRecord, openPinnedMaps } from '@bailiff/bpf';
 import { arp, ETHERTYPE, ethernet, ipv4, PROTOCOL, udp } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Collector, START_MS } from './harness/collector.ts';
 import { BRIDGE, onNetkit } from './harness/layouts.ts';
 import { ATTACKER, NODE, noNetkit, RECEIVER, TestNode } from './harness/node.ts';
+import { command } from './harness/processes.ts';
+import { FRAMES, RedirectingPod } from './harness/redirecting-pod.ts';
 import { unjudgedOf } from './harness/unjudged.ts';
 
 const TIMES = 20;
@@ -68,3 +70,27 @@ describe.each([BRIDGE, onNetkit(BRIDGE, 'l2')])('$name', (layout) => {
     expect(conservationBase).toBe((before ?? 0) + 1);
   });
 });
+
+it(
+  'frames that a program of the pod redirected to the host side before its guard - are counted',
+  SLOW,
+  async (context) => {
+    if (noNetkit() !== '') context.skip(noNetkit());
+    await using node = await TestNode.start({ stacks: true });
+    await node.open();
+    await RedirectingPod.listen(node);
+    await using pod = await RedirectingPod.start(node, 'l2');
+    expect(await pod.redirect(), 'control: without a guard they land').toBe(FRAMES);
+    await node.reset();
+    const { ifindex, netns } = node.pods.attacker;
+    const end = await command('ip', '-n', netns, '-s', '-j', 'link', 'show', 'eth0');
+    const sent = JSON.parse(end)[0].stats64.tx.packets;
+    await using collector = new Collector(node);
+    const { packetsBeforeGuard } = await collector.bind();
+    const { rxPackets } = await node.agent.call<LinkRecord>('bpf.getLink', ifindex);
+    expect([packetsBeforeGuard, rxPackets], 'the end of the pod does not count them').toEqual([
+      sent + FRAMES,
+      sent + FRAMES,
+    ]);
+  },
+);

@@ -16,15 +16,16 @@ import { droppedOnNetkit } from './lifecycle.ts';
 
 /**
  * Packets that the link received from the pod; null: the link is gone. netkit counts a packet at the
- * host side only after its programs passed it. The count of the other end includes packets that a
- * program redirected, and leaves out dropped ones.
+ * host side only after its programs passed it, and not if one of them redirected it. The other end
+ * counts such a packet, but none that a program of the pod redirected to the host side. Neither
+ * counts dropped ones. The pod may have moved that end since the last event, so its place is read here.
  */
-function receivedFrom({ ifindex, kind, linkNetnsid, peerIfindex }: LinkFacts): number | null {
-  if (kind === 'netkit' && linkNetnsid !== null && peerIfindex !== null) {
-    const peer = getLink(peerIfindex, { targetNsid: linkNetnsid });
-    if (peer !== null) return peer.txPackets;
-  }
-  return getLink(ifindex)?.rxPackets ?? null;
+function receivedFrom({ ifindex, kind }: LinkFacts): number | null {
+  const link = getLink(ifindex);
+  if (kind !== 'netkit' || !link || link.linkNetnsid === null || link.peerIfindex === null)
+    return link?.rxPackets ?? null;
+  const peer = getLink(link.peerIfindex, { targetNsid: link.linkNetnsid });
+  return Math.max(link.rxPackets ?? 0, peer?.txPackets ?? 0);
 }
 
 type Maps = Pick<SpoofMaps, 'seen' | 'settings'>;
