@@ -8,7 +8,7 @@
  */
 import type { NodeSnapshot, PodIdentity } from '@bailiff/schemas';
 import * as z from 'zod';
-import type { CniRecord } from './cni-record.ts';
+import { type CniRecord, namesMacOf } from './cni-record.ts';
 
 /** A host-side interface as netlink reports it. */
 export interface LinkFacts {
@@ -57,9 +57,6 @@ export type Binding = z.infer<typeof binding>;
  */
 export const RECORD_SLACK_MS = 1_000;
 
-/** Calico's plugin gives it to the host side of every pod. */
-const MAC_OF_ALL = 'ee:ee:ee:ee:ee:ee';
-
 /** Selects the record of one interface among records of the same interface name. */
 export interface RecordQuery {
   link: LinkFacts;
@@ -99,14 +96,6 @@ export function replaces(record: CniRecord, binding: Binding): boolean {
   );
 }
 
-/**
- * Whether the record is of this link, and not of a former one of its name: the kernel chooses the MAC of a host side
- * at random, and a pod cannot change it. Some plugins give the same to all of them.
- */
-function namesMacOf({ hostMacs }: CniRecord, { name, mac }: LinkFacts): boolean {
-  return mac !== '' && mac !== MAC_OF_ALL && hostMacs?.[name] === mac;
-}
-
 /** @param firstSeenWallMs when a process first saw the interface, if the record does not have its MAC */
 export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: number): Binding {
   return {
@@ -120,7 +109,7 @@ export function bindByCni(link: LinkFacts, record: CniRecord, firstSeenWallMs: n
     link: { name: link.name, mac: link.mac, linkNetnsid: link.linkNetnsid },
     recordFile: record.file,
     recordedAtMs: record.writtenAtMs,
-    isDoubtful: record.writtenAtMs < firstSeenWallMs && !namesMacOf(record, link),
+    isDoubtful: record.writtenAtMs < firstSeenWallMs && !namesMacOf(record, link.name, link.mac),
     fromCall: record.fromCall,
   };
 }
