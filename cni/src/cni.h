@@ -61,7 +61,7 @@ struct invocation {
 	const char *args;
 };
 
-/* The pod's side of the interface, as the kernel reports it before the pod has a process. */
+/* The pod's side of the interface, as the kernel reports it. A pod that runs can have changed it. */
 struct pod_link {
 	uint32_t ifindex;
 	uint32_t host_ifindex; /* 0: no peer in another namespace */

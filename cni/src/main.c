@@ -59,10 +59,10 @@ static bool is_exempt(const struct config *config, const struct invocation *call
 	return false;
 }
 
-/* Caller frees. NULL: no memory. `link`: the pod's side of the interface; ifindex 0: not known. */
-static char *request_text(const struct config *config, const struct invocation *call,
-			  struct pod_link *link)
+/* Caller frees. NULL: no memory. */
+static char *request_text(const struct config *config, const struct invocation *call)
 {
+	struct pod_link link;
 	json_t *request =
 		json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s}", "protocol", PROTOCOL, "command",
 			  call->command, "containerId", call->container_id, "ifName", call->if_name,
@@ -73,42 +73,52 @@ static char *request_text(const struct config *config, const struct invocation *
 	if (config->prev_result != NULL)
 		json_object_set(request, "result", config->prev_result);
 	/* Later the pod may have changed its side. */
-	if (strcmp(call->command, "ADD") == 0 && find_pod_link(call->netns, call->if_name, link))
+	if (strcmp(call->command, "ADD") == 0 && find_pod_link(call->netns, call->if_name, &link))
 		json_object_set_new(request, "podLink",
 				    json_pack("{s:I, s:I, s:s}", "ifindex",
-					      (json_int_t)link->ifindex, "hostIfindex",
-					      (json_int_t)link->host_ifindex, "mac", link->mac));
+					      (json_int_t)link.ifindex, "hostIfindex",
+					      (json_int_t)link.host_ifindex, "mac", link.mac));
 	char *text = json_dumps(request, JSON_COMPACT);
 	json_decref(request);
 	return text;
 }
 
-/* A pod can send frames past the guard until the program at its end is attached. */
-static void guard_pod_end(const struct invocation *call, const struct pod_link *link,
-			  struct answer *answer)
+/*
+ * A pod can send frames past the guard until the program at its end is attached. Its end is that of the guarded
+ * interface, which the name of the pin has: a pod that runs can exchange the link of the call's name.
+ */
+static void guard_pod_end(const struct invocation *call, struct answer *answer)
 {
 	const struct pod_end *end = &answer->pod_end;
+	const char *name = strrchr(end->link, '/');
 	int own = open_own_netns(), netns = open_netns(call->netns);
+	int netlink = own >= 0 ? open_netlink_in(own, own) : -1;
+	uint32_t host_ifindex = 0;
+	struct link host;
 
-	if (own < 0 || netns < 0) {
+	answer->outcome = OUTCOME_FAILED;
+	if (netlink < 0 || netns < 0)
 		snprintf(answer->reason, sizeof(answer->reason),
 			 "cannot open the network namespace %.200s", call->netns);
-		answer->outcome = OUTCOME_FAILED;
-	} else if (!attach_pod_end(netns, own, link->ifindex, end->program, end->link,
-				   answer->reason, sizeof(answer->reason))) {
-		answer->outcome = OUTCOME_FAILED;
+	else if (name == NULL || sscanf(name, "/link-%u-", &host_ifindex) != 1 ||
+		 !read_link(netlink, host_ifindex, NULL, &host))
+		snprintf(answer->reason, sizeof(answer->reason),
+			 "cannot read the interface of %.200s", end->link);
+	else if (attach_pod_end(netns, own, host.peer, host_ifindex, end->program, end->link,
+				answer->reason, sizeof(answer->reason)))
+		answer->outcome = OUTCOME_GUARDED;
+	for (size_t i = 0; i < 3; i++) {
+		int fd = (int[]){ netlink, netns, own }[i];
+		if (fd >= 0)
+			close(fd);
 	}
-	if (own >= 0)
-		close(own);
-	if (netns >= 0)
-		close(netns);
 }
 
 static struct answer ask(const struct config *config, const struct invocation *call,
 			 struct wait wait)
 {
-	struct pod_link link = { 0 };
-	char *text = request_text(config, call, &link);
+	bool is_add = strcmp(call->command, "ADD") == 0;
+	char *text = request_text(config, call);
 	struct answer answer = { .outcome = OUTCOME_FAILED,
 				 .reason = "the request has values that are not UTF-8" };
 
@@ -118,9 +128,8 @@ static struct answer ask(const struct config *config, const struct invocation *c
 	else if (text != NULL)
 		answer = ask_collector(config->socket, text, strlen(text), wait);
 	free(text);
-	if (answer.outcome == OUTCOME_GUARDED && answer.pod_end.link[0] != '\0' &&
-	    link.ifindex != 0)
-		guard_pod_end(call, &link, &answer);
+	if (is_add && answer.outcome == OUTCOME_GUARDED && answer.pod_end.link[0] != '\0')
+		guard_pod_end(call, &answer);
 	return answer;
 }
 

@@ -34,8 +34,8 @@ bool read_link(int netlink, uint32_t ifindex, const char *name, struct link *lin
 
 /* pod_end.c */
 /*
- * Attaches a pinned program at tcx egress of an interface in another namespace, and pins the link.
- * True also if another process has attached it. False with the reason.
+ * Attaches a pinned program at tcx egress of the end in another namespace of a veth of this one, and pins the
+ * link. True also if another process has attached it. False with the reason.
  */
-bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link,
-		    char *why, size_t why_size);
+bool attach_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex,
+		    const char *program, const char *link, char *why, size_t why_size);

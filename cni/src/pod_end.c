@@ -2,6 +2,7 @@
  * Attaches the program of the pod's end. Only a process in the pod's network namespace can do that,
  * which the collector is not allowed to be. The pinned link holds the program there: the pod cannot
  * detach it, and its namespace needs no descriptor afterwards.
+ * A pod that runs can exchange its end for another link meanwhile, so the pair is read again.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -67,8 +68,23 @@ static int create_link_in(int netns, int own, int program, uint32_t ifindex)
 	return link;
 }
 
-bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, const char *link,
-		    char *why, size_t why_size)
+/* The pod can move its end while this runs: the pair is read from the namespace. */
+static bool is_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex)
+{
+	int netlink = open_netlink_in(netns, own);
+	struct link link;
+
+	if (netlink < 0)
+		return false;
+	bool found = read_link(netlink, ifindex, NULL, &link) && link.veth &&
+		     link.peer == host_ifindex && link.peer_nsid != NO_NSID &&
+		     nsid_of(netlink, own) == link.peer_nsid;
+	close(netlink);
+	return found;
+}
+
+static bool attach_and_pin(int netns, int own, uint32_t ifindex, const char *program,
+			   const char *link, char *why, size_t why_size)
 {
 	const char *step = "open the program";
 	int program_fd = open_pin(program), link_fd = -1;
@@ -92,4 +108,23 @@ bool attach_pod_end(int netns, int own, uint32_t ifindex, const char *program, c
 	if (program_fd >= 0)
 		close(program_fd);
 	return attached;
+}
+
+bool attach_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex,
+		    const char *program, const char *link, char *why, size_t why_size)
+{
+	if (!is_pod_end(netns, own, ifindex, host_ifindex)) {
+		snprintf(why, why_size,
+			 "its other end cannot be read in the pod's network namespace: %s",
+			 strerror(errno));
+		return false;
+	}
+	if (!attach_and_pin(netns, own, ifindex, program, link, why, why_size))
+		return false;
+	/* Between the two steps another link of the pod can have got the index. */
+	if (is_pod_end(netns, own, ifindex, host_ifindex))
+		return true;
+	unlink(link);
+	snprintf(why, why_size, "its other end was moved while the program was attached");
+	return false;
 }

@@ -183,21 +183,6 @@ static void close_namespaces(void)
 	namespace_count = 0;
 }
 
-/* The pod can move its end while this runs: the pair is read again from the namespace. */
-static bool is_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex)
-{
-	int netlink = open_netlink_in(netns, own);
-	struct link link;
-
-	if (netlink < 0)
-		return false;
-	bool found = read_link(netlink, ifindex, NULL, &link) && link.veth &&
-		     link.peer == host_ifindex && link.peer_nsid != NO_NSID &&
-		     nsid_of(netlink, own) == link.peer_nsid;
-	close(netlink);
-	return found;
-}
-
 /* False with the reason: there is an end, and nothing could be attached. */
 static bool attach_end(const struct end *end, int netlink, int own, char *why, size_t why_size)
 {
@@ -213,23 +198,10 @@ static bool attach_end(const struct end *end, int netlink, int own, char *why, s
 			 "no process and no file names the network namespace of its other end");
 		return false;
 	}
-	if (!is_pod_end(netns, own, host.peer, end->ifindex)) {
-		snprintf(why, why_size,
-			 "its other end cannot be read in the pod's network namespace: %s",
-			 strerror(errno));
-		return false;
-	}
 	snprintf(program, sizeof(program), "%s/" PROGRAM, pins);
 	snprintf(pin, sizeof(pin), "%s/links/link-%u-%u-pod-end", pins, end->ifindex,
 		 end->generation);
-	if (!attach_pod_end(netns, own, host.peer, program, pin, why, why_size))
-		return false;
-	/* Between the two steps another link of the pod can have got the index. */
-	if (is_pod_end(netns, own, host.peer, end->ifindex))
-		return true;
-	unlink(pin);
-	snprintf(why, why_size, "its other end was moved while the program was attached");
-	return false;
+	return attach_pod_end(netns, own, host.peer, end->ifindex, program, pin, why, why_size);
 }
 
 /* Returns whether every end was reached. `silent`: the reasons are printed already. */

@@ -1,7 +1,8 @@
 /*
  * Finds the pod's side of the interface in its network namespace: index, MAC and the index of the
- * host side. The pod has no process yet, so the kernel's answer is the runtime's. A result that
- * names no host interface, or no MAC, is completed by it.
+ * host side. A result that names no host interface, or no MAC, is completed by it. Before the pod has a
+ * process, the kernel's answer is the runtime's. Multus can attach a network to a pod that runs, whose
+ * answer is the pod's: what a result names decides.
  *
  * Failing is not an error: the collector then relies on the result alone.
  */

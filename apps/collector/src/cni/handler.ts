@@ -72,7 +72,8 @@ function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: 
   const record: CniRecord = {
     ...request.record,
     hostInterfaces: [link.name],
-    podMac: exact?.mac || request.record.podMac,
+    // A pod that runs may have changed the MAC at its side (a network that Multus attaches later).
+    podMac: request.record.podMac || exact?.mac || '',
   };
   options.apply(record, link);
   const live = options.registry.live(link.ifindex);
@@ -81,23 +82,28 @@ function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: 
 }
 
 /**
- * The host side by the index that the kernel gave for the pod's side, which no renaming changes;
- * else by the names of the result.
+ * The host side that the result names, or, if it names none that exists, the one by the index that the kernel gave
+ * for the pod's side. A pod that runs can have exchanged that side since the plugin before ours made it.
  */
 function findHostSide(
   record: CniRecord,
   podLink: PodLink | null,
 ): { link: LinkRecord; exact: PodLink | null } | Answer {
-  if (podLink !== null) {
-    const link = podLink.hostIfindex === 0 ? null : getLink(podLink.hostIfindex);
-    if (link && HOST_KINDS.includes(link.kind) && link.peerIfindex === podLink.ifindex) return { link, exact: podLink };
-  }
-  const links = record.hostInterfaces.length === 0 ? [] : dumpLinks();
-  const named = links.find(({ kind, name }) => HOST_KINDS.includes(kind) && record.hostInterfaces.includes(name));
+  const names = record.hostInterfaces;
+  const read = podLink && hostSideOf(podLink);
+  if (read && names.includes(read.name)) return { link: read, exact: podLink };
+  const links = names.length === 0 ? [] : dumpLinks();
+  const named = links.find(({ kind, name }) => HOST_KINDS.includes(kind) && names.includes(name));
   if (named) return { link: named, exact: null };
+  if (read) return { link: read, exact: podLink };
   if (podLink !== null)
     return notApplicable(`interface ${record.ifName} has no host side that programs can be attached to`);
   return failed(`the result of the call names no host interface for ${record.ifName}`);
+}
+
+function hostSideOf({ hostIfindex, ifindex }: PodLink): LinkRecord | null {
+  const link = hostIfindex === 0 ? null : getLink(hostIfindex);
+  return link && HOST_KINDS.includes(link.kind) && link.peerIfindex === ifindex ? link : null;
 }
 
 function unguardedAnswer(link: LinkRecord, other: OtherInterface | undefined): Answer {

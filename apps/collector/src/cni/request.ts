@@ -8,7 +8,7 @@ import { type CniRecord, cniRecordOf } from '../identity/cni-record.ts';
 /** Version of the protocol with cni/src. */
 export const PROTOCOL = 1;
 
-/** The pod's side of the interface, as the kernel reported it before the pod had a process. */
+/** The pod's side of the interface, as the kernel reported it. A pod that runs can have changed it. */
 const podLink = z.object({
   ifindex: z.number().int().nonnegative(),
   /** 0: no peer in another namespace. */

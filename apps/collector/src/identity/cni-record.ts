@@ -117,15 +117,15 @@ export function whyNoHostSide({ plugin, hostInterfaces }: Pick<CniRecord, 'plugi
   return 'its record names no interface of the node, and annotations made its configuration too long to be read';
 }
 
-/** Calico's plugin gives it to the host side of every pod. */
-const MAC_OF_ALL = 'ee:ee:ee:ee:ee:ee';
+/** Host sides of every pod have them: with Calico's plugin, and with netkit in mode L3. */
+const MACS_OF_ALL: ReadonlySet<string> = new Set(['ee:ee:ee:ee:ee:ee', '00:00:00:00:00:00']);
 
 /**
  * Whether the record is of the link that has this name and MAC now, and not of a former one of its name: the kernel
  * chooses the MAC of a host side at random, and a pod cannot change it. Some plugins give the same to all of them.
  */
 export function namesMacOf({ hostMacs }: CniRecord, name: string, mac: string): boolean {
-  return mac !== '' && mac !== MAC_OF_ALL && hostMacs?.[name] === mac;
+  return mac !== '' && !MACS_OF_ALL.has(mac) && hostMacs?.[name] === mac;
 }
 
 /** The record of a parsed cache file, or of a call that has the same fields. */

@@ -34,7 +34,7 @@ export const binding = z.object({
   ifName: z.string(),
   /** MAC of the pod's side; empty: unknown. */
   mac: z.string(),
-  /** The record has no MAC: it was read from the pod's side, which the pod can change. */
+  /** It was read from the pod's side, which the pod can change: the record has none, or the pod ran already. */
   isMacRead: z.boolean().optional(),
   /** From the record, or, for a pod found by namespace, from the bus. */
   addresses: z.array(z.string()),

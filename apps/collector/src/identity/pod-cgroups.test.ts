@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
-import { listPodCgroups, oldestProcess, podsCgroupId, podUidOf } from './pod-cgroups.ts';
+import { listPodCgroups, oldestProcess, podStartMs, podsCgroupId, podUidOf } from './pod-cgroups.ts';
 
 const uid = '0b6f5c1e-1111-4000-8000-0123456789ab';
 
@@ -88,6 +88,12 @@ describe('pod cgroups', () => {
       writeFileSync(path.join(root, 'c1', 'cgroup.procs'), `4194300\n${process.pid}\n`);
       expect(oldestProcess(root)).toBe(process.pid);
       expect(oldestProcess(path.join(root, 'none'))).toBeNull();
+      const uid = '00000000-0000-4000-8000-000000000001';
+      const pod = path.join(root, 'kubepods', `pod${uid}`);
+      mkdirSync(pod, { recursive: true });
+      expect(podStartMs(root, uid)).toBeNull();
+      writeFileSync(path.join(pod, 'cgroup.procs'), `${process.pid}\n`);
+      expect(podStartMs(root, uid, 1_000_000)).toBeCloseTo(1_000_000 - process.uptime() * 1_000, -4);
     } finally {
       child.kill();
     }

@@ -5,6 +5,7 @@
  * The oldest process by start time is the sandbox: a pod can start processes, but never older ones.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { uptime } from 'node:os';
 import path from 'node:path';
 
 export interface PodCgroup {
@@ -125,13 +126,25 @@ export function processesIn(cgroup: string): Map<number, string> {
   return pids;
 }
 
-/** The oldest process in a pod's cgroup; null: there is none (yet). */
-export function oldestProcess(cgroup: string): number | null {
+function oldestIn(cgroup: string): { pid: number; ticks: number } | null {
   let oldest: { pid: number; ticks: number } | null = null;
   for (const pid of processesIn(cgroup).keys()) {
     const ticks = startTicks(pid);
     if (ticks === null) continue;
     if (!oldest || ticks < oldest.ticks || (ticks === oldest.ticks && pid < oldest.pid)) oldest = { pid, ticks };
   }
-  return oldest?.pid ?? null;
+  return oldest;
+}
+
+/** The oldest process in a pod's cgroup; null: there is none (yet). */
+export const oldestProcess = (cgroup: string): number | null => oldestIn(cgroup)?.pid ?? null;
+
+/** Clock ticks of /proc, on all platforms. */
+const TICK_MS = 10;
+
+/** When the oldest process of a pod began, in wall-clock milliseconds; null: there is none (yet). */
+export function podStartMs(root: string, podUid: string, nowMs = Date.now()): number | null {
+  const cgroup = listPodCgroups(root).find((one) => one.podUid === podUid);
+  const oldest = cgroup ? oldestIn(cgroup.path) : null;
+  return oldest && nowMs - uptime() * 1_000 + oldest.ticks * TICK_MS;
 }

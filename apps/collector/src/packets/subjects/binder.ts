@@ -21,7 +21,7 @@ import {
   replaces,
   ZERO_MAC,
 } from '../../identity/identity.ts';
-import { listPodCgroups, oldestProcess } from '../../identity/pod-cgroups.ts';
+import { listPodCgroups, oldestProcess, podStartMs } from '../../identity/pod-cgroups.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
 import type { Announcement } from './stall-detector.ts';
 
@@ -30,6 +30,9 @@ import type { Announcement } from './stall-detector.ts';
  * repeats.
  */
 export const FALLBACK_AFTER_MS = [1_000, 2_000, 4_000, 8_000, 15_000] as const;
+
+/** A record of a pod that starts is older than its processes. Their start has a resolution of 10 ms. */
+const JOINED_SLACK_MS = 100;
 
 /** Limit of remembered records: as many as the folder may hold. The oldest is forgotten first. */
 const MAX_USED = 4096;
@@ -128,7 +131,23 @@ export class Binder<I extends BindableInterface> {
 
   #bindingBy(iface: I, record: CniRecord): Binding {
     const binding = bindByCni(iface.link, record, iface.announced?.readAtMs ?? this.#o.wallMs());
-    return binding.mac === '' ? { ...binding, mac: this.#readMac(iface), isMacRead: true } : binding;
+    if (binding.mac === '') return { ...binding, mac: this.#readMac(iface), isMacRead: true };
+    return this.#hadProcesses(iface, record) ? { ...binding, isMacRead: true } : binding;
+  }
+
+  /**
+   * Whether the pod ran when the network plugin read its MAC (a network that Multus attaches later): a process
+   * that asks for a MAC all the time gets it before some of the reads.
+   */
+  #hadProcesses({ link }: I, { podUid, writtenAtMs }: CniRecord): boolean {
+    if (this.#o.cgroupRoot === '') return false;
+    try {
+      const startMs = podStartMs(this.#o.cgroupRoot, podUid);
+      return startMs !== null && startMs < writtenAtMs - JOINED_SLACK_MS;
+    } catch (error) {
+      this.#o.onProblem(link.name, `the processes of its pod cannot be read: ${(error as Error).message}`, error);
+      return false;
+    }
   }
 
   /** Some plugins report no MAC, for example Calico and the AWS VPC CNI. Empty: not readable either. */
