@@ -16,6 +16,19 @@ const isSingle = ({ family, prefixLength }: Cidr): boolean => prefixLength === (
 /** Whether the grant is of one address. */
 export const isSingleAddress = ({ cidr }: AddressGrant): boolean => isSingle(parseCidr(cidr));
 
+/** Whether a grant is of the MAC, or permits to announce one of the addresses. */
+export function grantOfAny(mac: string, addresses: readonly string[]): (grant: AddressGrant) => boolean {
+  const cidrs = addresses.map(parseCidr);
+  const texts = new Set(cidrs.map(formatCidr));
+  return (grant) => {
+    const { cidr, neighbour } = grant;
+    if (!neighbour) return cidr === mac;
+    if (texts.has(cidr) || isSingleAddress(grant)) return texts.has(cidr);
+    const prefix = parseCidr(cidr);
+    return cidrs.some((address) => covers(prefix, address));
+  };
+}
+
 /** Addresses that the record has no room for: all but the first of each family. */
 function furtherAddresses(addresses: readonly string[]): string[] {
   const ofFamily = (isIpv6: boolean) => addresses.filter((address) => address.includes(':') === isIpv6).slice(1);

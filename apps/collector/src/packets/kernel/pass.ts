@@ -17,6 +17,23 @@ export interface Pass {
   isOnDisk: Map<Binding, boolean>;
 }
 
+/** Comparisons that take some tens of milliseconds. */
+const MAX_COMPARISONS = 100_000;
+
+/** Divides interfaces by whether they can be applied at once: each is compared with all that have an address of it. */
+export function byCost({ holders }: Pass, ifaces: readonly GuardedInterface[]) {
+  const soon: GuardedInterface[] = [];
+  const later: GuardedInterface[] = [];
+  let left = MAX_COMPARISONS;
+  for (const iface of ifaces) {
+    const addresses = iface.binding?.addresses ?? [];
+    const cost = addresses.reduce((sum, address) => sum + (holders.get(address)?.length ?? 0), 0);
+    (cost > left ? later : soon).push(iface);
+    if (cost <= left) left -= cost;
+  }
+  return { soon, later };
+}
+
 /** What was read before in the pass. */
 export function once<T>(known: Map<Binding, T> | undefined, binding: Binding, read: () => T): T {
   const before = known?.get(binding);

@@ -262,6 +262,45 @@ describe('reconciler', () => {
     tookNs = 2_000_000_000n;
     expect(passesIn(50)).toBeLessThanOrEqual(6 * each);
   });
+  it('a pod that starts beside many interfaces with equal addresses - they are applied on the timer; control: few of them', () => {
+    let applied = 0;
+    room = 1_000;
+    options.moment = () => {
+      applied += 1;
+      return { wallMs: 1_000_000, bootNs: BigInt(applied) };
+    };
+    options.isChosen = () => true;
+    options.hasRecord = () => true;
+    const chosen = Array.from({ length: 80 }, (_, n) => `10.2.0.${n}`);
+    const started = (one: Reconciler, ifindex: number, addresses: string[]) => {
+      const own = { ...link, ifindex, name: `veth${ifindex}` };
+      const added = {
+        ...newInterface({ ifindex, generation: ifindex, slot: ifindex, seenBase: 0, link: own }, 0),
+        binding: { ...binding, podUid: `pod-${ifindex}`, mac: `0a:${ifindex}`, addresses, recordFile: `${ifindex}` },
+      };
+      live.push(added);
+      const before = applied;
+      one.bound(added);
+      return applied - before;
+    };
+    const run = (count: number) => {
+      const one = new Reconciler(options);
+      live = [];
+      for (let n = 0; n < count; n += 1) started(one, 100 + n, chosen);
+      const ofTenant = started(one, 10, chosen);
+      const before = applied;
+      one.checkRivals();
+      const onTimer = applied - before - 2;
+      expect(live.map(({ sharedAddresses }) => sharedAddresses.length)).toEqual(live.map(() => chosen.length));
+      const neighbour = started(one, 11, ['10.3.0.1']);
+      return { ofTenant, onTimer, neighbour, ofOneWithTheirs: started(one, 12, ['10.2.0.7']) };
+    };
+    expect(run(4)).toEqual({ ofTenant: 5, onTimer: 5, neighbour: 1, ofOneWithTheirs: 6 });
+    const many = run(100);
+    expect(many).toMatchObject({ onTimer: 101, neighbour: 1 });
+    expect(many.ofTenant).toBeLessThan(20);
+    expect(many.ofOneWithTheirs).toBeLessThan(20);
+  });
   it('many addresses of two interfaces - each is compared once with the other, not once for each address', () => {
     let looks = 0;
     const addresses = Array.from({ length: 80 }, (_, n) => `10.2.0.${n}`);

@@ -34,9 +34,9 @@ import {
   originOf,
   storedOf,
 } from '../subjects/guarded-interface.ts';
-import { isSingleAddress } from './grants.ts';
+import { grantOfAny, isSingleAddress } from './grants.ts';
 import { singleAddresses } from './networks.ts';
-import { newPass, once, type Pass } from './pass.ts';
+import { byCost, newPass, once, type Pass } from './pass.ts';
 import { type DesiredInput, desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
 import { Taken } from './taken.ts';
 
@@ -75,6 +75,8 @@ export class Reconciler {
   #pass: Pass | null = null;
   /** Interfaces of an earlier process are missing that may own a MAC or address of one that is here. */
   #isAdopting = true;
+  /** Interfaces that may have lost an address to one that was bound, and were not applied since. */
+  readonly #late = new Set<GuardedInterface>();
   /** When rivals are applied again, at the earliest. */
   #rivalsDueNs = 0n;
 
@@ -84,6 +86,7 @@ export class Reconciler {
 
   /** Writes the entries of one interface that differ. @returns whether anything was written */
   apply(iface: GuardedInterface): boolean {
+    this.#late.delete(iface);
     if (iface.gone) return false;
     try {
       iface.applyError = '';
@@ -107,8 +110,8 @@ export class Reconciler {
   }
 
   /** Like `apply`, for many interfaces: each is compared only with those that have an address of it. */
-  applyAll(ifaces: Iterable<GuardedInterface>): void {
-    this.#pass = newPass(this.#owners(), this.#newTaken());
+  applyAll(ifaces: Iterable<GuardedInterface>, pass = this.#newPass()): void {
+    this.#pass = pass;
     try {
       for (const iface of ifaces) this.apply(iface);
     } finally {
@@ -116,21 +119,30 @@ export class Reconciler {
     }
   }
 
+  #newPass(): Pass {
+    return newPass(this.#owners(), this.#newTaken());
+  }
+
   /**
    * The interface was bound: an older one that had its address and is released, and another one that had
-   * its MAC without a record, or either of them by a grant, loses it.
+   * its MAC without a record, or either of them by a grant, loses it. Where pods chose many equal addresses,
+   * the others are applied with the rivals.
    */
   bound(iface: GuardedInterface): void {
-    const mac = iface.binding?.mac ?? '';
-    const addresses = iface.binding?.addresses ?? [];
-    if (iface.binding)
-      iface.listedBefore = listedBefore(iface.binding, this.#o.desired.addressesOf(iface.binding.podUid));
-    const mayLose = ({ binding, kernel }: GuardedInterface) =>
-      binding?.mac === mac ||
+    const { binding } = iface;
+    const mac = binding?.mac ?? '';
+    const addresses = binding?.addresses ?? [];
+    if (binding) iface.listedBefore = listedBefore(binding, this.#o.desired.addressesOf(binding.podUid));
+    const isGrantOf = grantOfAny(mac, binding ? this.#addressesOf(binding) : []);
+    const mayLose = ({ binding: other, kernel }: GuardedInterface) =>
+      other?.mac === mac ||
       [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
-      kernel?.grants.some(({ cidr, neighbour }) => neighbour || cidr === mac);
+      kernel?.grants.some(isGrantOf);
     const others = [...this.#o.live()].filter((other) => other !== iface && other.binding && mayLose(other));
-    this.applyAll([iface, ...others]);
+    const pass = this.#newPass();
+    const { soon, later } = byCost(pass, others);
+    for (const other of later) this.#late.add(other);
+    this.applyAll([iface, ...soon], pass);
   }
 
   /**
@@ -213,7 +225,8 @@ export class Reconciler {
     if (startNs < this.#rivalsDueNs) return;
     const isRival = ({ reusedAddresses, sharedAddresses, macStanding }: GuardedInterface) =>
       macStanding !== null || reusedAddresses.length + sharedAddresses.length > 0;
-    const rivals = [...this.#o.live()].filter(isRival);
+    const rivals = [...this.#o.live()].filter((iface) => isRival(iface) || this.#late.has(iface));
+    this.#late.clear();
     if (rivals.length === 0) return;
     this.applyAll(rivals);
     const endNs = this.#o.moment().bootNs;
