@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { configHistory, ensureTopology, openBucket, readConfig, writeConfig } from '@bailiff/bus';
+import { configHistory, encodeToken, ensureTopology, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
@@ -288,6 +288,9 @@ describe('cli disarm', () => {
     expect((await own.cli(['disarm', '--node', NODE_A, '--off'])).stdout).toBe('node node-a is armed\n');
     expect((await own.cli(['disarm'])).stdout).toMatch(/^! DISARMED: node-a for (30|29)m: .* has ended$/m);
     expect(JSON.parse((await own.cli(['disarm', '--json'])).stdout)).toMatchObject([{ key: '', scope: 'node-a' }]);
+    // The list of nodes may be older than a node that reports.
+    await own.put('bailiff_pods', '_cluster', { revision: 1, nodes: [{ name: NODE_B, addresses: [], podCidrs: [] }] });
+    expect((await own.cli(['disarm'])).stdout).toMatch(/^! DISARMED: node-a /m);
     await own.status(healthyStatus(NODE_A));
     expect((await own.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
@@ -401,6 +404,25 @@ describe('cli decisions', () => {
     await own.status(healthy);
     expect((await own.cli(['quarantine', 'list'])).stderr).toBe('no pod is in quarantine\n');
     expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
+  });
+
+  it('release - a node that claims the pod of another cannot keep its list from being written; control: none does', async () => {
+    await using own = await World.start();
+    const cart = { podUid: CART.uid, podNamespace: 'shop', podName: CART.name };
+    const holding = (node: string) => {
+      const healthy = healthyStatus(node);
+      const quarantinedUntil = new Date(Date.now() + 3_600_000).toISOString();
+      return { ...healthy, interfaces: healthy.interfaces.map((one) => ({ ...one, ...cart, quarantinedUntil })) };
+    };
+    const bucket = openBucket(await own.as('admin'), 'bailiff_quarantine');
+    await own.status(holding(NODE_A));
+    const alone = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
+    expect(alone.stdout).toMatch(/released on node-a: its list is written/);
+    await bucket.delete(NODE_A);
+    await own.status(holding(NODE_B));
+    const both = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
+    expect(both.stdout).toMatch(/released on node-a, node-b\.example: their lists are written/);
+    expect((await bucket.keys()).sort()).toEqual([NODE_A, encodeToken(NODE_B)]);
   });
 
   it('responder - acts on an approval, not on a denial, and removes the marks of a released quarantine', async () => {

@@ -9,11 +9,12 @@ import {
   readDisarms,
   readExpectedNodes,
   readNodes,
+  readNodesInput,
   type StoredDisarm,
   scopeOf,
 } from '@bailiff/insight';
 import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
-import { type ActiveDisarm, age, STALE_NODE_MS, shortList } from '@bailiff/response';
+import { type ActiveDisarm, age, presentStatuses, STALE_NODE_MS, shortList } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
@@ -104,9 +105,9 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
 
 /** Nodes of the cluster by their newest status. */
 async function presentNodes(session: Session): Promise<[string, NodeStatus][]> {
-  const [nodes, expected] = await Promise.all([readNodes(session), readExpectedNodes(session)]);
-  return [...nodes].flatMap(([node, status]): [string, NodeStatus][] =>
-    typeof status === 'string' || (expected !== null && !expected.includes(node)) ? [] : [[node, status]],
+  const present = presentStatuses(await readNodesInput(session, STALE_NODE_MS));
+  return present.flatMap(([node, status]): [string, NodeStatus][] =>
+    typeof status === 'string' ? [] : [[node, status]],
   );
 }
 

@@ -56,7 +56,8 @@ describe('state of a quarantine', () => {
 
 it('a pod that its node quarantines without an entry - is named, once; control: with an entry, after its end, and unreadable', () => {
   const nowMs = Date.parse('2026-11-24T12:00:00Z');
-  const held = { podUid: 'u', podNamespace: 'shop', podName: 'web-0', quarantinedUntil: '2026-11-24T13:00:00Z' };
+  const pod = { podUid: 'u', podNamespace: 'shop', podName: 'web-0' };
+  const held = { ...pod, coverage: 'guarded', interfaceName: 'veth0', quarantinedUntil: '2026-11-24T13:00:00Z' };
   const nodes = (...interfaces: object[]) => new Map([['node-a', { interfaces } as unknown as NodeStatus]]);
   expect(heldOf([], nodes(held, { ...held }), nowMs)).toEqual([
     expect.objectContaining({ nodeName: 'node-a', podUid: 'u', podName: 'web-0', untilMs: nowMs + 3_600_000 }),
@@ -66,6 +67,8 @@ it('a pod that its node quarantines without an entry - is named, once; control: 
   const others = [
     { ...held, quarantinedUntil: null },
     { ...held, quarantinedUntil: 'soon' },
+    { ...held, coverage: 'not-covered' },
+    { ...held, coverage: 'partial', interfaceName: '' },
   ];
   expect(heldOf([], nodes(...others), nowMs)).toEqual([]);
   expect(heldOf([], nodes(held), nowMs + 3_600_000)).toEqual([]);

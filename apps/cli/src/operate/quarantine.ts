@@ -13,7 +13,7 @@ import {
   type PodSelector,
   readBusTime,
   readNode,
-  readNodes,
+  readNodesInput,
   readTasks,
   shortId,
   subjectParts,
@@ -24,6 +24,7 @@ import {
   age,
   editQuarantine,
   podName,
+  presentStatuses,
   quarantineEndMicros,
   releaseOf,
   reportedName,
@@ -93,6 +94,10 @@ const COLUMNS: readonly Column[] = [
 const nameOf = (entry: QuarantineEntry) =>
   reportedName(podName({ namespace: entry.podNamespace, name: entry.podName }));
 
+/** Whether its guards drop the traffic of a pod in quarantine. One without a name was removed from its pod. */
+const canBlock = ({ coverage, interfaceName }: InterfaceStatus) =>
+  coverage === 'guarded' || (coverage === 'partial' && interfaceName !== '');
+
 /**
  * Pods whose traffic a node drops, as of its newest status, although its list has no entry: it has not read
  * the release, or the list was lost. The kernel keeps a quarantine until its end. Pure.
@@ -107,7 +112,7 @@ export function heldOf(
   const listed = new Set(entries.map(keyOf));
   for (const [nodeName, status] of nodes) {
     if (typeof status === 'string') continue;
-    for (const { podUid, podNamespace, podName: name, quarantinedUntil } of status.interfaces) {
+    for (const { podUid, podNamespace, podName: name, quarantinedUntil } of status.interfaces.filter(canBlock)) {
       const untilMs = Date.parse(quarantinedUntil ?? '');
       const one = { nodeName, podUid, podNamespace, podName: name, verdictId: '', reason: '', untilMs };
       if (podUid === '' || !(untilMs > nowMs) || listed.has(keyOf(one))) continue;
@@ -129,19 +134,19 @@ export function stateOf(
   const own = status.interfaces.filter((one) => one.podUid === podUid && isThere(one));
   const omitted = Object.values(status.interfacesOmitted ?? {}).some((count) => count > 0);
   if (own.length === 0) return omitted ? 'not known' : 'no interface';
-  const isBlocked = ({ coverage }: InterfaceStatus) => coverage === 'guarded' || coverage === 'partial';
-  if (!own.every(isBlocked)) return own.some(isBlocked) ? 'partly' : 'blocks nothing';
+  if (!own.every(canBlock)) return own.some(canBlock) ? 'partly' : 'blocks nothing';
   if (own.some(({ quarantinedUntil }) => quarantinedUntil === null)) return 'not applied';
   return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
 }
 
 export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
   const { out } = session;
-  const [all, nodes, nowMs] = await Promise.all([readQuarantined(session), readNodes(session), readBusTime(session)]);
+  const [all, input] = await Promise.all([readQuarantined(session), readNodesInput(session, STALE_NODE_MS)]);
+  const { nodes, nowMs } = input;
   const inForce = all.filter(({ untilMs }) => untilMs > nowMs);
   const entries = [
     ...inForce.map((entry) => ({ ...entry, state: stateOf(entry, nodes.get(entry.nodeName), nowMs) })),
-    ...heldOf(inForce, nodes, nowMs).map((entry) => ({ ...entry, state: 'not released' })),
+    ...heldOf(inForce, new Map(presentStatuses(input)), nowMs).map((entry) => ({ ...entry, state: 'not released' })),
   ]
     .filter(({ podNamespace }) => namespace === undefined || podNamespace === namespace)
     .sort((a, b) => a.untilMs - b.untilMs);
@@ -240,18 +245,22 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const started = startedQuarantines(tasks.values(), pod, nowMs);
   const listed = entries.filter(({ untilMs }) => untilMs > nowMs);
   const isKnown = started.length > 0 || listed.some((entry) => matchesPod(pod, selectedOf(entry)));
-  // What a node reports counts only without an entry and a record: it may claim any pod.
-  const target = targetOf(
-    isKnown ? listed : heldOf(listed, await readNodes(session), nowMs),
-    started.map(({ response }) => response),
-    pod,
-  );
+  // What a node reports counts only without an entry and a record: it may claim any pod. If several claim the pod,
+  // each reads its list again.
+  const held = isKnown ? [] : await readHeld(session, listed);
+  const responses = started.map(({ response }) => response);
+  const one = targetOf(isKnown ? listed : held, responses, pod);
+  const claiming = held.filter(({ podUid }) => podUid === one.podUid).map(({ nodeName }) => nodeName);
+  const nodes = isKnown ? [one.nodeName] : claiming;
+  const target = { ...one, nodeName: nodes.join(', ') };
   await confirm(io, `Release ${target.name} on ${target.nodeName} from quarantine?`, options.yes);
   const selected = started.filter(({ response }) => response.podUid === target.podUid);
   const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
-  const outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(target.nodeName), target.nodeName, (list) =>
-    withRelease(list, { podUid: target.podUid, started: ended, isHeld: !isKnown }, nowMs),
-  );
+  let outcome: 'removed' | 'absent' = 'absent';
+  for (const node of nodes)
+    outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(node), node, (list) =>
+      withRelease(list, { podUid: target.podUid, started: ended, isHeld: !isKnown }, nowMs),
+    );
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;
   for (const { response } of selected) {
@@ -259,17 +268,26 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   }
   if (options.json) out.json({ ...target, entry: outcome, recorded });
   else if (!isKnown)
-    out.line(`${target.name} is released on ${target.nodeName}: its list is written again; no quarantine is recorded`);
+    out.line(
+      `${target.name} is released on ${target.nodeName}: ${nodes.length === 1 ? 'its list is' : 'their lists are'} written again; no quarantine is recorded`,
+    );
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
-  // The pod is released; a status that cannot be read is no failure.
-  const status = await readNode(session, target.nodeName).catch(() => null);
-  const silence = silenceOf(target, status, nowMs);
-  if (silence !== '') out.note(silence);
+  for (const node of nodes) {
+    // The pod is released; a status that cannot be read is no failure.
+    const silence = silenceOf(node, await readNode(session, node).catch(() => null), nowMs);
+    if (silence !== '') out.note(silence);
+  }
+}
+
+/** Pods that present nodes hold without an entry. */
+async function readHeld(session: Session, listed: readonly Quarantined[]): Promise<Quarantined[]> {
+  const input = await readNodesInput(session, STALE_NODE_MS);
+  return heldOf(listed, new Map(presentStatuses(input)), input.nowMs);
 }
 
 /** Why the pod's traffic does not pass yet although it is released; empty if its node reports. Pure. */
-function silenceOf({ nodeName }: Target, status: NodeStatus | string | null, nowMs: number): string {
+function silenceOf(nodeName: string, status: NodeStatus | string | null, nowMs: number): string {
   if (status === null || typeof status === 'string') return '';
   const ageMs = nowMs - Date.parse(status.updatedAt);
   if (ageMs <= STALE_NODE_MS) return '';

@@ -7,6 +7,7 @@ import {
   listAgeOf,
   type NodesInput,
   type ReportedInstance,
+  type ReportedNode,
   readServiceStatus,
   type ServiceStatus,
 } from '@bailiff/response';
@@ -47,7 +48,10 @@ function statusIn(entry: KvEntry): ReportedInstance | null {
 }
 
 /** What decides where policies are in force. @throws BusError */
-export async function readNodesInput(reader: Reader, staleMs: number): Promise<NodesInput> {
+export async function readNodesInput(
+  reader: Reader,
+  staleMs: number,
+): Promise<Omit<NodesInput, 'nodes'> & { nodes: ReadonlyMap<string, ReportedNode | string> }> {
   const [nodes, expected, instances, nowMs] = await Promise.all([
     readNodes(reader),
     readExpectedNodes(reader),

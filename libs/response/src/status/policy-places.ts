@@ -142,7 +142,9 @@ export function isRemovedNode(
 }
 
 /** Statuses by node, without those of nodes that are no longer of the cluster. */
-export function presentStatuses(input: NodesInput): (readonly [string, PlaceStatus | string])[] {
+export function presentStatuses<S extends PlaceStatus | string>(
+  input: Omit<NodesInput, 'nodes'> & { nodes: ReadonlyMap<string, S> },
+): (readonly [string, S])[] {
   return [...input.nodes].filter(
     ([node, status]) =>
       typeof status === 'string' || !isRemovedNode(node, input.nowMs - Date.parse(status.updatedAt), input),
