@@ -111,6 +111,9 @@ async function presentNodes(session: Session): Promise<[string, NodeStatus][]> {
   );
 }
 
+const endOf = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>): number => Date.parse(disarmedUntil ?? '');
+const isDisarmed = (status: Pick<NodeStatus, 'disarmedUntil'>, nowMs: number): boolean => endOf(status) > nowMs;
+
 /**
  * Nodes that were disarmed in their newest status although no disarm that covers them is stored: they have not
  * read its end. The kernel keeps a disarm until its time. Null: none. Pure.
@@ -122,16 +125,35 @@ export function unendedDisarm(
 ): ActiveDisarm | null {
   const covers = ({ key }: Pick<StoredDisarm, 'key'>, node: string) =>
     key.scope === 'cluster' || (key.scope === 'node' && key.name === node);
-  const untilOf = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>) => Date.parse(disarmedUntil ?? '');
-  const still = nodes.filter(([node, one]) => untilOf(one) > nowMs && !disarms.some((stored) => covers(stored, node)));
+  const still = nodes.filter(
+    ([node, one]) => isDisarmed(one, nowMs) && !disarms.some((stored) => covers(stored, node)),
+  );
   if (still.length === 0) return null;
-  const names = shortList(
-    still.map(([node]) => node),
+  const untilMs = Math.max(...still.map(([, status]) => endOf(status)));
+  return { scope: namesOf(still), untilMs, by: '', reason: 'the newest status has it, although its disarm has ended' };
+}
+
+/** Of a silent node that may not have read a disarm. */
+const STILL_ENFORCES =
+  'silent. If its collector ended before the disarm, its guards still drop packets, until a collector runs there';
+
+type NamedStatus<S> = readonly [node: string, status: S];
+
+/** Silent nodes within the scope of a disarm. Pure. */
+export function silentNodes<S extends Pick<NodeStatus, 'updatedAt'>>(
+  disarms: readonly Pick<StoredDisarm, 'key'>[],
+  nodes: readonly NamedStatus<S>[],
+  nowMs: number,
+): NamedStatus<S>[] {
+  const isWithin = (node: string) => disarms.some(({ key }) => key.scope !== 'node' || key.name === node);
+  return nodes.filter(([node, { updatedAt }]) => isWithin(node) && nowMs - Date.parse(updatedAt) > STALE_NODE_MS);
+}
+
+const namesOf = (nodes: readonly NamedStatus<unknown>[]): string =>
+  shortList(
+    nodes.map(([node]) => node),
     MAX_NODES_NAMED,
   );
-  const untilMs = Math.max(...still.map(([, status]) => untilOf(status)));
-  return { scope: names, untilMs, by: '', reason: 'the newest status has it, although its disarm has ended' };
-}
 
 async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
@@ -139,6 +161,8 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
   const [nodes, nowMs] = await Promise.all([presentNodes(session), readBusTime(session)]);
   const unended = unendedDisarm(inForce, nodes, nowMs);
   const more = unended ? [unended] : [];
+  const silent = silentNodes(inForce, nodes, nowMs).filter(([, status]) => !isDisarmed(status, nowMs));
+  if (silent.length > 0) out.note(`${namesOf(silent)}: ${STILL_ENFORCES}`);
   if (json)
     return out.json([
       ...disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
@@ -180,6 +204,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
     out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC (${age(spanMs)})`);
     out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
   }
+  await noteSilent(session, key, STILL_ENFORCES);
 }
 
 function flagsOf(key: ConfigKey): string {
@@ -213,22 +238,17 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
     out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
     for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
   }
-  if (own) await noteSilent(session, own);
+  if (!own) return;
+  const end = clockTime(own.untilMs * 1000, await readBusTime(session));
+  await noteSilent(session, key, `silent, and may still be disarmed until ${end} UTC, or until a collector runs there`);
 }
 
-/** A silent node has not read the end of a disarm. */
-async function noteSilent(session: Session, { key, untilMs }: StoredDisarm): Promise<void> {
-  // The disarm has ended on the bus; a status that cannot be read is no failure.
+/** Names the silent nodes of a scope: they have not read a change of its disarm. */
+async function noteSilent(session: Session, key: ConfigKey, text: string): Promise<void> {
+  // The bus has the change; a status that cannot be read is no failure.
   const nodes = await presentNodes(session).catch(() => []);
-  const nowMs = await readBusTime(session);
-  const silent = nodes
-    .filter(([node]) => key.scope !== 'node' || node === key.name)
-    .filter(([, { updatedAt }]) => nowMs - Date.parse(updatedAt) > STALE_NODE_MS)
-    .map(([node]) => node);
-  if (silent.length === 0) return;
-  session.out.note(
-    `${shortList(silent, MAX_NODES_NAMED)}: silent, and may still be disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC, or until a collector runs there`,
-  );
+  const silent = silentNodes([{ key }], nodes, await readBusTime(session));
+  if (silent.length > 0) session.out.note(`${namesOf(silent)}: ${text}`);
 }
 
 /** Whether two disarms can cover the same object. Pure. */
