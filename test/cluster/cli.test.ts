@@ -65,6 +65,19 @@ describe('cli events', () => {
     if (count === 0) expect(stderr).toMatch(/^no matching violations since .*; the newest of any kind is \d+s old/);
   });
 
+  it('no rows - names a node whose violations do not reach the bus; control: another node, and after they did', async () => {
+    await using own = await World.start();
+    const stderr = async (...args: string[]) => (await own.cli(['events', '--namespace', 'shop', ...args])).stderr;
+    const status = healthyStatus(NODE_A);
+    await own.status({ ...status, bus: { ...status.bus, unackedFrames: 1, unackedForMs: 90_000 } });
+    await own.status(healthyStatus(NODE_B));
+    const named = 'the bus has no violations\nviolations of node-a have not reached the bus for 90s\n';
+    expect([await stderr(), await stderr('--node', NODE_A)]).toEqual([named, named]);
+    expect(await stderr('--node', NODE_B)).toBe('the bus has no violations\n');
+    await own.status(status);
+    expect(await stderr()).toBe('the bus has no violations\n');
+  });
+
   it('json - one object per line with all fields', async () => {
     const [first] = jsonLines(await ok(['events', '--json']));
     expect(first).toMatchObject({

@@ -26,6 +26,8 @@ export interface Listing<Row> {
   columns: readonly Column[];
   cells(row: Row, nowMs: number): Cell[];
   json(row: Row): unknown;
+  /** Without rows: why some may not be on the bus. */
+  missing?(): Promise<string[]>;
 }
 
 export interface ListOptions {
@@ -135,7 +137,9 @@ export async function runListing<Row>(
       `showing the newest ${limit} of ${total} ${listing.noun}; --limit ${Math.min(total, MAX_LIMIT)} shows more, --json all`,
     );
   }
-  if (printer.rows === 0 && !follow) out.note(noRowsText(listing.noun, since, result, nowMs));
+  if (printer.rows > 0 || follow) return;
+  out.note(noRowsText(listing.noun, since, result, nowMs));
+  for (const reason of (await listing.missing?.()) ?? []) out.note(reason);
 }
 
 function limitOf(options: ListOptions): number | null {
