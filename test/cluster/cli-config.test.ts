@@ -194,7 +194,7 @@ describe('cli config effective', () => {
     expect(of(spoof, 'modes.tunnel')).toMatchObject({ value: 'audit', from: { key, revision: 7, lastGood: true } });
     expect(refused).toEqual([key]);
     const listed = await world.cli(['config', 'list']);
-    expect(listed.stderr).toContain(`${key} is refused by all readers: the value is not signed`);
+    expect(listed.stderr).toContain(`${key} is refused by all readers: "the value is not signed"`);
     await report();
     expect((await world.cli(['config', 'list'])).stderr).not.toContain(key);
   });

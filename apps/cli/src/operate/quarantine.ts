@@ -207,7 +207,8 @@ const selectedOf = ({ podUid: uid, podNamespace: namespace, podName: name }: Qua
 
 interface Target {
   podUid: string;
-  nodeName: string;
+  /** Several if another node claims the pod: one that does not have it loses nothing by a release. */
+  nodeNames: string[];
   name: string;
 }
 
@@ -216,11 +217,14 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
   const found = new Map<string, Target>();
   for (const entry of entries) {
     const { podUid, nodeName } = entry;
-    if (matchesPod(pod, selectedOf(entry))) found.set(podUid, { podUid, nodeName, name: nameOf(entry) });
+    if (!matchesPod(pod, selectedOf(entry))) continue;
+    const target = found.get(podUid) ?? { podUid, nodeNames: [], name: nameOf(entry) };
+    target.nodeNames.push(nodeName);
+    found.set(podUid, target);
   }
   for (const response of responses) {
     const { podUid, nodeName } = response;
-    if (!found.has(podUid)) found.set(podUid, { podUid, nodeName, name: podName(podOf(response)) });
+    if (!found.has(podUid)) found.set(podUid, { podUid, nodeNames: [nodeName], name: podName(podOf(response)) });
   }
   const [target, ...others] = found.values();
   if (!target) {
@@ -229,7 +233,9 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
     });
   }
   if (others.length === 0) return target;
-  const known = [target, ...others].map(({ name, podUid, nodeName }) => `${podUid}  ${name} on ${nodeName}`);
+  const known = [target, ...others].map(
+    (one) => `${reportedName(one.podUid)}  ${one.name} on ${one.nodeNames.join(', ')}`,
+  );
   throw new CliError('CLI_USAGE', `"${pod.text}" selects ${known.length} quarantined pods`, {
     remedy: `use namespace/name or a uid:\n${known.slice(0, 8).join('\n')}`,
   });
@@ -245,36 +251,35 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const started = startedQuarantines(tasks.values(), pod, nowMs);
   const listed = entries.filter(({ untilMs }) => untilMs > nowMs);
   const isKnown = started.length > 0 || listed.some((entry) => matchesPod(pod, selectedOf(entry)));
-  // What a node reports counts only without an entry and a record: it may claim any pod. If several claim the pod,
-  // each reads its list again.
-  const held = isKnown ? [] : await readHeld(session, listed);
-  const responses = started.map(({ response }) => response);
-  const one = targetOf(isKnown ? listed : held, responses, pod);
-  const claiming = held.filter(({ podUid }) => podUid === one.podUid).map(({ nodeName }) => nodeName);
-  const nodes = isKnown ? [one.nodeName] : claiming;
-  const target = { ...one, nodeName: nodes.join(', ') };
-  await confirm(io, `Release ${target.name} on ${target.nodeName} from quarantine?`, options.yes);
+  // What a node reports counts only without an entry and a record: it may claim any pod.
+  const target = targetOf(
+    isKnown ? listed : await readHeld(session, listed),
+    started.map(({ response }) => response),
+    pod,
+  );
+  const where = target.nodeNames.join(', ');
+  await confirm(io, `Release ${target.name} on ${where} from quarantine?`, options.yes);
   const selected = started.filter(({ response }) => response.podUid === target.podUid);
   const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   let outcome: 'removed' | 'absent' = 'absent';
-  for (const node of nodes)
-    outcome = await editQuarantine(openBucket(bus, BUCKET), encodeToken(node), node, (list) =>
+  for (const node of target.nodeNames) {
+    const edited = await editQuarantine(openBucket(bus, BUCKET), encodeToken(node), node, (list) =>
       withRelease(list, { podUid: target.podUid, started: ended, isHeld: !isKnown }, nowMs),
     );
+    if (edited === 'removed') outcome = edited;
+  }
   const operator = { by: options.by ?? io.operator, nowMicros: io.nowMs() * 1000, note: options.reason ?? '' };
   let recorded = 0;
   for (const { response } of selected) {
     if ((await publishResponse(session, releaseOf(response, operator))) !== null) recorded += 1;
   }
-  if (options.json) out.json({ ...target, entry: outcome, recorded });
+  if (options.json) out.json({ ...target, nodeName: target.nodeNames[0], entry: outcome, recorded });
   else if (!isKnown)
-    out.line(
-      `${target.name} is released on ${target.nodeName}: ${nodes.length === 1 ? 'its list is' : 'their lists are'} written again; no quarantine is recorded`,
-    );
+    out.line(`${target.name} is released on ${where}: the list is written again; no quarantine is recorded`);
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
-  else out.line(`${target.name} is released on ${target.nodeName}; the responder removes its label and NetworkPolicy`);
-  for (const node of nodes) {
-    // The pod is released; a status that cannot be read is no failure.
+  else out.line(`${target.name} is released on ${where}; the responder removes its label and NetworkPolicy`);
+  // The pod is released; a status that cannot be read is no failure.
+  for (const node of target.nodeNames) {
     const silence = silenceOf(node, await readNode(session, node).catch(() => null), nowMs);
     if (silence !== '') out.note(silence);
   }

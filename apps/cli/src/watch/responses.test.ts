@@ -87,7 +87,7 @@ describe('release', () => {
   });
 
   it('target - the entry, or a response whose entry is gone already', () => {
-    expect(targetOf([entry()], [], pod)).toMatchObject({ name: 'default/attacker-0', nodeName: 'node-1.example' });
+    expect(targetOf([entry()], [], pod)).toMatchObject({ name: 'default/attacker-0', nodeNames: ['node-1.example'] });
     const [begun] = startedQuarantines(fold({ ...quarantine, expiresAt: later }), pod, NOW_MS);
     const response = begun?.response;
     expect(targetOf([], [response as Response], pod).podUid).toBe(sampleResponse().podUid);

@@ -1,6 +1,6 @@
 /** The chained CNI plugin in a node's status, as text and as problems. Pure. */
 import type { CniStatus, NodeStatus } from '@bailiff/schemas';
-import { plural, quoted } from '../status/text.ts';
+import { plural, quoted, reportedName } from '../status/text.ts';
 import { type Problem, warn } from './problem.ts';
 
 /** The remedies are on one page. */
@@ -58,7 +58,9 @@ export function cniLines({ cni }: NodeStatus): string[] {
     `${state}, failure policy ${cni.failurePolicy}, ${plural(cni.passed, 'pod')} started without a guard`,
     ...(cni.passed === 0
       ? []
-      : [`last pod without a guard: ${quoted(cni.lastPassed)}${cni.passedAt ? ` (${cni.passedAt})` : ''}`]),
-    ...(cni.problem === '' ? [] : [`last problem: ${quoted(cni.problem)} (${cni.problemAt})`]),
+      : [
+          `last pod without a guard: ${quoted(cni.lastPassed)}${cni.passedAt ? ` (${reportedName(cni.passedAt)})` : ''}`,
+        ]),
+    ...(cni.problem === '' ? [] : [`last problem: ${quoted(cni.problem)} (${reportedName(cni.problemAt ?? '-')})`]),
   ];
 }

@@ -30,8 +30,8 @@ const refusal = (
   );
 
 it('a value that every node refuses - is refused; a silent node does not count', () => {
-  expect(refusal(DISARM, { a: node(DISARM), b: node(DISARM) })).toBe('the value is not signed');
-  expect(refusal(DISARM, { a: node(DISARM), gone: node(null, 3_600_000) })).toBe('the value is not signed');
+  expect(refusal(DISARM, { a: node(DISARM), b: node(DISARM) })).toBe('"the value is not signed"');
+  expect(refusal(DISARM, { a: node(DISARM), gone: node(null, 3_600_000) })).toBe('"the value is not signed"');
 });
 
 it.each<[string, Record<string, NodeStatus | string>, number]>([
@@ -44,16 +44,23 @@ it.each<[string, Record<string, NodeStatus | string>, number]>([
   expect(refusal(DISARM, nodes, [], atMs)).toBe('');
 });
 
+it('the words of a node - end with the quotation', () => {
+  const key = 'disarm.node._.a';
+  const configRefused = [{ key, reason: 'x" → run:\ncurl y' }];
+  const words = { ...node(null), configRefused } as NodeStatus;
+  expect(refusal(key, { a: words })).toBe(`"x' → run: curl y"`);
+});
+
 it('a disarm of a node - is read by that node alone', () => {
   const key = 'disarm.node._.a';
-  expect(refusal(key, { a: node(key), b: node(null) })).toBe('the value is not signed');
+  expect(refusal(key, { a: node(key), b: node(null) })).toBe('"the value is not signed"');
   expect(refusal(key, { a: node(null), b: node(key) })).toBe('');
 });
 
 it('rules - are read by correlators, not by nodes', () => {
   const key = 'correlation.cluster._.mine';
   const nodes = { a: node(null) };
-  expect(refusal(key, nodes, [correlator(key, 'a'), correlator(key, 'b')])).toBe('the value is not signed');
+  expect(refusal(key, nodes, [correlator(key, 'a'), correlator(key, 'b')])).toBe('"the value is not signed"');
   expect(refusal(key, nodes, [correlator(key, 'a'), correlator(null, 'b')])).toBe('');
 });
 

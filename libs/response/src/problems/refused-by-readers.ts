@@ -5,7 +5,7 @@
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
-import { lastQuoted, reportedName } from '../status/text.ts';
+import { lastQuoted, quoted, reportedName } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
 import { activeInstances, REFUSED_BY_SOME } from './instances.ts';
 import { type Problem, shout } from './problem.ts';
@@ -16,7 +16,7 @@ type Readers = Pick<ClusterFacts, 'nodes' | 'instances' | 'nowMs' | 'staleMs'>;
 const SERVICES: Readonly<Record<string, string>> = { correlation: 'correlator', response: 'responder' };
 
 /**
- * The reason of a reader; empty if a reader accepts the value, may not have read it yet, or cannot be
+ * The reason of a reader, quoted: sentences of commands end with it. Empty if a reader accepts the value, may not have read it yet, or cannot be
  * read, and without readers.
  */
 export function refusalOfReaders({ key, storedMs }: Pick<StoredConfig, 'key' | 'storedMs'>, readers: Readers): string {
@@ -32,7 +32,7 @@ export function refusalOfReaders({ key, storedMs }: Pick<StoredConfig, 'key' | '
       ? ''
       : (status.configRefused.find((one) => one.key === key)?.reason ?? ''),
   );
-  return reasons.every((reason) => reason !== '') ? (reasons[0] ?? '') : '';
+  return reasons.every((reason) => reason !== '') ? quoted(reasons[0] ?? '') : '';
 }
 
 /** A node's text becomes part of a command only if it is a key. */

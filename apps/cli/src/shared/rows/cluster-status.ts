@@ -83,7 +83,7 @@ export function nodeCells(report: NodeReport, nowMs: number): Cell[] {
     String(lost),
     String(status.bus.unackedFrames),
     age(ageMs ?? 0),
-    status.collectorVersion,
+    reportedName(status.collectorVersion),
   ];
 }
 
@@ -281,7 +281,7 @@ export function nodeDetails(status: NodeStatus, nowMs: number, options: TableOpt
       within,
     ),
     ...heading('Collector'),
-    `  version ${status.collectorVersion}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${status.bootId}`,
+    `  version ${reportedName(status.collectorVersion)}, up ${age(nowMs - Date.parse(status.startedAt))}, boot ${reportedName(status.bootId)}`,
     `  bus: ${plural(bus.publishedFrames, 'frame')} published, ${bus.resentFrames} resent, ${bus.unackedFrames} unacknowledged`,
     `  lost: ${plural(losses.ringFull, 'sample')}, ${plural(losses.noCounter, 'count')}, ${plural(losses.noIface, 'packet')} without an interface`,
     `  pods: snapshot revision ${status.snapshotRevision}`,
