@@ -211,7 +211,7 @@ export const IN_THE_EVIDENCE_LOG: readonly Share[] = [
   {
     what: 'volume of the log',
     file: 'libs/evidence/src/keep/log-files.ts',
-    limits: ['48 bytes for each message; none is ever removed', 'MAX_ADDED'],
+    limits: ['48 bytes for each message; none is ever removed', 'MAX_ADDED', 'MAX_RUNS'],
     filledBy: 'every message of its four streams, so violations of nodes',
     share: `${OPEN}none: a log that leaves out messages of a node proves nothing about them. One node credential fills 8 GiB in half a day at the rate that bus-auth permits, if the log keeps up; \`bailiff status\` names the node, because correlators skip most of its messages`,
     whenFull:

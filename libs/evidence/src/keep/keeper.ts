@@ -2,12 +2,21 @@
  * Keeps a log: hashes the messages of four streams into a directory, and signs its heads.
  *
  * Data path: CONFIG_LOG, VIOLATIONS, VERDICTS, RESPONSES → here → a directory → `evidence export --log`.
- * Invariants: each message is one leaf, in the order of its stream. A restart continues after the newest
+ * Invariants: each message is one leaf, in the order of its stream; of a stream that was restored from an older
+ * backup, so is each message that differs from the former one of its sequence. A restart continues after the newest
  * head. At most `headEveryMs` after a message was read, a head covers it.
  */
 import type { KeyObject } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Bus, consumeOrdered, microsOf, type Position, type StreamMessage, streamInfo } from '@bailiff/bus';
+import {
+  type Bus,
+  consumeOrdered,
+  getMessage,
+  microsOf,
+  type Position,
+  type StreamMessage,
+  streamInfo,
+} from '@bailiff/bus';
 import { openNote, verifierKey } from '@bailiff/policy/note';
 import { EvidenceError } from '../error.ts';
 import { leafOf } from '../format/record.ts';
@@ -31,6 +40,8 @@ export interface KeeperOptions {
 
 /** What was read of a stream. */
 interface Followed extends Position {
+  /** Newest sequence in the log when the reading began: up to it, a message may be in the log. */
+  logged: number;
   /** Messages of the stream that were not read yet, as of the newest one. */
   pending: number;
 }
@@ -131,8 +142,11 @@ export class LogKeeper {
 
   async #follow(stream: string, signal: AbortSignal): Promise<void> {
     const { bus, log } = this.#o;
-    let created = microsOf((await streamInfo(bus, stream)).created);
-    const at: Followed = { sequence: log.last(stream, created), timestampMicros: 0, pending: 0 };
+    const info = await streamInfo(bus, stream);
+    let created = microsOf(info.created);
+    const logged = log.last(stream, created);
+    const isContinued = await this.#isContinued(stream, created, info.state.last_seq);
+    const at: Followed = { sequence: isContinued ? logged : 0, logged, timestampMicros: 0, pending: 0 };
     this.#followed.set(stream, at);
     await consumeOrdered(bus, stream, {
       start: at.sequence === 0 ? 'all' : { sequence: at.sequence + 1 },
@@ -140,23 +154,41 @@ export class LogKeeper {
       onRecreated: (info) => {
         this.#guard(() => this.flush());
         created = microsOf(info.created);
-        Object.assign(at, { sequence: log.last(stream, created), timestampMicros: 0, pending: 0 });
+        Object.assign(at, { sequence: 0, logged: log.last(stream, created), timestampMicros: 0, pending: 0 });
       },
       signal,
     });
   }
 
+  /** Whether the stream still has the newest logged message, as far as is known: a restored one keeps its creation. */
+  async #isContinued(stream: string, created: number, lastSequence: number): Promise<boolean> {
+    const { bus, log } = this.#o;
+    const newest = log.last(stream, created);
+    if (newest === 0) return true;
+    if (lastSequence < newest) return false;
+    const found = await getMessage(bus, stream, newest);
+    return found === null || log.has(stream, created, newest, leafIn(stream, created, found));
+  }
+
   #take(stream: string, created: number, at: Followed, message: StreamMessage): void {
-    const { sequence, timestampMicros: storedAt, subject, headers, data, pending } = message;
-    // A recreated stream is read again from its beginning.
+    const { sequence, timestampMicros: storedAt, pending } = message;
     if (sequence <= at.sequence || this.#failed) return;
     const { log } = this.#o;
     if (at.sequence > 0) this.missed += sequence - at.sequence - 1;
-    log.add(stream, created, sequence, leafOf({ stream, sequence, storedAt, subject }, headers?.stored, data, created));
-    if (this.#openSinceMicros === 0 || storedAt < this.#openSinceMicros) this.#openSinceMicros = storedAt;
+    const leaf = leafIn(stream, created, message);
+    // A recreated stream is read again from its beginning.
+    if (sequence > at.logged || !log.has(stream, created, sequence, leaf)) {
+      log.add(stream, created, sequence, leaf);
+      if (this.#openSinceMicros === 0 || storedAt < this.#openSinceMicros) this.#openSinceMicros = storedAt;
+    }
     at.sequence = sequence;
     at.timestampMicros = storedAt;
     at.pending = pending;
     if (log.open >= MAX_ADDED) this.flush();
   }
+}
+
+function leafIn(stream: string, created: number, message: Omit<StreamMessage, 'pending'>): Buffer {
+  const { sequence, timestampMicros: storedAt, subject, headers, data } = message;
+  return leafOf({ stream, sequence, storedAt, subject }, headers?.stored, data, created);
 }

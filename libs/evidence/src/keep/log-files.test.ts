@@ -35,3 +35,29 @@ it.each([
   expect(log.leaves(size, 1_000)).toEqual(other.leaves(size, 1_000));
   for (const one of [log, other]) one.close();
 });
+
+it('log - sequences that a restored stream repeats have places of their own; the newest message with a sequence is found', () => {
+  const directory = temporaryDirectory();
+  const leaf = (name: string) => createHash('sha256').update(name).digest();
+  const log = new LogWriter(directory);
+  for (const sequence of [1, 2, 3]) log.add('VERDICTS', 1, sequence, leaf(`a${sequence}`));
+  for (const sequence of [2, 3, 4]) log.add('VERDICTS', 1, sequence, leaf(`b${sequence}`));
+  flush(log);
+  // Without a head, they are cut off.
+  log.add('VERDICTS', 1, 4, leaf('c4'));
+  log.append();
+  log.close();
+
+  const again = new LogWriter(directory);
+  const found = () => [1, 2, 3, 4, 5].map((sequence) => again.find('VERDICTS', 1, sequence));
+  expect([again.last('VERDICTS', 1), found()]).toEqual([4, [0, 3, 4, 5, null]]);
+  expect([again.has('VERDICTS', 1, 2, leaf('b2')), again.has('VERDICTS', 1, 2, leaf('a2'))]).toEqual([true, false]);
+  again.add('VERDICTS', 1, 3, leaf('d3'));
+  flush(again);
+  expect([again.last('VERDICTS', 1), found()]).toEqual([3, [0, 3, 6, 5, null]]);
+  expect(again.leaves(0, 100).map(({ sequence }) => sequence)).toEqual([1, 2, 3, 2, 3, 4, 3]);
+  expect(() => {
+    for (let n = 0; n < 1_000; n++) again.add('VERDICTS', 1, 1, leaf('e'));
+  }).toThrow(/repeats its sequences more than 1000 times/);
+  again.close();
+});

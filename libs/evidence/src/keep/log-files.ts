@@ -3,10 +3,12 @@
  *
  * `hashes-<n>` has the hashes of all complete subtrees of 256^n leaves, 32 bytes each: tile m of level n
  * (C2SP tlog-tiles) is the m-th 8 KiB of it. `index-<stream>-<created>` has a sequence and the index of its
- * leaf, 8 bytes each, both increasing. Files only grow. Invariants: hashes and index are on disk before the
+ * leaf, 8 bytes each, both increasing. A stream that was restored from an older backup repeats sequences under
+ * its former time of creation: their places are in a further file, `.1`, `.2`, …, whose places come first. Files only grow. Invariants: hashes and index are on disk before the
  * head that covers them, and a head is on disk before anything outside sees it, so that a start never signs
  * another tree of the same size. A start cuts off the entries after the newest head and adds them again.
- * Limits: 48 bytes per message on disk; in memory the messages since the last head, at most MAX_ADDED.
+ * Limits: 48 bytes per message on disk; in memory the messages since the last head, at most MAX_ADDED;
+ * MAX_RUNS files of places for a stream.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -36,6 +38,8 @@ export const TILE_HASHES = 2 ** TILE_LEVELS;
 const PLACE_BYTES = 16;
 /** After this many added messages, a head is written at once: 3 MB. */
 export const MAX_ADDED = 65_536;
+/** A stream is rarely restored. The source of a copy cannot have it make more files. */
+const MAX_RUNS = 1_000;
 const HEAD = 'checkpoint';
 /** Begin of the name of a head that is being written. */
 const NEW_HEAD = `.${HEAD}.`;
@@ -119,11 +123,29 @@ export class LogReader {
 
   /** Index of a message's leaf; null if it is not below the head. */
   find(stream: string, createdMicros: number, sequence: number): number | null {
-    const name = indexName(stream, createdMicros);
-    const number = this.#firstPlace(name, 'sequence', sequence);
-    if (number >= this.#places(name)) return null;
-    const found = this.#placeAt(name, number);
-    return found.sequence === sequence && found.index < this.size ? found.index : null;
+    for (const name of this.runs(stream, createdMicros)) {
+      const number = this.#firstPlace(name, 'sequence', sequence);
+      if (number >= this.#places(name)) continue;
+      const found = this.#placeAt(name, number);
+      if (found.sequence === sequence && found.index < this.size) return found.index;
+    }
+    return null;
+  }
+
+  /** Whether the newest message with this sequence has this leaf. */
+  has(stream: string, createdMicros: number, sequence: number, leaf: Uint8Array): boolean {
+    const index = this.find(stream, createdMicros, sequence);
+    return index !== null && Buffer.compare(this.at(0, index), leaf) === 0;
+  }
+
+  /** Files of the places of a stream, the newest first; never empty. */
+  protected runs(stream: string, createdMicros: number): [string, ...string[]] {
+    const names: [string, ...string[]] = [indexName(stream, createdMicros)];
+    for (;;) {
+      const next = runName(stream, createdMicros, names.length);
+      if (this.#places(next) === 0) return names;
+      names.unshift(next);
+    }
   }
 
   /** The leaves from an index on, at most `most` and those below the head, for a copy. */
@@ -169,7 +191,7 @@ export class LogReader {
 
   /** Newest sequence of a stream in the log; 0: none. */
   last(stream: string, createdMicros: number): number {
-    const name = indexName(stream, createdMicros);
+    const [name] = this.runs(stream, createdMicros);
     const places = this.#places(name);
     return places === 0 ? 0 : this.#placeAt(name, places - 1).sequence;
   }
@@ -193,13 +215,17 @@ function truncate(file: number, length: number): void {
   fdatasyncSync(file);
 }
 
-const INDEX_NAME = /^index-([A-Z_]+)-(\d{1,16})$/;
+const INDEX_NAME = /^index-([A-Z_]+)-(\d{1,16})(?:\.\d{1,3})?$/;
 const indexName = (stream: string, createdMicros: number): string => `index-${stream}-${createdMicros}`;
+const runName = (stream: string, createdMicros: number, run: number): string =>
+  run === 0 ? indexName(stream, createdMicros) : `${indexName(stream, createdMicros)}.${run}`;
 
 /** Appends to a log. One process at a time. */
 export class LogWriter extends LogReader {
   readonly #added = new Map<string, Buffer[]>();
   #open = 0;
+  /** The newest run of each stream, and its last sequence. */
+  readonly #newest = new Map<string, { run: number; last: number }>();
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o755 });
@@ -230,11 +256,21 @@ export class LogWriter extends LogReader {
     return this.#open;
   }
 
+  /** @throws EvidenceError EVIDENCE_LOG above MAX_RUNS */
   add(stream: string, createdMicros: number, sequence: number, leaf: Buffer): void {
+    const key = indexName(stream, createdMicros);
+    const { run, last } = this.#newest.get(key) ?? {
+      run: this.runs(stream, createdMicros).length - 1,
+      last: this.last(stream, createdMicros),
+    };
+    const newest = { run: sequence <= last ? run + 1 : run, last: sequence };
+    if (newest.run >= MAX_RUNS)
+      throw new EvidenceError('EVIDENCE_LOG', `${stream} repeats its sequences more than ${MAX_RUNS} times`);
+    this.#newest.set(key, newest);
     const place = Buffer.alloc(PLACE_BYTES);
     place.writeBigUInt64BE(BigInt(sequence), 0);
     place.writeBigUInt64BE(BigInt(this.size + this.#open), 8);
-    this.#put(indexName(stream, createdMicros), place);
+    this.#put(runName(stream, createdMicros, newest.run), place);
     this.#put('hashes-0', leaf);
     this.#open++;
   }
