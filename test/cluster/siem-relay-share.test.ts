@@ -65,6 +65,24 @@ async function flood(limits: ShareLimits) {
   };
 }
 
+/** A frame with one violation in the first block of its list, and the others in the second. */
+function inTwoBlocks(): Buffer {
+  const encoded = (count: number) =>
+    Buffer.from(
+      encodeViolationFrame(
+        sampleFrame({
+          nodeName: NODE,
+          coverage: [],
+          violations: Array.from({ length: count }, () => sampleViolation()),
+        }),
+      ),
+    );
+  const [first, rest] = [encoded(1), encoded(PER_FRAME - 1)];
+  const count = first.findIndex((byte, at) => byte !== rest[at]);
+  // Without the ends of both lists.
+  return Buffer.concat([first.subarray(0, -2), rest.subarray(count)]);
+}
+
 describe('siem-relay - a node that floods', () => {
   it('with shares - the events of another node stay and come early; omitted violations are counted', async () => {
     const { omitted, ofOther, beforeLast, flooded, summaries } = await flood({
@@ -109,6 +127,24 @@ describe('siem-relay - a node that floods', () => {
     if (name === 'with a share') expect(decoded).toBeLessThan(10);
     else expect(decoded).toBe(FRAMES);
     expect(decoded * PER_FRAME + omitted).toBe(FRAMES * PER_FRAME);
+  });
+
+  it.each([
+    ['cut', (frame: Buffer) => frame.subarray(0, -1)],
+    ['whole', (frame: Buffer) => frame],
+  ])('frames with a second block of violations, which they do not announce, %s - cost as much', async (_, of) => {
+    await using rig = await RelayRig.start();
+    const decodedBurst = 10 * PER_FRAME * 512;
+    const relay = await rig.relay([], { ...SHARE_LIMITS, decodedBurst, decodedPerSecond: 0 });
+    const frame = of(inTwoBlocks());
+    for (let n = 0; n < FRAMES; n += 1) await rig.violationBytes(frame);
+    await rig.violations([sampleViolation()], 'spoof', OTHER_NODE);
+    await waitFor(() => rig.events.some(({ text }) => text.includes(OTHER_NODE)), {
+      what: 'the event of another node',
+      timeoutMs: 60_000,
+    });
+    // Of a frame that is not decoded, the one announced violation is counted.
+    expect(await relay.metric('omitted_events_total')).toBeGreaterThan(FRAMES - 10);
   });
 
   it('readers that are behind - no unread event is deleted; when they have read, events follow again', async () => {

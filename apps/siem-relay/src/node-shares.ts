@@ -74,6 +74,12 @@ export class NodeShares {
     return true;
   }
 
+  /** Charges violations that a decoded frame had beyond those that it announced. */
+  chargeDecoded(node: string, violations: number): void {
+    const share = this.#nodes.get(node);
+    if (share) share.decodedTokens -= Math.max(0, violations) * VIOLATION_BYTES;
+  }
+
   /** Whether the violation gets an event. If so, `charge` its size. */
   has(node: string, violation: Pick<Violation, 'pod'>, storedMicros: number): boolean {
     const share = this.#shareOf(node, storedMicros);

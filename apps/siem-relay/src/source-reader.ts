@@ -23,7 +23,7 @@ import {
   toBusError,
   violationNode,
 } from '@bailiff/bus';
-import { announcedViolations, type ClusterIdentity } from '@bailiff/schemas';
+import { announcedViolations, type ClusterIdentity, MAX_LIST } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import type { Turns } from '@bailiff/service/turns';
 import {
@@ -318,13 +318,23 @@ export class SourceReader {
     const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros, cluster: this.#o.cluster() };
     const skipped = stream === 'VIOLATIONS' ? this.#skip(message, place) : null;
     if (skipped) return skipped;
+    // A frame announces its first block only, so that an encoder of a node's own choice can have more violations.
+    const charge = (violations: number) => {
+      if (stream !== 'VIOLATIONS') return;
+      const announced = announcedViolations(message.data) ?? 0;
+      this.#o.shares.chargeDecoded(violationNode(subject) ?? '', violations - announced);
+    };
     while (!signal.aborted) {
       try {
         const decoded = await decoder.decode(stream, message);
         const evidence = { ...place, stream: 'VIOLATIONS', createdMs: this.#o.evidenceCreatedMs() };
-        return eventsOf(decoded, subject, place, evidence);
+        const events = eventsOf(decoded, subject, place, evidence);
+        charge(events.length);
+        return events;
       } catch (error) {
         if (error instanceof UnreadableError) {
+          // It may have been read to its end.
+          charge(MAX_LIST.ViolationFrame.violations.items);
           this.#o.onUnreadable(error, message);
           return [];
         }

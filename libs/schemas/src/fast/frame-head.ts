@@ -3,7 +3,7 @@
  * node beyond its share and report how many violations these contained.
  *
  * The beginning of a frame is the same in all built-in schemas. Only the first block of the list is
- * read: every encoder of Bailiff writes one.
+ * read: every encoder of Bailiff writes one, and another one can announce less than it has.
  */
 import { BoundedTap } from '../codec/bounded-tap.ts';
 import { fingerprintIn } from '../codec/codec.ts';
