@@ -164,7 +164,7 @@ function health({ task, verdict, policy, facts, actions, nowMicros }: GuardInput
       DISRUPTIVE_ACTIONS.has(a.action) &&
       a.podUid !== verdict.pod?.uid,
   );
-  const left = facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0);
+  const left = Math.max(0, facts.owner.ready - distinct(young, 'podUid').size - (pod.ready ? 1 : 0));
   if (left >= floor) return null;
   return refuse(BELOW_MIN_HEALTHY, `${kind} ${name} would have ${left} healthy replicas left; the minimum is ${floor}`);
 }

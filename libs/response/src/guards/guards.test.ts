@@ -690,6 +690,15 @@ describe('guards', () => {
     if ('reason' in decision) expect(decision.reason.length).toBeGreaterThan(10);
   });
 
+  it('checkGuards - a refusal names no negative number of healthy replicas', () => {
+    const decision = checkRow({
+      action: 'delete',
+      guards: { minHealthyReplicas: 1, budget: wide },
+      facts: { owner: { replicas: 4, ready: 0 } },
+    });
+    expect(decision).toMatchObject({ reason: expect.stringContaining('would have 0 healthy replicas left') });
+  });
+
   it("checkGuards - Bailiff's own namespace is protected, whatever the policy says", () => {
     const limits = { maxOverdueMs: 3_600_000, approvalTimeoutMs: 3_600_000, maxGraceSeconds: 30 };
     const row: Row = { action: 'delete', guards: { protectedNamespaces: [] } };
