@@ -46,6 +46,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'publish-response.ts',
     'read-pod.ts',
     'one-of.ts',
+    'unsent.ts',
     'rows',
     'session.ts',
     'bus',

@@ -74,8 +74,15 @@ describe('cli events', () => {
     const named = 'the bus has no violations\nviolations of node-a have not reached the bus for 90s\n';
     expect([await stderr(), await stderr('--node', NODE_A)]).toEqual([named, named]);
     expect(await stderr('--node', NODE_B)).toBe('the bus has no violations\n');
+    const wouldDrop = () => own.cli(['doctor', '--would-drop']);
+    const unsent = /^violations of node-a have not reached the bus for 90s\n$/;
+    expect(await wouldDrop()).toMatchObject({
+      stdout: 'no packet was audited since 1h, as far as the bus has them\n',
+      stderr: expect.stringMatching(unsent),
+    });
     await own.status(status);
     expect(await stderr()).toBe('the bus has no violations\n');
+    expect((await wouldDrop()).stdout).toMatch(/: enforcing would drop nothing more$/m);
   });
 
   it('json - one object per line with all fields', async () => {

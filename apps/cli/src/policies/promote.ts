@@ -11,6 +11,7 @@ import { prepare, readReach } from '../shared/policy/prepare.ts';
 import { caveatsOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
 import type { Session } from '../shared/session.ts';
 import type { Cell, Column } from '../shared/text/table.ts';
+import { unsentReasons } from '../shared/unsent.ts';
 import { storedByName } from './show.ts';
 
 export interface PromoteOptions extends ChangeOptions {
@@ -88,7 +89,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
   const where = policy.enabled ? reach(key, stored.revision) : 'off: it has `enabled: false`, also after this change';
   if (!json) report(session, name, since, found);
   decoder.reportUndecodable(out);
-  for (const line of caveatsOf(found, policy)) out.note(line);
+  for (const line of [...caveatsOf(found, policy), ...(await unsentReasons(session))]) out.note(line);
   const changed = clockTime(stored.timestampMicros, io.nowMs());
   out.note(`${name} has revision ${stored.revision} since ${changed}; ${where}`);
   // It contains the revision, so that it is refused if the policy has changed since.

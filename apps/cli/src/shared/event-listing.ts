@@ -6,21 +6,13 @@
  */
 import { filters } from '@bailiff/bus';
 import { CounterHulls } from '@bailiff/correlation';
-import {
-  type EventFilter,
-  type EventRow,
-  eventJson,
-  eventRows,
-  NodeFrames,
-  readNodes,
-  readNodesInput,
-} from '@bailiff/insight';
-import { plural, podName, presentStatuses, STALE_NODE_MS, unsentReason } from '@bailiff/response';
+import { type EventFilter, type EventRow, eventJson, eventRows, NodeFrames, readNodes } from '@bailiff/insight';
+import { podName } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Listing } from './listing.ts';
-import { MAX_NODES_NAMED } from './rows/cluster-status.ts';
 import { eventCells, eventColumns } from './rows/event-cells.ts';
 import type { Session } from './session.ts';
+import { unsentReasons } from './unsent.ts';
 
 /** A status lists a new interface after some seconds. */
 const REREAD_MS = 5_000;
@@ -94,18 +86,6 @@ export function eventListing(session: Session, filter: EventFilter, sinceMs: num
     json: eventJson,
     missing: () => unsentReasons(session, node),
   };
-}
-
-/** Why violations of present nodes may not be on the bus. */
-async function unsentReasons(session: Session, node: string | undefined): Promise<string[]> {
-  const input = await readNodesInput(session, STALE_NODE_MS);
-  const reasons = presentStatuses(input)
-    .filter(([name]) => node === undefined || name === node)
-    .map(([name, status]) => unsentReason(name, status, input.nowMs))
-    .filter((reason) => reason !== '');
-  const left = reasons.length - MAX_NODES_NAMED;
-  const more = left > 0 ? [`violations of ${plural(left, 'further node')} may be missing too: bailiff status`] : [];
-  return [...reasons.slice(0, MAX_NODES_NAMED), ...more];
 }
 
 async function addPodNames(interfacePods: InterfacePods, rows: readonly EventRow[], take: (row: EventRow) => void) {

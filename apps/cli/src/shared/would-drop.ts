@@ -20,6 +20,7 @@ import { plural, podName, reportedName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 import type { Cell, Column } from './text/table.ts';
+import { unsentReasons } from './unsent.ts';
 
 export interface Audited {
   pod: PodRef | null;
@@ -166,7 +167,8 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   decoder.reportUndecodable(out);
-  for (const line of refusals.lines()) out.note(line);
+  const unsent = await unsentReasons(session);
+  for (const line of [...refusals.lines(), ...unsent]) out.note(line);
   if (json) {
     const audits = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     const omitted = { groups: tally.rest, operations: operations.rest };
@@ -181,7 +183,10 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   }
   const audited = operationsNote(operations.groups());
   if (audited !== '') out.note(audited);
-  if (groups.length === 0) return out.line(`no packet was audited since ${since}: enforcing would drop nothing more`);
+  if (groups.length === 0) {
+    const all = `no packet was audited since ${since}: enforcing would drop nothing more`;
+    return out.line(unsent.length === 0 ? all : `no packet was audited since ${since}, as far as the bus has them`);
+  }
   out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();
   out.rows(AUDITED_COLUMNS, groups, auditedCells, { most: MAX_ROWS });
