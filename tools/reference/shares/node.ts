@@ -194,7 +194,7 @@ export const ON_A_NODE: readonly Share[] = [
     limits: ['half of the time'],
     filledBy: 'tenants: labels of their pods, and Services; a pass is long where pods chose many equal addresses',
     share:
-      'none between tenants: all lists that arrive within a pass of 0.1 s or more, and as long after it, are applied together. Quarantines and configuration do not wait',
+      'none between tenants: all lists that arrive within a pass of 0.1 s or more, and as long after it, are applied together. Quarantines and configuration wait for those alone that arrive during the same pass',
     whenFull: 'a change of a list is in force within the time of three passes',
     counter: '`bailiff_collector_apply_seconds`',
     tests: ['apps/collector/src/desired/config-receiver.test.ts'],

@@ -189,10 +189,14 @@ describe('config receiver', () => {
       expect([mode(one), refused(one)]).toEqual(['audit', {}]);
     });
   });
-  it('lists that come faster than they are applied - one pass applies them; a quarantine does not wait, and control: short passes', () => {
+  it('lists that come faster than they are applied - one pass applies them; quarantines wait only for each other, and control: short passes', () => {
     vi.useFakeTimers();
     const list = (revision: number) => pods(revision, [pod('a', `10.0.0.${revision}`)]);
-    const quarantine = { what: 'quarantine', key: 'n1', json: '{"nodeName":"n1","revision":1,"entries":[]}' } as const;
+    const quarantine = (revision: number) => {
+      const entry = { podUid: `pod-${revision}`, verdictId: 'v', until: '2126-01-01T00:00:00Z', reason: 'r' };
+      const json = JSON.stringify({ nodeName: 'n1', revision, entries: [entry] });
+      return { what: 'quarantine', key: 'n1', json } as const;
+    };
     const passes = () => events.filter((event) => event === 'changed').length;
     const { desired, receiver } = begin();
     for (let n = 1; n <= 5; n += 1) receiver.receive(list(n));
@@ -200,7 +204,9 @@ describe('config receiver', () => {
     passMs = 1_600;
     for (let n = 6; n <= 20; n += 1) receiver.receive(list(n));
     expect([passes(), desired.snapshotRevision]).toEqual([6, 20]);
-    receiver.receive(quarantine);
+    // Those of a tenant, and the last one of a neighbour, which arrived during that pass.
+    for (let n = 1; n <= 50; n += 1) receiver.receive(quarantine(n));
+    vi.advanceTimersByTime(0);
     expect(passes()).toBe(7);
     receiver.receive(list(21));
     vi.advanceTimersByTime(1_599);
@@ -208,9 +214,17 @@ describe('config receiver', () => {
     vi.advanceTimersByTime(1);
     expect(passes()).toBe(8);
     receiver.receive(list(22));
+    receiver.receive(quarantine(51));
     receiver.close();
     vi.advanceTimersByTime(60_000);
     expect(passes()).toBe(8);
+    receiver.receive(quarantine(52));
+    expect(passes(), 'after the pause at once').toBe(9);
+    passMs = 0;
+    vi.advanceTimersByTime(60_000);
+    const before = passes();
+    for (let n = 53; n <= 60; n += 1) receiver.receive(quarantine(n));
+    expect(passes(), 'control: short passes').toBe(before + 8);
     vi.useRealTimers();
   });
   it('snapshot without the pods of the node - its other pods are in force, but not those of the next process', () => {

@@ -54,6 +54,7 @@ export class ConfigReceiver {
   /** Documents that were received and not applied yet: of each kind the oldest one. */
   readonly #waiting = new Map<BusDocument['what'], { document: BusDocument; storedMicros: number }>();
   #timer: NodeJS.Timeout | null = null;
+  #soon: NodeJS.Immediate | null = null;
 
   constructor(options: ConfigReceiverOptions) {
     this.#o = options;
@@ -130,21 +131,25 @@ export class ConfigReceiver {
   /**
    * Applies a document that was received. Tenants can change the lists of pods and networks all the time, and
    * a pass is long where pods chose many equal addresses. These lists then wait as long as the last pass took,
-   * and one pass applies all of them. Other documents never wait.
+   * and one pass applies all of them. Other documents wait only for those that arrived during that pass: a
+   * tenant can have many of its pods quarantined at once.
    */
   #received(document: BusDocument, storedMicros: number): void {
     const { what } = document;
     if (!this.#waiting.has(what)) this.#waiting.set(what, { document, storedMicros });
     const isList = what === 'pods' || what === 'cluster';
-    const waitMs = isList ? this.#listsDueMs - performance.now() : 0;
+    const waitMs = this.#listsDueMs - performance.now();
+    const apply = () => this.#o.problems.attempt(what, () => this.#apply());
     if (waitMs <= 0) this.#apply();
-    else this.#timer ??= setTimeout(() => this.#o.problems.attempt(what, () => this.#apply()), waitMs).unref();
+    else if (isList) this.#timer ??= setTimeout(apply, waitMs).unref();
+    else this.#soon ??= setImmediate(apply);
   }
 
-  /** Lists that wait stay in the desired state: only the next pass applies them. */
+  /** Documents that wait stay in the desired state: only the next pass applies them. */
   close(): void {
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = null;
+    if (this.#soon) clearImmediate(this.#soon);
+    [this.#timer, this.#soon] = [null, null];
   }
 
   /** Revision in the bucket of the newest spoof policy that was received; 0: none. */
