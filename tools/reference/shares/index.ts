@@ -85,6 +85,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/runtime/src/compile/hash.ts': 'names of one policy set',
   'libs/runtime/src/compile/paths.ts': 'rules of one policy set',
   'libs/runtime/src/compile/sources.ts': 'programs of one policy set',
+  'apps/collector/src/packets/kernel/reconciler.ts': 'guarded interfaces, which have a row',
   'apps/collector/src/packets/kernel/taken.ts': 'one pass: links and addresses of the node, which have rows',
   'libs/runtime/src/policies/policy-index.ts': 'policies of the collector, at most MAX_POLICIES',
   'libs/response/src/records/overdue.ts': 'actions of one reading, as in recent-actions.ts',
