@@ -155,6 +155,8 @@ describe('collector identity', () => {
     await node.removePod(old);
     const pod = await node.addPod({ cni: false });
     await node.renameHostSide(pod, old.hostInterface);
+    // As the kernel chooses it: the record of the former pod has another one.
+    await exec('ip', ['-n', node.netns, 'link', 'set', old.hostInterface, 'address', '02:00:00:00:00:99']);
     await node.startCollector();
     await bindsTo(old);
     await node.send(pod, [own(pod)], 7);

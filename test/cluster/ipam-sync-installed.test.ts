@@ -167,7 +167,7 @@ describe.each(targets)('ipam-sync installed: $name', ({ start }) => {
     await report('d', [{ ...held, state: 'refused', reason: 'no \u001b[8mroom' }]);
     const conditions = async () => (await get('rtp/no-shell')).status.conditions as Record<string, string>[];
     const refused = await waitFor(
-      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message?.startsWith('d: ')),
+      async () => (await conditions()).find(({ type, message }) => type === 'InForce' && message?.includes('room')),
       { what: 'the refusal', state: conditions, timeoutMs: 20_000 },
     );
     const message = 'd: "no \\u001b[8mroom"';

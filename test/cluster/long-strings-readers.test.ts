@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchApp } from '../support/process.ts';
 import { startCli } from './cli/process.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, violationOf, WEB, World } from './cli/world.ts';
-import { RelayRig } from './siem-relay-rig.ts';
+import { OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
 
 const FRAMES = 100;
 const LONG = 900_000;
@@ -91,9 +91,11 @@ it('long strings - the siem-relay skips them and continues with the next frame',
   for (let number = 0; number < FRAMES; number += 1) {
     await bus.js.publish(violationSubject(node, 'spoof'), longFrame(node, number));
   }
-  await bus.js.publish(
-    violationSubject(node, 'spoof'),
-    encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: node })),
+  // Of another node: those of this one are beyond its share.
+  const other = await rig.nats.connect(`collector-${OTHER_NODE}`);
+  await other.js.publish(
+    violationSubject(OTHER_NODE, 'spoof'),
+    encodeUnlimited('ViolationFrame', sampleFrame({ nodeName: OTHER_NODE })),
   );
   await waitFor(() => rig.events.some(({ text }) => text.includes('arp-sender')), {
     timeoutMs: 60_000,
