@@ -103,12 +103,13 @@ async function checkScope(session: Session, key: ConfigKey, force: boolean): Pro
   });
 }
 
-/** Nodes of the cluster by their newest status. */
-async function presentNodes(session: Session): Promise<[string, NodeStatus][]> {
-  const present = presentStatuses(await readNodesInput(session, STALE_NODE_MS));
-  return present.flatMap(([node, status]): [string, NodeStatus][] =>
+/** Nodes of the cluster by their newest status, and the time of the bus. */
+async function presentNodes(session: Session): Promise<{ nodes: [string, NodeStatus][]; nowMs: number }> {
+  const input = await readNodesInput(session, STALE_NODE_MS);
+  const nodes = presentStatuses(input).flatMap(([node, status]): [string, NodeStatus][] =>
     typeof status === 'string' ? [] : [[node, status]],
   );
+  return { nodes, nowMs: input.nowMs };
 }
 
 const endOf = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>): number => Date.parse(disarmedUntil ?? '');
@@ -158,7 +159,7 @@ const namesOf = (nodes: readonly NamedStatus<unknown>[]): string =>
 async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
   const inForce = disarms.filter(({ refused }) => refused === '');
-  const [nodes, nowMs] = await Promise.all([presentNodes(session), readBusTime(session)]);
+  const { nodes, nowMs } = await presentNodes(session);
   const unended = unendedDisarm(inForce, nodes, nowMs);
   const more = unended ? [unended] : [];
   const silent = silentNodes(inForce, nodes, nowMs).filter(([, status]) => !isDisarmed(status, nowMs));
@@ -246,8 +247,8 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
 /** Names the silent nodes of a scope: they have not read a change of its disarm. */
 async function noteSilent(session: Session, key: ConfigKey, text: string): Promise<void> {
   // The bus has the change; a status that cannot be read is no failure.
-  const nodes = await presentNodes(session).catch(() => []);
-  const silent = silentNodes([{ key }], nodes, await readBusTime(session));
+  const present = await presentNodes(session).catch(() => null);
+  const silent = present ? silentNodes([{ key }], present.nodes, present.nowMs) : [];
   if (silent.length > 0) session.out.note(`${namesOf(silent)}: ${text}`);
 }
 

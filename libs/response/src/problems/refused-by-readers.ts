@@ -16,8 +16,8 @@ type Readers = Pick<ClusterFacts, 'nodes' | 'instances' | 'nowMs' | 'staleMs'>;
 const SERVICES: Readonly<Record<string, string>> = { correlation: 'correlator', response: 'responder' };
 
 /**
- * The reason of a reader, quoted: sentences of commands end with it. Empty if a reader accepts the value, may not have read it yet, or cannot be
- * read, and without readers.
+ * The reason of a reader, quoted: sentences of commands end with it. Empty if a reader accepts the value, may
+ * not have read it yet, or cannot be read, and without readers.
  */
 export function refusalOfReaders({ key, storedMs }: Pick<StoredConfig, 'key' | 'storedMs'>, readers: Readers): string {
   const { kind, scope, name } = parseConfigKey(key);
