@@ -412,6 +412,28 @@ describe('responder - a pod that does not end', () => {
     expect(rig.changesOf(short, 'delete')).toEqual([]);
   });
 
+  it.each([
+    ['more seconds than a number holds exactly', 2 ** 53],
+    ['a negative number of seconds, which the API server takes for one', -1_000_000],
+  ])('grace - %s, of a pod and of a deletion by its tenant: it ends like others', async (_, seconds) => {
+    await using rig = await Rig.start();
+    await rig.policies({ remove: acting('remove', DELETE) });
+    await rig.start({ maxGraceSeconds: 1 });
+    const [running, going] = [0, 1].map(() => rig.pod({ terminationGracePeriodSeconds: seconds })) as [RigPod, RigPod];
+    rig.deaf.add(running.name).add(going.name);
+    rig.api.api.delete('pods', going, {});
+    const period = rig.podNow(going)?.metadata.deletionGracePeriodSeconds;
+    expect(period, 'control').toBe(Math.max(1, seconds));
+    for (const pod of [running, going]) {
+      const verdict = await rig.verdict(pod, { rule: 'remove' });
+      await waitFor(() => rig.of(verdict).some(({ phase }) => phase === 'started'), { what: 'the deletion to start' });
+      const end = await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'], 60_000);
+      expect(end.phase).toBe('succeeded');
+      expect(rig.podNow(pod)).toBeNull();
+    }
+    expect(rig.changesOf(running, 'delete').filter(({ user }) => user.includes('responder')).length).toBe(1);
+  });
+
   it('a pod that its tenant deletes before it attacks has no network until it is gone; a deleted one that attacks nothing keeps its own', async () => {
     await using rig = await Rig.start();
     await rig.policies({ remove: acting('remove', DELETE) });

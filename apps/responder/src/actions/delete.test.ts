@@ -66,11 +66,17 @@ test('delete - an existing pod is polled until its bound; then the task fails an
   expect(asked.every(({ verb = 'GET' }) => verb === 'GET')).toBe(true);
 });
 
-test('delete - a deletion in progress with a longer grace period is requested again with a shorter one', async () => {
-  const { contextAt, asked } = world({ ...going, deletionGracePeriodSeconds: 31_536_000 });
-  await deleteAction.carryOut(contextAt(0));
-  expect(asked[0]).toMatchObject({ verb: 'DELETE', body: { gracePeriodSeconds: 5, preconditions: { uid } } });
-});
+test.each([
+  ['a year', 31_536_000],
+  ['more seconds than a number holds exactly', 2 ** 63],
+])(
+  'delete - a deletion in progress with a longer grace period is requested again with a shorter one: %s',
+  async (_, longer) => {
+    const { contextAt, asked } = world({ ...going, deletionGracePeriodSeconds: longer });
+    await deleteAction.carryOut(contextAt(0));
+    expect(asked[0]).toMatchObject({ verb: 'DELETE', body: { gracePeriodSeconds: 5, preconditions: { uid } } });
+  },
+);
 
 test('delete - effect: the object is gone, and the pod stays isolated; not while it terminates', async () => {
   const { contextAt, isolated } = world(going);

@@ -74,6 +74,12 @@ const object = (value: unknown): Json => (typeof value === 'object' && value !==
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
 const count = (value: unknown): number | null => (Number.isSafeInteger(value) ? (value as number) : null);
 
+/**
+ * The pod's author chooses any number of 64 bits. One above 2^53 is rounded here, and long all the same. The
+ * API server takes a negative one for one second.
+ */
+const graceSeconds = (value: unknown): number | null => (typeof value !== 'number' ? null : value < 0 ? 1 : value);
+
 function strings(value: unknown): Record<string, string> {
   const entries = Object.entries(object(value)).filter(([, v]) => typeof v === 'string');
   return Object.fromEntries(entries) as Record<string, string>;
@@ -105,8 +111,8 @@ export function podFactsOf(body: unknown): PodFacts {
     labels: strings(meta['labels']),
     annotations,
     deleting: meta['deletionTimestamp'] != null,
-    deletionGraceSeconds: count(meta['deletionGracePeriodSeconds']),
-    terminationGraceSeconds: count(object(spec)['terminationGracePeriodSeconds']),
+    deletionGraceSeconds: graceSeconds(meta['deletionGracePeriodSeconds']),
+    terminationGraceSeconds: graceSeconds(object(spec)['terminationGracePeriodSeconds']),
     ready: conditions.some((condition) => condition['type'] === 'Ready' && condition['status'] === 'True'),
     owner: controller
       ? {

@@ -53,13 +53,13 @@ export function planDelete(def: ResourceDef, object: KubeObject, options: Delete
   let seconds: number;
   if (before === undefined) {
     seconds = graceOf(object, options.gracePeriodSeconds);
-    marked = withMarks(object, nowMs + seconds * 1000, seconds);
+    marked = withMarks(object, nowMs + periodMs(seconds), seconds);
   } else {
     const current = object.metadata.deletionGracePeriodSeconds ?? 0;
     const asked = options.gracePeriodSeconds;
     if (asked === undefined || asked >= current) return { step: 'pending' };
     seconds = Math.max(0, asked);
-    const deadline = Date.parse(before) - (current - seconds) * 1000;
+    const deadline = Date.parse(before) - periodMs(current) + periodMs(seconds);
     marked = withMarks(object, Math.max(deadline, nowMs), seconds);
   }
   return seconds === 0 && finalizers.length === 0 ? { step: 'remove', marked } : { step: 'mark', marked };
@@ -70,6 +70,11 @@ function planNamespace(object: KubeObject, nowMs: number): DeletePlan {
   if (object.metadata.deletionTimestamp !== undefined) return { step: 'pending' };
   const marked = { ...object, metadata: { ...object.metadata, deletionTimestamp: timeText(nowMs) } };
   return { step: 'mark', marked: { ...marked, status: { ...object.status, phase: 'Terminating' } } };
+}
+
+/** The server counts nanoseconds in 64 bits: 2^53 seconds become 146 years. */
+function periodMs(seconds: number): number {
+  return Number(BigInt.asIntN(64, BigInt(seconds) * 1_000_000_000n) / 1_000_000n);
 }
 
 function withMarks(object: KubeObject, deadlineMs: number, graceSeconds: number): KubeObject {
