@@ -79,6 +79,28 @@ describe('ipam-sync - a tenant that names the controller of another workload', (
   });
 });
 
+test('ipam-sync - an owner above a ReplicaSet whose UID is too long for a frame is left out; another one is listed', async () => {
+  await using world = await startWorld();
+  const { api } = world.kube.server;
+  const spec = { containers: [{ name: 'main', image: 'own:1' }] };
+  const uids = { long: '€'.repeat(128), short: 'u'.repeat(128) };
+  for (const [name, uid] of Object.entries(uids)) {
+    const labels = { app: name };
+    const above = [{ apiVersion: 'example.com/v1', kind: 'Thing', name: 'x', uid, controller: true }];
+    const set = api.create('replicasets.apps', {
+      metadata: { name, namespace: 'default', ownerReferences: above },
+      spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec } },
+    });
+    const metadata = { ownerReferences: controller('ReplicaSet', name, set.metadata.uid) };
+    world.running(name, 'node-1', [`10.1.0.${name.length}`], { labels, metadata, spec });
+  }
+  await using sync = await launch(world);
+  const ownersOf = async (name: string) => (await named(world, 'node-1', name))?.owners.map(({ kind }) => kind);
+  await waitFor(async () => (await ownersOf('short'))?.length === 2, { what: 'the owners', state: sync.metrics });
+  await waitFor(async () => ((await ownersOf('long')) ?? []).length > 0, { what: 'its owner', state: sync.metrics });
+  expect([await ownersOf('short'), await ownersOf('long')]).toEqual([['ReplicaSet', 'Thing'], ['ReplicaSet']]);
+});
+
 describe('ipam-sync - a tenant that exhausts shared resources', () => {
   test('ipam-sync - pods on absent nodes leave no key behind; the pods of a new node are listed', async () => {
     await using world = await startWorld();

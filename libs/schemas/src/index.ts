@@ -16,6 +16,7 @@ export {
   cutEnd,
   cutFront,
   cutTexts,
+  isTooLong,
   LIST_LIMITS,
   MAX_LIST,
   MAX_TEXT,

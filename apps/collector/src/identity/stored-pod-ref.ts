@@ -1,7 +1,8 @@
 /** The reference to a pod in files of the state directory: of bindings and of accounts. */
+import { cutTexts, MAX_TEXT } from '@bailiff/schemas';
 import * as z from 'zod';
 
-export const storedPodRef = z.object({
+const ref = z.object({
   uid: z.string(),
   namespace: z.string(),
   name: z.string(),
@@ -10,3 +11,6 @@ export const storedPodRef = z.object({
   ownerName: z.string(),
   ownerUid: z.string(),
 });
+
+/** An earlier collector may have stored a text that is too long for a frame. */
+export const storedPodRef = ref.transform((stored) => cutTexts(stored, MAX_TEXT.PodRef));

@@ -244,6 +244,8 @@ describe('pod record - values chosen by the writer of a pod are limited and repo
     ['an owner with a long name', owners({ name: long }), { owner: { name: `${'ü'.repeat(125)}…` }, cut: true }],
     ['an owner of a long kind', owners({ kind: long }), { owner: { kind: `${'ü'.repeat(125)}…` }, cut: true }],
     ['an owner with a long uid', owners({ uid: long }), { owner: null, cut: true }],
+    ['a uid with more bytes than characters', owners({ uid: '€'.repeat(43) }), { owner: null, cut: true }],
+    ['a uid with as many bytes as allowed', owners({ uid: 'ü'.repeat(64) }), { owner: { uid: 'ü'.repeat(64) } }],
     [
       'a container with a long id',
       { status: { containerStatuses: [{ name: 'main', containerID: `containerd://${'d'.repeat(300_000)}` }] } },

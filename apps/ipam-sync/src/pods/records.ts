@@ -8,7 +8,7 @@
  * snapshot of its node too large.
  */
 import type { Container, Node, OwnerReference, Pod, ProbeHandler } from '@bailiff/kube';
-import { cutEnd, isStaticUid, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
+import { cutEnd, isStaticUid, isTooLong, LIST_LIMITS, type PodIdentity, TEXT_LIMITS } from '@bailiff/schemas';
 import { canonicalAddress, canonicalCidr } from './addresses.ts';
 import { type GrantRequests, grantRequests } from './grants.ts';
 import { programOf } from './program.ts';
@@ -131,8 +131,8 @@ export function sameRecord<T extends PodRecord | NodeRecord>(a: T, b: T): boolea
 /** The controller among the owners; the API server allows one at most. */
 export function controllerOf(owners: readonly OwnerReference[] | undefined): Owner | null {
   const controller = owners?.find((owner) => owner.controller === true);
-  // No object has a longer UID, so the reference is invalid.
-  if (!controller || controller.uid.length > TEXT_LIMITS.uid.bytes) return null;
+  // No object has a longer UID, so the reference is invalid. Its author chooses the characters too.
+  if (!controller || isTooLong(controller.uid, TEXT_LIMITS.uid.bytes)) return null;
   const { bytes } = TEXT_LIMITS.name;
   return { kind: cutEnd(controller.kind, bytes), name: cutEnd(controller.name, bytes), uid: controller.uid };
 }

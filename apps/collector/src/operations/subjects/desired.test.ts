@@ -1,5 +1,7 @@
-import type { PodIdentity } from '@bailiff/schemas';
+import { encodeViolationFrame, type PodIdentity, type PodRef } from '@bailiff/schemas';
+import { sampleFrame, sampleLsmViolation } from '@bailiff/schemas/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { storedPodRef } from '../../identity/stored-pod-ref.ts';
 import type { ContainerRef } from '../counting/account.ts';
 import { denying, podIdentity, uidOf } from '../testing.ts';
 import { desiredSubjects } from './desired.ts';
@@ -33,6 +35,16 @@ describe('desired subjects', () => {
     expect(policyStatuses(policies, desired(pods).subjects, [])).toEqual([
       { key: KEY, revision: 0, state: 'in-force', reason: '', subjects: 2 },
     ]);
+  });
+
+  it('owner - one whose UID has more bytes than characters keeps no frame back, also from the state directory', () => {
+    const owner = { kind: 'Thing', name: 'x', uid: '€'.repeat(128) };
+    const [subject] = desired([podIdentity('a', { owners: [owner] })]).subjects;
+    const uncut = { ...(subject?.pod as PodRef), ownerUid: owner.uid };
+    const frameOf = (pod: PodRef) => sampleFrame({ violations: [sampleLsmViolation(), sampleLsmViolation({ pod })] });
+    for (const pod of [subject?.pod as PodRef, storedPodRef.parse(uncut)])
+      expect(() => encodeViolationFrame(frameOf(pod))).not.toThrow();
+    expect(() => encodeViolationFrame(frameOf(uncut)), 'control').toThrow('ownerUid has 384 bytes');
   });
 
   it('policy of one container - its own set, before its pod; the others have the common set', () => {

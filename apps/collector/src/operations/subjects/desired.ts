@@ -7,7 +7,7 @@
  */
 import { normalPodUid } from '@bailiff/bpf';
 import { PolicyError, type PolicySet } from '@bailiff/runtime';
-import type { PodIdentity, PodRef } from '@bailiff/schemas';
+import { cutTexts, MAX_TEXT, type PodIdentity, type PodRef } from '@bailiff/schemas';
 import type { ContainerRef } from '../counting/account.ts';
 import type { Policies, PolicyMatch } from './policies.ts';
 
@@ -56,9 +56,10 @@ export interface DesiredInput {
 
 export const containerKey = (cgroupId: bigint | string): string => `c${cgroupId}`;
 
-export function podRefOfIdentity(pod: PodIdentity): PodRef {
+function podRefOfIdentity(pod: PodIdentity): PodRef {
   const owner = pod.owners.at(-1);
-  return {
+  // A list limits characters, and a frame bytes: one text that is too long would keep the frame back.
+  const ref: PodRef = {
     uid: pod.uid,
     namespace: pod.namespace,
     name: pod.name,
@@ -67,6 +68,7 @@ export function podRefOfIdentity(pod: PodIdentity): PodRef {
     ownerName: owner?.name ?? '',
     ownerUid: owner?.uid ?? '',
   };
+  return cutTexts(ref, MAX_TEXT.PodRef);
 }
 
 export function desiredSubjects(input: DesiredInput): Desired {
