@@ -1,10 +1,11 @@
 import type { SpoofMaps } from '@bailiff/bpf';
-import { MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
+import { LIST_LIMITS, MAX_REFUSED_KEYS, nodeStatus as schema } from '@bailiff/schemas';
 import { sampleInterfaces, samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { DesiredState } from '../desired/desired-state.ts';
 import type { CniRecord } from '../identity/cni-record.ts';
 import { type Binding, NOT_OWN_MAC, ZERO_MAC } from '../identity/identity.ts';
+import { interfaceAddresses } from '../identity/normalize.ts';
 import { type GuardedInterface, type KernelEntries, newInterface } from '../packets/subjects/guarded-interface.ts';
 import { Registry } from '../packets/subjects/registry.ts';
 import { coverageOf, nodeStatus, unjudgedCounts } from './status.ts';
@@ -194,6 +195,29 @@ describe('status', () => {
       'both: net2 is of kind unknown',
       'only: eth0 is of kind ipvlan',
       'neither: no interface of it was found on this node',
+    ]);
+  });
+
+  it('interfaces without a host side - one with as many addresses as its record keeps leaves the status readable', () => {
+    const desired = new DesiredState('n');
+    const pods = ['many', 'few'].map((uid) => samplePodIdentity({ uid, name: uid }));
+    desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), []);
+    const asked = (of: (i: number) => string) => Array.from({ length: 1_000 }, (_, i) => of(i));
+    const many = interfaceAddresses(
+      [...asked((i) => `10.9.${i >> 8}.${i & 255}`), ...asked((i) => `fd00::${i.toString(16)}`)],
+      'ips',
+      [],
+    );
+    expect(many.length, 'control').toBeGreaterThan(LIST_LIMITS.addresses.items);
+    const record = { podNamespace: 'shop', podMac: '', ifName: 'net1', plugin: 'macvlan', hostInterfaces: [] };
+    const records = [
+      { ...record, podUid: 'many', podName: 'many', addresses: many },
+      { ...record, podUid: 'few', podName: 'few', addresses: ['10.8.0.2'] },
+    ] as unknown as CniRecord[];
+    const read = schema.parse(JSON.parse(JSON.stringify(status(new Registry(8), desired, records))));
+    expect(read.interfaces.map(({ podName, addresses }) => [podName, addresses.length])).toEqual([
+      ['many', LIST_LIMITS.addresses.items],
+      ['few', 1],
     ]);
   });
 

@@ -8,6 +8,7 @@ import {
   clipReason,
   fitRefused,
   type InterfaceStatus,
+  LIST_LIMITS,
   type NodeStatus,
   type RuntimeStatus,
 } from '@bailiff/schemas';
@@ -251,7 +252,8 @@ function withoutHostSide({ cniRecords, desired, moment }: StatusInput): Interfac
       podUid: record.podUid,
       podNamespace: record.podNamespace,
       podName: record.podName,
-      addresses: record.addresses,
+      // A pod chooses how many (`ips` of Multus), and readers refuse a status with a longer list.
+      addresses: record.addresses.slice(0, LIST_LIMITS.addresses.items),
       mac: record.podMac,
       quarantinedUntil: quarantineEnd(desired.quarantineUntilNs(record.podUid, moment), moment),
     });
