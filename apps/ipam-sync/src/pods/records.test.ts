@@ -1,5 +1,6 @@
 import type { Pod } from '@bailiff/kube';
 import { type PermittedPod, spoofCluster } from '@bailiff/policy';
+import { clusterSnapshot } from '@bailiff/schemas';
 import { describe, expect, test } from 'vitest';
 import {
   granted,
@@ -136,6 +137,24 @@ test('node record - internal and external addresses of both families, pod CIDRs,
     addresses: ['192.0.2.1', '2001:db8::1'],
     podCidrs: ['10.1.0.0/24', 'fd00:1::/64'],
   });
+});
+
+test('node record - as many addresses as the cluster list may have; readers refuse a longer one for all nodes', () => {
+  const addresses = Array.from({ length: 1_000 }, (_, i) => ({
+    type: 'InternalIP',
+    address: `10.9.${i >> 8}.${i & 255}`,
+  }));
+  const record = nodeRecord({ metadata: { name: 'stolen', uid: 'n', resourceVersion: '1' }, status: { addresses } });
+  const listOf = (all: string[]) => ({
+    revision: 1,
+    nodes: [
+      { name: 'honest', addresses: ['192.0.2.1'], podCidrs: [] },
+      { ...record, addresses: all },
+    ],
+  });
+  expect(clusterSnapshot.parse(listOf(record.addresses)).nodes.map((node) => node.addresses.length)).toEqual([1, 128]);
+  expect(record.addresses[0]).toBe('10.9.0.0');
+  expect(clusterSnapshot.safeParse(listOf(addresses.map(({ address }) => address))).success, 'control').toBe(false);
 });
 
 describe('grants', () => {

@@ -111,15 +111,18 @@ export function podRecord(pod: Pod, selectedBy: ReadonlySet<string> = NO_KEYS): 
   };
 }
 
-/** Record of a node: its addresses (targets of tunnels) and its pod CIDRs. */
+/**
+ * Record of a node: its addresses (targets of tunnels) and its pod CIDRs. The node writes its addresses, and
+ * readers refuse the list of all nodes if one has more than a list may have.
+ */
 export function nodeRecord(node: Node): NodeRecord {
   const { metadata, spec = {}, status = {} } = node;
   const reachable = (status.addresses ?? []).filter(({ type }) => type === 'InternalIP' || type === 'ExternalIP');
   const cidrs = spec.podCIDRs ?? (spec.podCIDR ? [spec.podCIDR] : []);
   return {
     name: metadata.name,
-    addresses: unique(reachable.map(({ address }) => canonicalAddress(address))),
-    podCidrs: unique(cidrs.map(canonicalCidr)),
+    addresses: unique(reachable.map(({ address }) => canonicalAddress(address))).slice(0, LIST_LIMITS.addresses.items),
+    podCidrs: unique(cidrs.map(canonicalCidr)).slice(0, LIST_LIMITS.addresses.items),
   };
 }
 
