@@ -1,12 +1,16 @@
 // An interface that outlives its pod, with real cgroups, the real CNI plugins and a real collector: the pod
 // renames its eth0, so CNI finds nothing to remove, and another process still sends from its namespace.
-import { mkdirSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { cgroup2Mount, exec } from '@bailiff/lab/node';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BindingStore } from '../../apps/collector/src/packets/subjects/binding-store.ts';
+import { readBootId } from '../../apps/collector/src/process/boot.ts';
+import { podSide } from '../lab/src/cni/cache.ts';
+import { cniAdd, cniDel } from '../lab/src/cni/plugin.ts';
 import { arp, ETHERTYPE, ethernet } from '../lab/src/frames.ts';
-import { CniNode } from '../support/cni-node.ts';
+import { CniNode, type Sandbox } from '../support/cni-node.ts';
 import type { TestPod } from '../support/node.ts';
 import { udpFrame } from '../support/udp-frame.ts';
 
@@ -63,15 +67,11 @@ describe('an interface that outlives its pod', () => {
     return (await cni.node.ipReceived()) - before;
   };
   /** The pod's end gets another name, and its kernel sends nothing by itself. */
-  const rename = ({ netns }: TestPod) =>
-    exec('ip', [
-      'netns',
-      'exec',
-      netns,
-      'sh',
-      '-ec',
-      'sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip link set eth0 down; ip link set eth0 name x0; ip link set x0 up',
-    ]);
+  const rename = ({ netns }: TestPod, from = 'eth0', to = 'x0') => {
+    const act = `ip link set ${from} down; ip link set ${from} name ${to}; ip link set ${to} up`;
+    const quiet = 'sysctl -qw net.ipv6.conf.all.disable_ipv6=1';
+    return exec('ip', ['netns', 'exec', netns, 'sh', '-ec', `${quiet}; ${act}`]);
+  };
   const rowOf = async ({ hostInterface }: TestPod) =>
     (await cni.node.offlineStatus()).interfaces.find(({ interfaceName }) => interfaceName === hostInterface);
   const isOrphaned = async (pod: TestPod) => (await rowOf(pod))?.orphaned;
@@ -264,4 +264,141 @@ describe('an interface that outlives its pod', () => {
     await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
     expect([await landed(next.pod), await landed(asFormer)]).toEqual([TIMES, 0]);
   });
+
+  /** ADD of `net1` by Multus, with a record in a folder of its own: of the sandbox's first network, too. */
+  const storage = () => {
+    const ipam = { type: 'host-local', dataDir: cni.at('ipam-storage'), ranges: [[{ subnet: '10.99.0.0/24' }]] };
+    const [own = { type: '' }] = cni.list().plugins.slice(-1);
+    const bridge = { type: 'bridge', bridge: 'br-storage', isGateway: true, ipam };
+    return { cniVersion: '1.0.0', name: 'storage', plugins: [bridge, own] };
+  };
+  const multus = () => ({ ...cni.host, resultsDir: cni.node.multusDir });
+  const net1Of = ({ attachment }: Sandbox) => ({ ...attachment, conf: storage(), ifName: 'net1' });
+  const recordOf = ({ attachment }: Sandbox, name: string) =>
+    path.join(cni.node.multusDir, `${name.replace('$', attachment.containerId)}`);
+  const join = async (sandbox: Sandbox): Promise<TestPod> => {
+    const side = podSide(await cniAdd(multus(), net1Of(sandbox), sandbox.pod.netns));
+    const [ipv4 = ''] = side.addresses;
+    return { ...sandbox.pod, hostInterface: side.hostInterface, mac: side.mac, ipv4 };
+  };
+  const leave = (sandbox: Sandbox) => cniDel(multus(), net1Of(sandbox), sandbox.pod.netns);
+  const withMultus = async () => {
+    const sandbox = await started();
+    mkdirSync(cni.node.multusDir, { recursive: true });
+    const { conf, containerId } = sandbox.attachment;
+    const record = `${conf.name}-${containerId}-eth0`;
+    cpSync(path.join(cni.node.cniDir, record), path.join(cni.node.multusDir, record));
+    return { sandbox, net1: await join(sandbox) };
+  };
+  const net1Landed = async (net1: TestPod, device: string) => {
+    const before = await cni.node.ipReceived();
+    const frame = udpFrame({ ...GATEWAY, sourceMac: net1.mac, source: net1.ipv4, destination: '10.99.0.1' });
+    expect(await (await cni.node.startSending(net1, [frame], TIMES, 0, device)).sent).toBe(TIMES);
+    return (await cni.node.ipReceived()) - before;
+  };
+  /** The collector has seen the record of the interface on disk. */
+  const seenRecord = ({ hostInterface }: TestPod) =>
+    waitFor(
+      () => {
+        const { stored } = new BindingStore(cni.node.stateDir, readBootId(), { readOnly: true }).load();
+        const own = stored.find(({ interfaceName }) => interfaceName === hostInterface);
+        return own?.podSeen.folder === cni.node.multusDir;
+      },
+      { what: 'its record to be seen' },
+    );
+  /** Two looks: another pod ends, and its interface is orphaned. */
+  const looks = async () => {
+    const marker = await started();
+    await rename(marker.pod);
+    await cni.detach(marker);
+    removeCgroup(marker.pod);
+    await orphaned(marker.pod);
+  };
+
+  it('a network that a running pod left after it had renamed its end - dropped, also after a restart and after it joined again; eth0 is in use', async () => {
+    const { sandbox, net1 } = await withMultus();
+    const { sandbox: other, net1: others } = await withMultus();
+    await cni.node.putPods(1);
+    await Promise.all([seenRecord(net1), seenRecord(others)]);
+    await rename(net1, 'net1');
+    expect(await net1Landed(net1, 'x0'), 'control: it has not left the network').toBe(TIMES);
+    await leave(sandbox);
+    expect(await rowOf(net1), 'CNI left the interface').toBeDefined();
+    await orphaned(net1);
+    expect([await net1Landed(net1, 'x0'), await landed(sandbox.pod), await net1Landed(others, 'net1')]).toEqual([
+      0,
+      TIMES,
+      TIMES,
+    ]);
+    const shown = await waitFor(() => statusOf(net1), { what: 'its status', until: (row) => row?.orphaned === true });
+    expect(shown?.reason).toBe('its pod has ended or left the network, and what it sends is dropped');
+    await counted(TIMES);
+    const [violation] = cni.node.ledger.violations('orphaned');
+    expect([violation?.pod, violation?.detail]).toEqual([
+      null,
+      `the interface outlives a network of pod shop/${net1.name} (${net1.uid})`,
+    ]);
+
+    // The record of the interface that it gets then has the same name.
+    const again = await join(sandbox);
+    await seenRecord(again);
+    await looks();
+    expect([await isOrphaned(net1), await isOrphaned(again)]).toEqual([true, false]);
+    expect([await net1Landed(net1, 'x0'), await net1Landed(again, 'net1')]).toEqual([0, TIMES]);
+
+    // Another one leaves while no collector runs, and takes its pod's records with it a moment later.
+    await rename(others, 'net1');
+    await cni.node.killCollector('SIGKILL');
+    rmSync(recordOf(other, 'storage-$-net1'));
+    expect(await net1Landed(others, 'x0'), 'control: no collector has seen it').toBe(TIMES);
+    await cni.node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    await orphaned(others);
+    expect([await isOrphaned(net1), await net1Landed(net1, 'x0'), await net1Landed(others, 'x0')]).toEqual([
+      true,
+      0,
+      0,
+    ]);
+    for (const name of readdirSync(cni.node.multusDir)) rmSync(path.join(cni.node.multusDir, name));
+    await looks();
+    expect(await isOrphaned(others), 'its pod ends').toBe(true);
+  });
+
+  it.each<[name: string, act: (folder: string, record: string) => void]>([
+    ['is removed as a whole', (folder) => rmSync(folder, { recursive: true })],
+    ['is emptied', (folder) => readdirSync(folder).forEach((name) => void rmSync(path.join(folder, name)))],
+    [
+      'is replaced by an empty one',
+      (folder) => {
+        renameSync(folder, `${folder}.old`);
+        mkdirSync(folder);
+      },
+    ],
+    [
+      'is written again',
+      (_, record) => {
+        const content = readFileSync(record);
+        rmSync(record);
+        writeFileSync(record, content);
+      },
+    ],
+    ['has a record that cannot be read', (_, record) => writeFileSync(record, 'x'.repeat(5 * 1024 * 1024))],
+  ])(
+    'a network that a running pod has, whose folder %s - nothing is orphaned, also after a restart',
+    async (_, act) => {
+      const { sandbox, net1 } = await withMultus();
+      await cni.node.putPods(1);
+      await seenRecord(net1);
+      act(cni.node.multusDir, recordOf(sandbox, 'storage-$-net1'));
+      await looks();
+      expect([await isOrphaned(net1), await isOrphaned(sandbox.pod)]).toEqual([false, false]);
+      await cni.node.killCollector('SIGKILL');
+      await cni.node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+      await looks();
+      expect([await isOrphaned(net1), await net1Landed(net1, 'net1'), await landed(sandbox.pod)]).toEqual([
+        false,
+        TIMES,
+        TIMES,
+      ]);
+    },
+  );
 });

@@ -14,6 +14,7 @@ import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MAX_PARSED_BYTES, MAX_RECORD_BYTES } from './cni-record-size.ts';
 import { CniRecords } from './cni-records.ts';
+import type { Binding } from './identity.ts';
 
 const json = (uid: string, namespace = '') => {
   const cniArgs = [
@@ -23,6 +24,7 @@ const json = (uid: string, namespace = '') => {
   return JSON.stringify({ kind: 'cniCacheV1', containerId: 'c', ifName: 'eth0', cniArgs, result: {} });
 };
 
+const has = (records: CniRecords, name: string): boolean => records.all().some(({ file }) => file === name);
 const uidsOf = (records: CniRecords): string[] => records.all().map(({ podUid }) => podUid);
 
 const EMPTY = {
@@ -99,11 +101,50 @@ describe('cni records', () => {
     write('own', 'tenant');
     write('other', 'shop');
     records.check();
-    expect([records.has('own'), records.has('other')]).toEqual([false, true]);
+    expect([has(records, 'own'), has(records, 'other')]).toEqual([false, true]);
     const [{ file: first } = { file: '' }] = records.all();
     unlinkSync(path.join(folders[0], first));
     records.check();
-    expect([records.has(first), ofTenant()]).toEqual([false, most / 2]);
+    expect([has(records, first), ofTenant()]).toEqual([false, most / 2]);
+    records.close();
+  });
+
+  it('the record of a further network - released while the folder in which it was holds its sandbox', () => {
+    const other = temporaryDirectory();
+    const records = new CniRecords([dir, other], { onRecord: () => undefined, onProblem: () => undefined });
+    const binding = { ifName: 'net1', recordFile: 'lan-s1-net1', link: { name: 'v1' } } as Binding;
+    const write = (name: string, containerId: string, host: string, folder = dir) => {
+      const result = { interfaces: [{ name: host }] };
+      const args = [['K8S_POD_UID', 'u1']];
+      writeFileSync(
+        path.join(folder, name),
+        JSON.stringify({ kind: 'cniCacheV1', containerId, ifName: 'x', cniArgs: args, result }),
+      );
+    };
+    const sight = (seenIn?: string) => {
+      records.check();
+      return records.sightOf(binding, seenIn);
+    };
+    records.start();
+    expect(sight(dir), 'an empty folder, as after a reboot').toBe('gone');
+    write('pods-s1-eth0', 's1', 'v0', other);
+    write('pods-s2-eth0', 's2', 'v2');
+    expect(sight(dir), 'another sandbox in it, and another folder with this one').toBe('gone');
+    write('lan-s1-net1', 's1', 'v1');
+    expect(sight()).toEqual({ folder: dir });
+    write('pods-s1-eth0', 's1', 'v0');
+    unlinkSync(path.join(dir, 'lan-s1-net1'));
+    expect([sight(dir), sight(other), sight()]).toEqual(['released', 'released', 'gone']);
+    // A pod can join the network again. It can make a record that cannot be read, too.
+    write('lan-s1-net1', 's1', 'v3');
+    expect(sight(dir), 'of another interface').toBe('released');
+    unlinkSync(path.join(dir, 'lan-s1-net1'));
+    writeFileSync(path.join(dir, 'lan-s1-net1'), 'x'.repeat(MAX_RECORD_BYTES + 1));
+    expect(sight(dir)).toBe('unread');
+    unlinkSync(path.join(dir, 'lan-s1-net1'));
+    expect(sight(dir)).toBe('released');
+    rmSync(dir, { recursive: true });
+    expect(sight(dir), 'the folder as a whole').toBe('gone');
     records.close();
   });
 
@@ -114,7 +155,7 @@ describe('cni records', () => {
     writeFileSync(path.join(dir, 'b'), json('u2'));
     await waitFor(() => seen.includes('u2'), { state: () => JSON.stringify(seen) });
     unlinkSync(path.join(dir, 'a'));
-    await waitFor(() => !cache.has('a'), { state: () => JSON.stringify(cache.all()) });
+    await waitFor(() => !has(cache, 'a'), { state: () => JSON.stringify(cache.all()) });
     expect(uidsOf(cache)).toEqual(['u2']);
   });
 
@@ -127,7 +168,7 @@ describe('cni records', () => {
     });
     both.start();
     writeFileSync(path.join(runtime, 'a'), json('u1'));
-    await waitFor(() => both.has('a'));
+    await waitFor(() => has(both, 'a'));
     mkdirSync(multus, { recursive: true });
     writeFileSync(path.join(multus, 'a'), json('u1'));
     both.findFolders();
@@ -136,10 +177,10 @@ describe('cni records', () => {
     await waitFor(() => uidsOf(both).sort().join() === 'u1,u1,u2', { state: () => JSON.stringify({ seen, problems }) });
     unlinkSync(path.join(runtime, 'a'));
     both.check();
-    expect([uidsOf(both).sort(), both.has('a'), both.isOnDisk('a')]).toEqual([['u1', 'u2'], true, true]);
+    expect([uidsOf(both).sort(), has(both, 'a'), both.isOnDisk('a')]).toEqual([['u1', 'u2'], true, true]);
     unlinkSync(path.join(multus, 'a'));
     both.check();
-    expect([uidsOf(both), both.has('a'), both.isOnDisk('a')]).toEqual([['u2'], false, false]);
+    expect([uidsOf(both), has(both, 'a'), both.isOnDisk('a')]).toEqual([['u2'], false, false]);
     expect(problems).toEqual([]);
     both.close();
   });

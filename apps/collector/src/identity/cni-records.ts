@@ -7,7 +7,7 @@
  * was recreated, and reads the files that an overrun of inotify's queue hid. Nothing throws.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { FairCounts } from '@bailiff/service';
 import { DirectoryWatch } from '../process/directory-watch.ts';
@@ -16,7 +16,8 @@ import { readRegularFile } from '../process/regular-file.ts';
 import { isShortage, shortageWaitMs } from '../process/shortage.ts';
 import { type CniRecord, readCniRecord } from './cni-record.ts';
 import { MAX_PARSED_BYTES, MAX_RECORD_BYTES, withoutCapabilityArgs } from './cni-record-size.ts';
-import type { Binding } from './identity.ts';
+import { type Binding, recordOf } from './identity.ts';
+import type { RecordSight } from './pod-life.ts';
 
 /** Interval of reading a half-written record again. */
 const RETRY_MS = 10;
@@ -46,6 +47,15 @@ interface Folder {
   /** Failures in a row for want of descriptors or memory; a listing is due after each. */
   shortages: number;
   relist: boolean;
+}
+
+/** Proved by the folder: one that cannot be read proves nothing. */
+function isMissing(file: string): boolean {
+  try {
+    return lstatSync(file, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 export class CniRecords {
@@ -90,11 +100,29 @@ export class CniRecords {
   }
 
   /**
-   * Whether a record of this name was read. Names of two folders that are equal are those of one
-   * attachment, because they contain network, sandbox and interface: it lasts as long as either.
+   * The record of a binding. Names of two folders that are equal are those of one attachment, because they contain
+   * network, sandbox and interface: it lasts as long as either. A pod that joins a network again has the
+   * name again, for another interface.
+   * @param seenIn the folder in which it was before
    */
-  has(file: string): boolean {
-    return this.#folders.some(({ dir }) => this.#byPath.has(path.join(dir, file)));
+  sightOf(binding: Binding, seenIn?: string): RecordSight {
+    const { recordFile, link } = binding;
+    if (recordFile === undefined) return 'gone';
+    const files = this.#folders.map(({ dir }) => path.join(dir, recordFile));
+    const held = files.find((file) => this.#byPath.get(file)?.hostInterfaces.includes(link.name));
+    if (held !== undefined) return { folder: path.dirname(held) };
+    if (files.some((file) => this.#unread.has(file))) return 'unread';
+    return seenIn !== undefined && this.#isReleased(binding, recordFile, seenIn) ? 'released' : 'gone';
+  }
+
+  /** Whether a folder has a record of a sandbox, but that of a binding no longer. */
+  #isReleased(binding: Binding, recordFile: string, folder: string): boolean {
+    const file = path.join(folder, recordFile);
+    if (!this.#byPath.has(file) && !isMissing(file)) return false;
+    const sandbox = recordOf(binding)?.sandbox;
+    for (const [other, { containerId }] of this.#byPath)
+      if (path.dirname(other) === folder && containerId === sandbox && existsSync(other)) return true;
+    return false;
   }
 
   /** Whether one is on disk at this moment. A watch reports a removal later than the next pod's call. */

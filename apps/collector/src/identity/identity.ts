@@ -220,7 +220,7 @@ export interface Bound {
 }
 
 /** Network and sandbox in the name of a record's file, `<network>-<sandbox>-<interface>`. */
-function recordOf({ recordFile = '', ifName }: Binding): { network: string; sandbox: string } | null {
+export function recordOf({ recordFile = '', ifName }: Binding): { network: string; sandbox: string } | null {
   const end = `-${ifName}`;
   const rest = recordFile.endsWith(end) ? recordFile.slice(0, -end.length) : '';
   const at = rest.lastIndexOf('-');
@@ -240,15 +240,15 @@ function isNewer(a: Bound, b: Bound): boolean {
 }
 
 /**
- * Whether an interface is of a later sandbox of the other one's pod, and the same interface of it. A
- * pod has one sandbox at a time. The clock may have been set back, so the order of the interfaces
- * must agree.
+ * Whether CNI attached an interface of the same pod and name later than the other one: in a later sandbox,
+ * of which a pod has one at a time, or to a network other than the first, which it had left. The clock may have been set
+ * back, so the order of the interfaces must agree.
  */
-export function isLaterSandbox(one: Bound, than: Bound): boolean {
+export function isLaterAttachment(one: Bound, than: Bound): boolean {
   const [a, b] = [one.binding, than.binding];
   if (!a || !b || a.podUid !== b.podUid || a.ifName !== b.ifName) return false;
   const [later, earlier] = [recordOf(a)?.sandbox, recordOf(b)?.sandbox];
-  if (later === undefined || earlier === undefined || later === earlier) return false;
+  if (later === undefined || earlier === undefined || (later === earlier && isPrimary(b))) return false;
   return one.ifindex > than.ifindex && (a.recordedAtMs ?? 0) > (b.recordedAtMs ?? Number.POSITIVE_INFINITY);
 }
 

@@ -1,12 +1,12 @@
 /**
- * Decides whether the pod of an interface has ended. An interface can outlive its pod: the pod
- * renames it, so that CNI finds nothing to remove, and another process has a socket in its network
+ * Decides whether the pod of an interface has ended, or has left its network. An interface can outlive
+ * both: the pod renames it, so that CNI finds nothing to remove, and a process sends from its network
  * namespace. Pure.
  *
  * A live pod that is wrongly dropped is worse than a dead one that still sends. So no single source
  * ends a pod, however long it says nothing of it, and a source that never knew the pod says nothing.
  */
-import { type Binding, type Bound, isLaterSandbox } from './identity.ts';
+import { type Binding, type Bound, isLaterAttachment, isPrimary } from './identity.ts';
 
 /** What a source says of a pod. absent: it knew the pod and is complete. unknown: it cannot tell. */
 export type Sign = 'present' | 'absent' | 'unknown';
@@ -18,21 +18,34 @@ export interface PodSigns {
   record: Sign;
   /** The pod list. */
   list: Sign;
-  /** Another interface is of a later sandbox of the same pod. */
+  /**
+   * Whether the pod still has the network. The first one lasts as long as the sandbox. absent: CNI released
+   * a further one, and holds the sandbox.
+   */
+  network: Sign;
+  /** CNI attached another interface of the same pod under the same name later. */
   isReplaced: boolean;
 }
 
 /**
- * - ended: its cgroup is gone, and so is its record or its entry in the list; or its sandbox was
- *   replaced, and the record of this one is gone or was never on disk.
- * - alive: it has a cgroup, or both other sources know it.
+ * The record that bound an interface, by its folder if it is there. unread: it cannot be read. released: the folder
+ * in which it was has others of its sandbox, or the file is of a later interface. gone: nothing more is known,
+ * because the whole folder may have been removed.
+ */
+export type RecordSight = { folder: string } | 'unread' | 'released' | 'gone';
+
+/**
+ * - ended: its cgroup is gone, and so is its record or its entry in the list; or it was replaced, and its
+ *   record is gone or was never on disk; or its pod has left the network.
+ * - alive: it has a cgroup, or both other sources know it, and nothing indicates that it left the network.
  * - unknown: the former decision stays.
  */
 export type PodLife = 'ended' | 'alive' | 'unknown';
 
-export function lifeOf({ cgroup, record, list, isReplaced }: PodSigns): PodLife {
-  if (isReplaced && record !== 'present') return 'ended';
+export function lifeOf({ cgroup, record, list, network, isReplaced }: PodSigns): PodLife {
+  if (network === 'absent' || (isReplaced && record !== 'present')) return 'ended';
   if (cgroup === 'absent' && (record === 'absent' || list === 'absent')) return 'ended';
+  if (network !== 'present') return 'unknown';
   if (cgroup === 'present' || (record === 'present' && list === 'present')) return 'alive';
   return 'unknown';
 }
@@ -44,9 +57,9 @@ export function lifeOf({ cgroup, record, list, isReplaced }: PodSigns): PodLife 
 export const isHeld = ({ record, list }: Pick<PodSigns, 'record' | 'list'>): boolean =>
   record === 'present' && list !== 'absent';
 
-/** Whether another interface is of a later sandbox of the same pod, for the same interface of it. */
+/** Whether CNI attached another interface of the same pod under the same name later. */
 export function isReplaced(own: Bound, others: Iterable<Bound>): boolean {
-  for (const other of others) if (isLaterSandbox(other, own)) return true;
+  for (const other of others) if (isLaterAttachment(other, own)) return true;
   return false;
 }
 
@@ -54,6 +67,8 @@ export function isReplaced(own: Bound, others: Iterable<Bound>): boolean {
 export interface Seen {
   cgroup: boolean;
   record: boolean;
+  /** Where the record was; absent: it was not seen. */
+  folder?: string | undefined;
 }
 
 export const NEVER_SEEN: Seen = { cgroup: false, record: false };
@@ -62,25 +77,31 @@ export const NEVER_SEEN: Seen = { cgroup: false, record: false };
 export interface Sources {
   /** Pods with a cgroup; null: the listing is not complete. */
   cgroups: ReadonlySet<string> | null;
-  hasRecord(file: string): boolean;
+  /** @param folder where the record was before */
+  recordOf(binding: Binding, folder?: string): RecordSight;
   list(podUid: string): Sign;
 }
 
 /** The signs of a binding, and where its pod was seen until now. */
 export function signsOf(
-  { podUid, recordFile }: Binding,
+  binding: Binding,
   before: Seen,
-  { cgroups, hasRecord, list }: Sources,
+  { cgroups, recordOf, list }: Sources,
 ): { signs: Omit<PodSigns, 'isReplaced'>; seen: Seen } {
+  const { podUid } = binding;
   const hasCgroup = cgroups?.has(podUid) ?? false;
-  const isOnDisk = recordFile !== undefined && hasRecord(recordFile);
-  const seen = { cgroup: before.cgroup || hasCgroup, record: before.record || isOnDisk };
+  const sight = recordOf(binding, before.folder);
+  const isOnDisk = typeof sight === 'object';
+  const folder = isOnDisk ? sight.folder : before.folder;
+  const seen = { cgroup: before.cgroup || hasCgroup, record: before.record || isOnDisk, ...(folder ? { folder } : {}) };
+  const isFirstOrHeld = isOnDisk || !seen.record || isPrimary(binding);
   const absent = (wasSeen: boolean): Sign => (wasSeen ? 'absent' : 'unknown');
   return {
     seen,
     signs: {
       cgroup: hasCgroup ? 'present' : absent(seen.cgroup && cgroups !== null),
-      record: isOnDisk ? 'present' : absent(seen.record),
+      record: isOnDisk ? 'present' : absent(seen.record && sight !== 'unread'),
+      network: isFirstOrHeld ? 'present' : absent(sight === 'released'),
       list: list(podUid),
     },
   };

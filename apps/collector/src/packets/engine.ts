@@ -36,7 +36,7 @@ import { Binder, type BindResult } from './subjects/binder.ts';
 import { BindingStore } from './subjects/binding-store.ts';
 import { ForeignLinks, foreignReason, LINKS_MS } from './subjects/foreign-links.ts';
 import { Guard, type GuardOptions } from './subjects/guard.ts';
-import { formerPodOf, type GuardedInterface, keyOf, storedOf } from './subjects/guarded-interface.ts';
+import { type GuardedInterface, keyOf, outlivedBy, storedOf } from './subjects/guarded-interface.ts';
 import { excludeUnguarded, forgetGeneration, forgottenCounts, hasNothingToPublish } from './subjects/lifecycle.ts';
 import { Orphans } from './subjects/orphans.ts';
 import { PastGuard } from './subjects/past-guard.ts';
@@ -173,7 +173,7 @@ export class PacketEngine implements Engine {
       registry,
       store: this.#store,
       cgroupRoot: config.cgroupRoot,
-      hasRecord: (file) => this.#cni.has(file),
+      recordOf: (binding, folder) => this.#cni.sightOf(binding, folder),
       list: (podUid) => desired.listSays(podUid),
       onChanged: (changed) => this.#orphansChanged(changed),
       onProblem: problems.of('binding'),
@@ -364,8 +364,8 @@ export class PacketEngine implements Engine {
   #orphansChanged(changed: readonly GuardedInterface[]): void {
     for (const iface of changed) {
       const reason = iface.orphaned
-        ? `it outlives ${formerPodOf(iface)}: everything that it sends violates orphaned`
-        : `${formerPodOf(iface)} is alive: it is no longer orphaned`;
+        ? `it outlives ${outlivedBy(iface)}: everything that it sends violates orphaned`
+        : `${outlivedBy(iface)} is alive: it is no longer orphaned`;
       this.#parts.problems.report('binding', iface.link.name, reason);
     }
     this.apply();

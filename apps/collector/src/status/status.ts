@@ -14,7 +14,7 @@ import {
 } from '@bailiff/schemas';
 import type { DesiredState, Moment } from '../desired/desired-state.ts';
 import { type CniRecord, whyNoHostSide } from '../identity/cni-record.ts';
-import { NOT_OWN_MAC } from '../identity/identity.ts';
+import { isPrimary, NOT_OWN_MAC } from '../identity/identity.ts';
 import { unjudgedOf } from '../packets/counting/conservation.ts';
 import { BEHIND_TCX } from '../packets/subjects/attachments.ts';
 import { foreignReason } from '../packets/subjects/foreign-links.ts';
@@ -68,10 +68,11 @@ const NO_REDIRECTED =
 
 const UNREAD_LINKS = 'its pod has so many links that not all are compared with those of the node';
 
-function orphanedReason({ kernel }: GuardedInterface): string {
+function orphanedReason({ binding, kernel }: GuardedInterface): string {
   const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
   const isDropped = modes?.orphaned === 'enforce' && auditUntilNs === 0n;
-  return `its pod has ended, and what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
+  const why = binding && !isPrimary(binding) ? 'its pod has ended or left the network' : 'its pod has ended';
+  return `${why}, and what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
 }
 
 /** @param openWay how its pod can send frames past the guard; empty: it cannot */

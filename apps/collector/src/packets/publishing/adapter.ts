@@ -11,12 +11,12 @@ import type { FrameWriter, Unacked } from '../../publishing/frame.ts';
 import { CELL_NAMES, type CellName, cellOf, packetsOf } from '../counting/cells.ts';
 import {
   type EncodedEpoch,
-  formerPodOf,
   type GuardedInterface,
   keyOf,
   MAX_FOUND,
   type Origin,
   originOf,
+  outlivedBy,
 } from '../subjects/guarded-interface.ts';
 import type { Registry } from '../subjects/registry.ts';
 import { counterEpoch, fillViolation, toPacketSample } from './violations.ts';
@@ -180,4 +180,4 @@ function ownerOf(iface: GuardedInterface, { interfaceName: name, ifindex, genera
 }
 
 const detailOf = (iface: GuardedInterface): string =>
-  iface.orphaned ? cutEnd(`the interface outlives ${formerPodOf(iface)}`, MAX_TEXT.Violation.detail.bytes) : '';
+  iface.orphaned ? cutEnd(`the interface outlives ${outlivedBy(iface)}`, MAX_TEXT.Violation.detail.bytes) : '';

@@ -23,7 +23,7 @@ const storedInterface = z.object({
   interfaceName: z.string(),
   binding: binding.nullable(),
   /** Where the pod of the binding was seen. */
-  podSeen: z.object({ cgroup: z.boolean(), record: z.boolean() }).default(NEVER_SEEN),
+  podSeen: z.object({ cgroup: z.boolean(), record: z.boolean(), folder: z.string().optional() }).default(NEVER_SEEN),
   /** See GuardedInterface. */
   listedBefore: z.array(z.string()).default([]),
   /** The last known pod, so that a final count after a restart names it. */

@@ -5,7 +5,7 @@
  */
 import type { AddressGrant, IfaceKey, IfaceRecord, LinkRecord, ProbePort } from '@bailiff/bpf';
 import type { PacketSample, PodRef, Violation } from '@bailiff/schemas';
-import type { Binding, LinkFacts, MacStanding } from '../../identity/identity.ts';
+import { type Binding, isPrimary, type LinkFacts, type MacStanding } from '../../identity/identity.ts';
 import { NEVER_SEEN, type Seen } from '../../identity/pod-life.ts';
 import type { Source } from '../../publishing/flusher.ts';
 import { EpochLedger } from '../counting/cells.ts';
@@ -65,7 +65,7 @@ export interface GuardedInterface extends Source {
   seenUnbound: number;
   link: LinkFacts;
   binding: Binding | null;
-  /** Its pod has ended: everything that it sends violates `orphaned`. */
+  /** Its pod has ended, or has left its network: everything that it sends violates `orphaned`. */
   orphaned: boolean;
   /** Links of its pod with a part in the node's network namespace, which no guard judges. */
   foreignLinks: string[];
@@ -213,9 +213,11 @@ export function originOf(iface: GuardedInterface, bootId: string): Origin {
   };
 }
 
-/** The pod that an interface outlives, for people. */
-export const formerPodOf = ({ binding, pod }: Pick<GuardedInterface, 'binding' | 'pod'>): string =>
-  `pod ${pod?.namespace ?? ''}/${pod?.name ?? ''} (${binding?.podUid ?? pod?.uid ?? 'unknown'})`;
+/** What an interface outlives, for people: its pod, or one of its pod's further networks. */
+export function outlivedBy({ binding, pod }: Pick<GuardedInterface, 'binding' | 'pod'>): string {
+  const what = binding && !isPrimary(binding) ? 'a network of pod' : 'pod';
+  return `${what} ${pod?.namespace ?? ''}/${pod?.name ?? ''} (${binding?.podUid ?? pod?.uid ?? 'unknown'})`;
+}
 
 export function storedOf(iface: GuardedInterface): StoredInterface {
   return {

@@ -42,7 +42,7 @@ describe('orphans', () => {
     orphans = new Orphans({
       registry,
       cgroupRoot,
-      hasRecord: (file) => records.has(file),
+      recordOf: ({ recordFile = '' }) => (records.has(recordFile) ? { folder: '/r' } : 'gone'),
       list: () => list,
       store: {
         save: () => {
@@ -95,7 +95,7 @@ describe('orphans', () => {
   it('a pod that is seen for a moment - between two checks', async () => {
     orphans.noteSoon();
     await new Promise((resolve) => setImmediate(resolve));
-    expect(iface.podSeen).toEqual({ cgroup: true, record: true });
+    expect(iface.podSeen).toEqual({ cgroup: true, record: true, folder: '/r' });
   });
 
   it.each<[name: string, act: () => void]>([

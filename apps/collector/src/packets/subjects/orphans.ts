@@ -1,5 +1,5 @@
 /**
- * Finds interfaces that outlive their pods (identity/pod-life.ts decides), and keeps for each where
+ * Finds interfaces that outlive their pods or their networks (identity/pod-life.ts decides), and keeps for each where
  * its pod was seen.
  *
  * Data path: timer → cgroups, CNI records, pod list → here → `orphaned` → reconciler → kernel. A pod
@@ -14,7 +14,7 @@ import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 
-export interface OrphansOptions extends Pick<Sources, 'hasRecord' | 'list'> {
+export interface OrphansOptions extends Pick<Sources, 'recordOf' | 'list'> {
   onProblem: OnProblem;
   registry: Pick<Registry, 'allLive'>;
   store: Pick<BindingStore, 'save'>;
@@ -82,7 +82,8 @@ export class Orphans {
     for (const iface of registry.allLive()) {
       if (!iface.binding) continue;
       const { signs, seen } = signsOf(iface.binding, iface.podSeen, sources);
-      const isNews = seen.cgroup !== iface.podSeen.cgroup || seen.record !== iface.podSeen.record;
+      const { cgroup, record, folder } = iface.podSeen;
+      const isNews = seen.cgroup !== cgroup || seen.record !== record || seen.folder !== folder;
       iface.podSeen = seen;
       if (isNews) store.save(storedOf(iface));
       looks.push({ iface, podUid: iface.binding.podUid, signs });
