@@ -51,7 +51,12 @@ export class EventDecoder {
 }
 
 /** Pure. @throws UnreadableError if the subject does not belong to the stream, or the frame to its node */
-export function eventsOf(decoded: Decoded, subject: string, place: Place, evidence: Place): SiemEvent[] {
+export function eventsOf(
+  decoded: Decoded,
+  subject: string,
+  place: Place,
+  evidenceCreatedMs: (sequence: number) => number,
+): SiemEvent[] {
   if (decoded.name === 'ViolationFrame') {
     const node = violationNode(subject);
     if (node === null) throw new UnreadableError('WRONG_SUBJECT');
@@ -60,6 +65,9 @@ export function eventsOf(decoded: Decoded, subject: string, place: Place, eviden
     return violationEvents(decoded.value, node, place);
   }
   const origin = originOf(place, 0, decoded.value.nodeName);
-  if (decoded.name === 'Verdict') return [{ kind: 'verdict', origin, value: decoded.value, evidence }];
+  if (decoded.name === 'Verdict') {
+    const evidence = decoded.value.evidence.map(({ streamSequence }) => evidenceCreatedMs(streamSequence));
+    return [{ kind: 'verdict', origin, value: decoded.value, evidence }];
+  }
   return [{ kind: 'response', origin, value: decoded.value }];
 }

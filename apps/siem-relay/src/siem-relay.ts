@@ -199,7 +199,7 @@ class Relay {
       shares: this.#shares,
       turns: this.#turns,
       clock,
-      evidenceCreatedMs: () => this.#readers.get('VIOLATIONS')?.createdMs ?? 0,
+      evidenceCreatedMs: (sequence) => this.#readers.get('VIOLATIONS')?.createdMs(sequence) ?? 0,
       cluster: () => this.#cluster.identity,
       onPublished: (format, storedMicros, duplicate) => {
         if (duplicate) this.#metrics.duplicates.inc({ format });

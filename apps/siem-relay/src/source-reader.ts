@@ -14,6 +14,8 @@ import {
   consumeOrdered,
   FramePublisher,
   isCopy,
+  lifeName,
+  lifeOf,
   type Position,
   RepeatedFrames,
   type SiemFormat,
@@ -61,9 +63,10 @@ export interface SourceReaderOptions {
   turns: Turns;
   clock: Clock;
   /**
-   * Creation time of VIOLATIONS, milliseconds since 1970; part of the evidence uids of verdicts.
+   * Start of the life of VIOLATIONS with a sequence, milliseconds since 1970; part of the evidence uids of
+   * verdicts.
    */
-  evidenceCreatedMs(): number;
+  evidenceCreatedMs(sequence: number): number;
   onPublished(format: SiemFormat, storedMicros: number, duplicate: boolean): void;
   /** The cluster of the bus, if it is known. */
   cluster(): ClusterIdentity | undefined;
@@ -93,7 +96,7 @@ export class SourceReader {
   readonly #under = new InOrder<Done>();
   #repeated = new RepeatedFrames();
   #omissions = new Omissions();
-  #created = '';
+  #life: Parameters<typeof lifeOf>[0] = { created: '', config: {} };
   #start: StartAt | null = null;
   #received = 0;
   /** Newest message whose events are all stored. */
@@ -117,8 +120,8 @@ export class SourceReader {
     });
   }
 
-  get createdMs(): number {
-    return Date.parse(this.#created) || 0;
+  createdMs(sequence: number): number {
+    return lifeOf(this.#life, sequence) || 0;
   }
 
   /**
@@ -182,12 +185,12 @@ export class SourceReader {
         this.caughtUp = true;
       },
       onRestart: (why) => this.#o.onWarning(new Error(why), 'reading continues with a new consumer'),
-      onRecreated: ({ created }) => {
+      onRecreated: (life) => {
         this.recreated += 1;
         this.#under.clear();
         this.#repeated = new RepeatedFrames();
         this.#omissions = new Omissions();
-        this.#created = created;
+        this.#life = life;
         this.#received = 0;
         this.position = { sequence: 0, timestampMicros: 0 };
       },
@@ -201,8 +204,9 @@ export class SourceReader {
     while (!signal.aborted) {
       try {
         const [info, last] = await Promise.all([streamInfo(bus, stream), position.read()]);
-        this.#created = info.created;
-        if (last?.created === info.created && last.sequence <= info.state.last_seq) {
+        this.#life = info;
+        const created = lifeName(info);
+        if (last?.created === created && last.sequence <= info.state.last_seq) {
           this.#received = last.sequence;
           this.position = { sequence: last.sequence, timestampMicros: 0 };
           return { sequence: last.sequence + 1 };
@@ -212,7 +216,7 @@ export class SourceReader {
         if (last !== null || startAt === 'all') return 'all';
         this.#received = info.state.last_seq;
         this.position = { sequence: info.state.last_seq, timestampMicros: 0 };
-        position.move({ created: info.created, sequence: info.state.last_seq });
+        position.move({ created, sequence: info.state.last_seq });
         return { sequence: info.state.last_seq + 1 };
       } catch (cause) {
         const error = toBusError(cause, stream);
@@ -239,9 +243,10 @@ export class SourceReader {
     const events = Array.isArray(read) ? read : [];
     const rendered = events.flatMap((event) => this.#renderShared(event));
     const omitted = Array.isArray(read) ? events.length - rendered.length : read.violations;
-    const created = this.#created;
+    const life = this.#life;
+    const created = lifeName(life);
     const moveTo = (to: Done | null) => {
-      if (!to || created !== this.#created) return;
+      if (!to || life !== this.#life) return;
       this.position = { sequence: to.sequence, timestampMicros: to.storedMicros };
       this.#o.position.move({ created, sequence: to.sequence });
     };
@@ -315,7 +320,13 @@ export class SourceReader {
       this.repeated += 1;
       return [];
     }
-    const place: Place = { stream, createdMs: this.createdMs, sequence, storedMicros, cluster: this.#o.cluster() };
+    const place: Place = {
+      stream,
+      createdMs: this.createdMs(sequence),
+      sequence,
+      storedMicros,
+      cluster: this.#o.cluster(),
+    };
     const skipped = stream === 'VIOLATIONS' ? this.#skip(message, place) : null;
     if (skipped) return skipped;
     // A frame announces its first block only, so that an encoder of a node's own choice can have more violations.
@@ -327,8 +338,7 @@ export class SourceReader {
     while (!signal.aborted) {
       try {
         const decoded = await decoder.decode(stream, message);
-        const evidence = { ...place, stream: 'VIOLATIONS', createdMs: this.#o.evidenceCreatedMs() };
-        const events = eventsOf(decoded, subject, place, evidence);
+        const events = eventsOf(decoded, subject, place, this.#o.evidenceCreatedMs);
         charge(events.length);
         return events;
       } catch (error) {

@@ -2,7 +2,7 @@
  * An event for a SIEM before it is rendered: a violation, verdict or response with its position on
  * the bus.
  *
- * `uid` depends only on the stream (name and creation time), the sequence and the index in the
+ * `uid` depends only on the stream (name and time of creation or restore), the sequence and the index in the
  * message. A relay that repeats a message after a crash produces the same uid. Pure.
  */
 import type { ClusterIdentity, Response, Verdict, Violation, ViolationFrame } from '@bailiff/schemas';
@@ -11,8 +11,8 @@ import type { ClusterIdentity, Response, Verdict, Violation, ViolationFrame } fr
 export interface Place {
   stream: string;
   /**
-   * Creation time of the stream, milliseconds since 1970. A recreated stream restarts its sequences
-   * at 1.
+   * When the life of the stream with this message began, milliseconds since 1970. A recreated stream
+   * restarts its sequences at 1, a restored one behind those of its backup.
    */
   createdMs: number;
   sequence: number;
@@ -38,8 +38,8 @@ export type SiemEvent =
   | {
       kind: 'verdict';
       origin: Origin;
-      value: Verdict /** Names the violations of its evidence. */;
-      evidence: Place;
+      value: Verdict /** `createdMs` of each violation of its evidence. */;
+      evidence: readonly number[];
     }
   | { kind: 'response'; origin: Origin; value: Response }
   | { kind: 'omission'; origin: Origin; value: Omission };
@@ -59,7 +59,7 @@ export interface Omission {
   untilMicros: number;
 }
 
-/** `violations-<creation time of the stream, base 36>-<sequence>-<index>` */
+/** `violations-<start of the life of the stream, base 36>-<sequence>-<index>` */
 export function uidOf({ stream, createdMs, sequence }: Omit<Place, 'storedMicros'>, index: number): string {
   return `${stream.toLowerCase()}-${createdMs.toString(36)}-${sequence}-${index}`;
 }

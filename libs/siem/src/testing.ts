@@ -31,7 +31,7 @@ export function operationEvent(part: Partial<OperationSample>): SiemEvent {
 
 export function verdictEvent(part: Parameters<typeof sampleVerdict>[0] = {}): SiemEvent {
   const value = sampleVerdict(part);
-  const evidence = samplePlace('VIOLATIONS', 0);
+  const evidence = value.evidence.map(() => CREATED_MS);
   return { kind: 'verdict', origin: originOf(samplePlace('VERDICTS'), 0, value.nodeName), value, evidence };
 }
 

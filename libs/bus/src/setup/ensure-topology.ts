@@ -74,7 +74,8 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
   const wanted = { ...UNUSED, ...config };
   if (found && covers(found.config, wanted)) return false;
   try {
-    if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...wanted });
+    const metadata = { ...found?.config.metadata, ...wanted.metadata };
+    if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...wanted, metadata });
     else await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
     return true;
   } catch (cause) {

@@ -1,4 +1,5 @@
 /** Options of consumeOrdered (ordered.ts), shared by its two readers. */
+import type { StreamInfo } from '@nats-io/jetstream';
 import type { StreamMessage } from './direct.ts';
 
 export type StartAt = 'all' | 'new' | { sequence: number } | { timeMs: number } | 'last-per-subject';
@@ -23,7 +24,7 @@ export interface OrderedOptions {
    * will be. Sequences restart. Awaited; an exception or rejection ends the reading, unless time
    * may heal it: then this is called again. Bus.recreatedListeners are called before it.
    */
-  onRecreated?: (stream: { created: string }) => void | Promise<void>;
+  onRecreated?: (stream: Pick<StreamInfo, 'created' | 'config'>) => void | Promise<void>;
   /** Ends the reading and resolves its promise. */
   signal: AbortSignal;
   /**

@@ -47,8 +47,8 @@ function findingInfo(event: VerdictEvent): Json {
     analytic: { name: value.rule, uid: value.rule, type: 'Rule', type_id: 1, category: value.ruleType },
     attacks: attacksOf(techniquesOf(value.tags)),
     related_events_count: value.evidence.length + value.evidenceOmitted,
-    related_events: related.map(({ streamSequence, index, vector, packets }) => ({
-      uid: uidOf({ ...evidence, sequence: streamSequence }, index),
+    related_events: related.map(({ streamSequence: sequence, index, vector, packets }, at) => ({
+      uid: uidOf({ stream: 'VIOLATIONS', createdMs: evidence[at] ?? 0, sequence }, index),
       type: clip(vector),
       count: packets,
     })),

@@ -1,5 +1,5 @@
 /** `bailiff replay`: stored violations to the terminal, a file, or other subjects. */
-import { SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
+import { lifeOf, SIEM_FORMATS, type SiemFormat, streamInfo } from '@bailiff/bus';
 import { isoMicros, readBusTime } from '@bailiff/insight';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
@@ -96,8 +96,9 @@ const isSiem = (format: Format): format is SiemFormat => (SIEM_FORMATS as readon
 /** @throws BusError if the stream's creation time, a part of event uids, cannot be read */
 async function sinkOf({ io, bus, out }: Session, { format, to, request }: Plan): Promise<Sink> {
   if (isSiem(format)) {
-    const { created } = await streamInfo(bus, 'VIOLATIONS');
-    const mapping = { format, version: io.version, createdMs: Date.parse(created) };
+    const info = await streamInfo(bus, 'VIOLATIONS');
+    const createdMs = (sequence: number) => lifeOf(info, sequence);
+    const mapping = { format, version: io.version, createdMs };
     return to === null ? siemSink(out, mapping) : busSink(bus, to, siemCopies(mapping));
   }
   if (to !== null) return busSink(bus, to, format === 'json' ? jsonCopies() : avroCopies);

@@ -223,8 +223,8 @@ export function busSink(bus: Bus, prefix: string, copiesOf: Copies): Sink {
 interface SiemMapping {
   format: SiemFormat;
   version: string;
-  /** Creation time of VIOLATIONS in milliseconds since 1970, a part of each uid. */
-  createdMs: number;
+  /** Start of the life of VIOLATIONS with a sequence in milliseconds since 1970, a part of each uid. */
+  createdMs(sequence: number): number;
 }
 
 /**
@@ -233,12 +233,12 @@ interface SiemMapping {
  * as in the siem-relay.
  */
 function siemEvents({ message, judged, filter }: Replayed, mapping: SiemMapping): Rendered[] {
-  const { format, version, createdMs } = mapping;
+  const { format, version } = mapping;
   const { frame, node, refusedWhole } = judged;
   if (refusedWhole?.reason === 'foreign-node') return [];
   const place = {
     stream: 'VIOLATIONS',
-    createdMs,
+    createdMs: mapping.createdMs(message.sequence),
     sequence: message.sequence,
     storedMicros: message.timestampMicros,
   };

@@ -5,7 +5,15 @@
  * streams were restored or replaced. A stream that exists is never changed; `--replace` first deletes
  * all streams of Bailiff.
  */
-import { acrossElection, ensureTopology, restoreStream, type SnapshotHead, streamInfo, toBusError } from '@bailiff/bus';
+import {
+  acrossElection,
+  ensureTopology,
+  metadataOfRestored,
+  restoreStream,
+  type SnapshotHead,
+  streamInfo,
+  toBusError,
+} from '@bailiff/bus';
 import { plural } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import { confirm } from '../../shared/confirm.ts';
@@ -83,6 +91,9 @@ function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | unde
   throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
 }
 
+/** Their events for a SIEM have an id by the life of the stream. */
+const SOURCES: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
+
 /** @throws CliError, what restoreStream and ensureTopology throw */
 export async function restore(session: Session, path: string, options: RestoreOptions): Promise<void> {
   const { bus, out, io } = session;
@@ -95,7 +106,12 @@ export async function restore(session: Session, path: string, options: RestoreOp
     const part = parts.get(name);
     if (!part) continue;
     io.signal.throwIfAborted();
-    const config = { ...part.config, num_replicas: replicas };
+    const metadata = metadataOfRestored(
+      part.config as unknown as SnapshotHead['config'],
+      part.state.last_seq,
+      Date.now(),
+    );
+    const config = { ...part.config, num_replicas: replicas, ...(SOURCES.has(name) ? { metadata } : {}) };
     const head = { config, state: part.state } as unknown as SnapshotHead;
     const { state } = await restoreStream(bus, head, archive.pieces(part));
     out.line(`${name}: ${describeState(state)}`);

@@ -1,0 +1,48 @@
+/**
+ * Lives of a stream that was restored from a backup. The server keeps its creation time and goes on with
+ * the sequences of the backup, so that a sequence can be that of a lost message. `bailiff restore`
+ * writes the place into the metadata of the stream: what is stored beyond the restored messages belongs to a
+ * life of its own. A restore by other tools begins no life. Pure. Limit: MAX_RESTORES, the newest.
+ */
+import type { StreamInfo } from '@nats-io/jetstream';
+import * as z from 'zod';
+import { microsOf } from './direct.ts';
+
+const METADATA = 'bailiff.dev/restores';
+const MAX_RESTORES = 64;
+/** Last restored sequence, and the time of the restore in milliseconds, by time. */
+const restores = z.array(z.tuple([z.number().int().nonnegative(), z.number().int().positive()]));
+
+type Lives = Pick<StreamInfo, 'created'> & { config: Pick<StreamInfo['config'], 'metadata'> };
+
+function restoresOf({ metadata }: Lives['config']): [last: number, atMs: number][] {
+  try {
+    return restores.parse(JSON.parse(metadata?.[METADATA] ?? '[]'));
+  } catch {
+    return [];
+  }
+}
+
+/** When the life of a sequence began, milliseconds since 1970: its creation or restore. */
+export function lifeOf({ created, config }: Lives, sequence: number): number {
+  const restored = restoresOf(config).findLast(([last]) => last < sequence);
+  return restored?.[1] ?? Math.floor(microsOf(created) / 1000);
+}
+
+/** Name of the newest life, for a reader that stores its position. */
+export function lifeName({ created, config }: Lives): string {
+  const restored = restoresOf(config).at(-1);
+  return restored ? `${created} restored ${restored[1]}` : created;
+}
+
+/** The metadata of a stream that is restored now. */
+export function metadataOfRestored(
+  config: Lives['config'],
+  lastSequence: number,
+  nowMs: number,
+): Record<string, string> {
+  // A former one that ended behind this one has no message any more.
+  const former = restoresOf(config).filter(([last]) => last < lastSequence);
+  const all = [...former, [lastSequence, nowMs]].slice(-MAX_RESTORES);
+  return { ...config.metadata, [METADATA]: JSON.stringify(all) };
+}
