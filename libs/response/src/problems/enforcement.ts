@@ -25,7 +25,7 @@ import { notEnforced, type Problem, warn } from './problem.ts';
 
 /** A disarm (break-glass) that is in force. */
 export interface ActiveDisarm {
-  /** `the cluster`, `node node-a`, `namespace shop`. */
+  /** `the whole cluster`, `node node-a`, `namespace shop`. */
   scope: string;
   untilMs: number;
   by: string;

@@ -197,7 +197,9 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
     );
   }
   const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - input.nowMs;
-  if (disarmedMs > 0 && input.disarms.length === 0)
+  // A stored disarm of another scope does not explain it.
+  const isExplained = input.disarms.some(({ scope }) => scope === `node ${node}` || !/^(node|namespace) /.test(scope));
+  if (disarmedMs > 0 && !isExplained)
     problems.push(notEnforced(node, `is disarmed for ${age(disarmedMs)}`, 'bailiff config list --kind disarm'));
   const uncovered = status.interfaces.filter(({ coverage }) => coverage === 'not-covered');
   for (const [reason, ifaces] of byReason(uncovered)) {

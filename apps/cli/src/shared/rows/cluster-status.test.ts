@@ -370,6 +370,19 @@ describe('report', () => {
   });
 });
 
+describe('a node that is disarmed', () => {
+  it.each([
+    ['another node', 'node b', true],
+    ['a namespace', 'namespace shop', true],
+    ['the node', 'node a', false],
+    ['all', 'the whole cluster', false],
+  ])('beside a stored disarm of %s - named, unless that explains it', (_, scope, isNamed) => {
+    const disarm = { scope, untilMs: NOW + 600_000, by: 'me', reason: '' };
+    const { problems } = report({ a: status({ disarmedUntil: iso(-600_000) }) }, { disarms: [disarm] });
+    expect(problems.some(({ text }) => text === 'is disarmed for 10m')).toBe(isNamed);
+  });
+});
+
 describe('render', () => {
   const plain = { width: 0 };
 
