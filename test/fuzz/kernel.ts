@@ -38,7 +38,7 @@ export const KEY = { ifindex: 1, generation: 1 } as const;
 export const DROP = 2;
 export const PASS = -1;
 /** struct counters: cells by vector, action and state, of three numbers each. */
-const [VECTOR_SLOTS, STATES, NUMBERS, SKBS] = [24, 3, 3, 1];
+const [VECTOR_SLOTS, STATES, NUMBERS, SKBS] = [32, 3, 3, 1];
 const ACTIONS = ['audit', 'drop'] as const;
 export const NODES = [
   { address: '10.77.8.1', thisNode: true },

@@ -300,7 +300,7 @@ describe('lifecycle', () => {
     await node.send(forged);
     await node.fence();
     expect(node.landed(forged), 'still guarded').toBe(0);
-    await node.agent.call('own.setAbi', path.join(node.pinDir, 'maps/meta'), 1);
+    await node.agent.call('own.setAbi', path.join(node.pinDir, 'maps/meta'), 2);
     await node.open();
     await drops(guarded, 1);
   });

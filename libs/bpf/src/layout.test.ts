@@ -67,9 +67,9 @@ describe('layout', () => {
   });
 
   it('layout - the counters have a cell for each vector, action and state', () => {
-    const cells = 24 * PACKET_ACTIONS.length * IFACE_STATES.length;
+    const cells = 32 * PACKET_ACTIONS.length * IFACE_STATES.length;
     expect(layout.CountersLayout.size).toBe(cells * layout.CounterCellLayout.size);
-    expect(VECTORS.length).toBeLessThanOrEqual(24);
-    expect(layout.IfaceLayout.modes.size).toBe(24);
+    expect(VECTORS.length).toBeLessThanOrEqual(32);
+    expect(layout.IfaceLayout.modes.size).toBe(32);
   });
 });

@@ -18,7 +18,7 @@
  * Increase it when a layout or the meaning of a field changes. `meta` stores it, so that user space
  * recognises pinned maps of another ABI.
  */
-enum abi { BAILIFF_ABI = 1 };
+enum abi { BAILIFF_ABI = 2 };
 
 /*
  * Vectors: kinds of violations. Order is ABI: append only. Names in user space: libs/vocabulary
@@ -54,7 +54,7 @@ enum vector {
 	VECTOR_PROVOCATION,	/* to the pod, whose answer would be dropped */
 	VECTOR_COUNT,
 };
-#define VECTOR_SLOTS 24 /* spare slots, so that new vectors need no new layout */
+#define VECTOR_SLOTS 32 /* spare slots, so that new vectors need no new layout */
 
 enum mode { MODE_OFF, MODE_AUDIT, MODE_ENFORCE };
 enum action { ACTION_AUDIT, ACTION_DROP, ACTION_COUNT };

@@ -74,7 +74,7 @@ describe('encode', () => {
       quarantineUntilNs: FOREVER_NS,
       auditUntilNs: 0n,
     });
-    expect(bytes.length).toBe(80);
+    expect(bytes.length).toBe(88);
     expect(bytes.readUInt32LE(0)).toBe(7);
     expect(bytes[9]).toBe(IfaceFlagValues.IFACE_HAS_MAC | IfaceFlagValues.IFACE_HAS_IPV4);
     expect(bytes.subarray(16, 20)).toEqual(Buffer.from([10, 1, 2, 3]));
@@ -133,7 +133,7 @@ describe('encode', () => {
     expect(encodeProbeKey(key, probe).subarray(8, 10)).toEqual(Buffer.from([0x1f, 0x90]));
     const settings = { sampleBurst: 8, samplesPerSecond: 10, unknownMode: 'audit' } as const;
     expect(decodeSettings(encodeSettings(settings))).toEqual(settings);
-    const meta = { frameSequence: 2n ** 60n, nextGeneration: 77, abi: 1 };
+    const meta = { frameSequence: 2n ** 60n, nextGeneration: 77, abi: 2 };
     expect(decodeMeta(encodeMeta(meta))).toEqual(meta);
   });
 });

@@ -1,7 +1,7 @@
 // Generated from the BTF of spoof.bpf.o by libs/bpf/scripts/build-bpf.ts --layout. Do not edit.
 
 export const AbiValues = {
-  BAILIFF_ABI: 1,
+  BAILIFF_ABI: 2,
 } as const;
 
 export const VectorValues = {
@@ -103,7 +103,7 @@ export const SampleFlagValues = {
 } as const;
 
 export const IfaceLayout = {
-  size: 80,
+  size: 88,
   generation: { offset: 0, size: 4 },
   slot: { offset: 4, size: 4 },
   state: { offset: 8, size: 1 },
@@ -113,9 +113,9 @@ export const IfaceLayout = {
   sampleBurst: { offset: 20, size: 2 },
   samplesPerSecond: { offset: 22, size: 2 },
   ipv6: { offset: 24, size: 16 },
-  modes: { offset: 40, size: 24 },
-  quarantineUntilNs: { offset: 64, size: 8 },
-  auditUntilNs: { offset: 72, size: 8 },
+  modes: { offset: 40, size: 32 },
+  quarantineUntilNs: { offset: 72, size: 8 },
+  auditUntilNs: { offset: 80, size: 8 },
 } as const;
 
 export const FastpathEntryLayout = {
@@ -148,8 +148,8 @@ export const CounterCellLayout = {
 } as const;
 
 export const CountersLayout = {
-  size: 3456,
-  cells: { offset: 0, size: 3456 },
+  size: 4608,
+  cells: { offset: 0, size: 4608 },
 } as const;
 
 export const TokenBucketLayout = {
