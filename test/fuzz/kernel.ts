@@ -89,6 +89,12 @@ const GRANTS: AddressGrant[] = [
   { cidr: '0.0.0.0/0', neighbour: true },
   { cidr: '02:00:00:00:77:0b', neighbour: false },
   { cidr: 'ff:ff:ff:ff:ff:ff', neighbour: false },
+  // Of other interfaces of the pod: without a right, in a granted prefix, a destination of tunnels, never a source.
+  { cidr: '10.77.0.11', neighbour: false, source: false, other: true },
+  { cidr: '10.78.1.2', neighbour: false, other: true },
+  { cidr: '10.77.9.9', neighbour: false, source: false, tunnel: true, other: true },
+  { cidr: '127.0.0.1', neighbour: false, source: false, other: true },
+  { cidr: 'fd78::1', neighbour: false, source: false, other: true },
 ];
 const isMac = ({ cidr }: AddressGrant): boolean => /^(..:){5}..$/.test(cidr);
 
@@ -154,7 +160,9 @@ export function worldOf({ hasMac, hasIpv4, hasIpv6, grants, orphaned = false }: 
     ipv6: hasIpv6 ? address(OWN.ipv6) : null,
     grants: grants
       .filter((grant) => !isMac(grant))
-      .map(({ cidr, neighbour, source = true, tunnel = false }) => ({ ...network(cidr), neighbour, source, tunnel })),
+      .map(({ cidr, neighbour, source = true, tunnel = false, other = false }) => {
+        return { ...network(cidr), neighbour, source, tunnel, other };
+      }),
     macs: new Set(grants.filter(isMac).map(({ cidr }) => big(parseMac(cidr)))),
     nodes: new Map(NODES.map((node) => [address(node.address), node.thisNode ? 'this' : 'other'])),
     networks: NETWORKS.map(({ cidr, place }) => ({ ...network(cidr), place })),
@@ -174,8 +182,13 @@ if (COUNTER_NUMBERS !== VECTOR_SLOTS * ACTIONS.length * STATES * NUMBERS) throw 
 const skbsAt = (vector: number, action: number): number[] =>
   Array.from({ length: STATES }, (_, state) => ((vector * ACTIONS.length + action) * STATES + state) * NUMBERS + SKBS);
 
+/** The order in which modes are applied: others can cause what else a packet of other-interface violates. */
+const ORDER = VECTORS.flatMap((vector): Vector[] => {
+  if (vector === 'other-interface') return [];
+  return vector === 'redirect' ? ['other-interface', vector] : [vector];
+});
 export const inOrder = (set: Iterable<Vector>): Vector[] =>
-  [...set].sort((a, b) => VECTORS.indexOf(a) - VECTORS.indexOf(b));
+  [...set].sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b));
 
 /** The programs, loaded. */
 export class FuzzKernel implements AsyncDisposable {

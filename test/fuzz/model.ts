@@ -16,6 +16,8 @@ export interface Grant {
   readonly source: boolean;
   /** The pod may send tunnels to it. */
   readonly tunnel: boolean;
+  /** Another interface of the pod has it. */
+  readonly other: boolean;
 }
 
 /** Without the family: only the longest match counts. */
@@ -104,6 +106,10 @@ function isSource(world: World, address: bigint, family: 4 | 6): boolean {
   return address === (family === 4 ? world.ipv4 : world.ipv6) || grantOf(world, address, family)?.source === true;
 }
 
+/** The vector of an address that the pod may not use, unless another interface of the pod has it. */
+const faultOf = (world: World, address: bigint, family: 4 | 6, vector: Vector): Vector =>
+  grantOf(world, address, family)?.other === true ? 'other-interface' : vector;
+
 function isClaim(world: World, address: bigint, family: 4 | 6): boolean {
   if (address === (family === 4 ? world.ipv4 : world.ipv6)) return true;
   if (family === 6 && isOwnLinkLocal(world, address)) return true;
@@ -149,7 +155,7 @@ function sourceFaults(world: World, packet: Packet): Vector[] {
     if (source === world.ipv4) return [];
     if (source === MAPPED && isIgmpReport(packet)) return [];
     if (source === MAPPED) return [isDhcpRequest(world, packet) ? 'dhcp-client' : 'ipv4-source'];
-    return isSource(world, source, 4) ? [] : ['ipv4-source'];
+    return isSource(world, source, 4) ? [] : [faultOf(world, source, 4, 'ipv4-source')];
   }
   if (source === world.ipv6) return [];
   if (source === 0n) {
@@ -160,7 +166,7 @@ function sourceFaults(world: World, packet: Packet): Vector[] {
     return [isDhcpv6Request(world, packet) ? 'dhcp-client' : 'ipv6-source'];
   }
   if (isLinkLocal(source)) return isClaim(world, source, 6) ? [] : ['link-local'];
-  return isSource(world, source, 6) ? [] : ['ipv6-source'];
+  return isSource(world, source, 6) ? [] : [faultOf(world, source, 6, 'ipv6-source')];
 }
 
 /** Surely another's: a link-local address only if it is made of another MAC. */
@@ -237,11 +243,11 @@ function errorFaults(world: World, packet: Packet, family: 4 | 6): Vector[] {
     const to = quotedDestination(quote, packet.fragment === 'none');
     if (to === null) return ['malformed'];
     if (packet.transport!.number(0, 2) === 0x0402 && to >> 120n === 0xffn) return [];
-    return isSource(world, to, 6) || isClaim(world, to, 6) ? [] : ['redirect'];
+    return isSource(world, to, 6) || isClaim(world, to, 6) ? [] : [faultOf(world, to, 6, 'redirect')];
   }
   if (!quote.has(0, 20) || !quote.canRead(16, 4)) return ['malformed'];
   const to = quote.big(16, 4) | MAPPED;
-  return isSource(world, to, 4) || isClaim(world, to, 4) ? [] : ['redirect'];
+  return isSource(world, to, 4) || isClaim(world, to, 4) ? [] : [faultOf(world, to, 4, 'redirect')];
 }
 
 /** 64:ff9b::/96 */
@@ -349,7 +355,8 @@ export function judge(world: World, packet: Packet): Set<Vector> {
   if (packet.arp !== undefined) {
     if (!isOwnMac(world, packet.arp.senderMac)) broken.add('arp-sender');
     const isProbe = packet.source === MAPPED && packet.arp.operation === 1;
-    if (!isClaim(world, isProbe ? packet.destination! : packet.source, 4)) broken.add('arp-sender');
+    const claim = isProbe ? packet.destination! : packet.source;
+    if (!isClaim(world, claim, 4)) broken.add(faultOf(world, claim, 4, 'arp-sender'));
     return broken;
   }
   for (const vector of [...sourceFaults(world, packet), ...transportFaults(world, packet)]) broken.add(vector);
@@ -389,7 +396,7 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
     if (family === 6 && isLinkLocal(from)) {
       if (!isClaim(world, from, 6)) faults.push('link-local');
     } else if (!isSource(world, from, family)) {
-      faults.push(family === 4 ? 'ipv4-source' : 'ipv6-source');
+      faults.push(faultOf(world, from, family, family === 4 ? 'ipv4-source' : 'ipv6-source'));
     }
   }
   if (udp === undefined) return faults;

@@ -18,7 +18,10 @@ export type PacketAction = (typeof PACKET_ACTIONS)[number];
 export const IFACE_STATES = ['unknown', 'provisional', 'programmed'] as const;
 export type IfaceState = (typeof IFACE_STATES)[number];
 
-/** Kinds of violations that a packet can be. The first one decides if a packet violates several. */
+/**
+ * Kinds of violations that a packet can be. The first one decides if a packet violates several; other-interface
+ * precedes redirect.
+ */
 export const VECTORS = [
   'ipv4-source',
   'ipv6-source',
@@ -44,6 +47,7 @@ export const VECTORS = [
   'router-protocol',
   'orphaned',
   'provocation',
+  'other-interface',
 ] as const;
 export type Vector = (typeof VECTORS)[number];
 
@@ -63,13 +67,15 @@ export type UserspaceVector = (typeof USERSPACE_VECTORS)[number];
 
 /**
  * Vectors that a correlation rule counts only if it names them. They say nothing about the sender's
- * identity: traffic to and from a pod in quarantine, what others want a pod to answer, traffic of an
- * interface that has no pod yet or none any more, and what user space finds about an interface.
+ * identity: traffic to and from a pod in quarantine, what others want a pod to answer, answers that
+ * others cause, traffic of an interface that has no pod yet or none any more, and what user space
+ * finds about an interface.
  */
 export const NAMED_ONLY_VECTORS: ReadonlySet<string> = new Set<Vector | UserspaceVector>([
   'quarantine-ingress',
   'quarantine-egress',
   'provocation',
+  'other-interface',
   'unknown-interface',
   'orphaned',
   'identity-mismatch',

@@ -57,8 +57,9 @@ static __always_inline void check_ipv4_source(struct __sk_buff *skb, const struc
 	if (packet->source.words[3] == 0)
 		add_violation(packet, is_dhcp_request(skb, iface, packet) ? VECTOR_DHCP_CLIENT
 									  : VECTOR_IPV4_SOURCE);
-	else if (!is_granted(iface, skb->ifindex, &packet->source, true, ADDRESS_SOURCE))
-		add_violation(packet, VECTOR_IPV4_SOURCE);
+	else
+		require_right(iface, skb->ifindex, packet, &packet->source, true, ADDRESS_SOURCE,
+			      VECTOR_IPV4_SOURCE);
 }
 
 /* RFC 3590: a host without an address sends reports from ::, among them the one that DAD needs. */
@@ -93,8 +94,9 @@ static __always_inline void check_ipv6_source(struct __sk_buff *skb, const struc
 	if (is_link_local(&packet->source)) {
 		if (!may_claim_ipv6(iface, skb->ifindex, &packet->source))
 			add_violation(packet, VECTOR_LINK_LOCAL);
-	} else if (!is_granted(iface, skb->ifindex, &packet->source, false, ADDRESS_SOURCE)) {
-		add_violation(packet, VECTOR_IPV6_SOURCE);
+	} else {
+		require_right(iface, skb->ifindex, packet, &packet->source, false, ADDRESS_SOURCE,
+			      VECTOR_IPV6_SOURCE);
 	}
 }
 
@@ -102,12 +104,14 @@ static __always_inline void check_arp(struct __sk_buff *skb, const struct iface 
 				      struct packet *packet)
 {
 	bool probe = packet->source.words[3] == 0 && packet->protocol == ARPOP_REQUEST;
+	/* A host that probes the same address gives it up. */
+	const union address *claim = probe ? &packet->destination : &packet->source;
 
 	if (!may_use_mac(iface, skb->ifindex, packet->arp_mac))
 		add_violation(packet, VECTOR_ARP_SENDER);
-	/* A host that probes the same address gives it up. */
-	if (!may_claim_ipv4(iface, skb->ifindex, probe ? &packet->destination : &packet->source))
-		add_violation(packet, VECTOR_ARP_SENDER);
+	if (!is_inline_ipv4(iface, claim))
+		require_right(iface, skb->ifindex, packet, claim, true, ADDRESS_NEIGHBOUR,
+			      VECTOR_ARP_SENDER);
 }
 
 struct nd_option {

@@ -23,9 +23,10 @@ enum abi { BAILIFF_ABI = 2 };
 /*
  * Vectors: kinds of violations. Order is ABI: append only. Names in user space: libs/vocabulary
  * VECTORS.
- * The order is the precedence too. A packet that violates several vectors is dropped and counted
- * for the first one in mode enforce. It is also counted for the first one in mode audit before
- * that, so an audited vector never hides an enforced one.
+ * The order is the precedence too, with one exception (vector_at() in report.h). A packet that
+ * violates several vectors is dropped and counted for the first one in mode enforce. It is also
+ * counted for the first one in mode audit before that, so an audited vector never hides an enforced
+ * one.
  */
 enum vector {
 	VECTOR_IPV4_SOURCE,
@@ -52,6 +53,7 @@ enum vector {
 	VECTOR_ROUTER_PROTOCOL, /* what only queriers and routers send */
 	VECTOR_ORPHANED,	/* IFACE_ORPHANED, whatever the packet is */
 	VECTOR_PROVOCATION,	/* to the pod, whose answer would be dropped */
+	VECTOR_OTHER_INTERFACE, /* with an address that another interface of the pod has */
 	VECTOR_COUNT,
 };
 #define VECTOR_SLOTS 32 /* spare slots, so that new vectors need no new layout */
@@ -130,6 +132,8 @@ enum address_flag {
 	ADDRESS_IPV6 = 1 << 3,
 	ADDRESS_MAC = 1 << 4,	 /* a further MAC of the pod */
 	ADDRESS_TUNNEL = 1 << 5, /* destination that the pod may send tunnels to */
+	ADDRESS_OTHER =
+		1 << 6, /* another interface of the pod has it: no right, VECTOR_OTHER_INTERFACE */
 };
 
 struct address_key {

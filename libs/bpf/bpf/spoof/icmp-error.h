@@ -79,7 +79,7 @@ static __always_inline bool is_answer_to_group(const struct packet *packet, cons
 __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface,
 				struct packet *packet, int ipv4)
 {
-	__u32 quote, right = ADDRESS_SOURCE | ADDRESS_NEIGHBOUR;
+	__u32 quote;
 	union address to;
 	__be32 to_ipv4;
 	bool own;
@@ -98,8 +98,9 @@ __noinline int check_icmp_error(struct __sk_buff *skb, const struct iface *iface
 		own = is_inline_ipv6(iface, &to) || is_mac_link_local(iface, skb->ifindex, &to) ||
 		      is_answer_to_group(packet, &to);
 	}
-	if (!own && !is_granted(iface, skb->ifindex, &to, ipv4, right))
-		add_violation(packet, VECTOR_REDIRECT);
+	if (!own)
+		require_right(iface, skb->ifindex, packet, &to, ipv4,
+			      ADDRESS_SOURCE | ADDRESS_NEIGHBOUR, VECTOR_REDIRECT);
 	return 0;
 malformed:
 	add_violation(packet, VECTOR_MALFORMED);

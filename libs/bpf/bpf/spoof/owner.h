@@ -144,6 +144,22 @@ static __always_inline bool is_granted(const struct iface *iface, __u32 ifindex,
 	       granted_rights(iface, ifindex, address, ipv4) & right;
 }
 
+/*
+ * Adds the vector unless an address that is not inline has the right. What another interface of the
+ * pod has violates VECTOR_OTHER_INTERFACE instead: the pod answers from there by itself.
+ */
+static __always_inline void require_right(const struct iface *iface, __u32 ifindex,
+					  struct packet *packet, const union address *address,
+					  bool ipv4, __u32 right, __u32 vector)
+{
+	__u32 rights = 0;
+
+	if (iface->flags & IFACE_HAS_MORE)
+		rights = granted_rights(iface, ifindex, address, ipv4);
+	if (!(rights & right))
+		add_violation(packet, rights & ADDRESS_OTHER ? VECTOR_OTHER_INTERFACE : vector);
+}
+
 static __always_inline bool may_claim_ipv4(const struct iface *iface, __u32 ifindex,
 					   const union address *address)
 {

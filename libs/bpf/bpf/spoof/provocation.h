@@ -199,8 +199,9 @@ static __always_inline void check_answering_address(struct __sk_buff *skb,
 	if (!ipv4 && is_link_local(&packet->source)) {
 		if (!may_claim_ipv6(iface, skb->ifindex, &packet->source))
 			add_violation(packet, VECTOR_LINK_LOCAL);
-	} else if (!is_granted(iface, skb->ifindex, &packet->source, ipv4, ADDRESS_SOURCE)) {
-		add_violation(packet, ipv4 ? VECTOR_IPV4_SOURCE : VECTOR_IPV6_SOURCE);
+	} else {
+		require_right(iface, skb->ifindex, packet, &packet->source, ipv4, ADDRESS_SOURCE,
+			      ipv4 ? VECTOR_IPV4_SOURCE : VECTOR_IPV6_SOURCE);
 	}
 }
 

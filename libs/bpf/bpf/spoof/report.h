@@ -68,12 +68,12 @@ static __always_inline void count(const struct iface *iface, struct __sk_buff *s
 enum admission { ADMIT_NONE, ADMIT_BY_TOKEN, ADMIT_FIRST };
 
 /*
- * Tokens that samples of received packets leave: others send those, and could use up what the pod's own
- * violations need.
+ * Tokens that samples of what others cause leave: they could use up what the pod's own violations
+ * need.
  */
-static __always_inline __u32 tokens_kept(__u32 burst, bool received)
+static __always_inline __u32 tokens_kept(__u32 burst, bool caused)
 {
-	return received ? burst / 2 : 0;
+	return caused ? burst / 2 : 0;
 }
 
 /*
@@ -92,7 +92,7 @@ static __always_inline bool is_empty(const struct token_bucket *bucket, __u32 ge
 
 /* Takes a token for a sample. The lock covers a few instructions and no helper call. */
 static __always_inline enum admission admit_sample(const struct iface *iface, __u32 vector,
-						   __u64 now, bool received)
+						   __u64 now, bool caused)
 {
 	const struct settings *set = read_settings();
 	__u32 slot = iface->slot, bit = VECTOR_BIT(vector & 31);
@@ -105,7 +105,7 @@ static __always_inline enum admission admit_sample(const struct iface *iface, __
 	burst = iface->sample_burst ? iface->sample_burst : set->sample_burst;
 	rate = iface->samples_per_second ? iface->samples_per_second : set->samples_per_second;
 
-	kept = tokens_kept(burst, received);
+	kept = tokens_kept(burst, caused);
 	if (is_empty(bucket, iface->generation, bit, now, rate, kept))
 		return ADMIT_NONE;
 
@@ -195,8 +195,8 @@ __noinline int emit_event(struct __sk_buff *skb, const struct iface *iface,
 	if (!iface || !packet)
 		return 0;
 	/* In a flood almost no packet gets further. The exact clock took a quarter of a drop. */
-	admission =
-		admit_sample(iface, vector, bpf_ktime_get_coarse_ns(), how >> 1 & SAMPLE_EGRESS);
+	admission = admit_sample(iface, vector, bpf_ktime_get_coarse_ns(),
+				 how >> 1 & SAMPLE_EGRESS || vector == VECTOR_OTHER_INTERFACE);
 	if (admission == ADMIT_NONE)
 		return 0;
 	sample = bpf_ringbuf_reserve(&samples, sizeof(*sample), 0);
@@ -262,6 +262,17 @@ static __always_inline __u32 mode_of(const struct iface *iface, __u32 vector, bo
 }
 
 /*
+ * The vectors in the order in which modes are applied. VECTOR_OTHER_INTERFACE comes before all that
+ * an answer of the pod can violate besides: others chose what is answered.
+ */
+static __always_inline __u32 vector_at(__u32 place)
+{
+	if (place < VECTOR_REDIRECT || place > VECTOR_OTHER_INTERFACE)
+		return place;
+	return place == VECTOR_REDIRECT ? VECTOR_OTHER_INTERFACE : place - 1;
+}
+
+/*
  * Applies the modes to packet->violations in the order of the vectors (rules.md), reports the
  * result, and returns TCX_NEXT or TCX_DROP.
  */
@@ -274,8 +285,8 @@ __noinline int apply_modes(struct __sk_buff *skb, const struct iface *iface, str
 	if (!iface || !packet)
 		return TCX_NEXT;
 	armed = !iface->audit_until_ns || bpf_ktime_get_boot_ns() >= iface->audit_until_ns;
-	for (__u32 vector = 0; vector < VECTOR_COUNT; vector++) {
-		__u32 mode;
+	for (__u32 place = 0; place < VECTOR_COUNT; place++) {
+		__u32 mode, vector = vector_at(place);
 
 		if (!(packet->violations & VECTOR_BIT(vector)))
 			continue;

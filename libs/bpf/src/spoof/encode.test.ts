@@ -107,6 +107,20 @@ describe('encode', () => {
     }
   });
 
+  it('encode - an address of another interface has no right of its own, and keeps those of a prefix', () => {
+    const key = { ifindex: 5, generation: 9 };
+    const { ADDRESS_IPV4, ADDRESS_OTHER, ADDRESS_SOURCE } = AddressFlagValues;
+    for (const [source, flags] of [
+      [false, ADDRESS_OTHER | ADDRESS_IPV4],
+      [true, ADDRESS_OTHER | ADDRESS_IPV4 | ADDRESS_SOURCE],
+    ] as const) {
+      const grant = { cidr: '10.0.0.1/32', neighbour: false, ...(source ? {} : { source }), other: true };
+      const entry = encodeAddressGrant(key, grant);
+      expect(entry.value.readUInt32LE(0)).toBe(flags);
+      expect(decodeAddressGrant(entry.key, entry.value)).toEqual({ ...key, ...grant });
+    }
+  });
+
   it('encode - a granted MAC has a key that no source address has, and no right of an address', () => {
     fc.assert(
       fc.property(mac, (text) => {

@@ -97,6 +97,8 @@ export interface AddressGrant {
   readonly source?: boolean;
   /** The pod may send tunnels to it. Default false. */
   readonly tunnel?: boolean;
+  /** Another interface of the pod has it. No right: without one, it violates `other-interface`. Default false. */
+  readonly other?: boolean;
 }
 
 export interface Settings {
@@ -237,11 +239,12 @@ export function encodeAddressGrant(key: IfaceKey, grant: AddressGrant): { key: B
   buffer.writeUInt32LE(checkU32(key.ifindex, 'ifindex'), layout.ifindex.offset);
   buffer.writeUInt32LE(checkU32(key.generation, 'generation'), layout.generation.offset);
   cidr.bytes.copy(buffer, layout.address.offset);
-  const { ADDRESS_SOURCE, ADDRESS_NEIGHBOUR, ADDRESS_TUNNEL } = AddressFlagValues;
+  const { ADDRESS_SOURCE, ADDRESS_NEIGHBOUR, ADDRESS_TUNNEL, ADDRESS_OTHER } = AddressFlagValues;
   const right =
     (grant.source === false ? 0 : ADDRESS_SOURCE) |
     (grant.neighbour ? ADDRESS_NEIGHBOUR : 0) |
-    (grant.tunnel === true ? ADDRESS_TUNNEL : 0);
+    (grant.tunnel === true ? ADDRESS_TUNNEL : 0) |
+    (grant.other === true ? ADDRESS_OTHER : 0);
   const flags = isMac(grant.cidr) ? AddressFlagValues.ADDRESS_MAC : right | familyFlag(cidr);
   return { key: buffer, value: encodeU32(flags) };
 }
@@ -260,6 +263,7 @@ export function decodeAddressGrant(key: Buffer, value: Buffer): IfaceKey & Addre
     neighbour: (flags & AddressFlagValues.ADDRESS_NEIGHBOUR) !== 0,
     ...((flags & (AddressFlagValues.ADDRESS_SOURCE | AddressFlagValues.ADDRESS_MAC)) === 0 ? { source: false } : {}),
     ...((flags & AddressFlagValues.ADDRESS_TUNNEL) !== 0 ? { tunnel: true } : {}),
+    ...((flags & AddressFlagValues.ADDRESS_OTHER) !== 0 ? { other: true } : {}),
   };
 }
 

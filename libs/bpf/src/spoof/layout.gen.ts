@@ -29,7 +29,8 @@ export const VectorValues = {
   VECTOR_ROUTER_PROTOCOL: 21,
   VECTOR_ORPHANED: 22,
   VECTOR_PROVOCATION: 23,
-  VECTOR_COUNT: 24,
+  VECTOR_OTHER_INTERFACE: 24,
+  VECTOR_COUNT: 25,
 } as const;
 
 export const ModeValues = {
@@ -68,6 +69,7 @@ export const AddressFlagValues = {
   ADDRESS_IPV6: 8,
   ADDRESS_MAC: 16,
   ADDRESS_TUNNEL: 32,
+  ADDRESS_OTHER: 64,
 } as const;
 
 export const NetworkValues = {

@@ -69,6 +69,18 @@ describe('rules count violations that are evidence against the sender', () => {
     expect(verdicts.map(({ rule, level }) => `${rule} ${level}`).sort()).toEqual(['breach critical', 'many critical']);
   });
 
+  it.each([
+    ['other-interface', []],
+    ['ipv4-source', ['many-identities', 'repeated-spoofing']], // control
+  ])('answers from addresses of other interfaces, dropped as %s: %j', (vector, rules) => {
+    const answers = clients.map((address) => from(address, { vector, action: 'drop' }));
+    expect(
+      verdictsOf(answers)
+        .map(({ rule }) => rule)
+        .sort(),
+    ).toEqual(rules);
+  });
+
   it('a quarantined pod that goes on spoofing: critical', () => {
     expect(verdictsOf([spoofed, honest[0] as Partial<Violation>, spoofed])).toEqual([
       { rule: 'spoofed-then-quarantine-breach', level: 'critical', audited: false },
@@ -78,6 +90,8 @@ describe('rules count violations that are evidence against the sender', () => {
   it.each([
     'quarantine-ingress',
     'quarantine-egress',
+    'provocation',
+    'other-interface',
     'unknown-interface',
     'orphaned',
     'identity-mismatch',

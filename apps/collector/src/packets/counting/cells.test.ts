@@ -1,7 +1,17 @@
 import { COUNTER_NUMBERS, type Vector } from '@bailiff/bpf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bytesOf, CELL_NAMES, CELLS, cellOf, EpochLedger, isBeforeGuard, packetsOf, skbsOf } from './cells.ts';
+import {
+  bytesOf,
+  CELL_NAMES,
+  CELLS,
+  cellOf,
+  droppedFromPod,
+  EpochLedger,
+  isBeforeGuard,
+  packetsOf,
+  skbsOf,
+} from './cells.ts';
 
 const at = (vector: Vector) => cellOf({ vector, action: 'drop', state: 'programmed' });
 const SPOOF = at('ipv4-source');
@@ -15,6 +25,10 @@ function reading(packets: number, more: Partial<Record<Vector, number>> = {}): F
 }
 
 describe('epochs', () => {
+  it('frames dropped from the pod - answers from addresses of other interfaces are among them, received ones are not', () => {
+    expect(droppedFromPod(reading(3, { 'other-interface': 4, provocation: 5, 'guard-bypass': 6 }))).toBe(7);
+  });
+
   it('cells - names follow the layout of the kernel', () => {
     expect(CELL_NAMES[cellOf({ vector: 'malformed', action: 'drop', state: 'provisional' })]).toEqual({
       vector: 'malformed',
