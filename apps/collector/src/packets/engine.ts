@@ -145,6 +145,7 @@ export class PacketEngine implements Engine {
       store: this.#store,
       moment,
       live: () => registry.allLive(),
+      cniRecords: () => this.cniRecords(),
       linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
       hasRecord: (file) => this.#cni.isOnDisk(file),
@@ -338,6 +339,7 @@ export class PacketEngine implements Engine {
       if (result === 'bound') bound += 1;
     }
     if (bound > 0) this.#parts.latency.recordApplied(record.writtenAtMs);
+    else this.#reconciler.recordAppeared(record);
     this.#reconciler.checkRivals();
     this.#orphans.noteSoon();
   }

@@ -65,22 +65,51 @@ describe('grants', () => {
     for (const address of taken) expect(rightsOf(grants, address)).toEqual([]);
   });
 
+  it('addresses of other interfaces of the pod - none gives or takes a right, and grants have their room', () => {
+    const identity = {
+      ...NOTHING,
+      allowedPrefixes: ['10.1.0.0/16', '10.2.0.2/32'],
+      allowedTunnels: ['10.3.0.0/16'],
+      allowedNeighbours: ['10.4.0.0/24'],
+    };
+    const elsewhere = ['10.1.0.2', '10.2.0.2', '10.3.0.2', '10.4.0.2', '10.4.0.3', '10.5.0.2', 'fd00::2'];
+    const { grants, omitted } = grantsOf(identity, ['10.4.0.3'], 0, elsewhere);
+    const without = grantsOf(identity, ['10.4.0.3']).grants;
+    for (const address of elsewhere) expect(rightsOf(grants, address)).toEqual(rightsOf(without, address));
+    expect(omitted).toBe(0);
+    const hosts = grants.flatMap(({ cidr, other }) => (other ? [cidr] : [])).sort();
+    // 10.4.0.2 may be announced: nothing that it sends from there is a violation.
+    const others = elsewhere.filter((address) => address !== '10.4.0.2');
+    expect(hosts).toEqual(others.map((address) => `${address}/${address.includes(':') ? 128 : 32}`).sort());
+
+    const prefixes = Array.from({ length: MAX_GRANTS - 1 }, (_, i) => `10.${i}.0.0/16`);
+    const full = grantsOf({ ...NOTHING, allowedPrefixes: prefixes }, [], 0, ['11.0.0.1', '11.0.0.2']);
+    expect(full.grants.map(({ cidr }) => cidr)).toEqual([...prefixes, '11.0.0.1/32']);
+    expect(full.omitted, 'grants beyond the limit').toBe(0);
+  });
+
   it('any identity - a right is given exactly by a grant of it, or by an own address', () => {
     const prefix = fc.constantFrom('10.0.0.0/8', '10.1.0.0/16', '10.1.1.0/24', '10.1.1.1/32', '::/0', 'fd00::/8');
     const list = fc.uniqueArray(prefix, { maxLength: 3 });
     const address = fc.constantFrom('10.1.1.1', '10.1.1.2', '10.1.2.1', '10.2.0.1', '11.0.0.1', 'fd00::1');
     const given = fc.record({ allowedPrefixes: list, allowedTunnels: list, allowedNeighbours: list });
     fc.assert(
-      fc.property(given, fc.uniqueArray(address), address, (lists, taken, asked) => {
-        const { grants } = grantsOf({ ...NOTHING, ...lists }, taken);
-        const isIn = (cidrs: string[]) => cidrs.some((cidr) => covers(parseCidr(cidr), parseCidr(asked)));
-        const isNeighbour = isIn(lists.allowedNeighbours) && !taken.includes(asked);
-        expect(rightsOf(grants, asked)).toEqual([
-          ...(isNeighbour || isIn(lists.allowedPrefixes) ? ['source'] : []),
-          ...(isNeighbour ? ['neighbour'] : []),
-          ...(isIn(lists.allowedTunnels) ? ['tunnel'] : []),
-        ]);
-      }),
+      fc.property(
+        given,
+        fc.uniqueArray(address),
+        fc.uniqueArray(address),
+        address,
+        (lists, taken, elsewhere, asked) => {
+          const { grants } = grantsOf({ ...NOTHING, ...lists }, taken, 0, elsewhere);
+          const isIn = (cidrs: string[]) => cidrs.some((cidr) => covers(parseCidr(cidr), parseCidr(asked)));
+          const isNeighbour = isIn(lists.allowedNeighbours) && !taken.includes(asked);
+          expect(rightsOf(grants, asked)).toEqual([
+            ...(isNeighbour || isIn(lists.allowedPrefixes) ? ['source'] : []),
+            ...(isNeighbour ? ['neighbour'] : []),
+            ...(isIn(lists.allowedTunnels) ? ['tunnel'] : []),
+          ]);
+        },
+      ),
     );
   });
 });

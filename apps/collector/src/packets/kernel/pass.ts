@@ -1,5 +1,6 @@
 import type { Binding } from '../../identity/identity.ts';
 import type { GuardedInterface } from '../subjects/guarded-interface.ts';
+import type { OtherAddresses } from './other-addresses.ts';
 import type { Taken } from './taken.ts';
 
 /** Interfaces by the MACs and addresses that they have, of one pass over all. */
@@ -12,6 +13,7 @@ type Holders = ReadonlyMap<string, readonly GuardedInterface[]>;
 export interface Pass {
   holders: Holders;
   taken: Taken;
+  others: OtherAddresses;
   isChosen: Map<Binding, boolean | null>;
   isMacChosen: Map<Binding, boolean | null>;
   isOnDisk: Map<Binding, boolean>;
@@ -43,7 +45,7 @@ export function once<T>(known: Map<Binding, T> | undefined, binding: Binding, re
   return value;
 }
 
-export function newPass(owners: Iterable<GuardedInterface>, taken: Taken): Pass {
+export function newPass(owners: Iterable<GuardedInterface>, taken: Taken, others: OtherAddresses): Pass {
   const holders = new Map<string, GuardedInterface[]>();
   for (const owner of owners)
     for (const key of new Set([owner.link.mac, owner.binding?.mac ?? '', ...(owner.binding?.addresses ?? [])])) {
@@ -51,5 +53,5 @@ export function newPass(owners: Iterable<GuardedInterface>, taken: Taken): Pass 
       if (own) own.push(owner);
       else holders.set(key, [owner]);
     }
-  return { holders, taken, isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
+  return { holders, taken, others, isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
 }

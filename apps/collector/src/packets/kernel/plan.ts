@@ -4,10 +4,18 @@
  * The order of the steps never drops a valid address: new grants are written before the record that
  * no longer has them inline, and old grants are removed after it.
  */
-import type { AddressGrant, IfaceRecord, ProbePort, VectorModes } from '@bailiff/bpf';
+import {
+  type AddressGrant,
+  covers,
+  type IfaceRecord,
+  isMac,
+  type ProbePort,
+  parseCidr,
+  type VectorModes,
+} from '@bailiff/bpf';
 import { type Identity, NOT_OWN_MAC, ZERO_MAC } from '../../identity/identity.ts';
 import type { KernelEntries } from '../subjects/guarded-interface.ts';
-import { grantsOf } from './grants.ts';
+import { grantsOf, MAX_GRANTS } from './grants.ts';
 
 export type MapStep =
   | { step: 'grants'; grants: AddressGrant[] }
@@ -23,6 +31,8 @@ export interface DesiredInput {
   takenAddresses: readonly string[];
   /** Their number beyond those. */
   moreTaken?: number;
+  /** Addresses of other interfaces of the pod. */
+  otherAddresses?: readonly string[];
   modes: VectorModes;
   /** null: the node-wide setting. */
   sampling: IfaceRecord['sampling'];
@@ -41,7 +51,7 @@ export function desiredEntries(input: DesiredInput): { entries: KernelEntries; o
   const { identity } = input;
   const v4 = identity.addresses.filter((a) => !a.includes(':'));
   const v6 = identity.addresses.filter((a) => a.includes(':'));
-  const { grants, omitted } = grantsOf(identity, input.takenAddresses, input.moreTaken);
+  const { grants, omitted } = grantsOf(identity, input.takenAddresses, input.moreTaken, input.otherAddresses);
   const ports = new Map(
     input.probePorts.map((p) => [
       `${p.protocol}/${p.port}`,
@@ -97,8 +107,8 @@ function sameRecord(a: KernelEntries['record'], b: KernelEntries['record']): boo
   );
 }
 
-export const keyOfGrant = ({ cidr, neighbour, source = true, tunnel = false }: AddressGrant): string =>
-  `${cidr} ${neighbour} ${source} ${tunnel}`;
+export const keyOfGrant = ({ cidr, neighbour, source = true, tunnel = false, other = false }: AddressGrant): string =>
+  `${cidr} ${neighbour} ${source} ${tunnel} ${other}`;
 const keyOfPort = (port: ProbePort): string => `${port.protocol}/${port.port}`;
 const sameSet = <T>(a: readonly T[], b: readonly T[], key: (item: T) => string): boolean => {
   const keys = new Set(a.map(key));
@@ -125,6 +135,17 @@ export function planInterface(current: KernelEntries | null, desired: KernelEntr
 }
 
 /**
+ * Addresses of other interfaces of the pod beside grants that are kept. None is within one of those: its entry would
+ * be the longest match, and has no right.
+ */
+function othersBeside(kept: readonly AddressGrant[], desired: readonly AddressGrant[]): AddressGrant[] {
+  const prefixes = kept.flatMap(({ cidr }) => (isMac(cidr) ? [] : [parseCidr(cidr)]));
+  const isCovered = (cidr: string) => prefixes.some((prefix) => covers(prefix, parseCidr(cidr)));
+  const others = desired.filter(({ cidr, other }) => other && !isCovered(cidr));
+  return others.slice(0, Math.max(0, MAX_GRANTS - kept.length));
+}
+
+/**
  * Keeps the kernel's values for parts of the desired state that were not received yet: modes and
  * ends, and an identity that only an earlier process knew. That is a programmed identity while no
  * snapshot is known, and any identity while the interface is unbound.
@@ -144,9 +165,12 @@ export function keepUnknown(
   const isContested = was.mac === NOT_OWN_MAC || was.mac === ZERO_MAC;
   const keptAddress = (family: 'ipv4' | 'ipv6') =>
     isLost(was[family]) ? null : (was[family] ?? desired.record[family]);
+  const kept = current.grants.filter(({ cidr }) => !isLost(cidr));
+  const grants = keepsIdentity ? [...kept, ...othersBeside(kept, desired.grants)] : desired.grants;
   const { state, mac, ipv4, ipv6, hasMore } = keepsIdentity
     ? {
         ...was,
+        hasMore: was.hasMore || grants.length > 0,
         // Not while it is unbound: then the desired state has no MAC to compare with.
         mac: lost.mac || (known.bound && isContested) ? desired.record.mac : was.mac,
         ipv4: keptAddress('ipv4'),
@@ -167,7 +191,7 @@ export function keepUnknown(
       orphaned: desired.record.orphaned ?? false,
       netkit: desired.record.netkit ?? false,
     },
-    grants: keepsIdentity ? current.grants.filter(({ cidr }) => !isLost(cidr)) : desired.grants,
+    grants,
     probePorts: keepsIdentity ? current.probePorts : desired.probePorts,
   };
 }

@@ -2,6 +2,7 @@ import { type AddressGrant, type IfaceRecord, SpoofError, type SpoofMaps } from 
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { DesiredState } from '../../desired/desired-state.ts';
+import type { CniRecord } from '../../identity/cni-record.ts';
 import { type Binding, NOT_OWN_MAC } from '../../identity/identity.ts';
 import type { BindingStore, StoredInterface } from '../subjects/binding-store.ts';
 import { type GuardedInterface, type KernelEntries, newInterface } from '../subjects/guarded-interface.ts';
@@ -33,6 +34,7 @@ describe('reconciler', () => {
   let saved: StoredInterface[];
   let problems: string[];
   let live: GuardedInterface[];
+  let records: CniRecord[];
   let options: ReconcilerOptions;
   let reconciler: Reconciler;
   beforeEach(() => {
@@ -44,6 +46,7 @@ describe('reconciler', () => {
     saved = [];
     problems = [];
     live = [];
+    records = [];
     options = {
       bootId: 'boot',
       maps: {
@@ -70,6 +73,7 @@ describe('reconciler', () => {
       store: { save: (stored: StoredInterface) => saved.push(structuredClone(stored)) } as unknown as BindingStore,
       moment: () => ({ wallMs: 1_000_000, bootNs: 1_000n }),
       live: () => live,
+      cniRecords: () => records,
       linkMacs: () => new Set(['02:00:00:00:00:01']),
       linkAddresses: () => ['10.0.0.1'],
       hasRecord: () => false,
@@ -119,6 +123,51 @@ describe('reconciler', () => {
     live = [iface];
     next.appeared(iface);
     expect(record, 'control: the owner is gone').toMatchObject({ mac: binding.mac, ipv4: '10.0.0.2' });
+  });
+  describe('addresses of other interfaces of the pod', () => {
+    const others = () => iface.kernel?.grants.flatMap(({ cidr, other }) => (other ? [cidr] : []));
+    const net1 = (): GuardedInterface => ({
+      ...newInterface({ ifindex: 4, generation: 31, slot: 1, seenBase: 0, link }, 0),
+      binding: { ...binding, ifName: 'net1', mac: '0a:00:00:00:00:09', addresses: ['10.1.0.2'] },
+    });
+    const macvlan = { podUid: 'a', containerId: 's1', ifName: 'net2', addresses: ['10.2.0.2'] } as CniRecord;
+
+    it('written when one is bound or its record appears, and removed without it', () => {
+      desired.receivePods(pods(1, '10.0.0.2', []), []);
+      live = [iface];
+      reconciler.bound(iface);
+      expect(others()).toEqual([]);
+      const second = net1();
+      live = [iface, second];
+      reconciler.bound(second);
+      expect(others()).toEqual(['10.1.0.2/32']);
+      expect(second.kernel?.grants.map(({ cidr, other }) => [cidr, other])).toEqual([
+        ['10.0.0.2/32', true],
+        ['10.0.0.3/32', true],
+      ]);
+      records = [macvlan];
+      reconciler.recordAppeared(macvlan);
+      expect(others()).toEqual(['10.2.0.2/32', '10.1.0.2/32']);
+      expect([record?.hasMore, iface.omitted]).toEqual([true, 0]);
+      live = [iface];
+      records = [];
+      reconciler.applyAll(live);
+      expect(others()).toEqual([]);
+    });
+
+    it('before the list of pods is received - beside grants that are kept, and within none of them', () => {
+      desired.receivePods(pods(1, '10.0.0.2', ['10.1.0.0/16']), []);
+      reconciler.apply(iface);
+      const before = iface.kernel?.grants;
+      options.desired = new DesiredState('n1');
+      records = [macvlan];
+      live = [iface, net1()];
+      new Reconciler(options).applyAll([iface]);
+      expect(iface.kernel?.grants).toEqual([
+        ...(before ?? []),
+        { cidr: '10.2.0.2/32', neighbour: false, source: false, other: true },
+      ]);
+    });
   });
   it('granted MACs - written, without those of links of the node and of other pods', () => {
     const [granted, ofLink, ofPod] = ['52:54:00:00:00:01', '02:00:00:00:00:01', '0a:00:00:00:00:09'];

@@ -1,7 +1,6 @@
 /**
  * Reconciles the kernel's entries of an interface with its binding, the documents of the bus and
- * the configuration. It also finds violations that only user space can see: a bus that contradicts
- * the node (identity-mismatch), and a link that changed under its binding (interface-moved).
+ * the configuration.
  *
  * Never throws: a failed write is reported and shown as partial coverage. If the maps have no room
  * for further addresses, the record is written without those that do not fit.
@@ -10,42 +9,33 @@
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
 import { type DesiredState, type Moment, podRefOf } from '../../desired/desired-state.ts';
+import type { CniRecord } from '../../identity/cni-record.ts';
 import {
   type Binding,
   disagreement,
   type Identity,
   identityOf,
-  latchNetns,
   macStandingOf,
-  movedFrom,
   NOT_OWN_MAC,
   rivalryOf,
 } from '../../identity/identity.ts';
 import { listedBefore, withoutListed } from '../../identity/listed-before.ts';
 import { isHeld } from '../../identity/pod-life.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
-import { userspaceViolation } from '../publishing/violations.ts';
-import type { BindingStore } from '../subjects/binding-store.ts';
-import {
-  type GuardedInterface,
-  type KernelEntries,
-  keyOf,
-  MAX_FOUND,
-  originOf,
-  storedOf,
-} from '../subjects/guarded-interface.ts';
+import { type GuardedInterface, type KernelEntries, keyOf, storedOf } from '../subjects/guarded-interface.ts';
+import { FoundViolations, type FoundViolationsOptions } from './found-violations.ts';
 import { grantOfAny, isSingleAddress } from './grants.ts';
 import { singleAddresses } from './networks.ts';
+import { OtherAddresses } from './other-addresses.ts';
 import { byCost, newPass, once, type Pass } from './pass.ts';
 import { type DesiredInput, desiredEntries, keepUnknown, keyOfGrant, type MapStep, planInterface } from './plan.ts';
 import { Taken } from './taken.ts';
 
-export interface ReconcilerOptions {
-  bootId: string;
+export interface ReconcilerOptions extends FoundViolationsOptions {
   maps: SpoofMaps;
   desired: DesiredState;
-  store: BindingStore;
   live(): Iterable<GuardedInterface>;
+  cniRecords(): Iterable<CniRecord>;
   /** MACs of all links of the node, bridges and gateways included. */
   linkMacs(): ReadonlySet<string>;
   /** Addresses of all links of the node. */
@@ -57,8 +47,6 @@ export interface ReconcilerOptions {
   /** The same of its MAC. */
   isMacChosen(binding: Binding): boolean | null;
   moment(): Moment;
-  /** The interface has a new violation of user space. */
-  onFound(iface: GuardedInterface): void;
   onApplied?(iface: GuardedInterface, steps: number): void;
   onProblem: OnProblem;
 }
@@ -71,6 +59,7 @@ const isFull = (error: unknown): error is SpoofError =>
 
 export class Reconciler {
   readonly #o: ReconcilerOptions;
+  readonly #found: FoundViolations;
   /** null: none is running. */
   #pass: Pass | null = null;
   /** Interfaces of an earlier process are missing that may own a MAC or address of one that is here. */
@@ -82,6 +71,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#o = options;
+    this.#found = new FoundViolations(options);
   }
 
   /** Writes the entries of one interface that differ. @returns whether anything was written */
@@ -120,13 +110,13 @@ export class Reconciler {
   }
 
   #newPass(): Pass {
-    return newPass(this.#owners(), this.#newTaken());
+    return newPass(this.#owners(), this.#newTaken(), this.#newOthers());
   }
 
   /**
    * The interface was bound: an older one that had its address and is released, and another one that had
    * its MAC without a record, or either of them by a grant, loses it. Where pods chose many equal addresses,
-   * the others are applied with the rivals.
+   * the others are applied with the rivals. Others of its pod answer from its addresses.
    */
   bound(iface: GuardedInterface): void {
     const { binding } = iface;
@@ -136,6 +126,7 @@ export class Reconciler {
     const isGrantOf = grantOfAny(mac, binding ? this.#addressesOf(binding) : []);
     const mayLose = ({ binding: other, kernel }: GuardedInterface) =>
       other?.mac === mac ||
+      other?.podUid === binding?.podUid ||
       [kernel?.record.ipv4, kernel?.record.ipv6].some((address) => address && addresses.includes(address)) ||
       kernel?.grants.some(isGrantOf);
     const others = [...this.#o.live()].filter((other) => other !== iface && other.binding && mayLose(other));
@@ -143,6 +134,11 @@ export class Reconciler {
     const { soon, later } = byCost(pass, others);
     for (const other of later) this.#late.add(other);
     this.applyAll([iface, ...soon], pass);
+  }
+
+  /** An interface of the pod has a record, and perhaps no guard: the others answer from its addresses. */
+  recordAppeared({ podUid }: Pick<CniRecord, 'podUid'>): void {
+    this.applyAll([...this.#owners()].filter(({ binding }) => binding?.podUid === podUid));
   }
 
   /**
@@ -168,6 +164,18 @@ export class Reconciler {
 
   #newTaken(): Taken {
     return new Taken({ ...this.#o, owners: () => this.#bindings() });
+  }
+
+  #newOthers(): OtherAddresses {
+    return new OtherAddresses({ cniRecords: () => this.#o.cniRecords(), owners: () => this.#identities() });
+  }
+
+  *#identities() {
+    for (const { binding, listedBefore: before } of this.#owners()) {
+      if (!binding) continue;
+      const pod = withoutListed(this.#o.desired.pods.get(binding.podUid) ?? null, before);
+      yield { binding, addresses: identityOf(binding, pod).addresses };
+    }
   }
 
   *#bindings() {
@@ -254,7 +262,7 @@ export class Reconciler {
     const moment = this.#o.moment();
     const pod = iface.binding ? (desired.pods.get(iface.binding.podUid) ?? null) : null;
     const namespace = pod?.namespace ?? iface.binding?.podNamespace ?? '';
-    this.#findViolations(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
+    this.#found.find(iface, iface.binding && pod ? disagreement(iface.binding, pod) : [], moment);
     if (iface.binding && (pod || !iface.pod)) {
       const ref = podRefOf(iface.binding, pod);
       if (JSON.stringify(ref) !== JSON.stringify(iface.pod)) {
@@ -265,6 +273,9 @@ export class Reconciler {
     const identity = this.#identityOf(iface, pod);
     const { entries, omitted } = desiredEntries({
       ...this.#withoutTaken(identity, iface),
+      otherAddresses: iface.binding
+        ? (this.#pass?.others ?? this.#newOthers()).of(iface.binding, identity.addresses)
+        : [],
       modes: desired.modesOf(pod, namespace),
       sampling: desired.samplingOf(pod, namespace),
       quarantineUntilNs: iface.binding ? desired.quarantineUntilNs(iface.binding.podUid, moment) : 0n,
@@ -348,51 +359,5 @@ export class Reconciler {
     const record = { ...entries.record, hasMore: grants.length > 0 };
     this.#write(iface, [{ step: 'record', record }]);
     return { record, grants, probePorts };
-  }
-
-  #findViolations(iface: GuardedInterface, mismatch: string[], moment: Moment): void {
-    this.#report(
-      iface,
-      'identity-mismatch',
-      mismatch.length > 0 ? `bus and node differ on ${mismatch.join(', ')}` : '',
-      moment,
-    );
-    const latched = iface.binding && latchNetns(iface.binding, iface.link);
-    if (latched) {
-      iface.binding = latched;
-      this.#o.store.save(storedOf(iface));
-    }
-    const moves = iface.binding ? movedFrom(iface.binding, iface.link) : [];
-    this.#report(iface, 'interface-moved', moves.join('; '), moment);
-  }
-
-  #report(
-    iface: GuardedInterface,
-    vector: 'identity-mismatch' | 'interface-moved',
-    detail: string,
-    moment: Moment,
-  ): void {
-    if ((iface.lastReported[vector] ?? '') === detail) return;
-    iface.lastReported[vector] = detail;
-    if (detail === '') {
-      this.#o.store.save(storedOf(iface));
-      return;
-    }
-    const state = iface.kernel?.record.state ?? 'unknown';
-    // Counted like its epoch is named: by vector and state.
-    const occurrences = (iface.occurrences[`${vector}/${state}`] ?? 0) + 1;
-    iface.occurrences[`${vector}/${state}`] = occurrences;
-    this.#o.store.save(storedOf(iface));
-    const violation = userspaceViolation(
-      originOf(iface, this.#o.bootId),
-      vector,
-      state,
-      occurrences,
-      detail,
-      moment.wallMs * 1000,
-    );
-    // The limit drops the oldest: the cumulative value of the newest includes their number.
-    iface.found = [...iface.found, violation].slice(-MAX_FOUND);
-    this.#o.onFound(iface);
   }
 }
