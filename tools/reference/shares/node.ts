@@ -93,9 +93,13 @@ export const ON_A_NODE: readonly Share[] = [
     filledBy: 'the runtime; a pod that chooses them (`ips` of Multus), as many as its annotations hold',
     share: 'each interface',
     whenFull:
-      'further ones are not in force: what the pod sends from them is dropped. Status shows the interface as partial',
+      'further ones are not in force: what the pod sends from them is dropped. Status shows the interface as partial. Addresses of other interfaces of the pod have the room that grants leave; from further ones the pod violates the rules of its identity, not `other-interface`',
     counter: '`bailiff_collector_problems_total`',
-    tests: ['apps/collector/src/identity/cni-record.test.ts', 'apps/collector/src/packets/kernel/reconciler.test.ts'],
+    tests: [
+      'apps/collector/src/identity/cni-record.test.ts',
+      'apps/collector/src/packets/kernel/reconciler.test.ts',
+      'apps/collector/src/packets/kernel/grants.test.ts',
+    ],
   },
   {
     what: 'records whose interface is gone',
