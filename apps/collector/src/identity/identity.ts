@@ -227,9 +227,6 @@ export function recordOf({ recordFile = '', ifName }: Binding): { network: strin
   return at === -1 ? null : { network: rest.slice(0, at), sandbox: rest.slice(at + 1) };
 }
 
-/** Sandbox of a binding; empty: unknown. */
-export const sandboxOf = (binding: Binding): string => recordOf(binding)?.sandbox ?? '';
-
 /**
  * Network of a binding: that of the node's pods, or the name of another network, whose addresses may
  * be those of a third one. null: unknown.

@@ -89,8 +89,7 @@ export class PacketEngine implements Engine {
   constructor(parts: PacketParts) {
     this.#parts = parts;
     const { bootId, clock, ctx, desired, detach, metrics, moment, object, problems } = parts;
-    const { config } = ctx;
-    const { maps } = object;
+    const [{ config }, { maps }] = [ctx, object];
     this.registry = new Registry(maps.maxInterfaces);
     this.#acked = new AckedMap(config.bpfDir, maps.maxInterfaces);
     this.#counters = new CounterStore({
@@ -331,9 +330,9 @@ export class PacketEngine implements Engine {
   }
 
   #recordAppeared(record: CniRecord): void {
-    const named = [...this.registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name));
     let bound = 0;
-    for (const iface of named) {
+    for (const iface of [...this.registry.allLive()]) {
+      if (!record.hostInterfaces.includes(iface.link.name)) continue;
       const result = this.#bindFromCni(iface);
       if (result === 'replaced') this.#guard.renew(iface);
       if (result === 'bound') bound += 1;
@@ -347,8 +346,7 @@ export class PacketEngine implements Engine {
   /** Writes the binding into the kernel and to disk, and counts the packets before it. */
   #bound(iface: GuardedInterface): void {
     const { metrics, problems } = this.#parts;
-    iface.orphaned = false;
-    iface.podSeen = NEVER_SEEN;
+    Object.assign(iface, { orphaned: false, podSeen: NEVER_SEEN });
     this.#orphans.noteSoon();
     if (iface.eventAtMs !== null) metrics.bindSeconds.observe((performance.now() - iface.eventAtMs) / 1000);
     this.#reconciler.bound(iface);

@@ -6,7 +6,7 @@
  * They give no right. A pod that chooses its addresses (`ips` of Multus) chooses them too.
  */
 import type { CniRecord } from '../../identity/cni-record.ts';
-import { type Binding, sandboxOf } from '../../identity/identity.ts';
+import { type Binding, recordOf } from '../../identity/identity.ts';
 import { MAX_GRANTS } from './grants.ts';
 
 export interface OtherSources {
@@ -21,6 +21,8 @@ interface Held {
   /** Empty: unknown. */
   sandbox: string;
 }
+
+const sandboxOf = (binding: Binding): string => recordOf(binding)?.sandbox ?? '';
 
 export class OtherAddresses {
   readonly #sources: OtherSources;
