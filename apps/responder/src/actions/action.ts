@@ -15,6 +15,8 @@ export interface ActionContext {
   hostNetwork: boolean;
   /** Time of the `started` record in microseconds: equal at every attempt. */
   startedAtMicros: number;
+  /** Time since this process first saw a removal in progress, in milliseconds; 0 before. */
+  removingForMs: number;
   /** Upper bound of the grace period if the step has none. */
   maxGraceSeconds: number;
   /** When the effect expires; null = never. */

@@ -45,6 +45,7 @@ function world(pod: Record<string, unknown> | null, refusal: KubeError | null = 
         node: null,
       },
       startedAtMicros: 0,
+      removingForMs: nowMs,
       expiresAtMicros: null,
       maxGraceSeconds: 30,
       nowMs,

@@ -40,6 +40,13 @@ class World {
   readonly random: () => number;
   /** Records that the bus rejected for lack of space. */
   refused = 0;
+  /** Time of all replicas since their start; only refused removals and polls let it pass. */
+  nowMs = 0;
+  /** The API server refuses removals until then. */
+  removesFromMs = 0;
+  /** Time that the kubelet needs to terminate a pod. */
+  terminationMs = 0;
+  #goneAtMs = 0;
   readonly #isFull: boolean;
   constructor(seed: number, isFull: boolean) {
     this.random = randomOf(seed);
@@ -73,13 +80,22 @@ class World {
       const name = path.split('/').at(-1) ?? '';
       const pod = this.pods.get(name);
       if (!pod) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
-      // The kubelet terminates at once.
-      if (verb === 'GET' && pod.deleting) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
+      if (verb === 'GET' && pod.deleting) {
+        if (this.nowMs >= this.#goneAtMs) throw new KubeError('KUBE_NOT_FOUND', 'no such pod', { status: 404 });
+        this.nowMs += 500;
+      }
       if (verb === 'GET') return this.#show(name, pod) as T;
       const uid = (body as { preconditions?: { uid?: string } }).preconditions?.uid;
       if (verb === 'DELETE' && uid !== pod.uid) throw new KubeError('KUBE_CONFLICT', 'another pod', { status: 409 });
+      if (verb === 'DELETE' && this.nowMs < this.removesFromMs) {
+        this.nowMs += 10_000;
+        throw new KubeError('KUBE_TOO_MANY_REQUESTS', 'not now', { status: 429 });
+      }
       this.calls.push(`${verb} ${name} ${pod.uid}`);
-      if (verb === 'DELETE') pod.deleting = true;
+      if (verb === 'DELETE') {
+        pod.deleting = true;
+        this.#goneAtMs = this.nowMs + this.terminationMs;
+      }
       await this.lag();
       return this.#show(name, pod) as T;
     },
@@ -147,8 +163,12 @@ class Replica {
         readVerdict: async (sequence) => verdicts[sequence - 1] ?? null,
         findVerdict: async ({ verdictId }) => verdicts.find(({ verdict }) => verdict.verdictId === verdictId) ?? null,
       }),
-      // This test covers the order of events; the chaos tests cover durations.
-      clock: { ...systemClock, monotonicMs: () => 0 },
+      clock: {
+        ...systemClock,
+        monotonicMs: () => world.nowMs,
+        nowMs: () => systemClock.nowMs() + world.nowMs,
+        nowMicros: () => systemClock.nowMicros() + world.nowMs * 1000,
+      },
       metrics: makeMetrics(new Registry(), () => NO_READINGS),
       limits: {
         maxOverdueMs: 1e9,
@@ -220,8 +240,11 @@ interface Setting {
  * Every replica gets every task in its own order, as if Redis had lost all locks. A last replica
  * without a crash follows.
  */
-async function simulate({ seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting): Promise<World> {
-  const world = new World(seed, isFull);
+async function simulate(
+  { seed, verdicts: count, replicas, maxPods, kills, isFull }: Setting,
+  times: Partial<Pick<World, 'removesFromMs' | 'terminationMs'>> = {},
+): Promise<World> {
+  const world = Object.assign(new World(seed, isFull), times);
   const policies = new PolicyHistory();
   const guards = { budget: { window: '10m', maxPods, maxPodsPerNamespace: maxPods, maxPercent: 100, maxNodes: 1 } };
   const policy = { dryRun: false, steps: [{ action: 'delete' }], guards };
@@ -308,4 +331,17 @@ describe('run-task', () => {
       { numRuns: 250 },
     );
   }, 60_000);
+
+  const one: Setting = { seed: 1, verdicts: 1, replicas: 1, maxPods: 1, kills: [], isFull: false };
+  const endOf = (world: World) => world.stream.at(-1)?.response;
+
+  it.each([0, 120_000])(
+    'a removal that the API server accepts after %s ms has its whole time to end',
+    async (removesFromMs) => {
+      expect(endOf(await simulate(one, { removesFromMs, terminationMs: 5_000 }))).toMatchObject({ phase: 'succeeded' });
+      // The control: 30 s of grace and the margin.
+      const late = { removesFromMs, terminationMs: 61_000 };
+      expect(endOf(await simulate(one, late))).toMatchObject({ phase: 'failed', reasonCode: 'not-gone' });
+    },
+  );
 });

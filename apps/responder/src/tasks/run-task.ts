@@ -40,8 +40,13 @@ export class TaskRunner {
   readonly #deps: TaskDeps;
   readonly #guardedStart: GuardedStart;
   #running = new Set<string>();
-  /** Removals in progress, with the request for the record: later attempts only poll metadata. */
-  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean }>(MAX_IN_PROGRESS);
+  /**
+   * Removals in progress, with the request for the record, and since when on the monotonic clock: later
+   * attempts only poll metadata.
+   */
+  readonly #inProgress = new RecentMap<string, { trace: ApiTrace | null; hostNetwork: boolean; sinceMs: number }>(
+    MAX_IN_PROGRESS,
+  );
   /**
    * First failure of each task here, on the monotonic clock: after a while, an owner that cannot be read
    * protects its pod no longer. Others can write the time in a job.
@@ -203,8 +208,10 @@ export class TaskRunner {
 
   #pollLater(run: Run, facts: ActionContext['facts']): JobResult {
     const { job, task, api } = run;
-    const trace = api.trace ?? this.#inProgress.get(task.taskId)?.trace ?? null;
-    this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts) });
+    const known = this.#inProgress.get(task.taskId);
+    const trace = api.trace ?? known?.trace ?? null;
+    const sinceMs = known?.sinceMs ?? this.#deps.clock.monotonicMs();
+    this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts), sinceMs });
     return later(job, REMOVAL_POLL_MS);
   }
 
@@ -215,12 +222,14 @@ export class TaskRunner {
 
   #context(run: Run, state: TaskState, facts: ActionContext['facts']): ActionContext {
     const started = (state.started as NonNullable<TaskState['started']>).response;
+    const nowMs = this.#deps.clock.monotonicMs();
     return {
       task: run.task,
       verdict: run.stored.verdict,
       facts,
       hostNetwork: this.#isOnHostNetwork(run, facts),
       startedAtMicros: started.recordedAt,
+      removingForMs: nowMs - (this.#inProgress.get(run.task.taskId)?.sinceMs ?? nowMs),
       maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
       expiresAtMicros: started.expiresAt,
       nowMs: this.#deps.clock.nowMs(),
