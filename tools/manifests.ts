@@ -16,6 +16,7 @@ const FILES: Readonly<Record<string, string>> = {
   'bus-setup': 'base/bus-setup',
   collector: 'base/collector',
   correlator: 'base/correlator',
+  'flow-schema': 'base/flow-schema',
   'ipam-sync': 'base/ipam-sync',
   'network-policies': 'base/network-policies',
   'operator-role': 'base/operator-role',

@@ -71,6 +71,8 @@ if (program === null) {
       for (const [key, object] of chart) {
         delete object.spec?.template?.metadata?.annotations;
         delete object.metadata.labels['app.kubernetes.io/managed-by'];
+        // Kustomize takes a kind that it does not know for one with a namespace. The API server ignores it.
+        if (object.kind === 'FlowSchema') delete overlay.get(key)?.metadata.namespace;
         // kustomize generates these.
         if (object.kind === 'ConfigMap') object.metadata.labels = overlay.get(key)?.metadata.labels;
         if (object.kind === 'CustomResourceDefinition') continue;

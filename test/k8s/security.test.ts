@@ -296,6 +296,26 @@ describe.each(OVERLAYS)('%s: availability', (overlay) => {
     expect(hard).toEqual({ pods: '1M' });
   });
 
+  // Every pod with a token is in `service-accounts`, whose seats it can use up.
+  it('requests to the API server have a level of priority that pods of tenants do not have', () => {
+    const { rules, ...spec } = named(objects, 'FlowSchema', 'bailiff').spec;
+    const subjects = rules.flatMap((rule: Json) => rule.subjects).map(({ serviceAccount }: Json) => serviceAccount);
+    const namespaces = workloads.map(({ object }) => object.metadata.namespace as string);
+    expect(subjects).toEqual([...new Set(namespaces)].map((namespace) => ({ namespace, name: '*' })));
+    expect(spec).toMatchObject({
+      priorityLevelConfiguration: { name: 'workload-high' },
+      distinguisherMethod: { type: 'ByUser' },
+    });
+    // `service-accounts` has 9000; the lowest number decides.
+    expect(spec.matchingPrecedence).toBeLessThan(9_000);
+    const [{ resourceRules, nonResourceRules }] = rules;
+    const every = ['*'];
+    expect(resourceRules).toEqual([
+      { verbs: every, apiGroups: every, resources: every, clusterScope: true, namespaces: every },
+    ]);
+    expect(nonResourceRules).toEqual([{ verbs: every, nonResourceURLs: every }]);
+  });
+
   it.each(workloads)('$name - its selector selects its pods and no other component’s', ({ object, component }) => {
     if (object.kind === 'Job') return;
     expect(object.spec.selector.matchLabels).toEqual({ 'app.kubernetes.io/component': component });

@@ -178,6 +178,16 @@ export const IN_THE_RESPONDER: readonly Share[] = [
 /** Kubernetes objects that Bailiff creates or changes. */
 export const IN_KUBERNETES: readonly Share[] = [
   {
+    what: 'seats of the API server',
+    file: 'k8s/chart/templates/flow-schema.yaml',
+    limits: [],
+    filledBy: 'requests of service accounts; any pod with a token',
+    share: 'a level of priority that tenants do not have; in it, an account. Without the FlowSchema, none',
+    whenFull: 'the request waits, or is refused with 429 and repeated',
+    counter: '`bailiff_responder_retries_total`',
+    tests: ['test/k8s/security.test.ts'],
+  },
+  {
     what: 'Events on pods and nodes',
     file: `${A}/actions/observe.ts`,
     limits: ['one for each task `observe`'],
