@@ -121,7 +121,7 @@ export class CniRecords {
     if (!this.#byPath.has(file) && !isMissing(file)) return false;
     const sandbox = recordOf(binding)?.sandbox;
     for (const [other, { containerId }] of this.#byPath)
-      if (path.dirname(other) === folder && containerId === sandbox && existsSync(other)) return true;
+      if (containerId === sandbox && path.dirname(other) === folder && existsSync(other)) return true;
     return false;
   }
 

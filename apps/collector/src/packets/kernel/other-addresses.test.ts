@@ -46,8 +46,8 @@ it('records of a former sandbox - another pod may have their addresses; those of
 
 it('bound interfaces - without a record too; an address that both have is its own', () => {
   const owners = () => [
-    { binding: bindingOf('a', 'eth0'), addresses: ['10.0.0.2', '10.0.0.3'] },
-    { binding: bindingOf('b', 'eth0'), addresses: ['10.0.0.4'] },
+    { binding: bindingOf('a', 'eth0'), addresses: () => ['10.0.0.2', '10.0.0.3'] },
+    { binding: bindingOf('b', 'eth0'), addresses: () => ['10.0.0.4'] },
   ];
   const none = { cniRecords: () => [], owners };
   expect(of(bindingOf('a', 'net1', 'storage-s1-net1'), ['10.0.0.3'], none)).toEqual(['10.0.0.2']);
@@ -58,4 +58,20 @@ it('many addresses - as many as an interface has grants', () => {
   const many = Array.from({ length: 2 * MAX_GRANTS }, (_, n) => `10.9.0.${n}`);
   const cniRecords = () => [record('a', 's1', 'net1', ...many, ...many)];
   expect(of(bindingOf('a', 'eth0', 'pods-s1-eth0'), many.slice(0, 3), { cniRecords })).toHaveLength(MAX_GRANTS);
+});
+
+it('records of other pods with many addresses, as `ips` of Multus asks for - are not read for a pod', () => {
+  let read = 0;
+  const others = Array.from({ length: 2_000 }, (_, n) => ({
+    ...record(`b${n}`, 's2', 'net1'),
+    get addresses() {
+      return Array.from({ length: 160 }, () => `10.9.0.${read++ % 256}`);
+    },
+  }));
+  const cniRecords = () => [...records, ...others];
+  const [first = record('', '', '')] = others;
+  expect(first.addresses.length, 'control: a record that is read').toBe(read);
+  read = 0;
+  expect(of(bindingOf('a', 'eth0', 'pods-s1-eth0'), ['10.0.0.2'], { cniRecords })).toHaveLength(3);
+  expect(read).toBe(0);
 });

@@ -12,14 +12,14 @@ import { MAX_GRANTS } from './grants.ts';
 export interface OtherSources {
   cniRecords(): Iterable<Pick<CniRecord, 'podUid' | 'containerId' | 'ifName' | 'addresses'>>;
   /** `addresses`: those that are in force for the binding. */
-  owners(): Iterable<{ binding: Binding; addresses: readonly string[] }>;
+  owners(): Iterable<{ binding: Binding; addresses(): readonly string[] }>;
 }
 
 interface Held {
-  address: string;
   ifName: string;
   /** Empty: unknown. */
   sandbox: string;
+  addresses(): readonly string[];
 }
 
 const sandboxOf = (binding: Binding): string => recordOf(binding)?.sandbox ?? '';
@@ -36,27 +36,28 @@ export class OtherAddresses {
   of(binding: Binding, own: readonly string[]): string[] {
     const [ownSandbox, isOwn, found] = [sandboxOf(binding), new Set(own), new Set<string>()];
     this.#byPod ??= this.#read();
-    for (const { address, ifName, sandbox } of this.#byPod.get(binding.podUid) ?? []) {
+    for (const { ifName, sandbox, addresses } of this.#byPod.get(binding.podUid) ?? []) {
       // A record can outlive its sandbox, and another pod may have its addresses by now.
       const isFormer = ownSandbox !== '' && sandbox !== '' && sandbox !== ownSandbox;
-      if (ifName === binding.ifName || isFormer || isOwn.has(address)) continue;
-      found.add(address);
+      if (ifName === binding.ifName || isFormer) continue;
+      for (const address of addresses()) if (!isOwn.has(address) && found.size < MAX_GRANTS) found.add(address);
       if (found.size === MAX_GRANTS) break;
     }
     return [...found];
   }
 
+  /** No addresses: records of other pods may have a hundred thousand, and this is read for each pod that starts. */
   #read(): Map<string, Held[]> {
     const byPod = new Map<string, Held[]>();
-    const add = (podUid: string, ifName: string, sandbox: string, addresses: readonly string[]) => {
-      const held = byPod.get(podUid) ?? [];
-      if (held.length === 0) byPod.set(podUid, held);
-      for (const address of addresses) held.push({ address, ifName, sandbox });
+    const add = (podUid: string, held: Held) => {
+      const ofPod = byPod.get(podUid);
+      if (ofPod) ofPod.push(held);
+      else byPod.set(podUid, [held]);
     };
-    for (const { podUid, ifName, containerId, addresses } of this.#sources.cniRecords())
-      add(podUid, ifName, containerId, addresses);
+    for (const record of this.#sources.cniRecords())
+      add(record.podUid, { ifName: record.ifName, sandbox: record.containerId, addresses: () => record.addresses });
     for (const { binding, addresses } of this.#sources.owners())
-      add(binding.podUid, binding.ifName, sandboxOf(binding), addresses);
+      add(binding.podUid, { ifName: binding.ifName, sandbox: sandboxOf(binding), addresses });
     return byPod;
   }
 }

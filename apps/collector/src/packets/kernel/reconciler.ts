@@ -173,8 +173,11 @@ export class Reconciler {
   *#identities() {
     for (const { binding, listedBefore: before } of this.#owners()) {
       if (!binding) continue;
-      const pod = withoutListed(this.#o.desired.pods.get(binding.podUid) ?? null, before);
-      yield { binding, addresses: identityOf(binding, pod).addresses };
+      const addresses = () => {
+        const pod = withoutListed(this.#o.desired.pods.get(binding.podUid) ?? null, before);
+        return identityOf(binding, pod).addresses;
+      };
+      yield { binding, addresses };
     }
   }
 
