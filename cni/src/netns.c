@@ -1,4 +1,5 @@
 /* See netns.h. */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/magic.h>
@@ -49,6 +50,37 @@ int open_netlink_in(int target, int own)
 	if (setns(own, CLONE_NEWNET) != 0)
 		abort();
 	return fd;
+}
+
+int watch_links_in(int target, int own)
+{
+	const struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+	int fd = open_netlink_in(target, own);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+bool has_left(int watch, uint32_t ifindex)
+{
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg info;
+	} event;
+
+	for (;;) {
+		/* The rest of the message is cut. */
+		ssize_t got = recv(watch, &event, sizeof(event), MSG_DONTWAIT);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return errno != EAGAIN;
+		if (got == (ssize_t)sizeof(event) && event.header.nlmsg_type == RTM_DELLINK &&
+		    event.info.ifi_index == (int)ifindex)
+			return true;
+	}
 }
 
 /*

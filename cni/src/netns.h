@@ -26,6 +26,12 @@ int open_own_netns(void);
  */
 int open_netlink_in(int target, int own);
 
+/* A netlink socket that gets every change of a link of the namespace from now on, or -1. */
+int watch_links_in(int target, int own);
+
+/* Whether the link of this index has left the namespace, also for a moment. True if changes were lost. */
+bool has_left(int watch, uint32_t ifindex);
+
 /* Id that the socket's namespace has for another one; NO_NSID: none. A reply about a link assigns it. */
 int32_t nsid_of(int netlink, int netns);
 

@@ -2,7 +2,8 @@
  * Attaches the program of the pod's end. Only a process in the pod's network namespace can do that,
  * which the collector is not allowed to be. The pinned link holds the program there: the pod cannot
  * detach it, and its namespace needs no descriptor afterwards.
- * A pod that runs can exchange its end for another link meanwhile, so the pair is read again.
+ * A pod that runs can exchange its end for another link meanwhile, and take it back. So the pair is read again, and
+ * the kernel says whether the end has left.
  */
 #include <errno.h>
 #include <linux/bpf.h>
@@ -98,7 +99,9 @@ static bool attach_and_pin(int netns, int own, uint32_t ifindex, const char *pro
 	}
 	if (link_fd >= 0) {
 		step = "pin the link";
-		attached = pin(link_fd, link) == 0 || errno == EEXIST;
+		/* A pin that is there holds the program at another link: here it was not attached. */
+		attached = pin(link_fd, link) == 0 ||
+			   (errno == EEXIST && unlink(link) == 0 && pin(link_fd, link) == 0);
 	}
 	if (!attached)
 		snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s", step,
@@ -113,17 +116,23 @@ static bool attach_and_pin(int netns, int own, uint32_t ifindex, const char *pro
 bool attach_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex,
 		    const char *program, const char *link, char *why, size_t why_size)
 {
-	if (!is_pod_end(netns, own, ifindex, host_ifindex)) {
+	int watch = watch_links_in(netns, own);
+
+	if (watch < 0 || !is_pod_end(netns, own, ifindex, host_ifindex)) {
 		snprintf(why, why_size,
 			 "its other end cannot be read in the pod's network namespace: %s",
 			 strerror(errno));
+		if (watch >= 0)
+			close(watch);
 		return false;
 	}
-	if (!attach_and_pin(netns, own, ifindex, program, link, why, why_size))
-		return false;
-	/* Between the two steps another link of the pod can have got the index. */
-	if (is_pod_end(netns, own, ifindex, host_ifindex))
-		return true;
+	bool attached = attach_and_pin(netns, own, ifindex, program, link, why, why_size);
+	/* Between the two steps another link of the pod can have had the index. */
+	bool left = attached &&
+		    (!is_pod_end(netns, own, ifindex, host_ifindex) || has_left(watch, ifindex));
+	close(watch);
+	if (!left)
+		return attached;
 	unlink(link);
 	snprintf(why, why_size, "its other end was moved while the program was attached");
 	return false;

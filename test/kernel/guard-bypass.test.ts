@@ -287,6 +287,44 @@ describe('guard bypass', () => {
     expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
   });
 
+  it('bailiff-pod-ends - a pod that exchanges its end for another link, and takes it back, is tried again', async () => {
+    const { netns } = node.pods.attacker;
+    const nested = `${netns}x`;
+    await using guarded = await node.guard(node.pods.attacker);
+    const [index] = (await inPod('ip -o link show eth0')).split(':');
+    await node.closeSender();
+    await command('ip', 'netns', 'add', nested);
+    const tryOnce = async (exchanges: boolean) => {
+      const args = [holdHelper(), '2', ensureProgram(POD_ENDS), '--pins', node.pinDir, '--once'];
+      const stdio: StdioOptions = ['pipe', 'pipe', 'pipe'];
+      await using once = launch('nsenter', [`--net=/run/netns/${node.netns}`, ...args], { stdio });
+      const held = (times: number) =>
+        waitFor(() => once.out().split('held').length > times, { what: `call ${times + 1}` });
+      await held(1);
+      if (exchanges) await inPod(`ip link set eth0 netns ${nested}`, `ip link add other0 index ${index} type bridge`);
+      once.child.stdin!.write('\n');
+      // The program is attached, and not pinned.
+      await held(2);
+      if (exchanges) await inPod('ip link del other0');
+      if (exchanges) await commandIn(nested, 'ip', 'link', 'set', 'eth0', 'netns', netns);
+      once.child.stdin!.end();
+      return [(await once.exit)[0], once.stderr()];
+    };
+    try {
+      expect(await tryOnce(true)).toEqual([
+        1,
+        `bailiff-pod-ends: interface ${guarded.key.ifindex}: its other end was moved while the program was attached\n`,
+      ]);
+      expect(await tryOnce(false), 'control: the pod does nothing').toEqual([0, '']);
+    } finally {
+      await inPod('ip link del other0 2>/dev/null || true', `ip link set eth0 address ${ATTACKER.mac} up`);
+      await command('ip', 'netns', 'del', nested);
+      node.openSender();
+    }
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
+  });
+
   it('bailiff-pod-ends - namespaces that other pods create do not keep it from an end', async () => {
     await using _guarded = await node.guard(node.pods.attacker);
     // Older processes are listed first, as those of a pod before the ones of a later pod.

@@ -1,9 +1,10 @@
 /*
- * Runs a program and holds it before one of its bpf() calls, so that a test acts between two steps:
+ * Runs a program and holds it before one of its bpf() calls and before each later one, so that a test acts between
+ * two steps:
  *
  *   hold <number of the call> <program> [arguments]
  *
- * Prints `held` there and continues at the end of stdin. Exits with the program's code.
+ * Prints `held` there and continues after a line, or at the end of stdin. Exits with the program's code.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -40,11 +41,11 @@ int main(int argc, char **argv)
 	ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 	while (ptrace(PTRACE_SYSCALL, child, 0, 0) == 0 && waitpid(child, &status, 0) == child &&
 	       WIFSTOPPED(status))
-		if (WSTOPSIG(status) == SYSCALL_STOP && is_bpf_entry(child) && --calls == 0) {
+		if (WSTOPSIG(status) == SYSCALL_STOP && is_bpf_entry(child) && --calls <= 0) {
 			puts("held");
 			fflush(stdout);
-			while (getchar() != EOF)
-				;
+			for (int c = 0; c != '\n' && c != EOF;)
+				c = getchar();
 		}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 126;
 }
