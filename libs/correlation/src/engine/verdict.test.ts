@@ -9,6 +9,7 @@ import {
   podRef,
   recordingEngine,
   ruleHistoryOf,
+  SECOND,
   T0,
 } from '../testing.ts';
 import { MAX_EVIDENCE } from '../windows/evidence.ts';
@@ -70,4 +71,43 @@ it('reason - words of a node and a pod cannot go on with a sentence of their own
   expect(reasonOf('no-shell/shell', '/usr/bin/g++-13')).toMatch(
     /^1 packets \(no-shell\/shell\) .*; by \/usr\/bin\/g\+\+-13 \(pid/,
   );
+});
+
+it('numbers that a node chooses - no verdict about its namespace is lost, and no packet that another node counts later', () => {
+  const rules = ruleHistoryOf({
+    sums: {
+      type: 'event_count',
+      timespan: '60s',
+      cooldown: '60s',
+      'group-by': 'namespace',
+      condition: { gte: 10 },
+      level: 'high',
+    },
+  });
+  /** A node reports a number of packets twice, then another one 200 packets, and nine or ten in the next window. */
+  const verdictsWith = (packets: number) => {
+    const inventory = podInventoryOf({ stolen: [podRef('a')], honest: [podRef('b')] });
+    const { send, verdicts } = recordingEngine({ rules, inventory });
+    let cumulativePackets = 0;
+    const report = (nodeName: string, counterEpoch: string, count: number, atSeconds: number) => {
+      cumulativePackets = nodeName === 'honest' ? cumulativePackets + count : count;
+      const violation = makeViolation({ pod: podRef(nodeName === 'honest' ? 'b' : 'a'), counterEpoch, count });
+      const lastSeenAt = T0 + atSeconds * SECOND;
+      const frame = makeFrame([{ ...violation, cumulativePackets, suppressed: 0, lastSeenAt }]);
+      send(lastSeenAt, { ...frame, nodeName });
+    };
+    report('stolen', 'first', 5, 0);
+    for (const epoch of ['second', 'third']) report('stolen', epoch, packets, 0);
+    cumulativePackets = 0;
+    for (let i = 0; i < 200; i++) report('honest', 'own', 1, 1);
+    for (let i = 0; i < 10; i++) report('honest', 'own', 1, 100 + i);
+    return verdicts;
+  };
+  const ends = verdictsWith(2 ** 53 - 2);
+  expect(ends.map((verdict) => [encodeVerdict(verdict).length > 0, verdict.observed])).toEqual([
+    [true, 2 ** 53 - 2],
+    [true, 10],
+  ]);
+  // The control: ordinary numbers.
+  expect(verdictsWith(3).map(({ observed }) => observed)).toEqual([11, 10]);
 });

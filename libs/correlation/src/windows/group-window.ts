@@ -14,6 +14,9 @@ import { TypedRowPool } from './typed-row-pool.ts';
 /** Buckets of a window: it slides in steps of 1/20 of its timespan. */
 export const BUCKETS = 20;
 
+/** Largest number of a message. Above it sums would be rounded, and a part that leaves would take more with it. */
+const MAX_PACKETS = Number.MAX_SAFE_INTEGER - 1;
+
 /** Result of `count` if the violation has nothing to count. Below every threshold. */
 export const NOT_COUNTED = -1;
 
@@ -157,10 +160,10 @@ export abstract class GroupWindow {
   }
 
   /**
-   * Advances the clock and counts one violation with its packets. Returns the time at which it
-   * counts.
+   * Advances the clock and counts one violation with its packets, as far as the sum stays exact. Returns
+   * the time at which it counts.
    */
-  protected tick(timeMicros: number, packets: number, timespanMicros: number): number {
+  protected tick(timeMicros: number, added: number, timespanMicros: number): number {
     const page = this.page;
     const at = this.at;
     let clock = page[at + CLOCK] as number;
@@ -172,6 +175,8 @@ export abstract class GroupWindow {
     }
     const bucket = Math.floor(clock / (timespanMicros / BUCKETS));
     if (bucket + 1 !== page[at + NEWEST]) this.#slide(bucket);
+    // A node chooses its numbers, and windows of an owner or a namespace are those of other nodes too.
+    const packets = Math.min(added, MAX_PACKETS - (page[at + PACKETS] as number));
     page[at + VIOLATIONS] = (page[at + VIOLATIONS] as number) + 1;
     page[at + NEWEST_VIOLATIONS] = (page[at + NEWEST_VIOLATIONS] as number) + 1;
     page[at + PACKETS] = (page[at + PACKETS] as number) + packets;
