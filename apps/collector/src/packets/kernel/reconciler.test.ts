@@ -132,6 +132,24 @@ describe('reconciler', () => {
     });
     const macvlan = { podUid: 'a', containerId: 's1', ifName: 'net2', addresses: ['10.2.0.2'] } as CniRecord;
 
+    it('one that a newer pod has got from a released interface - no longer an address of the pod', () => {
+      const of = (n: number, more: Partial<Binding>): GuardedInterface => ({
+        ...newInterface({ ifindex: n, generation: n, slot: n, seenBase: 0, link: { ...link, mac: '' } }, 0),
+        binding: { ...binding, ifName: 'net1', addresses: ['10.1.0.2'], ...more },
+      });
+      iface.binding = { ...binding, recordFile: 'pods-s1-eth0', recordedAtMs: 1 };
+      const released = of(40, { recordFile: 'net-s1-net1', recordedAtMs: 2 });
+      const newer = of(41, { podUid: 'b', recordFile: 'net-s2-net1', recordedAtMs: 3 });
+      live = [iface, released];
+      reconciler.applyAll(live);
+      expect(others(), 'control: before the newer pod').toEqual(['10.1.0.2/32']);
+      live = [iface, released, newer];
+      reconciler.bound(newer);
+      reconciler.applyAll(live);
+      expect(released.reusedAddresses).toEqual(['10.1.0.2']);
+      expect(others()).toEqual([]);
+    });
+
     it('written when one is bound or its record appears, and removed without it', () => {
       desired.receivePods(pods(1, '10.0.0.2', []), []);
       live = [iface];

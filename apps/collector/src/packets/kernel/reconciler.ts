@@ -171,11 +171,12 @@ export class Reconciler {
   }
 
   *#identities() {
-    for (const { binding, listedBefore: before } of this.#owners()) {
+    for (const iface of this.#owners()) {
+      const { binding, listedBefore } = iface;
       if (!binding) continue;
       const addresses = () => {
-        const pod = withoutListed(this.#o.desired.pods.get(binding.podUid) ?? null, before);
-        return identityOf(binding, pod).addresses;
+        const pod = withoutListed(this.#o.desired.pods.get(binding.podUid) ?? null, listedBefore);
+        return identityOf(binding, pod).addresses.filter((address) => !iface.reusedAddresses.includes(address));
       };
       yield { binding, addresses };
     }
