@@ -2,14 +2,19 @@
 // ones, whose events the SIEM has. Their events must have other uids, and repeated ones the same.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { openBucket, streamInfo } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll } from '../support/bus.ts';
 import { launchApp } from '../support/process.ts';
 import { NODE_A, violationOf, WEB, World } from './cli/world.ts';
+import { HttpReceiver } from './http-receiver.ts';
+import { RelayRig } from './siem-relay-rig.ts';
 
 const PATIENCE_MS = 60_000;
+/** Of the first webhook. */
+const POSITION = 'webhook-1';
 
 it.each([
   ['while the relay runs', true, 2],
@@ -81,3 +86,45 @@ it.each([
   },
   180_000,
 );
+
+it('an output whose position is of the lost life - it gets each event of the new one', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  const passwordFile = path.join(rig.directory, 'admin-password');
+  writeFileSync(passwordFile, 'password-of-admin', { mode: 0o600 });
+  const backup = path.join(rig.directory, 'bus.tar');
+  const admin = async (...args: string[]) => {
+    const bus = ['--nats-url', rig.nats.url, '--nats-user', 'admin', '--nats-password-file', passwordFile];
+    const { exitCode, stderr } = await runCli([...args, ...bus]);
+    expect(exitCode, stderr).toBe(0);
+  };
+  const flags = ['--webhooks', JSON.stringify({ soc: { url: receiver.url(), allowPrivateAddress: true } })];
+  const positions = openBucket(await rig.nats.connect('siem-relay'), 'bailiff_siem');
+  const verdicts = async (from: number, to: number) => {
+    for (let n = from; n <= to; n++) await rig.verdict({ verdictId: n.toString(16).padStart(32, '0') });
+  };
+  const arrived = (n: number) => receiver.accepted.some(({ body }) => body.includes(n.toString(16).padStart(32, '0')));
+
+  const relay = await rig.relay(flags);
+  await verdicts(1, 2);
+  await waitFor(() => arrived(2), { what: 'the first two' });
+  await admin('backup', backup);
+  await verdicts(3, 6);
+  await waitFor(() => arrived(6), { what: 'the next four' });
+  await relay.stop();
+  const lost = (await positions.newest(POSITION))?.value.toString('utf8') ?? '';
+  expect(lost).toContain('webhook-soc');
+  await admin('restore', backup, '--replace', '--yes');
+  // What a relay that still ran wrote between the restores of the bucket and of SIEM.
+  await positions.put(POSITION, lost);
+  const { sequence } = JSON.parse(lost) as { sequence: number };
+  const filling = await rig.relay();
+  await verdicts(7, 12);
+  await waitFor(async () => (await streamInfo(rig.admin, 'SIEM')).state.last_seq > sequence, {
+    what: 'as many events',
+  });
+  await filling.stop();
+  await rig.relay(flags);
+  await waitFor(() => arrived(12), { what: 'the last one', timeoutMs: PATIENCE_MS });
+  expect([7, 8, 9, 10, 11, 12].filter((n) => !arrived(n))).toEqual([]);
+}, 180_000);

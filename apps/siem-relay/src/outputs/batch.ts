@@ -8,7 +8,7 @@ import type { BatchLimits, OutputEvent } from './output.ts';
 
 export interface Held {
   event: OutputEvent;
-  /** Creation time of the stream that holds the event. */
+  /** Life of the stream that holds the event: `lifeName`. */
   created: string;
 }
 

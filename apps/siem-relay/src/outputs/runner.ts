@@ -7,7 +7,7 @@
  * counted. What the receiver refuses for good becomes a dead letter. A crash repeats events under the
  * same uid.
  */
-import { type Bus, consumeOrdered, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
+import { type Bus, consumeOrdered, lifeName, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
 import type { Turns } from '@bailiff/service/turns';
@@ -170,7 +170,7 @@ export class OutputRunner {
     const { bus, position } = this.#o;
     const startAt = this.#o.output.startAt ?? this.#o.startAt;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
-    const { created, state } = info;
+    const [created, { state }] = [lifeName(info), info];
     if (last?.created === created && last.sequence <= state.last_seq) this.#settled = last.sequence;
     else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
     this.#created = created;
@@ -220,8 +220,8 @@ export class OutputRunner {
           this.pending = 0;
           this.#isIdle = true;
         },
-        onRecreated: ({ created }) => {
-          this.#created = created;
+        onRecreated: (life) => {
+          this.#created = lifeName(life);
           this.#settled = 0;
           this.#readTo = 0;
         },

@@ -91,8 +91,8 @@ function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | unde
   throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
 }
 
-/** Their events for a SIEM have an id by the life of the stream. */
-const SOURCES: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
+/** siem-relay stores positions by the life of the stream; of the first three, events have ids by it too. */
+const WITH_LIVES: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM']);
 
 /** @throws CliError, what restoreStream and ensureTopology throw */
 export async function restore(session: Session, path: string, options: RestoreOptions): Promise<void> {
@@ -111,7 +111,7 @@ export async function restore(session: Session, path: string, options: RestoreOp
       part.state.last_seq,
       Date.now(),
     );
-    const config = { ...part.config, num_replicas: replicas, ...(SOURCES.has(name) ? { metadata } : {}) };
+    const config = { ...part.config, num_replicas: replicas, ...(WITH_LIVES.has(name) ? { metadata } : {}) };
     const head = { config, state: part.state } as unknown as SnapshotHead;
     const { state } = await restoreStream(bus, head, archive.pieces(part));
     out.line(`${name}: ${describeState(state)}`);
