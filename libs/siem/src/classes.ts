@@ -156,7 +156,9 @@ const SEVERITIES: Readonly<Record<string, readonly [number, string]>> = {
  */
 export function severityOf(event: SiemEvent): { id: number; name: string } {
   const word = severityWord(event);
-  const [id, name] = SEVERITIES[word] ?? [0, 'Unknown'];
+  // A node chooses the word, also one that every object has (`constructor`).
+  const known = Object.hasOwn(SEVERITIES, word) ? SEVERITIES[word] : undefined;
+  const [id, name] = known ?? [0, 'Unknown'];
   return { id, name };
 }
 

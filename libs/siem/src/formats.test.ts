@@ -288,3 +288,11 @@ describe('size of an event', () => {
       );
   });
 });
+
+describe('words that a node chooses', () => {
+  it.each(SIEM_FORMATS)('severity - one that every object has is unknown, and the event is written: %s', (format) => {
+    const numberOf = (severity: string) =>
+      render(violationEvent(sampleLsmViolation({ severity })), format, '1.2.3').headers['Bailiff-Severity'];
+    expect(['constructor', 'toString', 'unheard-of', 'high'].map(numberOf)).toEqual(['0', '0', '0', '4']);
+  });
+});

@@ -1,6 +1,7 @@
 // An owner reference counts only if the owner's object has that UID and selects the pod.
 import { expect, test } from 'vitest';
 import { membershipOf, ownerObjectOf } from './confirmed-owner.ts';
+import { ownerPath } from './facts.ts';
 
 const owner = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web', uid: 'rs-1' };
 const child = { labels: { app: 'web', tier: 'front' }, owner };
@@ -59,4 +60,12 @@ test('membershipOf - the plain selector of a ReplicationController', () => {
   const controller = { ...owner, apiVersion: 'v1', kind: 'ReplicationController' };
   expect(membershipOf({ ...child, owner: controller }, found({ app: 'web' }), 'rs-1')).toBe('confirmed');
   expect(membershipOf({ ...child, owner: controller }, found({ app: 'db' }), 'rs-1')).toBeNull();
+});
+
+test.each([
+  ['ReplicaSet', '/apis/apps/v1/namespaces/shop/replicasets/web'],
+  ['constructor', null],
+  ['toString', null],
+])('path of an owner - a kind that a tenant chose leads to no other object: %s', (kind, path) => {
+  expect(ownerPath('shop', { apiVersion: 'apps/v1', kind, name: 'web', uid: 'u-1' })).toBe(path);
 });

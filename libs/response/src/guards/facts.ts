@@ -171,7 +171,8 @@ const OBJECT_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 /** API path of an owner; null for a kind without replica counts and for an invalid name. */
 export function ownerPath(namespace: string, owner: OwnerRef): string | null {
-  const plural = APPS[owner.kind];
+  // A tenant chooses the kind, also one that every object has (`constructor`).
+  const plural = Object.hasOwn(APPS, owner.kind) ? APPS[owner.kind] : undefined;
   if (!OBJECT_NAME.test(owner.name)) return null;
   const at = (base: string, kind: string) =>
     `${base}/namespaces/${encodeURIComponent(namespace)}/${kind}/${owner.name}`;

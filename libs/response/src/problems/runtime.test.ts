@@ -59,6 +59,13 @@ it('losses - container starts are no problem; a loss that means something has wo
   ]);
 });
 
+it.each(['constructor', 'toString', 'unheard-of'])('losses - a name that a node chose has words: %s', (loss) => {
+  const status = { ...node([]), runtime: { ...node([]).runtime, losses: { [loss]: 3 } } } as never;
+  expect(runtimeProblems('n', status, []).map(({ text, remedy }) => [text, remedy])).toEqual([
+    [`runtime policies: events of ${loss}: 3 since the programs were loaded`, ''],
+  ]);
+});
+
 it('losses - the warning ends an hour after the last one', () => {
   const losing = (recentLosses: Record<string, number>) =>
     runtimeProblems(

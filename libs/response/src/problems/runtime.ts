@@ -123,7 +123,9 @@ export function runtimeProblems(node: string, status: NodeStatus, enforced: read
   for (const [name, total] of Object.entries(runtime.losses)) {
     const count = recentLoss(status, `runtime-${name}`, total);
     if (count === 0 || EXPECTED_LOSSES.has(name)) continue;
-    const { text, remedy } = LOSSES[name] ?? { text: `events of ${reportedName(name)}`, remedy: '' };
+    // A node chooses the name, also one that every object has (`constructor`).
+    const known = Object.hasOwn(LOSSES, name) ? LOSSES[name] : undefined;
+    const { text, remedy } = known ?? { text: `events of ${reportedName(name)}`, remedy: '' };
     add('warn', `runtime policies: ${text}: ${count} ${lossPeriod(status)}`, remedy);
   }
   return problems;
