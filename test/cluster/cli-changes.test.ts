@@ -295,6 +295,23 @@ describe('cli disarm', () => {
     expect((await own.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
+  it('off - a node that still has one of a namespace is shown; control: while it is stored, and without it', async () => {
+    await using own = await World.start();
+    const disarmedUntil = new Date(Date.now() + 1_800_000).toISOString();
+    await own.status(healthyStatus(NODE_A));
+    await own.cli(['disarm', '--namespace', 'shop', '--for', '30m', '--reason', 'x', '--yes']);
+    await own.status(healthyStatus(NODE_A, { disarmedNamespaces: [{ namespace: 'shop', disarmedUntil }] }));
+    expect((await own.cli(['status'])).stdout).not.toMatch(/is disarmed in/);
+    expect((await own.cli(['disarm'])).stdout.trim().split('\n')).toHaveLength(1);
+    await own.cli(['disarm', '--namespace', 'shop', '--off']);
+    expect((await own.cli(['disarm'])).stdout).toMatch(
+      /^! DISARMED: namespace shop on node-a for (30|29)m: .* has ended$/m,
+    );
+    expect((await own.cli(['status'])).stdout).toMatch(/node-a: is disarmed in namespace shop for (30|29)m/);
+    await own.status(healthyStatus(NODE_A, { disarmedNamespaces: [] }));
+    expect((await own.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
+  });
+
   it('an unsigned one that all nodes refuse - is not shown as in force', async () => {
     await world.cli(['disarm', '--all', '--for', '10m', '--reason', 'not signed', '--yes']);
     const report = (refused: boolean) =>

@@ -103,14 +103,18 @@ function placesOf(pod: PlacedPod, { nodes, nowMs, staleMs }: ClusterFacts): Plac
   if (nowMs - Date.parse(status.updatedAt) > staleMs) return unknown('its node has not reported for a while');
   const own = status.interfaces.filter(({ podUid }) => podUid === pod.uid);
   if (own.length === 0) return unknown('the report of its node does not name it');
-  const isDisarmed = status.disarmedUntil !== null && Date.parse(status.disarmedUntil) > nowMs;
+  const isAhead = (until: string | null): boolean => until !== null && Date.parse(until) > nowMs;
+  const inNamespace = status.disarmedNamespaces?.find(({ namespace }) => namespace === pod.namespace);
+  let disarmed = isAhead(status.disarmedUntil) ? 'its node is disarmed' : '';
+  if (disarmed === '' && inNamespace && isAhead(inNamespace.disarmedUntil))
+    disarmed = 'its namespace is disarmed there';
   return own
     .filter(({ coverage }) => coverage !== 'not-applicable')
     .map(({ interfaceName, coverage, reason }) => ({
       pod,
       interfaceName,
-      isGuarded: coverage === 'guarded' && !isDisarmed,
-      why: isDisarmed ? 'its node is disarmed' : reason,
+      isGuarded: coverage === 'guarded' && disarmed === '',
+      why: disarmed || reason,
     }));
 }
 

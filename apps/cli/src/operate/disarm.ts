@@ -14,7 +14,16 @@ import {
   scopeOf,
 } from '@bailiff/insight';
 import { type ConfigKey, type ConfigSigner, formatConfigKey } from '@bailiff/policy';
-import { type ActiveDisarm, age, presentStatuses, STALE_NODE_MS, shortList } from '@bailiff/response';
+import {
+  type ActiveDisarm,
+  age,
+  type DisarmsOfNode,
+  namespacesText,
+  presentStatuses,
+  STALE_NODE_MS,
+  shortList,
+  unendedDisarms,
+} from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
@@ -112,33 +121,44 @@ async function presentNodes(session: Session): Promise<{ nodes: [string, NodeSta
   return { nodes, nowMs: input.nowMs };
 }
 
-const endOf = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>): number => Date.parse(disarmedUntil ?? '');
-const isDisarmed = (status: Pick<NodeStatus, 'disarmedUntil'>, nowMs: number): boolean => endOf(status) > nowMs;
+type NamedStatus<S> = readonly [node: string, status: S];
+
+const isDisarmed = ({ disarmedUntil }: Pick<NodeStatus, 'disarmedUntil'>, nowMs: number): boolean =>
+  Date.parse(disarmedUntil ?? '') > nowMs;
 
 /**
- * Nodes that were disarmed in their newest status although no disarm that covers them is stored: they have not
- * read its end. The kernel keeps a disarm until its time. Null: none. Pure.
+ * Disarms in the newest statuses that no stored disarm explains: these nodes have not read an end. The kernel
+ * keeps a disarm until its time. Pure.
  */
-export function unendedDisarm(
-  disarms: readonly Pick<StoredDisarm, 'key'>[],
-  nodes: readonly (readonly [string, Pick<NodeStatus, 'disarmedUntil'>])[],
+export function unendedByNodes(
+  disarms: readonly Pick<StoredDisarm, 'scope' | 'untilMs'>[],
+  nodes: readonly NamedStatus<DisarmsOfNode>[],
   nowMs: number,
-): ActiveDisarm | null {
-  const covers = ({ key }: Pick<StoredDisarm, 'key'>, node: string) =>
-    key.scope === 'cluster' || (key.scope === 'node' && key.name === node);
-  const still = nodes.filter(
-    ([node, one]) => isDisarmed(one, nowMs) && !disarms.some((stored) => covers(stored, node)),
-  );
-  if (still.length === 0) return null;
-  const untilMs = Math.max(...still.map(([, status]) => endOf(status)));
-  return { scope: namesOf(still), untilMs, by: '', reason: 'the newest status has it, although its disarm has ended' };
+): ActiveDisarm[] {
+  /** By what is disarmed there; empty: the whole node. */
+  const found = new Map<string, { nodes: NamedStatus<DisarmsOfNode>[]; untilMs: number }>();
+  for (const one of nodes) {
+    const { unended } = unendedDisarms(...one, disarms, nowMs);
+    const names = unended.flatMap(({ namespace }) => (namespace === null ? [] : [namespace]));
+    for (const { namespace, untilMs } of unended) {
+      const what = namespace === null ? '' : `${namespacesText(names)} on `;
+      const known = found.get(what) ?? { nodes: [], untilMs };
+      if (known.nodes.at(-1) !== one) known.nodes.push(one);
+      found.set(what, { ...known, untilMs: Math.max(known.untilMs, untilMs) });
+    }
+  }
+  const reason = 'the newest status has it, although its disarm has ended';
+  return [...found].map(([what, one]) => ({
+    scope: `${what}${namesOf(one.nodes)}`,
+    untilMs: one.untilMs,
+    by: '',
+    reason,
+  }));
 }
 
 /** Of a silent node that may not have read a disarm. */
 const STILL_ENFORCES =
   'silent. If its collector ended before the disarm, its guards still drop packets, until a collector runs there';
-
-type NamedStatus<S> = readonly [node: string, status: S];
 
 /** Silent nodes within the scope of a disarm. Pure. */
 export function silentNodes<S extends Pick<NodeStatus, 'updatedAt'>>(
@@ -156,12 +176,15 @@ const namesOf = (nodes: readonly NamedStatus<unknown>[]): string =>
     MAX_NODES_NAMED,
   );
 
+const OMITS = 'further namespaces are disarmed there, which its status omits';
+
 async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
   const inForce = disarms.filter(({ refused }) => refused === '');
   const { nodes, nowMs } = await presentNodes(session);
-  const unended = unendedDisarm(inForce, nodes, nowMs);
-  const more = unended ? [unended] : [];
+  const more = unendedByNodes(inForce, nodes, nowMs);
+  const omitting = nodes.filter(([, { disarmedNamespacesOmitted = 0 }]) => disarmedNamespacesOmitted > 0);
+  if (omitting.length > 0) out.note(`${namesOf(omitting)}: ${OMITS}`);
   const silent = silentNodes(inForce, nodes, nowMs).filter(([, status]) => !isDisarmed(status, nowMs));
   if (silent.length > 0) out.note(`${namesOf(silent)}: ${STILL_ENFORCES}`);
   if (json)

@@ -3,6 +3,7 @@ import { type PodIdentity, workloadOf } from '@bailiff/schemas';
 import { sampleInterfaces, samplePodIdentity } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import type { Binding } from '../identity/identity.ts';
+import { fitDisarms } from '../status/status-limits.ts';
 import { DesiredState, podRefOf } from './desired-state.ts';
 
 const pod = (uid: string, extra: object = {}) =>
@@ -269,6 +270,23 @@ describe('desired state - configuration', () => {
     expect(state.disarmedUntil(moment)).toBeNull();
     state.receiveConfig('disarm.node._.n1', JSON.stringify({ until: '2026-01-01T00:01:00Z', duration: '1m' }));
     expect(state.disarmedUntil(moment)).toBe('2026-01-01T00:01:00.000Z');
+  });
+  it('disarms of namespaces - are listed until they end or are deleted, the latest first', () => {
+    const state = new DesiredState('n1');
+    const receive = (namespace: string, until: string | null) =>
+      state.receiveConfig(`disarm.namespace.${namespace}.all`, until && JSON.stringify({ until, duration: '1m' }));
+    const listed = () => state.disarmedNamespaces(moment);
+    receive('past', '2025-01-01T00:00:00Z');
+    receive('shop', '2026-01-01T00:01:00Z');
+    receive('bank', '2026-01-01T00:02:00Z');
+    state.receiveConfig('disarm.node._.n1', JSON.stringify({ until: '2026-01-01T00:03:00Z', duration: '1m' }));
+    const shop = { namespace: 'shop', disarmedUntil: '2026-01-01T00:01:00.000Z' };
+    expect(listed()).toEqual([{ namespace: 'bank', disarmedUntil: '2026-01-01T00:02:00.000Z' }, shop]);
+    receive('bank', null);
+    expect(listed()).toEqual([shop]);
+    expect(fitDisarms(listed())).toEqual({ disarmedNamespaces: [shop] });
+    const many = Array.from({ length: 67 }, (_, index) => ({ ...shop, namespace: `n${index}` }));
+    expect(fitDisarms(many)).toEqual({ disarmedNamespaces: many.slice(0, 64), disarmedNamespacesOmitted: 3 });
   });
 });
 

@@ -295,8 +295,18 @@ export class DesiredState {
 
   /** Wall-clock end of the disarm of the whole node, for its status. */
   disarmedUntil(moment: Moment): string | null {
-    const until = this.auditUntilNs(null, moment);
-    return until === 0n ? null : new Date(moment.wallMs + Number((until - moment.bootNs) / 1_000_000n)).toISOString();
+    return isoEnd(this.auditUntilNs(null, moment), moment);
+  }
+
+  /** Wall-clock ends of the disarms of namespaces, the latest first. */
+  disarmedNamespaces(moment: Moment): { namespace: string; disarmedUntil: string }[] {
+    return [...this.#disarms]
+      .flatMap(([keyText, disarm]) => {
+        const { namespace } = parseConfigKey(keyText);
+        const disarmedUntil = isoEnd(auditUntilNs([disarm], moment.wallMs, moment.bootNs), moment);
+        return namespace === null || disarmedUntil === null ? [] : [{ namespace, disarmedUntil }];
+      })
+      .sort((a, b) => Date.parse(b.disarmedUntil) - Date.parse(a.disarmedUntil));
   }
 
   quarantineUntilNs(podUid: string, moment: Moment): bigint {
@@ -329,6 +339,10 @@ export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
     ownerUid: owner?.uid ?? '',
   };
   return cutTexts(ref, MAX_TEXT.PodRef);
+}
+
+function isoEnd(untilNs: bigint, { wallMs, bootNs }: Moment): string | null {
+  return untilNs === 0n ? null : new Date(wallMs + Number((untilNs - bootNs) / 1_000_000n)).toISOString();
 }
 
 function setOrDelete<V>(map: Map<string, V>, key: string, value: V | undefined): void {

@@ -1,6 +1,6 @@
 /**
- * Fits the interfaces of a node's status into its value in `bailiff_nodes`, which has at most 512
- * KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
+ * Fits the lists of a node's status, most of all its interfaces, into its value in `bailiff_nodes`, which has
+ * at most 512 KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
  * Pure.
  */
 import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
@@ -41,4 +41,18 @@ export function fitInterfaces(
     else kept.push(fitted);
   }
   return kept.length === interfaces.length ? { interfaces: kept } : { interfaces: kept, interfacesOmitted: omitted };
+}
+
+/** Namespaces with a disarm in a status; an incident has one or two. */
+export const MAX_DISARMED_NAMESPACES = 64;
+
+/** The first of the list, and the number of the others. */
+export function fitDisarms(
+  disarmed: NonNullable<NodeStatus['disarmedNamespaces']>,
+): Pick<NodeStatus, 'disarmedNamespaces' | 'disarmedNamespacesOmitted'> {
+  const omitted = disarmed.length - MAX_DISARMED_NAMESPACES;
+  return {
+    disarmedNamespaces: disarmed.slice(0, MAX_DISARMED_NAMESPACES),
+    ...(omitted > 0 ? { disarmedNamespacesOmitted: omitted } : {}),
+  };
 }

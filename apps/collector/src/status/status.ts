@@ -20,7 +20,7 @@ import { BEHIND_TCX } from '../packets/subjects/attachments.ts';
 import { foreignReason } from '../packets/subjects/foreign-links.ts';
 import type { GuardedInterface } from '../packets/subjects/guarded-interface.ts';
 import type { Registry } from '../packets/subjects/registry.ts';
-import { fitInterfaces } from './status-limits.ts';
+import { fitDisarms, fitInterfaces } from './status-limits.ts';
 
 export interface StatusInput {
   nodeName: string;
@@ -220,6 +220,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     spoofRevision: input.spoofRevision,
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
+    ...fitDisarms(desired.disarmedNamespaces(moment)),
     quarantinesGone: [...input.quarantinesGone],
     unlistedPods: [...input.unlistedPods],
     runtime: input.runtime,

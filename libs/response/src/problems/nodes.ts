@@ -9,6 +9,7 @@ import { listAgeOf } from '../status/service-health.ts';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { nodeClockProblems } from './clocks.ts';
 import { cniProblems } from './cni.ts';
+import { disarmProblems } from './disarms.ts';
 import { pendingProblems, unconfirmedProblems } from './documents.ts';
 import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
@@ -196,11 +197,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
       ),
     );
   }
-  const disarmedMs = status.disarmedUntil === null ? 0 : Date.parse(status.disarmedUntil) - input.nowMs;
-  // A stored disarm of another scope does not explain it.
-  const isExplained = input.disarms.some(({ scope }) => scope === `node ${node}` || !/^(node|namespace) /.test(scope));
-  if (disarmedMs > 0 && !isExplained)
-    problems.push(notEnforced(node, `is disarmed for ${age(disarmedMs)}`, 'bailiff config list --kind disarm'));
+  problems.push(...disarmProblems(node, status, input.disarms, input.nowMs));
   const uncovered = status.interfaces.filter(({ coverage }) => coverage === 'not-covered');
   for (const [reason, ifaces] of byReason(uncovered)) {
     problems.push(shout(node, `${several(ifaces)} not covered: ${quoted(reason)}`, '', EXIT.kernelLacksFeature));

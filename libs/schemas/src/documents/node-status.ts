@@ -133,6 +133,13 @@ export const nodeStatus = z.object({
   configRefused: list('listed', refusedConfig),
   disarmedUntil: text('word').nullable(),
   /**
+   * Namespaces with a disarm that this node has, also without a pod here; those that end last come first. Absent
+   * from older versions.
+   */
+  disarmedNamespaces: list('listed', z.object({ namespace: text('name'), disarmedUntil: text('word') })).optional(),
+  /** Further ones. Absent: none. */
+  disarmedNamespacesOmitted: z.number().int().optional(),
+  /**
    * Pods of the quarantine list that are gone: not in the pod list, and without an interface. The
    * responder may remove their entries. Absent from older versions.
    */

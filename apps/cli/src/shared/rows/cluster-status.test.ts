@@ -381,6 +381,28 @@ describe('a node that is disarmed', () => {
     const { problems } = report({ a: status({ disarmedUntil: iso(-600_000) }) }, { disarms: [disarm] });
     expect(problems.some(({ text }) => text === 'is disarmed for 10m')).toBe(isNamed);
   });
+
+  it.each([
+    ['no stored disarm', '', 10, 'is disarmed in namespace shop for 10m'],
+    ['one of another namespace', 'namespace bank', 10, 'is disarmed in namespace shop for 10m'],
+    ['one of the namespace', 'namespace shop', 10, ''],
+    ['one of the node', 'node a', 10, ''],
+  ])('in a namespace, with %s - named, unless that explains it', (_, scope, exitCode, text) => {
+    const disarms = scope === '' ? [] : [{ scope, untilMs: NOW + 600_000, by: 'me', reason: '' }];
+    const held = status({ disarmedNamespaces: [{ namespace: 'shop', disarmedUntil: iso(-600_000) }] });
+    const seen = report({ a: held }, { disarms });
+    expect(seen.exitCode).toBe(exitCode);
+    expect(seen.problems.flatMap((one) => (one.node === 'a' ? [one.text] : []))).toEqual(text === '' ? [] : [text]);
+    // After its end.
+    const ended = status({ disarmedNamespaces: [{ namespace: 'shop', disarmedUntil: iso(1) }] });
+    expect(report({ a: ended })).toMatchObject({ exitCode: 0, problems: [] });
+  });
+
+  it('in more namespaces than its status names - says so', () => {
+    const { problems, exitCode } = report({ a: status({ disarmedNamespaces: [], disarmedNamespacesOmitted: 3 }) });
+    expect(exitCode).toBe(10);
+    expect(problems.map(({ text }) => text)).toEqual(['is disarmed in 3 further namespaces, omitted from its status']);
+  });
 });
 
 describe('render', () => {
