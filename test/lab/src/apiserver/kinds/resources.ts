@@ -264,6 +264,11 @@ export const builtinResources: ResourceDef[] = [
     unconditionalUpdate: false,
   }),
   kept('discovery.k8s.io', 'v1', 'endpointslices', 'EndpointSlice', { generation: true }),
+  kept('flowcontrol.apiserver.k8s.io', 'v1', 'flowschemas', 'FlowSchema', {
+    namespaced: false,
+    subresources: [statusSubresource],
+    generation: true,
+  }),
   kept('rbac.authorization.k8s.io', 'v1', 'clusterrolebindings', 'ClusterRoleBinding', { namespaced: false }),
   kept('rbac.authorization.k8s.io', 'v1', 'clusterroles', 'ClusterRole', { namespaced: false }),
   kept('rbac.authorization.k8s.io', 'v1', 'rolebindings', 'RoleBinding'),
