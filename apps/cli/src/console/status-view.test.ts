@@ -21,6 +21,7 @@ const reported = (name: string, part: Partial<InterfaceStatus> = {}): InterfaceS
     ...{ podUid: `uid-${name}`, podNamespace: 'shop', podName: name, ...part },
   }) as InterfaceStatus;
 
+const AHEAD = new Date(NOW_MS + 1).toISOString();
 const node = (interfaces: InterfaceStatus[], part: Partial<NodeStatus> = {}): NodeStatus =>
   ({ updatedAt: new Date(NOW_MS).toISOString(), disarmedUntil: null, interfaces, ...part }) as NodeStatus;
 
@@ -61,11 +62,12 @@ describe('whether the pods of a namespace are guarded', () => {
       'the report of its node does not name it',
     ],
     ['it is not', { b: node([reported('db', { coverage: 'not-covered', reason: 'why' })]) }, 'no', 'why'],
+    ['its node is disarmed', { b: node([reported('db')], { disarmedUntil: AHEAD }) }, 'no', 'its node is disarmed'],
     [
-      'its node is disarmed',
-      { b: node([reported('db')], { disarmedUntil: new Date(NOW_MS + 1).toISOString() }) },
+      'its namespace is disarmed there',
+      { b: node([reported('db')], { disarmedNamespaces: [{ namespace: 'shop', disarmedUntil: AHEAD }] }) },
       'no',
-      'its node is disarmed',
+      'its namespace is disarmed there',
     ],
   ])('one is not known to be: %s', (_, nodes, guarded, why) => {
     expect(view({ a: node([reported('web')]), ...nodes }, [listed('web', 'a'), listed('db', 'b')])).toEqual({

@@ -72,6 +72,17 @@ describe('status', () => {
     expect(schema.parse(JSON.parse(JSON.stringify(result)))).toEqual(result);
   });
 
+  it('disarms - of the node, and of namespaces by name', () => {
+    const desired = new DesiredState('n');
+    expect(status(new Registry(8), desired)).toMatchObject({ disarmedUntil: null, disarmedNamespaces: [] });
+    const [until, disarmedUntil] = ['1970-01-01T00:01:00Z', '1970-01-01T00:01:00.000Z'];
+    desired.receiveConfig('disarm.namespace.shop.all', JSON.stringify({ until, duration: '1m' }));
+    const shop = { namespace: 'shop', disarmedUntil };
+    expect(status(new Registry(8), desired)).toMatchObject({ disarmedUntil: null, disarmedNamespaces: [shop] });
+    desired.receiveConfig('disarm.node._.n', JSON.stringify({ until, duration: '1m' }));
+    expect(status(new Registry(8), desired)).toMatchObject({ disarmedUntil, disarmedNamespaces: [shop] });
+  });
+
   it('any number of interfaces - fits into a message; not-covered ones first, the rest is counted', () => {
     const registry = new Registry(4_096);
     for (let n = 1; n <= 500; n += 1) registry.add(guarded(n, n));
