@@ -106,12 +106,9 @@ export async function restore(session: Session, path: string, options: RestoreOp
     const part = parts.get(name);
     if (!part) continue;
     io.signal.throwIfAborted();
-    const metadata = metadataOfRestored(
-      part.config as unknown as SnapshotHead['config'],
-      part.state.last_seq,
-      Date.now(),
-    );
-    const config = { ...part.config, num_replicas: replicas, ...(WITH_LIVES.has(name) ? { metadata } : {}) };
+    const before = part.config as unknown as SnapshotHead['config'];
+    const lives = WITH_LIVES.has(name) ? { metadata: metadataOfRestored(before, part.state.last_seq, Date.now()) } : {};
+    const config = { ...part.config, num_replicas: replicas, ...lives };
     const head = { config, state: part.state } as unknown as SnapshotHead;
     const { state } = await restoreStream(bus, head, archive.pieces(part));
     out.line(`${name}: ${describeState(state)}`);
