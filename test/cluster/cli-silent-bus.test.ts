@@ -232,7 +232,10 @@ describe('every command', () => {
       const end = new AbortController();
       await using proxy = await FreezingProxy.start(natsPort, LOGIN_BYTES);
       const running = runCli(argsOf(command, proxy.port, '10m'), { home: world.directory, signal: end.signal });
-      await waitFor(() => proxy.frozen, { what: `${command} to wait`, state: () => proxy.received });
+      await Promise.race([
+        waitFor(() => proxy.frozen, { what: `${command} to wait`, state: () => proxy.received }),
+        running.then((run) => expect.fail(`${command} did not wait: ${JSON.stringify(run)}`)),
+      ]);
       const startMs = performance.now();
       end.abort(new Error('interrupted'));
       const { exitCode, stderr } = await running;

@@ -213,6 +213,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   await checkScope(session, key, options.force ?? false);
   const scope = scopeOf(key);
   await confirm(io, `Disarm ${scope} for ${age(spanMs)}? Nothing is dropped there until then.`, options.yes);
+  const silent = await readSilent(session, key);
   const nowMs = await readBusTime(session);
   const untilMs = nowMs + spanMs;
   const value = { until: new Date(untilMs).toISOString(), duration: options.for, reason, by };
@@ -228,7 +229,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
     out.line(`${scope} is disarmed until ${clockTime(untilMs * 1000, nowMs)} UTC (${age(spanMs)})`);
     out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
   }
-  await noteSilent(session, key, STILL_ENFORCES);
+  noteSilent(session, silent, STILL_ENFORCES);
 }
 
 function flagsOf(key: ConfigKey): string {
@@ -244,6 +245,8 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   const inForce = (await readDisarms(session)).filter(({ refused }) => refused === '');
   const others = inForce.filter((one) => formatConfigKey(one.key) !== text);
   const own = inForce.find((one) => formatConfigKey(one.key) === text);
+  const silent = await readSilent(session, key);
+  const nowMs = await readBusTime(session);
   if (!stored) out.note(`${scope} was not disarmed`);
   else {
     await deleteConfig(bus, key, {
@@ -259,20 +262,27 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   } else if (overlapping.length === 0) out.line(`${scope} is armed`);
   else {
     out.line(`the disarm of ${scope} has ended, but others are in force:`);
-    out.lines(disarmLines(overlapping, await readBusTime(session), out.table));
+    out.lines(disarmLines(overlapping, nowMs, out.table));
     for (const one of overlapping) out.note(`arm again: bailiff disarm ${flagsOf(one.key)} --off`);
   }
   if (!own) return;
-  const end = clockTime(own.untilMs * 1000, await readBusTime(session));
-  await noteSilent(session, key, `silent, and may still be disarmed until ${end} UTC, or until a collector runs there`);
+  const end = clockTime(own.untilMs * 1000, nowMs);
+  noteSilent(session, silent, `silent, and may still be disarmed until ${end} UTC, or until a collector runs there`);
 }
 
-/** Names the silent nodes of a scope: they have not read a change of its disarm. */
-async function noteSilent(session: Session, key: ConfigKey, text: string): Promise<void> {
-  // The bus has the change; a status that cannot be read is no failure.
+/**
+ * The silent nodes of a scope; null when no status can be read, which stops no disarm. Read before the change: after
+ * it, a bus that hangs would hide them.
+ */
+async function readSilent(session: Session, key: ConfigKey): Promise<NamedStatus<NodeStatus>[] | null> {
   const present = await presentNodes(session).catch(() => null);
-  const silent = present ? silentNodes([{ key }], present.nodes, present.nowMs) : [];
-  if (silent.length > 0) session.out.note(`${namesOf(silent)}: ${text}`);
+  return present && silentNodes([{ key }], present.nodes, present.nowMs);
+}
+
+/** Names the silent nodes: they have not read the change. */
+function noteSilent({ out }: Session, silent: readonly NamedStatus<unknown>[] | null, text: string): void {
+  if (!silent) out.note('silent nodes are not known: their statuses could not be read');
+  else if (silent.length > 0) out.note(`${namesOf(silent)}: ${text}`);
 }
 
 /** Whether two disarms can cover the same object. Pure. */
