@@ -2,10 +2,15 @@
 // must notice this and read the new stream from its beginning.
 import {
   type Bus,
+  BusError,
   consumeOrdered,
   ensureTopology,
   FramePublisher,
+  metadataOfRestored,
   openBucket,
+  restoreStream,
+  type SnapshotHead,
+  snapshotStream,
   violationSubject,
   writeConfig,
 } from '@bailiff/bus';
@@ -107,6 +112,52 @@ test('recreated - a new stream that has grown beyond the old one is recognised a
   await waitFor(() => read.seen.length === 7, { state: () => [read.seen, read.reported] });
   expect(read.seen.slice(2)).toEqual(['new1', 'new2', 'new3', 'new4', 'new5']);
 });
+
+test.each([
+  ['by bailiff restore', 'correlator', true],
+  ['by bailiff restore, and read by direct gets,', 'cli', true],
+  ['by other tools', 'correlator', false],
+])(
+  'recreated - a stream restored %s, and grown beyond the position of its reader before it looks',
+  async (_n, user, byBailiff) => {
+    await using nats = await startBus();
+    const bus = await nats.connect(user);
+    let mayLook = true;
+    const send = async (...args: Parameters<Bus['requests']['send']>) => {
+      if (mayLook || !args[0].includes('.STREAM.INFO.')) return bus.requests.send(...args);
+      throw new BusError('BUS_TIMEOUT', args[0]);
+    };
+    const target = new Proxy(bus, {
+      get: (of, name) => (name === 'requests' ? { send } : Reflect.get(of, name, of)),
+    });
+    await using read = reader(target, 'all');
+    const admin = await nats.connect('admin');
+    await publish(nats, 'kept', 2);
+    const chunks: Uint8Array[] = [];
+    const head: SnapshotHead = await snapshotStream(
+      admin,
+      'VIOLATIONS',
+      async (chunk) => void chunks.push(chunk.slice()),
+    );
+    await publish(nats, 'lost', 2);
+    await waitFor(() => read.seen.length === 4, { state: () => read.seen });
+    mayLook = false;
+    await admin.jsm.streams.delete('VIOLATIONS');
+    const metadata = metadataOfRestored(head.config, head.state.last_seq, Date.now());
+    async function* pieces() {
+      yield* chunks;
+    }
+    const config = byBailiff ? { ...head.config, metadata } : head.config;
+    await restoreStream(admin, { ...head, config }, pieces());
+    await publish(nats, 'new', 4);
+    mayLook = true;
+    await waitFor(() => read.seen.includes('new4'), { state: () => [read.seen, read.reported], timeoutMs: 30_000 });
+    // The control: creation time and sequences do not distinguish the lives of a stream.
+    const end = ['new3', 'new4'];
+    expect(read.seen.slice(4)).toEqual(byBailiff ? ['kept1', 'kept2', 'new1', 'new2', ...end] : end);
+    expect(read.reported).toEqual(byBailiff ? ['recreated after 4'] : []);
+  },
+);
 
 test('recreated - a restart of the server is not a new stream', async () => {
   await using nats = await startBus();

@@ -13,7 +13,7 @@ const MAX_RESTORES = 64;
 /** Last restored sequence, and the time of the restore in milliseconds, by time. */
 const restores = z.array(z.tuple([z.number().int().nonnegative(), z.number().int().positive()]));
 
-type Lives = Pick<StreamInfo, 'created'> & { config: Pick<StreamInfo['config'], 'metadata'> };
+export type Lives = Pick<StreamInfo, 'created'> & { config: Pick<StreamInfo['config'], 'metadata'> };
 
 function restoresOf({ metadata }: Lives['config']): [last: number, atMs: number][] {
   try {

@@ -2,17 +2,19 @@
  * Position of a reader in one life of a stream, and detection of a recreated stream.
  *
  * Used by ordered.ts and direct-reader.ts. A stream that was deleted and created again, or restored
- * from an older backup, restarts its sequences. It has another creation time, fewer messages than
- * were read, or another message at the last sequence.
+ * from an older backup, restarts its sequences. It is in another life (stream-lives.ts). One that other tools
+ * restored keeps the name of its life: it is recognised while it has fewer messages than were read, or another
+ * message at the last sequence.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { microsOf, type StreamMessage } from './direct.ts';
 import type { StartAt } from './ordered-options.ts';
+import { type Lives, lifeName } from './stream-lives.ts';
 
 export class StreamPosition {
   readonly #start: StartAt;
-  /** Creation time of the stream as the server formats it; empty before the first check. */
-  #created = '';
+  /** Name of the life of the stream; empty before the first check. */
+  #life = '';
   #recreated = false;
   /** Last received sequence; null until the start is known. */
   received: number | null = null;
@@ -24,7 +26,7 @@ export class StreamPosition {
   }
 
   get isNew(): boolean {
-    return this.#created === '';
+    return this.#life === '';
   }
 
   /** Where to start reading. A recreated stream is read from its first message. */
@@ -34,12 +36,12 @@ export class StreamPosition {
     return this.#recreated && continued ? 'all' : start;
   }
 
-  begin({ created }: Pick<StreamInfo, 'created'>): void {
-    this.#created = created;
+  begin(info: Lives): void {
+    this.#life = lifeName(info);
   }
 
   /** Restarts in the recreated stream. */
-  beginRecreated(info: Pick<StreamInfo, 'created'>): void {
+  beginRecreated(info: Lives): void {
     this.received = null;
     this.#receivedMicros = 0;
     this.#recreated = true;
@@ -51,11 +53,11 @@ export class StreamPosition {
     this.#receivedMicros = timestampMicros;
   }
 
-  isSameLife({ created }: Pick<StreamInfo, 'created'>): boolean {
-    return created === this.#created;
+  isSameLife(info: Lives): boolean {
+    return lifeName(info) === this.#life;
   }
 
-  isRecreated(info: Pick<StreamInfo, 'created' | 'state'>): boolean {
+  isRecreated(info: Lives & Pick<StreamInfo, 'state'>): boolean {
     const { state } = info;
     if (!this.isSameLife(info) || state.last_seq < (this.received ?? 0)) return true;
     if (state.last_seq !== this.received || this.#receivedMicros === 0) return false;

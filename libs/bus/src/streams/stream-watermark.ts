@@ -11,6 +11,7 @@ import { onAbort, pause, retry } from '@bailiff/service/retry';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { type StreamEnd, streamEnd } from './stream-end.ts';
+import { type Lives, lifeName } from './stream-lives.ts';
 
 /**
  * A leader stamps a message before the cluster has agreed on it, and STREAM.INFO shows it only
@@ -37,8 +38,8 @@ export class StreamWatermark {
   #refreshing: Promise<void> | null = null;
   /** Number of the stream: grows when it is recreated. */
   #incarnation = 1;
-  /** Creation time of the current stream; empty until the first reply. */
-  #created = '';
+  /** Name of the life of the current stream; empty until the first reply. */
+  #life = '';
 
   /** @param signal ends all waits with its reason */
   constructor(bus: Bus, stream: string, signal: AbortSignal) {
@@ -64,7 +65,7 @@ export class StreamWatermark {
   streamRecreated(): void {
     this.#read = 0;
     this.#incarnation += 1;
-    this.#created = '';
+    this.#life = '';
     const waiting = this.#waiters;
     this.#waiters = [];
     for (const { reject } of waiting) reject(this.#recreatedError());
@@ -134,9 +135,10 @@ export class StreamWatermark {
     return end;
   }
 
-  #isOther({ created }: { created: string }): boolean {
-    const isOther = this.#created !== '' && this.#created !== created;
-    this.#created = created;
+  #isOther(info: Lives): boolean {
+    const life = lifeName(info);
+    const isOther = this.#life !== '' && this.#life !== life;
+    this.#life = life;
     return isOther;
   }
 

@@ -91,9 +91,6 @@ function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | unde
   throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
 }
 
-/** siem-relay stores positions by the life of the stream; of the first three, events have ids by it too. */
-const WITH_LIVES: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RESPONSES', 'SIEM']);
-
 /** @throws CliError, what restoreStream and ensureTopology throw */
 export async function restore(session: Session, path: string, options: RestoreOptions): Promise<void> {
   const { bus, out, io } = session;
@@ -107,8 +104,9 @@ export async function restore(session: Session, path: string, options: RestoreOp
     if (!part) continue;
     io.signal.throwIfAborted();
     const before = part.config as unknown as SnapshotHead['config'];
-    const lives = WITH_LIVES.has(name) ? { metadata: metadataOfRestored(before, part.state.last_seq, Date.now()) } : {};
-    const config = { ...part.config, num_replicas: replicas, ...lives };
+    // Readers, positions and ids of events tell lives apart by it.
+    const metadata = metadataOfRestored(before, part.state.last_seq, Date.now());
+    const config = { ...part.config, num_replicas: replicas, metadata };
     const head = { config, state: part.state } as unknown as SnapshotHead;
     const { state } = await restoreStream(bus, head, archive.pieces(part));
     out.line(`${name}: ${describeState(state)}`);
