@@ -1,6 +1,6 @@
 // The evidence-log: one log under rights of its own, across kills, a new key, a second process, and messages that
 // the bus has deleted; and its copies.
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
@@ -19,6 +19,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { launchApp, type RunningProcess } from '../support/process.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const ORIGIN = 'bailiff.test/log';
@@ -170,6 +171,38 @@ describe('evidence-log - kept', () => {
     writeFileSync(path.join(directory, 'hashes-0'), '');
     expect(await refusal({})).toEqual([6, expect.stringContaining('is shorter than its head says')]);
   }, 120_000);
+
+  it(
+    'a full disk - it ends with the reason, whatever did not fit, and with room again the log has each message once',
+    async () => {
+      await using disk = await SmallDisk.mount();
+      const directory = path.join(disk.place, 'log');
+      {
+        await using running = launchLog(directory);
+        await covers(await addressOf(running), await stored());
+      }
+      const spare = (blocks: number) => path.join(disk.place, `spare-${blocks}`);
+      for (const blocks of [1, 2, 3]) writeFileSync(spare(blocks), Buffer.alloc(blocks * 4096));
+      // With as many blocks free, another file is the first that does not fit: hashes, places, the head.
+      for (const blocks of [0, 1, 2, 3]) {
+        disk.fill();
+        if (blocks > 0) rmSync(spare(blocks));
+        await using running = launchLog(directory);
+        for (let frames = 0; frames < 100; frames++) await rig.spoof(NODE_B, far, 1);
+        expect(await running.exit).toEqual([6, null]);
+        expect(running.out()).toMatch(/directory: .*(no space left|disk is full)/);
+      }
+      expect(checkpointIn(readFileSync(path.join(directory, 'checkpoint'), 'utf8')).size).toBeLessThan(await stored());
+      disk.makeRoom();
+      const total = await stored();
+      await using running = launchLog(directory);
+      const url = await addressOf(running);
+      await covers(url, total);
+      await copy(url, 'copy-of-full');
+      expectWhole('copy-of-full', total);
+    },
+    PATIENCE_MS,
+  );
 
   it('a second process on the directory - one of the two ends, and the log stays one', async () => {
     const directory = directoryOf('twice');
