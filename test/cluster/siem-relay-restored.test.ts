@@ -1,6 +1,6 @@
 // The siem-relay beside a bus that is restored from an older backup: new messages have the sequences of lost
 // ones, whose events the SIEM has. Their events must have other uids, and repeated ones the same.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { openBucket, streamInfo } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
@@ -15,6 +15,17 @@ import { RelayRig } from './siem-relay-rig.ts';
 const PATIENCE_MS = 60_000;
 /** Of the first webhook. */
 const POSITION = 'webhook-1';
+
+/**
+ * A snapshot also has what was stored while it was taken: here, the last of three frames. The state in the manifest is
+ * that at its begin.
+ */
+function claimLess(backup: string): void {
+  const bytes = readFileSync(backup, 'latin1');
+  const less = bytes.replace(/("name": "VIOLATIONS",.*?"last_seq": )3/s, (_, before: string) => `${before}2`);
+  expect(less).not.toBe(bytes);
+  writeFileSync(backup, less, 'latin1');
+}
 
 it.each([
   ['while the relay runs', true, 2],
@@ -65,6 +76,7 @@ it.each([
     await admin('backup', file('bus.tar'));
     await send(3);
     const before = await until(6);
+    claimLess(file('bus.tar'));
     if (!runs) await first.kill('SIGTERM');
     await admin('restore', file('bus.tar'), '--replace', '--yes');
     await send(more);

@@ -7,8 +7,10 @@
  */
 import {
   acrossElection,
+  apiRequest,
   ensureTopology,
   metadataOfRestored,
+  ROOT,
   restoreStream,
   type SnapshotHead,
   streamInfo,
@@ -91,6 +93,29 @@ function replicasFor({ bus }: Session, manifest: Manifest, wanted: number | unde
   throw new CliError('CLI_USAGE', `--replicas ${wanted}: the bus is a single server`, { remedy: 'omit the flag' });
 }
 
+/** The ids of their messages' events name the life of the sequence. */
+const WITH_EVENTS: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RESPONSES']);
+
+/** Begins a new life of a stream. @returns its state as it was restored */
+async function restorePart({ bus, io }: Session, part: Part, pieces: AsyncIterable<Uint8Array>, replicas: number) {
+  const { name, state } = part;
+  const atMs = Date.now();
+  const configWith = (lastSequence: number) => {
+    const before = part.config as unknown as SnapshotHead['config'];
+    return { ...before, num_replicas: replicas, metadata: metadataOfRestored(before, lastSequence, atMs) };
+  };
+  const head = { config: configWith(state.last_seq), state } as unknown as SnapshotHead;
+  if (!WITH_EVENTS.has(name)) return (await restoreStream(bus, head, pieces)).state;
+  // A snapshot also has messages that were stored while it was taken, beyond its state. Until their end is known, the
+  // stream takes no message. Readers may open it: they find the name of its new life.
+  const closed = { ...head.config, subjects: [`${ROOT}.restoring.${name}`] };
+  const restored = await restoreStream(bus, { ...head, config: closed }, pieces);
+  await acrossElection(bus, io.signal, () =>
+    apiRequest(bus, `$JS.API.STREAM.UPDATE.${name}`, configWith(restored.state.last_seq)),
+  );
+  return restored.state;
+}
+
 /** @throws CliError, what restoreStream and ensureTopology throw */
 export async function restore(session: Session, path: string, options: RestoreOptions): Promise<void> {
   const { bus, out, io } = session;
@@ -103,13 +128,8 @@ export async function restore(session: Session, path: string, options: RestoreOp
     const part = parts.get(name);
     if (!part) continue;
     io.signal.throwIfAborted();
-    const before = part.config as unknown as SnapshotHead['config'];
-    // Readers, positions and ids of events tell lives apart by it.
-    const metadata = metadataOfRestored(before, part.state.last_seq, Date.now());
-    const config = { ...part.config, num_replicas: replicas, metadata };
-    const head = { config, state: part.state } as unknown as SnapshotHead;
-    const { state } = await restoreStream(bus, head, archive.pieces(part));
-    out.line(`${name}: ${describeState(state)}`);
+    const restored = await restorePart(session, part, archive.pieces(part), replicas);
+    out.line(`${name}: ${describeState(restored)}`);
   }
   // Restored streams may still elect leaders for their consumers.
   const { created, changed } = await acrossElection(bus, io.signal, () => ensureTopology(bus));
