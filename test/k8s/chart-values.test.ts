@@ -29,6 +29,7 @@ const ALL = [
   ...['initialPolicies={no-shell}', 'siem.outputs.syslog.address=siem:6514', 'siem.outputs.openreports.enabled=true'],
   ...['certificates.strategy=certManager'],
 ];
+const CONSOLE = ['console.enabled=true', 'console.externalUrl=https://console.example'];
 const LABELS = ['component', 'instance', 'managed-by', 'name', 'part-of', 'version'].map(
   (name) => `app.kubernetes.io/${name}`,
 );
@@ -219,6 +220,31 @@ if (program === null) {
       expect(new Set([...parts, ...read('other')].map((part) => part.at(-1))).size).toBe(2);
       expect(read('')).toEqual([]);
     });
+
+    it.each([
+      ['tls://nats.example', [4222], 'redis://redis.example', [6379]],
+      ['tls://nats.example:14222', [14222], 'rediss://cache.example:6380/0', [6380]],
+      ['tls://a:14222\\,b\\,tls://[fd00::1]:4333', [14222, 4222, 4333], 'redis://[fd00::1]:16379?db=1', [16379]],
+    ])(
+      'network policies allow the ports of external servers, at %s and %s',
+      (natsUrl, natsPorts, redisUrl, redisPorts) => {
+        const external = ['nats.mode=external', `nats.url=${natsUrl}`, 'redis.mode=external', `redis.url=${redisUrl}`];
+        const policies = render(...ALL, ...CONSOLE, ...external).filter(({ kind }) => kind === 'NetworkPolicy');
+        const portsOf = (name: string): number[] =>
+          policies
+            .find(({ metadata }) => metadata.name === `bailiff-${name}`)
+            .spec.egress.flatMap(({ ports = [] }: Json) => ports.map((one: Json) => one.port));
+        expect(portsOf('bus-clients')).toEqual(natsPorts);
+        expect(portsOf('redis-clients')).toEqual(redisPorts);
+        for (const part of ['console', 'evidence-log', 'canary'])
+          expect(portsOf(part), part).toEqual(expect.arrayContaining(natsPorts));
+        // Only what the addresses name: the defaults are not open beside other ports.
+        if (!natsPorts.includes(4222))
+          for (const part of ['console', 'evidence-log', 'canary']) expect(portsOf(part), part).not.toContain(4222);
+        expect(policies.every(({ spec }) => JSON.stringify(spec.ingress ?? '').match(/4222|6379/) === null)).toBe(true);
+      },
+      120_000,
+    );
 
     it('global.imageRegistry is in front of every image, NATS and Valkey included', () => {
       const images = template(program, { set: [...ALL, 'global.imageRegistry=r.example'] }).match(/^ +image: .*$/gm);

@@ -138,3 +138,22 @@ bailiff-bus-setup
 -{{ list (include "bailiff.addresses" .) .Values.bus .Values.busSetup .Values.global .Values.certificates .Values.imagePullPolicy .Values.imagePullSecrets .Values.commonLabels .Values.initialMode (include "bailiff.initialConfig" .) .Chart.Version | toJson | sha256sum | trunc 8 }}
 {{- end }}
 {{- end }}
+
+{{/* Ports of servers by the addresses, separated by commas, in `urls`; `default` where one names none. */}}
+{{- define "bailiff.urlPorts" -}}
+{{- $default := .default }}
+{{- $ports := list }}
+{{- range splitList "," .urls }}
+{{- $server := regexReplaceAll "[/?#].*$" (regexReplaceAll "^[a-z]+://" (trim .) "") "" }}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $server | trimPrefix ":" | default $default | int) }}
+{{- end }}
+{{- uniq $ports | toJson }}
+{{- end }}
+
+{{- define "bailiff.natsPorts" -}}
+{{- include "bailiff.urlPorts" (dict "urls" (get (include "bailiff.addresses" . | fromYaml) "natsUrl") "default" 4222) }}
+{{- end }}
+
+{{- define "bailiff.redisPorts" -}}
+{{- include "bailiff.urlPorts" (dict "urls" (get (include "bailiff.addresses" . | fromYaml) "redisUrl") "default" 6379) }}
+{{- end }}
