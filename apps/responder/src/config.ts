@@ -2,6 +2,7 @@
  * Process configuration of the responder. Response policies are part of the configuration on the
  * bus.
  */
+import { BUDGET_GIVE_UP_MS } from '@bailiff/response';
 import { busShape, type FrameConfig, kubeShape, optionalText, signersShape, whole } from '@bailiff/service';
 import * as z from 'zod';
 import { redisOptions } from './scheduling/redis-options.ts';
@@ -62,7 +63,7 @@ export const responderSchema = z
       .default(10 * MINUTE)
       .describe('a task that fails for this long is recorded as failed'),
     budgetGiveUpAfterMs: whole(0, 1440 * MINUTE)
-      .default(2 * MINUTE)
+      .default(BUDGET_GIVE_UP_MS)
       .describe('the same for an eviction that a disruption budget refuses; then the pod is quarantined'),
     maxGraceSeconds: whole(0, 3600)
       .default(30)

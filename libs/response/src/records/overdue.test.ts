@@ -29,6 +29,25 @@ function isOverdue(cooldown: string, earlier: { agoMicros: number; namespace?: s
   return hasOverdueTask(tasks, ledger, NOW, { graceMs: OVERDUE_GRACE_MS }, new CooldownEnds(ledger, NOW));
 }
 
+/** A removal that started so long ago and has not ended. */
+function isStartedOverdue(
+  action: 'delete' | 'evict',
+  agoSeconds: number,
+  gracePeriodSeconds?: number,
+  maxGraceSeconds?: number,
+) {
+  const step = { action, ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }) };
+  const policy = responsePolicy.parse({ dryRun: false, steps: [step] });
+  const atMicros = NOW - agoSeconds * 1_000_000;
+  const key = { verdictId: verdict.verdictId, policy: 'p', action };
+  const ledger = new Ledger();
+  const started = sampleResponse({ ...key, phase: 'started', responseId: responseIdOf(key, 'started') });
+  ledger.applyInOrder(started, { sequence: 1, timestampMicros: atMicros });
+  const tasks = planVerdict(verdict, atMicros, new Map([['p', policy]]));
+  const limits = { graceMs: OVERDUE_GRACE_MS, ...(maxGraceSeconds === undefined ? {} : { maxGraceSeconds }) };
+  return hasOverdueTask(tasks, ledger, NOW, limits, new CooldownEnds(ledger, NOW));
+}
+
 describe('overdue', () => {
   it('a removal that waits for the cooldown of its policy is not overdue, and is soon after its end', () => {
     expect(isOverdue('5m', { agoMicros: 3 * MINUTE })).toBe(false);
@@ -48,22 +67,21 @@ describe('overdue', () => {
   });
 
   it('a started removal is overdue only after the grace period that it gives the pod', () => {
-    const removal = (agoSeconds: number, gracePeriodSeconds?: number, maxGraceSeconds?: number) => {
-      const step = { action: 'delete', ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }) };
-      const policy = responsePolicy.parse({ dryRun: false, steps: [step] });
-      const atMicros = NOW - agoSeconds * 1_000_000;
-      const key = { verdictId: verdict.verdictId, policy: 'p', action: 'delete' as const };
-      const ledger = new Ledger();
-      const started = sampleResponse({ ...key, phase: 'started', responseId: responseIdOf(key, 'started') });
-      ledger.applyInOrder(started, { sequence: 1, timestampMicros: atMicros });
-      const tasks = planVerdict(verdict, atMicros, new Map([['p', policy]]));
-      const limits = { graceMs: OVERDUE_GRACE_MS, ...(maxGraceSeconds === undefined ? {} : { maxGraceSeconds }) };
-      return hasOverdueTask(tasks, ledger, NOW, limits, new CooldownEnds(ledger, NOW));
-    };
+    const removal = (agoSeconds: number, gracePeriodSeconds?: number, maxGraceSeconds?: number) =>
+      isStartedOverdue('delete', agoSeconds, gracePeriodSeconds, maxGraceSeconds);
     expect([removal(89), removal(91)]).toEqual([false, true]);
     expect([removal(89, 5), removal(91, 5)]).toEqual([false, true]);
     expect([removal(91, 600), removal(659, 600), removal(661, 600)]).toEqual([false, false, true]);
     expect([removal(91, undefined, 120), removal(181, undefined, 120)]).toEqual([false, true]);
     expect(removal(91, 30, 120)).toBe(true);
+  });
+
+  it('a started eviction has in addition the time for which a disruption budget may refuse it', () => {
+    expect([isStartedOverdue('evict', 209), isStartedOverdue('evict', 211)]).toEqual([false, true]);
+    expect([isStartedOverdue('evict', 779, 600), isStartedOverdue('evict', 781, 600)]).toEqual([false, true]);
+  });
+
+  it('control: an eviction that never started is overdue like any other task', () => {
+    expect(isOverdue('0s', null, 'evict')).toBe(true);
   });
 });

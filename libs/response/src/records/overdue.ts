@@ -59,11 +59,20 @@ export interface OverdueLimits {
 const DEFAULT_GRACE_SECONDS = 30;
 /** Time after the grace period for the kubelet. */
 const REMOVAL_MARGIN_MS = 30_000;
+/**
+ * The responder's default for how long it tries an eviction that a disruption budget refuses. Tenants
+ * write budgets, so this wait is no failure of the responder.
+ */
+export const BUDGET_GIVE_UP_MS = 120_000;
 
-/** A removal ends when the pod is gone. The pod may use its whole grace period. */
-function removalMs({ step }: Pick<Task, 'step'>, maxGraceSeconds: number): number {
+/**
+ * A removal ends when the pod is gone. The pod may use its whole grace period, an eviction also the
+ * time for which a disruption budget may refuse it.
+ */
+function removalMs({ step, action }: Pick<Task, 'step' | 'action'>, maxGraceSeconds: number): number {
   const graceSeconds = step.gracePeriodSeconds ?? maxGraceSeconds;
-  return Math.max(DEFAULT_GRACE_SECONDS, graceSeconds) * 1000 + REMOVAL_MARGIN_MS;
+  const budgetMs = action === 'evict' ? BUDGET_GIVE_UP_MS : 0;
+  return budgetMs + Math.max(DEFAULT_GRACE_SECONDS, graceSeconds) * 1000 + REMOVAL_MARGIN_MS;
 }
 
 /** Whether a task has no terminal record although it is due. @param ends of the same time, one for all tasks */

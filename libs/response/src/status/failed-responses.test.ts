@@ -22,9 +22,15 @@ it('the API server refuses every call - persists, until one of the same action s
 });
 
 it('a reason that concerns one pod, and a capture without a reply - are reported, but do not persist', () => {
-  expect(counted([record('delete', 'failed', 'not-gone')], [record('capture', 'failed', 'no-answer')])).toEqual([
+  const records = [
+    record('delete', 'failed', 'not-gone'),
+    record('capture', 'failed', 'no-answer'),
+    record('evict', 'failed', 'disruption-budget'),
+  ];
+  expect(counted(...records.map((one): [Response] => [one]))).toEqual([
     ['delete', 1, 'not-gone', false],
     ['capture', 1, 'no-answer', false],
+    ['evict', 1, 'disruption-budget', false],
   ]);
 });
 

@@ -3,6 +3,7 @@
  * their verdicts. Pure.
  */
 import type { Response } from '@bailiff/schemas';
+import { DISRUPTION_BUDGET } from '../planning/plan.ts';
 
 /** Older failures are history: `bailiff responses` lists them. */
 export const FAILED_WITHIN_MS = 3_600_000;
@@ -10,7 +11,7 @@ export const FAILED_WITHIN_MS = 3_600_000;
  * Reasons that concern one pod, for example one that does not end. A tenant can cause them, and they
  * do not affect other responses.
  */
-const OF_THE_POD: ReadonlySet<string> = new Set(['kube-invalid', 'not-gone', 'verdict-gone']);
+const OF_THE_POD: ReadonlySet<string> = new Set(['kube-invalid', 'not-gone', 'verdict-gone', DISRUPTION_BUDGET]);
 
 export interface FailedResponses {
   action: Response['action'];
