@@ -13,6 +13,7 @@ import {
   storedConfig,
   writeConfig,
 } from '@bailiff/bus';
+import { formatOwner, type ResourceOwner } from '@bailiff/policy';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
 import { sampleRuntimeStatus } from '@bailiff/schemas/testing';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
@@ -240,6 +241,33 @@ function customResourceTests(): void {
     await comesTo(() => revisionOf(key), 3);
     await kubectl.ok('delete', 'rtp', 'no-shell');
     await kubectl.ok('delete', 'crr', 'meanwhile');
+  });
+
+  test('a value that is no JSON, under the name of a resource - it stays refused, and lists of pods go on', async () => {
+    const key = 'correlation.cluster._.foreign';
+    await created(rule('foreign'));
+    await comesTo(() => condition('crr', 'foreign'), 'True Written');
+    const written = (await stored(key)) as { owner: ResourceOwner };
+    const owner = {
+      'Bailiff-Owner': formatOwner(written.owner),
+      'Bailiff-Resource-Version': written.owner.resourceVersion,
+    };
+    // Of a generation that the resource has never had, so that ipam-sync leaves the value alone.
+    const headers = { ...owner, 'Bailiff-Generation': '1000000' };
+    for (const [index, value] of ['no JSON', 'null', '7', '{}'].entries()) {
+      await world.config.put(key, value, { headers });
+      await waitFor(async () => (await condition('crr', 'foreign')) === 'False Stale', {
+        what: `ipam-sync to refuse the resource beside the value ${value}`,
+        state: () => sync.logLines().slice(-1),
+      });
+      world.running(`beside-${index}`, 'node-1', [`10.1.1.${index}`]);
+      await comesTo(async () => (await world.addresses('node-1'))?.[`beside-${index}`], [`10.1.1.${index}`]);
+      // The control: the resource is written again over a value that is not newer.
+      await world.config.put(key, value, { headers: owner });
+      await comesTo(() => condition('crr', 'foreign'), 'True Written');
+      expect(JSON.parse((await stored(key))?.json ?? '')).toMatchObject({ level: 'high' });
+    }
+    await kubectl.ok('delete', 'crr', 'foreign');
   });
 
   test('rules and response policies - in force when an instance of the service has read the log up to them', async () => {

@@ -71,13 +71,13 @@ function precedes(a: MirroredResource, b: MirroredResource, ownerUid: string | u
   return a.uid < b.uid;
 }
 
-/** The stored value without the revision, which every write changes. */
-function storedValue({ json }: StoredConfig): unknown {
+/** The stored value without the revision, which every write changes; undefined: no Bailiff client wrote it. */
+export function storedValue({ json }: Pick<StoredConfig, 'json'>): Record<string, unknown> | undefined {
   try {
     const { revision: _renewed, ...value } = JSON.parse(json) as Record<string, unknown>;
     return value;
   } catch {
-    // Not written by a Bailiff client, so it differs from the resource.
+    // So it differs from every resource, and is in force nowhere.
     return undefined;
   }
 }

@@ -31,7 +31,7 @@ import {
 } from '@bailiff/policy';
 import { pause } from '@bailiff/service';
 import { Turns } from '@bailiff/service/turns';
-import { type Decision, type Plan, plan } from './decide.ts';
+import { type Decision, type Plan, plan, storedValue } from './decide.ts';
 import { ResourceInformers } from './informers.ts';
 import { type MirroredResource, mirroredResource } from './resource.ts';
 import { RolloutReader } from './rollout.ts';
@@ -288,8 +288,9 @@ export class PolicyMirror {
   #rolloutOf(resource: MirroredResource, { key }: Decision): Rollout | null {
     const stored = this.#stored.get(key);
     if (!stored || stored.deleted || stored.owner?.uid !== resource.uid) return null;
-    const { enabled = true } = JSON.parse(stored.json) as { enabled?: boolean };
-    return { stored, enabled, places: this.#rolloutReader.of(stored) };
+    const value = storedValue(stored);
+    if (value === undefined) return null;
+    return { stored, enabled: value['enabled'] !== false, places: this.#rolloutReader.of(stored) };
   }
 
   async #writeStatus(resources: readonly MirroredResource[], { decisions }: Plan, signal: AbortSignal): Promise<void> {
