@@ -2,7 +2,7 @@
 // stays text in both.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { streamInfo } from '@bailiff/bus';
+import { openBucket, streamInfo } from '@bailiff/bus';
 import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -76,6 +76,20 @@ describe('timeline - content', () => {
       expect.stringContaining('no event of "shop/absent" in this range'),
     ]);
     expect((await world.cli(['timeline', 'shop/web-0', '--until', '2020-01-01'])).exitCode).toBe(2);
+  });
+});
+
+describe('timeline - a quarantine list that cannot be read', () => {
+  it.each(['no JSON', '{}'])('%s - it is named, and the list of the pod is read', async (value) => {
+    const args = ['timeline', 'shop/cart-1'];
+    const before = await world.cli(args);
+    expect(before.stdout).toContain('currently in quarantine');
+    expect([before.exitCode, before.stderr]).toEqual([0, '']);
+    await world.put('bailiff_quarantine', 'no-node', value);
+    const { stdout, stderr, exitCode } = await world.cli(args);
+    expect([exitCode, stderr]).toEqual([0, expect.stringContaining('cannot read the quarantine list no-node')]);
+    expect(stdout).toBe(before.stdout);
+    await openBucket(await world.as('admin'), 'bailiff_quarantine').delete('no-node');
   });
 });
 

@@ -5,8 +5,7 @@
  */
 import { changeOf, filters, isCopy, openBucket, readNewest } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
-import { plural, podName } from '@bailiff/response';
-import { readQuarantineList } from '@bailiff/schemas';
+import { plural, podName, storedQuarantine } from '@bailiff/response';
 import { matchesPod, type PodLike, type PodSelector, subjectParts } from '../pod-selector.ts';
 import type { Reader } from '../reader.ts';
 import type { ResponseRow } from '../rows/response-rows.ts';
@@ -100,9 +99,11 @@ async function readLists(reader: Reader, { pod }: TimelineRequest, found: Collec
     if (!Number.isNaN(createdMs)) found.items.push(createdItem(createdMs * 1000, one.nodeName));
   }
   found.facts.push(listed.length > 0 ? 'currently in the snapshot of its node' : 'currently in no pod snapshot');
-  for (const { value } of await openBucket(reader.bus, 'bailiff_quarantine').entries()) {
-    const { entries } = readQuarantineList(value.toString('utf8'));
-    for (const entry of entries) {
+  for (const stored of await openBucket(reader.bus, 'bailiff_quarantine').entries()) {
+    const list = storedQuarantine(stored);
+    // Another program can store a value under a key that no node has.
+    if (!list) reader.note(`cannot read the quarantine list ${stored.key}`);
+    for (const entry of list?.entries ?? []) {
       const who = { uid: entry.podUid, namespace: entry.podNamespace, name: entry.podName };
       if (matchesPod(pod, who)) found.facts.push(`currently in quarantine, until ${entry.until || 'released'}`);
     }
