@@ -121,6 +121,20 @@ describe('responder - a full quarantine list', () => {
     expect(of(await restored(), 'thief')).toBe(MAX_QUARANTINED_PODS_PER_NODE / 2);
   });
 
+  it.each(['node-other', 'node-named'])(
+    'a list of node-named that names %s - its collector gets a list of itself with the next pod',
+    async (nodeName) => {
+      const stored = JSON.stringify({ nodeName, revision: 1, entries: [] });
+      await openBucket(rig.bus, 'bailiff_quarantine').put(encodeToken('node-named'), stored);
+      const { pod, phase } = await ended('node-named', 'cut', 'quarantine');
+      expect(phase).toBe('succeeded');
+      expect(await rig.quarantined('node-named')).toContain(pod.uid);
+      const entry = await openBucket(rig.bus, 'bailiff_quarantine').get(encodeToken('node-named'));
+      // A collector refuses the list of another node.
+      expect(JSON.parse(entry?.value.toString() ?? '')).toMatchObject({ nodeName: 'node-named' });
+    },
+  );
+
   it('delete - a pod is deleted although its node has no place to isolate it', async () => {
     await fill('node-delete', MAX_QUARANTINED_PODS_PER_NODE);
     // It ignores SIGTERM for longer than the responder retries failures.

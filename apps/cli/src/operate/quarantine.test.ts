@@ -13,7 +13,7 @@ const entry = {
 const list = (...entries: unknown[]) => JSON.stringify({ nodeName: 'node-a', revision: 1, entries });
 
 it('quarantine list - a bad entry hides neither itself nor the others, as the kernel has it', () => {
-  const { entries, problems } = quarantinedOf(list(entry, { ...entry, podUid: 'u2', until: 'soon' }));
+  const { entries, problems } = quarantinedOf('node-a', list(entry, { ...entry, podUid: 'u2', until: 'soon' }));
   expect(entries.map(({ podUid, untilMs }) => [podUid, untilMs])).toEqual([
     ['u1', Date.parse(entry.until)],
     ['u2', Number.POSITIVE_INFINITY],
@@ -22,7 +22,15 @@ it('quarantine list - a bad entry hides neither itself nor the others, as the ke
 });
 
 it('quarantine list - an invalid snapshot is reported', () => {
-  expect(quarantinedOf('{')).toEqual({ entries: [], problems: [expect.stringMatching(/^cannot be parsed: not JSON/)] });
+  expect(quarantinedOf('node-a', '{')).toEqual({
+    entries: [],
+    problems: [expect.stringMatching(/^cannot be parsed: not JSON/)],
+  });
+});
+
+it('quarantine list - one that names another node is in force nowhere, and reported', () => {
+  const problems = ['names node node-a'];
+  expect(quarantinedOf('node-b', list(entry))).toEqual({ entries: [], problems });
 });
 
 describe('state of a quarantine', () => {

@@ -58,16 +58,17 @@ export interface Quarantined extends QuarantineEntry {
 }
 
 /**
- * Parses a list like the collector: valid entries are returned beside problems with others. Pure.
+ * Parses the list of a node like its collector: valid entries are returned beside problems with others. Pure.
  */
-export function quarantinedOf(json: string): { entries: Quarantined[]; problems: string[] } {
+export function quarantinedOf(nodeName: string, json: string): { entries: Quarantined[]; problems: string[] } {
   let reading: QuarantineReading;
   try {
     reading = readQuarantineList(json);
   } catch (error) {
     return { entries: [], problems: [`cannot be parsed: ${(error as Error).message}`] };
   }
-  const { nodeName, entries, problems } = reading;
+  const { entries, problems } = reading;
+  if (reading.nodeName !== nodeName) return { entries: [], problems: [`names node ${reportedName(reading.nodeName)}`] };
   return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
 }
 
@@ -75,8 +76,9 @@ export function quarantinedOf(json: string): { entries: Quarantined[]; problems:
 export async function readQuarantined({ bus, out }: Session): Promise<Quarantined[]> {
   const entries = await openBucket(bus, BUCKET).entries();
   return entries.flatMap(({ key, value }) => {
-    const list = quarantinedOf(value.toString('utf8'));
-    for (const problem of list.problems) out.note(`quarantine list of node ${decodeToken(key)}: ${problem}`);
+    const nodeName = decodeToken(key);
+    const list = quarantinedOf(nodeName, value.toString('utf8'));
+    for (const problem of list.problems) out.note(`quarantine list of node ${nodeName}: ${problem}`);
     return list.entries;
   });
 }

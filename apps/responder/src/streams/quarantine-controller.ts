@@ -69,7 +69,7 @@ export class QuarantineController {
       onEntry: (entry) => {
         const nodeName = decodeToken(entry.key);
         if (!isName(nodeName)) return;
-        const list = entry.deleted ? null : storedQuarantine(entry);
+        const list = entry.deleted ? null : storedQuarantine(nodeName, entry);
         if (list && list.entries.length > 0) this.#nonEmpty.add(nodeName);
         else this.#nonEmpty.delete(nodeName);
         if (entry.deleted || list) return;

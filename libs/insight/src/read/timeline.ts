@@ -3,7 +3,7 @@
  * around the verdict. Configuration changes are included if they can affect the pod: of the
  * cluster, its namespace, or its node.
  */
-import { changeOf, filters, isCopy, openBucket, readNewest } from '@bailiff/bus';
+import { changeOf, decodeToken, filters, isCopy, openBucket, readNewest } from '@bailiff/bus';
 import { ConfigError, parseConfigKey } from '@bailiff/policy';
 import { plural, podName, storedQuarantine } from '@bailiff/response';
 import { matchesPod, type PodLike, type PodSelector, subjectParts } from '../pod-selector.ts';
@@ -100,7 +100,7 @@ async function readLists(reader: Reader, { pod }: TimelineRequest, found: Collec
   }
   found.facts.push(listed.length > 0 ? 'currently in the snapshot of its node' : 'currently in no pod snapshot');
   for (const stored of await openBucket(reader.bus, 'bailiff_quarantine').entries()) {
-    const list = storedQuarantine(stored);
+    const list = storedQuarantine(decodeToken(stored.key), stored);
     // Another program can store a value under a key that no node has.
     if (!list) reader.note(`cannot read the quarantine list ${stored.key}`);
     for (const entry of list?.entries ?? []) {

@@ -204,11 +204,14 @@ export interface StoredList {
   deleted: boolean;
 }
 
-/** The list in an entry; null if invalid: an injected reply, or a value of another program. */
-export function storedQuarantine({ value }: Pick<StoredList, 'value'>): QuarantineList | null {
+/**
+ * The list of a node in an entry; null if invalid: an injected reply, a value of another program, or a list that
+ * names another node, which the collector refuses.
+ */
+export function storedQuarantine(nodeName: string, { value }: Pick<StoredList, 'value'>): QuarantineList | null {
   try {
     const { problems: _, ...list } = readQuarantineList(Buffer.from(value).toString());
-    return list;
+    return list.nodeName === nodeName ? list : null;
   } catch {
     return null;
   }
@@ -233,7 +236,7 @@ async function readIfValid(bucket: Pick<QuarantineBucket, 'newest'>, key: string
   // A deleted list continues above its last revision.
   const revision = existing?.revision ?? 0;
   if (!existing || existing.deleted) return { list: { nodeName, revision, entries: [] }, revision };
-  return { list: storedQuarantine(existing), revision };
+  return { list: storedQuarantine(nodeName, existing), revision };
 }
 
 export interface EditOptions {
