@@ -2,7 +2,7 @@
 // the same turn: they run in the order of their addition.
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import type { Job } from '../../apps/responder/src/ports.ts';
+import type { Job, JobResult } from '../../apps/responder/src/ports.ts';
 import { FairTurns } from '../../apps/responder/src/scheduling/fair-turns.ts';
 import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
 import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
@@ -66,4 +66,67 @@ it('turns - a task of another tenant runs behind one of the tenant with many, no
 
   const control = await runOrder('control', () => 1);
   expect(control.indexOf('shop')).toBe(MANY);
+});
+
+/** Tasks of a tenant that wait for the same time, such as the end of a cooldown; its newest one does not wait. */
+async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> {
+  await using redis = await startRedis();
+  const turns = new FairTurns();
+  const endMs = Date.now() + 3_000;
+  const waited = new Set<string>();
+  const ran: string[] = [];
+  let mayRun = false;
+  const later: JobResult = { kind: 'later', delayMs: 0, tries: 0, failingSinceMs: 0, ...(behind ? { behind } : {}) };
+  const queues = new Queues({
+    redis: redisOptions(redis.url, null),
+    prefix,
+    concurrency: 1,
+    maxPerSecond: 10_000,
+    lockDurationMs: 30_000,
+    run: async ({ taskId }) => {
+      if (taskId.startsWith('wait') && !waited.has(taskId)) {
+        waited.add(taskId);
+        return { ...later, delayMs: endMs - Date.now() };
+      }
+      ran.push(taskId);
+      if (!mayRun) await waitFor(() => mayRun, { what: 'all jobs to be due' });
+      return { kind: 'done' };
+    },
+    onJobFailure: () => undefined,
+    onForeignJob: () => undefined,
+    onRedisError: () => undefined,
+    onRedisReady: () => undefined,
+    onRedisLost: () => undefined,
+  });
+  const state = () => ({ ran: ran.length, waited: waited.size, problem: queues.problem });
+  const job = (tenant: string, id: string) => {
+    const turn = turns.next(tenant);
+    return { turn, queued: { id, delayMs: 0, turn, job: jobOf(id) } };
+  };
+  try {
+    await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
+    await queues.add(Array.from({ length: MANY }, (_, n) => job('tenant', `wait-${n}`).queued));
+    await waitFor(() => waited.size === MANY, { what: 'all jobs to wait', state });
+    const newest = job('tenant', 'newest');
+    await queues.add([newest.queued]);
+    await waitFor(() => ran.includes('newest'), { what: 'the newest job', state });
+    turns.started(newest.turn);
+    await waitFor(() => Date.now() > endMs, { what: 'the end of the wait', state });
+    await queues.add([job('shop', 'shop').queued]);
+    mayRun = true;
+    await waitFor(() => ran.length === MANY + 2, { what: 'all jobs', timeoutMs: 30_000, state });
+    return ran;
+  } finally {
+    mayRun = true;
+    await queues.close();
+  }
+}
+
+it('turns - tasks that have waited run behind a new one of another tenant, and all of them run', async () => {
+  const ran = await runAfterWait('waited', true);
+  expect(ran.indexOf('shop')).toBeLessThan(5);
+  expect(new Set(ran).size).toBe(MANY + 2);
+
+  const control = await runAfterWait('kept', false);
+  expect(control.indexOf('shop')).toBe(MANY + 1);
 });

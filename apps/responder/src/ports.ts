@@ -59,8 +59,13 @@ export function jobOf(value: unknown): Job | null {
   return data && (data.kind !== 'do' || data.sequence > 0) ? data : null;
 }
 
-/** `later`: run again after the delay, with the given attempts. */
-export type JobResult = { kind: 'done' } | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number };
+/**
+ * `later`: run again after the delay, with the given attempts. `behind`: it waits for something else than its turn,
+ * and then runs behind the jobs that have not run.
+ */
+export type JobResult =
+  | { kind: 'done' }
+  | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number; behind?: true };
 
 /**
  * Crash points of tests. A crash between any two must lose nothing: the verdict is read, its jobs

@@ -191,7 +191,7 @@ export class TaskRunner {
 
   /** Waits as long as a policy says: a delay or a cooldown. */
   async #wait(run: Run, waitMs: number): Promise<JobResult> {
-    return this.#mayWait(run) ? later(run.job, waitMs) : this.#end(run, 'refused', BACKLOG_FULL);
+    return this.#mayWait(run) ? { ...later(run.job, waitMs), behind: true } : this.#end(run, 'refused', BACKLOG_FULL);
   }
 
   /** A task with a record has waited or acted before. */
@@ -212,7 +212,7 @@ export class TaskRunner {
     const trace = api.trace ?? known?.trace ?? null;
     const sinceMs = known?.sinceMs ?? this.#deps.clock.monotonicMs();
     this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts), sinceMs });
-    return later(job, REMOVAL_POLL_MS);
+    return { ...later(job, REMOVAL_POLL_MS), behind: true };
   }
 
   #isOnHostNetwork({ task, stored }: Run, { pod }: ActionContext['facts']): boolean {

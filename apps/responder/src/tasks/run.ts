@@ -19,7 +19,7 @@ export const CONTENDED_MS = 200;
 
 export const done: JobResult = { kind: 'done' };
 
-export function later(job: Job, delayMs: number): JobResult {
+export function later(job: Job, delayMs: number): Extract<JobResult, { kind: 'later' }> {
   return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
 }
 
