@@ -2,7 +2,7 @@
 // verdicts get their responses, and the loss is reported.
 
 import { encodeToken, ensureTopology, openBucket, publishOnce, responseSubject } from '@bailiff/bus';
-import { editQuarantine, readServiceStatus, releaseOf, withoutEntry } from '@bailiff/response';
+import { editQuarantine, readServiceStatus, recordOf, releaseOf, withoutEntry } from '@bailiff/response';
 import { encodeResponse, type InstanceStatus, instanceStatus } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -180,6 +180,20 @@ describe('responder - streams recreated', () => {
     const next = rig.pod();
     await quarantine(next);
     await cutOff(pod, next);
+  });
+
+  it('quarantines - a record whose node has no name of a node keeps none of the others back', async () => {
+    const pod = rig.pod();
+    const task = { verdictId: 'f'.repeat(32), policy: 'cut', action: 'quarantine' as const };
+    const record = recordOf(task, rig.verdictOf(pod), 'succeeded', 'terminal');
+    const times = { recordedAt: Date.now() * 1000, expiresAt: (Date.now() + 3_600_000) * 1000 };
+    const forged = { ...record, ...times, podUid: 'foreign', nodeName: 'No Node' };
+    const subject = responseSubject(forged);
+    await publishOnce(rig.bus, subject, encodeResponse(forged), { msgId: forged.responseId });
+    // Stored behind it.
+    await quarantine(pod);
+    await recreate('KV_bailiff_quarantine');
+    await cutOff(pod);
   });
 
   it('quarantines - a bucket recreated while no responder ran is filled at the start; an existing one is not changed', async () => {

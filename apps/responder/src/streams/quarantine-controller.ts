@@ -144,6 +144,8 @@ export class QuarantineController {
     for (const one of ledger.quarantines()) {
       const { nodeName } = one.response;
       if (one.sinceMicros >= before && !this.#unreadable.has(nodeName)) continue;
+      // Others can store records: one whose node has no name must not keep the others back.
+      if (!isName(nodeName)) continue;
       byNode.set(nodeName, [...(byNode.get(nodeName) ?? []), one]);
     }
     for (const [nodeName, quarantines] of byNode) {
