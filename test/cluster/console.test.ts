@@ -130,7 +130,7 @@ describe('rights', () => {
     const { exitCode, stderr } = await world.cli(['console', '--port', port]);
     expect([exitCode, stderr]).toEqual([
       2,
-      expect.stringMatching(/cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE.*--port 0/s),
+      expect.stringMatching(/cannot listen on 127\.0\.0\.1:\d+ and \[::1\]:\d+: EADDRINUSE.*--port 0/s),
     ]);
   });
 });
@@ -419,7 +419,7 @@ describe('in a browser', () => {
     await page.context().close();
   });
 
-  it('the console restarts - the page says so, and goes on with the next link', async () => {
+  it('the console restarts - the page says so, and goes on with the next link, at its address', async () => {
     const first = await startConsole();
     const { page } = await opened(first);
     await first[Symbol.asyncDispose]();
@@ -429,7 +429,10 @@ describe('in a browser', () => {
     const other = await page.context().newPage();
     await other.goto(second.link);
     await other.getByText('● live').waitFor();
+    await page.getByText('What you see below is old').waitFor();
+    await page.reload();
     await page.getByText('● live').waitFor();
+    expect([page.url(), second.origin === first.origin]).toEqual([`${second.origin}/`, false]);
     await world.verdict({ verdictId: verdictId(0xf002), rule: 'after-the-console', pod: null });
     await page.getByText('after-the-console').waitFor();
     await page.context().close();

@@ -2,6 +2,7 @@
  * The console. apps/cli starts it: for one user on this machine, with the user's own login, or in the
  * cluster for visitors that Kubernetes knows.
  */
+import { randomBytes } from 'node:crypto';
 import type { ServerOptions as TlsOptions } from 'node:https';
 import type { Door } from './access/door.ts';
 import { EVERYTHING } from './access/scope.ts';
@@ -30,21 +31,36 @@ export interface ConsoleOptions {
   changes: Changes;
   /** 0 = any free port. */
   port: number;
+  /** False: browsers use 127.0.0.1. */
+  hasOwnName?: boolean;
   nowMs: () => number;
 }
 
 export interface Console {
-  /** `http://127.0.0.1:9470` */
+  /** Such as `http://3f09c1d2a4b5e6f7.localhost:9470` */
   origin: string;
   /** A link that opens one session. */
   link(): string;
   close(): Promise<void>;
 }
 
-/** For one user, on 127.0.0.1. The caller closes it. @throws Error EADDRINUSE; if the page is not built */
-export async function startConsole({ data, changes, port, nowMs }: ConsoleOptions): Promise<Console> {
+/**
+ * For one user, on the loopback addresses. The name in browsers is another one in every run: while no console
+ * runs, another user of the machine can listen on the port, and leave a service worker in the browser that serves
+ * the pages of that name from then on. The caller closes it.
+ *
+ * @throws Error EADDRINUSE; if the page is not built
+ */
+export async function startConsole({
+  data,
+  changes,
+  port,
+  hasOwnName = true,
+  nowMs,
+}: ConsoleOptions): Promise<Console> {
   const sessions = new Sessions(nowMs);
-  const { origin, close } = await serve({ port, data, changes, door: new LinkDoor(sessions) }, nowMs);
+  const name = hasOwnName ? { localName: `${randomBytes(8).toString('hex')}.localhost` } : {};
+  const { origin, close } = await serve({ port, ...name, data, changes, door: new LinkDoor(sessions) }, nowMs);
   // In the fragment, which a browser sends to no server.
   return { origin, link: () => `${origin}/#token=${sessions.issue()}`, close };
 }

@@ -14,13 +14,13 @@ export interface RunningConsole extends AsyncDisposable {
 }
 
 /** `bailiff console` in this process. */
-export async function runConsole(world: World, port = 0): Promise<RunningConsole> {
+export async function runConsole(world: World, port = 0, flags: readonly string[] = []): Promise<RunningConsole> {
   const end = new AbortController();
   let link = '';
   const onStdout = (all: string) => {
     link = all.trim();
   };
-  const run = world.cli(['console', '--port', String(port)], { signal: end.signal, onStdout });
+  const run = world.cli(['console', '--port', String(port), ...flags], { signal: end.signal, onStdout });
   await Promise.race([waitFor(() => link !== '', { what: 'the link' }), run.then((ended) => Promise.reject(ended))]);
   return {
     link,
@@ -95,12 +95,20 @@ interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
   headers?: Record<string, string>;
 }
 
+/** Names below `localhost`, as browsers resolve them. */
+const lookup: RequestOptions['lookup'] = (_name, { all }, found) =>
+  all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4);
+
 /** Sends what the page sends with each request. */
 const PAGE = { 'x-bailiff-key': '' };
 
 function send(url: string, { body = '', headers, ...options }: Asked, onResponse: (message: IncomingMessage) => void) {
   const start = url.startsWith('https:') ? tlsRequest : request;
-  const sent: ClientRequest = start(url, { ...options, headers: { ...PAGE, ...headers }, agent: false }, onResponse);
+  const sent: ClientRequest = start(
+    url,
+    { ...options, headers: { ...PAGE, ...headers }, agent: false, lookup },
+    onResponse,
+  );
   sent.end(body);
   return sent;
 }

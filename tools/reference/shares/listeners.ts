@@ -68,13 +68,13 @@ export const LISTENERS: readonly Listener[] = [
     tests: ['apps/collector/src/cni/socket-server.test.ts'],
   },
   {
-    what: '`bailiff console`: 127.0.0.1:9470 of the machine where it runs',
+    what: '`bailiff console`: 127.0.0.1:9470 and [::1]:9470 of the machine where it runs',
     ports: [],
     reachedBy:
       'all users of that machine. Data needs a session, which a one-time link opens; requests by another name, or from another page, are refused',
     share: `${CONSOLE.connections} connections, ${CONSOLE.pages} open pages, ${CONSOLE.readings} readings at a time; beyond that requests are refused. A connection has one request at a time, and ends if it sends more before the response. A new connection displaces an idle one`,
     counter: 'none',
-    tests: ['test/cluster/console.test.ts', SINGLE],
+    tests: ['test/cluster/console.test.ts', 'test/cluster/console-origins.test.ts', SINGLE],
   },
   {
     what: 'the console of a cluster, if it is installed: port 9470 of the pod',

@@ -1,4 +1,4 @@
-/** `bailiff console`: a page for the user of this machine, on 127.0.0.1, with the user's own login. */
+/** `bailiff console`: a page for the user of this machine, on its loopback addresses, with the user's own login. */
 import { once } from 'node:events';
 import { startConsole } from '@bailiff/console';
 import type { ConfigSigner } from '@bailiff/policy';
@@ -22,19 +22,29 @@ Examples:
   bailiff console --port 0            any free port
 
 The link works once, for one browser. The page reads and changes with your login, what you may. It listens on
-127.0.0.1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
+127.0.0.1 and ::1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
+
+The name in the link is another one in every run. For a browser that does not resolve names below localhost, use
+--no-own-name: then another user of this machine who had the port before can read and change what you may.
 `;
 
-async function serve(session: Session, port: number, sign: ConfigSigner | undefined): Promise<void> {
+interface Options {
+  port: string;
+  ownName: boolean;
+  sign?: ConfigSigner;
+}
+
+async function serve(session: Session, port: number, { ownName: hasOwnName, sign }: Options): Promise<void> {
   const { io, out, connection } = session;
   const page = await startConsole({
     data: consoleData({ ...session, version: io.version, operator: io.operator }),
     changes: busChanges(session, sign),
     port,
+    hasOwnName,
     nowMs: () => io.nowMs(),
   }).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'EADDRINUSE' && cause.code !== 'EACCES') throw cause;
-    throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port}: ${cause.code}`, {
+    throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port} and [::1]:${port}: ${cause.code}`, {
       cause,
       remedy: 'another console may run already; pass another port with --port, or --port 0 for any free one',
     });
@@ -54,7 +64,8 @@ export function register(program: Command, io: CliIo): void {
   const command = program
     .command('console')
     .description('a page in the browser: what is guarded, who attacks, what was done, and why')
-    .option('--port <port>', 'port on 127.0.0.1; 0 = any free one', String(DEFAULT_PORT))
+    .option('--port <port>', 'port on 127.0.0.1 and ::1; 0 = any free one', String(DEFAULT_PORT))
+    .option('--no-own-name', 'a link to 127.0.0.1, on a machine that has no other users')
     .option('--sign <keyfile>', `for changes on the page: ${SIGN_HELP}`, readSigner)
     .addHelpText('after', EXAMPLES);
   command
@@ -68,8 +79,8 @@ export function register(program: Command, io: CliIo): void {
       io.exitCode = await runServe(settings);
     });
   command.enablePositionalOptions();
-  onBus(command, io, (options: { port: string; sign?: ConfigSigner }) => {
+  onBus(command, io, (options: Options) => {
     const port = wholeNumber(options.port, '--port', 0, 65_535);
-    return (session) => serve(session, port, options.sign);
+    return (session) => serve(session, port, options);
   });
 }

@@ -28,9 +28,10 @@ function NoSession() {
       <h1>This browser has no session</h1>
       <p>The link was used, the session ended, or the console was started again.</p>
       <p>
-        Run <CommandLine command="bailiff console" /> and open the link that it prints. This page then goes on by
-        itself.
+        Run <CommandLine command="bailiff console" /> and open the link that it prints. Then reload this page, if it
+        does not go on by itself.
       </p>
+      {now.value !== null && <p>What you see below is old.</p>}
     </div>
   );
 }

@@ -76,6 +76,9 @@ export async function openSession(): Promise<void> {
   await exchange();
 }
 
+/** Without a session, or with that of an earlier run, whose pages have another address. */
+const needsLink = ({ status }: Response) => door.value === 'link' && (status === 401 || status === 421);
+
 /** @throws ApiError; TypeError if the console does not respond */
 export async function request(path: string, signal?: AbortSignal): Promise<Response> {
   const response = await fetch(path, { headers: headers(), ...(signal ? { signal } : {}) });
@@ -84,7 +87,7 @@ export async function request(path: string, signal?: AbortSignal): Promise<Respo
     return response;
   }
   const view = await errorIn(response);
-  if (response.status === 401 && door.value === 'link') session.value = 'none';
+  if (needsLink(response)) session.value = 'none';
   else if (response.status === 401 || response.status === 403) refusal.value = view;
   throw new ApiError(response.status, view);
 }
@@ -93,7 +96,7 @@ export async function request(path: string, signal?: AbortSignal): Promise<Respo
 async function send(path: string, init: RequestInit): Promise<Response> {
   const response = await fetch(path, { ...init, headers: { ...headers(), ...init.headers } });
   if (response.ok) return response;
-  if (response.status === 401 && door.value === 'link') session.value = 'none';
+  if (needsLink(response)) session.value = 'none';
   throw new ApiError(response.status, await errorIn(response));
 }
 

@@ -74,7 +74,7 @@ export async function followNow(): Promise<never> {
     } catch (error) {
       trouble.value = error instanceof ApiError ? { error: error.message, remedy: error.remedy } : null;
       // Without a session there is nothing to repeat until there is one.
-      if (error instanceof ApiError && error.status === 401 && session.value === 'none') continue;
+      if (error instanceof ApiError && session.value === 'none') continue;
       // What was seen with other rights does not stay.
       if (refusal.value !== null) now.value = null;
     }

@@ -23,6 +23,12 @@ export function sendJson(response: ServerResponse, status: number, view: unknown
   send(response, status, 'application/json; charset=utf-8', toJson(view));
 }
 
+/** The page is at another address. */
+export function sendTo(response: ServerResponse, location: string): void {
+  response.setHeader('location', location);
+  send(response, 307, 'text/plain; charset=utf-8', '');
+}
+
 export function beginEvents(response: ServerResponse): void {
   response.writeHead(200, { ...SECURITY_HEADERS, 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
 }

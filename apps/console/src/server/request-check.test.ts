@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Asked, cookieIn, refusalOf } from './request-check.ts';
+import { type Asked, cookieIn, isOfOtherRun, refusalOf } from './request-check.ts';
 
 const OWN = '127.0.0.1:9470';
 const host = { host: OWN };
@@ -29,6 +29,22 @@ describe('requests', () => {
     ['another method', api('DELETE', { ...host, origin }), 'method'],
   ])('%s', (_, asked, refusal) => {
     expect(refusalOf(asked, origin)).toBe(refusal);
+  });
+
+  it.each([
+    ['127.0.0.1:9470', true],
+    ['[::1]:9470', true],
+    ['localhost:9470', true],
+    ['0123456789abcdef.localhost:9470', true],
+    ['127.0.0.1', false],
+    ['127.0.0.1:80', false],
+    ['rebound.example:9470', false],
+    ['localhost.evil.example:9470', false],
+    ['evil.example/.localhost:9470', false],
+  ])('a page at %s is of another run: %s', (host, isOther) => {
+    expect(isOfOtherRun(page('GET', { host }), 'http://fedcba9876543210.localhost:9470')).toBe(isOther);
+    expect(isOfOtherRun(api('GET', { host }), 'http://fedcba9876543210.localhost:9470')).toBe(false);
+    expect(isOfOtherRun(page('GET', { host }), 'https://bailiff.example:9470')).toBe(false);
   });
 
   it.each([

@@ -2,6 +2,7 @@
  * Which requests the console answers at all. Pure.
  *
  * - `Host` must be the console's own address: a name that an attacker points at 127.0.0.1 has another one.
+ *   A page by another name of this machine is at the own address: its link is of an earlier run, or of another person.
  * - `Origin` and `Sec-Fetch-Site`, if a browser sends them, must be the page's own. A link that a person
  *   opens may come from anywhere, but gets only the empty page.
  */
@@ -16,7 +17,7 @@ export interface Asked {
   headers: IncomingHttpHeaders;
 }
 
-/** @param own `http://127.0.0.1:9470` @returns why the request is refused; null: it is not */
+/** @param own such as `http://3f09c1d2a4b5e6f7.localhost:9470` @returns why the request is refused; null: it is not */
 export function refusalOf({ method, isApi, headers }: Asked, own: string): Refusal | null {
   if (headers.host !== new URL(own).host) return 'host';
   const { origin } = headers;
@@ -26,6 +27,14 @@ export function refusalOf({ method, isApi, headers }: Asked, own: string): Refus
   if (site !== undefined && site !== 'same-origin') return 'origin';
   if (method === 'POST') return origin === undefined ? 'origin' : null;
   return method === 'GET' ? null : 'method';
+}
+
+/** @param own as in `refusalOf` @returns whether a refused page is one of an earlier run */
+export function isOfOtherRun({ isApi, headers: { host = '' } }: Asked, own: string): boolean {
+  const { hostname, port } = new URL(own);
+  if (isApi || !hostname.endsWith('.localhost')) return false;
+  const named = /^(?:127\.0\.0\.1|\[::1\]|(?:[\w-]+\.)?localhost)(?::(\d+))?$/.exec(host);
+  return named !== null && (named[1] ?? '') === port;
 }
 
 /** The value of a cookie; empty without it. */

@@ -11,8 +11,8 @@ import { KEY_HEADER, LinkDoor } from './link-door.ts';
 import type { OpenPages } from './open-pages.ts';
 import { DOCUMENT, PAGES, type PageFiles, typeOf } from './page.ts';
 import type { Readings } from './readings.ts';
-import { bodyOf, send, sendJson } from './replies.ts';
-import { type Refusal, refusalOf } from './request-check.ts';
+import { bodyOf, send, sendJson, sendTo } from './replies.ts';
+import { isOfOtherRun, type Refusal, refusalOf } from './request-check.ts';
 import type { Trials } from './trials.ts';
 import type { ServerReports } from './visit.ts';
 
@@ -68,7 +68,11 @@ export class Router {
     const [path, text] = splitUrl(request.url ?? '');
     const isApi = path.startsWith('/api/');
     const { method = '', headers } = request;
-    const refusal = refusalOf({ method, isApi, headers }, this.origin);
+    const asked = { method, isApi, headers };
+    const refusal = refusalOf(asked, this.origin);
+    if (refusal === 'host' && PAGES.includes(path) && isOfOtherRun(asked, this.origin)) {
+      return sendTo(response, `${this.origin}${path}${text === '' ? '' : `?${text}`}`);
+    }
     if (refusal) return this.#refuse(response, refusal);
     if (!isApi) return this.#file(path, response);
     if (path === '/api/session') return this.#session(request, response);

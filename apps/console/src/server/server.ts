@@ -1,7 +1,7 @@
-/** The listener of the console: HTTP or HTTPS, with bounded connections (connections.ts) of one request at a time. */
+/** The listeners of the console: HTTP or HTTPS, with bounded connections (connections.ts) of one request at a time. */
 import { createServer, type Server as HttpServer } from 'node:http';
 import { createServer as createTlsServer, type ServerOptions as TlsOptions, Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createNetServer, type Server as NetServer } from 'node:net';
 import { onSingleRequests } from '@bailiff/service/single-requests';
 import type { Door } from '../access/door.ts';
 import type { Changes, ConsoleData } from '../data.ts';
@@ -25,6 +25,8 @@ const MAX_HEADER_BYTES = 32_768;
 export interface ServerOptions {
   host?: string;
   port: number;
+  /** A name below `localhost` for browsers, which connect to ::1 or 127.0.0.1 then: both are listened on. */
+  localName?: string;
   /** Address in browsers; default: that of the listener, by http. */
   origin?: string;
   tls?: TlsOptions;
@@ -93,7 +95,9 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
     http.listen({ host, port }, resolve);
   });
   const bound = (http.address() as AddressInfo).port;
-  router.origin = options.origin ?? `http://${host}:${bound}`;
+  const { localName } = options;
+  const second = localName === undefined ? null : await listenOnIpv6(http, bound);
+  router.origin = options.origin ?? `http://${localName ?? host}:${bound}`;
   return {
     origin: router.origin,
     port: bound,
@@ -103,8 +107,25 @@ export async function startServer(options: ServerOptions): Promise<ConsoleServer
     },
     close: () =>
       new Promise((resolve) => {
+        second?.close();
         http.close(() => resolve());
         http.closeAllConnections();
       }),
   };
+}
+
+/** So that no other user of the machine answers there. @returns null: the machine has no ::1 */
+async function listenOnIpv6(http: HttpServer, port: number): Promise<NetServer | null> {
+  const second = createNetServer((socket) => http.emit('connection', socket));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      second.once('error', reject);
+      second.listen({ host: '::1', port }, resolve);
+    });
+    return second;
+  } catch (error) {
+    if (['EADDRNOTAVAIL', 'EAFNOSUPPORT'].includes(String((error as NodeJS.ErrnoException).code))) return null;
+    await new Promise((resolve) => http.close(resolve));
+    throw error;
+  }
 }
