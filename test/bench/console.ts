@@ -19,6 +19,7 @@ import { waitFor } from '@bailiff/service/testing';
 import type { Page } from 'playwright-core';
 import { pageFiles } from '../../apps/console/src/server/page.ts';
 import { nodeFlagsOf } from '../../tools/node-flags.ts';
+import { lookup } from '../cluster/console/rig.ts';
 import { startBrowser } from '../support/browser.ts';
 import { launch } from '../support/process.ts';
 import { cpuSeconds, residentMb } from './app-process.ts';
@@ -50,7 +51,7 @@ function probe(origin: string): { worstMs: () => number; stop: () => void } {
     if (isAsking) return;
     isAsking = true;
     const began = performance.now();
-    get(`${origin}/icon.svg`, { agent: false }, (response) => {
+    get(`${origin}/icon.svg`, { agent: false, lookup }, (response) => {
       response.resume().on('end', () => {
         worst = Math.max(worst, performance.now() - began);
         isAsking = false;
@@ -182,7 +183,7 @@ export async function bench(): Promise<Section> {
     let rest = '';
     get(
       `${origin}/api/now`,
-      { agent: false, headers: { cookie: `${cookie?.name}=${cookie?.value}`, 'x-bailiff-key': key } },
+      { agent: false, lookup, headers: { cookie: `${cookie?.name}=${cookie?.value}`, 'x-bailiff-key': key } },
       (response) =>
         response.setEncoding('utf8').on('data', (chunk: string) => {
           const events = (rest + chunk).split('\n\n');

@@ -96,7 +96,7 @@ interface Asked extends Pick<RequestOptions, 'ca' | 'cert' | 'key'> {
 }
 
 /** Names below `localhost`, as browsers resolve them. */
-const lookup: RequestOptions['lookup'] = (_name, { all }, found) =>
+export const lookup: RequestOptions['lookup'] = (_name, { all }, found) =>
   all ? found(null, [{ address: '127.0.0.1', family: 4 }]) : found(null, '127.0.0.1', 4);
 
 /** Sends what the page sends with each request. */
