@@ -70,11 +70,16 @@ export class MessageDecoder {
     this.undecodable.set(reason, (this.undecodable.get(reason) ?? 0) + 1);
   }
 
-  /** Notes how many messages could not be decoded, by reason. */
-  reportUndecodable(out: { note(text: string): void }): void {
-    if (this.undecodable.size === 0) return;
+  /** How many messages could not be decoded, by reason; empty: none. */
+  get undecodableText(): string {
+    if (this.undecodable.size === 0) return '';
     const total = [...this.undecodable.values()].reduce((sum, count) => sum + count, 0);
     const reasons = [...this.undecodable].map(([reason, count]) => `${reason} ${count}`).join(', ');
-    out.note(`${plural(total, 'message')} could not be decoded: ${reasons}`);
+    return `${plural(total, 'message')} could not be decoded: ${reasons}`;
+  }
+
+  reportUndecodable(out: { note(text: string): void }): void {
+    const text = this.undecodableText;
+    if (text !== '') out.note(text);
   }
 }

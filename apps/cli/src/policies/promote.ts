@@ -8,7 +8,7 @@ import { type ChangeOptions, perform } from '../shared/config/change.ts';
 import { CliError } from '../shared/errors.ts';
 import { shortName } from '../shared/policy/names.ts';
 import { prepare, readReach } from '../shared/policy/prepare.ts';
-import { caveatsOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
+import { caveatsOf, incompleteOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
 import type { Session } from '../shared/session.ts';
 import type { Cell, Column } from '../shared/text/table.ts';
 import { unsentReasons } from '../shared/unsent.ts';
@@ -48,10 +48,12 @@ function cellsOf({ key, packets, lastAtMicros, sample }: WouldDeny['groups'][num
   ];
 }
 
-function report({ out }: Session, name: string, since: string, found: WouldDeny): void {
+/** @param isComplete false: a part of the violations could not be read */
+function report({ out }: Session, name: string, since: string, found: WouldDeny, isComplete: boolean): void {
   const { groups, operations } = found;
   if (operations === 0) {
-    out.line(`Enforcing ${name} would have denied nothing since ${since}.`);
+    const limit = isComplete ? '' : ', as far as violations could be read';
+    out.line(`Enforcing ${name} would have denied nothing since ${since}${limit}.`);
     return;
   }
   const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.nodeName)).size;
@@ -87,9 +89,13 @@ export async function promote(session: Session, text: string, options: PromoteOp
   }
   const [found, reach] = await Promise.all([readWouldDeny(session, audited, sinceMs), readReach(session)]);
   const where = policy.enabled ? reach(key, stored.revision) : 'off: it has `enabled: false`, also after this change';
-  if (!json) report(session, name, since, found);
-  decoder.reportUndecodable(out);
-  for (const line of [...caveatsOf(found, policy), ...(await unsentReasons(session))]) out.note(line);
+  const incomplete = [
+    ...incompleteOf(found),
+    ...(decoder.undecodableText === '' ? [] : [decoder.undecodableText]),
+    ...(await unsentReasons(session)),
+  ];
+  if (!json) report(session, name, since, found, incomplete.length === 0);
+  for (const line of [...caveatsOf(found, policy), ...incomplete]) out.note(line);
   const changed = clockTime(stored.timestampMicros, io.nowMs());
   out.note(`${name} has revision ${stored.revision} since ${changed}; ${where}`);
   // It contains the revision, so that it is refused if the policy has changed since.
@@ -109,7 +115,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
     const { operations, unresolved, rest: omitted } = found;
     const before = found.before.map(({ key: { vector }, packets }) => ({ vector, operations: packets }));
     const result = options.dryRun ? { dryRun: true } : { written: outcomes?.[0] ?? null };
-    out.json({ policy: key, since, operations, denied, before, unresolved, omitted, ...result });
+    out.json({ policy: key, since, operations, denied, before, unresolved, omitted, incomplete, ...result });
   } else if (outcomes) {
     out.note(`check that it is in force: bailiff policy status ${name} --wait 10s`);
   }

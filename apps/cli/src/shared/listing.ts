@@ -26,7 +26,7 @@ export interface Listing<Row> {
   columns: readonly Column[];
   cells(row: Row, nowMs: number): Cell[];
   json(row: Row): unknown;
-  /** Without rows: why some may not be on the bus. */
+  /** Why some may not be on the bus: rows of one node do not tell of another one. */
   missing?(): Promise<string[]>;
 }
 
@@ -137,8 +137,8 @@ export async function runListing<Row>(
       `showing the newest ${limit} of ${total} ${listing.noun}; --limit ${Math.min(total, MAX_LIMIT)} shows more, --json all`,
     );
   }
-  if (printer.rows > 0 || follow) return;
-  out.note(noRowsText(listing.noun, since, result, nowMs));
+  if (follow) return;
+  if (printer.rows === 0) out.note(noRowsText(listing.noun, since, result, nowMs));
   for (const reason of (await listing.missing?.()) ?? []) out.note(reason);
 }
 

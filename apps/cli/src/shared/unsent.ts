@@ -1,14 +1,31 @@
 /** Nodes whose violations may not be on the bus: an answer from the bus does not include them. */
+import { BusError } from '@bailiff/bus';
 import { type Reader, readNodesInput } from '@bailiff/insight';
 import { plural, presentStatuses, STALE_NODE_MS, unsentReason } from '@bailiff/response';
 import { MAX_NODES_NAMED } from './rows/cluster-status.ts';
 
-/** @param node only this node @throws BusError */
+/** A statement about violations is not withheld because the nodes cannot be read: it says so. */
+const unread = (why: string) => `it is not known which nodes sent their violations: ${why}`;
+
+/** @param node only this node */
 export async function unsentReasons(reader: Reader, node?: string): Promise<string[]> {
+  try {
+    return await reasonsOf(reader, node);
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+    return [unread(error.message)];
+  }
+}
+
+async function reasonsOf(reader: Reader, node: string | undefined): Promise<string[]> {
   const input = await readNodesInput(reader, STALE_NODE_MS);
-  const reasons = presentStatuses(input)
-    .filter(([name]) => node === undefined || name === node)
-    .map(([name, status]) => unsentReason(name, status, input.nowMs))
+  const present = new Map(presentStatuses(input));
+  // A node of the cluster without a status has sent nothing either.
+  const names = [...new Set([...present.keys(), ...(input.expected ?? [])])].sort();
+  if (names.length === 0) return [unread('the bus has no status and no list of them')];
+  const reasons = names
+    .filter((name) => node === undefined || name === node)
+    .map((name) => unsentReason(name, present.get(name) ?? null, input.nowMs))
     .filter((reason) => reason !== '');
   const left = reasons.length - MAX_NODES_NAMED;
   const more = left > 0 ? [`violations of ${plural(left, 'further node')} may be missing too: bailiff status`] : [];

@@ -164,11 +164,15 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const { packets } = tally;
-  if (cut) out.note(`only the newest violations since ${since} were read: there are too many`);
+  // Each of them can hide what enforcing would drop, so they are part of the result, also in --json.
+  const incomplete = [
+    ...(cut ? [`only the newest violations since ${since} were read: there are too many`] : []),
+    ...(decoder.undecodableText === '' ? [] : [decoder.undecodableText]),
+    ...refusals.undecidedLines(),
+    ...(await unsentReasons(session)),
+  ];
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
-  decoder.reportUndecodable(out);
-  const unsent = await unsentReasons(session);
-  for (const line of [...refusals.lines(), ...unsent]) out.note(line);
+  for (const line of [...refusals.refusedLines(), ...incomplete]) out.note(line);
   if (json) {
     const audits = operations.groups().map(({ key, packets: times }) => ({ ...key, times }));
     const omitted = { groups: tally.rest, operations: operations.rest };
@@ -179,13 +183,16 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
       operations: audits,
       omitted,
       refused: refusals.list,
+      incomplete,
     });
   }
   const audited = operationsNote(operations.groups());
   if (audited !== '') out.note(audited);
   if (groups.length === 0) {
     const all = `no packet was audited since ${since}: enforcing would drop nothing more`;
-    return out.line(unsent.length === 0 ? all : `no packet was audited since ${since}, as far as the bus has them`);
+    return out.line(
+      incomplete.length === 0 ? all : `no packet was audited since ${since}, as far as violations could be read`,
+    );
   }
   out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();

@@ -127,7 +127,20 @@ export class RefusedCounts {
 
   /** One line per node and reason. */
   lines(): string[] {
-    return this.list.map(({ node, reason, violations, packets }) => {
+    return [...this.refusedLines(), ...this.undecidedLines()];
+  }
+
+  refusedLines(): string[] {
+    return this.#lines((one) => !isUndecided(one));
+  }
+
+  /** The next reading may count them. */
+  undecidedLines(): string[] {
+    return this.#lines(isUndecided);
+  }
+
+  #lines(isWanted: (one: Pick<Refused, 'reason'>) => boolean): string[] {
+    return this.list.filter(isWanted).map(({ node, reason, violations, packets }) => {
       const by = node === '' ? 'further nodes' : `node ${node}`;
       if (isUndecided({ reason }))
         return `not counted yet: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (no pod list names the pod now; the correlator decides within seconds)`;

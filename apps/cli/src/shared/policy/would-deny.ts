@@ -95,12 +95,17 @@ export async function readWouldDeny(
 /** Rules named in one line. */
 const MAX_RULES = 6;
 
-/** What the list leaves out, one sentence each. Pure. */
+/** What was not read or not decided, one sentence each. Pure. */
+export const incompleteOf = ({ cut, refusals }: Pick<WouldDeny, 'cut' | 'refusals'>): string[] => [
+  ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
+  ...refusals.undecidedLines(),
+];
+
+/** What else limits the list, one sentence each. Pure. */
 export function caveatsOf(found: WouldDeny, policy: RuntimePolicy): string[] {
-  const { before, cut, inexact, refusals, rest, unresolved } = found;
+  const { before, inexact, refusals, rest, unresolved } = found;
   const earlier = before.map(({ key, packets }) => `${key.vector} ${packets}`);
   return [
-    ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
     ...(inexact ? ['there are too many counters: some operations may be counted twice'] : []),
     ...(earlier.length > 0
       ? [
@@ -112,7 +117,7 @@ export function caveatsOf(found: WouldDeny, policy: RuntimePolicy): string[] {
           `${plural(unresolved, 'operation')} had a path or an address that cannot be resolved: enforcing denies those of its containers (onUnresolvable)`,
         ]
       : []),
-    ...refusals.lines(),
+    ...refusals.refusedLines(),
     ...(restText(rest) === '' ? [] : [restText(rest)]),
   ];
 }

@@ -1,0 +1,95 @@
+/**
+ * Commands that say what violations there are say so of what could be read: not of nodes that sent
+ * nothing, of messages that this version cannot decode, nor of a bucket that the bus has lost.
+ */
+import { FramePublisher, violationSubject, writeConfig } from '@bailiff/bus';
+import { parseConfigKey } from '@bailiff/policy';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { healthyStatus, NODE_A, NODE_B, publishStory, World } from './cli/world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await World.start();
+  for (const node of [NODE_A, NODE_B]) await world.status(healthyStatus(node));
+  await expected(NODE_A, NODE_B);
+});
+afterEach(() => world?.[Symbol.asyncDispose]());
+
+const expected = (...names: string[]) =>
+  world.put('bailiff_pods', '_cluster', {
+    revision: names.length,
+    nodes: names.map((name) => ({ name, addresses: ['10.0.0.1'], podCidrs: [] })),
+  });
+const POLICY = 'runtime.cluster._.no-shell';
+const storePolicy = async () =>
+  writeConfig(
+    await world.as('admin'),
+    parseConfigKey(POLICY),
+    { mode: 'audit', rules: [{ name: 'shell', execute: { paths: ['/bin/sh'] }, action: 'block' }] },
+    { by: 'x', why: 'y' },
+  );
+
+/** What both say, as text and as JSON. */
+async function claims() {
+  const run = async (...argv: string[]) => world.cli(argv);
+  const drop = await run('doctor', '--would-drop');
+  const promote = await run('policy', 'promote', 'no-shell', '--dry-run');
+  const json = async (...argv: string[]) => JSON.parse((await run(...argv, '--json')).stdout).incomplete as string[];
+  return {
+    text: [drop.stdout, promote.stdout].map((text) => text.trim()),
+    notes: [drop.stderr, promote.stderr],
+    json: [await json('doctor', '--would-drop'), await json('policy', 'promote', 'no-shell', '--dry-run')],
+  };
+}
+const COMPLETE = [
+  'no packet was audited since 1h: enforcing would drop nothing more',
+  expect.stringMatching(/^Enforcing no-shell would have denied nothing since \w+\./),
+];
+const LIMITED = [
+  'no packet was audited since 1h, as far as violations could be read',
+  expect.stringMatching(
+    /^Enforcing no-shell would have denied nothing since \w+, as far as violations could be read\./,
+  ),
+];
+
+it('all nodes report, and all messages are read - nothing limits the result (the control)', async () => {
+  await storePolicy();
+  expect(await claims()).toMatchObject({ text: COMPLETE, json: [[], []] });
+});
+
+it('a node of the cluster without any status - the result is limited, and names it', async () => {
+  await storePolicy();
+  await expected(NODE_A, NODE_B, 'node-c');
+  const why = 'no collector of node-c has ever reported';
+  const found = await claims();
+  expect(found).toMatchObject({ text: LIMITED, json: [[why], [why]] });
+  for (const note of found.notes) expect(note).toContain(why);
+  expect((await world.cli(['events'])).stderr).toContain(why);
+});
+
+it('a message of a schema that nobody registered - the result is limited, and counts it', async () => {
+  await storePolicy();
+  const publisher = new FramePublisher(await world.as(`collector-${NODE_B}`));
+  const unknown = Buffer.from('c30101020304050607080a', 'hex');
+  await publisher.publish(violationSubject(NODE_B, 'spoof'), unknown, { msgId: 'unknown' });
+  publisher.close();
+  const why = '1 message could not be decoded: UNKNOWN_FINGERPRINT 1';
+  expect(await claims()).toMatchObject({ text: LIMITED, json: [[why], [why]] });
+});
+
+it('rows of one node, and another node whose violations do not arrive - events and top name it beside the rows', async () => {
+  await publishStory(world);
+  const listing = () => Promise.all([['events'], ['events', '--json'], ['top', 'pods']].map((argv) => world.cli(argv)));
+  for (const { stdout, stderr } of await listing()) {
+    expect(stdout).toContain('web-0');
+    expect(stderr).not.toContain('not reached');
+  }
+  const bus = { connected: true, unackedFrames: 1, publishedFrames: 1, resentFrames: 0, unackedForMs: 300_000 };
+  await world.status(healthyStatus(NODE_B, { bus }));
+  for (const { stdout, stderr } of await listing()) {
+    expect(stdout).toContain('web-0');
+    expect(stderr).toMatch(/violations of node-b\.example have not reached the bus for 5m/);
+  }
+  // One that asks for another node alone is not told of this one.
+  expect((await world.cli(['events', '--node', NODE_A])).stderr).not.toContain('not reached');
+});
