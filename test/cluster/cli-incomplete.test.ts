@@ -93,3 +93,39 @@ it('rows of one node, and another node whose violations do not arrive - events a
   // One that asks for another node alone is not told of this one.
   expect((await world.cli(['events', '--node', NODE_A])).stderr).not.toContain('not reached');
 });
+
+const losing = async (stream: string) => {
+  await (await world.as('admin')).jsm.streams.delete(stream);
+};
+
+it('the bus has lost the status of the nodes - status says that, break-glass works, and nothing is said of guards', async () => {
+  const before = await world.cli(['status']);
+  expect(before.stdout).toMatch(/2 of 2 nodes report/);
+  await losing('KV_bailiff_nodes');
+  const { exitCode, stdout } = await world.cli(['status']);
+  expect(exitCode).toBe(7);
+  expect(stdout).toContain('has no KV_bailiff_nodes');
+  expect(stdout).toContain('it is not known what is guarded. Guards that are attached stay in force');
+  expect(stdout).not.toMatch(/no (node|collector) has ever reported/);
+
+  const run = (...argv: string[]) => world.cli(['disarm', ...argv]);
+  const how = ['--for', '10m', '--reason', 'incident', '--yes'];
+  for (const scope of [['--namespace', 'shop'], ['--node', NODE_A], ['--all']])
+    expect(await run(...scope, ...how)).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/is disarmed until/),
+    });
+  const listed = await run();
+  expect(listed).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/DISARMED: namespace shop/) });
+  expect(listed.stderr).toMatch(/what nodes have is not known, only what is stored/);
+  for (const scope of [['--namespace', 'shop'], ['--node', NODE_A], ['--all']])
+    expect(await run(...scope, '--off')).toMatchObject({ exitCode: 0 });
+  expect((await run()).stdout).toBe('no disarm is stored\n');
+  const events = await world.cli(['events']);
+  expect(events).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/not known which nodes sent/) });
+});
+
+it('a node that does not exist - is still refused by disarm while statuses can be read (the control)', async () => {
+  const { exitCode, stderr } = await world.cli(['disarm', '--node', 'nodd', '--for', '1m', '--reason', 'r', '--yes']);
+  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/no node "nodd" exists/)]);
+});

@@ -43,7 +43,7 @@ export function statusView(facts: ClusterFacts, report: ClusterReport, notes: re
     ok: report.ok,
     exitCode: report.exitCode,
     headline: headlineOf(report, shown),
-    summary: report.nodes.length === 0 ? 'no node has reported yet' : summaryLine(report),
+    summary: report.nodes.length === 0 ? 'the bus has no status of a node' : summaryLine(report),
     services: services ? serviceLines(services).map(({ name, text }) => ({ name, text })) : [],
     streams: streamLine(streamsOf(facts), nowMs),
     problems: shown.map(({ severity, nodes: where, text, remedy }) => ({
@@ -73,7 +73,7 @@ const enforcedOn = ({ health, guarded, notEnforced }: NodeReport): number =>
 function headlineOf({ ok, nodes }: ClusterReport, shown: ReturnType<typeof shownProblems>['shown']): string {
   const severe = shown.filter(({ severity }) => severity === 'shout').flatMap((one) => one.nodes);
   if (severe.length > 0) return `Something does not work: ${shortList([...new Set(severe)], MAX_NODES_NAMED)}`;
-  if (nodes.length === 0) return 'No node has reported yet';
+  if (nodes.length === 0) return 'The bus has no status of a node';
   if (!ok) return 'Everything works, but not everything is enforced';
   return 'Every frame is judged, and what should be dropped is dropped';
 }

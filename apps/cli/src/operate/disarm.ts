@@ -2,7 +2,7 @@
  * `bailiff disarm` (break-glass): denied packets and operations pass as `audit` until a time. The
  * kernel ends it, also without a collector.
  */
-import { deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
+import { BusError, deleteConfig, readConfig, writeConfig } from '@bailiff/bus';
 import {
   clockTime,
   readBusTime,
@@ -92,12 +92,22 @@ export function spanOf(options: Options): number {
   return ms;
 }
 
-/**
- * Refuses an unknown node, which would only seem disarmed. A namespace may still get pods. @throws
- * CliError CLI_NOT_FOUND
- */
+/** Break-glass is not withheld because the status of nodes cannot be read. @throws CliError CLI_NOT_FOUND */
 async function checkScope(session: Session, key: ConfigKey, force: boolean): Promise<void> {
   if (key.scope === 'cluster') return;
+  try {
+    await checkKnown(session, key, force);
+  } catch (error) {
+    if (!(error instanceof BusError)) throw error;
+    session.out.note(`it was not checked that ${scopeOf(key)} exists: ${error.message}`);
+  }
+}
+
+/**
+ * Refuses an unknown node, which would only seem disarmed. A namespace may still get pods. @throws
+ * CliError CLI_NOT_FOUND, BusError
+ */
+async function checkKnown(session: Session, key: ConfigKey, force: boolean): Promise<void> {
   const nodes = await readNodes(session);
   if (key.scope === 'namespace') {
     const pods = [...nodes.values()].flatMap((status) => (typeof status === 'string' ? [] : status.interfaces));
@@ -181,7 +191,14 @@ const OMITS = 'further namespaces are disarmed there, which its status omits';
 async function list(session: Session, disarms: readonly StoredDisarm[], json: boolean): Promise<void> {
   const { out } = session;
   const inForce = disarms.filter(({ refused }) => refused === '');
-  const { nodes, nowMs } = await presentNodes(session);
+  const { nodes, nowMs, unread } = await presentNodes(session).then(
+    (present) => ({ ...present, unread: '' }),
+    async (error: unknown) => {
+      if (!(error instanceof BusError)) throw error;
+      return { nodes: [], nowMs: await readBusTime(session), unread: error.message };
+    },
+  );
+  if (unread !== '') out.note(`what nodes have is not known, only what is stored: ${unread}`);
   const more = unendedByNodes(inForce, nodes, nowMs);
   const omitting = nodes.filter(([, { disarmedNamespacesOmitted = 0 }]) => disarmedNamespacesOmitted > 0);
   if (omitting.length > 0) out.note(`${namesOf(omitting)}: ${OMITS}`);
@@ -199,7 +216,7 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
       })),
       ...more.map(({ untilMs, ...one }) => ({ key: '', ...one, until: new Date(untilMs).toISOString() })),
     ]);
-  if (inForce.length + more.length === 0) out.line('nothing is disarmed');
+  if (inForce.length + more.length === 0) out.line(unread === '' ? 'nothing is disarmed' : 'no disarm is stored');
   else out.lines(disarmLines([...inForce, ...more], nowMs, out.table));
   for (const { scope, refused } of disarms)
     if (refused !== '') out.note(`a stored disarm of ${scope} is not in force, all nodes refuse it: ${refused}`);

@@ -62,7 +62,7 @@ const MAX_NODES = 12;
 function printText(session: Session, facts: ClusterFacts, report: ClusterReport, node: string | undefined): void {
   const { out } = session;
   const { nowMs } = facts;
-  if (report.nodes.length === 0) out.line('no node has reported yet');
+  if (report.nodes.length === 0) out.line('the bus has no status of a node');
   else out.lines(nodeTable(node === undefined ? withoutRemoved(report) : report, nowMs, out.table));
   const problems = problemLines(report.problems, out.table);
   if (problems.length > 0) out.lines(['', ...problems]);

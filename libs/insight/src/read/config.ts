@@ -2,7 +2,7 @@
  * The stored configuration, with the reason why it is not in force: no reader can parse a value, or all of
  * its readers report that they refuse it, such as for its signature.
  */
-import { CONFIG_BUCKET, type KvEntry, openBucket } from '@bailiff/bus';
+import { BusError, CONFIG_BUCKET, type KvEntry, openBucket } from '@bailiff/bus';
 import {
   ConfigError,
   type ConfigKey,
@@ -34,10 +34,20 @@ export function configValue(entry: KvEntry, readers: ConfigReaders): StoredConfi
   return { key, json, refused, revision, storedMs };
 }
 
+/** Without the bucket of the nodes, no node is known to refuse a value. */
+async function readingNodes(reader: Reader): Promise<ConfigReaders['nodes']> {
+  try {
+    return await readNodes(reader);
+  } catch (error) {
+    if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return new Map();
+    throw error;
+  }
+}
+
 /** @throws BusError */
 export async function readConfigReaders(reader: Reader): Promise<ConfigReaders> {
   const [nodes, instances, nowMs] = await Promise.all([
-    readNodes(reader),
+    readingNodes(reader),
     readInstances(reader.bus),
     readBusTime(reader),
   ]);

@@ -56,7 +56,7 @@ export interface NodeReport {
 
 export type NodeInput = Pick<
   ClusterFacts,
-  'nodes' | 'expected' | 'config' | 'disarms' | 'instances' | 'services' | 'nowMs' | 'staleMs'
+  'streams' | 'nodes' | 'expected' | 'config' | 'disarms' | 'instances' | 'services' | 'nowMs' | 'staleMs'
 >;
 
 /** Three times the collector's status interval, so that one lost status is no silence. */
@@ -73,6 +73,8 @@ export function nodeReports(
   facts: NodeInput,
   enforcement: Pick<Enforcement, 'weakened' | 'policies'>,
 ): { reports: NodeReport[]; problems: Problem[] } {
+  // Its absence says nothing of the nodes.
+  if (facts.streams.get(NODES_STREAM) === null) return { reports: [], problems: [LOST] };
   const names = new Set([...facts.nodes.keys(), ...(facts.expected ?? [])]);
   const problems: Problem[] = [];
   if (names.size === 0) {
@@ -145,6 +147,13 @@ function isRemoved({ node, ageMs }: NodeReport, { expected, services, staleMs }:
   return isRemovedNode(node, ageMs ?? 0, { expected, listAgeMs: listAgeOf(services.ipamSync), staleMs });
 }
 
+const NODES_STREAM = 'KV_bailiff_nodes';
+const LOST = shout(
+  'cluster',
+  'the bus has no status of any node: it is not known what is guarded. Guards that are attached stay in force',
+  `after \`bailiff bus setup\`, collectors that run store their status within ten seconds`,
+  EXIT.dependencyUnreachable,
+);
 const INSTALL = 'start the collector on the node; if it fails, see its log and run `bailiff doctor` there';
 
 const NONE_OMITTED: NonNullable<NodeStatus['interfacesOmitted']> = {
