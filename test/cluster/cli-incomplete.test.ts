@@ -129,3 +129,27 @@ it('a node that does not exist - is still refused by disarm while statuses can b
   const { exitCode, stderr } = await world.cli(['disarm', '--node', 'nodd', '--for', '1m', '--reason', 'r', '--yes']);
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/no node "nodd" exists/)]);
 });
+
+it('40 namespaces in audit - hide nothing that a node reports, and a disarm of one node is no problem of another', async () => {
+  const admin = await world.as('admin');
+  for (let at = 0; at < 40; at += 1) {
+    const key = parseConfigKey(`spoof.namespace.team-${at}.default`);
+    await writeConfig(admin, key, { modes: { 'ipv4-source': 'audit' } }, { by: 'x', why: 'y' });
+  }
+  await using _services = await world.services();
+  const status = healthyStatus(NODE_A, { disarmedUntil: new Date(Date.now() + 600_000).toISOString() });
+  const [first, ...rest] = status.interfaces;
+  await world.status({
+    ...status,
+    interfaces: [{ ...first, recentUnjudgedFrames: 7 } as typeof first & object, ...rest],
+  });
+  const { exitCode, stdout } = await world.cli(['status']);
+  expect(exitCode).toBe(10);
+  expect(stdout).toMatch(/node-a: 7 frames of .* passed the guard without being judged/);
+  expect(stdout).toMatch(/node-a: is disarmed for/);
+  expect(stdout).toMatch(/namespace team-0: .*in audit/);
+  // The room that nodes leave is for the scopes.
+  expect(stdout.match(/^! /gm)).toHaveLength(24);
+  expect((await world.cli(['status', '--node', NODE_B])).stdout).not.toContain('is disarmed');
+  expect((await world.cli(['status', '--node', NODE_A])).stdout).toContain('is disarmed');
+});

@@ -56,15 +56,18 @@ export function disarmProblems(
   const names = unended.flatMap(({ namespace }) => (namespace === null ? [] : [namespace]));
   const lastMs = Math.max(...unended.filter(({ namespace }) => namespace !== null).map(({ untilMs }) => untilMs));
   const problems: Problem[] = [];
-  if (whole) problems.push(notEnforced(node, `is disarmed for ${age(whole.untilMs - nowMs)}`, READ_END));
+  if (whole) problems.push(notEnforced(node, `is disarmed for ${age(whole.untilMs - nowMs)}`, READ_END, 'nodes'));
   if (names.length > 0)
-    problems.push(notEnforced(node, `is disarmed in ${namespacesText(names)} for ${age(lastMs - nowMs)}`, READ_END));
+    problems.push(
+      notEnforced(node, `is disarmed in ${namespacesText(names)} for ${age(lastMs - nowMs)}`, READ_END, 'nodes'),
+    );
   if (omitted > 0)
     problems.push(
       notEnforced(
         node,
         `is disarmed in ${plural(omitted, 'further namespace')}, omitted from its status`,
         'bailiff disarm',
+        'nodes',
       ),
     );
   return problems;

@@ -116,12 +116,16 @@ const orderedProblems = (problems: readonly Problem[]) => alike(problems).sort((
 
 /** A node decides how many problems it reports: further ones are shown in the room that others leave. */
 const MAX_OF_NODE = 4;
+/** A cluster may have hundreds of scopes in audit: they hide nothing that a node reports. */
+const MAX_OF_SCOPES = 8;
 
-/** The first `most` problems in their order, with a share for each node, and the number of the others. */
+/** The first `most` problems in their order, with a share for each node and one for all scopes, and the number of the others. */
 export function shownProblems(problems: readonly Problem[], most: number) {
   const ordered = orderedProblems(problems);
   const counts = new Map<string, number>();
-  const isWithinShare = ({ nodes }: (typeof ordered)[0]): boolean => {
+  let scopes = 0;
+  const isWithinShare = ({ nodes, area }: (typeof ordered)[0]): boolean => {
+    if (area === 'enforcement') return ++scopes <= MAX_OF_SCOPES;
     const isWithin = nodes.some((node) => (counts.get(node) ?? 0) < MAX_OF_NODE);
     for (const node of nodes) counts.set(node, (counts.get(node) ?? 0) + 1);
     return isWithin;
