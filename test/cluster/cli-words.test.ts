@@ -100,6 +100,27 @@ describe('a node that reports on pods of another node', () => {
     expect(ofA.map(({ packets: count }) => count)).toEqual([3]);
   });
 
+  it.each([
+    ['ahead', 864_000_000],
+    ['behind', -864_000_000],
+  ])('the clock of the command is ten days %s - what is refused and what waits is the same', async (_, skewMs) => {
+    const nowMs = () => Date.now() + skewMs;
+    const seen = async (options = {}) => {
+      const [rows, would] = await Promise.all([
+        world.cli(['events', '--json'], options),
+        world.cli(['doctor', '--would-drop', '--json'], options),
+      ]);
+      const reasons = jsonLines(rows.stdout).map(({ pod, refused }) => [pod.name, refused?.reason]);
+      return { reasons, incomplete: JSON.parse(would.stdout).incomplete };
+    };
+    // Those of a pod that no list names wait until the correlator decides.
+    await waitFor(async () => (await seen()).reasons.every(([, reason]) => reason !== 'unlisted'), {
+      what: 'all to be decided',
+      timeoutMs: 60_000,
+    });
+    expect(await seen({ nowMs })).toEqual(await seen());
+  });
+
   it('explain, timeline and would-drop - count what its own node reports, and say what is refused', async () => {
     const explained = await world.cli(['explain', 'shop/web-0', '--json']);
     expect(JSON.parse(explained.stdout)).toMatchObject({

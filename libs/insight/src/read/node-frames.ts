@@ -21,6 +21,7 @@ import type { Violation, ViolationFrame } from '@bailiff/schemas';
 import type { Reader } from '../reader.ts';
 import type { NodeFrame, Refused } from '../rows/event-rows.ts';
 import { readInventory, readRefusals } from './attribution.ts';
+import { readBusTime } from './streams.ts';
 
 interface Inputs {
   inventory: PodInventory;
@@ -62,7 +63,8 @@ export class NodeFrames {
   }
 
   async #load(): Promise<void> {
-    const readMicros = this.#reader.nowMs() * 1000;
+    // What is decided, and until when, was stored by bus time: the clock of the reader may be wrong.
+    const readMicros = (await readBusTime(this.#reader)) * 1000;
     const [inventory, refusals] = await Promise.all([
       readInventory(this.#reader),
       // Of newer frames, no decision was made that a missing letter could confirm.
