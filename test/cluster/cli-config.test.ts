@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
-import { SIGNATURE_HEADER, spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
+import { parseConfigKey, SIGNATURE_HEADER, spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
 import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modesFor } from '../../apps/collector/src/desired/effective-modes.ts';
@@ -385,6 +385,32 @@ describe('cli config export and import', () => {
     expect(stdout).toBe(`${file('spoof/cluster.yml')} deleted\n`);
     expect(stderr).toMatch(/omitted, because all readers refuse them: spoof\.namespace\.shop\.default/);
     expect(existsSync(namespaces)).toBe(true);
+  });
+});
+
+describe('cli config rollback', () => {
+  const key = 'spoof.namespace.rolled.default';
+  const raw = async (text: string) => openBucket(await world.as('admin'), 'bailiff_config').put(key, text);
+  const back = (...args: string[]) => world.cli(['config', 'rollback', key, '--yes', '--reason', 'r', ...args]);
+  const modes = async () =>
+    JSON.parse((await readConfig(await world.as('cli'), parseConfigKey(key)))?.json ?? '{}').modes;
+
+  it('after values that no reader accepts - restores the newest one that they do; --to names any', async () => {
+    expect((await world.cli(['config', 'set', key, 'modes.ipv4-source=audit', '--yes'])).exitCode).toBe(0);
+    await raw('{"revision":2,"modes":{"nonsense":"audit"}}');
+    await raw('not JSON');
+    await raw('{"revision":4,"modes":{"nonsense-too":"audit"}}');
+    // The control: readers would refuse the revision before.
+    expect(await back('--to', '2')).toMatchObject({ exitCode: 6, stderr: expect.stringMatching(/nonsense/) });
+    expect(await back()).toMatchObject({ exitCode: 0 });
+    expect(await modes()).toEqual({ 'ipv4-source': 'audit' });
+  });
+
+  it('if none before was accepted - the built-in value applies again', async () => {
+    await world.cli(['config', 'delete', key, '--yes']);
+    await raw('[1]');
+    expect(await back()).toMatchObject({ exitCode: 0 });
+    expect(await modes()).toBeUndefined();
   });
 });
 

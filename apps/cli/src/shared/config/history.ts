@@ -14,7 +14,7 @@ import {
   type StreamMessage,
 } from '@bailiff/bus';
 import { clockTime, isoMicros } from '@bailiff/insight';
-import { type ConfigKey, formatConfigKey, type ResourceOwner, SIGNATURE_HEADER } from '@bailiff/policy';
+import { type ConfigKey, configRefusal, formatConfigKey, type ResourceOwner, SIGNATURE_HEADER } from '@bailiff/policy';
 import { CliError } from '../errors.ts';
 import { poll } from '../poll.ts';
 import type { Session } from '../session.ts';
@@ -141,15 +141,22 @@ export function changeOf(before: Revision | undefined, after: Revision): string 
 
 /**
  * The newest entry with revision `to`; for null, the newest entry that differs from the current
- * value. Pure. @throws CliError CLI_NOT_FOUND
+ * value, and that readers do not refuse: they have none of those in force. Pure.
+ * @param isRefused whether readers refuse a stored text. @throws CliError CLI_NOT_FOUND
  */
-export function rollbackTarget(history: readonly Revision[], to: number | null): Revision {
+export function rollbackTarget(
+  history: readonly Revision[],
+  to: number | null,
+  isRefused: (text: string) => boolean = () => false,
+): Revision {
   const current = history.at(-1);
   if (!current) throw new CliError('CLI_NOT_FOUND', 'this key has no history: no value was ever stored');
   const earlier = history.slice(0, -1);
   const target =
     to === null
-      ? earlier.findLast((one) => diffValues(current.value, one.value).length > 0)
+      ? earlier.findLast(
+          ({ value, text }) => (value === undefined || !isRefused(text)) && diffValues(current.value, value).length > 0,
+        )
       : history.findLast((one) => one.revision === to && one.value !== undefined);
   if (target) return target;
   // Before the first value of a key there is only the built-in one.
@@ -215,7 +222,10 @@ export async function rollBack(
   options: ChangeOptions,
   linesOf?: Change['linesOf'],
 ): Promise<void> {
-  const { value, revision: number, text: json, signature } = rollbackTarget(await readHistory(session, key), to);
+  const name = formatConfigKey(key);
+  const isRefused = (text: string) => configRefusal(name, text) !== '';
+  const target = rollbackTarget(await readHistory(session, key), to, isRefused);
+  const { value, revision: number, text: json, signature } = target;
   const stored = await readStored(session, key);
   if (typeof value === 'string') throw new CliError('CLI_CONFIG', `revision ${number} is not JSON`);
   const { revision, ...next } = (value ?? {}) as Record<string, unknown>;
