@@ -21,7 +21,7 @@ import {
   withBus,
 } from '../../shared/session.ts';
 import { clusterFindings, serverFinding } from './bus-rules.ts';
-import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+import { type Finding, fail, type Group, notChecked, ok, warn } from './finding.ts';
 
 const NONE_VISIBLE =
   'run `bailiff bus setup` as admin. If nothing is missing, copy the whole block `accounts` of nats.conf to the servers and reload them';
@@ -124,9 +124,7 @@ export async function busGroup(
   } catch (error) {
     io.signal.throwIfAborted();
     const isUnnamed = error instanceof CliError && error.message === NO_BUS;
-    const finding = isUnnamed
-      ? skip('not checked', NO_BUS, error.remedy.split('\n')[0])
-      : failureOf('selection', error);
+    const finding = isUnnamed ? notChecked(NO_BUS, error.remedy.split('\n')[0]) : failureOf('selection', error);
     return { group: { title: 'Bus', findings: [finding] }, connection: null };
   }
   const title = `Bus (${connection.source === '--nats-url' ? connection.natsUrl.replace(/\/\/[^@/]*@/, '//') : connection.source})`;

@@ -10,7 +10,7 @@ import { type BusOptionValues, kubeconfigOf, onBus, outOf } from '../../shared/s
 import { wouldDrop } from '../../shared/would-drop.ts';
 import { busGroup } from './bus.ts';
 import { canary } from './canary.ts';
-import { exitCodeOf, type Group, groupLines, skip, verdictLine } from './finding.ts';
+import { demanded, exitCodeOf, type Group, groupLines, skip, verdictLine } from './finding.ts';
 import { kubernetesGroup } from './kubernetes.ts';
 import { machineGroup } from './machine.ts';
 import { CGROUP_ROOT } from './machine-rules.ts';
@@ -47,7 +47,7 @@ Examples:
   bailiff doctor --would-drop --since 1d            before enforcing: packets that would be dropped
   bailiff doctor --canary shop/web-0                in that pod: one forged packet must be reported
 
-Exit codes: 0 nothing needed is missing; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration;
+Exit codes: 0 nothing needed is missing; 2 a part that --only names has no address; 4 a privilege is missing; 3 a kernel feature is missing; 6 bad configuration;
 7 a dependency is unreachable, or a part does not work; 10 everything works, but something is not enforced.
 bailiff status --help says more of 3, 6, 7 and 10.
 `;
@@ -80,7 +80,7 @@ async function examine(io: CliIo, command: Command, options: Options): Promise<G
   if (parts.has('kubernetes')) {
     groups.push(await kubernetesGroup(io, options.kubeconfig ?? lab?.kubeconfig ?? kubeconfigOf(undefined, io)));
   }
-  return groups;
+  return only === null ? groups : groups.map(demanded);
 }
 
 export function register(program: Command, io: CliIo): void {

@@ -4,6 +4,7 @@ import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { kubeconfigOf } from '../../shared/session.ts';
 import { type Audited, adviceOf } from '../../shared/would-drop.ts';
+import { runCli } from '../../testing.ts';
 import { problemFindings, serverFinding } from './bus-rules.ts';
 import { isHere } from './canary.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
@@ -248,5 +249,21 @@ describe('would drop', () => {
     const foreign = new Tally<Audited>(({ vector }) => vector);
     foreign.add({ ...key, vector: 'run: x' }, violation, at(1));
     expect(adviceOf(foreign.groups())[0]).toMatch(/^"run: x" is dropped /);
+  });
+});
+
+describe('a part without an address', () => {
+  it.each(['bus', 'redis', 'kubernetes'])('%s - asked for by --only is no success', async (part) => {
+    const { exitCode, stdout } = await runCli(['doctor', '--only', part]);
+    expect([exitCode, stdout]).toEqual([
+      2,
+      expect.stringMatching(/✗ not checked: [\s\S]*→ [\s\S]*1 failed; exit code 2/),
+    ]);
+  });
+
+  it('not asked for - is left out (the control)', async () => {
+    const { stdout } = await runCli(['doctor']);
+    for (const part of ['Bus', 'Redis', 'Kubernetes'])
+      expect(stdout).toMatch(new RegExp(`${part}\\n  - not checked: `));
   });
 });

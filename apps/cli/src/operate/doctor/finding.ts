@@ -38,6 +38,19 @@ export const warn: (name: string, detail: string, remedy?: string) => Finding = 
 export const fail: (name: string, detail: string, remedy: string, exitCode: ExitCode) => Finding = findingOf('fail');
 export const skip: (name: string, detail: string, remedy?: string) => Finding = findingOf('skip');
 
+const NOT_CHECKED = 'not checked';
+
+/** The finding of a part that has no address. */
+export const notChecked = (why: string, remedy?: string): Finding => skip(NOT_CHECKED, why, remedy);
+
+/** A part that was asked for by name, and could not be checked, is no success. */
+export const demanded = ({ title, findings }: Group): Group => ({
+  title,
+  findings: findings.map((one) =>
+    one.name === NOT_CHECKED ? fail(one.name, one.detail, one.remedy, EXIT.badFlags) : one,
+  ),
+});
+
 /** Without privileges, later checks prove nothing. Otherwise the order of `bailiff status`. */
 const ORDER: readonly ProblemCode[] = [EXIT.missingPrivilege, ...CODE_ORDER];
 

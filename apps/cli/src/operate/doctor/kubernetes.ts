@@ -5,7 +5,7 @@
 import { type Access, type KubeClient, loadKube, mayAccess } from '@bailiff/kube';
 import { EXIT, exitCodeOf } from '@bailiff/service';
 import type { CliIo } from '../../shared/io.ts';
-import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+import { type Finding, fail, type Group, notChecked, ok, warn } from './finding.ts';
 
 const TIMEOUT_MS = 5_000;
 
@@ -45,7 +45,7 @@ async function checkPermissions(client: KubeClient, signal: AbortSignal): Promis
 
 export async function kubernetesGroup({ signal }: Pick<CliIo, 'signal'>, kubeconfig: string | null): Promise<Group> {
   if (!kubeconfig) {
-    const finding = skip('not checked', 'no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
+    const finding = notChecked('no kubeconfig', '--kubeconfig <file>, or KUBECONFIG');
     return { title: 'Kubernetes', findings: [finding] };
   }
   const findings: Finding[] = [];

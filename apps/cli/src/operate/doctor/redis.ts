@@ -5,7 +5,7 @@ import { EXIT } from '@bailiff/service';
 import { onAbort } from '@bailiff/service/retry';
 import type { Redis } from 'ioredis';
 import type { CliIo } from '../../shared/io.ts';
-import { type Finding, fail, type Group, ok, skip, warn } from './finding.ts';
+import { type Finding, fail, type Group, notChecked, ok, warn } from './finding.ts';
 
 const TIMEOUT_MS = 3_000;
 
@@ -103,8 +103,7 @@ async function checkServer(
 
 export async function redisGroup(io: Pick<CliIo, 'signal'>, access: RedisAccess): Promise<Group> {
   const { redisUrl: url } = access;
-  if (!url)
-    return { title: 'Redis', findings: [skip('not checked', 'no --redis-url', 'pass --redis-url redis://host:6379')] };
+  if (!url) return { title: 'Redis', findings: [notChecked('no --redis-url', 'pass --redis-url redis://host:6379')] };
   const title = `Redis (${url.replace(/\/\/[^@/]*@/, '//')})`;
   if (!/^(rediss?|unix):\/\//.test(url)) {
     return {
