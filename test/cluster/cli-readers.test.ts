@@ -68,6 +68,13 @@ describe('a reader that closes the pipe', () => {
     expect((await ended).code).toBe(0);
   });
 
+  it('status --watch - ends with its reader', async () => {
+    const { child, output, ended } = startCli(world, ['status', '--watch']);
+    await waitFor(() => output().includes('on the bus:'), { what: 'the first status', state: output });
+    child.stdout?.destroy();
+    expect((await ended).code).toBe(0);
+  });
+
   it('output that is lost for another reason - is an error, and the exit code is not 0', async () => {
     const { child, ended } = startCli(world, ['config', 'get', 'spoof.cluster._.default'], {
       stdout: openSync('/dev/full', 'w'),

@@ -160,6 +160,7 @@ async function show(session: Session, options: Options, limits: Limits): Promise
   const reading = await readWithin(session, options, limits);
   print(session, options, reading);
   if (!options.watch) return reading.report.exitCode;
+  session.io.endWithReader();
   for (;;) {
     await pause(WATCH_MS, session.signal);
     session.signal.throwIfAborted();
