@@ -180,8 +180,8 @@ describe('cli doctor', () => {
     });
     const unprinted = await runCli(['doctor', '--only', 'bus']);
     expect([unprinted.exitCode, unprinted.stdout]).toEqual([
-      0,
-      expect.stringMatching(/- not checked: no bus is selected/),
+      2,
+      expect.stringMatching(/✗ not checked: no bus is selected/),
     ]);
   });
 
