@@ -1,5 +1,6 @@
 /** docs/reference/schemas.md: the Avro schemas of bus messages with their descriptions. */
-import { CURRENT_SCHEMAS, RELEASED_SCHEMAS } from '@bailiff/schemas';
+import { createHash } from 'node:crypto';
+import { CURRENT_SCHEMAS, canonicalForm, RELEASED_SCHEMAS } from '@bailiff/schemas';
 import { readCurrent } from '../../libs/schemas/src/generate/files.ts';
 import { code, page, section, table } from './markdown.ts';
 
@@ -67,17 +68,22 @@ function recordSection(record: AvroRecord): string {
 }
 
 export function schemasPage(): string {
-  const versions = [...CURRENT_SCHEMAS, ...RELEASED_SCHEMAS].map(({ name, version, fingerprint }) => [
+  const versions = [...CURRENT_SCHEMAS, ...RELEASED_SCHEMAS].map(({ name, version, fingerprint, text }) => [
     code(name),
     version,
     code(fingerprint),
+    code(
+      createHash('sha256')
+        .update(canonicalForm(JSON.parse(text)))
+        .digest('hex'),
+    ),
   ]);
   return page(
     'Schemas',
     `A message is \`C3 01\`, eight bytes of fingerprint (CRC-64-AVRO, little endian), and the body in Avro's binary encoding. \`bailiff schemas export --dir schemas\` writes every schema under its
 fingerprint; on the bus they are in \`bailiff_schemas\`. Versions are read by one another both ways. Field names follow OpenTelemetry where it has a word.`,
     [
-      section('Fingerprints', table(['schema', 'version', 'fingerprint'], versions)),
+      section('Fingerprints', table(['schema', 'version', 'fingerprint', 'SHA-256 of the canonical form'], versions)),
       ...everyRecord().map(recordSection),
     ],
   );

@@ -6,9 +6,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { COSIGNATURE, formatVerifierKey, signNote, verifierKey } from '@bailiff/policy/note';
+import { CURRENT_SCHEMAS, canonicalForm, RELEASED_SCHEMAS } from '@bailiff/schemas';
 import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
-import { CLASSES, parseRecord, redact } from './format/record.ts';
+import { CLASSES, parseRecord, redact, sha256 } from './format/record.ts';
 import { checkpointIn, formatCheckpoint } from './log/checkpoint.ts';
 import { cosign } from './log/cosignature.ts';
 import { bundleOf, forge, MANIPULATIONS } from './testing/manipulations.ts';
@@ -165,6 +166,14 @@ describe('the second verifier', () => {
     expect(disagreed).toEqual([]);
     // More than a hundred starts of Python: a minute on a machine with other work.
   }, 300_000);
+});
+
+it('the second verifier knows the schemas of this version', () => {
+  const hashOf = (text: string) => sha256(Buffer.from(canonicalForm(JSON.parse(text)))).toString('hex');
+  const table = [...readFileSync(PROGRAM, 'utf8').matchAll(/^ {4}"([0-9a-f]{16})": "([0-9a-f]{64})",$/gm)];
+  expect(table.map(([, ...row]) => row)).toEqual(
+    [...CURRENT_SCHEMAS, ...RELEASED_SCHEMAS].map(({ fingerprint, text }) => [fingerprint, hashOf(text)]),
+  );
 });
 
 describe('witnesses', () => {

@@ -1,4 +1,4 @@
-export { fingerprintHex } from './codec/canonical.ts';
+export { canonicalForm, fingerprintHex } from './codec/canonical.ts';
 export {
   type Decoded,
   decode,

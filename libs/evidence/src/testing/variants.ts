@@ -2,11 +2,13 @@
  * Other forms of an honest bundle, for tests. The exporter signed each, so that nothing but the rule in
  * question finds it. Each was accepted by a verifier, or judged differently by two, or ended one.
  */
+import { fingerprintHex } from '@bailiff/schemas';
 import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from '../format/bundle.ts';
 import { seal } from '../format/envelope.ts';
 import { contentOf, type EvidenceRecord, recordHash, sha256 } from '../format/record.ts';
 import { EXPORTER, type incident } from '../testing.ts';
 import type { CheckName } from '../verify/report.ts';
+import { collidingVerdict } from './colliding.ts';
 
 export interface Variant {
   name: string;
@@ -14,6 +16,8 @@ export interface Variant {
   /** This check fails; null: an honest form. */
   found: CheckName | null;
 }
+
+export const UNKNOWN_SCHEMA = 'schema: of another version';
 
 type Change = (text: string) => string;
 const same: Change = (text) => text;
@@ -105,6 +109,23 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     const lines = own.map((old, index) => (index === lineAt ? JSON.stringify(changed) : old));
     return { name: `verdict: ${name}`, found, lines: sealed(lines) };
   };
+  /** The verdict in a schema that no version has. */
+  const unknownSchema = (): Variant => {
+    const schema = JSON.parse(contentOf(records[schemaAt - 1] as EvidenceRecord).toString());
+    schema.fields.push({ name: 'later', type: { type: 'record', name: 'Later', fields: [] } });
+    const fingerprint = fingerprintHex(schema);
+    const lines = own.map((old, at) => {
+      const isVerdict = old.startsWith('{"stream":"VERDICTS"');
+      if (at !== schemaAt && !isVerdict) return old;
+      const record = JSON.parse(old) as EvidenceRecord;
+      const content = isVerdict ? contentOf(record) : Buffer.from(JSON.stringify(schema));
+      if (isVerdict) content.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
+      const subject = isVerdict ? record.subject : `$KV.bailiff_schemas.fp-${fingerprint}`;
+      const of = { sha256: sha256(content).toString('hex'), parts: [content.toString('base64')] };
+      return JSON.stringify({ ...record, subject, ...of });
+    });
+    return { name: UNKNOWN_SCHEMA, found: null, lines: sealed(lines) };
+  };
   const configuration = (sequence: number): string =>
     JSON.stringify({
       stream: 'CONFIG_LOG',
@@ -170,6 +191,8 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     schemaWith('two fields changed their places', (text) =>
       text.replace('"verdictId"', '"x"').replace('"rule"', '"verdictId"').replace('"x"', '"rule"'),
     ),
+    unknownSchema(),
+    schemaWith('another one with the same fingerprint', collidingVerdict),
     schemaWith(
       'a record in itself',
       () => '{"type":"record","name":"Verdict","fields":[{"name":"a","type":"Verdict"}]}',

@@ -20,7 +20,7 @@ import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
 import type { Header } from '../format/bundle.ts';
 import { bytesOf, contentOf, type EvidenceRecord } from '../format/record.ts';
-import { hasFingerprint } from '../format/schema-text.ts';
+import { hasFingerprint, isKnownSchema } from '../format/schema-text.ts';
 
 /** No correlator is asked for more. */
 const NO_CAP = Number.MAX_SAFE_INTEGER;
@@ -48,6 +48,11 @@ export class BundleSchemas {
   /** Whether the bundle has the schema of a message. @throws SchemaError NOT_SINGLE_OBJECT */
   isOf(data: Uint8Array): boolean {
     return this.#texts.has(fingerprintIn(data));
+  }
+
+  /** Whether this version knows the schema of a message. @throws SchemaError NOT_SINGLE_OBJECT */
+  isKnownOf(data: Uint8Array): boolean {
+    return isKnownSchema(fingerprintIn(data));
   }
 }
 

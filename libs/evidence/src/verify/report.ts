@@ -34,6 +34,7 @@ export class Checks {
   readonly #failures = new Map<CheckName, string[]>();
   readonly #others = new Map<CheckName, { outcome: 'PASS' | 'SKIP'; detail: string }>();
   readonly #counts = new Map<CheckName, number>();
+  readonly #lacking = new Map<CheckName, string>();
 
   /** A check that failed once stays failed. */
   fail(name: CheckName, detail: string): void {
@@ -49,6 +50,11 @@ export class Checks {
     this.#others.set(name, { outcome: 'SKIP', detail: `needs ${needs}` });
   }
 
+  /** A check that lacks something is skipped where it would pass. */
+  lacks(name: CheckName, needs: string): void {
+    this.#lacking.set(name, needs);
+  }
+
   /** Results in the order of CHECKS. A check without a result is skipped. */
   list(): Check[] {
     return CHECKS.map((name) => {
@@ -57,6 +63,8 @@ export class Checks {
         const more = (this.#counts.get(name) ?? 0) - failures.length;
         return { name, outcome: 'FAIL', detail: failures.join('; ') + (more > 0 ? `; and ${more} more` : '') };
       }
+      const lacking = this.#lacking.get(name);
+      if (lacking !== undefined && this.#others.get(name)?.outcome === 'PASS') this.skip(name, lacking);
       const other = this.#others.get(name);
       return { name, ...(other ?? { outcome: 'SKIP', detail: 'needs a bundle that can be read up to here' }) };
     });

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
 import { bundleOf, forge, MANIPULATIONS } from '../testing/manipulations.ts';
-import { movedSalt, sealed, variantsOf } from '../testing/variants.ts';
+import { movedSalt, sealed, UNKNOWN_SCHEMA, variantsOf } from '../testing/variants.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN, WITNESS_KEY } from '../testing.ts';
 import { type VerifyOptions, verifyBundle } from './verify.ts';
 
@@ -206,6 +206,15 @@ describe('verify - other forms, which the exporter signed', () => {
     const result = await outcomes(lines, UNLOGGED);
     expect(failed(result)).toEqual(found === null ? [] : [found]);
     if (found !== null) expect(result).not.toMatchObject({ digest: 'PASS', verdict: 'PASS' });
+  });
+
+  it('a schema that this version does not know - is read, and what depends on it is skipped', async () => {
+    const { lines = [] } = variants.find(({ name }) => name === UNKNOWN_SCHEMA) ?? {};
+    const skipped = Object.entries(await outcomes(lines, { ...UNLOGGED, witnessKeys: [] }));
+    expect(skipped.filter(([, outcome]) => outcome === 'SKIP').map(([name]) => name)).toEqual([
+      ...['log-head', 'witness', 'inclusion', 'consistency'],
+      ...['verdict', 'evidence', 'judged'],
+    ]);
   });
 
   it('a salt of another length - changes an address that the hashes of the record do not show', async () => {

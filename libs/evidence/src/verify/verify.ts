@@ -188,6 +188,10 @@ class Verification {
         this.#checks.fail(check, `${place} cannot be decoded: its schema is not in the bundle`);
         return;
       }
+      if (!this.#schemas.isKnownOf(message.data)) {
+        const lacking: CheckName[] = name === 'Verdict' ? ['verdict', 'evidence', 'judged'] : [check];
+        for (const one of lacking) this.#checks.lacks(one, `a verifier that knows the schema of ${place}`);
+      }
       const decoded = await decodeWithLookup(message.data, this.#registry, name);
       if (decoded.name !== name) this.#checks.fail(check, `${place} is a ${decoded.name}`);
       else into.push(decoded.value as Messages[N]);
