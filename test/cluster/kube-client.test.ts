@@ -302,6 +302,14 @@ describe('kube client - responses that no server should send', () => {
       },
     );
   });
+  test('kube client - a server that asks for another protocol ends the request', async () => {
+    await against(
+      (_, response) => response.writeHead(101, { connection: 'Upgrade', upgrade: 'websocket' }).end(),
+      async (client) => {
+        expect(await codeOf(client.request({ path: '/x', timeoutMs: 1_000, attempts: 1 }))).toBe('KUBE_UNREACHABLE');
+      },
+    );
+  });
   test('kube client - no server listens', async () => {
     const probe = createServer();
     await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve));

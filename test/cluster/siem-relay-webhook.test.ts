@@ -120,6 +120,20 @@ it('webhook - a redirect is not followed', async () => {
   await waitFor(() => target.accepted.length === 1, { what: 'the event there' });
 });
 
+it('webhook - a receiver that asks for another protocol has the event after it is well again', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  const upgrade = { status: 101, headers: { connection: 'Upgrade', upgrade: 'websocket' } };
+  receiver.reply = (_, index) => (index === 0 ? upgrade : { status: 204 });
+  const relay = await rig.relay(webhooks({ soc: to(receiver) }));
+  await rig.verdict();
+  await waitFor(async () => (await relay.metric('output_delivered_total{output="webhook-soc"}')) === 1, {
+    what: 'the delivery',
+    state: () => idsOf(receiver.requests),
+  });
+  expect(new Set(idsOf(receiver.requests)).size).toBe(1);
+});
+
 it('webhook - a restart in another order continues each at its own position; a new one begins with new events', async () => {
   await using rig = await RelayRig.start();
   await using a = await new HttpReceiver().start();

@@ -156,6 +156,11 @@ function open(credentials: Credentials, options: Exchange) {
     );
     // Kept after the response began, because the response stream also reports a socket error.
     request.on('error', reject);
+    // Without a listener, the end of the socket is no error of the request, and its deadline has no effect any more.
+    request.on('upgrade', (_, socket) => {
+      socket.destroy();
+      reject(new KubeError('KUBE_UNREACHABLE', `${what}: the server asks for another protocol`));
+    });
     options.signal?.addEventListener('abort', onAbort, { once: true });
     request.end(options.body ?? undefined);
   });

@@ -115,6 +115,11 @@ export class HttpClient {
         error.isStale = request.reusedSocket;
         reject(error);
       });
+      // Without a listener, the end of the socket is no error of the request, and its signal has no effect any more.
+      request.on('upgrade', ({ statusCode: status = 0, headers }, socket) => {
+        socket.destroy();
+        resolve({ status, headers, body: Buffer.alloc(0) });
+      });
       request.end(body);
     });
   }
