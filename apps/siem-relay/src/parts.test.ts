@@ -1,4 +1,5 @@
 // Order of completion and syslog frames: the parts of the relay beside the mapping.
+import { omissionEvent, type Place, render } from '@bailiff/siem';
 import { expect, it } from 'vitest';
 import { InOrder } from './in-order.ts';
 import { syslogFrame } from './syslog/message.ts';
@@ -13,6 +14,16 @@ it('in order - returns only the newest message with everything before it complet
   expect(order.oldest).toBe(1);
   expect(first()).toBe(3);
   expect([order.size, order.oldest, order.advance()]).toEqual([0, null, null]);
+});
+
+it('omissions - one that a crash repeated up to another message has another id, and the same one the same', () => {
+  const place: Place = { stream: 'VIOLATIONS', createdMs: 1, sequence: 7, storedMicros: 1 };
+  const idOf = (lastSequence: number, events: number) => {
+    const value = { events, firstSequence: 7, lastSequence, sinceMicros: 1, untilMicros: 2 };
+    return render(omissionEvent(value, 'node-1', place), 'ocsf', '1.0.0', '1.5').msgId;
+  };
+  expect(idOf(900, 10)).toBe(idOf(900, 10));
+  expect(new Set([idOf(900, 10), idOf(901, 10), idOf(900, 11)]).size).toBe(3);
 });
 
 it('syslog - RFC 5424 in an octet-counting frame, its length in bytes', () => {

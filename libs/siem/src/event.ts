@@ -80,10 +80,15 @@ export function violationEvents(frame: ViolationFrame, node: string, place: Plac
   }));
 }
 
-/** @param place of the first message with an omitted violation, which makes the uid unique */
+/**
+ * A relay that reads messages again after a crash may omit from the same message up to another one, so the uid names all
+ * that the event says: otherwise the bus, or the SIEM, takes the second event for the first one. @param place of the
+ * first message with an omitted violation
+ */
 export function omissionEvent(value: Omission, node: string, place: Place): OmissionEvent {
   const origin = originOf(place, 0, node);
-  return { kind: 'omission', origin: { ...origin, uid: origin.uid.replace(/0$/, 'omitted') }, value };
+  const uid = origin.uid.replace(/0$/, `omitted-${value.lastSequence}-${value.events}`);
+  return { kind: 'omission', origin: { ...origin, uid }, value };
 }
 
 export const omissionMessage = ({ origin, value: { events, firstSequence, lastSequence } }: OmissionEvent): string =>
