@@ -84,39 +84,40 @@ static bool is_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifind
 	return found;
 }
 
-static bool attach_and_pin(int netns, int own, uint32_t ifindex, const char *program,
-			   const char *link, char *why, size_t why_size)
+/* True also if another process has attached the program: then there is no link to pin. */
+static bool attach(int netns, int own, uint32_t ifindex, const char *program, int *link_fd,
+		   char *why, size_t why_size)
 {
-	const char *step = "open the program";
-	int program_fd = open_pin(program), link_fd = -1;
-	bool attached = false;
+	int program_fd = open_pin(program);
 
-	if (program_fd >= 0) {
-		step = "attach the program";
-		link_fd = create_link_in(netns, own, program_fd, ifindex);
-		/* Another process attached the same program. */
-		attached = link_fd < 0 && errno == EEXIST;
+	*link_fd = program_fd < 0 ? -1 : create_link_in(netns, own, program_fd, ifindex);
+	if (*link_fd >= 0 || (program_fd >= 0 && errno == EEXIST)) {
+		close(program_fd);
+		return true;
 	}
-	if (link_fd >= 0) {
-		step = "pin the link";
-		/* A pin that is there holds the program at another link: here it was not attached. */
-		attached = pin(link_fd, link) == 0 ||
-			   (errno == EEXIST && unlink(link) == 0 && pin(link_fd, link) == 0);
-	}
-	if (!attached)
-		snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s", step,
-			 program_fd < 0 ? program : link, strerror(errno));
-	if (link_fd >= 0)
-		close(link_fd);
+	snprintf(why, why_size, "cannot %s of the pod's end (%.100s): %s",
+		 program_fd < 0 ? "open the program" : "attach the program", program,
+		 strerror(errno));
 	if (program_fd >= 0)
 		close(program_fd);
-	return attached;
+	return false;
+}
+
+/* A pin that is there holds the program at another link: here it was not attached. */
+static bool pin_link(int link_fd, const char *link, char *why, size_t why_size)
+{
+	if (pin(link_fd, link) == 0 ||
+	    (errno == EEXIST && unlink(link) == 0 && pin(link_fd, link) == 0))
+		return true;
+	snprintf(why, why_size, "cannot pin the link of the pod's end (%.100s): %s", link,
+		 strerror(errno));
+	return false;
 }
 
 bool attach_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex,
 		    const char *program, const char *link, char *why, size_t why_size)
 {
-	int watch = watch_links_in(netns, own);
+	int watch = watch_links_in(netns, own), link_fd = -1;
 
 	if (watch < 0 || !is_pod_end(netns, own, ifindex, host_ifindex)) {
 		snprintf(why, why_size,
@@ -126,14 +127,20 @@ bool attach_pod_end(int netns, int own, uint32_t ifindex, uint32_t host_ifindex,
 			close(watch);
 		return false;
 	}
-	bool attached = attach_and_pin(netns, own, ifindex, program, link, why, why_size);
-	/* Between the two steps another link of the pod can have had the index. */
-	bool left = attached &&
-		    (!is_pod_end(netns, own, ifindex, host_ifindex) || has_left(watch, ifindex));
+	bool attached = attach(netns, own, ifindex, program, &link_fd, why, why_size);
+	/*
+	 * Between the two steps another link of the pod can have had the index. Nothing is pinned before this is
+	 * known: a pin that a process leaves when it is killed counts as a guarded end.
+	 */
+	if (attached &&
+	    (!is_pod_end(netns, own, ifindex, host_ifindex) || has_left(watch, ifindex))) {
+		snprintf(why, why_size, "its other end was moved while the program was attached");
+		attached = false;
+	}
+	if (attached && link_fd >= 0)
+		attached = pin_link(link_fd, link, why, why_size);
+	if (link_fd >= 0)
+		close(link_fd);
 	close(watch);
-	if (!left)
-		return attached;
-	unlink(link);
-	snprintf(why, why_size, "its other end was moved while the program was attached");
-	return false;
+	return attached;
 }

@@ -2,7 +2,7 @@
 // redirected frame again with skb->tc_skip_classify, and needs CAP_NET_ADMIN alone. The program at the
 // pod's end drops them; guards at the host side alone are the control of each row.
 import type { StdioOptions } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import type { PlacedAttachment } from '@bailiff/bpf';
 import { arp, ETHERTYPE, ethernet, icmp, ipv4, ipv6, PROTOCOL, udp, vxlan } from '@bailiff/lab/frames';
@@ -294,6 +294,7 @@ describe('guard bypass', () => {
     const [index] = (await inPod('ip -o link show eth0')).split(':');
     await node.closeSender();
     await command('ip', 'netns', 'add', nested);
+    /** Calls of bpf() that are held, and how it ended. */
     const tryOnce = async (exchanges: boolean) => {
       const args = [holdHelper(), '2', ensureProgram(POD_ENDS), '--pins', node.pinDir, '--once'];
       const stdio: StdioOptions = ['pipe', 'pipe', 'pipe'];
@@ -308,19 +309,38 @@ describe('guard bypass', () => {
       if (exchanges) await inPod('ip link del other0');
       if (exchanges) await commandIn(nested, 'ip', 'link', 'set', 'eth0', 'netns', netns);
       once.child.stdin!.end();
-      return [(await once.exit)[0], once.stderr()];
+      const [code] = await once.exit;
+      return [code, once.stderr(), once.out().split('held').length - 1];
     };
     try {
       expect(await tryOnce(true)).toEqual([
         1,
         `bailiff-pod-ends: interface ${guarded.key.ifindex}: its other end was moved while the program was attached\n`,
+        // It never pins the other link, so it leaves no such pin if it is killed.
+        2,
       ]);
-      expect(await tryOnce(false), 'control: the pod does nothing').toEqual([0, '']);
+      expect(await tryOnce(false), 'control: the pod does nothing, and the link is pinned').toEqual([0, '', 4]);
     } finally {
       await inPod('ip link del other0 2>/dev/null || true', `ip link set eth0 address ${ATTACKER.mac} up`);
       await command('ip', 'netns', 'del', nested);
       node.openSender();
     }
+    expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
+    expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
+  });
+
+  it('bailiff-pod-ends - a pin that holds no link at the end is replaced', async () => {
+    await using guarded = await node.guard(node.pods.attacker);
+    const links = path.join(node.pinDir, 'links');
+    const name = `link-${guarded.key.ifindex}-${guarded.key.generation}-pod-end`;
+    // Its third call pins the link.
+    const args = [holdHelper(), '3', ensureProgram(POD_ENDS), '--pins', node.pinDir, '--once'];
+    const stdio: StdioOptions = ['pipe', 'pipe', 'pipe'];
+    await using once = launch('nsenter', [`--net=/run/netns/${node.netns}`, ...args], { stdio });
+    await once.printed('held');
+    symlinkSync(path.join(links, name.replace('pod-end', 'in')), path.join(links, name));
+    once.child.stdin!.end();
+    expect([(await once.exit)[0], once.stderr()]).toEqual([0, '']);
     expect(await landThroughIfb([KINDS['ipv4-source']!])).toBe(0);
     expect(await guarded.counts()).toEqual({ 'guard-bypass drop': TIMES });
   });

@@ -1,12 +1,13 @@
 /*
- * Runs a program and holds it before one of its bpf() calls and before each later one, so that a test acts between
- * two steps:
+ * Runs a program and holds it before and after one of its bpf() calls and each later one, so that a test acts
+ * between two steps:
  *
  *   hold <number of the call> <program> [arguments]
  *
  * Prints `held` there and continues after a line, or at the end of stdin. Exits with the program's code.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 
 #define SYSCALL_STOP (SIGTRAP | 0x80)
 
-static int is_bpf_entry(pid_t child)
+static bool is_bpf_entry(pid_t child)
 {
 	struct __ptrace_syscall_info info;
 
@@ -28,6 +29,7 @@ static int is_bpf_entry(pid_t child)
 
 int main(int argc, char **argv)
 {
+	bool inside = false;
 	int status, calls = argc > 2 ? atoi(argv[1]) : 0;
 	pid_t child = calls > 0 ? fork() : -1;
 
@@ -40,12 +42,17 @@ int main(int argc, char **argv)
 		return 126;
 	ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 	while (ptrace(PTRACE_SYSCALL, child, 0, 0) == 0 && waitpid(child, &status, 0) == child &&
-	       WIFSTOPPED(status))
-		if (WSTOPSIG(status) == SYSCALL_STOP && is_bpf_entry(child) && --calls <= 0) {
-			puts("held");
-			fflush(stdout);
-			for (int c = 0; c != '\n' && c != EOF;)
-				c = getchar();
-		}
+	       WIFSTOPPED(status)) {
+		if (WSTOPSIG(status) != SYSCALL_STOP)
+			continue;
+		bool held = inside;
+		inside = !inside && is_bpf_entry(child) && --calls <= 0;
+		if (!held && !inside)
+			continue;
+		puts("held");
+		fflush(stdout);
+		for (int c = 0; c != '\n' && c != EOF;)
+			c = getchar();
+	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 126;
 }
