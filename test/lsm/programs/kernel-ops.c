@@ -19,6 +19,7 @@
  * rtnetlink,<what>		a request about an interface, which has no effect: `own` of this namespace; `link-id` and
  *				`target-id` of one with an id that does not exist: EINVAL; `behind-many`: after 100
  *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok;
+ *				`short`: asks for all of another, with the header of old programs; `addresses`: for its addresses;
  *				`by-pid`, `peer-pid`: of the process 2^31-1, directly and for the peer of a veth: ESRCH
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
  * owner,<pid>			the process gets the signals of a socket, by F_SETOWN; owner-ex,<pid>: F_SETOWN_EX;
@@ -233,6 +234,19 @@ static void add_attribute(struct nlmsghdr *header, int type, const void *data, s
 	header->nlmsg_len = NLMSG_ALIGN(header->nlmsg_len) + RTA_ALIGN(one->rta_len);
 }
 
+/* Asks for all interfaces or addresses of another namespace, with a header of `bytes`. */
+static size_t add_dump(char *to, int type, size_t bytes, int attribute)
+{
+	struct nlmsghdr *header = (void *)to;
+	int id = 77;
+
+	*header =
+		(struct nlmsghdr){ .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP };
+	header->nlmsg_len = NLMSG_LENGTH(bytes);
+	add_attribute(header, attribute, &id, sizeof(id));
+	return header->nlmsg_len;
+}
+
 /* A new veth whose peer is in the network namespace of a process that does not exist. */
 static size_t add_peer(char *to)
 {
@@ -277,10 +291,16 @@ static int request_link(const char *what)
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	size_t length = 0;
 
+	if (is(what, "addresses"))
+		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int));
 	for (int i = is(what, "own") ? 0 : 1; i < messages; i++)
 		length += add_request(request + length, RTM_SETLINK, 0, 0);
 	if (is(what, "link-id"))
 		length += add_request(request + length, RTM_NEWLINK, IFLA_LINK_NETNSID, 1);
+	else if (is(what, "short"))
+		length = add_dump(request, RTM_GETLINK, 4, IFLA_TARGET_NETNSID);
+	else if (is(what, "addresses"))
+		length = add_dump(request, RTM_GETADDR, 8, IFA_TARGET_NETNSID);
 	else if (is(what, "peer-pid"))
 		length += add_peer(request);
 	else if (is(what, "by-pid"))
@@ -293,7 +313,7 @@ static int request_link(const char *what)
 	     !is(what, "link-id") && (got = recv(fd, reply, sizeof(reply), MSG_DONTWAIT)) > 0;)
 		for (struct nlmsghdr *one = (void *)reply; NLMSG_OK(one, (size_t)got);
 		     one = NLMSG_NEXT(one, got))
-			if (one->nlmsg_type == NLMSG_ERROR &&
+			if ((one->nlmsg_type == NLMSG_ERROR || one->nlmsg_type == NLMSG_DONE) &&
 			    (errno = -((struct nlmsgerr *)NLMSG_DATA(one))->error))
 				return -1;
 	return 0;

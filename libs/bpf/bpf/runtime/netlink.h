@@ -28,13 +28,18 @@
 #define REQUEST_STEPS	    1024 /* messages and attributes; ip(8) sends some twenty */
 #define NETLINK_ROUTE	    0
 #define RTM_NEWLINK	    16
+#define RTM_GETLINK	    18
 #define RTM_SETLINK	    19
+#define RTM_GETADDR	    22
+#define IFA_TARGET_NETNSID  10
 #define IFLA_LINKINFO	    18
 #define IFLA_NET_NS_PID	    19
 #define IFLA_LINK_NETNSID   37
 #define IFLA_TARGET_NETNSID 46
 #define NLA_TYPE_MASK	    0x3fff
 #define IFINFO_BYTES	    16
+#define IFADDR_BYTES	    8
+#define RTGEN_BYTES	    4 /* with its padding: the header of a short request for interfaces */
 /* In IFLA_LINKINFO, the interface at the other end (veth, vxcan, netkit): IFINFO_BYTES, then attributes. */
 #define IFLA_INFO_DATA 2
 #define INFO_PEER      1
@@ -68,8 +73,8 @@ struct request {
 		[4]; /* of the message, and of the attributes in which the current one is; 0: a header follows */
 	__u32 depth; /* of `ends` */
 	__u32 found;
-	__u32 pids; /* a PID counts as an id */
-	__u32 reserved;
+	__u32 pids;	 /* a PID counts as an id */
+	__u32 addresses; /* the message asks for addresses, not about an interface */
 };
 
 static __always_inline __u32 aligned(__u32 length)
@@ -77,21 +82,35 @@ static __always_inline __u32 aligned(__u32 length)
 	return (length + 3) & ~3U;
 }
 
+/* Bytes before the attributes of a message; 0: it is not about interfaces or their addresses. */
+static __always_inline __u32 bytes_before(const struct nlmsghdr *header)
+{
+	if (header->nlmsg_type == RTM_GETADDR)
+		return IFADDR_BYTES;
+	/* RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK */
+	if (header->nlmsg_type < RTM_NEWLINK || header->nlmsg_type > RTM_SETLINK)
+		return 0;
+	/* the kernel takes a dump that is shorter than its header for one with the header of old programs */
+	if (header->nlmsg_type == RTM_GETLINK && header->nlmsg_len < sizeof(*header) + IFINFO_BYTES)
+		return RTGEN_BYTES;
+	return IFINFO_BYTES;
+}
+
 /* Reads one header. Returns 1 if the kernel stops there. */
 static __always_inline long read_message(struct request *request)
 {
 	struct nlmsghdr header;
-	__u32 left = request->end - request->at;
+	__u32 left = request->end - request->at, before;
 
 	if (left < sizeof(header) ||
 	    bpf_probe_read_kernel(&header, sizeof(header), request->data + request->at) ||
 	    header.nlmsg_len < sizeof(header) || header.nlmsg_len > left)
 		return 1;
-	/* RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK */
-	if (header.nlmsg_type >= RTM_NEWLINK && header.nlmsg_type <= RTM_SETLINK &&
-	    header.nlmsg_len > sizeof(header) + IFINFO_BYTES) {
+	before = bytes_before(&header);
+	request->addresses = header.nlmsg_type == RTM_GETADDR;
+	if (before && header.nlmsg_len > sizeof(header) + before) {
 		request->ends[0] = request->at + header.nlmsg_len;
-		request->at += sizeof(header) + IFINFO_BYTES;
+		request->at += sizeof(header) + before;
 		return 0;
 	}
 	request->at += aligned(header.nlmsg_len);
@@ -127,6 +146,8 @@ static __always_inline long leave_attribute(struct request *request, __u32 depth
 
 static __always_inline bool is_of_netns(const struct request *request, __u32 depth, __u16 type)
 {
+	if (request->addresses)
+		return type == IFA_TARGET_NETNSID;
 	if (type == IFLA_NET_NS_PID)
 		return request->pids && (!depth || depth == 3);
 	return !depth && (type == IFLA_LINK_NETNSID || type == IFLA_TARGET_NETNSID);
@@ -153,7 +174,7 @@ __noinline int rt_read_request(struct request *request)
 	    attribute.nla_len < sizeof(attribute) || attribute.nla_len > left)
 		return leave_attribute(request, depth);
 	attribute.nla_type &= NLA_TYPE_MASK;
-	before = bytes_before_nested(depth, attribute.nla_type);
+	before = request->addresses ? -1 : bytes_before_nested(depth, attribute.nla_type);
 	if (before >= 0 && attribute.nla_len >= sizeof(attribute) + before) {
 		depth = (depth + 1) & 3;
 		request->ends[depth] = request->at + attribute.nla_len;
