@@ -22,7 +22,11 @@
 #include "kernel.h"
 #include "walk.h"
 
-#define SEARCH_MOUNTS 4096 /* mounts of one file system on a node: 250 pods with 16 volumes */
+/*
+ * Mounts of one file system on a node. A pod can make 100,000 in each of its mount namespaces
+ * (fs.mount-max), also of a file system of which other pods have volumes.
+ */
+#define SEARCH_MOUNTS (1 << 20)
 #define SEARCH_DEPTH  64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -58,13 +62,14 @@ static __always_inline bool is_chained(void)
 	return bpf_core_field_exists(struct mount___chain, mnt_next_for_sb);
 }
 
-/* Mount of a list link; NULL at the head. */
+/* Mount of a list link; NULL at the head, and where a mount that was removed meanwhile ends the list. */
 static __always_inline struct mount *listed(const struct super_block *sb, void *link)
 {
 	void *head = (void *)sb + bpf_core_field_offset(struct super_block___list, s_mounts);
 
-	return link == head ? NULL
-			    : link - bpf_core_field_offset(struct mount___list, mnt_instance);
+	return !link || link == head
+		       ? NULL
+		       : link - bpf_core_field_offset(struct mount___list, mnt_instance);
 }
 
 static __always_inline struct mount *first_mount(const struct super_block *sb)
