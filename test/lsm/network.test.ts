@@ -27,7 +27,7 @@ const RULES: Rules = [
   { name: 'families', action: 'block', socket: { families: ['alg', 'vsock'] } },
   { name: 'sequenced', action: 'block', socket: { types: ['rdm'] } },
   network('far', ['connect', 'send'], ['127.9.0.0/16', 'fd00::/8'], ['100-200']),
-  network('own-host', ['connect', 'send'], ['127.0.0.1/32', '::1/128'], [81]),
+  network('own-host', ['connect', 'send'], ['127.0.0.1/32', '::1/128'], [0, 81]),
   network('bind', ['bind'], ['0.0.0.0/0'], ['7000-7010']),
   network('listen', ['listen'], ['0.0.0.0/0'], ['7020-7030']),
 ];
@@ -94,6 +94,10 @@ const OWN_HOST: readonly Row[] = [
   ['sendunspec,l2tp,::1,81', 'ok', 'EPERM'],
   ['sendunspec,l2tp,::1,82', 'ok', 'ok'],
   ['sendunspec,l2tp,127.0.0.1,81', 'ok', 'EPERM'],
+  // L2TP has no ports: whatever is in its place, it is port 0
+  ['send,l2tp,127.0.0.1,53', 'ok', 'EPERM'],
+  ['send,l2tp,::1,53', 'ok', 'EPERM'],
+  ['send,l2tp,127.9.0.1,150', 'ok', 'ok'],
 ];
 
 const OWN_ADDRESS: readonly Row[] = [

@@ -37,6 +37,9 @@
 #ifndef IPPROTO_ICMPV6
 #define IPPROTO_ICMPV6 58
 #endif
+#ifndef IPPROTO_L2TP
+#define IPPROTO_L2TP 115
+#endif
 
 struct in6_addr {
 	__be32 words[4];
@@ -113,8 +116,9 @@ static __always_inline void map_ipv4(struct endpoint *endpoint, __be32 ipv4)
 
 static __always_inline bool has_ports(const struct endpoint *endpoint)
 {
+	/* L2TP's address has bytes without a meaning where others have the port */
 	return endpoint->type != SOCK_RAW && endpoint->protocol != IPPROTO_ICMP &&
-	       endpoint->protocol != IPPROTO_ICMPV6;
+	       endpoint->protocol != IPPROTO_ICMPV6 && endpoint->protocol != IPPROTO_L2TP;
 }
 
 /*
