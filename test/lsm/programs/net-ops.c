@@ -13,6 +13,7 @@
  * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
+ * listenunbound,tcp,<address>,<port>	without a bind, at that port of its own range (IP_LOCAL_PORT_RANGE, since 6.3)
  * connectx,<type>,<address>,<port>  bindx,<type>,<address>,<port>  implicit,5,<address>,<port>	SCTP: by a list, and by a first send
  * dstaddr,<type>,<address>,<port>	SCTP: a first send to 127.8.0.1, with the address in an SCTP_DSTADDRV4 control message
  * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
@@ -37,6 +38,9 @@
 #include <unistd.h>
 
 #define MAX_WORDS 5
+#ifndef IP_LOCAL_PORT_RANGE
+#define IP_LOCAL_PORT_RANGE 51
+#endif
 
 static char *words[MAX_WORDS];
 
@@ -227,6 +231,12 @@ static int internet(const char *what)
 	if (is(what, "batch")) return send_batch(fd);
 	if (is(what, "reconnect")) return reconnect(fd);
 	if (is(what, "bind")) return bind(fd, (void *)&address, address_length);
+	if (is(what, "listenunbound")) {
+		__u32 port = atoi(words[3]), range = port << 16 | port;
+
+		setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range));
+		return listen(fd, 1);
+	}
 	if (is(what, "listen"))
 		return bind(fd, (void *)&address, address_length) ? -1 : listen(fd, 1);
 	exit(2);

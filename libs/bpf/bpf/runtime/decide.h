@@ -312,6 +312,18 @@ static __always_inline int decide_value_of(struct policy_ctx *policy, enum op op
 
 #define ADDRESS_KEY_BITS (32 + 128)
 
+/*
+ * A socket that listens without a bind has no port yet. The kernel chooses one, which the program can
+ * determine (IP_LOCAL_PORT_RANGE, or by trying again). So denials of any port match. What only counts
+ * names its own ports: a record says what was done.
+ */
+static __always_inline bool matches_port(const struct address_rule *rule, __u16 port, enum op op)
+{
+	if (op == OP_LISTEN && !port && rule->action >= RULE_BLOCK)
+		return true;
+	return port >= rule->port_first && port <= rule->port_last;
+}
+
 __noinline int rt_match_endpoint(const struct identity *identity, struct matches *matches,
 				 const struct endpoint *endpoint, enum op op)
 {
@@ -328,8 +340,8 @@ __noinline int rt_match_endpoint(const struct identity *identity, struct matches
 
 		if (i >= rules->count)
 			break;
-		if (!(rule->ops >> (op - OP_CONNECT) & 1) || endpoint->port < rule->port_first ||
-		    endpoint->port > rule->port_last)
+		if (!(rule->ops >> (op - OP_CONNECT) & 1) ||
+		    !matches_port(rule, endpoint->port, op))
 			continue;
 		if (!rule->protocol || rule->protocol == endpoint->protocol)
 			collect(identity, matches, rule->rule, rule->source, rule->action);

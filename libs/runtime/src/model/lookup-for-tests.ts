@@ -178,8 +178,9 @@ export class EncodedMaps {
       const op = operationNumber(operation.op) - operationNumber('connect');
       if ((value.readUInt32LE(at + AddressRuleLayout.ops.offset) & (1 << op)) === 0) continue;
       if (protocol !== 0 && protocol !== operation.protocol) continue;
-      if (operation.port < value.readUInt16LE(at + AddressRuleLayout.portFirst.offset)) continue;
-      if (operation.port > value.readUInt16LE(at + AddressRuleLayout.portLast.offset)) continue;
+      const unbound = operation.op === 'listen' && operation.port === 0 && action >= BLOCK;
+      if (!unbound && operation.port < value.readUInt16LE(at + AddressRuleLayout.portFirst.offset)) continue;
+      if (!unbound && operation.port > value.readUInt16LE(at + AddressRuleLayout.portLast.offset)) continue;
       if (!this.#sourceHolds(value.readUInt16LE(at + AddressRuleLayout.source.offset), action, task)) continue;
       hits.push({ rule: value.readUInt32LE(at + AddressRuleLayout.rule.offset), action });
     }

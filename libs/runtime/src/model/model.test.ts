@@ -73,6 +73,13 @@ describe('matches of a rule', () => {
     ['except - of every address', { network: { except: ['10.0.0.0/8'] } }, onAddress('connect', '10.1.0.1', 1), false],
     ['except - the rest', { network: { except: ['10.0.0.0/8'] } }, onAddress('connect', '11.0.0.1', 1), true],
     ['ports - at the end of a range', { network: { ports: ['80-90'] } }, onAddress('connect', '10.1.0.1', 90), true],
+    [
+      'ports - not chosen yet',
+      { network: { operations: ['listen'], ports: [80] } },
+      onAddress('listen', '::', 0),
+      true,
+    ],
+    ['ports - of a bind', { network: { operations: ['bind'], ports: [80] } }, onAddress('bind', '::', 0), false],
     ['ports - beyond', { network: { ports: ['80-90'] } }, onAddress('connect', '10.1.0.1', 91), false],
     ['protocols', { network: { protocols: ['udp'] } }, onAddress('send', '10.1.0.1', 53, 6), false],
     ['tcp sockets - with protocol 0', { socket: { families: ['inet'], protocols: ['tcp'] } }, socket(2, 1, 0), true],

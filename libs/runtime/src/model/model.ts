@@ -147,9 +147,14 @@ function cidrHolds(cidr: Cidr, address: Buffer): boolean {
   return (word(cidr.bytes) ^ word(address)) >> BigInt(128 - bits) === 0n;
 }
 
-function addressMatches(match: AddressMatch, operation: Operation & { kind: 'address' }): boolean {
+/** A socket that listens without a bind has no port yet, and may get any: each denial matches. */
+const mayGetAnyPort = (action: RuleAction, { op, port }: Operation & { kind: 'address' }): boolean =>
+  op === 'listen' && port === 0 && (action === 'block' || action === 'kill');
+
+function addressMatches(action: RuleAction, match: AddressMatch, operation: Operation & { kind: 'address' }): boolean {
   if (!match.ops.includes(operation.op)) return false;
-  if (operation.port < match.portFirst || operation.port > match.portLast) return false;
+  if (!mayGetAnyPort(action, operation) && (operation.port < match.portFirst || operation.port > match.portLast))
+    return false;
   if (match.protocol !== 0 && match.protocol !== operation.protocol) return false;
   const address = parseAddress(operation.address);
   if (match.cidr !== null && !cidrHolds(parseCidr(match.cidr), address)) return false;
@@ -180,7 +185,7 @@ function matches(rule: RuleIR, match: Match, operation: Operation): boolean {
     case 'abstract':
       return match.kind === 'abstract' && match.name === operation.name && match.ops.includes(operation.op);
     case 'address':
-      return match.kind === 'address' && addressMatches(match, operation);
+      return match.kind === 'address' && addressMatches(rule.action, match, operation);
     case 'value': {
       if (match.kind !== 'value' || match.op !== operation.op) return false;
       return valueKeys(operation).includes(match.value);
