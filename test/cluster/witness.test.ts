@@ -3,8 +3,8 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
-import { connect } from 'node:net';
+import { createServer, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
 import path from 'node:path';
 import { podRef } from '@bailiff/correlation/testing';
 import {
@@ -18,6 +18,7 @@ import {
   verifierKey,
 } from '@bailiff/evidence';
 import {
+  cosign,
   cosignature,
   EXPORTER,
   formatRequest,
@@ -349,6 +350,28 @@ describe('witness - of the evidence-log', () => {
     },
     PATIENCE_MS,
   );
+
+  it('of another party, whose cosignatures have a time that no date has - status still shows the log', async () => {
+    await using served = createServer(async (incoming, response) => {
+      const body = Buffer.concat(await incoming.toArray()).toString();
+      const text = body.slice(body.indexOf('\n\n') + 2, body.lastIndexOf('\n\n') + 1);
+      response.end(cosign(text, NAME, KEY.privateKey, Number.MAX_SAFE_INTEGER));
+    }).listen(0, '127.0.0.1');
+    await once(served, 'listening');
+    const { port } = served.address() as AddressInfo;
+    await using log = launchApp('evidence-log', [
+      ...['--nats-url', rig.nats.url, '--nats-password-file', file('evidence-log.password')],
+      ...['--directory', file('dateless'), '--origin', SERVED, '--key-file', file('log.key'), '--head-every-ms', '100'],
+      ...['--listen-address', '127.0.0.1:0', '--metrics-address', '127.0.0.1:0'],
+      ...['--witnesses', `${formatVerifierKey(WITNESS)} http://127.0.0.1:${port}`],
+    ]);
+    const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') };
+    await waitFor(async () => (await runCli(['status', '--json'], { env })).stdout.includes('+275760-09-13T'), {
+      what: 'status with the cosignature',
+      timeoutMs: PATIENCE_MS,
+      state: () => log.out().slice(-500),
+    });
+  }, 300_000);
 
   it('cosigns its heads; away, it delays nothing; a log that was restored from a backup is named', async () => {
     await rig.list(NODE_A, [web]);

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { connectService, InstanceReporter } from '@bailiff/bus';
 import {
   COSIGNATURE,
+  cosignedDate,
   EvidenceError,
   formatVerifierKey,
   LOGGED_STREAMS,
@@ -115,7 +116,7 @@ function witnessesOf({ witnesses }: LogConfig): WitnessAddress[] {
 const statusOf = ({ name, size, seconds, failing }: WitnessState) => ({
   name,
   size,
-  cosignedAt: seconds > 0 ? new Date(seconds * 1000).toISOString() : '',
+  cosignedAt: seconds > 0 ? cosignedDate(seconds) : '',
   ...(failing
     ? {
         failing: {

@@ -17,6 +17,7 @@ export { HEAD_EVERY_MS, LogKeeper } from './keep/keeper.ts';
 export { LogReader, LogWriter, TILE_HASHES } from './keep/log-files.ts';
 export { splitWitness, type WitnessAddress, Witnesses, type WitnessState } from './keep/witnesses.ts';
 export { type Checkpoint, checkpointIn, formatProof, LOG_NAME, witnessedHeadIn } from './log/checkpoint.ts';
+export { cosignedDate } from './log/cosignature.ts';
 export { consistencyProof, inclusionProof, rootOf } from './log/merkle.ts';
 export { parseVerifierKey } from './log/verifier-key.ts';
 export { addCheckpoint, type Decision, MAX_REQUEST_BYTES, SIZE_TYPE, type Witness } from './log/witness.ts';

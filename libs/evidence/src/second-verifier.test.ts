@@ -88,6 +88,11 @@ function vectors(): Vector[] {
     { name: 'cosigned: another key', lines: cosigned(by('w/1', { key: keyOf(6).privateKey })), witnesses: ['w/1'] },
     { name: 'cosigned: no time', lines: cosigned(by('w/1', { time: 0 })), witnesses: ['w/1'] },
     {
+      name: 'cosigned: a time that no date has',
+      lines: cosigned(by('w/1', { time: Number.MAX_SAFE_INTEGER })),
+      witnesses: ['w/1'],
+    },
+    {
       name: 'cosigned: a valid and a wrong one',
       lines: cosigned(by('w/1') + by('w/1', { time: 0 })),
       witnesses: ['w/1'],
@@ -181,7 +186,9 @@ describe('witnesses', () => {
     (await here(vectors().find((one) => one.name === name) as Vector))['witness'];
   it('PASS needs a valid cosignature of each witness that the verifier knows; without one it is skipped, a wrong one fails', async () => {
     const of = async (...names: string[]) => Promise.all(names.map(outcomeOf));
-    expect(await of('cosigned', 'cosigned by two', 'cosigned: 16 signatures')).toEqual(['PASS', 'PASS', 'PASS']);
+    expect(
+      await of('cosigned', 'cosigned by two', 'cosigned: 16 signatures', 'cosigned: a time that no date has'),
+    ).toEqual(['PASS', 'PASS', 'PASS', 'PASS']);
     expect(
       await of('cosigned by one of two', 'cosigned by none', 'cosigned, no witness is known', 'no log, a witness'),
     ).toEqual(['SKIP', 'SKIP', 'SKIP', 'SKIP']);

@@ -26,7 +26,7 @@ import { LOGGED_STREAMS } from './verify/log-checks.ts';
 
 export { openNote } from '@bailiff/policy/note';
 export { signHead } from './log/checkpoint.ts';
-export { cosignature } from './log/cosignature.ts';
+export { cosign, cosignature } from './log/cosignature.ts';
 export { verifyConsistency } from './log/merkle.ts';
 export { formatRequest } from './log/witness.ts';
 export { type EvidenceRecord, formatRecord };

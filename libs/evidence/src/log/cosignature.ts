@@ -15,6 +15,8 @@ import {
 } from '@bailiff/policy/note';
 
 const TIME_BYTES = 8;
+/** Of a Date. */
+const MAX_DATE_MS = 8.64e15;
 
 const messageOf = (text: string, seconds: bigint): Buffer => Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
 
@@ -34,6 +36,9 @@ function cosignedAt(text: string, { bytes }: NoteSignature, { key }: VerifierKey
   if (seconds === 0n || seconds > BigInt(Number.MAX_SAFE_INTEGER)) return null;
   return verify(null, messageOf(text, seconds), key, bytes.subarray(TIME_BYTES)) ? Number(seconds) : null;
 }
+
+/** A time of a cosignature for people. Its witness chose it: one beyond the dates is shown as the last of them. */
+export const cosignedDate = (seconds: number): string => new Date(Math.min(seconds * 1000, MAX_DATE_MS)).toISOString();
 
 /**
  * When a witness cosigned a note, in seconds. @returns null if it did not; 'wrong' if a signature under its key is not

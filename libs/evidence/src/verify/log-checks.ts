@@ -11,7 +11,7 @@ import { EvidenceError } from '../error.ts';
 import type { Predicate } from '../format/bundle.ts';
 import type { EvidenceRecord } from '../format/record.ts';
 import { type Checkpoint, checkpointIn, parseCheckpoint, parseProof } from '../log/checkpoint.ts';
-import { cosignature } from '../log/cosignature.ts';
+import { cosignature, cosignedDate } from '../log/cosignature.ts';
 import { leafHash, verifyConsistency, verifyInclusion } from '../log/merkle.ts';
 import type { Checks } from './report.ts';
 
@@ -129,7 +129,7 @@ export class LogChecks {
         `${found.length === 0 ? 'the key of a witness' : `a cosignature of ${names(missing)}`}: ${ALONE}`,
       );
     else {
-      const times = found.map(({ name, at }) => `${name} at ${new Date(Number(at) * 1000).toISOString()}`);
+      const times = found.map(({ name, at }) => `${name} at ${cosignedDate(Number(at))}`);
       this.#checks.pass('witness', `size ${head.size} is the largest that was seen: ${times.join(', ')}`);
     }
   }
