@@ -112,9 +112,14 @@ def no_constant(name):
     raise Invalid(f"{name} is not JSON")
 
 
+def integer(text):
+    """Older versions of Python take minutes for millions of digits."""
+    return int(text) if len(text) <= 400 else float("inf")
+
+
 def parse(text):
     try:
-        return json.loads(text, parse_constant=no_constant)
+        return json.loads(text, parse_constant=no_constant, parse_int=integer)
     except (ValueError, RecursionError) as error:
         raise Invalid("not JSON") from error
 
@@ -410,6 +415,8 @@ class Reader:
             if abs(number) >= 2**53:
                 raise ValueError("a number is too large")
             return number
+        if kind == "fixed":
+            return self.take(int(schema["size"]))
         if kind == "string":
             return self.take(self.long()).decode(errors="replace")
         if kind == "bytes":
@@ -554,7 +561,7 @@ class Verifier:
         self.header = self.nodes = self.envelope = self.note = self.log_head = None
         self.digest, self.counts, self.schemas = hashlib.sha256(), {}, {}
         self.stream, self.sequence, self.missing = 0, -1, set()
-        self.verdicts, self.responses, self.without = [], [], 0
+        self.verdicts, self.responses, self.without, self.redacted = [], [], 0, 0
         self.lacking = set()
 
     def fail(self, name, detail):
@@ -601,7 +608,9 @@ class Verifier:
         created, content = self.header["created"][stream], content_of(record)
         self.digest.update(record_hash(record, created))
         self.counts[stream] = self.counts.get(stream, 0) + 1
-        if not is_redacted(record) and sha256(content).hex() != record["sha256"]:
+        if is_redacted(record):
+            self.redacted += 1
+        elif sha256(content).hex() != record["sha256"]:
             self.fail("content", f"{stream} {record['sequence']}")
         self.check_proof(record, entry_of(record, created))
         if stream == SCHEMAS:
@@ -633,7 +642,7 @@ class Verifier:
             is_own = is_own and KNOWN_SCHEMAS.get(identity) in (None, sha256(form.encode()).hex())
             # What the form leaves out must not change how messages are read.
             schema = parse(form) if is_own else None
-        except (AttributeError, KeyError, ValueError, TypeError, RecursionError, Invalid):
+        except (ArithmeticError, AttributeError, KeyError, ValueError, TypeError, RecursionError, Invalid):
             is_own = False
         if not is_own:
             raise Broken("a schema does not have the fingerprint of its subject")
@@ -693,7 +702,7 @@ class Verifier:
         if any(stream not in predicate["records"] for stream in self.counts):
             self.fail("records", "the statement lacks a stream")
         self.decide("records", "PASS")
-        self.decide("content", "PASS")
+        self.decide("content", "PASS", self.redacted and f"{self.redacted} are redacted: their content is the exporter's word")
         name = f"bailiff-verdict-{self.header['verdictId']}"
         if subject["name"] != name or subject["digest"]["sha256"] != self.digest.hexdigest():
             self.fail("digest", "name or digest differ")
@@ -779,7 +788,7 @@ def lines_in(path):
         for line in iter(lambda: file.readline(MAX_LINE + 1), b""):
             need(line.endswith(b"\n"), "the line is too long, or has no end")
             try:
-                yield line.removesuffix(b"\n").decode()
+                yield line[:-1].decode()
             except UnicodeDecodeError as error:
                 raise Invalid("not UTF-8") from error
 

@@ -5,7 +5,7 @@
 import { fingerprintHex } from '@bailiff/schemas';
 import { BundleDigest, FORMAT, type Header, PAYLOAD_TYPE, PREDICATE_TYPE, subjectName } from '../format/bundle.ts';
 import { seal } from '../format/envelope.ts';
-import { contentOf, type EvidenceRecord, recordHash, sha256 } from '../format/record.ts';
+import { contentOf, type EvidenceRecord, recordHash, SCHEMAS, sha256 } from '../format/record.ts';
 import { EXPORTER, type incident } from '../testing.ts';
 import type { CheckName } from '../verify/report.ts';
 import { collidingVerdict } from './colliding.ts';
@@ -109,22 +109,22 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     const lines = own.map((old, index) => (index === lineAt ? JSON.stringify(changed) : old));
     return { name: `verdict: ${name}`, found, lines: sealed(lines) };
   };
-  /** The verdict in a schema that no version has. */
-  const unknownSchema = (): Variant => {
+  /** The verdict in a schema that no version has. @param tail the bytes of its last field */
+  const unknownSchema = (name: string, type: object, tail: Uint8Array = Buffer.of()): Variant => {
     const schema = JSON.parse(contentOf(records[schemaAt - 1] as EvidenceRecord).toString());
-    schema.fields.push({ name: 'later', type: { type: 'record', name: 'Later', fields: [] } });
+    schema.fields.push({ name: 'later', type: { name: 'Later', ...type } });
     const fingerprint = fingerprintHex(schema);
     const lines = own.map((old, at) => {
       const isVerdict = old.startsWith('{"stream":"VERDICTS"');
       if (at !== schemaAt && !isVerdict) return old;
       const record = JSON.parse(old) as EvidenceRecord;
-      const content = isVerdict ? contentOf(record) : Buffer.from(JSON.stringify(schema));
+      const content = isVerdict ? Buffer.concat([contentOf(record), tail]) : Buffer.from(JSON.stringify(schema));
       if (isVerdict) content.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
       const subject = isVerdict ? record.subject : `$KV.bailiff_schemas.fp-${fingerprint}`;
       const of = { sha256: sha256(content).toString('hex'), parts: [content.toString('base64')] };
       return JSON.stringify({ ...record, subject, ...of });
     });
-    return { name: UNKNOWN_SCHEMA, found: null, lines: sealed(lines) };
+    return { name, found: null, lines: sealed(lines) };
   };
   const configuration = (sequence: number): string =>
     JSON.stringify({
@@ -191,7 +191,10 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     schemaWith('two fields changed their places', (text) =>
       text.replace('"verdictId"', '"x"').replace('"rule"', '"verdictId"').replace('"x"', '"rule"'),
     ),
-    unknownSchema(),
+    unknownSchema(UNKNOWN_SCHEMA, { type: 'record', fields: [] }),
+    unknownSchema('schema: of another version, with a fixed field', { type: 'fixed', size: 3 }, Buffer.from('abc')),
+    schemaWith('a size that no integer has', () => '{"type":"fixed","name":"Verdict","size":1e400}'),
+    line('a fingerprint behind nothing', SCHEMAS, (text) => text.replace('$KV.bailiff_schemas.fp-', 'abc'), 'records'),
     schemaWith('another one with the same fingerprint', collidingVerdict),
     schemaWith(
       'a record in itself',

@@ -38,7 +38,7 @@ export class BundleSchemas {
 
   /** False: the text is no schema with the fingerprint of the subject, and would read messages as others. */
   add({ subject, data }: Pick<StreamMessage, 'subject' | 'data'>): boolean {
-    const fingerprint = subject.slice(subject.lastIndexOf('.fp-') + 4);
+    const fingerprint = /\.fp-([0-9a-f]{16})$/.exec(subject)?.[1] ?? '';
     const text = Buffer.from(data).toString('utf8');
     if (!hasFingerprint(text, fingerprint)) return false;
     this.#texts.set(fingerprint, text);
