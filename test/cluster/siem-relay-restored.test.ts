@@ -140,3 +140,38 @@ it('an output whose position is of the lost life - it gets each event of the new
   await waitFor(() => arrived(12), { what: 'the last one', timeoutMs: PATIENCE_MS });
   expect([7, 8, 9, 10, 11, 12].filter((n) => !arrived(n))).toEqual([]);
 }, 180_000);
+
+it('a webhook gets the events of the backup again, and one that is added afterwards none of them', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  await using added = await new HttpReceiver().start();
+  const passwordFile = path.join(rig.directory, 'admin-password');
+  writeFileSync(passwordFile, 'password-of-admin', { mode: 0o600 });
+  const admin = async (...args: string[]) => {
+    const bus = ['--nats-url', rig.nats.url, '--nats-user', 'admin', '--nats-password-file', passwordFile];
+    const { exitCode, stderr } = await runCli([...args, path.join(rig.directory, 'bus.tar'), ...bus]);
+    expect(exitCode, stderr).toBe(0);
+  };
+  const to = (name: string, at: HttpReceiver) => [
+    ...['--webhooks', JSON.stringify({ [name]: { url: at.url(), allowPrivateAddress: true } })],
+  ];
+  const idOf = (n: number) => n.toString(16).padStart(32, '0');
+  const counts = ({ accepted }: HttpReceiver, last: number) =>
+    Array.from({ length: last }, (_, n) => accepted.filter(({ body }) => body.includes(idOf(n + 1))).length);
+  const send = async (n: number, at: HttpReceiver) => {
+    await rig.verdict({ verdictId: idOf(n) });
+    await waitFor(() => counts(at, n)[n - 1] === 1, { what: `verdict ${n}`, timeoutMs: PATIENCE_MS });
+  };
+
+  const relay = await rig.relay(to('soc', receiver));
+  for (const n of [1, 2]) await send(n, receiver);
+  await admin('backup');
+  await admin('restore', '--replace', '--yes');
+  await send(3, receiver);
+  // A backup of more than two minutes gives three: SIEM drops no second copy then.
+  expect(counts(receiver, 3)).toEqual([2, 2, 1]);
+  await relay.stop();
+  await rig.relay(to('chat', added));
+  await send(4, added);
+  expect(counts(added, 4)).toEqual([0, 0, 0, 1]);
+}, 180_000);
