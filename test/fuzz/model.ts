@@ -376,7 +376,9 @@ function answerFaults(world: World, packet: Packet, modes: VectorModes): Vector[
   const isToGroup = isGroupAddress(from, packet.kind);
   const isReset = isToGroup && packet.protocol === TCP && packet.transport !== undefined;
   const isReserved = family === 4 && (from & 0xf0000000n) === 0xf0000000n && (from & 0xffffffffn) !== 0xffffffffn;
-  const isOffer = family === 4 && udp?.number(0, 2) === 67 && udp.number(2, 2) === 68 && !isLoopback(from);
+  // A pod that has no address waits for one.
+  const isOffer =
+    world.ipv4 === null && family === 4 && udp?.number(0, 2) === 67 && udp.number(2, 2) === 68 && !isLoopback(from);
   const mac = packet.destinationMac!;
   // A host may answer a datagram to a subnet, which ends in ones, from an address of its own.
   const isToSubnet = isGroup(mac) && family === 4 && udp !== undefined && (from & 3n) === 3n && !isLoopback(from);

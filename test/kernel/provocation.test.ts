@@ -181,6 +181,11 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
     'ipv4-source',
     packet4(udp(4000, 68), { destination: OTHER.ipv4 }),
   ],
+  [
+    "a DHCP server's offer of another address, to a pod that has one",
+    'ipv4-source',
+    packet4(udp(67, 68, Buffer.alloc(240)), { destination: '198.51.100.7' }),
+  ],
   ['TCP to a group, at the port of a server', 'ipv6-source', acknowledgement('ff02::1')],
   ['UDP from a mapped address', 'dhcp-server', fromMapped(68)],
   ['a source route', 'source-route', sourceRouted],
@@ -385,8 +390,11 @@ const passing = (mode: Layout['netkit']): readonly Passing[] => [
     record: only({ 'arp-sender': 'audit' }),
   },
   {
-    name: "a server's offer of an address that is not yet the pod's",
+    name: "a server's offer of an address that is not yet the pod's, which has none",
     frame: packet4(udp(67, 68, Buffer.alloc(240)), { destination: '10.77.0.99' }),
+    record: { ipv4: null, hasMore: true },
+    // The fence reaches it.
+    grants: [{ cidr: RECEIVER.ipv4, neighbour: false }],
   },
   { name: 'an address that the pod may send from', frame: transit, record: { hasMore: true }, grants: ELSEWHERE },
   { name: 'a pod that may send from any address', frame: transit, record: only({ 'ipv4-source': 'audit' }) },

@@ -147,7 +147,8 @@ static __always_inline bool is_reserved(const union address *address)
 /*
  * Whether the pod answers from the address that the packet was sent to, which is the source of the answer
  * already. It answers a group, or a broadcast, from an address of its own; but Linux resets TCP to a group of IPv6
- * from the group. A DHCP server sends to the address that it offers, which is not the pod's yet.
+ * from the group. A DHCP server sends to the address that it offers, which is not the pod's yet: only a pod without an
+ * address waits for one, and another one's kernel would forward the offer.
  */
 static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct iface *iface,
 					     const struct packet *packet, bool ipv4, bool udp)
@@ -159,7 +160,8 @@ static __always_inline bool is_answered_from(struct __sk_buff *skb, const struct
 		       (ipv4 && is_reserved(&packet->source));
 	if (!ipv4 || !udp)
 		return true;
-	if (packet->source_port == bpf_htons(PORT_DHCP_CLIENT) &&
+	if (!(iface->flags & IFACE_HAS_IPV4) &&
+	    packet->source_port == bpf_htons(PORT_DHCP_CLIENT) &&
 	    packet->destination_port == bpf_htons(PORT_DHCP_SERVER) &&
 	    packet->source.bytes[12] != LOOPBACK_NETWORK)
 		return false;
