@@ -62,7 +62,7 @@ function brokenBy(
   modes: VectorModes,
   { frame, metadata }: Sent,
 ): Iterable<Vector> {
-  const packet = read(frame, metadata);
+  const packet = read(frame, metadata, { toPod: way === 'egress' });
   const isQuarantined = given.quarantine === 'on';
   if (way === 'egress') {
     const ofReceived: Vector[] = isQuarantined && !exemptToPod(world, packet) ? ['quarantine-egress'] : [];

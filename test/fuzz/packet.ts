@@ -295,10 +295,11 @@ function readIpv6(draft: Draft, rest: Bytes, gso: boolean): void {
   finish(draft, payload, draft.networkAt + 40 + length - payload.length);
 }
 
-/** Parses a frame. */
-export function read(frame: Buffer, metadata: Metadata = NO_METADATA): Packet {
+/** Parses a frame. Of joined packets to a pod the first headers count: they are those of one flow. */
+export function read(frame: Buffer, metadata: Metadata = NO_METADATA, { toPod = false } = {}): Packet {
   const isJoined = metadata.joined && metadata.gsoSize > 0;
-  const packet = readFrame(frame, metadata.gsoSize > 0, isJoined);
+  const packet = readFrame(frame, metadata.gsoSize > 0, isJoined && !toPod);
+  if (isJoined) packet.faults.add('malformed');
   if (metadata.checksum !== null && !isHarmless(packet, metadata.checksum)) packet.faults.add('checksum-offload');
   const isWritten = metadata.inner !== 0 && (metadata.gsoSize > 0 || metadata.checksum !== null);
   if (isWritten && !isBehindChecked(packet, metadata.inner)) packet.faults.add('malformed');

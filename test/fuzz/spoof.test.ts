@@ -53,7 +53,7 @@ describe('fuzz', () => {
     let provoking = 0;
     fc.assert(
       fc.property(anyFrame, anyMetadata, setting, (frame, metadata, given) => {
-        const [world, packet] = [worldOf(given), read(frame, metadata)];
+        const [world, packet] = [worldOf(given), read(frame, metadata, { toPod: true })];
         const exempt = given.quarantine !== 'on' || exemptToPod(world, packet);
         const wanted: Vector[] = exempt ? [] : ['quarantine-egress'];
         if (provokes(world, packet, enforceAll)) wanted.push('provocation');

@@ -1,6 +1,7 @@
 // Packets to a pod that would make its own software violate a rule. A neighbour, or a client outside of
 // the cluster, needs no right of the pod for that, and a response would be against the pod.
 // On netkit it needs Linux 6.7: BAILIFF_VM_FILES=provocation.
+import path from 'node:path';
 import { type AddressGrant, type IfaceRecord, parseAddress, VECTORS, type Vector } from '@bailiff/bpf';
 import {
   arp,
@@ -197,6 +198,17 @@ const PROVOKED: readonly (readonly [name: string, vector: Vector, frame: Buffer]
   ['ARP for loopback behind more tags', 'arp-sender', tagged(request('127.0.0.1'), READ_TAGS + 1)],
 ];
 
+const FEATURES = path.join(import.meta.dirname, 'harness/features.py');
+const SEGMENTS = 5;
+/** Datagrams of one call (UDP_SEGMENT), from this port. */
+const SEND_SEGMENTS = `
+import socket, sys
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sender.setsockopt(socket.IPPROTO_UDP, 103, 64)
+sender.bind(('${ATTACKER.ipv4}', int(sys.argv[1])))
+sender.sendto(bytes(64 * ${SEGMENTS}), ('${RECEIVER.ipv4}', ${ECHO_PORT}))
+`;
+
 const LINKS = [BRIDGE, onNetkit(BRIDGE, 'l2'), onNetkit(ROUTED, 'l3')];
 const whyNot = ({ netkit }: Layout) => (netkit === undefined ? '' : noNetkit());
 
@@ -300,6 +312,31 @@ describe.each(LINKS)('provocation, with real stacks, $name', (layout) => {
     expect(await guarded.counts()).toEqual({ 'provocation drop': TIMES });
     const [sample] = await guarded.samples();
     expect(sample).toMatchObject({ vector: 'provocation', action: 'drop', egress: true, claimedMac: ATTACKER.mac });
+  });
+
+  it('datagrams from a tunnel port that a device of the node joined by list - are no violation any more', async (context) => {
+    if (layout.netkit !== undefined) context.skip('optional: a netkit device joins nothing');
+    const { attacker, receiver } = node.pods;
+    const device = (...wanted: string[]) => ['python3', FEATURES, attacker.hostInterface, ...wanted] as const;
+    // They leave one by one, and arrive together.
+    await commandIn(attacker.netns, 'python3', FEATURES, 'eth0', 'tx-udp-segmentation=off');
+    const send = (port: number) => commandIn(attacker.netns, 'python3', '-c', SEND_SEGMENTS, String(port));
+    await commandIn(node.netns, ...device('rx-gro=on', 'rx-gro-list=on'));
+    try {
+      {
+        await using open = await node.guard(receiver, { modes: allModes('enforce', { provocation: 'off' }) });
+        await send(TUNNEL_PORT);
+        await open.counted({ 'tunnel drop': SEGMENTS });
+      }
+      await using guarded = await node.guard(receiver);
+      await send(TUNNEL_PORT);
+      await guarded.counted({ 'provocation drop': SEGMENTS });
+      await send(40_000);
+      await neighbour.fence();
+      expect(await guarded.counts()).toEqual({ 'provocation drop': SEGMENTS });
+    } finally {
+      await commandIn(node.netns, ...device('rx-gro=off', 'rx-gro-list=off'));
+    }
   });
 
   it.each([

@@ -88,7 +88,7 @@ int spoof_ingress(struct __sk_buff *skb)
 		return handle_missing_record();
 	count_seen(iface->slot);
 	packet = (struct packet){ .ifindex = ifindex, .end = skb->len };
-	parse_frame(skb, &packet);
+	parse_from_pod(skb, &packet);
 	check_frame(skb, iface, &packet);
 	check_offload(skb, &packet);
 	keep_interface(skb, &packet);
@@ -124,7 +124,7 @@ int spoof_egress(struct __sk_buff *skb)
 		return TCX_DROP;
 	if (!quarantined && is_plain_to_pod(skb, iface))
 		return TCX_NEXT;
-	parse_frame(skb, &packet);
+	parse_to_pod(skb, &packet);
 	check_offload(skb, &packet);
 	if (is_provocation(skb, iface, &packet))
 		violations |= VECTOR_BIT(VECTOR_PROVOCATION);

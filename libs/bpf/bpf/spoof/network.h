@@ -314,7 +314,7 @@ static __always_inline bool parse_ipv6(struct __sk_buff *skb, struct packet *pac
 }
 
 /*
- * Parses the frame and adds violations of its format. Fields that were read before a violation are
+ * Parses the first headers of the frame and adds violations of its format. Fields that were read before a violation are
  * valid: has_addresses covers the network header, transport the header after it.
  */
 __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
@@ -323,7 +323,7 @@ __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 
 	if (!packet)
 		return 0;
-	if (has_more_headers(skb) || !own_headers(skb, packet) || !parse_ethernet(skb, packet)) {
+	if (!own_headers(skb, packet) || !parse_ethernet(skb, packet)) {
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 		return 0;
 	}
@@ -344,6 +344,26 @@ __noinline int parse_frame(struct __sk_buff *skb, struct packet *packet)
 	if (!well_formed)
 		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 	return 0;
+}
+
+/* As parse_frame(), of a frame from a pod, of which all headers have to be checked. */
+static __always_inline void parse_from_pod(struct __sk_buff *skb, struct packet *packet)
+{
+	if (has_more_headers(skb))
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
+	else
+		parse_frame(skb, packet);
+}
+
+/*
+ * As parse_frame(), of a frame to a pod. The node's devices join packets of one flow, so each of them
+ * would be answered as the first one.
+ */
+static __always_inline void parse_to_pod(struct __sk_buff *skb, struct packet *packet)
+{
+	parse_frame(skb, packet);
+	if (has_more_headers(skb))
+		packet->violations |= VECTOR_BIT(VECTOR_MALFORMED);
 }
 
 #endif

@@ -84,7 +84,7 @@ __noinline int judge_bypass(struct __sk_buff *skb)
 	}
 	if (!iface)
 		return handle_missing_record();
-	parse_frame(skb, &packet);
+	parse_from_pod(skb, &packet);
 	packet.violations = violations_of_bypass(iface);
 	return apply_modes(skb, iface, &packet, 0);
 }

@@ -140,7 +140,7 @@ __noinline int judge_from_quarantine(struct __sk_buff *skb, const struct iface *
 
 	if (!sender)
 		return TCX_NEXT;
-	parse_frame(skb, &packet);
+	parse_from_pod(skb, &packet);
 	ipv4 = packet.ether_type == bpf_htons(ETH_P_IP);
 	if (packet.has_addresses && packet.ether_type != bpf_htons(ETH_P_ARP) &&
 	    is_group(&packet.destination, ipv4) && is_allowed(&packet.destination, ipv4))

@@ -79,7 +79,7 @@ __noinline int judge_redirected(struct __sk_buff *skb)
 	if (!iface)
 		return handle_missing_record();
 	count_seen(iface->slot);
-	parse_frame(skb, &packet);
+	parse_from_pod(skb, &packet);
 	packet.violations = violations_of_bypass(iface);
 	verdict = apply_modes(skb, iface, &packet, 0);
 	if (verdict == TCX_DROP && packet.dropped_as != VECTOR_GUARD_BYPASS)
