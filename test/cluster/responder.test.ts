@@ -183,6 +183,33 @@ describe('responder', () => {
     expect(await rig.quarantined()).toContain(pod.uid);
   });
 
+  it('quarantine - the label and the policy end with it, also while a removal that failed keeps the pod isolated', async () => {
+    const [pod, other] = [rig.pod(), rig.pod()];
+    const isMarked = ({ uid }: RigPod) =>
+      rig.api.api
+        .list('networkpolicies.networking.k8s.io', 'shop')
+        .items.some(({ metadata }) => metadata.name === `bailiff-quarantine-${uid}`);
+    const isolate = async (one: RigPod) => {
+      rig.api.faults.inject({ verb: 'delete', resource: 'pods', name: one.name, status: 500, times: 1e6 });
+      await rig.verdict(one, { rule: 'remove' });
+      await waitFor(() => rig.changesOf(one, 'delete').length > 1, { what: 'the deletion to fail' });
+      expect(await rig.quarantined()).toContain(one.uid);
+    };
+    await isolate(pod);
+    const short = await rig.verdict(pod, { rule: 'isolate' });
+    expect((await rig.until(short, 'quarantine', 'undone')).reasonCode).toBe('');
+    expect(rig.podNow(pod)?.metadata.labels?.[QUARANTINE]).toBeUndefined();
+    expect(isMarked(pod)).toBe(false);
+    expect(await rig.quarantined()).toContain(pod.uid);
+
+    await rig.until(await rig.verdict(other, { rule: 'isolate-long' }), 'quarantine', 'succeeded');
+    await isolate(other);
+    const within = await rig.verdict(other, { rule: 'isolate' });
+    expect((await rig.until(within, 'quarantine', 'undone')).reasonCode).toBe('superseded');
+    expect(rig.podNow(other)?.metadata.labels?.[QUARANTINE]).toBe(other.uid);
+    expect(isMarked(other)).toBe(true);
+  });
+
   it("quarantine - an operator's release removes the visible record as well", async () => {
     const pod = rig.pod();
     const verdict = await rig.verdict(pod, { rule: 'isolate-long' });

@@ -9,7 +9,7 @@
  */
 
 import { deletePod, KubeError } from '@bailiff/kube';
-import { graceSecondsOf, isBeingDeleted, podOfVerdict, QuarantineError } from '@bailiff/response';
+import { graceSecondsOf, isBeingDeleted, podOfVerdict, QuarantineError, REMOVAL_REASON } from '@bailiff/response';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 import { readRemoval } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
@@ -110,7 +110,7 @@ async function isolate(context: ActionContext): Promise<void> {
   const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
   const { verdictId } = verdict;
   const until = new Date(endMs(context)).toISOString();
-  await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: 'it is being deleted' });
+  await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: REMOVAL_REASON });
 }
 
 /** Equal at every attempt: a repeated one finds its entry and writes nothing. */

@@ -10,6 +10,7 @@ import { createNetworkPolicy, deleteNetworkPolicy, getNetworkPolicy, type KubeOb
 import {
   ALREADY_QUARANTINED,
   editQuarantine,
+  isIsolation,
   isReleased,
   isSamePod,
   type PodFacts,
@@ -61,12 +62,13 @@ export const quarantine: Action = {
     };
   },
 
-  async undo({ done, nowMs, api, quarantine: bucket }: UndoContext) {
+  async undo({ done, nowMs, isQuarantinedToo, api, quarantine: bucket }: UndoContext) {
     const untilMs = (done.expiresAt as number) / 1000;
     const outcome = await editQuarantine(bucket, encodeToken(done.nodeName), done.nodeName, (list) =>
       withoutEntry(list, { podUid: done.podUid, untilMs }, nowMs),
     );
-    if (outcome === 'kept') return SUPERSEDED;
+    // A removal keeps the pod isolated for longer, and has no end that would remove the record.
+    if (outcome === 'kept' || (outcome === 'isolated' && isQuarantinedToo)) return SUPERSEDED;
     return removeRecord(api, done);
   },
 };
@@ -81,9 +83,11 @@ const WITHOUT_OBJECT: Outcome = {
  * After a release by a person: removes the visible record, unless the pod is in quarantine again.
  * Safe at any time.
  */
-export async function clearReleased({ done, api, quarantine: bucket }: UndoContext): Promise<Outcome> {
+export async function clearReleased(context: UndoContext): Promise<Outcome> {
+  const { done, isQuarantinedToo, api, quarantine: bucket } = context;
   const { list } = await readQuarantine(bucket, encodeToken(done.nodeName), done.nodeName);
-  if (list.entries.some((entry) => entry.podUid === done.podUid)) return SUPERSEDED;
+  const entry = list.entries.find(({ podUid }) => podUid === done.podUid);
+  if (entry && (!isIsolation(entry) || isQuarantinedToo)) return SUPERSEDED;
   return { ...(await removeRecord(api, done)), reasonCode: RELEASED };
 }
 

@@ -5,7 +5,7 @@
  */
 
 import { BusError } from '@bailiff/bus';
-import { responseIdOf } from '@bailiff/response';
+import { responseIdOf, taskIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import type { Outcome, UndoContext } from '../actions/action.ts';
 import { Api } from '../actions/api.ts';
@@ -88,8 +88,13 @@ export class UndoRunner {
   }
 
   #context(done: Response): UndoContext & { api: Api } {
-    const { kube, limits, quarantine, clock, signal } = this.#deps;
+    const { kube, ledger, limits, quarantine, clock, signal } = this.#deps;
     const api = new Api(kube, { timeoutMs: limits.apiTimeoutMs, ...(signal ? { signal } : {}) });
-    return { done, nowMs: clock.nowMs(), api, quarantine };
+    const nowMicros = clock.nowMicros();
+    const isQuarantinedToo = [...ledger.quarantines()].some(
+      ({ taskId, untilMicros, response }) =>
+        response.podUid === done.podUid && taskId !== taskIdOf(done) && untilMicros > nowMicros,
+    );
+    return { done, nowMs: clock.nowMs(), isQuarantinedToo, api, quarantine };
   }
 }

@@ -6,6 +6,7 @@ import {
   MAX_QUARANTINED_PODS_PER_NODE,
   MAX_RELEASES_PER_NODE,
   type QuarantineBucket,
+  REMOVAL_REASON,
   readQuarantine,
   withEntry,
   withoutEntry,
@@ -23,6 +24,7 @@ const entry = (podUid: string, endsInMs: number, verdictId = 'v1') => ({
   until: until(endsInMs),
   reason: 'because',
 });
+const removal = (podUid: string, endsInMs: number) => ({ ...entry(podUid, endsInMs, 'v0'), reason: REMOVAL_REASON });
 const list = (...entries: ReturnType<typeof entry>[]) => ({ nodeName: 'node-a', revision: 7, entries });
 
 describe('quarantine list', () => {
@@ -31,6 +33,8 @@ describe('quarantine list', () => {
     ['a pod beside another', list(entry('b', 1000)), entry('a', 1000), 'added', ['b', 'a']],
     ['the same verdict again', list(entry('a', 1000)), entry('a', 1000), 'present', ['a']],
     ['another verdict with an earlier end', list(entry('a', 1000)), entry('a', 500, 'v2'), 'held', ['a']],
+    ['a removal of another verdict with a later end', list(removal('a', 1000)), entry('a', 500), 'present', ['a']],
+    ['a removal with an earlier end', list(removal('a', 1000)), entry('a', 2000), 'replaced', ['a']],
     ['another verdict with a later end', list(entry('a', 1000)), entry('a', 2000, 'v2'), 'replaced', ['a']],
     ['an expired entry is dropped', list(entry('b', -1)), entry('a', 1000), 'added', ['a']],
     ['an expired entry of the pod', list(entry('a', -1)), entry('a', 1000, 'v2'), 'added', ['a']],
@@ -165,12 +169,17 @@ describe('quarantine list', () => {
   });
 
   it.each([
-    ['a listed pod', {}, 'removed', 1],
-    ['an entry with the expected end', { untilMs: NOW + 1000 }, 'removed', 1],
-    ['an extended entry', { untilMs: NOW + 999 }, 'kept', 2],
-    ['an unlisted pod', { podUid: 'z' }, 'absent', 2],
+    ['a listed pod', {}, 'removed', 2],
+    ['an entry with the expected end', { untilMs: NOW + 1000 }, 'removed', 2],
+    ['an extended entry', { untilMs: NOW + 999 }, 'kept', 3],
+    ['an entry that a removal has extended', { podUid: 'r', untilMs: NOW + 999 }, 'isolated', 3],
+    ['an unlisted pod', { podUid: 'z' }, 'absent', 3],
   ])('withoutEntry - %s', (_name, which, outcome, left) => {
-    const result = withoutEntry(list(entry('a', 1000), entry('b', 1000)), { podUid: 'a', ...which }, NOW);
+    const result = withoutEntry(
+      list(entry('a', 1000), entry('b', 1000), removal('r', 1000)),
+      { podUid: 'a', ...which },
+      NOW,
+    );
     expect(result.outcome).toBe(outcome);
     expect(result.list.entries).toHaveLength(left);
   });

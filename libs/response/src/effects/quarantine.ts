@@ -32,6 +32,8 @@ export const MAX_QUARANTINE_BYTES = 168 * 1024;
 export const MAX_RELEASES_PER_NODE = 512;
 /** Bytes of the reason in an entry: the verdict has the whole text. */
 const MAX_ENTRY_REASON_BYTES = 128;
+/** Reason of the entry of a removal, which has no visible record: see `isIsolation`. */
+export const REMOVAL_REASON = 'it is being deleted';
 /** Attempts of an edit against concurrent writers. */
 export const MAX_EDIT_ATTEMPTS = 16;
 
@@ -50,8 +52,8 @@ export class QuarantineError extends Error {
 }
 
 /**
- * `present`: the verdict's entry exists. `held`: the entry of another verdict exists and ends no
- * earlier. `released`: a person released the pod from this verdict, and it is not added.
+ * `present`: the verdict's entry exists, or that of a removal, which ends no earlier. `held`: the
+ * entry of another verdict exists and ends no earlier. `released`: a person released the pod from this verdict, and it is not added.
  */
 export type PutOutcome = 'added' | 'replaced' | 'present' | 'held' | 'released';
 
@@ -65,7 +67,8 @@ export function withEntry(
   const entries = live(list, nowMs);
   const existing = entries.find((other) => other.podUid === entry.podUid);
   if (existing && quarantineEndMs(existing) >= quarantineEndMs(entry)) {
-    return { list, outcome: existing.verdictId === entry.verdictId ? 'present' : 'held' };
+    const isOwn = existing.verdictId === entry.verdictId || isIsolation(existing);
+    return { list, outcome: isOwn ? 'present' : 'held' };
   }
   const kept = entries.filter((other) => other !== existing);
   const added = { ...entry, reason: cutEnd(entry.reason, MAX_ENTRY_REASON_BYTES) };
@@ -92,16 +95,17 @@ const bytesOf = (entry: QuarantineEntry) => Buffer.byteLength(JSON.stringify(ent
 
 /**
  * Removes a pod. With `untilMs`, only an entry that ends no later: another verdict may have
- * extended it (`kept`).
+ * extended it (`kept`), or a removal (`isolated`).
  */
 export function withoutEntry(
   list: QuarantineList,
   which: { podUid: string; untilMs?: number },
   nowMs: number,
-): { list: QuarantineList; outcome: 'removed' | 'absent' | 'kept' } {
+): { list: QuarantineList; outcome: 'removed' | 'absent' | 'kept' | 'isolated' } {
   const existing = list.entries.find((entry) => entry.podUid === which.podUid);
   if (!existing) return { list, outcome: 'absent' };
-  if (which.untilMs !== undefined && quarantineEndMs(existing) > which.untilMs) return { list, outcome: 'kept' };
+  if (which.untilMs !== undefined && quarantineEndMs(existing) > which.untilMs)
+    return { list, outcome: isIsolation(existing) ? 'isolated' : 'kept' };
   return {
     list: next(
       list,
@@ -111,6 +115,12 @@ export function withoutEntry(
     outcome: 'removed',
   };
 }
+
+/**
+ * Whether an entry is that of a removal: it has no label and no NetworkPolicy, so nothing removes them at
+ * its end.
+ */
+export const isIsolation = ({ reason }: Pick<QuarantineEntry, 'reason'>): boolean => reason === REMOVAL_REASON;
 
 /** The list without pods that the node reports as gone. */
 export function withoutGone(
