@@ -34,6 +34,15 @@ it('a reason that concerns one pod, and a capture without a reply - are reported
   ]);
 });
 
+it('a later failure that concerns one pod - does not hide one that persists; a success ends both', () => {
+  const [refused, ofPod] = [record('evict', 'failed', 'kube-server'), record('evict', 'failed', 'disruption-budget')];
+  expect(counted([refused], [ofPod])).toEqual([['evict', 2, 'kube-server', true]]);
+  expect(counted([ofPod], [refused])).toEqual([['evict', 2, 'kube-server', true]]);
+  expect(counted([refused], [record('evict', 'succeeded')], [ofPod])).toEqual([
+    ['evict', 2, 'disruption-budget', false],
+  ]);
+});
+
 it('control - older failures and other phases are not counted', () => {
   expect(counted([record('label', 'failed', 'kube-forbidden'), FAILED_WITHIN_MS + 1])).toEqual([]);
   expect(counted([record('label', 'succeeded')], [record('label', 'refused')], [record('label', 'dryrun')])).toEqual(

@@ -17,7 +17,7 @@ export interface FailedResponses {
   action: Response['action'];
   /** Within FAILED_WITHIN_MS. */
   count: number;
-  /** Of the newest one. */
+  /** Of the newest one; while the failure persists, of the newest one that is not about one pod. */
   reasonCode: string;
   reason: string;
   /** The responder itself cannot carry out this action: no later one succeeded. */
@@ -38,8 +38,11 @@ export class FailureCounts {
     const known = this.#failed.get(action);
     if (phase === 'succeeded' && known) known.persists = false;
     if (phase !== 'failed' || storedMicros < this.#sinceMicros) return;
+    const count = (known?.count ?? 0) + 1;
     const persists = action !== 'capture' && !OF_THE_POD.has(reasonCode);
-    this.#failed.set(action, { action, count: (known?.count ?? 0) + 1, reasonCode, reason, persists });
+    // A tenant's own pod proves nothing about the others, so it does not hide their reason.
+    if (known?.persists && !persists) known.count = count;
+    else this.#failed.set(action, { action, count, reasonCode, reason, persists });
   }
 
   get all(): FailedResponses[] {
