@@ -38,9 +38,9 @@ export function deadLetterProblems({ counts, cut }: DeadLetters): Problem[] {
   const bound = cut ? 'at least ' : '';
   const problems = sorted.slice(0, MAX_REPORTED).map(({ stream, node, reason, count }) => {
     const text = `${bound}${plural(count, 'message')} of ${stream} could not be processed in the last hour: ${reason}`;
-    const remedy = REASONS[reason] ?? '';
+    const remedy = Object.hasOwn(REASONS, reason) ? REASONS[reason] : '';
     const read = 'DEAD_LETTERS has them with their details: docs/alerts.md, BailiffDeadLetters';
-    return warn(node || stream, text, remedy === '' ? read : `${remedy}; ${read}`, 'dead letters');
+    return warn(node || stream, text, !remedy ? read : `${remedy}; ${read}`, 'dead letters');
   });
   const left = sorted.slice(MAX_REPORTED).reduce((sum, { count }) => sum + count, 0);
   if (left > 0) problems.push(warn('others', `${plural(left, 'dead letter')} of other origins`, '', 'dead letters'));

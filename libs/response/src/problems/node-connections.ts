@@ -29,7 +29,7 @@ export function connectionProblems(status: BusAuthStatus | null, atMs: number): 
   for (const { node, connections, reason, host, endedAt, keptOutUntil } of ended) {
     const leftMs = keptOutUntil === undefined ? 0 : Date.parse(keptOutUntil) - atMs;
     const since = age(Math.max(0, atMs - Date.parse(endedAt)));
-    const why = REASONS[reason] ?? quoted(reason);
+    const why = Object.hasOwn(REASONS, reason) ? REASONS[reason] : quoted(reason);
     const kept = leftMs > 0 ? `; its logins get no response for ${age(leftMs)}` : '';
     const text = `bus-auth ended ${plural(connections, 'connection')} of it, the newest ${since} ago, of client ${quoted(host)}: ${why}${kept}`;
     problems.push(warn(node || 'unknown node', text, ENDED_REMEDY, 'services'));
