@@ -50,7 +50,20 @@ it('alertmanager - notifies of a verdict and what was done, and that its pod is 
     what: 'five seconds',
   });
   expect(server.notifications().every(({ status }) => status === 'firing')).toBe(true);
+  // A list that cannot be read keeps the alerts of its own node alone.
+  await pods.put('node-b', 'no list');
+  await rig.verdict({
+    ...VERDICT,
+    verdictId: 'b'.repeat(32),
+    nodeName: 'node-b',
+    pod: { ...POD, uid: 'pod-uid-2', name: 'web-1' },
+  });
+  await waitFor(async () => (await server.firing()).length === 2, { what: 'the other alert', state: state(server) });
   await list([]);
+  const isFiring = async (pod: string) => (await server.firing()).some(({ labels }) => labels['pod'] === pod);
+  await waitFor(async () => !(await isFiring('web-0')), { what: 'the end of the first', timeoutMs: 30_000 });
+  expect(await isFiring('web-1')).toBe(true);
+  await pods.put('node-b', JSON.stringify({ nodeName: 'node-b', revision: 1, pods: [] }));
   await waitFor(() => server.notifications().at(-1)?.status === 'resolved', {
     what: 'the end',
     timeoutMs: 30_000,

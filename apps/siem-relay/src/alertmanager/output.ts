@@ -3,7 +3,7 @@
  * each alert and one that is down delays only itself.
  */
 import { type Bucket, encodeToken, filters, isName } from '@bailiff/bus';
-import { decodeSnapshotValue, nodeSnapshot } from '@bailiff/schemas';
+import { decodeSnapshotValue, type NodeSnapshot, nodeSnapshot } from '@bailiff/schemas';
 import type { RelayConfig } from '../config.ts';
 import { CLASSES, type Facts, factsOf } from '../outputs/facts.ts';
 import { HttpClient } from '../outputs/http-client.ts';
@@ -148,7 +148,16 @@ export class AlertmanagerOutput implements Output {
     const entry = await this.#o.pods.newest(encodeToken(node));
     if (!entry || entry.injected) return null;
     if (entry.deleted) return new Set();
-    const list = nodeSnapshot.safeParse(JSON.parse(decodeSnapshotValue(entry.value))).data;
+    const list = listOf(entry.value);
     return list && !list.omitted ? new Set(list.pods.map(({ uid }) => uid)) : null;
+  }
+}
+
+/** null for a value of another program: the alerts of that node end by their time, those of others as before. */
+function listOf(value: Uint8Array): NodeSnapshot | null {
+  try {
+    return nodeSnapshot.parse(JSON.parse(decodeSnapshotValue(value)));
+  } catch {
+    return null;
   }
 }
