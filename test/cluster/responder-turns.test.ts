@@ -2,8 +2,8 @@
 // the same turn: they run in the order of their addition.
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import type { Job, JobResult } from '../../apps/responder/src/ports.ts';
-import { FairTurns } from '../../apps/responder/src/scheduling/fair-turns.ts';
+import type { Job } from '../../apps/responder/src/ports.ts';
+import { FairTurns, LAST_TURN, waitedTurn } from '../../apps/responder/src/scheduling/fair-turns.ts';
 import { Queues } from '../../apps/responder/src/scheduling/queues.ts';
 import { redisOptions } from '../../apps/responder/src/scheduling/redis-options.ts';
 import { startRedis } from '../support/redis.ts';
@@ -68,15 +68,19 @@ it('turns - a task of another tenant runs behind one of the tenant with many, no
   expect(control.indexOf('shop')).toBe(MANY);
 });
 
+const WAITING = 60;
+/** Longer than it takes all of them to begin to wait. */
+const WAIT_MS = 5_000;
+
 /** Tasks of a tenant that wait for the same time, such as the end of a cooldown; its newest one does not wait. */
-async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> {
+async function runAfterWait(prefix: string, waited: (tenant: string) => { turn?: number }): Promise<string[]> {
   await using redis = await startRedis();
   const turns = new FairTurns();
-  const endMs = Date.now() + 3_000;
-  const waited = new Set<string>();
+  const endMs = Date.now() + WAIT_MS;
+  const waiting = new Set<string>();
   const ran: string[] = [];
   let mayRun = false;
-  const later: JobResult = { kind: 'later', delayMs: 0, tries: 0, failingSinceMs: 0, ...(behind ? { behind } : {}) };
+  const later = { kind: 'later', tries: 0, failingSinceMs: 0 } as const;
   const queues = new Queues({
     redis: redisOptions(redis.url, null),
     prefix,
@@ -84,9 +88,9 @@ async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> 
     maxPerSecond: 10_000,
     lockDurationMs: 30_000,
     run: async ({ taskId }) => {
-      if (taskId.startsWith('wait') && !waited.has(taskId)) {
-        waited.add(taskId);
-        return { ...later, delayMs: endMs - Date.now() };
+      if (/^(wait|poll)/.test(taskId) && !waiting.has(taskId)) {
+        waiting.add(taskId);
+        return { ...later, delayMs: endMs - Date.now(), ...waited(taskId.startsWith('poll') ? 'other' : 'tenant') };
       }
       ran.push(taskId);
       if (!mayRun) await waitFor(() => mayRun, { what: 'all jobs to be due' });
@@ -98,15 +102,16 @@ async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> 
     onRedisReady: () => undefined,
     onRedisLost: () => undefined,
   });
-  const state = () => ({ ran: ran.length, waited: waited.size, problem: queues.problem });
+  const state = () => ({ ran: ran.length, waited: waiting.size, problem: queues.problem });
   const job = (tenant: string, id: string) => {
     const turn = turns.next(tenant);
     return { turn, queued: { id, delayMs: 0, turn, job: jobOf(id) } };
   };
   try {
     await waitFor(() => queues.ready, { what: 'Redis to be ready', state });
-    await queues.add(Array.from({ length: MANY }, (_, n) => job('tenant', `wait-${n}`).queued));
-    await waitFor(() => waited.size === MANY, { what: 'all jobs to wait', state });
+    await queues.add(Array.from({ length: WAITING }, (_, n) => job('tenant', `wait-${n}`).queued));
+    await queues.add([job('other', 'poll').queued]);
+    await waitFor(() => waiting.size === WAITING + 1, { what: 'all jobs to wait', state });
     const newest = job('tenant', 'newest');
     await queues.add([newest.queued]);
     await waitFor(() => ran.includes('newest'), { what: 'the newest job', state });
@@ -114,7 +119,7 @@ async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> 
     await waitFor(() => Date.now() > endMs, { what: 'the end of the wait', state });
     await queues.add([job('shop', 'shop').queued]);
     mayRun = true;
-    await waitFor(() => ran.length === MANY + 2, { what: 'all jobs', timeoutMs: 30_000, state });
+    await waitFor(() => ran.length === WAITING + 3, { what: 'all jobs', timeoutMs: 30_000, state });
     return ran;
   } finally {
     mayRun = true;
@@ -123,10 +128,15 @@ async function runAfterWait(prefix: string, behind: boolean): Promise<string[]> 
 }
 
 it('turns - tasks that have waited run behind a new one of another tenant, and all of them run', async () => {
-  const ran = await runAfterWait('waited', true);
+  const ran = await runAfterWait('waited', (tenant) => ({ turn: waitedTurn(tenant === 'other' ? 1 : WAITING) }));
   expect(ran.indexOf('shop')).toBeLessThan(5);
-  expect(new Set(ran).size).toBe(MANY + 2);
+  // Nor does one that has waited run behind all of a tenant with more.
+  expect(ran.indexOf('poll')).toBeLessThan(5);
+  expect(new Set(ran).size).toBe(WAITING + 3);
 
-  const control = await runAfterWait('kept', false);
-  expect(control.indexOf('shop')).toBe(MANY + 1);
+  const control = await runAfterWait('kept', () => ({}));
+  expect(control.indexOf('shop')).toBeGreaterThan(WAITING / 2);
+  const last = await runAfterWait('last', () => ({ turn: LAST_TURN }));
+  // In the order of the milliseconds in which they began to wait: it began last.
+  expect(last.indexOf('poll')).toBeGreaterThan(WAITING / 2);
 });

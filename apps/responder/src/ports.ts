@@ -60,12 +60,12 @@ export function jobOf(value: unknown): Job | null {
 }
 
 /**
- * `later`: run again after the delay, with the given attempts. `behind`: it waits for something else than its turn,
- * and then runs behind the jobs that have not run.
+ * `later`: run again after the delay, with the given attempts. `turn`: it waits for something else than its turn,
+ * and then has this one.
  */
 export type JobResult =
   | { kind: 'done' }
-  | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number; behind?: true };
+  | { kind: 'later'; delayMs: number; tries: number; failingSinceMs: number; turn?: number };
 
 /**
  * Crash points of tests. A crash between any two must lose nothing: the verdict is read, its jobs

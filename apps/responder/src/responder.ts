@@ -143,6 +143,7 @@ class Responder {
       metrics,
       step,
       mayWait: (verdictId) => this.#scheduler.mayWait(verdictId),
+      waitedTurn: (verdictId) => this.#scheduler.waitedTurn(verdictId),
       log: this.#responses,
       onWait: onWait('responses'),
       signal: this.#end.signal,

@@ -24,7 +24,7 @@ import {
 import type { Response } from '@bailiff/schemas';
 import { FairCounts } from '@bailiff/service';
 import type { Job, StoredVerdict } from '../ports.ts';
-import { FairTurns, LAST_TURN } from './fair-turns.ts';
+import { FairTurns, LAST_TURN, waitedTurn } from './fair-turns.ts';
 import type { OrderGate } from './order-gate.ts';
 
 /** Some 400 bytes each. Verdicts that may not wait have half as many places of their own. */
@@ -144,6 +144,12 @@ export class Backlog {
     const turns = this.#turns.get(action) ?? new FairTurns();
     this.#turns.set(action, turns);
     return turns;
+  }
+
+  /** Turn of a task that has waited, such as for the end of a cooldown. */
+  waitedTurn(verdictId: string): number {
+    const owner = this.#verdicts.get(verdictId)?.owner;
+    return owner === undefined ? LAST_TURN : waitedTurn(this.#all.of(owner));
   }
 
   /** Whether the tasks of a verdict may wait. True for a verdict that is not stored here. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { FairTurns, LAST_TURN } from './fair-turns.ts';
+import { FairTurns, LAST_NEW_TURN, LAST_TURN, waitedTurn } from './fair-turns.ts';
 
 const turnsOf = (turns: FairTurns, tenant: string, jobs: number) =>
   Array.from({ length: jobs }, () => turns.next(tenant));
@@ -20,12 +20,19 @@ it('turns - a tenant that paused does not overtake the others for what it did no
   expect(turnsOf(turns, 'paused', 2)).toEqual([91, 92]);
 });
 
-it('turns - begin again when nothing waits, and end at the last number of the queue', () => {
+it('turns - begin again when nothing waits, and end before those of jobs that have waited', () => {
   const turns = new FairTurns();
-  turns.started(LAST_TURN - 1);
-  expect(turnsOf(turns, 'tenant', 2)).toEqual([LAST_TURN, LAST_TURN]);
+  turns.started(LAST_NEW_TURN - 1);
+  expect(turnsOf(turns, 'tenant', 2)).toEqual([LAST_NEW_TURN, LAST_NEW_TURN]);
   turns.clear();
   expect(turns.next('tenant')).toBe(1);
+});
+
+it('turns - a job that has waited is behind all new ones, and before those of tenants with more', () => {
+  expect(waitedTurn(1)).toBeGreaterThan(LAST_NEW_TURN);
+  expect(waitedTurn(1)).toBeLessThan(waitedTurn(2));
+  expect(waitedTurn(50_000)).toBeLessThan(LAST_TURN);
+  expect(waitedTurn(2 ** 40)).toBe(LAST_TURN);
 });
 
 it('turns - tenants whose turn is over are forgotten; their next turn is the same', () => {

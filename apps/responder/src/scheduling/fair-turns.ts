@@ -7,6 +7,15 @@
 
 /** The highest priority number of BullMQ; beyond it jobs are in the order of their addition. */
 export const LAST_TURN = 2 ** 21 - 1;
+/** Of a job that has not run. */
+export const LAST_NEW_TURN = 2 ** 20;
+
+/**
+ * Turn of a job that has waited for something else: behind all that have not run, and before those of
+ * tenants that have more outstanding.
+ */
+export const waitedTurn = (outstanding: number): number => Math.min(LAST_TURN, LAST_NEW_TURN + outstanding);
+
 /** Tenants whose last turn is over are forgotten above this. */
 const MAX_REMEMBERED = 4_096;
 
@@ -16,7 +25,7 @@ export class FairTurns {
 
   /** Turn of the next job of a tenant, from 1; smaller ones run first. */
   next(tenant: string): number {
-    const turn = Math.min(LAST_TURN, Math.max(this.#started, this.#last.get(tenant) ?? 0) + 1);
+    const turn = Math.min(LAST_NEW_TURN, Math.max(this.#started, this.#last.get(tenant) ?? 0) + 1);
     if (this.#last.size >= MAX_REMEMBERED)
       for (const [other, last] of this.#last) if (last <= this.#started) this.#last.delete(other);
     this.#last.set(tenant, turn);

@@ -16,7 +16,6 @@ import { type Job as BullJob, DelayedError, Queue, Worker } from 'bullmq';
 import { Redis, type RedisOptions } from 'ioredis';
 import { type Job, type JobResult, jobOf } from '../ports.ts';
 import type { QueuedJob } from './backlog.ts';
-import { LAST_TURN } from './fair-turns.ts';
 import { RedisConnector } from './redis-connector.ts';
 
 /** Jobs per command, so that a full backlog does not become one command of megabytes. */
@@ -235,12 +234,11 @@ async function work(job: BullJob<Job>, token: string | undefined, options: Queue
   }
   const result = await options.run(own);
   if (result.kind === 'done') return;
-  const { tries, failingSinceMs } = result;
+  const { tries, failingSinceMs, turn = job.priority } = result;
   if (tries !== own.tries || failingSinceMs !== own.failingSinceMs) {
     await job.updateData({ ...job.data, tries, failingSinceMs });
   }
-  // With the turn that it had, the jobs of a tenant that wait for the same time would run before new ones of others.
-  if (result.behind && job.priority !== LAST_TURN) await job.changePriority({ priority: LAST_TURN });
+  if (turn !== job.priority) await job.changePriority({ priority: turn });
   await job.moveToDelayed(Date.now() + Math.ceil(result.delayMs), token);
   throw new DelayedError();
 }

@@ -70,6 +70,11 @@ export class Scheduler {
     return this.#backlog.mayWait(verdictId);
   }
 
+  /** Turn of a task of a verdict that has waited. */
+  waitedTurn(verdictId: string): number {
+    return this.#backlog.waitedTurn(verdictId);
+  }
+
   /** Verdicts that wait for a place in the backlog. */
   get deferred(): number {
     return this.#backlog.deferred;

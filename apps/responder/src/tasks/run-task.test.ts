@@ -150,6 +150,7 @@ class Replica {
       ledger: this.ledger,
       order: new OrderGate(),
       mayWait: () => true,
+      waitedTurn: () => 1,
       policies,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },

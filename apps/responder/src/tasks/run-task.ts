@@ -191,7 +191,7 @@ export class TaskRunner {
 
   /** Waits as long as a policy says: a delay or a cooldown. */
   async #wait(run: Run, waitMs: number): Promise<JobResult> {
-    return this.#mayWait(run) ? { ...later(run.job, waitMs), behind: true } : this.#end(run, 'refused', BACKLOG_FULL);
+    return this.#mayWait(run) ? this.#behind(run, waitMs) : this.#end(run, 'refused', BACKLOG_FULL);
   }
 
   /** A task with a record has waited or acted before. */
@@ -207,12 +207,17 @@ export class TaskRunner {
   }
 
   #pollLater(run: Run, facts: ActionContext['facts']): JobResult {
-    const { job, task, api } = run;
+    const { task, api } = run;
     const known = this.#inProgress.get(task.taskId);
     const trace = api.trace ?? known?.trace ?? null;
     const sinceMs = known?.sinceMs ?? this.#deps.clock.monotonicMs();
     this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts), sinceMs });
-    return { ...later(job, REMOVAL_POLL_MS), behind: true };
+    return this.#behind(run, REMOVAL_POLL_MS);
+  }
+
+  /** With the turn that it had, it would run before new tasks of others. */
+  #behind({ job }: Run, delayMs: number): JobResult {
+    return { ...later(job, delayMs), turn: this.#deps.waitedTurn(job.verdictId) };
   }
 
   #isOnHostNetwork({ task, stored }: Run, { pod }: ActionContext['facts']): boolean {

@@ -23,6 +23,8 @@ export interface TaskDeps {
   order: OrderGate;
   /** Whether a verdict has a place in the backlog where its tasks may wait. */
   mayWait(verdictId: string): boolean;
+  /** Turn of a task of a verdict that has waited. */
+  waitedTurn(verdictId: string): number;
   planner: Pick<Planner, 'find' | 'isOrphan'>;
   clock: Clock;
   metrics: Metrics;
