@@ -48,8 +48,8 @@ export interface UndoContext {
   /** The `succeeded` record to undo. */
   done: Response;
   nowMs: number;
-  /** Whether another task's quarantine of the pod is in force. */
-  isQuarantinedToo: boolean;
+  /** Whether another task's quarantine of the pod is in force: looks at all of them. */
+  isQuarantinedToo(): boolean;
   api: Api;
   quarantine: QuarantineBucket;
 }

@@ -68,7 +68,7 @@ export const quarantine: Action = {
       withoutEntry(list, { podUid: done.podUid, untilMs }, nowMs),
     );
     // A removal keeps the pod isolated for longer, and has no end that would remove the record.
-    if (outcome === 'kept' || (outcome === 'isolated' && isQuarantinedToo)) return SUPERSEDED;
+    if (outcome === 'kept' || (outcome === 'isolated' && isQuarantinedToo())) return SUPERSEDED;
     return removeRecord(api, done);
   },
 };
@@ -87,7 +87,7 @@ export async function clearReleased(context: UndoContext): Promise<Outcome> {
   const { done, isQuarantinedToo, api, quarantine: bucket } = context;
   const { list } = await readQuarantine(bucket, encodeToken(done.nodeName), done.nodeName);
   const entry = list.entries.find(({ podUid }) => podUid === done.podUid);
-  if (entry && (!isIsolation(entry) || isQuarantinedToo)) return SUPERSEDED;
+  if (entry && (!isIsolation(entry) || isQuarantinedToo())) return SUPERSEDED;
   return { ...(await removeRecord(api, done)), reasonCode: RELEASED };
 }
 

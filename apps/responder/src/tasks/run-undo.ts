@@ -91,10 +91,11 @@ export class UndoRunner {
     const { kube, ledger, limits, quarantine, clock, signal } = this.#deps;
     const api = new Api(kube, { timeoutMs: limits.apiTimeoutMs, ...(signal ? { signal } : {}) });
     const nowMicros = clock.nowMicros();
-    const isQuarantinedToo = [...ledger.quarantines()].some(
-      ({ taskId, untilMicros, response }) =>
-        response.podUid === done.podUid && taskId !== taskIdOf(done) && untilMicros > nowMicros,
-    );
+    const isQuarantinedToo = () =>
+      [...ledger.quarantines()].some(
+        ({ taskId, untilMicros, response }) =>
+          response.podUid === done.podUid && taskId !== taskIdOf(done) && untilMicros > nowMicros,
+      );
     return { done, nowMs: clock.nowMs(), isQuarantinedToo, api, quarantine };
   }
 }
