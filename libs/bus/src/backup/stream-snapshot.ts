@@ -14,7 +14,7 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { type Incoming, subscribe } from '../connection/incoming.ts';
 import { ReplyInbox, randomToken } from '../connection/reply-inbox.ts';
 import { apiRequest, parseResponse, request } from '../connection/request.ts';
-import { streamInfo } from '../streams/direct.ts';
+import { storedStreamInfo } from '../streams/direct.ts';
 
 /** Bytes of one message of a snapshot or a restore; below `max_payload` of every server. */
 const SNAPSHOT_CHUNK_BYTES = 128 * 1024;
@@ -213,7 +213,7 @@ async function sendFirst(bus: Bus, subject: string, chunk: Uint8Array): Promise<
 async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
   const deadline = performance.now() + RESTORE_END_MS;
   for (;;) {
-    const info = await acrossElection(bus, undefined, () => streamInfo(bus, name));
+    const info = await acrossElection(bus, undefined, () => storedStreamInfo(bus, name));
     if ((info.cluster?.replicas ?? []).every(({ current, lag }) => current && !lag)) return info;
     if (performance.now() > deadline)
       throw new BusError('BUS_TIMEOUT', `${name} is restored, but not on all of its servers`);

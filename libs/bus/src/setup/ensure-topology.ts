@@ -14,7 +14,8 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
 import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
-import { findStream, microsOf, streamInfo } from '../streams/direct.ts';
+import { findStream, microsOf, storedStreamInfo, streamInfo } from '../streams/direct.ts';
+import { isRestoring, metadataOfRestored } from '../streams/stream-lives.ts';
 import {
   consumerConfigs,
   LATEST_STREAMS,
@@ -74,7 +75,12 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
   const wanted = { ...UNUSED, ...config };
   if (found && covers(found.config, wanted)) return false;
   try {
-    const metadata = { ...found?.config.metadata, ...wanted.metadata };
+    // Its restore ended early. It takes no message, so this is its last one.
+    const before =
+      found && isRestoring(found.config)
+        ? metadataOfRestored(found.config, found.state.last_seq, Date.now())
+        : found?.config.metadata;
+    const metadata = { ...before, ...wanted.metadata };
     if (found) await apiRequest(bus, `$JS.API.STREAM.UPDATE.${config.name}`, { ...found.config, ...wanted, metadata });
     else await apiRequest(bus, `$JS.API.STREAM.CREATE.${config.name}`, config);
     return true;
@@ -187,7 +193,7 @@ export interface TopologyReport {
 export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): Promise<TopologyReport> {
   const found: Found = new Map();
   for (const { name } of streamConfigs()) {
-    const info = await findStream(bus, name);
+    const info = await findStream(bus, name, storedStreamInfo);
     if (info) found.set(name, info);
   }
   const plan = planTopology(new Map([...found].map(([name, { config }]) => [name, config])), options);

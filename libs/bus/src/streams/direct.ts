@@ -15,6 +15,7 @@ import { readsByApi } from '../topology/identities.ts';
 import { isUnder } from '../topology/subjects.ts';
 import { streamConfigs } from '../topology/topology.ts';
 import { contentOf } from './injected-reply.ts';
+import { isRestoring } from './stream-lives.ts';
 
 export interface StreamMessage {
   /** Sequence in the stream. */
@@ -30,18 +31,33 @@ export interface StreamMessage {
   injected: boolean;
 }
 
+type Info = StreamInfo & { ts?: string };
+
 /**
- * State and configuration of a stream; `ts` is the server's time. @throws BusError BUS_NO_STREAM
- * and what request throws
+ * State and configuration of a stream; `ts` is the server's time. One that is being restored counts as
+ * absent (stream-lives.ts). @throws BusError BUS_NO_STREAM and what request throws
  */
 export async function streamInfo(
   bus: Bus,
   stream: string,
   body?: unknown,
   options: RequestOptions = {},
-): Promise<StreamInfo & { ts?: string }> {
+): Promise<Info> {
+  const info = await storedStreamInfo(bus, stream, body, options);
+  if (!isRestoring(info.config)) return info;
+  const remedy = 'if its restore ended early, repeat it with --replace, or open the stream with bailiff bus setup';
+  throw new BusError('BUS_NO_STREAM', `${stream} is being restored: ${remedy}`);
+}
+
+/** As streamInfo(), also of a stream that is being restored. */
+export async function storedStreamInfo(
+  bus: Bus,
+  stream: string,
+  body?: unknown,
+  options: RequestOptions = {},
+): Promise<Info> {
   const subject = `${bus.apiPrefix}.STREAM.INFO.${stream}`;
-  const info = await apiRequest<StreamInfo & { ts?: string }>(bus, subject, body, options);
+  const info = await apiRequest<Info>(bus, subject, body, options);
   if (info.config.name !== stream)
     throw new BusError('BUS_TIMEOUT', `${subject}: a response about ${info.config.name}`);
   const serverMicros = microsOf(info.ts ?? '');
@@ -50,9 +66,9 @@ export async function streamInfo(
 }
 
 /** As streamInfo(); null: the stream does not exist. */
-export async function findStream(bus: Bus, stream: string): Promise<(StreamInfo & { ts?: string }) | null> {
+export async function findStream(bus: Bus, stream: string, info = streamInfo): Promise<Info | null> {
   try {
-    return await streamInfo(bus, stream);
+    return await info(bus, stream);
   } catch (error) {
     if (toBusError(error, stream).code !== 'BUS_NO_STREAM') throw error;
     return null;

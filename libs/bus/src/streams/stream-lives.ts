@@ -3,9 +3,13 @@
  * the sequences of the backup, so that a sequence can be that of a lost message. `bailiff restore`
  * writes the place into the metadata of the stream: what is stored beyond the restored messages belongs to a
  * life of its own. A restore by other tools begins no life. Pure. Limit: MAX_RESTORES, the newest.
+ *
+ * A snapshot also has messages that were stored while it was taken, beyond its state. Until the server has
+ * counted them, the place is not known: the stream has a subject that nobody publishes to, and no reader opens it.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import * as z from 'zod';
+import { ROOT } from '../topology/subjects.ts';
 import { microsOf } from './direct.ts';
 
 const METADATA = 'bailiff.dev/restores';
@@ -22,6 +26,12 @@ function restoresOf({ metadata }: Lives['config']): [last: number, atMs: number]
     return [];
   }
 }
+
+/** The subjects of a stream whose last restored message is not known yet. */
+export const subjectsOfRestoring = (stream: string): string[] => [`${ROOT}.restoring.${stream}`];
+
+export const isRestoring = ({ name, subjects }: Pick<StreamInfo['config'], 'name' | 'subjects'>): boolean =>
+  subjects?.[0] === subjectsOfRestoring(name)[0];
 
 /** When the life of a sequence began, milliseconds since 1970: its creation or restore. */
 export function lifeOf({ created, config }: Lives, sequence: number): number {

@@ -10,10 +10,10 @@ import {
   apiRequest,
   ensureTopology,
   metadataOfRestored,
-  ROOT,
   restoreStream,
   type SnapshotHead,
-  streamInfo,
+  storedStreamInfo,
+  subjectsOfRestoring,
   toBusError,
 } from '@bailiff/bus';
 import { plural } from '@bailiff/response';
@@ -50,7 +50,7 @@ async function existing({ bus }: Session): Promise<{ name: string; messages: num
   const found: { name: string; messages: number }[] = [];
   for (const name of RESTORE_ORDER) {
     try {
-      found.push({ name, messages: (await streamInfo(bus, name)).state.messages });
+      found.push({ name, messages: (await storedStreamInfo(bus, name)).state.messages });
     } catch (error) {
       if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
     }
@@ -100,16 +100,15 @@ const WITH_EVENTS: ReadonlySet<string> = new Set(['VIOLATIONS', 'VERDICTS', 'RES
 async function restorePart({ bus, io }: Session, part: Part, pieces: AsyncIterable<Uint8Array>, replicas: number) {
   const { name, state } = part;
   const atMs = Date.now();
-  const configWith = (lastSequence: number) => {
-    const before = part.config as unknown as SnapshotHead['config'];
-    return { ...before, num_replicas: replicas, metadata: metadataOfRestored(before, lastSequence, atMs) };
-  };
-  const head = { config: configWith(state.last_seq), state } as unknown as SnapshotHead;
-  if (!WITH_EVENTS.has(name)) return (await restoreStream(bus, head, pieces)).state;
-  // A snapshot also has messages that were stored while it was taken, beyond its state. Until their end is known, the
-  // stream takes no message. Readers may open it: they find the name of its new life.
-  const closed = { ...head.config, subjects: [`${ROOT}.restoring.${name}`] };
-  const restored = await restoreStream(bus, { ...head, config: closed }, pieces);
+  const before = { ...part.config, num_replicas: replicas } as unknown as SnapshotHead['config'];
+  const configWith = (lastSequence: number) => ({
+    ...before,
+    metadata: metadataOfRestored(before, lastSequence, atMs),
+  });
+  const restoreWith = (config: SnapshotHead['config']) =>
+    restoreStream(bus, { config, state } as unknown as SnapshotHead, pieces);
+  if (!WITH_EVENTS.has(name)) return (await restoreWith(configWith(state.last_seq))).state;
+  const restored = await restoreWith({ ...before, subjects: subjectsOfRestoring(name) });
   await acrossElection(bus, io.signal, () =>
     apiRequest(bus, `$JS.API.STREAM.UPDATE.${name}`, configWith(restored.state.last_seq)),
   );
