@@ -36,6 +36,23 @@ function pushless(bus: Bus, lost: (value: string) => boolean): Bus {
   });
 }
 
+/** Backs up a bucket and its copy. @returns what restores them */
+async function backUp(admin: Bus, bucket: string): Promise<() => Promise<void>> {
+  const backup: { head: SnapshotHead; chunks: Uint8Array[] }[] = [];
+  for (const stream of [`KV_${bucket}`, `LATEST_${bucket}`]) {
+    const chunks: Uint8Array[] = [];
+    const head = await snapshotStream(admin, stream, async (chunk) => void chunks.push(chunk.slice()));
+    backup.push({ head, chunks });
+  }
+  async function* piecesOf(chunks: readonly Uint8Array[]) {
+    yield* chunks;
+  }
+  return async () => {
+    for (const { head } of [...backup].reverse()) await admin.jsm.streams.delete(head.config.name);
+    for (const { head, chunks } of backup) await restoreStream(admin, head, piecesOf(chunks));
+  };
+}
+
 const reported = (entries: KvEntry[]) => entries.map((entry) => (entry.deleted ? 'deleted' : text(entry)));
 
 test('snapshot - delivers the current value, then each change by push, without a consumer on the server', async () => {
@@ -293,24 +310,11 @@ test('snapshot - a stream restored from a backup without the newest pushes is fo
     ...NO_REREADS,
   });
   await waitFor(() => entries.length === 1);
-  const backup: { head: SnapshotHead; chunks: Uint8Array[] }[] = [];
-  for (const stream of ['KV_bailiff_pods', 'LATEST_bailiff_pods']) {
-    const chunks: Uint8Array[] = [];
-    const head = await snapshotStream(admin, stream, async (chunk) => void chunks.push(chunk.slice()));
-    backup.push({ head, chunks });
-  }
+  const restore = await backUp(admin, 'bailiff_pods');
   // Pushed, but not read before the restore.
   for (const value of ['2', '3']) await writer.put('node-a', value);
   await waitFor(() => entries.length === 3, { what: 'the pushes', state: () => reported(entries) });
-  for (const { head } of [...backup].reverse()) await admin.jsm.streams.delete(head.config.name);
-  for (const { head, chunks } of backup)
-    await restoreStream(
-      admin,
-      head,
-      (async function* () {
-        yield* chunks;
-      })(),
-    );
+  await restore();
   reader.reread();
   await waitFor(() => reader.rereads >= MAX_DOUBTS + 2, { what: 'doubtful reads', timeoutMs: 30_000 });
   // Nothing says that the copy does not only lag: the last value stays.
@@ -409,6 +413,34 @@ test('snapshot - a single response from a lagging replica is not accepted as a n
   reader.close();
 });
 
+test('snapshot - the same revision at a later place of the copy is one of another life', async () => {
+  await using nats = await startBus();
+  await openBucket(await nats.connect('ipam-sync'), 'bailiff_pods').put('node-a', 'lost');
+  await copied(nats, 'bailiff_pods', 'node-a', 1);
+  const story: string[] = [];
+  const reader = new SnapshotReader(await connectCollector(nats, 'node-a'), 'bailiff_pods', 'node-a', {
+    onSnapshot: (entry) => story.push(text(entry)),
+    onRecreated: () => story.push('restart'),
+    ...NO_REREADS,
+  });
+  await waitFor(() => story.length === 1);
+  const { found, stream } = await new BucketCopy(await nats.connect('admin'), 'bailiff_pods').newest('node-a');
+  if (!found) throw new Error('the copy has it');
+  const place = { revision: found.place.revision + 5, timestampMicros: found.place.timestampMicros + 1 };
+  const entry = { ...found.entry, value: Buffer.from('new') };
+  const newest = vi
+    .spyOn(BucketCopy.prototype, 'newest')
+    .mockResolvedValue({ found: { entry, place, stream }, stream });
+  try {
+    reader.reread();
+    await waitFor(() => reader.rereads > 1 && story.includes('new'), { what: 'the new value', state: () => story });
+  } finally {
+    newest.mockRestore();
+  }
+  expect(story).toEqual(['lost', 'restart', 'new']);
+  reader.close();
+});
+
 test('bucket reader - a recreated stream is delivered completely, with deletions for the keys that it no longer has', async () => {
   await using nats = await startBus();
   const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
@@ -445,6 +477,38 @@ test('bucket reader - a recreated stream is delivered completely, with deletions
   await writer.put('spoof.namespace.b.default', 'pushed');
   await waitFor(() => story.at(-1) === 'spoof.namespace.b.default=pushed', { what: 'the push', state: () => story });
   expect(reader.restarts).toBe(1);
+  reader.close();
+});
+
+test('bucket reader - a bucket that was restored, and written as often as before, is delivered completely', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const writer = openBucket(await nats.connect('cli'), 'bailiff_config');
+  const put = (name: string, value: string) => writer.put(`spoof.namespace.${name}.default`, value);
+  const story: string[] = [];
+  const { reads: bus, pushes } = await connectCollector(nats, 'node-a');
+  const quiet = pushless(await pushes, () => true);
+  await put('a', 'kept');
+  await copied(nats, 'bailiff_config', 'spoof.namespace.a.default', 1);
+  const restore = await backUp(admin, 'bailiff_config');
+  for (const name of ['b', 'c']) await put(name, 'lost');
+  await copied(nats, 'bailiff_config', 'spoof.namespace.c.default', 3);
+  const reader = new BucketReader({ reads: bus, pushes: quiet }, 'bailiff_config', 'spoof.>', {
+    onEntry: (entry) => story.push(`${entry.key.split('.')[2]}=${text(entry)}`),
+    onRecreated: () => story.push('restart'),
+    ...NO_REREADS,
+  });
+  await waitFor(() => story.length === 3, { what: 'all values', state: () => story });
+  // The control: the same copy is not read again.
+  const rereads = reader.rereads;
+  reader.reread();
+  await waitFor(() => reader.rereads > rereads && reader.confirmedAtMs > 0);
+  await restore();
+  for (const name of ['d', 'e']) await put(name, 'new');
+  await copied(nats, 'bailiff_config', 'spoof.namespace.e.default', 3);
+  reader.reread();
+  await waitFor(() => story.includes('e=new'), { what: 'the new values', state: () => story });
+  expect(story).toEqual(['a=kept', 'b=lost', 'c=lost', 'restart', 'a=kept', 'd=new', 'e=new']);
   reader.close();
 });
 

@@ -6,9 +6,10 @@
  * what is newer.
  *
  * Recreated buckets: `bailiff bus setup` then renews the copy. The sequence of the first message of
- * a copy never decreases. If it decreased, if that message changed, or if it is before the cursor
- * and younger, the copy was recreated, and the reader delivers all entries again. Otherwise the walk
- * from the cursor misses no entry.
+ * a copy never decreases. If it decreased, if that message or the one at the cursor changed, or if the first
+ * one is before the cursor and younger, the copy was recreated, and the reader delivers all entries again.
+ * Otherwise the walk from the cursor misses no entry, except of a restored copy in which a later value of its
+ * key has replaced the message at the cursor.
  */
 
 import { pause } from '@bailiff/service/retry';
@@ -84,7 +85,10 @@ export class BucketReader extends SnapshotFollower {
   async #lifeOf(cursor: Place, first: Place): Promise<'same' | 'other' | 'unknown'> {
     if (cursor.revision === 0) return 'same';
     // The last message of a copy is removed only after a newer one.
-    if ((await this.copy.next(cursor.revision)) === null) return 'unknown';
+    const found = (await this.copy.next(cursor.revision))?.place;
+    if (!found) return 'unknown';
+    // A copy that was restored from a backup keeps its first message.
+    if (found.revision === cursor.revision && found.timestampMicros !== cursor.timestampMicros) return 'other';
     if (first.revision < this.#first.revision) return 'other';
     if (first.revision === this.#first.revision)
       return first.timestampMicros === this.#first.timestampMicros ? 'same' : 'other';

@@ -69,7 +69,8 @@ export class SnapshotReader extends SnapshotFollower {
     if (place.revision < last.place.revision) return 'unknown';
     if (place.revision === last.place.revision)
       return place.timestampMicros === last.place.timestampMicros ? 'same' : 'other';
-    return (found?.entry.revision ?? 0) >= last.entry.revision ? 'same' : 'other';
+    // Within one life, a later message of the copy has a later revision.
+    return (found?.entry.revision ?? 0) > last.entry.revision ? 'same' : 'other';
   }
 
   /** A push comes from the leader, so no replica lag is involved. */
