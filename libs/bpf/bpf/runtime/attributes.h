@@ -56,7 +56,7 @@ __noinline int rt_decide_without_path(const struct object *object, enum op op)
 }
 
 /*
- * These hooks receive no mount. The object is decided at the oldest mount of the task's own
+ * These hooks receive no mount. The object is decided at the first mount of the task's own
  * namespace that shows it. Without such a mount it was reached through a detached mount or another
  * namespace, and has no path.
  */

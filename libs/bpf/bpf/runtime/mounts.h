@@ -8,8 +8,9 @@
  * A detached mount (OPEN_TREE_CLONE, MNT_DETACH with an open descriptor) has no path, and no hook
  * when it is created. Its use is decided as a bind mount, unless its file system has no other
  * mount.
- * Limit: SEARCH_MOUNTS mounts of one file system are searched for the mount of a dentry; with more
- * it is unresolved.
+ * Hooks that receive no mount search the task's own mount namespace, in the order of its tree. What
+ * other pods mount costs nothing there.
+ * Limit: SEARCH_STEPS; an object that is shown by a later mount only is unresolved.
  */
 #ifndef BAILIFF_RUNTIME_MOUNTS_H
 #define BAILIFF_RUNTIME_MOUNTS_H
@@ -23,10 +24,11 @@
 #include "walk.h"
 
 /*
- * Mounts of one file system on a node. A pod can make 100,000 in each of its mount namespaces
- * (fs.mount-max), also of a file system of which other pods have volumes.
+ * A step enters or leaves a mount, so these are 32,768 mounts of a namespace. A pod can make more
+ * (fs.mount-max), but each costs time in which the kernel may not run another task on the CPU.
  */
-#define SEARCH_MOUNTS (1 << 20)
+#define SEARCH_STEPS  (1 << 16)
+#define SEARCH_LAYERS 4096 /* mounts of one file system that are searched for one of the kernel */
 #define SEARCH_DEPTH  64
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -45,6 +47,16 @@ struct super_block___list {
 
 struct mount___list {
 	struct list_head mnt_instance;
+};
+
+struct mount___tree {
+	struct mount *mnt_parent;
+	struct list_head mnt_mounts; /* of children, which are linked by mnt_child */
+	struct list_head mnt_child;
+};
+
+struct mnt_namespace___tree {
+	struct mount *root;
 };
 
 struct super_block___chain {
@@ -185,11 +197,12 @@ __noinline int rt_decide_mount(const struct object *object, enum mount_value kin
 /* ---- the mount of a bare dentry ---- */
 
 struct search {
-	struct super_block *sb;
 	struct dentry *dentry;
-	struct mnt_namespace *namespace; /* NULL: search for the kernel's own mounts */
+	struct super_block *sb;
+	struct mount *root; /* of the namespace */
 	struct mount *mount;
 	struct vfsmount *found;
+	__u64 is_left; /* the mount and what is below it were looked at */
 };
 
 struct ascent {
@@ -216,53 +229,94 @@ static __always_inline bool is_below(struct dentry *dentry, struct dentry *root)
 	return ascent.below;
 }
 
-static long look_at_mount(__u32 step, void *context)
+static __always_inline bool shows(struct mount *mount, const struct search *search)
+{
+	return BPF_CORE_READ(mount, mnt.mnt_sb) == search->sb &&
+	       is_below(search->dentry, BPF_CORE_READ(mount, mnt.mnt_root));
+}
+
+static __always_inline struct mount *child_of(struct list_head *link)
+{
+	return (void *)link - bpf_core_field_offset(struct mount___tree, mnt_child);
+}
+
+/*
+ * Looks at a mount, or leaves it, and goes on to the next one of the tree. The link of a mount that was
+ * removed meanwhile leads to itself.
+ */
+static long visit_mount(__u32 step, void *context)
 {
 	struct search *search = context;
-	struct mnt_namespace *namespace;
+	struct mount___tree *tree = (void *)search->mount;
+	struct list_head *link, *end;
+
+	if (!search->is_left) {
+		if (shows(search->mount, search)) {
+			search->found =
+				(void *)search->mount + bpf_core_field_offset(struct mount, mnt);
+			return 1;
+		}
+		link = BPF_CORE_READ(tree, mnt_mounts.next);
+		end = (void *)tree + bpf_core_field_offset(struct mount___tree, mnt_mounts);
+		if (link && link != end) {
+			search->mount = child_of(link);
+			return 0;
+		}
+	}
+	if (search->mount == search->root)
+		return 1;
+	link = BPF_CORE_READ(tree, mnt_child.next);
+	if (!link || child_of(link) == search->mount)
+		return 1;
+	tree = (void *)BPF_CORE_READ(tree, mnt_parent);
+	end = (void *)tree + bpf_core_field_offset(struct mount___tree, mnt_mounts);
+	search->is_left = link == end;
+	search->mount = search->is_left ? (void *)tree : child_of(link);
+	return 0;
+}
+
+/*
+ * First mount of the task's own namespace that shows the dentry, or NULL. For hooks that receive no
+ * mount. The tree is read without its lock, so a concurrent change by the same pod may end the search
+ * early.
+ */
+static __noinline struct vfsmount *find_mount(struct dentry *dentry)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mnt_namespace___tree *namespace = (void *)BPF_CORE_READ(task, nsproxy, mnt_ns);
+	struct search search = { .dentry = dentry };
+
+	search.sb = BPF_CORE_READ(dentry, d_sb);
+	search.root = search.mount = BPF_CORE_READ(namespace, root);
+	bpf_loop(SEARCH_STEPS, visit_mount, &search, 0);
+	return search.found;
+}
+
+static long look_for_layer(__u32 step, void *context)
+{
+	struct search *search = context;
 	struct mount *mount = search->mount;
 
 	if (!mount)
 		return 1;
-	namespace = BPF_CORE_READ(mount, mnt_ns);
-	if (search->namespace ? namespace == search->namespace
-			      : (unsigned long)namespace >= (unsigned long)-MAX_ERRNO) {
-		if (is_below(search->dentry, BPF_CORE_READ(mount, mnt.mnt_root))) {
-			search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
-			return 1;
-		}
+	if ((unsigned long)BPF_CORE_READ(mount, mnt_ns) >= (unsigned long)-MAX_ERRNO &&
+	    shows(mount, search)) {
+		search->found = (void *)mount + bpf_core_field_offset(struct mount, mnt);
+		return 1;
 	}
 	search->mount = next_mount(search->sb, mount);
 	return 0;
 }
 
-static __always_inline struct vfsmount *search_mount(struct dentry *dentry,
-						     struct mnt_namespace *namespace)
-{
-	struct search search = { .dentry = dentry, .namespace = namespace };
-
-	search.sb = BPF_CORE_READ(dentry, d_sb);
-	search.mount = first_mount(search.sb);
-	bpf_loop(SEARCH_MOUNTS, look_at_mount, &search, 0);
-	return search.found;
-}
-
-/*
- * Oldest mount of the task's own namespace that shows the dentry, or NULL. For hooks that receive
- * no mount. The lists are read without their locks, so a concurrent mount or unmount may end the
- * search early.
- */
-static __noinline struct vfsmount *find_mount(struct dentry *dentry)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-
-	return search_mount(dentry, BPF_CORE_READ(task, nsproxy, mnt_ns));
-}
-
 /* Whether the dentry is in a layer of an overlay, which the kernel mounts for itself. */
 static __noinline bool is_layer(struct dentry *dentry)
 {
-	return search_mount(dentry, NULL);
+	struct search search = { .dentry = dentry };
+
+	search.sb = BPF_CORE_READ(dentry, d_sb);
+	search.mount = first_mount(search.sb);
+	bpf_loop(SEARCH_LAYERS, look_for_layer, &search, 0);
+	return search.found;
 }
 
 #endif
