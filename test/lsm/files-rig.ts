@@ -36,6 +36,7 @@ interface KernelFeature {
 export const TMPFILE_ON_OVERLAY: KernelFeature = { what: 'O_TMPFILE on overlayfs', since: [6, 3] };
 export const FTRUNCATE_BY_RING: KernelFeature = { what: 'ftruncate by io_uring', since: [6, 9] };
 export const FUSE_PASSTHROUGH: KernelFeature = { what: 'passthrough of FUSE', since: [6, 9] };
+export const OWNER_LOOK_UP: KernelFeature = { what: 'look-up of a process by its number', since: [6, 2] };
 
 /** The reason why it cannot be tried on this kernel; null if it can. */
 export function whyLacking({ what, since: [major, minor] }: KernelFeature): string | null {
