@@ -109,6 +109,10 @@ const OWN_ADDRESS: readonly Row[] = [
   ['listen,tcp,::1,7025', 'ok', 'ok'],
   ['listen,tcp,::,7035', 'ok', 'ok'],
   ['listenunbound,tcp,127.0.0.1,40123', 'ok', 'EPERM'], // a port that the program chose without a bind
+  ['listenonly,tcp,::,40123', 'ok', 'EPERM'], // another thread could make it accept IPv4 during the call
+  ['listenunbound,tcp,::1,40123', 'ok', 'EPERM'], // not bound to ::1 either
+  ['listen,mptcp,127.0.0.1,7025', 'ok', 'EPERM'],
+  ['listen,mptcp,127.0.0.1,7035', 'ok', 'ok'],
 ];
 
 const ROWS = [...SOCKETS, ...DESTINATIONS, ...OWN_HOST, ...OWN_ADDRESS];
@@ -148,7 +152,7 @@ describe('network', () => {
       far: denied(DESTINATIONS) + AGAIN,
       'own-host': denied(OWN_HOST),
       bind: 2,
-      listen: 3,
+      listen: 6,
     });
   });
 
@@ -288,6 +292,32 @@ describe('protocols', () => {
     });
     await expectRows(container, 'net-ops', rows, 'guarded');
     expect(pod.counts()).toEqual({ tcp: 1 });
+  });
+});
+
+describe('listening by SMC', () => {
+  const rows = (proto: string): Row[] => [
+    // The hook sees neither address nor port, so a denial of any port matches.
+    [`listen,${proto},127.0.0.1,7025`, 'ok', 'EPERM'],
+    [`listen,${proto},::1,7035`, 'ok', 'EPERM'],
+    [`bind,${proto},127.0.0.1,7025`, 'ok', 'ok'],
+    ['listen,tcp,127.0.0.1,7035', 'ok', 'ok'],
+  ];
+  it.for([
+    ['af-smc', 'socket,43,1,0'],
+    ['smc', 'socket,2,1,256'],
+  ] as const)('%s - is refused where a port is', async ([proto, creation], context) => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    const [made = ''] = await container.run(['/bin/net-ops', creation]);
+    if (!made.endsWith(' ok')) context.skip(`optional: this kernel makes no such socket (${made})`);
+    await expectRows(container, 'net-ops', rows(proto), 'free');
+    pod.apply({ rules: [network('other', ['connect'], ['0.0.0.0/0'], [7025])] });
+    await expectRows(container, 'net-ops', rows(proto), 'free');
+    pod.apply({ rules: [network('listen', ['listen'], ['0.0.0.0/0'], ['7020-7030'])] });
+    await expectRows(container, 'net-ops', rows(proto), 'guarded');
+    expect(pod.counts()).toEqual({ listen: 2 });
   });
 });
 

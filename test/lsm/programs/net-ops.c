@@ -5,7 +5,7 @@
  * they can contain IPv6 addresses.
  *
  * socket,<family>,<type>,<protocol>
- * connect,<proto>,<address>,<port>		proto: tcp, udp, l2tp, raw, smc (a stream socket of protocol 256)
+ * connect,<proto>,<address>,<port>		proto: tcp, mptcp, udp, l2tp, raw, smc (a stream socket of protocol 256), af-smc
  * send,<proto>,<address>,<port>		sendto on an unconnected socket
  * sendmmsg,udp,<address>,<port>		two messages; the second has the named address, the first loopback's port 9
  * sendunspec,<proto>,<address>,<port>		sendto with family 0
@@ -13,7 +13,7 @@
  * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
- * listenunbound,tcp,<address>,<port>	without a bind, at that port of its own range (IP_LOCAL_PORT_RANGE, since 6.3)
+ * listenunbound,tcp,<address>,<port>  listenonly,tcp,<address>,<port>: of IPv6 alone	without a bind, at that port of its own range (IP_LOCAL_PORT_RANGE, since 6.3)
  * connectx,<type>,<address>,<port>  bindx,<type>,<address>,<port>  implicit,5,<address>,<port>	SCTP: by a list, and by a first send
  * dstaddr,<type>,<address>,<port>	SCTP: a first send to 127.8.0.1, with the address in an SCTP_DSTADDRV4 control message
  * uconnect,<type>,<name>  usend,dgram,<name>  ubind,<type>,<name>	name: a path, or @ and an abstract one
@@ -38,6 +38,12 @@
 #include <unistd.h>
 
 #define MAX_WORDS 5
+#ifndef AF_SMC
+#define AF_SMC 43
+#endif
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
 #ifndef IP_LOCAL_PORT_RANGE
 #define IP_LOCAL_PORT_RANGE 51
 #endif
@@ -97,6 +103,8 @@ static int internet_socket(const char *proto)
 	if (is(proto, "smc"))
 		return socket(address.ss_family, SOCK_STREAM,
 			      256); /* IPPROTO_SMC, missing in libc's headers */
+	if (is(proto, "mptcp")) return socket(address.ss_family, SOCK_STREAM, IPPROTO_MPTCP);
+	if (is(proto, "af-smc")) return socket(AF_SMC, SOCK_STREAM, address.ss_family == AF_INET6);
 	return socket(address.ss_family, is(proto, "tcp") ? SOCK_STREAM : SOCK_DGRAM,
 		      is(proto, "l2tp") ? IPPROTO_L2TP : 0);
 }
@@ -231,9 +239,11 @@ static int internet(const char *what)
 	if (is(what, "batch")) return send_batch(fd);
 	if (is(what, "reconnect")) return reconnect(fd);
 	if (is(what, "bind")) return bind(fd, (void *)&address, address_length);
-	if (is(what, "listenunbound")) {
+	if (is(what, "listenunbound") || is(what, "listenonly")) {
 		__u32 port = atoi(words[3]), range = port << 16 | port;
+		int only = is(what, "listenonly");
 
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only));
 		setsockopt(fd, IPPROTO_IP, IP_LOCAL_PORT_RANGE, &range, sizeof(range));
 		return listen(fd, 1);
 	}

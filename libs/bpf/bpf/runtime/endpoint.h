@@ -25,6 +25,7 @@
 #define AF_INET	  2
 #define AF_INET6  10
 #define AF_PACKET 17
+#define AF_SMC	  43
 
 #define SOCK_STREAM    1
 #define SOCK_DGRAM     2
@@ -208,7 +209,10 @@ static __noinline bool read_endpoint(struct endpoint *endpoint, enum op op, stru
 	return shape_endpoint(endpoint, &naming);
 }
 
-/* Reads the address that a socket is bound to. */
+/*
+ * Reads the address that a socket is bound to. SMC's is bound by a TCP socket of the kernel, which this
+ * socket does not show: it counts as not bound, for both families.
+ */
 static __noinline bool read_bound(struct endpoint *endpoint, enum op op, struct sock *sk)
 {
 	struct naming naming = { .op = op, .length = sizeof(naming.inet) };
@@ -216,7 +220,9 @@ static __noinline bool read_bound(struct endpoint *endpoint, enum op op, struct 
 	naming.inet.family = sk->__sk_common.skc_family;
 	naming.inet.port = bpf_htons(sk->__sk_common.skc_num); /* 0: not chosen yet */
 	describe_socket(endpoint, &naming, sk);
-	if (naming.inet.family == AF_INET)
+	if (naming.inet.family == AF_SMC)
+		naming.inet.family = endpoint->family = AF_INET6;
+	else if (naming.inet.family == AF_INET)
 		naming.inet.ipv4 = naming.bound_ipv4;
 	else
 		bpf_probe_read_kernel(naming.inet.ipv6, sizeof(naming.inet.ipv6),

@@ -110,13 +110,17 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 	return 0;
 }
 
-/* An IPv6 socket on :: accepts IPv4 as well. */
-static __always_inline bool is_dual(const struct endpoint *endpoint, const struct sock *sk)
+/*
+ * An IPv6 socket on :: accepts IPv4 as well. One that listens without a bind can be made to do so after
+ * the hook (IPV6_V6ONLY).
+ */
+static __always_inline bool is_dual(const struct endpoint *endpoint, const struct sock *sk,
+				    enum op op)
 {
 	const __u64 *halves = (const __u64 *)endpoint->address;
 
 	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] &&
-	       !sk->__sk_common.skc_ipv6only;
+	       (!sk->__sk_common.skc_ipv6only || (op == OP_LISTEN && !endpoint->port));
 }
 
 static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct endpoint *endpoint,
@@ -124,7 +128,7 @@ static __noinline int decide_local(struct policy_ctx *policy, enum op op, struct
 {
 	if (decide_endpoint(policy, op, endpoint))
 		return 1;
-	if (!is_dual(endpoint, sk))
+	if (!is_dual(endpoint, sk, op))
 		return 0;
 	map_ipv4(endpoint, 0);
 	return decide_endpoint(policy, op, endpoint);
