@@ -110,7 +110,7 @@ it('a link of an earlier run, or of another person - leads to the page at the ow
   for (const name of ['127.0.0.1', '0123456789abcdef.localhost']) {
     await page.goto(`http://${name}:${port}/history?since=all`);
     expect(page.url()).toBe(`${running.origin}/history?since=all`);
-    await page.getByText('● live').waitFor();
+    await page.getByText('● connected').waitFor();
   }
   expect(await textOf(page)).not.toContain('no session');
   const at = async (path: string, host: string) => (await ask(running.origin, path, { headers: { host } })).status;

@@ -450,14 +450,15 @@ describe('in a browser', () => {
     for (let n = 0; n < 8; n += 1) {
       const tab = await context.newPage();
       await tab.goto(running.origin + pathOf('verdict'));
-      await tab.getByText('● live').waitFor();
+      await tab.getByText('● connected').waitFor();
       await tab.getByText('Read again').waitFor();
+      await tab.getByText(/^Read at [\d:]{8} UTC\. This page does not update by itself\.$/).waitFor();
       await tab.evaluate(`globalThis.isHidden = true; document.dispatchEvent(new Event('visibilitychange'))`);
-      await tab.getByText('not live').waitFor({ state: 'attached' });
+      await tab.getByText('not connected').waitFor({ state: 'attached' });
     }
     const [, shown] = context.pages();
     await shown?.evaluate(`globalThis.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))`);
-    await shown?.getByText('● live').waitFor();
+    await shown?.getByText('● connected').waitFor();
     await context.close();
   });
 

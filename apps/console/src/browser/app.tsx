@@ -107,7 +107,9 @@ function Page({ path, query }: { path: string; query: URLSearchParams }) {
 export function App() {
   const { pathname, search } = location;
   const connection = now.value?.connection;
-  const isLive = stream.value === 'live' && connection?.connected === true && session.value === 'open';
+  const isConnected = stream.value === 'live' && connection?.connected === true && session.value === 'open';
+  // The other pages are read once.
+  const state = pathname === '/' ? 'live' : 'connected';
   return (
     <>
       <a class="skip" href="#main">
@@ -124,7 +126,7 @@ export function App() {
             </a>
           ))}
         </nav>
-        <span class={`state ${isLive ? 'good' : 'bad'}`}>{isLive ? '● live' : '○ not live'}</span>
+        <span class={`state ${isConnected ? 'good' : 'bad'}`}>{isConnected ? `● ${state}` : `○ not ${state}`}</span>
         {connection && (
           <span class="dim bus">
             {connection.user} on {connection.bus}

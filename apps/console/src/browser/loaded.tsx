@@ -1,9 +1,10 @@
 /** A page that is read once: its state, its errors, and the button that reads it again. */
 import { useEffect, useState } from 'preact/hooks';
 import type { ErrorView } from '../wire.ts';
+import { clock } from './clock.ts';
 import { failureOf, request, session } from './session.ts';
 
-type State<T> = { view: T } | ErrorView | null;
+type State<T> = { view: T; atMs: number } | ErrorView | null;
 
 interface FailedProps extends ErrorView {
   heading?: 'h1' | 'h2' | 'h3';
@@ -29,7 +30,7 @@ export function Loaded<T>({ path, children }: { path: string; children: (view: T
     if (!isOpen) return;
     const gone = new AbortController();
     request(path, gone.signal)
-      .then(async (response) => setState({ view: (await response.json()) as T }))
+      .then(async (response) => setState({ view: (await response.json()) as T, atMs: Date.now() }))
       .catch((error: unknown) => {
         if (!gone.signal.aborted) setState(failureOf(error, 'is `bailiff console` still running?'));
       });
@@ -52,6 +53,7 @@ export function Loaded<T>({ path, children }: { path: string; children: (view: T
   }
   return (
     <>
+      <p class="dim">Read at {clock(state.atMs)} UTC. This page does not update by itself.</p>
       {children(state.view)}
       {again}
     </>

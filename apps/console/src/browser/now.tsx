@@ -1,6 +1,7 @@
 /** Now: is everything guarded, who attacks, and what was done? */
 import type { AttackerView, Cell, LiveView, NowView, ProblemView, StatusView, TableView } from '../wire.ts';
 import { RatesChart } from './chart.tsx';
+import { clock } from './clock.ts';
 import { CommandLine, Notes, Section } from './command.tsx';
 import { now } from './stream.ts';
 import { Table } from './table.tsx';
@@ -13,8 +14,6 @@ function idIn({ columns }: TableView, cells: readonly Cell[]): string {
   const cell = cells[columns.findIndex(({ title }) => title === 'ID')] ?? '';
   return typeof cell === 'string' ? cell : cell.text;
 }
-
-const clock = (ms: number): string => new Date(ms).toISOString().slice(11, 19);
 
 function Head({ status }: { status: StatusView }) {
   const severe = status.problems.some(({ severity }) => severity === 'shout');
