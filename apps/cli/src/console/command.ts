@@ -22,7 +22,8 @@ Examples:
   bailiff console --port 0            any free port
 
 The link works once, for one browser. The page reads and changes with your login, what you may. It listens on
-127.0.0.1 and ::1 only: from another machine, forward the port (ssh -L 9470:127.0.0.1:9470 <host>).
+127.0.0.1 and ::1 only. From another machine, forward the port of both, as browsers may use either:
+  ssh -o ExitOnForwardFailure=yes -L 127.0.0.1:9470:127.0.0.1:9470 -L '[::1]:9470:127.0.0.1:9470' <host>
 
 The name in the link is another one in every run. For a browser that does not resolve names below localhost, use
 --no-own-name: then another user of this machine who had the port before can read and change what you may.

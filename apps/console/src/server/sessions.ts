@@ -2,7 +2,7 @@
  * Who may read: one-time tokens, and the sessions that they open.
  *
  * A session has two secrets. The cookie is HttpOnly, so no script can read it; but a browser sends it to
- * every port of the host. The key is a header that only scripts of the page's own origin can send. Every
+ * every port of the name. The key is a header that only scripts of the page's own origin can send. Every
  * request for data needs both. Only hashes are kept.
  *
  * Bounds: MAX_TOKENS and MAX_SESSIONS, of which the oldest ends first; SESSION_MS.
