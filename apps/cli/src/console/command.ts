@@ -44,6 +44,10 @@ async function serve(session: Session, port: number, { ownName: hasOwnName, sign
     hasOwnName,
     nowMs: () => io.nowMs(),
   }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'PAGE_NOT_BUILT') {
+      const remedy = 'run `npx nx run @bailiff/console:build` in the checkout';
+      throw new CliError('CLI_STATE', cause.message, { cause, remedy });
+    }
     if (cause.code !== 'EADDRINUSE' && cause.code !== 'EACCES') throw cause;
     throw new CliError('CLI_STATE', `cannot listen on 127.0.0.1:${port} and [::1]:${port}: ${cause.code}`, {
       cause,

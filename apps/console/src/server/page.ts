@@ -7,16 +7,19 @@ import { readFileSync } from 'node:fs';
 /** Content by path: `/app.js`. */
 export type PageFiles = Readonly<Record<string, string>>;
 
-const NOT_BUILT = 'the page is not built: run `npx nx run @bailiff/console:build`';
+/** In a checkout. */
+export class PageNotBuilt extends Error {
+  readonly code = 'PAGE_NOT_BUILT';
+}
 
-/** @throws Error if the page is not built */
+/** @throws PageNotBuilt */
 export function pageFiles(): PageFiles {
   const compiled = process.env.BAILIFF_CONSOLE_PAGE;
   if (compiled !== undefined) return JSON.parse(compiled) as PageFiles;
   try {
     return JSON.parse(readFileSync(new URL('../../dist/page.json', import.meta.url), 'utf8')) as PageFiles;
   } catch (cause) {
-    throw new Error(NOT_BUILT, { cause });
+    throw new PageNotBuilt('the page is not built', { cause });
   }
 }
 
