@@ -259,7 +259,7 @@ async function openBus(io: CliIo, connection: Connection, timeoutMs: number): Pr
     }
   }
   const { installation } = connection;
-  const options = { ...serverOf(connection), name: 'bailiff-cli', timeoutMs, signal: io.signal };
+  const options = { ...serverOf(connection), name: 'bailiff-cli', timeoutMs, repeatsReads: true, signal: io.signal };
   try {
     return await connectWith(options, installation?.passwords ?? []);
   } catch (error) {

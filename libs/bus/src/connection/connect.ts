@@ -40,6 +40,11 @@ export interface BusOptions extends Credentials {
    * throw.
    */
   waitForServer?: boolean;
+  /**
+   * Sends a direct get again while there is no response, because a replica that hangs is asked until the other servers
+   * notice that. For a program that a person waits for: services retry later, and add no load to a bus that is slow.
+   */
+  repeatsReads?: boolean;
   /** Called after each failed attempt that is retried (`waitForServer`). */
   onRetry?: (error: BusError) => void;
   signal?: AbortSignal;
@@ -57,6 +62,7 @@ export interface Bus {
    */
   readonly apiPrefix: string;
   readonly timeoutMs: number;
+  readonly repeatsReads?: boolean;
   /** Requests in flight (request.ts). */
   readonly requests: RequestMux;
   /** Time of the servers, by what was received from them. */
@@ -96,6 +102,7 @@ class NatsBus implements Bus {
   readonly inboxPrefix: string;
   readonly apiPrefix: string;
   readonly timeoutMs: number;
+  readonly repeatsReads: boolean;
   readonly statusListeners = new Set<(status: BusStatus) => void>();
   readonly recreatedListeners = new Set<(stream: string) => void>();
   readonly requests: RequestMux;
@@ -124,6 +131,7 @@ class NatsBus implements Bus {
     this.inboxPrefix = inboxPrefix;
     this.apiPrefix = apiPrefixOf(options.user);
     this.timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    this.repeatsReads = options.repeatsReads ?? false;
     this.requests = new RequestMux(this);
     this.login = login;
     const { file } = login;

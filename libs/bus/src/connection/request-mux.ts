@@ -15,6 +15,28 @@ import { ReplyInbox, randomToken } from './reply-inbox.ts';
 export interface RequestOptions {
   headers?: MsgHdrs;
   timeoutMs?: number;
+  /** Sent again while there is no response: for requests that change nothing. */
+  repeats?: boolean;
+}
+
+/** How often it is sent within its timeout: one of three replicas hangs, and each time any of them is asked. */
+const TIMES = 5;
+
+/** Sends now and, with `repeats`, again until the result is called. */
+export function repeatedly(send: () => void, repeats: boolean, timeoutMs: number): () => void {
+  send();
+  if (!repeats) return () => undefined;
+  let left = TIMES - 1;
+  const timer = setInterval(() => {
+    if (left === 0) return clearInterval(timer);
+    left -= 1;
+    try {
+      send();
+    } catch {
+      // The connection is closed: the request ends by its status.
+    }
+  }, timeoutMs / TIMES);
+  return () => clearInterval(timer);
 }
 
 /** What a connection provides. */
@@ -52,7 +74,9 @@ export class RequestMux {
         () => settle(new BusError('BUS_TIMEOUT', `${subject}: no response within ${timeoutMs} ms`)),
         timeoutMs,
       );
+      let end: () => void = () => undefined;
       const settle = (result: Incoming | BusError) => {
+        end();
         clearTimeout(timer);
         this.#waiting.delete(token);
         if (result instanceof BusError) reject(result);
@@ -61,8 +85,10 @@ export class RequestMux {
       this.#waiting.set(token, { subject, settle });
       try {
         this.#subscribe();
-        const { headers } = options;
-        this.#bus.nc.publish(subject, payload, { reply: this.#inbox.subject(token), ...(headers ? { headers } : {}) });
+        const { headers, repeats = false } = options;
+        const reply = this.#inbox.subject(token);
+        const publish = () => this.#bus.nc.publish(subject, payload, { reply, ...(headers ? { headers } : {}) });
+        end = repeatedly(publish, repeats, timeoutMs);
       } catch (cause) {
         settle(toBusError(cause, subject));
       }

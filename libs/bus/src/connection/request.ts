@@ -13,7 +13,7 @@ import { BusError, codeOfRefusal, toBusError } from './errors.ts';
 import { type Incoming, subscribe } from './incoming.ts';
 import { NOT_WRITING, NOT_WRITING_REMEDY } from './jetstream-health.ts';
 import { ReplyInbox, randomToken } from './reply-inbox.ts';
-import type { RequestOptions } from './request-mux.ts';
+import { type RequestOptions, repeatedly } from './request-mux.ts';
 
 interface ApiError {
   code: number;
@@ -55,7 +55,8 @@ export async function request(
 }
 
 /**
- * One request with many responses. Resolves when `take` returns true or the signal aborts.
+ * One request that changes nothing, with many responses; BusOptions.repeatsReads applies. Resolves when
+ * `take` returns true or the signal aborts.
  * @throws what `take` throws; BusError BUS_TIMEOUT after `timeoutMs` without a response,
  * BUS_UNREACHABLE, BUS_PERMISSION
  */
@@ -68,8 +69,16 @@ export function requestMany(
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const inbox = new ReplyInbox(bus.inboxPrefix);
-    const reply = inbox.subject(randomToken());
+    const replies = new Set<string>();
+    let chosen = '';
+    let stopAsking: () => void = () => undefined;
+    const ask = () => {
+      const reply = inbox.subject(randomToken());
+      replies.add(reply);
+      bus.nc.publish(subject, JSON.stringify(body), { reply });
+    };
     const end = (error?: unknown) => {
+      stopAsking();
       clearTimeout(silence);
       bus.statusListeners.delete(onStatus);
       forget();
@@ -90,7 +99,9 @@ export function requestMany(
     const forget = onAbort(signal, () => end());
     const subscription = subscribe(bus, inbox.filter, (error, response) => {
       if (error) return end(toBusError(error, inbox.filter));
-      if (response.subject !== reply) return;
+      if (chosen === '' && replies.has(response.subject)) chosen = response.subject;
+      if (response.subject !== chosen) return;
+      stopAsking();
       silence.refresh();
       try {
         if (take(response)) end();
@@ -99,7 +110,7 @@ export function requestMany(
       }
     });
     bus.statusListeners.add(onStatus);
-    bus.nc.publish(subject, JSON.stringify(body), { reply });
+    stopAsking = repeatedly(ask, bus.repeatsReads ?? false, bus.timeoutMs);
   });
 }
 

@@ -162,7 +162,8 @@ async function get(
     return stored;
   }
   const isOfSubject = subject !== directSubject(stream);
-  const message = await request(bus, subject, isOfSubject ? undefined : JSON.stringify(query));
+  const payload = isOfSubject ? undefined : JSON.stringify(query);
+  const message = await request(bus, subject, payload, { repeats: bus.repeatsReads ?? false });
   const found = sourcedMessage(message, stream);
   if (found && isRequested(found)) return found;
   const { code = 0, description = '' } = message.headers ?? {};
