@@ -25,6 +25,7 @@ import {
   unendedDisarms,
 } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
+import { within } from '@bailiff/service/retry';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
@@ -92,11 +93,17 @@ export function spanOf(options: Options): number {
   return ms;
 }
 
+/** Of what is only said beside break-glass: it waits no longer than for one response of the bus. @throws BusError */
+const aside = <T>({ bus: { timeoutMs } }: Session, work: Promise<T>): Promise<T> =>
+  within(timeoutMs, work, () => {
+    throw new BusError('BUS_TIMEOUT', `the statuses of nodes were not read within ${timeoutMs / 1000} s`);
+  });
+
 /** Break-glass is not withheld because the status of nodes cannot be read. @throws CliError CLI_NOT_FOUND */
 async function checkScope(session: Session, key: ConfigKey, force: boolean): Promise<void> {
   if (key.scope === 'cluster') return;
   try {
-    await checkKnown(session, key, force);
+    await aside(session, checkKnown(session, key, force));
   } catch (error) {
     if (!(error instanceof BusError)) throw error;
     session.out.note(`it was not checked that ${scopeOf(key)} exists: ${error.message}`);
@@ -227,10 +234,9 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
   const stored = await readConfig(bus, key);
   const reason = options.reason as string;
   const by = options.by ?? io.operator;
-  await checkScope(session, key, options.force ?? false);
+  const [silent] = await Promise.all([readSilent(session, key), checkScope(session, key, options.force ?? false)]);
   const scope = scopeOf(key);
   await confirm(io, `Disarm ${scope} for ${age(spanMs)}? Nothing is dropped there until then.`, options.yes);
-  const silent = await readSilent(session, key);
   const nowMs = await readBusTime(session);
   const untilMs = nowMs + spanMs;
   const value = { until: new Date(untilMs).toISOString(), duration: options.for, reason, by };
@@ -259,10 +265,10 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
   const stored = await readConfig(bus, key);
   const text = formatConfigKey(key);
   const scope = scopeOf(key);
-  const inForce = (await readDisarms(session)).filter(({ refused }) => refused === '');
+  const [silent, disarms] = await Promise.all([readSilent(session, key), readDisarms(session)]);
+  const inForce = disarms.filter(({ refused }) => refused === '');
   const others = inForce.filter((one) => formatConfigKey(one.key) !== text);
   const own = inForce.find((one) => formatConfigKey(one.key) === text);
-  const silent = await readSilent(session, key);
   const nowMs = await readBusTime(session);
   if (!stored) out.note(`${scope} was not disarmed`);
   else {
@@ -292,7 +298,7 @@ async function arm(session: Session, key: ConfigKey, options: Options): Promise<
  * it, a bus that hangs would hide them.
  */
 async function readSilent(session: Session, key: ConfigKey): Promise<NamedStatus<NodeStatus>[] | null> {
-  const present = await presentNodes(session).catch(() => null);
+  const present = await aside(session, presentNodes(session)).catch(() => null);
   return present && silentNodes([{ key }], present.nodes, present.nowMs);
 }
 
