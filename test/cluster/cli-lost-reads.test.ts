@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { encodeToken } from '@bailiff/bus';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { CART, healthyStatus, NODE_A, NODE_B, publishStory, World } from './cli/world.ts';
+import { healthyStatus, NODE_A, NODE_B, World } from './cli/world.ts';
 
 const READ_OF_NODES = /(PUB \$JS\.API\.DIRECT\.GET\.KV_bailiff_nodes\S* \S*)\S( \d+\r\n)/g;
 
@@ -62,20 +62,9 @@ it.each([[['--all']], [['--namespace', 'shop']], [['--node', NODE_A]]])(
   },
 );
 
-it('quarantine lists of which one cannot be read - the list says so, and a release reaches the other nodes', async () => {
-  await publishStory(world);
-  const { entries } = JSON.parse((await world.cli(['quarantine', 'list', '--json'])).stdout).reduce(
-    (all: { entries: unknown[] }, { nodeName: _, state: __, ...entry }: Record<string, unknown>) => ({
-      entries: [...all.entries, entry],
-    }),
-    { entries: [] },
-  );
-  expect(entries).toMatchObject([{ podUid: CART.uid }]);
-  const claim = { nodeName: NODE_B, revision: 'x', entries };
-  await world.put('bailiff_quarantine', encodeToken(NODE_B), claim);
-  const listed = await world.cli(['quarantine', 'list']);
-  expect(listed.stderr).toContain(`quarantine list of node ${NODE_B}`);
-  expect((await world.cli(['quarantine', 'release', 'shop/cart-1', '--yes'])).exitCode).toBe(0);
-  const empty = await world.cli(['quarantine', 'list']);
-  expect(empty.stderr).toContain('no pod is in quarantine, as far as the lists could be read');
+it('a quarantine list that cannot be read - limits what the list says; control: none is read wrongly', async () => {
+  const list = async () => (await world.cli(['quarantine', 'list'])).stderr;
+  expect(await list()).toBe('no pod is in quarantine\n');
+  await world.put('bailiff_quarantine', encodeToken(NODE_B), { nodeName: NODE_B, revision: 'x', entries: [] });
+  expect(await list()).toContain('no pod is in quarantine, as far as the lists could be read');
 });

@@ -47,6 +47,8 @@ describe('state of a quarantine', () => {
     ['in force', node([iface({})])],
     ['in force', node([iface({}), iface({ podUid: 'other', coverage: 'not-covered' })])],
     ['not applied', node([iface({ quarantinedUntil: null })])],
+    ['not applied', node([iface({ quarantinedUntil: '2026-11-24T11:59:59Z' })])],
+    ['not applied', node([iface({}), iface({ quarantinedUntil: null })])],
     ['sent only', node([iface({ pastGuardFrames: 3 })])],
     ['partly', node([iface({}), iface({ coverage: 'not-covered' })])],
     ['blocks nothing', node([iface({ coverage: 'not-applicable' })])],

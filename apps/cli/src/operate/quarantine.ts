@@ -72,15 +72,18 @@ export function quarantinedOf(nodeName: string, json: string): { entries: Quaran
   return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
 }
 
-/** The entries of all nodes, including ended ones. */
-export async function readQuarantined({ bus, out }: Session): Promise<Quarantined[]> {
+/** The entries of all nodes, including ended ones, and how many problems with lists there are, which are reported. */
+export async function readQuarantined({ bus, out }: Session): Promise<{ all: Quarantined[]; problems: number }> {
   const entries = await openBucket(bus, BUCKET).entries();
-  return entries.flatMap(({ key, value }) => {
+  let problems = 0;
+  const all = entries.flatMap(({ key, value }) => {
     const nodeName = decodeToken(key);
     const list = quarantinedOf(nodeName, value.toString('utf8'));
     for (const problem of list.problems) out.note(`quarantine list of node ${nodeName}: ${problem}`);
+    problems += list.problems.length;
     return list.entries;
   });
+  return { all, problems };
 }
 
 const COLUMNS: readonly Column[] = [
@@ -137,13 +140,16 @@ export function stateOf(
   const omitted = Object.values(status.interfacesOmitted ?? {}).some((count) => count > 0);
   if (own.length === 0) return omitted ? 'not known' : 'no interface';
   if (!own.every(canBlock)) return own.some(canBlock) ? 'partly' : 'blocks nothing';
-  if (own.some(({ quarantinedUntil }) => quarantinedUntil === null)) return 'not applied';
+  if (!own.every(({ quarantinedUntil }) => Date.parse(quarantinedUntil ?? '') > nowMs)) return 'not applied';
   return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
 }
 
 export async function listQuarantined(session: Session, namespace: string | undefined, json: boolean): Promise<void> {
   const { out } = session;
-  const [all, input] = await Promise.all([readQuarantined(session), readNodesInput(session, STALE_NODE_MS)]);
+  const [{ all, problems }, input] = await Promise.all([
+    readQuarantined(session),
+    readNodesInput(session, STALE_NODE_MS),
+  ]);
   const { nodes, nowMs } = input;
   const inForce = all.filter(({ untilMs }) => untilMs > nowMs);
   const entries = [
@@ -153,7 +159,8 @@ export async function listQuarantined(session: Session, namespace: string | unde
     .filter(({ podNamespace }) => namespace === undefined || podNamespace === namespace)
     .sort((a, b) => a.untilMs - b.untilMs);
   if (json) return out.json(entries.map(({ untilMs: _untilMs, ...entry }) => entry));
-  if (entries.length === 0) return out.note('no pod is in quarantine');
+  if (entries.length === 0)
+    return out.note(`no pod is in quarantine${problems === 0 ? '' : ', as far as the lists could be read'}`);
   out.rows(COLUMNS, entries, (entry) => [
     nameOf(entry),
     entry.nodeName,
@@ -245,7 +252,7 @@ export function targetOf(entries: readonly Quarantined[], responses: readonly Re
 
 export async function release(session: Session, pod: PodSelector, options: ReleaseOptions): Promise<void> {
   const { bus, io, out } = session;
-  const [entries, tasks] = await Promise.all([
+  const [{ all: entries }, tasks] = await Promise.all([
     readQuarantined(session),
     readTasks(session, { action: 'quarantine', ...subjectParts(pod) }),
   ]);
