@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 /** Content by path: `/app.js`. */
 export type PageFiles = Readonly<Record<string, string>>;
 
-/** In a checkout. */
+/** A checkout without dist/page.json: `npx nx run @bailiff/console:build`. */
 export class PageNotBuilt extends Error {
   readonly code = 'PAGE_NOT_BUILT';
 }
