@@ -35,6 +35,7 @@ export { apiRequest, request } from './connection/request.ts';
 export { type RequestResponder, respondToRequests } from './connection/request-responder.ts';
 export { type RetryOptions, retryTransient } from './connection/retry-transient.ts';
 export { secretsIn } from './connection/secret-file.ts';
+export { microsOf } from './connection/server-clock.ts';
 export * from './kv/bucket.ts';
 export * from './kv/bucket-reader.ts';
 export { ClusterReader, readCluster } from './kv/cluster-reader.ts';

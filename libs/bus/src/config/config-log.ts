@@ -10,8 +10,9 @@
 import { FORMER_CONFIG_MICROS, SIGNATURE_HEADER } from '@bailiff/policy';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
+import { microsOf } from '../connection/server-clock.ts';
 import { isDeletion, isKey } from '../kv/bucket.ts';
-import { findStream, microsOf, type StreamMessage } from '../streams/direct.ts';
+import { findStream, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
 import { StreamWatermark } from '../streams/stream-watermark.ts';
 import { ROOT } from '../topology/subjects.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { microsOf } from '../streams/direct.ts';
 import { cloudEventHeaders, rfc3339Micros } from './cloud-events.ts';
+import { microsOf } from './server-clock.ts';
 
 test('cloud events - the attributes of a frame', () => {
   expect(

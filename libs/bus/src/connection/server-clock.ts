@@ -26,3 +26,11 @@ export class ServerClock {
     this.#atMs = nowMs;
   }
 }
+
+/** Microseconds of an RFC 3339 time with up to nine decimals; NaN if it is invalid. */
+export function microsOf(time: string): number {
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(time);
+  if (!match) return Number.NaN;
+  const seconds = Date.parse(`${match[1]}${match[3]}`) / 1000;
+  return seconds * 1_000_000 + Number((match[2] ?? '').padEnd(6, '0').slice(0, 6));
+}

@@ -12,9 +12,10 @@ import { AckPolicy, type ConsumerInfo, DeliverPolicy, type StreamInfo } from '@n
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
+import { microsOf } from '../connection/server-clock.ts';
 import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
-import { findStream, microsOf, storedStreamInfo, streamInfo } from '../streams/direct.ts';
+import { findStream, storedStreamInfo, streamInfo } from '../streams/direct.ts';
 import { isRestoring, metadataOfRestored } from '../streams/stream-lives.ts';
 import {
   consumerConfigs,

@@ -11,6 +11,7 @@ import { BusError, toBusError } from '../connection/errors.ts';
 import { HeaderBlock, type Incoming } from '../connection/incoming.ts';
 import { apiRequest, request } from '../connection/request.ts';
 import type { RequestOptions } from '../connection/request-mux.ts';
+import { microsOf } from '../connection/server-clock.ts';
 import { readsByApi } from '../topology/identities.ts';
 import { isUnder } from '../topology/subjects.ts';
 import { streamConfigs } from '../topology/topology.ts';
@@ -194,14 +195,6 @@ async function getStored(bus: Bus, stream: string, query: Query): Promise<Stream
   const headers = message.hdrs === undefined ? undefined : new HeaderBlock(Buffer.from(message.hdrs, 'base64'));
   const content = contentOf({ headers, data: Buffer.from(message.data ?? '', 'base64') }, false);
   return { sequence: message.seq, timestampMicros, subject: message.subject, pending: 0, ...content };
-}
-
-/** Microseconds of an RFC 3339 time with up to nine decimals; NaN if it is invalid. */
-export function microsOf(time: string): number {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(time);
-  if (!match) return Number.NaN;
-  const seconds = Date.parse(`${match[1]}${match[3]}`) / 1000;
-  return seconds * 1_000_000 + Number((match[2] ?? '').padEnd(6, '0').slice(0, 6));
 }
 
 /** A message by its sequence; null if the stream does not hold it. @throws BusError */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { microsOf } from './direct.ts';
+import { microsOf } from '../connection/server-clock.ts';
 import { parseDelivery } from './pull.ts';
 
 test.each([

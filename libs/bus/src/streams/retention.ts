@@ -8,9 +8,10 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { headers as makeHeaders } from '@nats-io/nats-core';
 import type { Bus } from '../connection/connect.ts';
+import { microsOf } from '../connection/server-clock.ts';
 import { streamConfigs } from '../topology/topology.ts';
 import { publishAcked } from './ack.ts';
-import { microsOf, type StreamMessage, streamInfo } from './direct.ts';
+import { type StreamMessage, streamInfo } from './direct.ts';
 
 /**
  * A stream that is filled to less has deleted nothing for want of room within its age limit:

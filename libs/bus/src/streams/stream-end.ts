@@ -12,7 +12,8 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
-import { getNewest, microsOf, streamInfo } from './direct.ts';
+import { microsOf } from '../connection/server-clock.ts';
+import { getNewest, streamInfo } from './direct.ts';
 
 /**
  * The server responds within milliseconds. A watermark that waits this long for each renewal is

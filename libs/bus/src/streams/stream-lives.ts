@@ -9,8 +9,8 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import * as z from 'zod';
+import { microsOf } from '../connection/server-clock.ts';
 import { ROOT } from '../topology/subjects.ts';
-import { microsOf } from './direct.ts';
 
 const METADATA = 'bailiff.dev/restores';
 const MAX_RESTORES = 64;

@@ -7,7 +7,8 @@
  * message at the last sequence.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import { microsOf, type StreamMessage } from './direct.ts';
+import { microsOf } from '../connection/server-clock.ts';
+import type { StreamMessage } from './direct.ts';
 import type { StartAt } from './ordered-options.ts';
 import { type Lives, lifeName } from './stream-lives.ts';
 
