@@ -5,6 +5,9 @@
 import { FramePublisher, violationSubject, writeConfig } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { changeOf, proposalOf } from '../../apps/cli/src/console/changes/proposal.ts';
+import { readPoliciesView } from '../../apps/cli/src/console/policies-view.ts';
+import { reading } from '../../apps/cli/src/console/reading.ts';
 import { healthyStatus, NODE_A, NODE_B, publishStory, World } from './cli/world.ts';
 
 let world: World;
@@ -41,6 +44,21 @@ async function claims() {
     json: [await json('doctor', '--would-drop'), await json('policy', 'promote', 'no-shell', '--dry-run')],
   };
 }
+/** What a page of the console says beside it, and before the button that enforces; and of one namespace only. */
+async function notesOfPages() {
+  const session = { bus: await world.as('cli'), server: { servers: [world.nats.url] }, nowMs: Date.now };
+  const own = () => reading(session, new AbortController().signal);
+  const reader = own();
+  const change = await changeOf(reader, { key: POLICY, assignments: ['mode=enforce'] });
+  const view = (maySee: (namespace: string | null) => boolean) =>
+    readPoliciesView(own(), { since: '1d', sinceMs: 0, maySee });
+  const [{ notes: proposal }, all, some] = [
+    await proposalOf(reader, change, 'anna', ''),
+    await view(() => true),
+    await view((namespace) => namespace === 'shop'),
+  ];
+  return { proposal, all: all.notes, some: some.notes };
+}
 const COMPLETE = [
   'no packet was audited since 1h: enforcing would drop nothing more',
   expect.stringMatching(/^Enforcing no-shell would have denied nothing since \w+\./),
@@ -55,6 +73,8 @@ const LIMITED = [
 it('all nodes report, and all messages are read - nothing limits the result (the control)', async () => {
   await storePolicy();
   expect(await claims()).toMatchObject({ text: COMPLETE, json: [[], []] });
+  const { proposal, all } = await notesOfPages();
+  expect([proposal.length, all]).toEqual([2, []]);
 });
 
 it('a node of the cluster without any status - the result is limited, and names it', async () => {
@@ -64,6 +84,9 @@ it('a node of the cluster without any status - the result is limited, and names 
   const found = await claims();
   expect(found).toMatchObject({ text: LIMITED, json: [[why], [why]] });
   for (const note of found.notes) expect(note).toContain(why);
+  const { proposal, all, some } = await notesOfPages();
+  expect([proposal.slice(2), all]).toEqual([[why], [why]]);
+  expect(some).not.toContain(why);
   expect((await world.cli(['events'])).stderr).toContain(why);
 });
 
@@ -75,6 +98,9 @@ it('a message of a schema that nobody registered - the result is limited, and co
   publisher.close();
   const why = '1 message could not be decoded: UNKNOWN_FINGERPRINT 1';
   expect(await claims()).toMatchObject({ text: LIMITED, json: [[why], [why]] });
+  const { proposal, all, some } = await notesOfPages();
+  expect([proposal.slice(2), all]).toEqual([[why], [why]]);
+  expect(some).not.toContain(why);
 });
 
 it('rows of one node, and another node whose violations do not arrive - events and top name it beside the rows', async () => {

@@ -25,6 +25,7 @@ import { namedPolicies, type StoredPolicy, selectsText } from '../shared/policy/
 import { denies } from '../shared/policy/would-deny.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Column } from '../shared/text/table.ts';
+import { incompleteOf } from '../shared/unsent.ts';
 import {
   AUDITED_COLUMNS,
   type AuditedRule,
@@ -74,7 +75,7 @@ export async function readPoliciesView(
 ): Promise<PoliciesView> {
   const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
   const config = await readConfigValues(reader);
-  reader.decoder.reportUndecodable(reader);
+  if (maySee(null)) for (const reason of await incompleteOf(reader, audits)) reader.note(reason);
   return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes, config });
 }
 
@@ -145,10 +146,10 @@ export function policiesView({ stored, places }: Snapshot, audits: Audits, optio
         ? notes
         : [
             'Policies of the whole cluster, and where policies are in force, are for those who may see all namespaces.',
+            ...(audits.cut ? ['Only the newest violations were read: there are too many.'] : []),
           ]),
-      ...(audits.cut ? ['Only the newest violations were read: there are too many.'] : []),
       ...(audits.packets.inexact ? ['There are too many counters: some packets may be counted twice.'] : []),
-      ...(seesNodes ? audits.refusals.lines() : []),
+      ...(seesNodes ? audits.refusals.refusedLines() : []),
       ...[restText(audits.packets.rest)].filter((text) => text !== ''),
     ],
   };

@@ -85,7 +85,6 @@ export async function simulatePolicies(
   const files = policiesIn(text);
   const sinceMs = await trialStart(reader, since);
   const found = await readSimulation(reader, files, { since, sinceMs, pod: null, alone: false, onProgress });
-  reader.decoder.reportUndecodable(reader);
   const { denied, undecided } = split(found.rows);
   const nowMs = reader.nowMs();
   return {

@@ -8,10 +8,10 @@ import { type ChangeOptions, perform } from '../shared/config/change.ts';
 import { CliError } from '../shared/errors.ts';
 import { shortName } from '../shared/policy/names.ts';
 import { prepare, readReach } from '../shared/policy/prepare.ts';
-import { caveatsOf, incompleteOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
+import { caveatsOf, readWouldDeny, type WouldDeny } from '../shared/policy/would-deny.ts';
 import type { Session } from '../shared/session.ts';
 import type { Cell, Column } from '../shared/text/table.ts';
-import { unsentReasons } from '../shared/unsent.ts';
+import { incompleteOf } from '../shared/unsent.ts';
 import { storedByName } from './show.ts';
 
 export interface PromoteOptions extends ChangeOptions {
@@ -77,7 +77,7 @@ async function readAudited(session: Session, text: string, namespace?: string) {
 
 /** @throws CliError, ConfigError, PolicyError, BusError */
 export async function promote(session: Session, text: string, options: PromoteOptions): Promise<void> {
-  const { out, decoder, io } = session;
+  const { out, io } = session;
   const { since, sinceMs, namespace, json = false } = options;
   const audited = await readAudited(session, text, namespace);
   const { key, policy, stored } = audited;
@@ -89,11 +89,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
   }
   const [found, reach] = await Promise.all([readWouldDeny(session, audited, sinceMs), readReach(session)]);
   const where = policy.enabled ? reach(key, stored.revision) : 'off: it has `enabled: false`, also after this change';
-  const incomplete = [
-    ...incompleteOf(found),
-    ...(decoder.undecodableText === '' ? [] : [decoder.undecodableText]),
-    ...(await unsentReasons(session)),
-  ];
+  const incomplete = await incompleteOf(session, found);
   if (!json) report(session, name, since, found, incomplete.length === 0);
   for (const line of [...caveatsOf(found, policy), ...incomplete]) out.note(line);
   const changed = clockTime(stored.timestampMicros, io.nowMs());

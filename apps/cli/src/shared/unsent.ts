@@ -1,13 +1,35 @@
-/** Nodes whose violations may not be on the bus: an answer from the bus does not include them. */
+/** What an answer from the violations of the bus does not include: what was not read, and what is not there. */
 import { BusError } from '@bailiff/bus';
-import { type Reader, readNodesInput } from '@bailiff/insight';
+import { type Reader, type RefusedCounts, readNodesInput } from '@bailiff/insight';
 import { plural, presentStatuses, STALE_NODE_MS, unsentReason } from '@bailiff/response';
 import { MAX_NODES_NAMED } from './rows/cluster-status.ts';
 
 /** A statement about violations is not withheld because the nodes cannot be read: it says so. */
 const unread = (why: string) => `it is not known which nodes sent their violations: ${why}`;
 
-/** @param node only this node */
+/**
+ * Each of these can hide what enforcing would deny, one sentence each: part of every result that says so. Call it after
+ * the reading.
+ * @param node only this node
+ */
+export async function incompleteOf(
+  reader: Reader,
+  { cut, refusals }: { cut: boolean; refusals: RefusedCounts },
+  node?: string,
+): Promise<string[]> {
+  const { undecodableText } = reader.decoder;
+  return [
+    ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
+    ...(undecodableText === '' ? [] : [undecodableText]),
+    ...refusals.undecidedLines(),
+    ...(await unsentReasons(reader, node)),
+  ];
+}
+
+/**
+ * Nodes whose violations may not be on the bus.
+ * @param node only this node
+ */
 export async function unsentReasons(reader: Reader, node?: string): Promise<string[]> {
   try {
     return await reasonsOf(reader, node);

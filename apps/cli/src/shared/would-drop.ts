@@ -20,7 +20,7 @@ import { plural, podName, reportedName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 import type { Cell, Column } from './text/table.ts';
-import { unsentReasons } from './unsent.ts';
+import { incompleteOf } from './unsent.ts';
 
 export interface Audited {
   pod: PodRef | null;
@@ -160,17 +160,11 @@ export async function readAudits(
 }
 
 export async function wouldDrop(session: Session, since: string, sinceMs: number, json: boolean): Promise<void> {
-  const { decoder, out } = session;
+  const { out } = session;
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const { packets } = tally;
-  // Each of them can hide what enforcing would drop, so they are part of the result, also in --json.
-  const incomplete = [
-    ...(cut ? [`only the newest violations since ${since} were read: there are too many`] : []),
-    ...(decoder.undecodableText === '' ? [] : [decoder.undecodableText]),
-    ...refusals.undecidedLines(),
-    ...(await unsentReasons(session)),
-  ];
+  const incomplete = await incompleteOf(session, { cut, refusals });
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   for (const line of [...refusals.refusedLines(), ...incomplete]) out.note(line);
   if (json) {

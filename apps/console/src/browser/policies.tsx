@@ -98,7 +98,7 @@ function Found({ view, query }: { view: PoliciesView; query: URLSearchParams }) 
         <Table
           table={packets}
           label="Audited packets"
-          empty={`No packet was audited ${range}: enforcing would drop nothing more.`}
+          empty={`No packet is recorded that enforcing would drop, ${range}.`}
           more={commands.wouldDrop}
         />
         <Advice advice={advice} />

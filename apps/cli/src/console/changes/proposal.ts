@@ -21,9 +21,9 @@ import { builtIn, parseKey } from '../../shared/config-keys/keys.ts';
 import { CliError } from '../../shared/errors.ts';
 import { shortName } from '../../shared/policy/names.ts';
 import { prepare, readReach } from '../../shared/policy/prepare.ts';
-import { caveatsOf, incompleteOf, readWouldDeny } from '../../shared/policy/would-deny.ts';
+import { caveatsOf, readWouldDeny } from '../../shared/policy/would-deny.ts';
 import { yamlLines } from '../../shared/text/yaml.ts';
-import { unsentReasons } from '../../shared/unsent.ts';
+import { incompleteOf } from '../../shared/unsent.ts';
 
 type Value = Record<string, unknown>;
 
@@ -124,7 +124,6 @@ async function enforcedNotes(reader: Reader, { key, stored, next }: Change): Pro
     `Enforcing it would have denied ${denied} in the last 7 days.`,
     `Now: ${where}. What happens where it is not in force is not recorded, and not counted here.`,
     ...caveatsOf(found, policy),
-    ...incompleteOf(found),
-    ...(await unsentReasons(reader)),
+    ...(await incompleteOf(reader, found)),
   ];
 }

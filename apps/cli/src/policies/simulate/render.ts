@@ -21,6 +21,8 @@ export interface Simulation extends Judged {
   inexact: boolean;
   cut: boolean;
   refusals: RefusedCounts;
+  /** What was not read, not decided yet, or not sent by nodes. */
+  incomplete: readonly string[];
 }
 
 export const SIMULATION_COLUMNS: readonly Column[] = [
@@ -76,7 +78,17 @@ function coverageText({ pod, classes }: PodCoverage, nowMs: number): string {
 
 /** What the record lacks, one sentence each. Pure. */
 function gapsOf(found: Simulation, nowMs: number): string[] {
-  const { coverage, cut, inexact, omitted, oldestMicros, otherPods, asSiblings, refusals, files } = found;
+  const {
+    coverage,
+    incomplete: unread,
+    inexact,
+    omitted,
+    oldestMicros,
+    otherPods,
+    asSiblings,
+    refusals,
+    files,
+  } = found;
   const incomplete = coverage.filter(({ classes }) => classes.some(({ recorded }) => recorded === null));
   const [first] = incomplete;
   const off = files.filter(({ policy }) => !policy.enabled).map((file) => shortName(file));
@@ -94,10 +106,10 @@ function gapsOf(found: Simulation, nowMs: number): string[] {
       ? [`${plural(asSiblings, 'pod')} no longer listed: judged like another pod of the same owner`]
       : []),
     ...(otherPods > 0 ? [`${plural(otherPods, 'operation')} of pods that the policies do not select`] : []),
-    ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
     ...(inexact ? ['there are too many counters: some operations may be counted twice'] : []),
     ...(omitted > 0 ? [`${plural(omitted, 'operation')} beyond the limit of distinct ones: not decided`] : []),
-    ...refusals.lines(),
+    ...refusals.refusedLines(),
+    ...unread,
   ];
 }
 
@@ -126,7 +138,7 @@ export function simulationHeadline(found: Simulation): string {
   const known = classes.filter(({ recorded }) => recorded !== null).length;
   if (known + pass.length + undecided.length === 0)
     return `It is not known what enforcing ${names}, ${beside}, would have denied since ${found.since}: no allowed operation is recorded`;
-  const isDecided = undecided.length === 0 && found.omitted === 0 && !found.cut;
+  const isDecided = undecided.length === 0 && found.omitted === 0 && found.incomplete.length === 0;
   const isRecorded = known === classes.length;
   const nothing = isDecided ? `nothing${isRecorded ? '' : ' of what is recorded'}` : 'nothing of what can be decided';
   return `Enforcing ${names}, ${beside}, would have denied ${nothing} since ${found.since}`;
@@ -184,7 +196,8 @@ function rowJson({ pod, nodeName, container, program, operation, countedBy, judg
 
 export function reportJson(found: Simulation) {
   const { denied, pass, undecided } = split(found.rows);
-  const { since, alone, files, oldestMicros, omitted, otherPods, asSiblings, cut, inexact, refusals } = found;
+  const { since, alone, files, oldestMicros, omitted, otherPods, asSiblings, cut, inexact, refusals, incomplete } =
+    found;
   return {
     policies: files.map(({ key, file }) => ({ key, file })),
     alone,
@@ -213,6 +226,7 @@ export function reportJson(found: Simulation) {
       refused: refusals.list,
       inexact,
       cut,
+      incomplete,
     },
   };
 }

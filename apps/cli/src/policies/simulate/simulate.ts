@@ -23,6 +23,7 @@ import { type FilePolicy, readPolicyFiles } from '../../shared/policy/files.ts';
 import { RUNTIME_KEYS } from '../../shared/policy/names.ts';
 import { namedPolicies, readPolicies } from '../../shared/policy/stored.ts';
 import { onBus, type Session } from '../../shared/session.ts';
+import { incompleteOf } from '../../shared/unsent.ts';
 import { coverageOf } from './coverage.ts';
 import { judgeRecord, type RuleOf } from './judge.ts';
 import { OperationRecord, type Unsampled } from './record.ts';
@@ -170,6 +171,8 @@ export async function readSimulation(
     inexact: record.inexact,
     cut: read.cut,
     refusals: read.refusals,
+    // Of one pod, only its node counts.
+    incomplete: await incompleteOf(reader, read, wanted ? shownPods[0]?.nodeName : undefined),
   };
 }
 
@@ -179,9 +182,8 @@ export async function simulate(
   files: readonly FilePolicy[],
   options: SimulateOptions,
 ): Promise<void> {
-  const { out, decoder } = session;
+  const { out } = session;
   const simulation = await readSimulation(session, files, options);
-  decoder.reportUndecodable(out);
   if (options.json) out.json(reportJson(simulation));
   else report(session, simulation);
 }

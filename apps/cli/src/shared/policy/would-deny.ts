@@ -95,13 +95,7 @@ export async function readWouldDeny(
 /** Rules named in one line. */
 const MAX_RULES = 6;
 
-/** What was not read or not decided, one sentence each. Pure. */
-export const incompleteOf = ({ cut, refusals }: Pick<WouldDeny, 'cut' | 'refusals'>): string[] => [
-  ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
-  ...refusals.undecidedLines(),
-];
-
-/** What else limits the list, one sentence each. Pure. */
+/** What limits the list beside `incompleteOf` (unsent.ts), one sentence each. Pure. */
 export function caveatsOf(found: WouldDeny, policy: RuntimePolicy): string[] {
   const { before, inexact, refusals, rest, unresolved } = found;
   const earlier = before.map(({ key, packets }) => `${key.vector} ${packets}`);
