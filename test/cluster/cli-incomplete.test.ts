@@ -133,6 +133,8 @@ it('the bus has lost the status of the nodes - status says that, break-glass wor
   expect(stdout).toContain('has no KV_bailiff_nodes');
   expect(stdout).toContain('it is not known what is guarded. Guards that are attached stay in force');
   expect(stdout).not.toMatch(/no (node|collector) has ever reported/);
+  const ofOne = await world.cli(['status', '--node', NODE_A]);
+  expect(ofOne).toMatchObject({ exitCode: 7, stdout: expect.stringContaining('it is not known what is guarded') });
 
   const run = (...argv: string[]) => world.cli(['disarm', ...argv]);
   const how = ['--for', '10m', '--reason', 'incident', '--yes'];

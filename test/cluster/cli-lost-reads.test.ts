@@ -62,6 +62,22 @@ it.each([[['--all']], [['--namespace', 'shop']], [['--node', NODE_A]]])(
   },
 );
 
+it('armed again, and listed, while no status of a node can be read - both say so; control: neither does', async () => {
+  const run = (...args: string[]) =>
+    world.cli(['disarm', ...args, '--timeout', `${TIMEOUT_MS}ms`], { env: { BAILIFF_NATS_URL: url } });
+  for (const lost of [false, true]) {
+    isLosing = false;
+    expect(await disarm('--namespace', 'shop')).toMatchObject({ exitCode: 0 });
+    isLosing = lost;
+    const listed = await run();
+    expect(listed).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('DISARMED: namespace shop') });
+    expect(/what nodes have is not known, only what is stored/.test(listed.stderr)).toBe(lost);
+    const armed = await run('--namespace', 'shop', '--off');
+    expect(armed).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/namespace shop (is armed|has ended)/) });
+    expect(/which values nodes refuse is not known/.test(armed.stderr)).toBe(lost);
+  }
+}, 120_000);
+
 it('a quarantine list that cannot be read - limits what the list says; control: none is read wrongly', async () => {
   const list = async () => (await world.cli(['quarantine', 'list'])).stderr;
   expect(await list()).toBe('no pod is in quarantine\n');

@@ -80,6 +80,8 @@ function printText(session: Session, facts: ClusterFacts, report: ClusterReport,
 
 /** What concerns one node: its own problems, and what is not enforced. */
 function ofNode(report: ClusterReport, node: string): ClusterReport {
+  // Nothing is known of any node, so not that this one does not exist.
+  if (report.nodes.length === 0) return report;
   const nodes = report.nodes.filter((one) => one.node === node);
   if (nodes.length === 0) {
     const known = shortList(

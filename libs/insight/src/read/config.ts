@@ -34,13 +34,14 @@ export function configValue(entry: KvEntry, readers: ConfigReaders): StoredConfi
   return { key, json, refused, revision, storedMs };
 }
 
-/** Without the bucket of the nodes, no node is known to refuse a value. */
+/** Nodes whose statuses cannot be read are not known to refuse a value: what is stored is shown all the same. */
 async function readingNodes(reader: Reader): Promise<ConfigReaders['nodes']> {
   try {
     return await readNodes(reader);
   } catch (error) {
-    if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return new Map();
-    throw error;
+    if (!(error instanceof BusError)) throw error;
+    reader.note(`which values nodes refuse is not known: ${error.message}`);
+    return new Map();
   }
 }
 
