@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
+import { CONFIG_HISTORY, configHistory, encodeToken, openBucket, readConfig, writeConfig } from '@bailiff/bus';
 import { parseConfigKey, SIGNATURE_HEADER, spoofCluster, spoofScoped, TUNABLE_VECTORS } from '@bailiff/policy';
 import { podIdentityOf } from '@bailiff/schemas/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -411,6 +411,14 @@ describe('cli config rollback', () => {
     await raw('[1]');
     expect(await back()).toMatchObject({ exitCode: 0 });
     expect(await modes()).toBeUndefined();
+  });
+
+  it('if only refused values are kept - nothing is written: what was before them is not known', async () => {
+    expect((await world.cli(['config', 'set', key, 'modes.ipv4-source=audit', '--yes'])).exitCode).toBe(0);
+    for (let at = 0; at < CONFIG_HISTORY; at += 1) await raw(`[${at}]`);
+    const { exitCode, stderr } = await back();
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/no earlier value that is kept is valid/)]);
+    expect((await readConfig(await world.as('cli'), parseConfigKey(key)))?.json).toBe(`[${CONFIG_HISTORY - 1}]`);
   });
 });
 

@@ -4,6 +4,7 @@
  */
 import {
   CONFIG_BUCKET,
+  CONFIG_HISTORY,
   isDeletion,
   isReleased,
   openBucket,
@@ -159,12 +160,16 @@ export function rollbackTarget(
         )
       : history.findLast((one) => one.revision === to && one.value !== undefined);
   if (target) return target;
-  // Before the first value of a key there is only the built-in one.
-  if (to === null && current.value !== undefined) return { ...current, revision: 0, value: undefined, text: '' };
+  // Before the first value of a key there is only the built-in one. Of a full history, the first one is not known.
+  const isWhole = history.length < CONFIG_HISTORY;
+  if (to === null && current.value !== undefined && isWhole)
+    return { ...current, revision: 0, value: undefined, text: '' };
   const known = history.filter(({ value }) => value !== undefined).map(({ revision }) => revision);
   throw new CliError(
     'CLI_NOT_FOUND',
-    to === null ? 'no earlier value differs from the current one' : `the key has no revision ${to}`,
+    to === null
+      ? 'no earlier value that is kept is valid and differs from the current one'
+      : `the key has no revision ${to}`,
     {
       remedy: `known revisions: ${known.slice(-12).join(', ')}`,
     },
