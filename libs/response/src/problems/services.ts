@@ -161,7 +161,7 @@ function stateText(service: Service): string {
 
 /** A Redis that it does not reach, that refuses its login, or that accepts no jobs. */
 const namesRedis = (notReady: string): boolean => /redis/i.test(notReady);
-const CHECK_REDIS = 'check its Redis and its password: `bailiff doctor --only redis`, and its log';
+const CHECK_REDIS = 'check its Redis and its password: `bailiff doctor --only redis --redis-url <url>`, and its log';
 
 const logOf = (name: string): string => `\`bailiff logs ${name}\``;
 

@@ -13,6 +13,7 @@ import {
   span,
   taintsLine,
   taintsOf,
+  unreadyProblems,
 } from '@bailiff/response';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service';
@@ -95,13 +96,17 @@ export function clusterFindings(facts: ClusterFacts, report: ClusterReport): Fin
   });
 }
 
-/** One line per service without a problem. */
+/** One line per service without a problem. One that is not ready for a moment may start, or find its Redis again. */
 function serviceFindings({ services }: ClusterFacts, problems: readonly Problem[]): Finding[] {
   if (!services) return problems.length > 0 ? [] : [skip('services', 'their status could not be read')];
   const isWell = ({ name }: { name: string }) => !problems.some(({ node }) => node === name);
+  const unready = new Map(unreadyProblems(services).map((problem) => [problem.node, problem]));
   return serviceLines(services)
     .filter(isWell)
-    .map(({ name, text }) => ok(name, text));
+    .map(({ name, text }) => {
+      const problem = unready.get(name);
+      return problem ? warn(name, text, problem.remedy) : ok(name, text);
+    });
 }
 
 function wellOf(facts: ClusterFacts, report: ClusterReport): Record<Exclude<Area, 'services'>, Finding[]> {

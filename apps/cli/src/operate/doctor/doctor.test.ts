@@ -1,11 +1,11 @@
 import { Tally } from '@bailiff/insight';
-import { fillProblems } from '@bailiff/response';
+import { type ClusterFacts, type ClusterReport, fillProblems } from '@bailiff/response';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
 import { kubeconfigOf } from '../../shared/session.ts';
 import { type Audited, adviceOf } from '../../shared/would-drop.ts';
 import { runCli } from '../../testing.ts';
-import { problemFindings, serverFinding } from './bus-rules.ts';
+import { clusterFindings, problemFindings, serverFinding } from './bus-rules.ts';
 import { isHere } from './canary.ts';
 import { exitCodeOf, fail, groupLines, ok, skip, verdictLine, warn } from './finding.ts';
 import {
@@ -249,6 +249,29 @@ describe('would drop', () => {
     const foreign = new Tally<Audited>(({ vector }) => vector);
     foreign.add({ ...key, vector: 'run: x' }, violation, at(1));
     expect(adviceOf(foreign.groups())[0]).toMatch(/^"run: x" is dropped /);
+  });
+});
+
+it('a service that is not ready for a moment - is no ✓, and has a remedy; control: one that is ready', () => {
+  const lineOf = (ready: number, notReady: string) => {
+    const health = { running: 1, ready, notReady, notReadyForMs: 3_000, silent: 0, waiting: null, behindMs: 0 };
+    const services = { correlator: health, responder: { ...health, due: 0 }, ipamSync: { ...health, leading: 1 } };
+    const optional = { siemRelay: null, busAuth: null, evidenceLog: null };
+    const facts = { services: { ...services, ...optional }, streams: new Map(), config: [], certificates: [] };
+    const found = clusterFindings(
+      { ...facts, instances: [] } as unknown as ClusterFacts,
+      {
+        nodes: [],
+        problems: [],
+      } as unknown as ClusterReport,
+    );
+    return found.find(({ name }) => name === 'responder');
+  };
+  expect(lineOf(1, '')).toMatchObject({ state: 'ok', remedy: '' });
+  expect(lineOf(0, 'redis: Redis is not reachable')).toMatchObject({
+    state: 'warn',
+    detail: expect.stringContaining('not ready (redis: Redis is not reachable)'),
+    remedy: expect.stringContaining('bailiff doctor --only redis --redis-url'),
   });
 });
 

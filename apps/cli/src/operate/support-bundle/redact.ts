@@ -50,7 +50,8 @@ export function redactValue(value: unknown, depth = 0): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, field]) => {
       const isSecret = SECRET_FIELD.test(name) && (typeof field === 'string' || typeof field === 'object');
-      return [name, isSecret && field !== null ? REDACTED : redactValue(field, depth + 1)];
+      const isNone = field === null || field === '';
+      return [name, isSecret && !isNone ? REDACTED : redactValue(field, depth + 1)];
     }),
   );
 }

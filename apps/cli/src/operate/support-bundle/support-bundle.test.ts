@@ -51,7 +51,7 @@ describe('redact', () => {
 
   it.each([
     'policy service-account-token-guard denied a read',
-    '{"reason":"the bus refused the login","tokens":12,"password":null}',
+    '{"reason":"the bus refused the login","tokens":12,"password":null,"signature":""}',
     '{"natsPasswordFile":"/etc/bailiff/password"}',
     'pod shop/web-0 on node-a sent 322 packets by bypass: 3',
     'tls://bailiff-nats.bailiff-system.svc:4222',
