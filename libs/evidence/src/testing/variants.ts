@@ -18,6 +18,7 @@ export interface Variant {
 }
 
 export const UNKNOWN_SCHEMA = 'schema: of another version';
+export const UNKNOWN_FRAMES = 'schema: frames of another version';
 
 type Change = (text: string) => string;
 const same: Change = (text) => text;
@@ -81,12 +82,13 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     const at = 1 + records.findIndex((record) => record.stream === stream);
     return { name: `${stream}: ${name}`, found, lines: sealed(own.map((text, n) => (n === at ? change(text) : text))) };
   };
-  const schemaAt =
+  const schemaAtOf = (name: string) =>
     1 +
     records.findIndex(({ stream, parts }) => {
       const text = Buffer.from(String(parts[0]), 'base64').toString();
-      return stream === 'KV_bailiff_schemas' && text.includes('"name":"Verdict"');
+      return stream === SCHEMAS && text.includes(`"name":"${name}"`);
     });
+  const schemaAt = schemaAtOf('Verdict');
   const schemaWith = (name: string, text: (old: string) => string): Variant => {
     const record = records[schemaAt - 1] as EvidenceRecord;
     const bytes = Buffer.from(text(Buffer.from(String(record.parts[0]), 'base64').toString()));
@@ -109,18 +111,23 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     const lines = own.map((old, index) => (index === lineAt ? JSON.stringify(changed) : old));
     return { name: `verdict: ${name}`, found, lines: sealed(lines) };
   };
-  /** The verdict in a schema that no version has. @param tail the bytes of its last field */
-  const unknownSchema = (name: string, type: object, tail: Uint8Array = Buffer.of()): Variant => {
-    const schema = JSON.parse(contentOf(records[schemaAt - 1] as EvidenceRecord).toString());
+  const EMPTY_RECORD = { type: 'record', fields: [] };
+  /** Messages in a schema that no version has. @param type of its last field @param tail the bytes of that */
+  const unknownSchema = (
+    name: string,
+    { stream = 'VERDICTS', message = 'Verdict', type = EMPTY_RECORD as object, tail = Buffer.of() } = {},
+  ): Variant => {
+    const lineOfSchema = schemaAtOf(message);
+    const schema = JSON.parse(contentOf(records[lineOfSchema - 1] as EvidenceRecord).toString());
     schema.fields.push({ name: 'later', type: { name: 'Later', ...type } });
     const fingerprint = fingerprintHex(schema);
     const lines = own.map((old, at) => {
-      const isVerdict = old.startsWith('{"stream":"VERDICTS"');
-      if (at !== schemaAt && !isVerdict) return old;
+      const isMessage = old.startsWith(`{"stream":"${stream}"`);
+      if (at !== lineOfSchema && !isMessage) return old;
       const record = JSON.parse(old) as EvidenceRecord;
-      const content = isVerdict ? Buffer.concat([contentOf(record), tail]) : Buffer.from(JSON.stringify(schema));
-      if (isVerdict) content.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
-      const subject = isVerdict ? record.subject : `$KV.bailiff_schemas.fp-${fingerprint}`;
+      const content = isMessage ? Buffer.concat([contentOf(record), tail]) : Buffer.from(JSON.stringify(schema));
+      if (isMessage) content.writeBigUInt64LE(BigInt(`0x${fingerprint}`), 2);
+      const subject = isMessage ? record.subject : `$KV.bailiff_schemas.fp-${fingerprint}`;
       const of = { sha256: sha256(content).toString('hex'), parts: [content.toString('base64')] };
       return JSON.stringify({ ...record, subject, ...of });
     });
@@ -191,8 +198,12 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     schemaWith('two fields changed their places', (text) =>
       text.replace('"verdictId"', '"x"').replace('"rule"', '"verdictId"').replace('"x"', '"rule"'),
     ),
-    unknownSchema(UNKNOWN_SCHEMA, { type: 'record', fields: [] }),
-    unknownSchema('schema: of another version, with a fixed field', { type: 'fixed', size: 3 }, Buffer.from('abc')),
+    unknownSchema(UNKNOWN_SCHEMA),
+    unknownSchema(UNKNOWN_FRAMES, { stream: 'VIOLATIONS', message: 'ViolationFrame' }),
+    unknownSchema('schema: of another version, with a fixed field', {
+      type: { type: 'fixed', size: 3 },
+      tail: Buffer.from('abc'),
+    }),
     schemaWith('a size that no integer has', () => '{"type":"fixed","name":"Verdict","size":1e400}'),
     line('a fingerprint behind nothing', SCHEMAS, (text) => text.replace('$KV.bailiff_schemas.fp-', 'abc'), 'records'),
     schemaWith('another one with the same fingerprint', collidingVerdict),

@@ -50,14 +50,15 @@ export class BundleSchemas {
     return this.#texts.has(fingerprintIn(data));
   }
 
-  /** Whether this version knows the schema of a message. @throws SchemaError NOT_SINGLE_OBJECT */
-  isKnownOf(data: Uint8Array): boolean {
-    return isKnownSchema(fingerprintIn(data));
+  /** Whether it has it, and this version does not know it. @throws SchemaError NOT_SINGLE_OBJECT */
+  isForeignOf(data: Uint8Array): boolean {
+    return this.isOf(data) && !isKnownSchema(fingerprintIn(data));
   }
 }
 
 export class Judge {
   readonly #id: string;
+  readonly #schemas: BundleSchemas;
   readonly #frames: ProjectedFrameRegistry;
   readonly #rules: RuleHistory;
   readonly #inventory = new PodInventory();
@@ -72,6 +73,8 @@ export class Judge {
   others = 0;
   frames = 0;
   undecodable = 0;
+  /** Sequence of a frame in a schema that this version does not know; null: there is none. */
+  foreign: number | null = null;
   /** CONFIG_LOG begins then, after the first frame: the configuration of before is not known. Otherwise null. */
   configFromMicros: number | null = null;
 
@@ -79,6 +82,7 @@ export class Judge {
   constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
     this.#rules = new RuleHistory(BUILT_IN_RULES, signed);
     this.#id = verdictId;
+    this.#schemas = schemas;
     this.#frames = new ProjectedFrameRegistry(schemas.lookup);
     this.#refusals = new PriorRefusals(until);
     this.#refusals.completeSinceMicros = lettersSince;
@@ -111,6 +115,7 @@ export class Judge {
     if (!engine.hasShare(position, data.length)) return;
     try {
       if (node === null) throw new SchemaError('WRONG_SCHEMA', 'the subject names no node');
+      if (this.#schemas.isForeignOf(data)) this.foreign ??= sequence;
       const decoded = await decodeWithLookup(data, this.#frames, node);
       if (decoded.name !== 'ViolationFrame') throw new SchemaError('WRONG_SCHEMA', `found a ${decoded.name}`);
       engine.processFrame(position, decoded.value);

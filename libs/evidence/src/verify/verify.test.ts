@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
 import { bundleOf, forge, MANIPULATIONS } from '../testing/manipulations.ts';
-import { movedSalt, sealed, UNKNOWN_SCHEMA, variantsOf } from '../testing/variants.ts';
+import { movedSalt, sealed, UNKNOWN_FRAMES, UNKNOWN_SCHEMA, variantsOf } from '../testing/variants.ts';
 import { EXPORTER, incident, keyOf, LOG, linesOf, logged, MemoryLog, ORIGIN, WITNESS_KEY } from '../testing.ts';
 import { type VerifyOptions, verifyBundle } from './verify.ts';
 
@@ -208,14 +208,21 @@ describe('verify - other forms, which the exporter signed', () => {
     if (found !== null) expect(result).not.toMatchObject({ digest: 'PASS', verdict: 'PASS' });
   });
 
-  it('a schema that this version does not know - is read, and what depends on it is skipped', async () => {
-    const { lines = [] } = variants.find(({ name }) => name === UNKNOWN_SCHEMA) ?? {};
-    const skipped = Object.entries(await outcomes(lines, { ...UNLOGGED, witnessKeys: [] }));
-    expect(skipped.filter(([, outcome]) => outcome === 'SKIP').map(([name]) => name)).toEqual([
-      ...['log-head', 'witness', 'inclusion', 'consistency'],
-      ...['verdict', 'evidence', 'judged'],
-    ]);
-  });
+  it.each([
+    [UNKNOWN_SCHEMA, ['verdict', 'evidence', 'judged']],
+    [UNKNOWN_FRAMES, ['judged']],
+    ['honest', []],
+  ])(
+    '%s - a schema that this version does not know is read, and what depends on it is skipped',
+    async (name, dependent) => {
+      const { lines = [] } = variants.find((one) => one.name === name) ?? {};
+      const skipped = Object.entries(await outcomes(lines, { ...UNLOGGED, witnessKeys: [] }));
+      expect(skipped.filter(([, outcome]) => outcome === 'SKIP').map(([check]) => check)).toEqual([
+        ...['log-head', 'witness', 'inclusion', 'consistency'],
+        ...dependent,
+      ]);
+    },
+  );
 
   it('a salt of another length - changes an address that the hashes of the record do not show', async () => {
     const frame = own.records.find(({ stream }) => stream === 'VIOLATIONS');

@@ -71,6 +71,8 @@ export interface Report {
   limits: string[];
 }
 
+const knowing = (sequence: number): string => `a verifier that knows the schema of sequence ${sequence}`;
+
 class Verification {
   readonly #o: VerifyOptions;
   readonly #checks = new Checks();
@@ -188,9 +190,9 @@ class Verification {
         this.#checks.fail(check, `${place} cannot be decoded: its schema is not in the bundle`);
         return;
       }
-      if (!this.#schemas.isKnownOf(message.data)) {
+      if (this.#schemas.isForeignOf(message.data)) {
         const lacking: CheckName[] = name === 'Verdict' ? ['verdict', 'evidence', 'judged'] : [check];
-        for (const one of lacking) this.#checks.lacks(one, `a verifier that knows the schema of ${place}`);
+        for (const one of lacking) this.#checks.lacks(one, knowing(message.sequence));
       }
       const decoded = await decodeWithLookup(message.data, this.#registry, name);
       if (decoded.name !== name) this.#checks.fail(check, `${place} is a ${decoded.name}`);
@@ -275,6 +277,7 @@ class Verification {
     if (!judge) this.#checks.skip('judged', `fold ${fold}: this verifier has fold ${FOLD_VERSION}`);
     if (!judge || !verdict) return;
     judge.end();
+    if (judge.foreign !== null) this.#checks.lacks('judged', knowing(judge.foreign));
     const own = judge.verdict;
     const begin = judge.configFromMicros === null ? null : new Date(judge.configFromMicros / 1000).toISOString();
     const from = `${judge.frames} frames`;
