@@ -17,6 +17,7 @@ STREAMS = ["CONFIG_LOG", "KV_bailiff_pods", "DEAD_LETTERS", "VERDICTS", "VIOLATI
 LOGGED = {"CONFIG_LOG", "VIOLATIONS", "VERDICTS", "RESPONSES"}
 SCHEMAS = "KV_bailiff_schemas"
 MAX_LINE = 8 * 1024 * 1024
+MAX_SCHEMA = 64 * 1024
 # SHA-256 of the canonical form of the schemas in docs/reference/schemas.md, by fingerprint.
 KNOWN_SCHEMAS = {
     "06496cd7d453b0dd": "15d9f5fb6a3ccf90b3426b812f2ecfe83c487652fae65c8eebe70d93e285fe9a",
@@ -282,16 +283,16 @@ def record_hash(record, created):
 
 
 def content_of(record):
-    content = b""
+    contents = []
     for part in record["parts"]:
         if isinstance(part, str):
-            content += decoded(part)
+            contents.append(decoded(part))
         elif "data" in part:
-            content += decoded(part["data"])
+            contents.append(decoded(part["data"]))
         else:
             text = f"r:{part['hash'][:12]}".encode()
-            content += text if record["stream"] == "KV_bailiff_pods" else bytes([28]) + text
-    return content
+            contents.append(text if record["stream"] == "KV_bailiff_pods" else bytes([28]) + text)
+    return b"".join(contents)
 
 
 def is_redacted(record):
@@ -309,6 +310,13 @@ def full_name(name, namespace):
 
 def canonical(schema, namespace=""):
     """Parsing Canonical Form (Avro's specification)."""
+    form = form_of(schema, namespace)
+    if len(form) > MAX_SCHEMA:
+        raise ValueError("the form is too long")
+    return form
+
+
+def form_of(schema, namespace):
     if isinstance(schema, str):
         return compact(schema if schema in PRIMITIVES else full_name(schema, namespace))
     if isinstance(schema, list):
@@ -617,7 +625,7 @@ class Verifier:
             self.add_schema(record["subject"].rpartition(".fp-")[2], content.decode(errors="replace"))
         elif stream == "VERDICTS":
             verdict = decode(content, self.schemas, "Verdict")
-            if identity_of(content) not in KNOWN_SCHEMAS:
+            if self.is_foreign(content):
                 self.lacking |= {"verdict", "evidence"}
             if verdict is None:
                 self.fail("verdict", "it cannot be decoded")
@@ -626,16 +634,20 @@ class Verifier:
                 self.missing = {piece["streamSequence"] for piece in self.verdicts[0]["evidence"]}
         elif stream == "RESPONSES":
             response = decode(content, self.schemas, "Response")
-            if identity_of(content) not in KNOWN_SCHEMAS:
+            if self.is_foreign(content):
                 self.lacking.add("responses")
             if response is None:
                 self.fail("responses", f"{record['sequence']} cannot be decoded")
             else:
                 self.responses.append(response)
 
+    def is_foreign(self, content):
+        """Whether the file has the schema of a message, and this verifier does not know it."""
+        return identity_of(content) in self.schemas and identity_of(content) not in KNOWN_SCHEMAS
+
     def add_schema(self, identity, text):
         try:
-            schema = parse(text) if len(text) <= 65_536 else None
+            schema = parse(text) if len(text) <= MAX_SCHEMA else None
             form = canonical(schema) if schema is not None else ""
             is_own = schema is not None and fingerprint(form) == identity
             # A fingerprint can be forged.

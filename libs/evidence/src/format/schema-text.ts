@@ -20,7 +20,7 @@ export function hasFingerprint(text: string, fingerprint: string): boolean {
     if (known !== undefined) return canonicalForm(schema) === canonicalForm(JSON.parse(known));
     return fingerprintHex(schema) === fingerprint;
   } catch {
-    // Not JSON, no schema, or nested too deep.
+    // Not JSON, no schema, too long, or nested too deep.
     return false;
   }
 }

@@ -133,6 +133,16 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
     });
     return { name, found: null, lines: sealed(lines) };
   };
+  /** Each of its names has the namespace. */
+  const longSchema = (): string => {
+    const fields = [{ name: 'a', type: Array.from({ length: 100 }, () => 'b') }];
+    const text = JSON.stringify({ type: 'record', name: 'Verdict', namespace: 'n'.repeat(1000), fields });
+    const record = records[schemaAt - 1] as EvidenceRecord;
+    // Of its form, which fingerprintHex() refuses.
+    const subject = '$KV.bailiff_schemas.fp-058dbf574b2f068c';
+    const [hash, part] = [sha256(Buffer.from(text)).toString('hex'), Buffer.from(text).toString('base64')];
+    return JSON.stringify({ ...record, subject, sha256: hash, parts: [part] });
+  };
   const configuration = (sequence: number): string =>
     JSON.stringify({
       stream: 'CONFIG_LOG',
@@ -204,6 +214,11 @@ export function variantsOf({ records, verdict }: ReturnType<typeof incident>, ow
       type: { type: 'fixed', size: 3 },
       tail: Buffer.from('abc'),
     }),
+    {
+      name: 'schema: a canonical form of 100 kB',
+      lines: sealed([own[0] as string, longSchema(), ...own.slice(1)]),
+      found: 'records',
+    },
     schemaWith('a size that no integer has', () => '{"type":"fixed","name":"Verdict","size":1e400}'),
     line('a fingerprint behind nothing', SCHEMAS, (text) => text.replace('$KV.bailiff_schemas.fp-', 'abc'), 'records'),
     schemaWith('another one with the same fingerprint', collidingVerdict),

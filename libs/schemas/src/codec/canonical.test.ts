@@ -94,6 +94,17 @@ test('canonical - hex is 16 digits even when the number is small', () => {
   expect(fingerprintHex('string')).toHaveLength(16);
 });
 
+test('canonical - a form that repeats a long namespace is refused, one of 61 kB is not', () => {
+  const withNames = (count: number) => ({
+    type: 'record',
+    name: 'R',
+    namespace: 'n'.repeat(1000),
+    fields: [{ name: 'f', type: Array.from({ length: count }, () => 'b') }],
+  });
+  expect(canonicalForm(withNames(60)).length).toBeGreaterThan(60_000);
+  expect(() => canonicalForm(withNames(100))).toThrow('the canonical form is too long');
+});
+
 test.each([null, 7, undefined])('canonical - %s is not a schema', (value) => {
   expect(() => canonicalForm(value)).toThrow(TypeError);
 });

@@ -9,6 +9,12 @@
 
 const PRIMITIVES = new Set(['null', 'boolean', 'int', 'long', 'float', 'double', 'bytes', 'string']);
 
+/**
+ * Limit of a canonical form, in characters. Each name gets the namespace of its record, so a text of 64 KiB can have a form
+ * of 268 MB.
+ */
+const MAX_FORM = 64 * 1024;
+
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 function fullName(name: string, namespace: string): string {
@@ -31,6 +37,12 @@ function canonicalNamed(schema: { [key: string]: Json }, namespace: string): str
 }
 
 function canonical(schema: Json, namespace: string): string {
+  const form = formOf(schema, namespace);
+  if (form.length > MAX_FORM) throw new TypeError('the canonical form is too long');
+  return form;
+}
+
+function formOf(schema: Json, namespace: string): string {
   if (typeof schema === 'string') return JSON.stringify(PRIMITIVES.has(schema) ? schema : fullName(schema, namespace));
   if (Array.isArray(schema)) return `[${schema.map((branch) => canonical(branch, namespace)).join(',')}]`;
   if (schema === null || typeof schema !== 'object') throw new TypeError(`not an Avro schema: ${String(schema)}`);
@@ -48,7 +60,7 @@ function canonical(schema: Json, namespace: string): string {
   }
 }
 
-/** Parsing Canonical Form of a parsed schema. @throws TypeError if it is not a schema */
+/** Parsing Canonical Form of a parsed schema. @throws TypeError if it is not a schema, or longer than MAX_FORM */
 export function canonicalForm(schema: unknown): string {
   return canonical(schema as Json, '');
 }
