@@ -60,7 +60,7 @@ export function jobOf(value: unknown): Job | null {
 }
 
 /**
- * `later`: run again after the delay, with the given attempts. `turn`: it waits for something else than its turn,
+ * `later`: run again after the delay, with the given attempts. `turn`: it has had its turn,
  * and then has this one.
  */
 export type JobResult =

@@ -20,12 +20,29 @@ it('turns - a tenant that paused does not overtake the others for what it did no
   expect(turnsOf(turns, 'paused', 2)).toEqual([91, 92]);
 });
 
-it('turns - begin again when nothing waits, and end before those of jobs that have waited', () => {
+it('turns - begin again when nothing waits', () => {
   const turns = new FairTurns();
-  turns.started(LAST_NEW_TURN - 1);
-  expect(turnsOf(turns, 'tenant', 2)).toEqual([LAST_NEW_TURN, LAST_NEW_TURN]);
+  turnsOf(turns, 'tenant', 5);
   turns.clear();
   expect(turns.next('tenant')).toBe(1);
+});
+
+it('turns - begin again behind the last one, so that tenants have turns for good', () => {
+  const turns = new FairTurns();
+  for (let last = 0; last < LAST_NEW_TURN; ) last = turns.next('tenant');
+  expect([turns.next('tenant'), turns.next('tenant'), turns.next('shop')]).toEqual([1, 2, 1]);
+  // A job of before.
+  turns.started(LAST_NEW_TURN - 7);
+  expect([turns.next('other'), turns.next('tenant')]).toEqual([1, 3]);
+});
+
+it('turns - a job that starts late, such as after a cooldown, does not put later ones before those that wait', () => {
+  const turns = new FairTurns();
+  turnsOf(turns, 'tenant', 100);
+  turns.started(90);
+  expect(turns.next('shop')).toBe(91);
+  turns.started(3);
+  expect([turns.next('shop'), turns.next('other')]).toEqual([92, 91]);
 });
 
 it('turns - a job that has waited is behind all new ones, and before those of tenants with more', () => {

@@ -21,25 +21,34 @@ const MAX_REMEMBERED = 4_096;
 
 export class FairTurns {
   #started = 0;
+  /** The highest turn since the beginning. */
+  #given = 0;
   readonly #last = new Map<string, number>();
 
   /** Turn of the next job of a tenant, from 1; smaller ones run first. */
   next(tenant: string): number {
-    const turn = Math.min(LAST_NEW_TURN, Math.max(this.#started, this.#last.get(tenant) ?? 0) + 1);
+    let turn = Math.max(this.#started, this.#last.get(tenant) ?? 0) + 1;
+    if (turn > LAST_NEW_TURN) {
+      // After days without a moment in which nothing waited. What waits now runs behind the next ones, once.
+      this.clear();
+      turn = 1;
+    }
     if (this.#last.size >= MAX_REMEMBERED)
       for (const [other, last] of this.#last) if (last <= this.#started) this.#last.delete(other);
     this.#last.set(tenant, turn);
+    this.#given = Math.max(this.#given, turn);
     return turn;
   }
 
-  /** A job of this turn has started. */
+  /** A job of this turn has started. One that had waited, or of before the turns began again, starts late. */
   started(turn: number): void {
-    this.#started = turn;
+    if (turn <= this.#given) this.#started = Math.max(this.#started, turn);
   }
 
   /** No job waits any more. */
   clear(): void {
     this.#started = 0;
+    this.#given = 0;
     this.#last.clear();
   }
 }

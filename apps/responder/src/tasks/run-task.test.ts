@@ -32,11 +32,15 @@ const turns = async (count: number) => {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
 };
 
+const WAITED_TURN = 7;
+
 /** RESPONSES in memory: stored once by id, delivered to each replica with any delay. */
 class World {
   readonly stream: { response: Response; timestampMicros: number }[] = [];
   readonly pods = new Map<string, { uid: string; deleting: boolean; labels: Record<string, string> }>();
   readonly calls: string[] = [];
+  /** Turns with which tasks run again. */
+  readonly turns: (number | undefined)[] = [];
   readonly random: () => number;
   /** Records that the bus rejected for lack of space. */
   refused = 0;
@@ -150,7 +154,7 @@ class Replica {
       ledger: this.ledger,
       order: new OrderGate(),
       mayWait: () => true,
-      waitedTurn: () => 1,
+      waitedTurn: () => WAITED_TURN,
       policies,
       log,
       kube: { ...world.kube, request: (options) => (this.alive ? world.kube.request(options) : gone) },
@@ -278,6 +282,7 @@ async function simulate(
         return { kind: 'done' as const };
       });
       again = await Promise.race([ended, dead]);
+      if (again.kind === 'later') world.turns.push(again.turn);
     }
   };
   const shuffled = <T>(items: readonly T[]) =>
@@ -345,4 +350,10 @@ describe('run-task', () => {
       expect(endOf(await simulate(one, late))).toMatchObject({ phase: 'failed', reasonCode: 'not-gone' });
     },
   );
+
+  it('turns - a task that is refused by the API server, or waits for its pod to end, has had its turn', async () => {
+    const { turns: again } = await simulate(one, { removesFromMs: 20_000, terminationMs: 5_000 });
+    expect(again.length).toBeGreaterThan(10);
+    expect([...new Set(again)]).toEqual([WAITED_TURN]);
+  });
 });

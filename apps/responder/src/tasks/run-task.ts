@@ -65,7 +65,9 @@ export class TaskRunner {
     if (this.#running.has(job.taskId)) return later(job, CONTENDED_MS);
     this.#running.add(job.taskId);
     try {
-      return await this.#run(job);
+      const result = await this.#run(job);
+      // With the turn that it had, it would run before new tasks of others.
+      return result.kind === 'later' ? { ...result, turn: this.#deps.waitedTurn(job.verdictId) } : result;
     } finally {
       this.#running.delete(job.taskId);
     }
@@ -191,7 +193,7 @@ export class TaskRunner {
 
   /** Waits as long as a policy says: a delay or a cooldown. */
   async #wait(run: Run, waitMs: number): Promise<JobResult> {
-    return this.#mayWait(run) ? this.#behind(run, waitMs) : this.#end(run, 'refused', BACKLOG_FULL);
+    return this.#mayWait(run) ? later(run.job, waitMs) : this.#end(run, 'refused', BACKLOG_FULL);
   }
 
   /** A task with a record has waited or acted before. */
@@ -207,17 +209,12 @@ export class TaskRunner {
   }
 
   #pollLater(run: Run, facts: ActionContext['facts']): JobResult {
-    const { task, api } = run;
+    const { job, task, api } = run;
     const known = this.#inProgress.get(task.taskId);
     const trace = api.trace ?? known?.trace ?? null;
     const sinceMs = known?.sinceMs ?? this.#deps.clock.monotonicMs();
     this.#inProgress.set(task.taskId, { trace, hostNetwork: this.#isOnHostNetwork(run, facts), sinceMs });
-    return this.#behind(run, REMOVAL_POLL_MS);
-  }
-
-  /** With the turn that it had, it would run before new tasks of others. */
-  #behind({ job }: Run, delayMs: number): JobResult {
-    return { ...later(job, delayMs), turn: this.#deps.waitedTurn(job.verdictId) };
+    return later(job, REMOVAL_POLL_MS);
   }
 
   #isOnHostNetwork({ task, stored }: Run, { pod }: ActionContext['facts']): boolean {
