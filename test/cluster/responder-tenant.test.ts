@@ -213,6 +213,21 @@ describe('responder - what a tenant can create', () => {
     expect(quota.hits).toBe(1);
   });
 
+  it('a pod too large for a label and for its deletion: the quarantine is in force, and later steps end at once', async () => {
+    rig.api.api.create('namespaces', { metadata: { name: 'large' } });
+    const message = 'etcdserver: request is too large';
+    for (const verb of ['patch', 'delete'] as const)
+      rig.api.faults.inject({ verb, resource: 'pods', namespace: 'large', status: 500, message, times: 1e6 });
+    const pod = rig.pod({ namespace: 'large' });
+    const verdict = await rig.verdict(pod, { rule: 'both' });
+    const end = await rig.until(verdict, 'quarantine', ['succeeded', 'refused', 'failed']);
+    expect(end).toMatchObject({ phase: 'succeeded', reasonCode: 'not-marked', attempt: 1 });
+    // A reason that concerns one pod: libs/response/src/status/failed-responses.ts.
+    const removal = await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed']);
+    expect(removal).toMatchObject({ phase: 'failed', reasonCode: 'kube-invalid' });
+    expect(await rig.quarantined()).toContain(pod.uid);
+  });
+
   it('a disruption budget without disruptions: the eviction is given up, and the pod quarantined', async () => {
     const labels = { app: 'budgeted' };
     const [pod, free] = [rig.pod({ labels }), rig.pod()];

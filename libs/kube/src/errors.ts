@@ -24,7 +24,7 @@ export type KubeErrorCode =
   | 'KUBE_ALREADY_EXISTS'
   /** 410: the resourceVersion or continue token is too old. */
   | 'KUBE_GONE'
-  /** 400, 422 and any other refusal of the request itself. */
+  /** 400, 422 and any other refusal of the request itself; also an object that etcd refuses for its size. */
   | 'KUBE_INVALID'
   /** 429: throttled, or a disruption budget refuses an eviction. */
   | 'KUBE_TOO_MANY_REQUESTS'
@@ -120,13 +120,17 @@ export function errorOfStatus(status: number, body: unknown, what: string, retry
   const reason = typeof object.reason === 'string' ? object.reason : '';
   const text = typeof object.message === 'string' ? object.message : reason || `status ${code}`;
   const data = { status: code, reason, retryAfterMs: retryAfterMs(retryAfter, object) };
-  return new KubeError(codeOf(code, reason), `${what}: ${text}`, data);
+  return new KubeError(codeOf(code, reason, text), `${what}: ${text}`, data);
 }
 
-function codeOf(status: number, reason: string): KubeErrorCode {
+/** The author of an object chooses its size. etcd refuses what is too large, and the API server reports that as 500. */
+const TOO_LARGE = /etcdserver: request is too large|trying to send message larger than max/;
+
+function codeOf(status: number, reason: string, text: string): KubeErrorCode {
   if (reason === 'AlreadyExists') return 'KUBE_ALREADY_EXISTS';
   // Some servers report these as 410, others as 400 or 500 with this reason.
   if (reason === 'Expired' || reason === 'Gone') return 'KUBE_GONE';
+  if (status === 500 && TOO_LARGE.test(text)) return 'KUBE_INVALID';
   return CODE_OF_STATUS[status] ?? (status >= 500 ? 'KUBE_SERVER' : 'KUBE_INVALID');
 }
 

@@ -219,9 +219,6 @@ export const isNamespaceGone = (error: unknown): boolean =>
   ((error.code === 'KUBE_NOT_FOUND' && /namespaces "[^"]*" not found/.test(error.message)) ||
     (error.code === 'KUBE_FORBIDDEN' && /because it is being terminated/.test(error.message)));
 
-/** Of a report that is too large with what others stored in it: etcd refuses it, and the server reports 500. */
-const TOO_LARGE = /request is too large|message larger than max/;
-
 /**
  * A missing right holds for every namespace. Any other 403 is of one namespace, such as its quota or an
  * admission policy, and must not delay the others.
@@ -231,8 +228,7 @@ export function deliveryErrorOf(error: unknown): unknown {
   const { code, message, retryAfterMs } = error;
   const isRight = /cannot (get|list|create|patch|delete) resource/.test(message);
   const forbidden: DeliveryErrorCode = isRight ? 'OUTPUT_MISCONFIGURED' : 'OUTPUT_REFUSED';
-  const other: DeliveryErrorCode = TOO_LARGE.test(message) ? 'OUTPUT_REFUSED' : 'OUTPUT_FAILED';
-  const found = code === 'KUBE_FORBIDDEN' ? forbidden : (CODES[code] ?? other);
+  const found = code === 'KUBE_FORBIDDEN' ? forbidden : (CODES[code] ?? 'OUTPUT_FAILED');
   const text =
     code === 'KUBE_NOT_FOUND'
       ? 'the cluster has no reports of openreports.io/v1alpha1: install its definition'

@@ -115,8 +115,6 @@ describe('a failed request', () => {
     ['KUBE_UNREACHABLE', 'refused', 'UNREACHABLE'],
     ['KUBE_CONFLICT', 'conflict', 'FAILED'],
     ['KUBE_SERVER', 'failed calling webhook', 'FAILED'],
-    ['KUBE_SERVER', 'PATCH /x: etcdserver: request is too large', 'REFUSED'],
-    ['KUBE_SERVER', 'trying to send message larger than max (2097160 vs. 2097152)', 'REFUSED'],
   ])('%s, %s - is OUTPUT_%s', (code, message, expected) => {
     const error = deliveryErrorOf(failure(code, message));
     expect(error).toBeInstanceOf(DeliveryError);
