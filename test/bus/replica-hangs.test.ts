@@ -59,3 +59,22 @@ test.each(Object.keys(READS))(
     await expect(READS[what]?.(bus)).rejects.toMatchObject({ code: 'BUS_TIMEOUT' });
   },
 );
+
+test.each(Object.keys(READS))('%s: over a slow line it is not sent twice', async (what) => {
+  const countSent = async (isSlow: boolean) => {
+    const bus = await nats.connect('cli', { timeoutMs: TIMEOUT_MS, repeatsReads: true });
+    const publish = bus.nc.publish.bind(bus.nc);
+    let sent = 0;
+    bus.nc.publish = (subject, payload, options) => {
+      if (subject.startsWith('$JS.API.DIRECT.GET.')) sent += 1;
+      else publish(subject, payload, options);
+    };
+    // The response to a ping is behind what the line still transfers.
+    if (isSlow) bus.nc.rtt = () => new Promise(() => undefined);
+    await expect(READS[what]?.(bus)).rejects.toMatchObject({ code: 'BUS_TIMEOUT' });
+    return sent;
+  };
+  expect(await countSent(true)).toBe(1);
+  // The control: a line that transfers nothing.
+  expect(await countSent(false)).toBeGreaterThan(1);
+});

@@ -22,21 +22,39 @@ export interface RequestOptions {
 /** How often it is sent within its timeout: one of three replicas hangs, and each time any of them is asked. */
 const TIMES = 5;
 
-/** Sends now and, with `repeats`, again until the result is called. */
-export function repeatedly(send: () => void, repeats: boolean, timeoutMs: number): () => void {
+/**
+ * Sends now and, with `repeats`, again until the result is called: each time after a response to a ping. On a slow line
+ * that arrives behind what the server has sent before, so that nothing is sent twice because it takes long.
+ */
+export function repeatedly(
+  send: () => void,
+  { nc, repeats, timeoutMs }: { nc: Pick<NatsConnection, 'rtt'>; repeats: boolean; timeoutMs: number },
+): () => void {
   send();
   if (!repeats) return () => undefined;
   let left = TIMES - 1;
-  const timer = setInterval(() => {
-    if (left === 0) return clearInterval(timer);
-    left -= 1;
+  let isPinging = false;
+  let isOver = false;
+  const again = async () => {
+    isPinging = true;
     try {
-      send();
+      await nc.rtt();
+      if (!isOver) send();
     } catch {
       // The connection is closed: the request ends by its status.
     }
+    isPinging = false;
+  };
+  const timer = setInterval(() => {
+    if (isPinging) return;
+    if (left === 0) return clearInterval(timer);
+    left -= 1;
+    void again();
   }, timeoutMs / TIMES);
-  return () => clearInterval(timer);
+  return () => {
+    isOver = true;
+    clearInterval(timer);
+  };
 }
 
 /** What a connection provides. */
@@ -88,7 +106,7 @@ export class RequestMux {
         const { headers, repeats = false } = options;
         const reply = this.#inbox.subject(token);
         const publish = () => this.#bus.nc.publish(subject, payload, { reply, ...(headers ? { headers } : {}) });
-        end = repeatedly(publish, repeats, timeoutMs);
+        end = repeatedly(publish, { nc: this.#bus.nc, repeats, timeoutMs });
       } catch (cause) {
         settle(toBusError(cause, subject));
       }

@@ -110,7 +110,8 @@ export function requestMany(
       }
     });
     bus.statusListeners.add(onStatus);
-    stopAsking = repeatedly(ask, bus.repeatsReads ?? false, bus.timeoutMs);
+    const { nc, repeatsReads: repeats = false, timeoutMs } = bus;
+    stopAsking = repeatedly(ask, { nc, repeats, timeoutMs });
   });
 }
 
