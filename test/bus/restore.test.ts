@@ -17,6 +17,7 @@ import {
 } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { waitForTopology } from '../../libs/bus/src/setup/wait-for-topology.ts';
 import { freeze, losing, startBus, underWay } from '../support/bus.ts';
 
 const STREAM = 'KV_bailiff_pods';
@@ -105,6 +106,17 @@ test('restore - no reader opens a stream before its end is known; one that ended
   const restored = await restoreStream(admin, { config, state } as SnapshotHead, pieces());
   expect(restored.state.last_seq).toBe(3);
   await expect(streamInfo(admin, 'VIOLATIONS')).rejects.toMatchObject({ code: 'BUS_NO_STREAM' });
+  // A service that starts.
+  const why = await new Promise<string>((resolve) => {
+    const health = { ready: () => undefined };
+    const started = new AbortController();
+    const onWait = (_: string, { message }: BusError) => {
+      started.abort();
+      resolve(message);
+    };
+    waitForTopology(admin, ['VIOLATIONS'], { signal: started.signal, health, onWait }).catch(() => undefined);
+  });
+  expect(why).toMatch(/^VIOLATIONS is being restored: /);
 
   const seen: number[] = [];
   const waits: string[] = [];

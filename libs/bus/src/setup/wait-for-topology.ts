@@ -31,7 +31,8 @@ async function checkStream(bus: Bus, stream: string): Promise<void> {
     if (isUnavailable(error) && bus.connected && isJetStreamOff(bus)) {
       throw new BusError(error.code, `${JETSTREAM_OFF}: ${JETSTREAM_OFF_REMEDY}`, { cause });
     }
-    if (error.code !== 'BUS_NO_STREAM') throw error;
+    // One that is being restored is named, with its own remedy: set-up would create streams that the restore needs absent.
+    if (error.code !== 'BUS_NO_STREAM' || error.message.startsWith(`${stream} is being restored`)) throw error;
     throw new BusError(error.code, `the bus has no stream ${stream}: ${SETUP_REMEDY}`, { cause });
   }
 }
