@@ -7,7 +7,9 @@ import path from 'node:path';
 import {
   type Bus,
   consumerConfigs,
+  ensureTopology,
   FramePublisher,
+  lifeOf,
   restoreStream,
   snapshotStream,
   streamConfigs,
@@ -19,6 +21,8 @@ import { podRef } from '@bailiff/correlation/testing';
 import { decodeViolationFrame } from '@bailiff/schemas';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { restore } from '../../apps/cli/src/operate/backup/restore.ts';
+import type { Session } from '../../apps/cli/src/shared/session.ts';
 import { BLOCK_BYTES } from '../../apps/cli/src/shared/tar.ts';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { readAll, startBus, startThree } from '../support/bus.ts';
@@ -257,6 +261,49 @@ describe('three servers', () => {
     expect(moved).toMatchObject({ exitCode: 0, stderr: '', stdout: expect.stringContaining('with 3 replicas each') });
   });
 });
+
+it('bus setup opens a stream before the restore does - its new messages belong to the new life', async () => {
+  await using nats = await startBus();
+  const publisher = new FramePublisher(await nats.connect('collector-node-a'));
+  const send = (id: string) => publisher.publish(violationSubject('node-a', 'spoof'), Buffer.from(id), { msgId: id });
+  const lives = async (meanwhile: (admin: Bus) => Promise<unknown>) => {
+    const admin = await nats.connect('admin');
+    for (const name of streamConfigs().map(({ name }) => name)) await admin.jsm.streams.delete(name);
+    await restore(sessionOf(onFirstState(admin, meanwhile)), file('setup.tar'), {});
+    await send('three');
+    const info = await streamInfo(admin, 'VIOLATIONS');
+    return [1, 2, 3].map((sequence) => lifeOf(info, sequence) > lifeOf(info, 1));
+  };
+  for (const id of ['one', 'two']) await send(id);
+  expect(await cli(nats, 'admin', 'backup', file('setup.tar'))).toMatchObject({ exitCode: 0 });
+  const setUp = async (admin: Bus) => {
+    await ensureTopology(admin);
+    await send('three');
+  };
+  expect(await lives(setUp)).toEqual([false, false, true]);
+  // The control: the restore opens it.
+  expect(await lives(async () => undefined)).toEqual([false, false, true]);
+  publisher.close();
+});
+
+/** A bus on which something happens before the first response about the restored VIOLATIONS. */
+function onFirstState(admin: Bus, meanwhile: (admin: Bus) => Promise<unknown>): Bus {
+  let isRestored = false;
+  const send = async (...args: Parameters<Bus['requests']['send']>) => {
+    if (args[0] === '$JS.API.STREAM.RESTORE.VIOLATIONS') isRestored = true;
+    else if (isRestored && args[0] === '$JS.API.STREAM.INFO.VIOLATIONS') {
+      isRestored = false;
+      await meanwhile(admin);
+    }
+    return admin.requests.send(...args);
+  };
+  return new Proxy(admin, {
+    get: (target, name) => (name === 'requests' ? { send } : Reflect.get(target, name, target)),
+  });
+}
+
+const sessionOf = (bus: Bus) =>
+  ({ bus, io: { signal: new AbortController().signal }, out: { line: () => undefined } }) as unknown as Session;
 
 describe('the file', () => {
   const FRAMES = 200;

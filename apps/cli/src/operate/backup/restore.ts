@@ -9,6 +9,7 @@ import {
   acrossElection,
   apiRequest,
   ensureTopology,
+  isRestoring,
   metadataOfRestored,
   restoreStream,
   type SnapshotHead,
@@ -109,9 +110,11 @@ async function restorePart({ bus, io }: Session, part: Part, pieces: AsyncIterab
     restoreStream(bus, { config, state } as unknown as SnapshotHead, pieces);
   if (!WITH_EVENTS.has(name)) return (await restoreWith(configWith(state.last_seq))).state;
   const restored = await restoreWith({ ...before, subjects: subjectsOfRestoring(name) });
-  await acrossElection(bus, io.signal, () =>
-    apiRequest(bus, `$JS.API.STREAM.UPDATE.${name}`, configWith(restored.state.last_seq)),
-  );
+  // Bus setup may have begun the life meanwhile: then this state has new messages.
+  if (isRestoring(restored.config))
+    await acrossElection(bus, io.signal, () =>
+      apiRequest(bus, `$JS.API.STREAM.UPDATE.${name}`, configWith(restored.state.last_seq)),
+    );
   return restored.state;
 }
 
