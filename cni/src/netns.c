@@ -17,6 +17,7 @@
 
 /* A pod can give its link 64 KiB of alternative names, which every reply about it contains. */
 #define REPLY_BYTES (128 * 1024)
+#define MAX_FOREIGN 4096 /* messages of others that are dropped before a read fails */
 
 /* Opening a FIFO would block, and opening a device may change it. */
 int open_netns(const char *path)
@@ -63,6 +64,24 @@ int watch_links_in(int target, int own)
 	return -1;
 }
 
+/*
+ * As recv(), of the kernel alone, without waiting. A process of the pod with CAP_NET_ADMIN can send to a socket in
+ * its network namespace, and the kernel's reply is behind what it sent.
+ */
+static ssize_t receive(int fd, void *buffer, size_t size)
+{
+	for (int i = 0; i < MAX_FOREIGN; i++) {
+		struct sockaddr_nl from = { .nl_pid = UINT32_MAX };
+		socklen_t length = sizeof(from);
+		ssize_t got =
+			recvfrom(fd, buffer, size, MSG_DONTWAIT, (struct sockaddr *)&from, &length);
+		if (got < 0 ? errno != EINTR : from.nl_pid == 0)
+			return got;
+	}
+	errno = ENOBUFS;
+	return -1;
+}
+
 bool has_left(int watch, uint32_t ifindex)
 {
 	struct {
@@ -72,9 +91,7 @@ bool has_left(int watch, uint32_t ifindex)
 
 	for (;;) {
 		/* The rest of the message is cut. */
-		ssize_t got = recv(watch, &event, sizeof(event), MSG_DONTWAIT);
-		if (got < 0 && errno == EINTR)
-			continue;
+		ssize_t got = receive(watch, &event, sizeof(event));
 		if (got < 0)
 			return errno != EAGAIN;
 		if (got == (ssize_t)sizeof(event) && event.header.nlmsg_type == RTM_DELLINK &&
@@ -89,7 +106,7 @@ bool has_left(int watch, uint32_t ifindex)
  */
 static const struct nlmsghdr *reply_of(int fd, uint16_t type, void *buffer, size_t size)
 {
-	ssize_t got = recv(fd, buffer, size, MSG_DONTWAIT);
+	ssize_t got = receive(fd, buffer, size);
 	const struct nlmsghdr *header = buffer;
 
 	return got > 0 && NLMSG_OK(header, (size_t)got) && header->nlmsg_type == type ? header
