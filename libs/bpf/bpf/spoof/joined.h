@@ -5,8 +5,8 @@
  * them out of the sender's pages. Only the first could be checked, and each leaves as it is when the
  * frame is cut into packets again. Packets that are joined otherwise all get the first header.
  *
- * Place in the data path: before parsing. Such a frame is malformed, and is not changed here: older
- * kernels cannot cut it any more if its linear part was extended.
+ * Place in the data path: parse_from_pod() and parse_to_pod(). Such a frame is malformed, and its linear
+ * part is never extended: older kernels cannot cut it any more after that.
  * Reads metadata as offload.h does, with the same three objects.
  */
 #ifndef BAILIFF_JOINED_H
