@@ -135,13 +135,15 @@ describe('kernel', () => {
       ['rtnetlink,too-many', 'ok', 'EPERM'],
       ['rtnetlink,short', 'EINVAL', 'EPERM'],
       ['rtnetlink,addresses', 'EINVAL', 'EPERM'],
+      ['rtnetlink,multicast', 'EINVAL', 'EPERM'],
+      ['rtnetlink,anycast', 'EINVAL', 'EPERM'],
       ['rtnetlink,by-pid', 'ESRCH', 'EPERM'],
       ['rtnetlink,peer-pid', 'ESRCH', 'EPERM'],
     ];
     await expectRows(container, 'kernel-ops', FREE, 'free');
     pod.apply({ rules: [{ name: 'netns', action: 'block', kernel: { operations: ['foreign-netns'] } }] });
     await expectRows(container, 'kernel-ops', FREE, 'guarded');
-    expect(pod.counts()).toEqual({ netns: 9 });
+    expect(pod.counts()).toEqual({ netns: 11 });
   });
 
   it('one - a rule about one of them leaves the others alone', async () => {

@@ -19,7 +19,7 @@
  * rtnetlink,<what>		a request about an interface, which has no effect: `own` of this namespace; `link-id` and
  *				`target-id` of one with an id that does not exist: EINVAL; `behind-many`: after 100
  *				attributes; `second`: in the second message of a call; `too-many`: 2,000 messages, ok;
- *				`short`: asks for all of another, with the header of old programs; `addresses`: for its addresses;
+ *				`short`: asks for all of another, with the header of old programs; `addresses`, `multicast`, `anycast`: for its addresses;
  *				`by-pid`, `peer-pid`: of the process 2^31-1, directly and for the peer of a veth: ESRCH
  * kill,<pid>,<signal>  pidfd-kill,<pid>,<signal>
  * owner,<pid>			the process gets the signals of a socket, by F_SETOWN; owner-ex,<pid>: F_SETOWN_EX;
@@ -235,7 +235,7 @@ static void add_attribute(struct nlmsghdr *header, int type, const void *data, s
 }
 
 /* Asks for all interfaces or addresses of another namespace, with a header of `bytes`. */
-static size_t add_dump(char *to, int type, size_t bytes, int attribute)
+static size_t add_dump(char *to, int type, int family, size_t bytes, int attribute)
 {
 	struct nlmsghdr *header = (void *)to;
 	int id = 77;
@@ -243,6 +243,7 @@ static size_t add_dump(char *to, int type, size_t bytes, int attribute)
 	*header =
 		(struct nlmsghdr){ .nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP };
 	header->nlmsg_len = NLMSG_LENGTH(bytes);
+	((struct rtgenmsg *)NLMSG_DATA(header))->rtgen_family = family;
 	add_attribute(header, attribute, &id, sizeof(id));
 	return header->nlmsg_len;
 }
@@ -291,16 +292,20 @@ static int request_link(const char *what)
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	size_t length = 0;
 
-	if (is(what, "addresses"))
+	if (is(what, "addresses") || is(what, "multicast") || is(what, "anycast"))
 		setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &(int){ 1 }, sizeof(int));
 	for (int i = is(what, "own") ? 0 : 1; i < messages; i++)
 		length += add_request(request + length, RTM_SETLINK, 0, 0);
 	if (is(what, "link-id"))
 		length += add_request(request + length, RTM_NEWLINK, IFLA_LINK_NETNSID, 1);
 	else if (is(what, "short"))
-		length = add_dump(request, RTM_GETLINK, 4, IFLA_TARGET_NETNSID);
+		length = add_dump(request, RTM_GETLINK, AF_UNSPEC, 4, IFLA_TARGET_NETNSID);
 	else if (is(what, "addresses"))
-		length = add_dump(request, RTM_GETADDR, 8, IFA_TARGET_NETNSID);
+		length = add_dump(request, RTM_GETADDR, AF_UNSPEC, 8, IFA_TARGET_NETNSID);
+	else if (is(what, "multicast"))
+		length = add_dump(request, RTM_GETMULTICAST, AF_INET6, 8, IFA_TARGET_NETNSID);
+	else if (is(what, "anycast"))
+		length = add_dump(request, RTM_GETANYCAST, AF_INET6, 8, IFA_TARGET_NETNSID);
 	else if (is(what, "peer-pid"))
 		length += add_peer(request);
 	else if (is(what, "by-pid"))

@@ -31,6 +31,8 @@
 #define RTM_GETLINK	    18
 #define RTM_SETLINK	    19
 #define RTM_GETADDR	    22
+#define RTM_GETMULTICAST    58
+#define RTM_GETANYCAST	    62
 #define IFA_TARGET_NETNSID  10
 #define IFLA_LINKINFO	    18
 #define IFLA_NET_NS_PID	    19
@@ -82,10 +84,17 @@ static __always_inline __u32 aligned(__u32 length)
 	return (length + 3) & ~3U;
 }
 
+/* All are answered by the same function of the kernel. */
+static __always_inline bool asks_for_addresses(const struct nlmsghdr *header)
+{
+	return header->nlmsg_type == RTM_GETADDR || header->nlmsg_type == RTM_GETMULTICAST ||
+	       header->nlmsg_type == RTM_GETANYCAST;
+}
+
 /* Bytes before the attributes of a message; 0: it is not about interfaces or their addresses. */
 static __always_inline __u32 bytes_before(const struct nlmsghdr *header)
 {
-	if (header->nlmsg_type == RTM_GETADDR)
+	if (asks_for_addresses(header))
 		return IFADDR_BYTES;
 	/* RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK */
 	if (header->nlmsg_type < RTM_NEWLINK || header->nlmsg_type > RTM_SETLINK)
@@ -107,7 +116,7 @@ static __always_inline long read_message(struct request *request)
 	    header.nlmsg_len < sizeof(header) || header.nlmsg_len > left)
 		return 1;
 	before = bytes_before(&header);
-	request->addresses = header.nlmsg_type == RTM_GETADDR;
+	request->addresses = asks_for_addresses(&header);
 	if (before && header.nlmsg_len > sizeof(header) + before) {
 		request->ends[0] = request->at + header.nlmsg_len;
 		request->at += sizeof(header) + before;
