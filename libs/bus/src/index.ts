@@ -63,7 +63,14 @@ export * from './streams/read-to-end.ts';
 export { RepeatedFrames } from './streams/repeated-frames.ts';
 export * from './streams/retention.ts';
 export { streamEnd } from './streams/stream-end.ts';
-export { isRestoring, lifeName, lifeOf, metadataOfRestored, subjectsOfRestoring } from './streams/stream-lives.ts';
+export {
+  isRestoring,
+  lifeName,
+  lifeOf,
+  metadataOfCopy,
+  metadataOfRestored,
+  subjectsOfRestoring,
+} from './streams/stream-lives.ts';
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';

@@ -1,6 +1,6 @@
 /**
- * Lives of a stream that was restored from a backup. The server keeps its creation time and goes on with
- * the sequences of the backup, so that a sequence can be that of a lost message. `bailiff restore`
+ * Lives of a stream that was restored from a backup. The server keeps its creation time (newer servers renew it) and
+ * goes on with the sequences of the backup, so that a sequence can be that of a lost message. `bailiff restore`
  * writes the place into the metadata of the stream: what is stored beyond the restored messages belongs to a
  * life of its own. A restore by other tools begins no life. Pure. Limit: MAX_RESTORES, the newest.
  *
@@ -43,6 +43,13 @@ export function lifeOf({ created, config }: Lives, sequence: number): number {
 export function lifeName({ created, config }: Lives): string {
   const restored = restoresOf(config).at(-1);
   return restored ? `${created} restored ${restored[1]}` : created;
+}
+
+/** The metadata of a copy for a backup: with the begin of the first life, which the server may renew at a restore. */
+export function metadataOfCopy({ created, config }: Lives): Record<string, string> {
+  const all = restoresOf(config);
+  const first: [number, number][] = all.some(([last]) => last === 0) ? [] : [[0, Math.floor(microsOf(created) / 1000)]];
+  return { ...config.metadata, [METADATA]: JSON.stringify([...first, ...all]) };
 }
 
 /** The metadata of a stream that is restored now. */

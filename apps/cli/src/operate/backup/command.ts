@@ -1,7 +1,14 @@
 /** `bailiff backup` and `bailiff restore`. Both need the admin user of the bus. */
 
 import { rm } from 'node:fs/promises';
-import { bytesText, type SnapshotHead, snapshotStream, toBusError } from '@bailiff/bus';
+import {
+  bytesText,
+  metadataOfCopy,
+  type SnapshotHead,
+  snapshotStream,
+  storedStreamInfo,
+  toBusError,
+} from '@bailiff/bus';
 import { plural } from '@bailiff/response';
 import type { Command } from 'commander';
 import { replicas } from '../../shared/arguments.ts';
@@ -46,7 +53,10 @@ async function copy({ bus, io }: Session, writer: ArchiveWriter, name: string): 
     }),
   );
   const { result, bytes, sha256 } = copied;
-  return result && { name, bytes, sha256, config: { ...result.config }, state: { ...result.state } };
+  if (!result) return null;
+  const info = await storedStreamInfo(bus, name);
+  const config = { ...result.config, metadata: metadataOfCopy(info) };
+  return { name, bytes, sha256, config, state: { ...result.state } };
 }
 
 /** @throws what snapshotStream throws, CliError CLI_USAGE, errors of the disk */
