@@ -2,7 +2,7 @@
 // creation, and sequences that the log has are those of other messages.
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { microsOf, streamInfo } from '@bailiff/bus';
+import { createdMicrosOf, streamInfo } from '@bailiff/bus';
 import { LogReader } from '@bailiff/evidence';
 import { keyOf } from '@bailiff/evidence/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -60,7 +60,7 @@ class Rig implements AsyncDisposable {
   /** Leaves of the log, and sequences whose newest leaf is not that of the message on the bus. */
   async compared(directory = 'log'): Promise<{ size: number; missing: number[] }> {
     const bus = await this.world.as('admin');
-    const created = microsOf((await streamInfo(bus, STREAM)).created);
+    const created = createdMicrosOf(await streamInfo(bus, STREAM));
     const messages = await readAll(bus, STREAM);
     const log = new LogReader(this.file(directory));
     const isMissing = ({ sequence, timestampMicros: storedAt, subject, headers, data }: (typeof messages)[number]) => {

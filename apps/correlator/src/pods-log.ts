@@ -11,7 +11,7 @@ import {
   type Bus,
   BusError,
   consumeOrdered,
-  microsOf,
+  createdMicrosOf,
   podListOf,
   type StreamMessage,
   StreamWatermark,
@@ -62,8 +62,8 @@ export class PodsLog {
     await consumeOrdered(bus, STREAM, {
       start: 'all',
       onMessage: (message) => this.#take(message),
-      onRecreated: ({ created }) => {
-        inventory.streamRecreated(microsOf(created));
+      onRecreated: (stream) => {
+        inventory.streamRecreated(createdMicrosOf(stream));
         this.#watermark.streamRecreated();
       },
       onIdle: () => {
@@ -78,7 +78,7 @@ export class PodsLog {
   /** When a stream was created; 0 if it does not exist yet. */
   async #createdAt(stream: string): Promise<number> {
     try {
-      return microsOf((await streamInfo(this.#o.bus, stream)).created);
+      return createdMicrosOf(await streamInfo(this.#o.bus, stream));
     } catch (error) {
       if (error instanceof BusError && error.code === 'BUS_NO_STREAM') return 0;
       throw error;

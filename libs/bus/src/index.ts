@@ -64,6 +64,7 @@ export { RepeatedFrames } from './streams/repeated-frames.ts';
 export * from './streams/retention.ts';
 export { streamEnd } from './streams/stream-end.ts';
 export {
+  createdMicrosOf,
   isRestoring,
   lifeName,
   lifeOf,

@@ -10,7 +10,7 @@
  * edit is retried by the next call.
  */
 
-import { type Bucket, type Bus, decodeToken, encodeToken, isName, microsOf, streamInfo } from '@bailiff/bus';
+import { type Bucket, type Bus, createdMicrosOf, decodeToken, encodeToken, isName, streamInfo } from '@bailiff/bus';
 import {
   editQuarantine,
   type Ledger,
@@ -135,8 +135,8 @@ export class QuarantineController {
 
   async #restore(): Promise<void> {
     const { bus, bucket, ledger, log } = this.#o;
-    const { created } = await streamInfo(bus, `KV_${bucket.name}`);
-    const before = this.#isRecreated ? Number.POSITIVE_INFINITY : microsOf(created);
+    const info = await streamInfo(bus, `KV_${bucket.name}`);
+    const before = this.#isRecreated ? Number.POSITIVE_INFINITY : createdMicrosOf(info);
     // Releases in the stream must be known, or they would be reverted.
     await log.caughtUp();
     const byNode = new Map<string, QuarantineInForce[]>();

@@ -14,6 +14,7 @@ import { microsOf } from '../connection/server-clock.ts';
 import { isDeletion, isKey } from '../kv/bucket.ts';
 import { findStream, type StreamMessage } from '../streams/direct.ts';
 import { consumeOrdered } from '../streams/ordered.ts';
+import { createdMicrosOf } from '../streams/stream-lives.ts';
 import { StreamWatermark } from '../streams/stream-watermark.ts';
 import { ROOT } from '../topology/subjects.ts';
 
@@ -69,9 +70,9 @@ export interface LogStart {
 export async function readLogStart(bus: Bus): Promise<(LogStart & { lastMicros: number }) | null> {
   const info = await findStream(bus, 'CONFIG_LOG');
   if (!info || info.state.messages === 0) return null;
-  const { created, state } = info;
+  const { state } = info;
   return {
-    createdMicros: microsOf(created),
+    createdMicros: createdMicrosOf(info),
     firstMicros: microsOf(state.first_ts),
     lastMicros: microsOf(state.last_ts),
   };

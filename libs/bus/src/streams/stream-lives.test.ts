@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lifeName, lifeOf, metadataOfCopy, metadataOfRestored } from './stream-lives.ts';
+import { createdMicrosOf, lifeName, lifeOf, metadataOfCopy, metadataOfRestored } from './stream-lives.ts';
 
 const created = '1970-01-01T00:00:01.000000000Z';
 const life = (metadata: Record<string, string>) => ({ created, config: { metadata } });
@@ -17,14 +17,13 @@ describe('lives of a stream', () => {
     expect([5, 6, 10].map((sequence) => lifeOf(life(older), sequence))).toEqual([1_000, 4_000, 4_000]);
   });
 
-  it('a server that renews the creation time at a restore - restored sequences keep their life', () => {
+  it('a server that renews the creation time at a restore - the stream keeps its first one', () => {
     const copied = metadataOfCopy(life({ kept: '1' }));
     const restored = metadataOfRestored({ metadata: copied }, 5, 2_000);
     const renewed = { created: '1970-01-01T00:00:02.000000000Z', config: { metadata: restored } };
     expect([5, 6].map((sequence) => lifeOf(renewed, sequence))).toEqual([1_000, 2_000]);
-    // Copied once more, it keeps the first time.
-    const again = metadataOfRestored({ metadata: metadataOfCopy(renewed) }, 9, 3_000);
-    expect([5, 6, 10].map((sequence) => lifeOf(life(again), sequence))).toEqual([1_000, 2_000, 3_000]);
+    expect([createdMicrosOf(renewed), lifeName(renewed)]).toEqual([1_000_000, `${created} restored 2000`]);
+    expect(metadataOfCopy(renewed)).toEqual(restored);
   });
 
   it.each(['{', '[[1]]', '7'])('metadata of another writer, %s - as without', (text) => {

@@ -1,8 +1,9 @@
 /**
- * Lives of a stream that was restored from a backup. The server keeps its creation time (newer servers renew it) and
- * goes on with the sequences of the backup, so that a sequence can be that of a lost message. `bailiff restore`
- * writes the place into the metadata of the stream: what is stored beyond the restored messages belongs to a
- * life of its own. A restore by other tools begins no life. Pure. Limit: MAX_RESTORES, the newest.
+ * Lives of a stream that was restored from a backup. The server goes on with the sequences of the backup, so
+ * that a sequence can be that of a lost message. `bailiff restore` writes the place into the metadata of the stream:
+ * what is stored beyond the restored messages belongs to a life of its own. The creation time is in the metadata too,
+ * because nats-server 2.15 renews it at a restore (2.10 does not). A restore by other tools begins no life, unless
+ * the server renews that time. Pure. Limit: MAX_RESTORES, the newest.
  *
  * A snapshot also has messages that were stored while it was taken, beyond its state. Until the server has
  * counted them, the place is not known: the stream has a subject that nobody publishes to, and no reader opens it.
@@ -12,6 +13,7 @@ import * as z from 'zod';
 import { microsOf } from '../connection/server-clock.ts';
 import { ROOT } from '../topology/subjects.ts';
 
+const CREATED = 'bailiff.dev/created';
 const METADATA = 'bailiff.dev/restores';
 const MAX_RESTORES = 64;
 /** Last restored sequence, and the time of the restore in milliseconds, by time. */
@@ -33,24 +35,29 @@ export const subjectsOfRestoring = (stream: string): string[] => [`${ROOT}.resto
 export const isRestoring = ({ name, subjects }: Pick<StreamInfo['config'], 'name' | 'subjects'>): boolean =>
   subjects?.[0] === subjectsOfRestoring(name)[0];
 
+const createdOf = ({ created, config }: Lives): string => config.metadata?.[CREATED] ?? created;
+
+/** When a stream was created, also before a restore: microseconds since 1970. */
+export const createdMicrosOf = (stream: Lives): number => microsOf(createdOf(stream));
+
 /** When the life of a sequence began, milliseconds since 1970: its creation or restore. */
-export function lifeOf({ created, config }: Lives, sequence: number): number {
-  const restored = restoresOf(config).findLast(([last]) => last < sequence);
-  return restored?.[1] ?? Math.floor(microsOf(created) / 1000);
+export function lifeOf(stream: Lives, sequence: number): number {
+  const restored = restoresOf(stream.config).findLast(([last]) => last < sequence);
+  return restored?.[1] ?? Math.floor(createdMicrosOf(stream) / 1000);
 }
 
 /** Name of the newest life, for a reader that stores its position. */
-export function lifeName({ created, config }: Lives): string {
-  const restored = restoresOf(config).at(-1);
+export function lifeName(stream: Lives): string {
+  const created = createdOf(stream);
+  const restored = restoresOf(stream.config).at(-1);
   return restored ? `${created} restored ${restored[1]}` : created;
 }
 
-/** The metadata of a copy for a backup: with the begin of the first life, which the server may renew at a restore. */
-export function metadataOfCopy({ created, config }: Lives): Record<string, string> {
-  const all = restoresOf(config);
-  const first: [number, number][] = all.some(([last]) => last === 0) ? [] : [[0, Math.floor(microsOf(created) / 1000)]];
-  return { ...config.metadata, [METADATA]: JSON.stringify([...first, ...all]) };
-}
+/** The metadata of a copy for a backup. */
+export const metadataOfCopy = (stream: Lives): Record<string, string> => ({
+  ...stream.config.metadata,
+  [CREATED]: createdOf(stream),
+});
 
 /** The metadata of a stream that is restored now. */
 export function metadataOfRestored(

@@ -11,8 +11,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Bus,
   consumeOrdered,
+  createdMicrosOf,
   getMessage,
-  microsOf,
   type Position,
   type StreamMessage,
   streamInfo,
@@ -143,7 +143,7 @@ export class LogKeeper {
   async #follow(stream: string, signal: AbortSignal): Promise<void> {
     const { bus, log } = this.#o;
     const info = await streamInfo(bus, stream);
-    let created = microsOf(info.created);
+    let created = createdMicrosOf(info);
     const logged = log.last(stream, created);
     const isContinued = await this.#isContinued(stream, created, info.state.last_seq);
     const at: Followed = { sequence: isContinued ? logged : 0, logged, timestampMicros: 0, pending: 0 };
@@ -153,7 +153,7 @@ export class LogKeeper {
       onMessage: (message) => this.#guard(() => this.#take(stream, created, at, message)),
       onRecreated: (info) => {
         this.#guard(() => this.flush());
-        created = microsOf(info.created);
+        created = createdMicrosOf(info);
         Object.assign(at, { sequence: 0, logged: log.last(stream, created), timestampMicros: 0, pending: 0 });
       },
       signal,

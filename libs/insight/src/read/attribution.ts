@@ -2,7 +2,7 @@
  * Pod lists and earlier refusals, as a correlator reads them at its start: what decides whether a node
  * may report on a pod. Bounded by the retention of the streams.
  */
-import { filters, microsOf, podListOf, readCompleteSince, readToEnd, refusalOf, streamInfo } from '@bailiff/bus';
+import { createdMicrosOf, filters, podListOf, readCompleteSince, readToEnd, refusalOf, streamInfo } from '@bailiff/bus';
 import { PodInventory, PriorRefusals } from '@bailiff/correlation';
 import type { Reader } from '../reader.ts';
 
@@ -16,7 +16,8 @@ export async function readInventory(
   const inventory = new PodInventory();
   const [lists, violations] = await Promise.all([streamInfo(bus, PODS_STREAM), streamInfo(bus, 'VIOLATIONS')]);
   // As in the correlator: a bucket younger than the violations was recreated.
-  if (microsOf(lists.created) > microsOf(violations.created)) inventory.bucketCreatedAt(microsOf(lists.created));
+  const created = createdMicrosOf(lists);
+  if (created > createdMicrosOf(violations)) inventory.bucketCreatedAt(created);
   await readToEnd(bus, PODS_STREAM, {
     // A list that is replaced meanwhile is read in its new form.
     start: 'last-per-subject',

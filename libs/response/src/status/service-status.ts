@@ -12,6 +12,7 @@ import {
   ConfigLog,
   completeSinceMicros,
   coverFrom,
+  createdMicrosOf,
   findStream,
   getMessage,
   INSTANCE_MAX_AGE_MS,
@@ -179,7 +180,7 @@ async function readWithin(
   // One that ended may have begun a removal.
   const limits = { graceMs, maxGraceSeconds: Math.max(0, ...responders.known.map((one) => one.maxGraceSeconds ?? 0)) };
   // Before, policies that only the responder knows decide, or records are lost with a former stream.
-  const since = Math.max(formerUntilMs * 1000 + POLICY_SETTLE_MICROS, microsOf(responses.created));
+  const since = Math.max(formerUntilMs * 1000 + POLICY_SETTLE_MICROS, createdMicrosOf(responses));
   // Without CONFIG_LOG no policy is known, and no verdict counts as due. Its loss is a problem of the bus.
   const configLog = await findStream(bus, 'CONFIG_LOG');
   const known = configLog ? placed.filter(({ atMicros: storedMicros }) => storedMicros >= since) : [];

@@ -11,10 +11,10 @@ import {
   type Bus,
   changeOf,
   coverMessages,
+  createdMicrosOf,
   decodeToken,
   filters,
   getMessage,
-  microsOf,
   nodeOfLetter,
   openBucket,
   type ReadToEndOptions,
@@ -102,7 +102,7 @@ export async function planExport(reader: Reader, row: VerdictRow, { signers, exp
   const created = Object.fromEntries([
     // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
     [SCHEMAS, 0],
-    ...infos.map((info): [string, number] => [info.config.name, microsOf(info.created)]),
+    ...infos.map((info): [string, number] => [info.config.name, createdMicrosOf(info)]),
   ]);
   const ends = infos.map(({ config, state }) => [config.name, { first: state.first_seq, last: state.last_seq }]);
   const isOfOneNode = verdict.groupBy === 'pod' || verdict.groupBy === 'node';
