@@ -80,8 +80,10 @@ const ON_NEWEST = [
     'config-follow',
     'correlator-kill',
     'correlator-recreated',
+    'evidence-log-restored',
   ],
-  ...['responder', 'responder-disk-full', 'responder-recreated', 'siem-relay-connector', 'siem-relay-kill'],
+  ...['responder', 'responder-disk-full', 'responder-recreated'],
+  ...['siem-relay-connector', 'siem-relay-kill', 'siem-relay-restored'],
 ];
 const inCluster = (names: readonly string[]) => names.map((name) => `test/cluster/${name}.test.ts`);
 

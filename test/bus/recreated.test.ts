@@ -142,6 +142,7 @@ test.each([
     await publish(nats, 'lost', 2);
     await waitFor(() => read.seen.length === 4, { state: () => read.seen });
     mayLook = false;
+    const { created } = await admin.jsm.streams.info('VIOLATIONS');
     await admin.jsm.streams.delete('VIOLATIONS');
     const metadata = metadataOfRestored(head.config, head.state.last_seq, Date.now());
     async function* pieces() {
@@ -152,10 +153,11 @@ test.each([
     await publish(nats, 'new', 4);
     mayLook = true;
     await waitFor(() => read.seen.includes('new4'), { state: () => [read.seen, read.reported], timeoutMs: 30_000 });
-    // The control: creation time and sequences do not distinguish the lives of a stream.
+    // The control: sequences do not distinguish the lives of a stream, nor does the creation time before 2.15.
+    const isKnown = byBailiff || (await admin.jsm.streams.info('VIOLATIONS')).created !== created;
     const end = ['new3', 'new4'];
-    expect(read.seen.slice(4)).toEqual(byBailiff ? ['kept1', 'kept2', 'new1', 'new2', ...end] : end);
-    expect(read.reported).toEqual(byBailiff ? ['recreated after 4'] : []);
+    expect(read.seen.slice(4)).toEqual(isKnown ? ['kept1', 'kept2', 'new1', 'new2', ...end] : end);
+    expect(read.reported).toEqual(isKnown ? ['recreated after 4'] : []);
   },
 );
 

@@ -314,13 +314,22 @@ test('snapshot - a stream restored from a backup without the newest pushes is fo
   // Pushed, but not read before the restore.
   for (const value of ['2', '3']) await writer.put('node-a', value);
   await waitFor(() => entries.length === 3, { what: 'the pushes', state: () => reported(entries) });
+  const createdAt = async () => (await admin.jsm.streams.info('LATEST_bailiff_pods')).created;
+  const before = await createdAt();
   await restore();
   reader.reread();
-  await waitFor(() => reader.rereads >= MAX_DOUBTS + 2, { what: 'doubtful reads', timeoutMs: 30_000 });
-  // Nothing says that the copy does not only lag: the last value stays.
-  expect(reported(entries)).toEqual(['1', '2', '3']);
+  if ((await createdAt()) === before) {
+    await waitFor(() => reader.rereads >= MAX_DOUBTS + 2, { what: 'doubtful reads', timeoutMs: 30_000 });
+    // Nothing says that the copy does not only lag: the last value stays.
+    expect(reported(entries)).toEqual(['1', '2', '3']);
+  } else {
+    // nats-server 2.15 renews the creation time.
+    await waitFor(() => entries.length === 4, { what: 'the restored value', state: () => reported(entries) });
+    expect(reported(entries).at(-1)).toBe('1');
+  }
+  const told = entries.length;
   expect(await writer.put('node-a', '4')).toBe(2);
-  await waitFor(() => entries.length === 4, { what: 'the change', timeoutMs: 30_000, state: () => reported(entries) });
+  await waitFor(() => entries.length > told, { what: 'the change', timeoutMs: 30_000, state: () => reported(entries) });
   expect(reported(entries).at(-1)).toBe('4');
   await writer.put('node-a', '5');
   await waitFor(() => reported(entries).at(-1) === '5', { what: 'the next one', state: () => reported(entries) });

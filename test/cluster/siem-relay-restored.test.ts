@@ -168,8 +168,9 @@ it('a webhook gets the events of the backup again, and one that is added afterwa
   await admin('backup');
   await admin('restore', '--replace', '--yes');
   await send(3, receiver);
-  // A backup of more than two minutes gives three: SIEM drops no second copy then.
-  expect(counts(receiver, 3)).toEqual([2, 2, 1]);
+  // Three after a backup of more than two minutes, and with nats-server 2.15: SIEM drops no second copy then.
+  const copies = process.env['BAILIFF_NATS'] === 'newest' ? 3 : 2;
+  expect(counts(receiver, 3)).toEqual([copies, copies, 1]);
   await relay.stop();
   await rig.relay(to('chat', added));
   await send(4, added);
