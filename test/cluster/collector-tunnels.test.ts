@@ -276,6 +276,14 @@ EOF`;
       await run(other, [proxy(`redirect to :${PORT}`)]);
     });
 
+    /** Waits until each is judged, or is not: the kernel map gets one key after the other. */
+    async function known(pairs: readonly (readonly [address: string, port: number])[], judgments = 1): Promise<void> {
+      for (const [address, port] of pairs)
+        await waitFor(async () => (await judged(address, port))[0] === judgments, {
+          what: `${address}:${port} to be judged ${judgments} times`,
+        });
+    }
+
     it('control - while no list names them, tunnels through each of these land', async () => {
       const landed: Record<string, unknown> = {};
       for (const [name, address, port] of LEADS) landed[name] = await attempt(address, port);
@@ -284,7 +292,7 @@ EOF`;
 
     it('listed - every packet to them is dropped; the same ports of other addresses stay open', async () => {
       await putCluster(listOf(TO_NODE));
-      await waitFor(async () => (await judged('10.96.0.9', 53))[0] === 1, { what: 'the Services to be known' });
+      await known(LEADS.map(([, address, port]) => [address, port]));
       for (const [name, address, port] of LEADS)
         expect([name, await attempt(address, port)]).toEqual([name, [0, TIMES, 0]]);
       for (const [address, port] of [
@@ -323,12 +331,10 @@ EOF`;
         ['20.0.0.1', 30_066],
       ] as const;
       await putCluster(listOf(own));
-      await waitFor(async () => (await judged('10.96.0.66', 53))[0] === 1, { what: 'the control to be known' });
-      for (const [address, port] of reached)
-        expect([address, (await judged(address, port))[0]], 'control: its endpoint is no pod').toEqual([address, 1]);
+      await known(reached);
 
       await putCluster(listOf({ ...own, targetRef: { kind: 'Pod' } }, TO_NODE));
-      await waitFor(async () => (await judged('10.96.0.66', 53))[0] === 0, { what: 'the Service not to count' });
+      await known(reached, 0);
       for (const [address, port] of reached) expect([address, await judged(address, port)]).toEqual([address, [0, 0]]);
       expect(await attempt(OTHER.ipv4), 'tunnel ports are judged as before').toEqual([0, TIMES, 0]);
       for (const [name, address, port] of LEADS)
