@@ -252,9 +252,10 @@ test('connections - one that leaves responses unread, to requests that the serve
       logins += 1;
       // After a large message, the server reads 64 KiB at once.
       socket.write(LARGE);
-      await once(socket, 'data');
+      await Promise.race([once(socket, 'data'), once(socket, 'close')]);
       socket.pause().write(READS.slice(0, 60_000));
-      await waitFor(async () => (await heavy()) > before, { what: 'the connection to be judged' });
+      const isJudged = async () => socket.closed || (await heavy()) > before;
+      await waitFor(isJudged, { what: 'the connection to be judged', timeoutMs: 60_000 });
       socket.destroy();
     }
     return (await auth.metric('dropped_total{reason="flooding"}')) > 0;

@@ -1,8 +1,8 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
+import type { StreamInfo } from '../status/service-health.ts';
 import { copyProblems, pendingProblems, unconfirmedProblems, unloggedProblems } from './documents.ts';
 import type { StoredConfig } from './facts.ts';
-import type { StreamInfo } from './fill.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');
 const iso = (agoMs: number) => new Date(NOW - agoMs).toISOString();

@@ -6,9 +6,9 @@ import { latestStream } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
+import type { StreamInfo } from '../status/service-health.ts';
 import { age, quoted, shortList } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
-import type { StreamInfo } from './fill.ts';
 import { MAX_NAMED, type Problem, shout } from './problem.ts';
 
 const GUIDE = 'see docs/operations.md#nodes-that-do-not-follow-the-bus';

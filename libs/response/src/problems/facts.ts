@@ -1,10 +1,10 @@
 /** The facts that problems are derived from. A reader fills them in; judge.ts judges them. */
 import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
+import type { StreamInfo } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import type { CertificateFacts } from './certificates.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { ActiveDisarm, ConfigValue } from './enforcement.ts';
-import type { StreamInfo } from './fill.ts';
 
 export interface StoredConfig extends ConfigValue {
   /** In the bucket. */

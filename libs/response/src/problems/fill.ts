@@ -3,12 +3,11 @@
  * which delete their oldest messages then. If those two refuse new ones (before `bailiff bus setup`
  * of this version), judging or responding stops when they are full. Pure.
  */
-import { isTrimmed, microsOf, type streamInfo } from '@bailiff/bus';
+import { isTrimmed, microsOf } from '@bailiff/bus';
 import { EXIT } from '@bailiff/service/exit-codes';
+import type { StreamInfo } from '../status/service-health.ts';
 import { span } from '../status/text.ts';
 import type { Problem } from './problem.ts';
-
-export type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
 export interface StreamFill {
   name: string;

@@ -6,6 +6,7 @@
  * and answered.
  */
 import { EXIT } from '@bailiff/service/exit-codes';
+import type { StreamInfo } from '../status/service-health.ts';
 import { age } from '../status/text.ts';
 import { certificateProblems, serviceCertificateProblems } from './certificates.ts';
 import { serviceClockProblems } from './clocks.ts';
@@ -13,7 +14,7 @@ import { deadLetterProblems } from './dead-letters.ts';
 import { copyProblems, unloggedProblems } from './documents.ts';
 import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
 import type { ClusterFacts, UnsignedConfig } from './facts.ts';
-import { fillOf, fillProblems, type StreamInfo } from './fill.ts';
+import { fillOf, fillProblems } from './fill.ts';
 import { refusalProblems, rightsProblems } from './instances.ts';
 import { missingAuthProblems } from './node-connections.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';

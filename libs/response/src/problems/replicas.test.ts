@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { StreamInfo } from './fill.ts';
+import type { StreamInfo } from '../status/service-health.ts';
 import { leaderProblems, replicaProblems } from './replicas.ts';
 
 const SECOND = 1e9;

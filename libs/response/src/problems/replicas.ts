@@ -3,8 +3,8 @@
  * without a leader: it has stopped. Pure.
  */
 import { EXIT } from '@bailiff/service/exit-codes';
+import type { StreamInfo } from '../status/service-health.ts';
 import { age, plural, quoted, shortList } from '../status/text.ts';
-import type { StreamInfo } from './fill.ts';
 import { type Problem, shout, warn } from './problem.ts';
 
 /** A restart and its catching up take less. */

@@ -1,6 +1,6 @@
 import type { InstanceStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { healthOf, instancesOf, positionOf } from './service-health.ts';
+import { healthOf, instancesOf, positionOf, type StreamInfo } from './service-health.ts';
 
 const AT = Date.parse('2026-11-25T12:00:00Z');
 const ago = (seconds: number) => new Date(AT - seconds * 1_000).toISOString();
@@ -64,9 +64,9 @@ it('the newest leader - counts also after its end', () => {
 });
 
 describe('position', () => {
-  const stream = { createdAt: ago(10_000), lastSequence: 50 };
+  const stream = { created: ago(10_000), config: { name: 'VIOLATIONS' }, state: { last_seq: 50 } };
   const of = (...instances: InstanceStatus[]) =>
-    positionOf(instancesOf('correlator', instances, AT), 'VIOLATIONS', stream);
+    positionOf(instancesOf('correlator', instances, AT), stream as StreamInfo);
   it('the highest of all instances, including dead and stopped ones', () => {
     expect(of(one('a', 1, at(7)), one('b', 900, at(30)), one('c', 60, { ...at(12), stoppedAt: ago(60) }))).toBe(30);
   });

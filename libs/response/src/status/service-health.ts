@@ -7,7 +7,10 @@
  * instance with an old status hangs, has lost the bus or was killed; the bus cannot distinguish
  * these.
  */
+import { createdMicrosOf, type streamInfo } from '@bailiff/bus';
 import { INSTANCE_STATUS_MS, type InstanceStatus } from '@bailiff/schemas';
+
+export type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
 /** An instance with an older status counts as silent. */
 export const SILENT_MS = 3 * INSTANCE_STATUS_MS;
@@ -101,15 +104,14 @@ export function instancesOf(service: string, instances: readonly InstanceStatus[
 /** Newest sequence of a stream that any instance has processed; null if no status has one. */
 export function positionOf(
   { known }: InstanceSets,
-  stream: string,
-  { createdAt, lastSequence }: { createdAt: string; lastSequence: number },
+  info: Pick<StreamInfo, 'created' | 'config' | 'state'>,
 ): number | null {
-  const places = known.flatMap(({ progress = [] }) => progress.filter((one) => one.stream === stream));
+  const places = known.flatMap(({ progress = [] }) => progress.filter((one) => one.stream === info.config.name));
   if (places.length === 0) return null;
-  // Ignores positions in a stream that was recreated or restored since.
+  // Ignores positions in a stream that was created again, or restored to an earlier one, since.
   const valid = places.filter(
     ({ sequence, storedAt }) =>
-      sequence <= lastSequence && !(storedAt !== '' && Date.parse(storedAt) < Date.parse(createdAt)),
+      sequence <= info.state.last_seq && !(storedAt !== '' && Date.parse(storedAt) * 1000 < createdMicrosOf(info)),
   );
   return Math.max(0, ...valid.map(({ sequence }) => sequence));
 }

@@ -50,6 +50,7 @@ import {
   newestOf,
   positionOf,
   type ServiceHealth,
+  type StreamInfo,
   type Waiting,
 } from './service-health.ts';
 
@@ -127,8 +128,6 @@ export interface ServiceStatusOptions {
 }
 
 type Placed = Readonly<{ verdict: Verdict; sequence: number; atMicros: number }>;
-
-type StreamInfo = Awaited<ReturnType<typeof streamInfo>>;
 
 /**
  * Reads the status of the services. Needs the bus rights of the CLI's identity.
@@ -239,9 +238,9 @@ async function waitingIn(
   noInstanceSinceMs: number,
   signal: AbortSignal,
 ): Promise<Waiting | null> {
-  const { state, created } = info;
+  const { state } = info;
   const none: Waiting = { count: 0, oldestAtMs: 0, atLeast: false };
-  const position = positionOf(sets, info.config.name, { createdAt: created, lastSequence: state.last_seq });
+  const position = positionOf(sets, info);
   // Instances of an older version publish no position.
   if (position === null && sets.known.length > 0) return null;
   if (state.messages === 0 || position === state.last_seq) return none;
@@ -314,9 +313,8 @@ async function readResponses(
   const failures = new FailureCounts(atMicros);
   const refusals = new RefusalCounts(atMicros);
   const removals = new RemovedPods(atMicros);
-  const cut = due[0]
-    ? await readRecords(bus, { ledger, acted, counts: [failures, refusals, removals] }, due[0].atMicros, signal)
-    : false;
+  const records = { ledger, acted, counts: [failures, refusals, removals] };
+  const cut = due[0] !== undefined && (await readRecords(bus, records, due[0].atMicros, signal));
   ledger.completeSinceMicros = completeSince;
   // Planned again, because a record may bring a step forward.
   const ends = new CooldownEnds(ledger, atMicros);
