@@ -11,6 +11,9 @@ const POLICIES = '/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies';
 const UID = '0b0e7c1e-0000-4000-8000-000000000001';
 const UID_2 = '0b0e7c1e-0000-4000-8000-000000000002';
 
+const UID_3 = '0b0e7c1e-0000-4000-8000-000000000003';
+
+const numbered = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`n-${i}`, '']));
 const node = (name: string, spec: object, annotations: object): Fixture => ({
   path: NODES,
   object: { metadata: { name, labels: { zone: 'a' }, annotations: { note: 'b', ...annotations } }, spec },
@@ -43,7 +46,11 @@ export const responderFixtures: readonly Fixture[] = [
   node('theirs', { unschedulable: true }, {}),
   pod('web', {}, {}),
   pod('marked', { [VERDICT_LABEL]: 'high', [QUARANTINE_LABEL]: UID }, { [VERDICT_ID]: 'v1' }),
+  pod('some', {}, numbered(990)),
+  pod('many', {}, numbered(1_001)),
+  pod('labelled', numbered(1_001), {}),
   { path: POLICIES, object: record(UID) },
+  { path: POLICIES, object: { ...record(UID_3), spec: { ...record(UID_3).spec, ingress: [{}] } } },
   { path: POLICIES, object: somebodys('theirs') },
 ];
 
@@ -73,6 +80,7 @@ const TAKEN: readonly AdmissionCase[] = [
     'marked',
     metadata({ labels: { [VERDICT_LABEL]: null }, annotations: { [VERDICT_ID]: null } }),
   ),
+  patchPod('a verdict on a pod with many annotations', 'some', metadata({ labels: { [VERDICT_LABEL]: 'high' } })),
   patchPod('the mark of a quarantine', 'web', metadata({ labels: { [QUARANTINE_LABEL]: UID_2 } })),
   patchPod('no mark of a quarantine', 'marked', metadata({ labels: { [QUARANTINE_LABEL]: null } })),
   patchPod('a patch of a pod that changes nothing', 'marked', {}),
@@ -84,6 +92,7 @@ const TAKEN: readonly AdmissionCase[] = [
   }),
   post('the record of a quarantine', POLICIES, record(UID_2)),
   remove('no record of a quarantine', `${POLICIES}/bailiff-quarantine-${UID}`),
+  remove('no record of a quarantine that its tenant has changed', `${POLICIES}/bailiff-quarantine-${UID_3}`),
   patchNode('a cordon', 'free', marked('v2', true)),
   patchNode('a cordon by another verdict', 'ours', marked('v2', true)),
   patchNode('no cordon any more', 'ours', marked(null, null)),
@@ -96,6 +105,21 @@ const REFUSED: Parameters<typeof refusedAs>[0] = [
     [
       patchPod('a status of a pod', 'web/status', { status: { phase: 'Running' } }),
       post('one more pod', PODS as string, podBody('more')),
+    ],
+  ],
+  [
+    'the responder changes no pod with more than 1000 labels or annotations',
+    [
+      patchPod(
+        'a verdict on a pod with too many annotations',
+        'many',
+        metadata({ labels: { [VERDICT_LABEL]: 'low' } }),
+      ),
+      patchPod(
+        'a verdict on a pod with too many labels',
+        'labelled',
+        metadata({ annotations: { [VERDICT_ID]: 'v2' } }),
+      ),
     ],
   ],
   [

@@ -10,7 +10,7 @@ import { LEVELS } from '@bailiff/policy';
 import { isSamePod, type PodFacts, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
 import { type Action, DONE, markOf, type Outcome, POD_GONE, SUPERSEDED } from './action.ts';
-import { isKube, readPod } from './api.ts';
+import { isKube, readPod, unmark } from './api.ts';
 
 /**
  * Patches with a version as precondition. After them the patch has none: a tenant that changes its pod
@@ -49,12 +49,11 @@ export const label: Action = {
     if (!pod || !isSamePod(pod, done.podUid, done.nodeName)) return POD_GONE;
     if (pod.annotations[VERDICT_ID] !== markOf(done)) return SUPERSEDED;
     // With the version that was read, so a label of a later verdict is not removed.
-    await patchPod(api, pod, {
+    return unmark(api, pod, {
       labels: { [VERDICT_LABEL]: null },
       annotations: { [VERDICT_ID]: null },
       resourceVersion: pod.resourceVersion,
     });
-    return DONE;
   },
 };
 

@@ -31,7 +31,7 @@ import {
   SUPERSEDED,
   type UndoContext,
 } from './action.ts';
-import { type Api, isKube, readPod } from './api.ts';
+import { type Api, isKube, readPod, unmark } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
 
 export const quarantine: Action = {
@@ -156,8 +156,7 @@ async function removeRecord(
   if (policy !== null && isOwnedBy(policy, pod.uid)) {
     await deleteNetworkPolicy(api, { namespace: pod.namespace, name, uid: policy.metadata.uid });
   }
-  if (isLabelled(pod)) await patchPod(api, pod, { labels: { [QUARANTINE_LABEL]: null } });
-  return DONE;
+  return isLabelled(pod) ? unmark(api, pod, { labels: { [QUARANTINE_LABEL]: null } }) : DONE;
 }
 
 function isOwnedBy(object: KubeObject, uid: string): boolean {
