@@ -84,7 +84,7 @@ export async function deletePod(
  * Evicts a pod, subject to disruption budgets. A 429 is not retried here: the caller schedules.
  * @returns false if it was already gone
  * @throws KubeError KUBE_TOO_MANY_REQUESTS if a budget refuses (`retryAfterMs`), several budgets select the
- * pod, or those of the namespace are not read in time; KUBE_CONFLICT as for `deletePod`
+ * pod, or there is no answer in time; KUBE_CONFLICT as for `deletePod`
  */
 export async function evictPod(
   client: KubeApi,
@@ -108,8 +108,9 @@ export async function evictPod(
 }
 
 /**
- * If several budgets select a pod, the API server refuses its eviction with status 500. It reads all budgets of
- * the namespace before it answers; tenants write them, and 40 of 0.8 MB took 5 to 11 s.
+ * If several budgets select a pod, the API server refuses its eviction with status 500. A tenant can also keep the
+ * answer back: the server reads all budgets of the namespace first (40 of 0.8 MB took 5 to 11 s), and repeats the
+ * eviction of a pending pod, such as in its init containers, while others change the pod.
  */
 function refusedByBudgets(error: unknown): never {
   if (!(error instanceof KubeError)) throw error;
