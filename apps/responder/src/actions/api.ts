@@ -2,9 +2,8 @@
  * API server client of one task. It sends each request once, because the queue counts and repeats
  * attempts, and keeps the last change request for the record.
  */
-import { getPod, getPodMetadata, type KubeApi, KubeError, patchPod, type RequestOptions } from '@bailiff/kube';
+import { getPod, getPodMetadata, type KubeApi, KubeError, type RequestOptions } from '@bailiff/kube';
 import { type PodFacts, podFactsOf, removalFactsOf } from '@bailiff/response';
-import { DONE, type Outcome } from './action.ts';
 
 /** The last change request to the API server. */
 export interface ApiTrace {
@@ -78,18 +77,4 @@ export async function readRemoval(api: KubeApi, pod: { namespace: string; name: 
 /** Whether the error is a KubeError with this code. */
 export function isKube(error: unknown, code: KubeError['code']): error is KubeError {
   return error instanceof KubeError && error.code === code;
-}
-
-/**
- * Removes marks from a pod. Its author chooses its size, and an admission policy can refuse each change of a large
- * one: waiting does not end that, and the author could remove the marks.
- */
-export async function unmark(api: KubeApi, pod: PodFacts, change: Parameters<typeof patchPod>[2]): Promise<Outcome> {
-  try {
-    await patchPod(api, pod, change);
-    return DONE;
-  } catch (error) {
-    if (!isKube(error, 'KUBE_INVALID')) throw error;
-    return { reasonCode: 'not-unmarked', reason: `the API server refuses this change of the pod: ${error.message}` };
-  }
 }

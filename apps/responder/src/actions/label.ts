@@ -10,7 +10,8 @@ import { LEVELS } from '@bailiff/policy';
 import { isSamePod, type PodFacts, VERDICT_ID, VERDICT_LABEL } from '@bailiff/response';
 import type { Verdict } from '@bailiff/schemas';
 import { type Action, DONE, markOf, type Outcome, POD_GONE, SUPERSEDED } from './action.ts';
-import { isKube, readPod, unmark } from './api.ts';
+import { isKube, readPod } from './api.ts';
+import { unmark } from './unmark.ts';
 
 /**
  * Patches with a version as precondition. After them the patch has none: a tenant that changes its pod

@@ -31,8 +31,9 @@ import {
   SUPERSEDED,
   type UndoContext,
 } from './action.ts';
-import { type Api, isKube, readPod, unmark } from './api.ts';
+import { type Api, isKube, readPod } from './api.ts';
 import { addEntry } from './quarantine-entry.ts';
+import { unmark } from './unmark.ts';
 
 export const quarantine: Action = {
   async tookEffect(context) {
