@@ -71,7 +71,7 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     limits: ['responder.maxPerSecond', 'responder.concurrency', 'ADD_CHUNK', `${A}/scheduling/fair-turns.ts#LAST_TURN`],
     filledBy: 'due tasks, at most those of the open verdicts',
     share:
-      'a namespace, or a node for verdicts about itself: its next task runs behind one due task of each other one. A task that has run, such as one that failed, waited for a cooldown or polls a removal, runs behind those that have not, and before those of namespaces with more outstanding verdicts. Requests to the API server end after `apiTimeoutMs`',
+      'a namespace, or a node for verdicts about itself: its next task runs behind one due task of each other one. A task that has run, such as one that failed, waited for a cooldown or polls a removal, runs behind those that have not, as the end of an effect does, and before those of namespaces with more outstanding verdicts. Requests to the API server end after `apiTimeoutMs`',
     whenFull:
       'jobs wait; Valkey refuses jobs above 256 MiB (`maxmemory`), and the next scan adds them again. All due jobs are added once at a time: 10,000 take two seconds on a busy machine',
     counter: '`bailiff_responder_unanswered_verdicts`, `bailiff_responder_schedule_failures_total`',

@@ -4,6 +4,7 @@ import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Backlog, undoJobs } from './backlog.ts';
+import { LAST_NEW_TURN } from './fair-turns.ts';
 import { OrderGate } from './order-gate.ts';
 
 const policies = new Map([
@@ -142,6 +143,21 @@ describe('backlog', () => {
     expect(turnOf('third').turn).toBe(2);
     backlog.ended(second.verdictId, second.taskId);
     expect([turnOf('fourth').turn, turnOf('tenant').turn]).toEqual([3, 6]);
+  });
+
+  it('turns - an undo is behind tasks that have not run, and namespaces take turns among undos', () => {
+    const ledger = new Ledger();
+    const ended = (namespace: string, number: number) => {
+      const of = { verdictId: `${namespace}-${number}`, policy: 'mine', action: 'label', phase: 'succeeded' } as const;
+      const response = sampleResponse({ ...of, podNamespace: namespace, expiresAt: 1 });
+      ledger.applyInOrder(response, { sequence: number, timestampMicros: 0 });
+    };
+    for (let number = 1; number <= 60; number += 1) ended('tenant', number);
+    ended('shop', 61);
+    const turns = undoJobs(ledger, SECOND, 0, () => true).map(({ turn }) => turn);
+    expect(Math.min(...turns)).toBeGreaterThan(LAST_NEW_TURN);
+    expect(turns.at(-1)).toBe(turns[0]);
+    expect(turns[59]).toBeGreaterThan(turns[58] as number);
   });
 
   describe('places of verdicts that wait', () => {

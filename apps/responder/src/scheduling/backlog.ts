@@ -311,7 +311,8 @@ const ownerOf = ({ pod, nodeName }: StoredVerdict['verdict']) => (pod ? pod.name
 
 /**
  * Jobs that undo expired effects within `aheadMs`, or remove the records of released quarantines.
- * The turn of an undo is its place among those of its action and namespace.
+ * An undo runs behind tasks that have not run: it is never given up, so those of a namespace whose API objects
+ * cannot be changed would keep all others from their turn. Among undos, namespaces take turns.
  */
 export function undoJobs(
   ledger: Ledger,
@@ -327,9 +328,9 @@ export function undoJobs(
     const delayMs = Math.max(0, leftMicros / 1000);
     if (delayMs > aheadMs) continue;
     const tenant = `${response.action} ${response.podNamespace}`;
-    const turn = Math.min(LAST_TURN, (turns.get(tenant) ?? 0) + 1);
-    turns.set(tenant, turn);
-    const job = { id: `${taskId}-undo`, delayMs, turn, job: endJob('undo', taskId, response) };
+    const place = (turns.get(tenant) ?? 0) + 1;
+    turns.set(tenant, place);
+    const job = { id: `${taskId}-undo`, delayMs, turn: waitedTurn(place), job: endJob('undo', taskId, response) };
     jobs.push(leftMicros < -STUCK_MICROS ? another(job, nowMicros) : job);
   }
   for (const released of ledger.released()) if (!isCleared(released.taskId)) jobs.push(clearJob(released));
