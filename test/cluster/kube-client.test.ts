@@ -351,6 +351,16 @@ describe('kube calls - each with its precondition', () => {
     expect((await getPod(client, ref('web', uid)))?.metadata.labels?.['seen']).toBe('yes');
     expect(await codeOf(patchPod(client, ref('none', uid), {}))).toBe('KUBE_NOT_FOUND');
   });
+  test('kube calls - a pod with the name of a field is invalid for other reasons like any other', async () => {
+    await using kube = await startKube();
+    const client = kube.client();
+    for (const name of ['web', 'metadata.uid']) {
+      const { uid } = kube.pod(name);
+      kube.server.faults.inject({ verb: 'patch', resource: 'pods', name, status: 422 });
+      expect([name, await codeOf(patchPod(client, ref(name, uid), {}))]).toEqual([name, 'KUBE_INVALID']);
+      expect([name, await codeOf(patchPod(client, ref(name, 'other'), {}))]).toEqual([name, 'KUBE_CONFLICT']);
+    }
+  });
   test('kube calls - delete: the right one, once; another UID or version is a conflict', async () => {
     await using kube = await startKube();
     const client = kube.client();

@@ -274,12 +274,15 @@ async function doneOrGone(call: Promise<unknown>): Promise<boolean> {
   return (await nullOn('KUBE_NOT_FOUND', done)) ?? false;
 }
 
+/** The message names the pod too, which can be called `metadata.uid`. */
+const UID_IS_IMMUTABLE = /metadata\.uid: Invalid value/;
+
 /**
  * A patch that changes the UID is refused with 409 by some servers and with 422 (immutable field)
  * by others.
  */
 function asUidConflict(error: unknown, pod: PodRefWithUid): unknown {
-  if (!(error instanceof KubeError) || error.status !== 422 || !/metadata\.uid/.test(error.message)) return error;
+  if (!(error instanceof KubeError) || error.status !== 422 || !UID_IS_IMMUTABLE.test(error.message)) return error;
   const message = `pod ${pod.namespace}/${pod.name} is no longer ${pod.uid}: ${error.message}`;
   return new KubeError('KUBE_CONFLICT', message, { status: 422, reason: error.reason }, { cause: error });
 }
