@@ -3,13 +3,14 @@ import { KubeError } from '@bailiff/kube';
 import { describe, expect, it } from 'vitest';
 import { install, uninstall } from './cluster.ts';
 import { defaultDnsNames, SECRETS } from './names.ts';
-import { MANAGED_BY, secrets } from './render.ts';
-import type { Credentials, Makers } from './rotation.ts';
+import { MANAGED_BY, secretObject, secrets } from './render.ts';
+import { type Credentials, finish, type Makers, prepare } from './rotation.ts';
 import { parseState, STATE_FILE } from './store.ts';
 
 const NAMESPACE = 'bailiff-system';
 const options = { namespace: NAMESPACE, replicas: 3, dnsNames: defaultDnsNames(NAMESPACE) };
 const ALL = { certificates: true, redis: true };
+const NOTHING_MORE = { authority: false, keys: false, routes: false, redis: false };
 
 function makers(name: string): Makers {
   let made = 0;
@@ -95,6 +96,47 @@ describe('install', () => {
     api.secrets.set('bailiff-bus-cli', { password: 'cm90YXRlZA==' });
     await install(api, options, ALL, makers('b'));
     expect(api.text('bailiff-bus-cli', 'password')).toBe('rotated');
+  });
+
+  /** What an operator applies after a rotation: every Secret but that of the state. */
+  const rotated = async (api: Api, state: Credentials) => {
+    const next = await finish(await prepare(state, NOTHING_MORE, makers('r1')), makers('r2'));
+    for (const [name, content] of Object.entries(secrets(next)))
+      api.secrets.set(name, secretObject(NAMESPACE, name, content).data);
+    return next;
+  };
+  const LARGER = { ...options, maxFileBytes: 20 * 1024 ** 3 };
+
+  it('a rotation whose state was not stored - the former passwords do not come back', async () => {
+    const api = new Api();
+    await install(api, options, ALL, makers('a'));
+    const next = await rotated(api, api.state());
+    const before = structuredClone(api.secrets);
+    await expect(install(api, LARGER, ALL, makers('b'))).rejects.toMatchObject({
+      code: 'CLI_STATE',
+      remedy: expect.stringContaining('store its credentials.json in bailiff-credentials'),
+    });
+    expect(api.secrets).toEqual(before);
+    // Without a change of the configuration, nothing comes back.
+    expect((await install(api, options, ALL, makers('b'))).changed).toEqual([]);
+
+    api.secrets.get(SECRETS.state)![STATE_FILE] = Buffer.from(JSON.stringify(next)).toString('base64');
+    expect((await install(api, LARGER, ALL, makers('c'))).changed).toEqual([SECRETS.natsConf]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain(next.users['cli']?.hash);
+  });
+
+  it('a run that ends before it has changed the configuration - is repeated by the next one', async () => {
+    const api = new Api();
+    await install(api, options, ALL, makers('a'));
+    const broken = {
+      request: <T>(request: Parameters<Api['request']>[0]) =>
+        request.verb === 'PATCH' && request.path.endsWith(SECRETS.natsConf)
+          ? Promise.reject(new KubeError('KUBE_UNREACHABLE', 'reset'))
+          : api.request<T>(request),
+    };
+    await expect(install(broken, LARGER, ALL, makers('b'))).rejects.toThrow('reset');
+    expect((await install(api, LARGER, ALL, makers('c'))).changed).toEqual([SECRETS.natsConf]);
+    expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain('max_file_store: 21474836480\n');
   });
 
   it('two runs at once - both use the state of the first', async () => {

@@ -105,6 +105,19 @@ function requireSameKind(before: number, after: number): void {
   });
 }
 
+/**
+ * A rotation changes the servers' configuration. A state that was not stored afterwards would bring former passwords
+ * back: of a thief, or such as no client has any more.
+ */
+function requireCurrent({ users }: Credentials, conf: Secret): void {
+  const text = Buffer.from(conf.data?.['nats.conf'] ?? '', 'base64').toString('utf8');
+  // A rotation changes all of them.
+  if (Object.values(users).some(({ hash }) => text.includes(hash))) return;
+  throw new CliError('CLI_STATE', `the passwords in ${SECRETS.natsConf} are not those of ${SECRETS.state}`, {
+    remedy: `apply the Secrets of the last rotation, and store its ${STATE_FILE} in ${SECRETS.state}: docs/bus-credentials.md#changing-them`,
+  });
+}
+
 /** Names of created and of changed Secrets. Pure but for `api` and `make`. */
 export async function install(
   api: Pick<KubeApi, 'request'>,
@@ -120,11 +133,14 @@ export async function install(
   if (!emptyBus) requireSameKind(state.replicas, replicas);
   if (state !== stored || state.replicas !== replicas || state.maxFileBytes !== maxFileBytes) {
     state = { ...state, replicas, maxFileBytes };
-    await store.replace(SECRETS.state, stateContent(state));
-    if (await store.read(SECRETS.natsConf)) {
+    const conf = await store.read(SECRETS.natsConf);
+    if (conf) {
+      requireCurrent(stored, conf);
       await store.replace(SECRETS.natsConf, secrets(state)[SECRETS.natsConf] ?? {});
       changed.push(SECRETS.natsConf);
     }
+    // Last, so that a run that is interrupted before is repeated.
+    await store.replace(SECRETS.state, stateContent(state));
   }
   const created: string[] = [];
   for (const [name, content] of Object.entries(secrets(state))) {

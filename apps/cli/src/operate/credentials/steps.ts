@@ -98,6 +98,9 @@ export interface RotateOptions {
   step: 'prepare' | 'finish' | 'abort';
 }
 
+/** The chart keeps a copy, with which an upgrade and the next rotation begin. */
+const STORE_STATE =
+  'With Helm: also store credentials.json in the Secret bailiff-credentials (docs/bus-credentials.md, "Changing them").';
 const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
   prepare: [
     'Prepared. Client files contain the new password, then the old one; the servers still accept the old one.',
@@ -161,7 +164,7 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Output
   await write(io, next, where);
   const out = new Out(io);
   const moves = options.step === 'prepare' && !credentials.accounts;
-  out.note(...(moves ? ACCOUNTS_FIRST : NEXT[options.step].split('\n')));
+  out.note(...(moves ? ACCOUNTS_FIRST : NEXT[options.step].split('\n')), STORE_STATE);
   const inNamespace = (text: string) => out.note(...text.replaceAll('NAMESPACE', next.namespace).split('\n'));
   if (options.step !== 'finish') {
     // After an abort, servers must forget the next password.
