@@ -81,9 +81,12 @@ describe('collector identity', () => {
     const pod = await node.addPod({ cni: false });
     await node.renameHostSide(pod, isNameKept ? old.hostInterface : pod.hostInterface, ifindex);
     await node.writeCni(pod);
+    // Frames at every moment of the start.
+    const honest = await node.startSending(pod, [own(pod)], 200_000, 20_000);
     if (areEventsLost !== undefined) collector.kill('SIGCONT');
     else await node.startCollector({ args });
     await bindsTo(pod);
+    await honest.stop();
     await node.send(pod, [own(pod), spoofed(pod)], 40);
     await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 20);
     expect((await rowOf(pod))?.ifindex).toBe(ifindex);

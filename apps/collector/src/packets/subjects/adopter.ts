@@ -157,9 +157,10 @@ export class Adopter {
     if (link) counters.create(key);
     registry.add(iface);
     if (link) {
-      this.#o.attachments.attach(iface);
       this.#o.store.save(storedOf(iface));
+      // Before programs are attached to what may be another link: they would judge its pod by the old identity.
       if (events.appeared(iface) === 'replaced') this.#o.renew(iface);
+      else this.#o.attachments.attach(iface);
     } else {
       events.gone(iface);
     }
