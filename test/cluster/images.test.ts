@@ -39,7 +39,7 @@ const workloadOf = (name: string): Workload =>
   workloadsOf(objects).find(({ component }) => component === (name === 'cli' ? 'bus-setup' : name)) as Workload;
 const NODE_DIR = path.dirname(process.execPath);
 /** Node's binary is 109 MB of each image. The cli's has openssl, the collector's two static programs. */
-const MAX_MEGABYTES: Readonly<Record<string, number>> = { cli: 130, collector: 121 };
+const MAX_MEGABYTES: Readonly<Record<string, number>> = { cli: 130, collector: 123 };
 const MAX_OTHER_MEGABYTES = 120;
 /** Packages that not every image has. */
 const OWN_PARTS: Readonly<Record<string, readonly string[]>> = {

@@ -131,7 +131,7 @@ describe('pods of containerd', () => {
     for (let attempt = 0; attempt < 2; attempt += 1)
       await expect(cri.runSandbox(pod)).rejects.toThrow(/plugin type="bailiff-cni".* failed \(add\).*cannot connect/);
     expect(records(), 'the primary was undone').toEqual(before);
-    await cni.start('closed', ['--cni-wait-ms', '300']);
+    await cni.start('closed');
     const sandbox = await cri.runSandbox(pod);
     expect(await ended(await sandbox.start('first', { command: forge(7) }))).toEqual(sent(7));
     await cni.isDropped(pod, 'programmed', 7);
