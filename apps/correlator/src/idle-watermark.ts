@@ -56,9 +56,11 @@ export class IdleWatermark {
 
   async #advanceTo(deadline: number): Promise<void> {
     const { bus, engine, inputs, handled } = this.#o;
-    if (bus.serverClock.nowMicros() - COMMIT_MARGIN_MICROS < deadline) return;
+    // A frame has reached it: the clock of the server may have been set back since.
+    const isReached = deadline <= engine.nowMicros;
+    if (!isReached && bus.serverClock.nowMicros() - COMMIT_MARGIN_MICROS < deadline) return;
     const { sequence, atMicros } = await streamEnd(bus, 'VIOLATIONS');
-    if (atMicros - COMMIT_MARGIN_MICROS < deadline || sequence > handled()) return;
+    if ((!isReached && atMicros - COMMIT_MARGIN_MICROS < deadline) || sequence > handled()) return;
     await Promise.all(inputs.map((input) => input.whenCompleteTo(deadline - SETTLE_MICROS)));
     engine.advance(deadline);
   }

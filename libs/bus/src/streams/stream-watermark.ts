@@ -26,6 +26,11 @@ const REFRESH_MS = 300;
 const RETRY_MS = 200;
 /** Longest wait before a time in the future is checked again. */
 const FUTURE_POLL_MS = 50;
+/**
+ * A time that is further ahead of the server is of a clock that was wrong, or is that of another server. It is not
+ * waited for: a message that a server has stamped tomorrow would end all reading until then.
+ */
+const MAX_AHEAD_MICROS = 10_000_000;
 
 export class StreamWatermark {
   readonly #bus: Bus;
@@ -91,7 +96,8 @@ export class StreamWatermark {
   }
 
   /**
-   * Resolves when every message stored up to a time has been read; also accepts a future time.
+   * Resolves when every message stored up to a time has been read; also accepts a future time. Of one more than
+   * MAX_AHEAD_MICROS ahead of the server, when every message stored before the call has been read.
    * @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason
    */
   async whenCompleteTo(timeMicros: number): Promise<void> {
@@ -105,7 +111,9 @@ export class StreamWatermark {
     while (timeMicros > this.#completeTo) {
       await retry(() => this.#refresh(), { signal, waitMs });
       // Not sufficient yet: repeat with the next reply, or wait until the time is old enough.
-      const missing = timeMicros + COMMIT_MARGIN_MICROS - this.#bus.serverClock.nowMicros();
+      const nowMicros = this.#bus.serverClock.nowMicros();
+      const missing = timeMicros + COMMIT_MARGIN_MICROS - nowMicros;
+      if (nowMicros > 0 && missing > MAX_AHEAD_MICROS) return;
       if (timeMicros > this.#completeTo && missing > 0)
         await pause(Math.min(FUTURE_POLL_MS, Math.ceil(missing / 1000)), signal);
     }

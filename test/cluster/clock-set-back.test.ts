@@ -1,0 +1,62 @@
+// A server of the bus whose clock was a day ahead and was set back: its streams have messages of tomorrow.
+import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { podRef } from '@bailiff/correlation/testing';
+import { expect, it } from 'vitest';
+import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
+import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
+import { acting, Rig } from './responder/rig.ts';
+
+const users = testUsers([NODE_A, NODE_B]);
+const [web, later, unlisted] = [podRef('web'), podRef('later'), podRef('unlisted')];
+
+/** A server with the clock of tomorrow. */
+async function startAhead(): Promise<TestNats> {
+  const env: NodeJS.ProcessEnv = { BAILIFF_AHEAD: String(daysAhead(process.env) + 1) };
+  chooseClock(env);
+  const { LD_PRELOAD: before } = process.env;
+  try {
+    process.env['LD_PRELOAD'] = env['LD_PRELOAD'];
+    return await startNats({ users });
+  } finally {
+    if (before === undefined) delete process.env['LD_PRELOAD'];
+    else process.env['LD_PRELOAD'] = before;
+  }
+}
+
+/** The same store under the present clock. */
+async function setBack(nats: TestNats): Promise<TestNats> {
+  await nats.kill();
+  return startNats({ users, storeDir: nats.storeDir });
+}
+
+it('clock set back - a correlator that starts judges, also without further frames', async () => {
+  await using ahead = await CorrelatorRig.start(await startAhead());
+  await ahead.list(NODE_A, [web, later]);
+  await ahead.settle();
+  await ahead.spoof(NODE_A, web, 10);
+  await using rig = await CorrelatorRig.start(await setBack(ahead.nats));
+  await rig.correlator();
+  await rig.verdictCount(1);
+  // The server knows message ids of tomorrow until then, and both rigs count from the same one on.
+  await rig.spoof(NODE_A, web, 1);
+  await rig.spoof(NODE_A, later, 10);
+  await rig.verdictCount(2);
+  await rig.spoof(NODE_A, unlisted, 10);
+  await rig.list(NODE_A, [web, later, unlisted]);
+  await rig.verdictCount(3);
+  expect(rig.verdicts.map(({ groupKey }) => groupKey)).toEqual([web.uid, later.uid, unlisted.uid]);
+});
+
+it('clock set back - a responder that starts responds to later verdicts', async () => {
+  await using ahead = await Rig.start(await startAhead());
+  await ahead.verdict(ahead.pod());
+  await using rig = await Rig.start(await setBack(ahead.nats));
+  await rig.policies({ all: acting('all', [{ action: 'label' }]) });
+  await rig.start();
+  const done = await rig.until(await rig.verdict(rig.pod(), { rule: 'all' }), 'label', [
+    'succeeded',
+    'refused',
+    'failed',
+  ]);
+  expect(done.phase).toBe('succeeded');
+});
