@@ -12,11 +12,10 @@ import { AckPolicy, type ConsumerInfo, DeliverPolicy, type StreamInfo } from '@n
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
 import { apiRequest } from '../connection/request.ts';
-import { microsOf } from '../connection/server-clock.ts';
 import { openBucket } from '../kv/bucket.ts';
 import { SCHEMAS_BUCKET, schemaKey } from '../kv/schema-lookup.ts';
 import { findStream, storedStreamInfo, streamInfo } from '../streams/direct.ts';
-import { isRestoring, metadataOfRestored } from '../streams/stream-lives.ts';
+import { createdMicrosOf, isRestoring, metadataOfRestored } from '../streams/stream-lives.ts';
 import {
   consumerConfigs,
   LATEST_STREAMS,
@@ -110,7 +109,7 @@ async function dropOutdatedCopy(bus: Bus, name: string, bucket: string): Promise
   // In this order: a message that is stored in between is in the bucket.
   const copy = await streamInfo(bus, name);
   const origin = await streamInfo(bus, bucket);
-  const isYounger = microsOf(copy.created) >= microsOf(origin.created);
+  const isYounger = createdMicrosOf(copy) >= createdMicrosOf(origin);
   if (isYounger && copy.state.last_seq <= origin.state.last_seq) return false;
   await apiRequest(bus, `$JS.API.STREAM.DELETE.${name}`);
   return true;

@@ -2,8 +2,9 @@
  * Lives of a stream that was restored from a backup. The server goes on with the sequences of the backup, so
  * that a sequence can be that of a lost message. `bailiff restore` writes the place into the metadata of the stream:
  * what is stored beyond the restored messages belongs to a life of its own. The creation time is in the metadata too,
- * because nats-server 2.15 renews it at a restore (2.10 does not). A restore by other tools begins no life, unless
- * the server renews that time. Pure. Limit: MAX_RESTORES, the newest.
+ * because nats-server 2.15 renews it at a restore, and in a cluster each server has one of its own for a restored
+ * stream (2.10, too). A restore by other tools begins no life, unless that time changes. Pure. Limit:
+ * MAX_RESTORES, the newest.
  *
  * A snapshot also has messages that were stored while it was taken, beyond its state. Until the server has
  * counted them, the place is not known: the stream has a subject that nobody publishes to, and no reader opens it.

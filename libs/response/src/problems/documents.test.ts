@@ -147,6 +147,10 @@ describe('copies that nodes read', () => {
   it('a copy that follows, an empty one, and missing streams - no problem here', () => {
     expect(texts(info(bucket), source({}))).toEqual([]);
     expect(texts(info(bucket), source({ active: -1 }))).toEqual([]);
+    // Each server of a cluster has a creation time of its own for a restored stream.
+    const restored = (name: string, agoMs: number, part: object = {}) =>
+      info(name, { ...part, created: iso(agoMs), config: { name, metadata: { 'bailiff.dev/created': iso(180_000) } } });
+    expect(texts(restored(bucket, 60_000), restored(copy, 90_000))).toEqual([]);
     expect(texts(null, source({}))).toEqual([]);
     expect(texts(info(bucket), null)).toEqual([]);
   });

@@ -2,7 +2,7 @@
  * Nodes that do not apply what the bus holds: lists and policies that a node cannot read, copies that
  * no longer follow their bucket, and stored policies that a node has not applied. Pure.
  */
-import { latestStream } from '@bailiff/bus';
+import { createdMicrosOf, latestStream } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
@@ -107,7 +107,7 @@ export function copyProblems(streams: ReadonlyMap<string, StreamInfo | null>): P
 }
 
 function brokenSource(origin: StreamInfo, copy: StreamInfo): string {
-  if (Date.parse(copy.created) < Date.parse(origin.created)) return 'it is a copy of an earlier stream of this name';
+  if (createdMicrosOf(copy) < createdMicrosOf(origin)) return 'it is a copy of an earlier stream of this name';
   const [source] = copy.sources ?? [];
   if (source?.error) return source.error.description;
   const silentMs = (source?.active ?? 0) / 1e6;
