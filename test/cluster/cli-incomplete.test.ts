@@ -4,11 +4,12 @@
  */
 import { FramePublisher, violationSubject, writeConfig } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
+import { podIdentityOf, sampleLsmViolation } from '@bailiff/schemas/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { changeOf, proposalOf } from '../../apps/cli/src/console/changes/proposal.ts';
 import { readPoliciesView } from '../../apps/cli/src/console/policies-view.ts';
 import { reading } from '../../apps/cli/src/console/reading.ts';
-import { healthyStatus, NODE_A, NODE_B, publishStory, World } from './cli/world.ts';
+import { CART, healthyStatus, NODE_A, NODE_B, publishStory, VPN, violationOf, WEB, World } from './cli/world.ts';
 
 let world: World;
 beforeEach(async () => {
@@ -101,6 +102,45 @@ it('a message of a schema that nobody registered - the result is limited, and co
   const { proposal, all, some } = await notesOfPages();
   expect([proposal.slice(2), all]).toEqual([[why], [why]]);
   expect(some).not.toContain(why);
+});
+
+it('a full stream has deleted what was audited within the range - the results are limited, and say since when', async () => {
+  await storePolicy();
+  for (const [node, ...pods] of [[NODE_A, WEB, CART] as const, [NODE_B, VPN] as const]) {
+    const listed = pods.map((pod) => podIdentityOf(pod, { labels: {}, owners: [] }));
+    await world.put('bailiff_pods', node, { nodeName: node, revision: 1, pods: listed });
+  }
+  const spoof = violationOf(world.t0Micros, VPN, { vector: 'tunnel-other', action: 'audit' });
+  const shell = { vector: 'no-shell/shell', policy: POLICY, action: 'audit' as const, pod: WEB };
+  await world.frame(NODE_A, [sampleLsmViolation(shell)]);
+  await world.frame(NODE_B, [spoof]);
+  // The control: both are found while they are on the bus.
+  const { text, json } = await claims();
+  expect(text).toEqual([
+    expect.stringContaining('dropped 1 packet'),
+    expect.stringContaining('would have denied 321 operations'),
+  ]);
+  expect(json).toEqual([[], []]);
+
+  const { jsm } = await world.as('admin');
+  await jsm.streams.update('VIOLATIONS', { max_msgs: 2 });
+  for (const at of [1, 2]) await world.frame(NODE_A, [violationOf(world.t0Micros + at, CART)]);
+  const why = expect.stringMatching(/^violations from before .* UTC are no longer on the bus/);
+  const found = await claims();
+  expect(found).toMatchObject({ text: LIMITED, json: [[why], [why]] });
+  const { proposal, all } = await notesOfPages();
+  // This view asks for all that there is.
+  expect([proposal.slice(2), all]).toEqual([[why], []]);
+  const gone = 'are no longer on the bus';
+  for (const argv of [
+    ['events', '--pod', 'shop/web-0'],
+    ['top', 'pods'],
+    ['explain', 'shop/web-0'],
+  ])
+    expect((await world.cli(argv)).stderr).toContain(gone);
+  expect((await world.cli(['timeline', 'shop/cart-1'])).stdout).toContain(gone);
+  // A range that the stream still holds.
+  expect((await world.cli(['events', '--since', '30s'])).stderr).not.toContain(gone);
 });
 
 it('rows of one node, and another node whose violations do not arrive - events and top name it beside the rows', async () => {

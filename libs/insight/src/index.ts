@@ -3,6 +3,7 @@ export * from './pod-selector.ts';
 export * from './read/attribution.ts';
 export * from './read/chain.ts';
 export * from './read/config.ts';
+export * from './read/deleted.ts';
 export * from './read/facts.ts';
 export * from './read/node-frames.ts';
 export * from './read/nodes.ts';

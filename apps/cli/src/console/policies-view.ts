@@ -75,7 +75,7 @@ export async function readPoliciesView(
 ): Promise<PoliciesView> {
   const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
   const config = await readConfigValues(reader);
-  if (maySee(null)) for (const reason of await incompleteOf(reader, audits)) reader.note(reason);
+  if (maySee(null)) for (const reason of await incompleteOf(reader, { ...audits, sinceMs })) reader.note(reason);
   return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes, config });
 }
 

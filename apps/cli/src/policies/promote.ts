@@ -89,7 +89,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
   }
   const [found, reach] = await Promise.all([readWouldDeny(session, audited, sinceMs), readReach(session)]);
   const where = policy.enabled ? reach(key, stored.revision) : 'off: it has `enabled: false`, also after this change';
-  const incomplete = await incompleteOf(session, found);
+  const incomplete = await incompleteOf(session, { ...found, sinceMs });
   if (!json) report(session, name, since, found, incomplete.length === 0);
   for (const line of [...caveatsOf(found, policy), ...incomplete]) out.note(line);
   const changed = clockTime(stored.timestampMicros, io.nowMs());

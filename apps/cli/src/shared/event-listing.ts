@@ -12,7 +12,7 @@ import type { NodeStatus } from '@bailiff/schemas';
 import type { Listing } from './listing.ts';
 import { eventCells, eventColumns } from './rows/event-cells.ts';
 import type { Session } from './session.ts';
-import { unsentReasons } from './unsent.ts';
+import { missingReasons } from './unsent.ts';
 
 /** A status lists a new interface after some seconds. */
 const REREAD_MS = 5_000;
@@ -84,7 +84,7 @@ export function eventListing(session: Session, filter: EventFilter, sinceMs: num
     columns: eventColumns(kind),
     cells: eventCells,
     json: eventJson,
-    missing: () => unsentReasons(session, node),
+    missing: () => missingReasons(session, sinceMs, node),
   };
 }
 

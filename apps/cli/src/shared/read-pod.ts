@@ -1,6 +1,7 @@
 /** What the bus has of one pod, for commands about a pod. */
 import { isName } from '@bailiff/bus';
 import {
+  deletedText,
   matchesPod,
   type PodSelector,
   type PodViolations,
@@ -39,11 +40,11 @@ export async function readPod(session: Session, pod: PodSelector, since: string)
   for (const line of seen.refused.lines()) session.out.note(line);
   const nodes = new Set([...seen.nodes, ...verdicts.map(({ verdict }) => verdict.nodeName)]);
   if (seen.tally.groups().length > 0 || verdicts.length > 0) {
-    for (const reason of await unsentReasons(session, nodes, nowMs)) session.out.note(reason);
+    for (const reason of await missingReasons(session, nodes, nowMs, sinceMs)) session.out.note(reason);
     return { services, seen, verdicts };
   }
   for (const { nodeName, ...placed } of await readPods(session)) if (matchesPod(pod, placed)) nodes.add(nodeName);
-  const but = (await unsentReasons(session, nodes, nowMs)).map((reason) => `; ${reason}`).join('');
+  const but = (await missingReasons(session, nodes, nowMs, sinceMs)).map((reason) => `; ${reason}`).join('');
   throw new CliError('CLI_NOT_FOUND', `no violation or verdict of a pod "${pod.text}" since ${since}${but}`, {
     remedy: 'check the name, extend the range with --since, or see `bailiff status`',
   });
@@ -52,8 +53,13 @@ export async function readPod(session: Session, pod: PodSelector, since: string)
 /** A pod has one node; a name can select pods of several. */
 const MAX_NODES = 4;
 
-async function unsentReasons(session: Session, nodes: ReadonlySet<string>, nowMs: number): Promise<string[]> {
-  const reasons = [];
+async function missingReasons(
+  session: Session,
+  nodes: ReadonlySet<string>,
+  nowMs: number,
+  sinceMs: number,
+): Promise<string[]> {
+  const reasons = [await deletedText(session, sinceMs)];
   // A record of the bus can name what is no node.
   for (const node of [...nodes].filter(isName).slice(0, MAX_NODES))
     reasons.push(unsentReason(node, await readNode(session, node), nowMs));

@@ -1,6 +1,6 @@
 /** What an answer from the violations of the bus does not include: what was not read, and what is not there. */
 import { BusError } from '@bailiff/bus';
-import { type Reader, type RefusedCounts, readNodesInput } from '@bailiff/insight';
+import { deletedText, type Reader, type RefusedCounts, readNodesInput } from '@bailiff/insight';
 import { plural, presentStatuses, STALE_NODE_MS, unsentReason } from '@bailiff/response';
 import { MAX_NODES_NAMED } from './rows/cluster-status.ts';
 
@@ -14,7 +14,7 @@ const unread = (why: string) => `it is not known which nodes sent their violatio
  */
 export async function incompleteOf(
   reader: Reader,
-  { cut, refusals }: { cut: boolean; refusals: RefusedCounts },
+  { sinceMs, cut, refusals }: { sinceMs: number; cut: boolean; refusals: RefusedCounts },
   node?: string,
 ): Promise<string[]> {
   const { undecodableText } = reader.decoder;
@@ -22,15 +22,25 @@ export async function incompleteOf(
     ...(cut ? ['only the newest violations of this time were read: there are too many'] : []),
     ...(undecodableText === '' ? [] : [undecodableText]),
     ...refusals.undecidedLines(),
-    ...(await unsentReasons(reader, node)),
+    ...(await missingReasons(reader, sinceMs, node)),
   ];
+}
+
+/**
+ * Violations since a time that may not be on the bus: those of nodes that did not send them, and those that the bus
+ * has deleted.
+ * @param node only this node
+ */
+export async function missingReasons(reader: Reader, sinceMs: number, node?: string): Promise<string[]> {
+  const deleted = await deletedText(reader, sinceMs);
+  return [...(deleted === '' ? [] : [deleted]), ...(await unsentReasons(reader, node))];
 }
 
 /**
  * Nodes whose violations may not be on the bus.
  * @param node only this node
  */
-export async function unsentReasons(reader: Reader, node?: string): Promise<string[]> {
+async function unsentReasons(reader: Reader, node?: string): Promise<string[]> {
   try {
     return await reasonsOf(reader, node);
   } catch (error) {

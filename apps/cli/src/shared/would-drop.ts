@@ -164,7 +164,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const { packets } = tally;
-  const incomplete = await incompleteOf(session, { cut, refusals });
+  const incomplete = await incompleteOf(session, { sinceMs, cut, refusals });
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   for (const line of [...refusals.refusedLines(), ...incomplete]) out.note(line);
   if (json) {

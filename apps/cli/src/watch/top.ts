@@ -8,7 +8,7 @@ import { oneOf, parseName, parseWhen, type When, wholeNumber } from '../shared/a
 import type { CliIo } from '../shared/io.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import type { Column } from '../shared/text/table.ts';
-import { unsentReasons } from '../shared/unsent.ts';
+import { missingReasons } from '../shared/unsent.ts';
 
 const WHAT = ['pods', 'nodes', 'rules'] as const;
 type What = (typeof WHAT)[number];
@@ -133,7 +133,7 @@ async function top(session: Session, request: Request, since: string): Promise<v
   const range = { request, sinceMs: from(nowMs) };
   const cut = await (what === 'rules' ? verdictsBy : violationsBy)(session, range, ranking);
   decoder.reportUndecodable(out);
-  if (what !== 'rules') for (const reason of await unsentReasons(session)) out.note(reason);
+  if (what !== 'rules') for (const reason of await missingReasons(session, range.sinceMs)) out.note(reason);
   if (cut)
     out.note(`the oldest ones since ${since} were not read, because there are too many: narrow the range with --since`);
   if (ranking.omitted > 0)

@@ -22,6 +22,7 @@ import {
 } from '../rows/timeline-items.ts';
 import type { VerdictRow } from '../rows/verdict-rows.ts';
 import { verdictsOfPod } from './chain.ts';
+import { deletedText } from './deleted.ts';
 import { NodeFrames, RefusedCounts } from './node-frames.ts';
 import { readPods } from './pods.ts';
 
@@ -160,6 +161,8 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
   // They name nodes that are not the pod's.
   if (maySee(null)) found.notes.push(...refusals.lines());
   if (result.cut) found.notes.push('Only the newest violations were read: there are too many.');
+  const deleted = await deletedText(reader, sinceMs);
+  if (deleted !== '') found.notes.push(`${deleted[0]?.toUpperCase()}${deleted.slice(1)}.`);
   if (bursts.dropped > 0) found.notes.push(`${plural(bursts.dropped, 'older burst')} of violations omitted.`);
 }
 

@@ -112,10 +112,8 @@ async function enforcedNotes(reader: Reader, { key, stored, next }: Change): Pro
   if (key.kind !== 'runtime' || modeOf(next) !== 'enforce' || modeOf(valueIn(stored)) === 'enforce') return [];
   const policy = parseConfigValue(key, JSON.stringify(next)) as RuntimePolicy;
   const named = { key: formatConfigKey(key), name: key.name, policy };
-  const [found, reach] = await Promise.all([
-    readWouldDeny(reader, named, reader.nowMs() - SINCE_MS),
-    readReach(reader),
-  ]);
+  const sinceMs = reader.nowMs() - SINCE_MS;
+  const [found, reach] = await Promise.all([readWouldDeny(reader, named, sinceMs), readReach(reader)]);
   const where = reach(named.key, stored?.revision ?? 0);
   const pods = new Set(found.groups.map(({ key: { pod, nodeName } }) => pod?.uid ?? nodeName)).size;
   const denied =
@@ -124,6 +122,6 @@ async function enforcedNotes(reader: Reader, { key, stored, next }: Change): Pro
     `Enforcing it would have denied ${denied} in the last 7 days.`,
     `Now: ${where}. What happens where it is not in force is not recorded, and not counted here.`,
     ...caveatsOf(found, policy),
-    ...(await incompleteOf(reader, found)),
+    ...(await incompleteOf(reader, { ...found, sinceMs })),
   ];
 }

@@ -11,6 +11,7 @@ import { access, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { filters, readNewest } from '@bailiff/bus';
 import {
+  deletedText,
   NodeFrames,
   type PlacedPod,
   type PodSelector,
@@ -303,6 +304,8 @@ export async function proposeRecorded(reader: Reader, options: LearnRecordedOpti
     signal: reader.signal,
   });
   if (cut) reader.note('only the newest violations of this time were read: there are too many');
+  const deleted = await deletedText(reader, sinceMs);
+  if (deleted !== '') reader.note(deleted);
   const watched = new Set(watchedClasses(explainedSets(namedPolicies(stored), pod)));
   for (const { operation } of seen.learned) {
     const op = OPERATIONS.find((name) => name === operation.operation);

@@ -172,7 +172,11 @@ export async function readSimulation(
     cut: read.cut,
     refusals: read.refusals,
     // Of one pod, only its node counts.
-    incomplete: await incompleteOf(reader, read, wanted ? shownPods[0]?.nodeName : undefined),
+    incomplete: await incompleteOf(
+      reader,
+      { ...read, sinceMs: options.sinceMs },
+      wanted ? shownPods[0]?.nodeName : undefined,
+    ),
   };
 }
 
