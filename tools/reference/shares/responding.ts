@@ -73,7 +73,7 @@ export const IN_THE_RESPONDER: readonly Share[] = [
     share:
       'a namespace, or a node for verdicts about itself: its next task runs behind one due task of each other one. A task that has run, such as one that failed, waited for a cooldown or polls a removal, runs behind those that have not, as the end of an effect does, and before those of namespaces with more outstanding verdicts. Requests to the API server end after `apiTimeoutMs`',
     whenFull:
-      'jobs wait; Valkey refuses jobs above 256 MiB (`maxmemory`), and the next scan adds them again. All due jobs are added once at a time: 10,000 take two seconds on a busy machine',
+      'jobs wait. Above 256 MiB (`maxmemory`), some 240,000 jobs, Valkey refuses new ones and starts none of any tenant, until there is room; then those that it has start, and scans add the others again. That takes five waiting jobs (an `after` or a `cooldown`) of each of MAX_OUTSTANDING verdicts. All due jobs are added once at a time: 10,000 take two seconds on a busy machine',
     counter: '`bailiff_responder_unanswered_verdicts`, `bailiff_responder_schedule_failures_total`',
     tests: [
       'test/cluster/responder-turns.test.ts',
