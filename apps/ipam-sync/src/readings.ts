@@ -14,7 +14,7 @@ import type { Omissions } from './snapshots/omissions.ts';
 import type { SnapshotWriter, WriterStats } from './snapshots/writer.ts';
 import type { TaintController } from './taint/controller.ts';
 
-type Informer = Pick<Reflector<unknown>, 'stats' | 'silentMs' | 'synced'>;
+type Informer = Pick<Reflector<unknown>, 'stats' | 'silentMs' | 'synced' | 'refusal'>;
 
 interface Sources {
   readonly isLeader: boolean;
@@ -86,6 +86,8 @@ const SILENT = 4 / 3;
 /** Registers the readiness checks. */
 export function addChecks({ health, config }: ServiceContext<IpamSyncConfig>, sync: Sources): void {
   const fresh = (informer: Informer) => () => {
+    // Lists go on without a right to watch, but minutes apart.
+    if (informer.refusal) return informer.refusal;
     if (!informer.synced) return 'not listed yet';
     return informer.silentMs < SILENT * config.inactivityMs || `silent for ${Math.round(informer.silentMs)} ms`;
   };

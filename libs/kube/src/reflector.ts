@@ -96,6 +96,7 @@ export class Reflector<T> {
   /** As `#version`, but kept during a new list. */
   #picture = '';
   #synced = false;
+  #refusal = '';
   #listedAtMs = 0;
   #lastContactMs = Number.NEGATIVE_INFINITY;
   /** Since the last event, or the last watch that the server ended normally. */
@@ -124,6 +125,10 @@ export class Reflector<T> {
   /** True after the first complete list. */
   get synced(): boolean {
     return this.#synced;
+  }
+  /** Why this account may not list or watch; empty: it may, as far as is known. */
+  get refusal(): string {
+    return this.#refusal;
   }
   /** Milliseconds since the last data from the server; Infinity before the first. */
   get silentMs(): number {
@@ -196,6 +201,7 @@ export class Reflector<T> {
     const { backoff = DEFAULT_BACKOFF, random = Math.random } = this.#options;
     this.#counts.errors += 1;
     this.#failuresInRow += 1;
+    if (error.code === 'KUBE_FORBIDDEN') this.#refusal = error.message;
     this.#options.onError?.(error);
     if (error.code === 'KUBE_INACTIVE') {
       this.#counts.inactive += 1;
@@ -299,7 +305,10 @@ export class Reflector<T> {
         allowWatchBookmarks: true,
         timeoutSeconds: Math.ceil(watchSeconds * (1 + random())),
       },
-      onOpen: () => this.#contact(),
+      onOpen: () => {
+        this.#refusal = '';
+        this.#contact();
+      },
       onEvent: (event) => {
         events += 1;
         this.#event(event);

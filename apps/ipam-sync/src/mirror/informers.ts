@@ -50,9 +50,11 @@ export class ResourceInformers {
 
   /** Kinds that this process may not read, with the error. A kind that is not installed is none. */
   get forbidden(): [kind: ResourceKind, message: string][] {
-    return [...this.#absent].flatMap(([kind, { code, message }]) =>
-      code === 'KUBE_FORBIDDEN' ? [[kind, message]] : [],
-    );
+    return [...this.#reflectors].flatMap(([kind, { refusal }]) => {
+      const absent = this.#absent.get(kind);
+      const message = absent?.code === 'KUBE_FORBIDDEN' ? absent.message : refusal;
+      return message === '' ? [] : [[kind, message]];
+    });
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -87,7 +89,10 @@ export class ResourceInformers {
       if (there === 'yes') {
         const giveUp = new AbortController();
         this.#giveUp.set(kind, giveUp);
-        await this.#reflectors.get(kind)?.run(AbortSignal.any([signal, giveUp.signal]));
+        const reflector = this.#reflectors.get(kind);
+        await reflector?.run(AbortSignal.any([signal, giveUp.signal]));
+        // It may list and not watch.
+        if (reflector?.refusal) await pause(this.#options.retryMs, signal);
       } else await pause(there === 'absent' ? this.#options.retryMs : BACKOFF.maxMs, signal);
     }
   }

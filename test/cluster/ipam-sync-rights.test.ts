@@ -1,0 +1,45 @@
+/** ipam-sync with an account that may list but not watch: status says so, and the API server is not flooded. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
+import { expect, onTestFinished, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { IPAM_SYNC_USER, launch, startWorld } from './ipam-sync/harness.ts';
+
+const CRDS = path.resolve(import.meta.dirname, '../../k8s/crds');
+const dir = temporaryDirectory();
+
+/** With the custom resources installed, and one verb refused. */
+async function world(resource: string) {
+  const made = await startWorld();
+  onTestFinished(() => made[Symbol.asyncDispose]());
+  const { api, faults } = made.kube.server;
+  for (const file of readdirSync(CRDS).filter((name) => name !== 'kustomization.yaml')) {
+    const [crd] = parseAllDocuments(readFileSync(path.join(CRDS, file), 'utf8'));
+    api.create('customresourcedefinitions.apiextensions.k8s.io', crd?.toJS());
+  }
+  const refused = { verb: 'watch', resource, user: IPAM_SYNC_USER, status: 403, message: `cannot watch ${resource}` };
+  const fault = faults.inject({ ...refused, times: Number.POSITIVE_INFINITY });
+  const file = path.join(dir, `password-${resource}`);
+  writeFileSync(file, 'password-of-cli', { mode: 0o600 });
+  const env = { BAILIFF_NATS_URL: made.nats.url, BAILIFF_NATS_PASSWORD_FILE: file };
+  const status = async () => (await runCli(['status'], { home: dir, env })).stdout.replace(/\s+/g, ' ');
+  return { ...made, fault, status };
+}
+
+test.each([
+  ['pods', /ipam-sync: 1 running, not ready \(.*pods: watch .*cannot watch pods/],
+  ['runtimepolicies', /ipam-sync: does not accept RuntimePolicy, .*cannot watch runtimepolicies/],
+])('%s that may be listed and not watched are named, until they may be watched', async (resource, named) => {
+  const { kube, flags, fault, status } = await world(resource);
+  await using _sync = await launch({ flags }, ['--mirror-retry-ms', '1000'], { ready: false });
+  await waitFor(async () => named.test(await status()), { state: status, timeoutMs: 30_000 });
+  // One attempt within each retryMs; without a pause, there were about thirty a second.
+  const startMs = performance.now();
+  const before = kube.server.requests.count({ resource });
+  await waitFor(() => kube.server.requests.count({ resource }) >= before + 4, { timeoutMs: 30_000 });
+  if (resource === 'runtimepolicies') expect(performance.now() - startMs).toBeGreaterThan(900);
+  fault.remove();
+  await waitFor(async () => !named.test(await status()), { state: status, timeoutMs: 60_000 });
+});
