@@ -19,8 +19,8 @@ import {
 } from '@bailiff/lab/frames';
 import { waitFor } from '@bailiff/service/testing';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { BRIDGE } from './harness/layouts.ts';
-import { ATTACKER, allModes, RECEIVER, TestNode } from './harness/node.ts';
+import { BRIDGE, type Layout } from './harness/layouts.ts';
+import { ATTACKER, allModes, NODE, RECEIVER, TestNode } from './harness/node.ts';
 import { command, commandIn } from './harness/processes.ts';
 import { useNode } from './harness/use-node.ts';
 
@@ -256,8 +256,22 @@ describe('fragments on a bridge with bridge netfilter', () => {
     'nft add rule ip6 t c ct state new accept',
   ];
 
-  it('do not reach another pod either', async (context) => {
-    await using node = await TestNode.start({ layout: { ...BRIDGE, node: [...BRIDGE.node, ...older] } });
+  /** Makes the pair of the attacker again: a node counts its interfaces up, also beyond 16 bits. */
+  const withIndex = (index: number) => (device: string) => [
+    'n=$(ip netns identify $$)',
+    `ip link del ${device}`,
+    `ip link add ${device} index ${index} type veth peer name eth0 netns \${n}${device.slice(1)}`,
+    ...BRIDGE.host(device, ATTACKER),
+  ];
+
+  it.for<[string, Layout['host']]>([
+    ['do not reach another pod either', BRIDGE.host],
+    [
+      'do not, from an interface with an index of more than 16 bits',
+      (device, identity) => (device === 'ha' ? withIndex(70_000)(device) : BRIDGE.host(device, identity)),
+    ],
+  ])('%s', async ([, host], context) => {
+    await using node = await TestNode.start({ layout: { ...BRIDGE, host, node: [...BRIDGE.node, ...older] } });
     await node.open();
     await node.agent.call('object.maps.allowedCidrs.replace', ['fd99::/16']);
     const lacks = await commandIn(node.netns, 'sh', '-ec', joins.join('\n')).then(
@@ -276,7 +290,9 @@ describe('fragments on a bridge with bridge netfilter', () => {
     }
     node.forgetLanded();
     await using quarantined = await node.guard(node.pods.attacker, { quarantineUntilNs: FOREVER_NS });
-    for (const one of fragments) await node.send(one);
+    // A whole packet to the allowed address is not dropped.
+    const whole = direct(ATTACKER.ipv6, ALLOWED, NODE.mac);
+    for (const one of [whole, ...fragments]) await node.send(one);
     const drops = async () => (await quarantined.counts())['quarantine-ingress drop'];
     await waitFor(drops, { what: 'both to be dropped', until: (count) => count === 2 });
     expect(landed()).toBe(0);

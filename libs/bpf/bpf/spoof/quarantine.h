@@ -64,6 +64,14 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
 	return is_allowed(&own, false);
 }
 
+/* Whether it is an IPv6 fragment that a bridge may forward. */
+static __always_inline bool is_bridged_fragment(const struct __sk_buff *skb,
+						const struct packet *packet)
+{
+	return packet->fragment != FRAGMENT_NONE && packet->ether_type == bpf_htons(ETH_P_IPV6) &&
+	       skb->pkt_type != PACKET_HOST;
+}
+
 /*
  * Keeps the interface of an IPv6 fragment that a bridge may forward. Where netfilter joins fragments and the
  * kernel cuts the packet again, the new frames have skb->tc_index of the first one, and not skb_iif. A pod
@@ -72,11 +80,9 @@ static __always_inline bool is_allowed_pod(const struct iface *iface)
  */
 static __always_inline void keep_interface(struct __sk_buff *skb, const struct packet *packet)
 {
-	bool is_kept = packet->fragment != FRAGMENT_NONE &&
-		       packet->ether_type == bpf_htons(ETH_P_IPV6) &&
-		       skb->pkt_type != PACKET_HOST && packet->ifindex <= MAX_TC_INDEX;
-
-	skb->tc_index = is_kept ? packet->ifindex : 0;
+	skb->tc_index = is_bridged_fragment(skb, packet) && packet->ifindex <= MAX_TC_INDEX
+				? packet->ifindex
+				: 0;
 }
 
 /* The record of the other guarded interface that a frame to the pod came from; NULL: of none. */
@@ -250,6 +256,9 @@ __noinline int is_exempt_from_pod(struct __sk_buff *skb, const struct iface *ifa
 	bool ipv4;
 
 	if (!iface || !packet || packet->violations & NEVER_EXEMPT || packet->routed)
+		return false;
+	/* tc_index has no room for the interface: at another pod nothing would say where it is from. */
+	if (packet->ifindex > MAX_TC_INDEX && is_bridged_fragment(skb, packet))
 		return false;
 	ipv4 = packet->ether_type == bpf_htons(ETH_P_IP);
 	if (packet->ether_type == bpf_htons(ETH_P_ARP))
