@@ -1,4 +1,4 @@
-/** ipam-sync with an account that may list but not watch: status says so, and the API server is not flooded. */
+/** ipam-sync with an account that lacks a right: status says so, and the API server is not flooded. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
@@ -11,7 +11,7 @@ const CRDS = path.resolve(import.meta.dirname, '../../k8s/crds');
 const dir = temporaryDirectory();
 
 /** With the custom resources installed, and one verb refused. */
-async function world(resource: string) {
+async function world(resource: string, verb = 'watch') {
   const made = await startWorld();
   onTestFinished(() => made[Symbol.asyncDispose]());
   const { api, faults } = made.kube.server;
@@ -19,7 +19,7 @@ async function world(resource: string) {
     const [crd] = parseAllDocuments(readFileSync(path.join(CRDS, file), 'utf8'));
     api.create('customresourcedefinitions.apiextensions.k8s.io', crd?.toJS());
   }
-  const refused = { verb: 'watch', resource, user: IPAM_SYNC_USER, status: 403, message: `cannot watch ${resource}` };
+  const refused = { verb, resource, user: IPAM_SYNC_USER, status: 403, message: `cannot ${verb} ${resource}` };
   const fault = faults.inject({ ...refused, times: Number.POSITIVE_INFINITY });
   const file = path.join(dir, `password-${resource}`);
   writeFileSync(file, 'password-of-cli', { mode: 0o600 });
@@ -42,4 +42,16 @@ test.each([
   if (resource === 'runtimepolicies') expect(performance.now() - startMs).toBeGreaterThan(900);
   fault.remove();
   await waitFor(async () => !named.test(await status()), { state: status, timeoutMs: 60_000 });
+});
+
+test('templates of a kind that may not be read are named: the pods of these controllers have no owner', async () => {
+  const made = await world('replicasets', 'get');
+  await using _sync = await launch({ flags: made.flags }, [], { ready: false });
+  const named = /ipam-sync: 1 running, not ready \(owners: GET .*cannot get replicasets/;
+  expect(await made.status(), 'control: no pod has such a controller').not.toMatch(named);
+  const controller = { apiVersion: 'apps/v1', kind: 'ReplicaSet', name: 'web-1', uid: 'uid', controller: true };
+  made.running('web-1-a', 'node-1', [], { metadata: { ownerReferences: [controller] } });
+  await waitFor(async () => named.test(await made.status()), { state: made.status, timeoutMs: 30_000 });
+  made.fault.remove();
+  await waitFor(async () => !named.test(await made.status()), { state: made.status, timeoutMs: 60_000 });
 });

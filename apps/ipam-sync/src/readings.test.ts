@@ -10,7 +10,7 @@ function podsCheck(silentMs: number): true | string {
     health: { ready: (name: string, check: Check) => void checks.set(name, check) },
     config: { inactivityMs: 90_000, leaderElection: false },
   };
-  const informer = { synced: true, silentMs };
+  const informer = { synced: true, silentMs, refusal: '' };
   const sync = { pods: informer, nodes: informer, services: { services: informer, slices: informer } };
   addChecks(ctx as never, sync as never);
   return checks.get('pods')?.() ?? 'no check';

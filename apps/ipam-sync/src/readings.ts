@@ -95,6 +95,7 @@ export function addChecks({ health, config }: ServiceContext<IpamSyncConfig>, sy
   health.ready('nodes', fresh(sync.nodes));
   health.ready('services', fresh(sync.services.services));
   health.ready('endpointslices', fresh(sync.services.slices));
+  health.ready('owners', () => sync.owners.refusal || true);
   health.ready('permits', () => sync.settings.synced || 'not read yet');
   if (!config.leaderElection) return;
   health.ready('lease', () => sync.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');

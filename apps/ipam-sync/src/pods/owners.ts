@@ -77,6 +77,9 @@ export function templateOf({ owner, namespace, controllerRevision }: Claim): Tem
   return { key: `${uid} ${path}`, path, isRevision: true };
 }
 
+/** Such as `replicasets`. */
+const kindOf = ({ path }: Template): string => path.split('/').at(-2) ?? '';
+
 export interface OwnerResolverOptions {
   client: KubeApi;
   /** A template was read; pods of this owner may be confirmed now. */
@@ -110,6 +113,8 @@ export class OwnerResolver {
   #idle: (() => void)[] = [];
   #retry: NodeJS.Timeout | null = null;
   #retryMs: number = RETRY.firstMs;
+  /** Why this account may not read a kind of templates, by the kind. No tenant can cause it. */
+  readonly #forbidden = new Map<string, string>();
   failures = 0;
   refused = 0;
 
@@ -122,6 +127,11 @@ export class OwnerResolver {
 
   get size(): number {
     return this.#known.size;
+  }
+
+  /** Why pods of a kind of controllers have no owner; empty: every kind may be read, as far as is known. */
+  get refusal(): string {
+    return this.#forbidden.values().next().value ?? '';
   }
 
   /** Confirmed controllers of a pod, lowest first; empty without confirmation. */
@@ -219,6 +229,7 @@ export class OwnerResolver {
     const { client, signal, onResolved } = this.#options;
     try {
       const object = await getObject(client, template.path, { signal });
+      this.#forbidden.delete(kindOf(template));
       const known = object && knownFrom(object, owner, template);
       this.#retryMs = RETRY.firstMs;
       if (!known) {
@@ -239,6 +250,7 @@ export class OwnerResolver {
       if (!(error instanceof KubeError)) throw error;
       if (signal.aborted) return;
       this.failures += 1;
+      if (error.code === 'KUBE_FORBIDDEN') this.#forbidden.set(kindOf(template), error.message);
       // A rejected request stays rejected, because tenants choose the requested name.
       if (error.code === 'KUBE_INVALID') return;
       // What was known stays known until it is read again.
