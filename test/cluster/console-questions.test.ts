@@ -384,6 +384,8 @@ it('a person who never saw it - answers by clicks and visible text alone what an
   expect(now).toMatch(/In all: 1 × delete refused, 1 × quarantine succeeded\./);
   expect(now).toMatch(/shop\/web-0\s+delete\s+refused\s+\S+\s+.*protected/);
   expect(person.clicks, 'on the page that opens').toBe(0);
+  // Verdicts are read apart from responses. What if begins with the rule of the newest one.
+  await person.sees(/shop\/web-0[^\n]*\s+repeated-spoofing|repeated-spoofing[^\n]*\s+shop\/web-0/);
 
   // Which pod attacks whom?
   await person.click('Graph');
