@@ -81,7 +81,7 @@ function world(failing: ReadonlyMap<string, KubeError> = new Map(), maxTemplates
     await resolver.whenIdle();
     return resolver.chainOf(pod).map(({ kind, name }) => `${kind}/${name}`);
   };
-  return { asked, resolver, chain, failing, time, resolved, [Symbol.dispose]: () => stop.abort() };
+  return { asked, pods, resolver, chain, failing, time, resolved, [Symbol.dispose]: () => stop.abort() };
 }
 
 describe('owners - confirmed by the controller', () => {
@@ -142,6 +142,16 @@ describe('owners - an unconfirmed claim gives no owner', () => {
     failing.clear();
     await waitFor(() => made.resolver.chainOf(claim(claimed)).length === 2, { state: () => made.asked });
   });
+});
+
+test('owners - a refusal ends with the right, or with the last pod of its kind', async () => {
+  using made = world(new Map([[`${SETS}/vpn-1`, new KubeError('KUBE_FORBIDDEN', 'cannot get replicasets')]]));
+  await made.chain({ owner: owned('ReplicaSet', 'vpn-1', 'u-set') });
+  expect(made.resolver.refusal).toBe('cannot get replicasets');
+  await made.chain({ owner: owned('Job', 'once', 'u-job') });
+  expect(made.resolver.refusal, 'another kind may be read').toBe('cannot get replicasets');
+  made.pods.length = 0;
+  await waitFor(() => made.resolver.refusal === '', { what: 'the end of the refusal' });
 });
 
 describe('owners - a template that is edited in place', () => {

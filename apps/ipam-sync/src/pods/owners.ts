@@ -261,6 +261,8 @@ export class OwnerResolver {
 
   #again(): void {
     this.#retry = null;
+    // The pods of a kind may be gone: then nothing else ends its refusal.
+    this.#forbidden.clear();
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY.maxMs);
     for (const pod of this.#options.inUse()) this.want(pod);
   }
