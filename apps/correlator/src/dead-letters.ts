@@ -98,6 +98,7 @@ export class DeadLetters {
     mostDebt: LETTER_BYTES_AT_ONCE,
   });
   #written = 0;
+  /** Also of refusals beyond the share of their node. */
   dropped = 0;
   /** Letters with only the beginning of their frame. */
   cut = 0;

@@ -202,10 +202,12 @@ export class FrameConsumer {
   #setAside(message: StreamMessage, node: string, reason: string, detail: string): void {
     this.unreadable++;
     this.#o.skipped.add(node, reason);
-    this.#o.engine.chargeUnreadable(node);
+    const { deadLetters, engine } = this.#o;
+    const hasLetter = engine.chargeUnreadable(node);
     this.handled = message.sequence;
     this.handledMicros = message.timestampMicros;
-    this.#o.deadLetters.add({ sequence: message.sequence, reason, detail, indexes: [], message });
+    if (hasLetter) deadLetters.add({ sequence: message.sequence, reason, detail, indexes: [], message });
+    else deadLetters.dropped++;
   }
 
   #node(subject: string): string | null {

@@ -130,7 +130,7 @@ function addReadings(family: MetricFamily<Readings>): void {
   family.total('snapshots_refused_total', 'Pod snapshots that were refused', (r) => r.snapshotsRefused);
   family.total(
     'dead_letters_dropped_total',
-    'Dead letters dropped: queue full, or rejected by the bus',
+    'Dead letters dropped: queue full, rejected by the bus, or beyond the share of their node',
     (r) => r.lettersDropped,
   );
   family.total(

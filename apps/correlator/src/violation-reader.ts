@@ -184,9 +184,10 @@ export class ViolationReader {
     else this.replayed++;
   }
 
-  #onRefusal({ reason, node, sequence, indexes, detail }: Refusal): void {
+  #onRefusal({ reason, node, sequence, indexes, detail, hasLetter }: Refusal): void {
     const message = this.#consumer?.current(sequence) ?? null;
-    this.#deadLetters.add({ sequence, reason, detail, indexes, message });
+    if (hasLetter) this.#deadLetters.add({ sequence, reason, detail, indexes, message });
+    else this.#deadLetters.dropped++;
     if (reason !== 'field-too-long') this.#o.skipped.add(node, reason);
     this.#o.onRefused(`${reason} of ${node}`, new Error(detail));
   }

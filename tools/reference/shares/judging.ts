@@ -18,9 +18,10 @@ export const IN_THE_CORRELATOR: readonly Share[] = [
       'LETTERS_PER_SECOND',
     ],
     filledBy: FRAMES,
-    share: 'a node: tokens of its own. A collector publishes less, and divides it among its pods',
-    whenFull: 'messages are skipped before they are decoded',
-    counter: '`bailiff_correlator_over_share_messages_total`',
+    share: 'a node: tokens of its own. A collector publishes less, and divides it among its pods.',
+    whenFull:
+      'messages are skipped before they are decoded. Beyond the dead letters, a refused message has none, and the others of its node are judged: refusals about pods that no list names cost nothing else',
+    counter: '`bailiff_correlator_over_share_messages_total`, `bailiff_correlator_dead_letters_dropped_total`',
     tests: [OF_NODES, 'test/cluster/correlator-flood.test.ts'],
   },
   {

@@ -3,7 +3,7 @@
  * refused again, although the pod lists have changed since. Pure.
  *
  * The correlator reads them at start, a backtest before it runs. Letters may be missing: DEAD_LETTERS
- * deletes its oldest when it is full, and messages of a node beyond its share are skipped without one.
+ * deletes its oldest when it is full, and what is refused of a node beyond its share has none.
  * A report is refused where that may be. The detail of a dead letter begins with the indexes of its
  * violations: `[0,3] …`, or `[]` for the whole frame. Bound: the letters in the stream. Each takes two
  * numbers, as a frame has at most 64 violations.

@@ -47,6 +47,8 @@ export interface Refusal extends FramePosition {
   indexes: readonly number[];
   /** One sentence for a person. */
   detail: string;
+  /** False: the node has used up its share of dead letters. */
+  hasLetter: boolean;
 }
 
 export interface CorrelationEngineOptions extends RuleEngineOptions {
@@ -123,9 +125,9 @@ export class CorrelationEngine {
     return this.#shares.take(node, timestampMicros, bytes);
   }
 
-  /** The next message cannot be decoded: it costs the share of its node. */
-  chargeUnreadable(node: string): void {
-    this.#shares.chargeLetter(node);
+  /** The next message cannot be decoded: it costs the share of its node. @returns whether it has a dead letter */
+  chargeUnreadable(node: string): boolean {
+    return this.#shares.refuse(node);
   }
 
   /**
@@ -331,8 +333,8 @@ export class CorrelationEngine {
   #refuse(reason: RefusalReason, position: FramePosition, indexes: readonly number[], detail: string): void {
     this.counted.refused++;
     const { node, sequence, timestampMicros } = position;
-    this.#shares.chargeLetter(node);
-    this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail });
+    const hasLetter = this.#shares.refuse(node, reason === 'unproven-pod');
+    this.#onRefusal({ reason, node, sequence, timestampMicros, indexes, detail, hasLetter });
   }
 }
 

@@ -3,10 +3,14 @@
  * decoded. Pure. Data path: frame-consumer.ts → here → decoder → engine.
  *
  * A node has tokens for bytes, which refill at a rate. A message that is refused costs more, because
- * it also becomes a dead letter, and letters have tokens of their own: beyond them no message of the
- * node is taken, so that its letters do not replace those of others. Skipped frames change no count:
+ * it also becomes a dead letter, and letters have tokens of their own: beyond them a refusal has no
+ * letter, so that those of the node do not replace those of others. Skipped frames change no count:
  * a later frame of the node has the cumulative values. Time is that of the bus, so that replicas,
  * replays and backtests skip the same frames, except in the first burst after their start.
+ *
+ * A pod that no list names causes refusals of an honest node, without an end: the other pods of the node
+ * are judged all the same. So these cost no bytes, and have as many letters at once and a second as the
+ * bytes allow of the other refusals.
  */
 import { NodeTokens } from './node-tokens.ts';
 
@@ -29,8 +33,8 @@ export const REFUSAL_BYTES = 128 * 1024;
  */
 export const LETTERS_AT_ONCE = 4_096;
 export const LETTERS_PER_SECOND = 0.1;
-/** More than the reasons for which one frame can be refused. */
-const MOST_LETTERS_OWED = 16;
+/** A letter that has a part of a token. */
+const MOST_LETTERS_OWED = 1;
 
 export class FrameShares {
   readonly #bytes = new NodeTokens({
@@ -39,6 +43,13 @@ export class FrameShares {
     mostDebt: SHARE_BURST_BYTES,
   });
   readonly #letters: NodeTokens;
+  readonly #unproven = new NodeTokens({
+    burst: SHARE_BURST_BYTES / REFUSAL_BYTES,
+    perSecond: SHARE_BYTES_PER_SECOND / REFUSAL_BYTES,
+    mostDebt: MOST_LETTERS_OWED,
+  });
+  /** Of the newest message. */
+  #nowMicros = 0;
 
   /** @param lettersAtOnce for tests */
   constructor(lettersAtOnce = LETTERS_AT_ONCE) {
@@ -51,7 +62,8 @@ export class FrameShares {
 
   /** Takes the cost of a message. False, without a cost: the node has used up its share. */
   take(node: string, timestampMicros: number, bytes: number): boolean {
-    if (!this.#bytes.has(node, timestampMicros) || !this.#letters.has(node, timestampMicros)) return false;
+    this.#nowMicros = timestampMicros;
+    if (!this.#bytes.has(node, timestampMicros)) return false;
     this.#bytes.charge(node, bytes + MESSAGE_BYTES);
     return true;
   }
@@ -61,14 +73,23 @@ export class FrameShares {
     this.#bytes.charge(node, bytes);
   }
 
-  /** The message becomes a dead letter. */
-  chargeLetter(node: string): void {
-    this.#bytes.charge(node, REFUSAL_BYTES);
-    this.#letters.charge(node, 1);
+  /**
+   * A message, or a part of it, is refused.
+   * @param isUnproven for a pod that no list names
+   * @returns whether it has a dead letter
+   */
+  refuse(node: string, isUnproven = false): boolean {
+    const hasLetter =
+      this.#letters.has(node, this.#nowMicros) && (!isUnproven || this.#unproven.has(node, this.#nowMicros));
+    if (hasLetter) this.#letters.charge(node, 1);
+    if (hasLetter && isUnproven) this.#unproven.charge(node, 1);
+    if (!isUnproven) this.#bytes.charge(node, REFUSAL_BYTES);
+    return hasLetter;
   }
 
   sweep(nowMicros: number): void {
     this.#bytes.sweep(nowMicros);
     this.#letters.sweep(nowMicros);
+    this.#unproven.sweep(nowMicros);
   }
 }

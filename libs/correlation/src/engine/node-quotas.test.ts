@@ -3,7 +3,7 @@ import type { Violation } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { MAX_TEXT_PER_NODE, PendingViolations } from '../attribution/pending-violations.ts';
 import { MAX_OWNERS, PodInventory } from '../attribution/pod-inventory.ts';
-import { PriorRefusals } from '../attribution/prior-refusals.ts';
+import { DOUBTFUL_LETTERS, PriorRefusals } from '../attribution/prior-refusals.ts';
 import { MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
 import {
   makeFrame,
@@ -21,6 +21,7 @@ import { countedValue } from '../windows/compiled-rule.ts';
 import { OTHER } from '../windows/string-interner.ts';
 import {
   FrameShares,
+  LETTERS_AT_ONCE,
   MESSAGE_BYTES,
   REFUSAL_BYTES,
   SHARE_BURST_BYTES,
@@ -95,22 +96,51 @@ describe('node quotas - one node cannot use up the memory of another', () => {
   it('dead letters - a node causes a quarter of those that the stream holds in a day', () => {
     const HOURS = 24;
     /** A refused message in each second, which the share of bytes allows. */
-    const lettersOf = (shares: FrameShares) => {
+    const lettersOf = (shares: FrameShares, isUnproven = false) => {
       let letters = 0;
-      for (let second = 0; second < HOURS * 3_600; second++) {
-        if (!shares.take('bad', T0 + second * SECOND, 1_000)) continue;
-        shares.chargeLetter('bad');
-        letters++;
-      }
+      for (let second = 0; second < HOURS * 3_600; second++)
+        if (shares.take('bad', T0 + second * SECOND, 1_000) && shares.refuse('bad', isUnproven)) letters++;
       return letters;
     };
     const shares = new FrameShares();
     const most = DEAD_LETTERS_MAX_MESSAGES / 4;
     expect(lettersOf(shares)).toBeGreaterThan(most * 0.9);
-    expect(lettersOf(new FrameShares())).toBeLessThanOrEqual(most + HOURS * 12);
+    for (const isUnproven of [false, true])
+      expect(lettersOf(new FrameShares(), isUnproven)).toBeLessThanOrEqual(most + HOURS * 12);
     expect(lettersOf(new FrameShares(Number.POSITIVE_INFINITY)), 'control').toBeGreaterThan(DEAD_LETTERS_MAX_MESSAGES);
     // A neighbour has its own.
     expect(shares.take('good', T0 + HOURS * 3_600 * SECOND, 1_000)).toBe(true);
+  });
+
+  it('dead letters - those about a pod that no list names leave the other pods of its node their verdicts', () => {
+    const SECONDS = 1_800;
+    const TIMES = 12;
+    const fresh = podRef('fresh');
+    /** @returns verdicts about a listed pod that sends three packets once a minute, and letters */
+    const judged = (isOfPod: boolean) => {
+      const rules = ruleHistoryOf({ 'by-pod': { ...BY_POD, cooldown: '60s' } });
+      const { engine, send, refusals, verdicts } = recordingEngine({ rules, inventory: podInventoryOf({ n: [own] }) });
+      let sequence = 0;
+      const offer = (timestampMicros: number, violation: Partial<Violation>, nodeName = 'n') => {
+        const place = { node: 'n', sequence: ++sequence, timestampMicros };
+        const frame = makeFrame([makeViolation(violation)], { nodeName, frameSequence: sequence });
+        if (engine.hasShare(place, 700)) send(timestampMicros, frame, place);
+      };
+      for (let number = 0; number < SECONDS * TIMES; number++) {
+        const at = T0 + Math.floor((number * SECOND) / TIMES);
+        const counts = { cumulativePackets: number + 1, count: 1, lastSeenAt: at };
+        offer(at, { pod: fresh, counterEpoch: 'f/1', ...counts }, isOfPod ? 'n' : 'another');
+        if (number % (60 * TIMES) !== 30 * TIMES) continue;
+        offer(at, { pod: own, counterEpoch: `o/${number}`, cumulativePackets: 3, count: 3, lastSeenAt: at });
+      }
+      return { verdicts: verdicts.length, letters: refusals.filter(({ hasLetter }) => hasLetter).length };
+    };
+    const { verdicts, letters } = judged(true);
+    expect(verdicts).toBe(SECONDS / 60);
+    expect(letters).toBeGreaterThan(DOUBTFUL_LETTERS);
+    expect(letters).toBeLessThanOrEqual(LETTERS_AT_ONCE + SECONDS / 10);
+    // Control: frames that no pod can cause use up the share of their node.
+    expect(judged(false).verdicts).toBeLessThan(SECONDS / 60 / 2);
   });
 
   it('vectors - beyond the quota evidence names (other); another node’s vector keeps its name', () => {

@@ -19,7 +19,8 @@ export interface NodeQuota {
 
 export const NODE_QUOTAS: readonly NodeQuota[] = [
   {
-    resource: 'messages; each costs 1 KiB beside its bytes, a violation 512 bytes, a dead letter 128 KiB',
+    resource:
+      'messages; each costs 1 KiB beside its bytes, a violation 512 bytes, a refusal 128 KiB, but none that says `unproven-pod`',
     limit: SHARE_BYTES_PER_SECOND,
     unit: 'bytes a second, 16 times as many at once',
     whenExceeded: 'skipped; over_share_messages_total. Later frames have the cumulative counts',
@@ -28,7 +29,8 @@ export const NODE_QUOTAS: readonly NodeQuota[] = [
     resource: 'dead letters of its messages: 0.1 a second, and at once',
     limit: LETTERS_AT_ONCE,
     unit: 'letters',
-    whenExceeded: 'its messages are skipped, as above',
+    whenExceeded:
+      'its refused messages have none; dead_letters_dropped_total. Of pods that no list names, already beyond 128 at once and eight a second',
   },
   {
     resource: 'counters of the last hour',
