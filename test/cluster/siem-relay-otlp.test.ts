@@ -7,7 +7,7 @@ import { sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { HttpReceiver, type Received } from './http-receiver.ts';
-import { RelayRig } from './siem-relay-rig.ts';
+import { OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
 
 const DECODER = path.resolve(import.meta.dirname, 'otlp_receiver.py');
 const python = (lines: readonly string[]) =>
@@ -115,5 +115,25 @@ it.each(['protobuf', 'json'] as const)(
     await rig.verdict();
     await waitFor(() => receiver.requests.length === 3, { what: 'the next request', timeoutMs: 30_000 });
     expect(recordsOf(decoded(encoding, receiver.requests.slice(2)))).toHaveLength(1);
+  },
+);
+
+it.each(['protobuf', 'json'] as const)(
+  'otlp - a violation from before 1970, which a node can write, keeps nothing of other nodes back by %s',
+  async (encoding) => {
+    await using rig = await RelayRig.start();
+    await using receiver = await new HttpReceiver().start();
+    const relay = await rig.relay(flags(receiver, ['--otlp.encoding', encoding]));
+    const times = { firstSeenAt: -1, lastSeenAt: -1 };
+    await rig.violations([sampleViolation(times)]);
+    await rig.violations([sampleViolation()], 'spoof', OTHER_NODE);
+    const records = () => recordsOf(decoded(encoding, receiver.accepted));
+    await waitFor(() => receiver.accepted.length > 0 && records().length === 2, {
+      what: 'two records',
+      timeoutMs: 30_000,
+      state: () => relay.log().slice(-3),
+    });
+    expect(records().map(({ timeUnixNano }) => timeUnixNano)).toEqual(['1000', expect.stringMatching(/^\d{16}000$/)]);
+    expect(await relay.metric('output_refused_total{output="otlp"}')).toBe(0);
   },
 );

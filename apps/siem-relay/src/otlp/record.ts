@@ -80,7 +80,8 @@ function recordOf(event: OutputEvent): { cluster: Record<string, string>; record
   return {
     cluster: filled({ 'k8s.cluster.uid': k8s?.cluster_uid, 'k8s.cluster.name': k8s?.cluster_name }),
     record: {
-      timeMicros: event.timeMicros,
+      // Unsigned in OTLP, and a node can write a time before 1970.
+      timeMicros: Math.max(1, event.timeMicros),
       // When the bus stored the message: an event that the relay publishes again has the same record.
       observedMicros: value.metadata.logged_time * 1000 || event.storedMicros,
       severityNumber: SEVERITY[event.severity] ?? 0,
