@@ -3,6 +3,7 @@ import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { Alertmanager } from './alertmanager.ts';
+import { HttpReceiver, type Received } from './http-receiver.ts';
 import { NODE, RelayRig } from './siem-relay-rig.ts';
 
 const POD = { uid: 'pod-uid-1', namespace: 'shop', name: 'web-0', ownerKind: '', ownerName: '', ownerUid: '' };
@@ -103,4 +104,29 @@ it('alertmanager - an alert ends without the relay, and goes on with one that st
   await waitFor(async () => (await server.firing()).length === 0, { what: 'its end', timeoutMs: 30_000 });
   await rig.relay(flags([server]));
   await waitFor(async () => (await server.firing()).length === 1, { what: 'the alert again', timeoutMs: 30_000 });
+});
+
+it('alertmanager - an alert that the server refuses keeps no other back, also after a restart', async () => {
+  await using rig = await RelayRig.start();
+  await using server = await new HttpReceiver().start();
+  const podsIn = ({ body }: Received) =>
+    (JSON.parse(body.toString('utf8')) as { labels: { pod: string } }[]).map(({ labels }) => labels.pod);
+  server.reply = (request) => ({ status: podsIn(request).includes('web-0') ? 400 : 200 });
+  const output = `alertmanager-127-0-0-1-${server.port}`;
+  const urls = ['--alertmanager.urls', server.url(), '--alertmanager.resend-ms', '1000'];
+  const first = await rig.relay(urls);
+  await rig.verdict(VERDICT);
+  await rig.verdict({ ...VERDICT, verdictId: 'b'.repeat(32), pod: { ...POD, uid: 'pod-uid-2', name: 'web-1' } });
+  const accepted = () => server.accepted.filter((request) => podsIn(request).includes('web-1')).length;
+  await waitFor(() => accepted() >= 2, { what: 'the other alert and its repetition', timeoutMs: 30_000 });
+  expect(await first.metric(`output_refused_total{output="${output}"}`)).toBe(1);
+  await first.stop();
+  const before = accepted();
+  const again = await rig.relay(urls);
+  await waitFor(() => accepted() >= before + 3, {
+    what: 'its repetitions after the restart',
+    timeoutMs: 20_000,
+    state: () => again.log().slice(-2),
+  });
+  expect(await again.metric(`output_failing{output="${output}"}`)).toBe(0);
 });

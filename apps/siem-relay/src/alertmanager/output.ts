@@ -74,8 +74,7 @@ export class AlertmanagerOutput implements Output {
       await this.#send(this.#alerts.alerts(keys, nowMs), once, nowMs, signal);
     } catch (error) {
       // Alone it becomes a dead letter, so it is not repeated.
-      const isRefused = error instanceof DeliveryError && error.code === 'OUTPUT_REFUSED';
-      if (isRefused && events.length === 1) this.#alerts.forget(keys);
+      if (isRefusal(error) && events.length === 1) this.#alerts.forget(keys);
       throw error;
     }
     this.#alerts.unkept += once.length;
@@ -105,8 +104,30 @@ export class AlertmanagerOutput implements Output {
     for (let isFirst = true; ; isFirst = false) {
       const due = this.#alerts.due(nowMs, MAX_BATCH);
       if (due.length === 0) return !isFirst;
-      await this.#send(due, [], nowMs, signal);
+      try {
+        await this.#send(due, [], nowMs, signal);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        await this.#sendEach(due, nowMs, signal);
+      }
     }
+  }
+
+  /** Forgets those that the server refuses although it takes others, such as one with a dead letter from before a restart. */
+  async #sendEach(due: readonly [key: string, alert: Alert][], nowMs: number, signal: AbortSignal): Promise<void> {
+    const refused: string[] = [];
+    let refusal: unknown;
+    for (const one of due) {
+      try {
+        await this.#send([one], [], nowMs, signal);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        refused.push(one[0]);
+        refusal = error;
+      }
+    }
+    if (refused.length === due.length) throw refusal;
+    this.#alerts.forget(refused);
   }
 
   async #send(
@@ -152,6 +173,8 @@ export class AlertmanagerOutput implements Output {
     return list && !list.omitted ? new Set(list.pods.map(({ uid }) => uid)) : null;
   }
 }
+
+const isRefusal = (error: unknown): boolean => error instanceof DeliveryError && error.code === 'OUTPUT_REFUSED';
 
 /** null for a value of another program: the alerts of that node end by their time, those of others as before. */
 function listOf(value: Uint8Array): NodeSnapshot | null {
