@@ -2,6 +2,7 @@
 // violations of the node without an event are counted exactly. The control has no shares.
 
 import { apiRequest, streamInfo } from '@bailiff/bus';
+import { freePort } from '@bailiff/bus/testing';
 import { encodeViolationFrame } from '@bailiff/schemas';
 import { sampleFrame, sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -178,5 +179,38 @@ describe('siem-relay - a node that floods', () => {
     const before = rig.events.length;
     await rig.violations();
     await rig.eventCount(before + 1);
+  });
+
+  it('an output that gets verdicts only and is down - is not behind by the violations before its verdict', async () => {
+    await using rig = await RelayRig.start();
+    await shrinkSiem(rig);
+    const port = await freePort();
+    const relay = await rig.relay(['--alertmanager.urls', `http://127.0.0.1:${port}`], NO_SHARES);
+    const some = Array.from({ length: 20 }, () => sampleViolation());
+    const bytes = async () => (await streamInfo(rig.admin, 'SIEM')).state.bytes;
+    const fill = async () => {
+      if ((await bytes()) < 0.8 * MIB) await rig.violations(some);
+      return (await bytes()) >= 0.8 * MIB;
+    };
+    await waitFor(fill, { what: 'SIEM to fill', timeoutMs: 60_000 });
+    await rig.verdict();
+    const failures = () => relay.metric(`output_failures_total{output="alertmanager-127-0-0-1-${port}"}`);
+    await waitFor(async () => (await failures()) > 0, { what: 'the output to fail', timeoutMs: 30_000 });
+    const looks: number[] = [];
+    // The state of readers is read every two seconds.
+    await waitFor(async () => looks.push(await relay.metric('readers_behind')) >= 6, {
+      what: 'six looks',
+      intervalMs: 1_000,
+      timeoutMs: 30_000,
+    });
+    expect(looks).toEqual([0, 0, 0, 0, 0, 0]);
+    // Control: what comes after the verdict counts.
+    await waitFor(
+      async () => {
+        await rig.violations(some);
+        return (await relay.metric('readers_behind')) === 1;
+      },
+      { what: 'the output to be behind', timeoutMs: 60_000 },
+    );
   });
 });

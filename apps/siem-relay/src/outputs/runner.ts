@@ -255,6 +255,8 @@ export class OutputRunner {
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();
     if (signal.aborted) return;
+    // What is before the first event that waits is of other outputs.
+    if (delivery.batch.size === 0) this.#settled = message.sequence - 1;
     delivery.batch.add({ event, created: this.#created }, clock.monotonicMs());
     await output.write?.(event, signal).catch((error: unknown) => {
       if (!signal.aborted && !delivery.isBroken) delivery.fail(error);
