@@ -10,6 +10,7 @@ import { jetstream } from '@nats-io/jetstream';
 import { describe, expect, it } from 'vitest';
 import { SHARE_LIMITS, type ShareLimits } from '../../apps/siem-relay/src/node-shares.ts';
 import { readAll } from '../support/bus.ts';
+import { HttpReceiver } from './http-receiver.ts';
 import { NODE, OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
 
 const MIB = 1024 ** 2;
@@ -212,5 +213,40 @@ describe('siem-relay - a node that floods', () => {
       },
       { what: 'the output to be behind', timeoutMs: 60_000 },
     );
+  });
+
+  it('an output that gets verdicts only - loses no violation that SIEM deletes; control: a verdict that it deletes is lost', async () => {
+    await using rig = await RelayRig.start();
+    await shrinkSiem(rig);
+    await using receiver = await new HttpReceiver().start();
+    const relay = await rig.relay(['--alertmanager.urls', receiver.url()], NO_SHARES);
+    await rig.verdict();
+    await waitFor(() => receiver.accepted.length > 0, { what: 'the first alert', timeoutMs: 30_000 });
+    const some = Array.from({ length: 20 }, () => sampleViolation());
+    const first = async () => (await streamInfo(rig.admin, 'SIEM')).state.first_seq;
+    /** Slowly, so that the relay looks at SIEM several times before it has deleted what was there. */
+    const wrap = async (deleted: number, intervalMs: number) => {
+      const from = await first();
+      await waitFor(async () => (await rig.violations(some)) > 0 && (await first()) > from + deleted, {
+        what: 'SIEM to delete its oldest events',
+        intervalMs,
+        timeoutMs: 60_000,
+      });
+    };
+    await wrap(300, 250);
+    const lost = () => relay.metric(`lost_messages_total{stream="alertmanager-127-0-0-1-${receiver.port}"}`);
+    const looks: number[] = [];
+    // SIEM is looked at every two seconds.
+    await waitFor(async () => looks.push(await lost()) >= 5, {
+      what: 'five looks',
+      intervalMs: 1_000,
+      timeoutMs: 30_000,
+    });
+    expect(looks).toEqual([0, 0, 0, 0, 0]);
+    await receiver.kill();
+    await rig.verdict({ verdictId: 'b'.repeat(32) });
+    await rig.verdict({ verdictId: 'c'.repeat(32) });
+    await wrap(1_000, 50);
+    await waitFor(async () => (await lost()) > 0, { what: 'a loss', timeoutMs: 30_000, state: lost });
   });
 });

@@ -53,6 +53,10 @@ export class OutputRunner {
   #waitingMicros = 0;
   /** Everything has been read. */
   #isIdle = false;
+  /** Newest sequence of SIEM at the last look, if everything was read then and nothing came since; otherwise 0. */
+  #idleTo = 0;
+  /** What is up to here, and was not read, is of other outputs. */
+  #knownTo = 0;
   /** A delivery by the timer waits for its turn. */
   #isLooking = false;
   read = 0;
@@ -77,15 +81,19 @@ export class OutputRunner {
 
   /**
    * Updates the contents of SIEM. While the receiver delays reading, no message carries them. Events
-   * of other formats count as lost if they are after the last one read.
+   * of other outputs count as lost if they are after the last one read, and after the last time that none waited.
    */
   observe({ first, last }: { first: number; last: number }): void {
     if (this.#created === '') return;
-    if (this.#readTo > 0 && first > this.#readTo + 1) {
-      this.lost += first - this.#readTo - 1;
+    const read = Math.max(this.#readTo, this.#knownTo);
+    if (read > 0 && first > read + 1) {
+      this.lost += first - read - 1;
       this.#lostAtMs = this.#o.clock.nowMs();
       this.#readTo = first - 1;
     }
+    // Twice, because an event that SIEM has at a look may still be on its way.
+    if (this.#isIdle) this.#knownTo = Math.max(this.#knownTo, this.#idleTo);
+    this.#idleTo = this.#isIdle ? last : 0;
     this.pending = this.#isIdle ? 0 : Math.max(0, last - this.#readTo);
   }
 
@@ -213,6 +221,7 @@ export class OutputRunner {
         onMessage: (message) => {
           // Set before the turn, because a delivery may delay it.
           this.#isIdle = false;
+          this.#idleTo = 0;
           this.pending = message.pending;
           return this.#inTurn(() => this.#take(message));
         },
@@ -224,6 +233,8 @@ export class OutputRunner {
           this.#created = lifeName(life);
           this.#settled = 0;
           this.#readTo = 0;
+          this.#idleTo = 0;
+          this.#knownTo = 0;
         },
         signal,
       });
