@@ -219,7 +219,8 @@ describe('siem-relay - a node that floods', () => {
     await using rig = await RelayRig.start();
     await shrinkSiem(rig);
     await using receiver = await new HttpReceiver().start();
-    const relay = await rig.relay(['--alertmanager.urls', receiver.url()], NO_SHARES);
+    const start = () => rig.relay(['--alertmanager.urls', receiver.url()], NO_SHARES);
+    let relay = await start();
     await rig.verdict();
     await waitFor(() => receiver.accepted.length > 0, { what: 'the first alert', timeoutMs: 30_000 });
     const some = Array.from({ length: 20 }, () => sampleViolation());
@@ -237,12 +238,13 @@ describe('siem-relay - a node that floods', () => {
     const lost = () => relay.metric(`lost_messages_total{stream="alertmanager-127-0-0-1-${receiver.port}"}`);
     const looks: number[] = [];
     // SIEM is looked at every two seconds.
-    await waitFor(async () => looks.push(await lost()) >= 5, {
-      what: 'five looks',
-      intervalMs: 1_000,
-      timeoutMs: 30_000,
-    });
-    expect(looks).toEqual([0, 0, 0, 0, 0]);
+    const lookTo = (count: number) =>
+      waitFor(async () => looks.push(await lost()) >= count, { what: 'looks', intervalMs: 1_000, timeoutMs: 30_000 });
+    await lookTo(4);
+    await relay.stop();
+    relay = await start();
+    await lookTo(8);
+    expect(looks).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
     await receiver.kill();
     await rig.verdict({ verdictId: 'b'.repeat(32) });
     await rig.verdict({ verdictId: 'c'.repeat(32) });

@@ -10,7 +10,13 @@ import { type Bucket, toBusError } from '@bailiff/bus';
 import type { Cancel, Clock } from '@bailiff/service';
 import * as z from 'zod';
 
-const position = z.object({ created: z.string(), sequence: z.number().int().min(0), output: z.string().optional() });
+const position = z.object({
+  created: z.string(),
+  sequence: z.number().int().min(0),
+  /** What SIEM had when nothing waited for the output. Nothing is read from here: it only decides what is lost. */
+  known: z.number().int().min(0).optional(),
+  output: z.string().optional(),
+});
 export type Position = z.output<typeof position>;
 
 /**
@@ -69,9 +75,9 @@ export class PositionKeeper {
     return stored?.output === output ? stored : null;
   }
 
-  move({ created, sequence }: Position): void {
+  move(to: Omit<Position, 'output'>): void {
     const { output } = this.#o;
-    this.#wanted = { created, sequence, ...(output === undefined ? {} : { output }) };
+    this.#wanted = { ...to, ...(output === undefined ? {} : { output }) };
   }
 
   async #write(): Promise<void> {

@@ -92,7 +92,10 @@ export class OutputRunner {
       this.#readTo = first - 1;
     }
     // Twice, because an event that SIEM has at a look may still be on its way.
-    if (this.#isIdle) this.#knownTo = Math.max(this.#knownTo, this.#idleTo);
+    if (this.#idleTo > this.#knownTo) {
+      this.#knownTo = this.#idleTo;
+      this.#storePosition();
+    }
     this.#idleTo = this.#isIdle ? last : 0;
     this.pending = this.#isIdle ? 0 : Math.max(0, last - this.#readTo);
   }
@@ -179,12 +182,14 @@ export class OutputRunner {
     const startAt = this.#o.output.startAt ?? this.#o.startAt;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
     const [created, { state }] = [lifeName(info), info];
-    if (last?.created === created && last.sequence <= state.last_seq) this.#settled = last.sequence;
-    else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
+    if (last?.created === created && last.sequence <= state.last_seq) {
+      this.#settled = last.sequence;
+      this.#knownTo = last.known ?? 0;
+    } else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
     this.#created = created;
     this.#readTo = this.#settled;
     // Stored at once, so that a crash before the first event does not start later.
-    position.move({ created, sequence: this.#settled });
+    this.#storePosition();
     if (this.#settled > 0) await this.#restore();
   }
 
@@ -283,7 +288,7 @@ export class OutputRunner {
     this.#readTo = Math.max(this.#readTo, sequence);
     if (this.#delivery.batch.size > 0) return;
     this.#settled = sequence;
-    this.#o.position.move({ created: this.#created, sequence });
+    this.#storePosition();
   }
 
   #settle(held: readonly Held[]): void {
@@ -291,7 +296,11 @@ export class OutputRunner {
     // Events of a recreated stream have no place in the new one.
     if (!last) return;
     this.#settled = last.event.sequence;
-    this.#o.position.move({ created: this.#created, sequence: last.event.sequence });
+    this.#storePosition();
+  }
+
+  #storePosition(): void {
+    this.#o.position.move({ created: this.#created, sequence: this.#settled, known: this.#knownTo });
   }
 
   #deliverWhenDue(): void {
