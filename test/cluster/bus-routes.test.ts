@@ -139,6 +139,47 @@ test('routes - two rounds of reloads change the password, and every frame writte
   subscription.unsubscribe();
 }, 120_000);
 
+test('a new authority - servers that were reloaded after the first step restart one by one, others stay apart', async () => {
+  const restart = async (index: number) => {
+    const server = servers[index] as TestNats;
+    const before = server.log.length;
+    await server.restart(conf(index, await load(out)));
+    return () => server.log.slice(before);
+  };
+  const prepared = await credentials('rotate', '--ca');
+  expect(prepared.printed, 'a single server').not.toContain('reload each one now');
+  await credentials('rotate', '--finish');
+  const logged = await restart(2);
+  await waitFor(() => (logged().match(/TLS route handshake error/g)?.length ?? 0) > 1, {
+    what: 'control: nats-2 and the others to refuse each other',
+    state: logged,
+  });
+  expect(await peersOf(2), 'control').toEqual([]);
+  // They all start with the same authority, as after the end of all pods.
+  await Promise.all([restart(0), restart(1)]);
+  for (const index of [0, 1, 2]) await joined(index);
+
+  await credentials('rotate', '--ca');
+  for (const [index, server] of servers.entries()) {
+    await server.reload(conf(index, await load(out)));
+    for (const one of [0, 1, 2]) await joined(one);
+  }
+  await credentials('rotate', '--finish');
+  for (const index of [2, 1, 0]) {
+    await restart(index);
+    for (const one of [0, 1, 2]) await joined(one);
+  }
+}, 120_000);
+
+test('a new authority - of several servers, the first step says to reload them', async () => {
+  const several = temporaryDirectory();
+  const cli = (...args: string[]) => runCli(['credentials', ...args, '--out', several]);
+  await cli('init', '--replicas', '3');
+  expect((await cli('rotate')).stderr).not.toContain('reload each one now');
+  await cli('rotate', '--abort');
+  expect((await cli('rotate', '--ca')).stderr).toContain('Several servers: also reload each one now');
+});
+
 // Why `credentials install` refuses another number of servers.
 test('from one server to three - its streams are gone, and a cluster that starts again keeps its own', async () => {
   const login = await load(out);

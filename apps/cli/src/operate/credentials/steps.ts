@@ -115,9 +115,11 @@ const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
   abort: 'Reverted: apply the Secrets (or copy the files) again.',
 };
 
-/** Additional instructions for routes and Redis. */
+/** Additional instructions for routes, the authority and Redis. */
 const ROUTES_FIRST =
   'Routes: also reload each server now, all of them before you continue. From then on they accept either password.';
+const AUTHORITY_FIRST =
+  'Several servers: also reload each one now, before you continue. From then on they trust both authorities, and so each other.';
 const REDIS_FIRST = [
   'Redis: when the pod has the Secret, let the server accept both passwords:',
   '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
@@ -171,6 +173,7 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Output
     const { nextRoutePassword, nextRedisPassword } = options.step === 'abort' ? credentials : next;
     if (nextRoutePassword !== undefined)
       out.note(options.step === 'abort' ? 'Routes: reload each server.' : ROUTES_FIRST);
+    if (options.step === 'prepare' && options.scope.authority && next.replicas > 1) out.note(AUTHORITY_FIRST);
     if (nextRedisPassword !== undefined) inNamespace(REDIS_FIRST);
   } else if (credentials.nextRedisPassword !== undefined) inNamespace(REDIS_LAST);
   if (options.step === 'finish' && next.issuers.length > 1) out.note(RESTART);
