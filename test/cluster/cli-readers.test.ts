@@ -7,6 +7,8 @@ import path from 'node:path';
 import { readConfig } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 import { startCli } from './cli/process.ts';
 import { CART, healthyStatus, NODE_A, publishStory, violationOf, WEB, World } from './cli/world.ts';
 
@@ -82,6 +84,26 @@ describe('a reader that closes the pipe', () => {
     expect(child.stdout).toBeNull();
     const { code, stderr } = await ended;
     expect([code, stderr]).toEqual([7, expect.stringMatching(/bailiff: cannot write the output: ENOSPC/)]);
+  });
+
+  it('Secrets of which the disk has room for a part - are an error too, also if nothing is written afterwards', async () => {
+    const out = path.join(world.directory, 'credentials');
+    const whole = await runCli(['credentials', 'init', '--out', out, '--kubernetes']);
+    await using disk = await SmallDisk.mount();
+    const file = path.join(disk.place, 'secrets.yaml');
+    const written = async () => {
+      const words = ['credentials', 'render', '--out', out, '--kubernetes'];
+      const { code, stderr } = await startCli(world, words, { stdout: openSync(file, 'w') }).ended;
+      return { code, isWhole: readFileSync(file, 'utf8') === whole.stdout, stderr };
+    };
+    writeFileSync(path.join(disk.place, 'filler'), Buffer.alloc(disk.freeBytes - 8_192));
+    expect(await written()).toEqual({
+      code: 7,
+      isWhole: false,
+      stderr: expect.stringMatching(/bailiff: cannot write the output: ENOSPC/),
+    });
+    disk.makeRoom();
+    expect(await written()).toMatchObject({ code: 0, isWhole: true });
   });
 
   it('events - is no error', async () => {

@@ -6,7 +6,8 @@
  * its exit code stays. Commands that only write (`events`, a replay to stdout) end with 0 when the
  * reader closes. Output lost for another reason (disk full) ends in exit code 7.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { Socket } from 'node:net';
 import { homedir, hostname, userInfo } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
@@ -55,10 +56,25 @@ export interface CliIo {
 /** Largest document read from stdin: the bucket's limit, with room for formatting. */
 export const MAX_STDIN_BYTES = 1024 * 1024;
 
+type OutputStream = NodeJS.WriteStream & { readonly fd: number };
+
+/** All or an error: to a file, the stream of Node reports success if the disk has room for a part only. */
+function writeTo(stream: OutputStream, data: string | Uint8Array): void {
+  if ((stream as unknown) instanceof Socket) {
+    stream.write(data);
+    return;
+  }
+  try {
+    writeFileSync(stream.fd, Buffer.from(data));
+  } catch (error) {
+    stream.emit('error', error);
+  }
+}
+
 /** Writes until the stream fails and drops everything after that. */
-function outputOf(stream: NodeJS.WriteStream, lost: AbortSignal): Output {
+function outputOf(stream: OutputStream, lost: AbortSignal): Output {
   const write = (data: string | Uint8Array) => {
-    if (!lost.aborted) stream.write(data);
+    if (!lost.aborted) writeTo(stream, data);
   };
   return {
     write,

@@ -3,6 +3,7 @@
  * the pods and logs of Bailiff. It reads no Secret, and removes text that looks like one (redact.ts). For
  * a part that cannot be read, the file has the error.
  */
+import { rm } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { openBucket, storedConfig } from '@bailiff/bus';
 import { readFacts } from '@bailiff/insight';
@@ -127,7 +128,14 @@ async function collect(session: Session): Promise<Bundle> {
 async function write(session: Session, file: string): Promise<number> {
   const { files, isComplete } = await collect(session);
   const out = await createFile(file);
-  await out.writeFile(gzipSync(tar(files, session.io.nowMs()))).finally(() => out.close());
+  try {
+    await out.writeFile(gzipSync(tar(files, session.io.nowMs())));
+  } catch (error) {
+    await rm(file, { force: true });
+    throw error;
+  } finally {
+    await out.close();
+  }
   session.out.line(file);
   return isComplete ? EXIT.ok : EXIT.dependencyUnreachable;
 }
