@@ -2,7 +2,7 @@
  * Commands that say what violations there are say so of what could be read: not of nodes that sent
  * nothing, of messages that this version cannot decode, nor of a bucket that the bus has lost.
  */
-import { FramePublisher, violationSubject, writeConfig } from '@bailiff/bus';
+import { ensureTopology, FramePublisher, violationSubject, writeConfig } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import { podIdentityOf, sampleLsmViolation } from '@bailiff/schemas/testing';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -163,6 +163,23 @@ it('rows of one node, and another node whose violations do not arrive - events a
 const losing = async (stream: string) => {
   await (await world.as('admin')).jsm.streams.delete(stream);
 };
+
+it('the bus has lost its violations and is set up again - no row is no answer of the time before', async () => {
+  const startedAt = new Date(Date.now() - 3_600_000).toISOString();
+  const all = () =>
+    Promise.all(
+      [['events'], ['top', 'pods'], ['doctor', '--would-drop', '--since', '1h']].map((argv) => world.cli(argv)),
+    );
+  const gone = /violations from before .* UTC are no longer on the bus: the stream was made then/;
+  // The control: an installation as new as its bus.
+  for (const { stdout, stderr } of await all()) expect(stdout + stderr).not.toMatch(gone);
+  await world.status(healthyStatus(NODE_A, { startedAt }));
+  await losing('VIOLATIONS');
+  await ensureTopology(await world.as('admin'));
+  for (const { stdout, stderr } of await all()) expect(stdout + stderr).toMatch(gone);
+  const { stderr } = await world.cli(['events', '--since', '30s']);
+  expect(stderr).not.toMatch(gone);
+});
 
 it('the bus has lost the status of the nodes - status says that, break-glass works, and nothing is said of guards', async () => {
   const before = await world.cli(['status']);
