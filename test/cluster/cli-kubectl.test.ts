@@ -336,13 +336,25 @@ describe('operations', () => {
     expect([exitCode, stdout]).toEqual([0, `${bundle}\n`]);
     expect(statSync(bundle).mode & 0o777).toBe(0o600);
     const { stdout: names } = await promisify(execFile)('tar', ['tzf', bundle]);
-    const parts = ['version.json', 'status.json', 'config.json', 'pods.json', 'logs/bailiff-nats-0-nats.log'];
+    const parts = ['pods.json', 'logs/bailiff-nats-0-nats.log', 'status.json', 'config.json', 'version.json'];
     expect(names.trim().split('\n')).toEqual(parts);
     const { stdout: all } = await promisify(execFile)('tar', ['xzOf', bundle]);
     expect(all).toContain('log of bailiff-nats-0');
     // The control is in the log itself.
     expect(all).not.toMatch(/hunter22|password-of-cli/);
     expect(await as('alice', 'support-bundle', '--out', bundle)).toMatchObject({ exitCode: 2 });
+  });
+
+  it('support-bundle - the bus cannot be reached: it has the logs, and why there is no status', async () => {
+    const bundle = file('without-bus.tar.gz');
+    refuses = true;
+    const { exitCode, stdout, stderr } = await as('alice', 'support-bundle', '--out', bundle);
+    refuses = false;
+    expect([exitCode, stdout]).toEqual([7, `${bundle}\n`]);
+    expect(stderr).toMatch(/status\.json cannot be read: .*bailiff-nats-0/);
+    const { stdout: all } = await promisify(execFile)('tar', ['xzOf', bundle]);
+    expect(all).toContain('log of bailiff-nats-0');
+    expect(all).toMatch(/"error": ".*bailiff-nats-0/);
   });
 
   it('version - client and cluster', async () => {

@@ -11,10 +11,21 @@ import type { Pod } from '@bailiff/kube';
 import { judge, STALE_NODE_MS } from '@bailiff/response';
 import { EXIT } from '@bailiff/service';
 import type { Command } from 'commander';
-import { containersOf, logOf, ownPods } from '../../shared/bus/own-pods.ts';
+import { type Cluster, containersOf, logOf, ownPods } from '../../shared/bus/own-pods.ts';
+import { CliError } from '../../shared/errors.ts';
 import { createFile } from '../../shared/files.ts';
 import type { CliIo } from '../../shared/io.ts';
-import { onBus, type Session } from '../../shared/session.ts';
+import {
+  busTimeoutOf,
+  connectionOf,
+  type Out,
+  optionsOf,
+  outOf,
+  type Session,
+  sessionOn,
+  withBus,
+  withBusOptions,
+} from '../../shared/session.ts';
 import { tar } from '../../shared/tar.ts';
 import { safeJson } from '../../shared/text/clean.ts';
 import { redact, redactValue } from './redact.ts';
@@ -56,23 +67,24 @@ const podState = ({ metadata, spec, status }: Pod) => ({
 class Bundle {
   readonly files = new Map<string, string>();
   isComplete = true;
-  readonly #session: Session;
+  readonly #out: Out;
+  readonly #signal: AbortSignal;
 
-  constructor(session: Session) {
-    this.#session = session;
+  constructor(out: Out, signal: AbortSignal) {
+    this.#out = out;
+    this.#signal = signal;
   }
 
   /** Adds what `read` returns: text, or an object as JSON. */
   async add(name: string, read: () => Promise<unknown>): Promise<void> {
-    const { out, signal } = this.#session;
-    out.note(`reading ${name}`);
+    this.#out.note(`reading ${name}`);
     let content: unknown;
     try {
       content = await read();
     } catch (error) {
-      signal.throwIfAborted();
+      this.#signal.throwIfAborted();
       const { message } = error as Error;
-      out.note(`${name} cannot be read: ${message}`);
+      this.#out.note(`${name} cannot be read: ${message}`);
       content = { error: message };
       this.isComplete = false;
     }
@@ -81,15 +93,7 @@ class Bundle {
   }
 }
 
-async function collect(session: Session): Promise<Bundle> {
-  const { io, bus, connection } = session;
-  const bundle = new Bundle(session);
-  await bundle.add('version.json', async () => ({
-    client: io.version,
-    node: process.version,
-    natsServer: bus.nc.info?.version,
-    selectedBy: connection.source,
-  }));
+async function addBus(bundle: Bundle, session: Session): Promise<void> {
   await bundle.add('status.json', async () => {
     const facts = await readFacts(session, STALE_NODE_MS);
     const { instances, services, deadLetters, certificates } = facts;
@@ -103,11 +107,11 @@ async function collect(session: Session): Promise<Bundle> {
     };
   });
   await bundle.add('config.json', async () =>
-    (await openBucket(bus, 'bailiff_config').entries()).map((entry) => storedConfig(entry)),
+    (await openBucket(session.bus, 'bailiff_config').entries()).map((entry) => storedConfig(entry)),
   );
-  const { installation } = connection;
-  if (!installation) return bundle;
-  const cluster = { ...installation, signal: io.signal, timeoutMs: bus.timeoutMs };
+}
+
+async function addCluster(bundle: Bundle, cluster: Cluster): Promise<void> {
   let pods: Pod[] = [];
   await bundle.add('pods.json', async () => {
     pods = await ownPods(cluster, null);
@@ -122,21 +126,50 @@ async function collect(session: Session): Promise<Bundle> {
       );
     }
   }
+}
+
+/** Pods and logs also while the bus cannot be reached: then they are needed most. @throws CliError; KubeError */
+async function collect(io: CliIo, command: Command, out: Out): Promise<Bundle> {
+  const timeoutMs = busTimeoutOf(optionsOf(command));
+  const connection = await connectionOf(io, command);
+  if (connection.note) out.note(connection.note);
+  const bundle = new Bundle(out, io.signal);
+  const { installation } = connection;
+  // First: the client of the cluster is closed with the bus.
+  if (installation) await addCluster(bundle, { ...installation, signal: io.signal, timeoutMs });
+  let natsServer: string | undefined;
+  try {
+    await withBus(io, connection, timeoutMs, (bus) => {
+      natsServer = bus.nc.info?.version;
+      return addBus(bundle, sessionOn(io, connection, bus, out));
+    });
+  } catch (error) {
+    io.signal.throwIfAborted();
+    if (error instanceof CliError && error.code !== 'CLI_BUS') throw error;
+    await bundle.add('status.json', () => Promise.reject(error));
+  }
+  await bundle.add('version.json', async () => ({
+    client: io.version,
+    node: process.version,
+    natsServer,
+    selectedBy: connection.source,
+  }));
   return bundle;
 }
 
-async function write(session: Session, file: string): Promise<number> {
-  const { files, isComplete } = await collect(session);
-  const out = await createFile(file);
+async function write(io: CliIo, command: Command, file: string): Promise<number> {
+  const out = outOf(io, command);
+  const { files, isComplete } = await collect(io, command, out);
+  const handle = await createFile(file);
   try {
-    await out.writeFile(gzipSync(tar(files, session.io.nowMs())));
+    await handle.writeFile(gzipSync(tar(files, io.nowMs())));
   } catch (error) {
     await rm(file, { force: true });
     throw error;
   } finally {
-    await out.close();
+    await handle.close();
   }
-  session.out.line(file);
+  out.line(file);
   return isComplete ? EXIT.ok : EXIT.dependencyUnreachable;
 }
 
@@ -146,8 +179,8 @@ export function register(program: Command, io: CliIo): void {
     .description('one redacted file for a bug report: versions, status, configuration, pods and logs')
     .option('--out <file>', 'the file; it must not exist')
     .addHelpText('after', HELP);
-  onBus(command, io, ({ out }: { out?: string }) => {
+  withBusOptions(command).action(async ({ out }: { out?: string }) => {
     const time = new Date(io.nowMs()).toISOString().replaceAll(/[-:]|\.\d+/g, '');
-    return (session) => write(session, out ?? `bailiff-support-${time}.tar.gz`);
+    io.exitCode = await write(io, command, out ?? `bailiff-support-${time}.tar.gz`);
   });
 }
