@@ -450,6 +450,36 @@ describe('responder - a pod that does not end', () => {
     expect(rig.changesOf(short, 'delete')).toEqual([]);
   });
 
+  it('a namespace that an administrator deletes - its pods, which end when their author chose, are evicted, and no Event is tried in it; budgets hold elsewhere', async () => {
+    await using rig = await Rig.start();
+    rig.api.api.create('namespaces', { metadata: { name: 'ending' } });
+    await rig.policies({ evict: acting('evict', [{ action: 'observe' }, { action: 'evict' }]) });
+    await rig.start({ maxGraceSeconds: 1, budgetGiveUpAfterMs: 1_000 });
+    const spec = { maxUnavailable: 0, selector: { matchLabels: { app: 'held' } } };
+    for (const namespace of ['ending', 'shop'])
+      rig.api.api.create('poddisruptionbudgets.policy', { metadata: { namespace, name: 'held' }, spec });
+    const podIn = (namespace: string) => rig.pod({ namespace, labels: { app: 'held' } });
+    const [ending, kept] = [podIn('ending'), podIn('shop')];
+    rig.deaf.add(ending.name);
+    rig.api.api.delete('namespaces', { name: 'ending' });
+    rig.api.api.delete('pods', ending, { gracePeriodSeconds: 31_536_000 });
+    const endsOf = async (pod: RigPod) => {
+      const verdict = await rig.verdict(pod, { rule: 'evict' });
+      const ends = [];
+      for (const action of ['observe', 'evict'])
+        ends.push(await rig.until(verdict, action, ['succeeded', 'refused', 'failed']));
+      return ends.map(({ phase, reasonCode }) => `${phase} ${reasonCode}`);
+    };
+    expect(await endsOf(ending)).toEqual(['refused namespace-gone', 'succeeded ']);
+    expect(rig.podNow(ending)).toBeNull();
+    expect(
+      rig.changesOf(ending, 'create').map(({ status }) => status),
+      'control',
+    ).toEqual([403]);
+    expect(await endsOf(kept)).toEqual(['succeeded ', 'failed disruption-budget']);
+    expect(rig.podNow(kept)?.metadata.uid).toBe(kept.uid);
+  }, 60_000);
+
   it.each([
     ['more seconds than a number holds exactly', 2 ** 53],
     ['a negative number of seconds, which the API server takes for one', -1_000_000],

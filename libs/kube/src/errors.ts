@@ -99,6 +99,12 @@ export async function nullOn<T>(code: KubeErrorCode, request: Promise<T>): Promi
   }
 }
 
+/** The namespace was deleted, or ends: the server creates nothing in it, also no eviction. */
+export const isNamespaceGone = (error: unknown): boolean =>
+  error instanceof KubeError &&
+  ((error.code === 'KUBE_NOT_FOUND' && /namespaces "[^"]*" not found/.test(error.message)) ||
+    (error.code === 'KUBE_FORBIDDEN' && /because it is being terminated/.test(error.message)));
+
 const CODE_OF_STATUS: Record<number, KubeErrorCode> = {
   400: 'KUBE_INVALID',
   401: 'KUBE_UNAUTHORIZED',

@@ -10,7 +10,7 @@ export {
   type RequestOptions,
 } from './client.ts';
 
-export { KubeError, type KubeErrorCode, nullOn } from './errors.ts';
+export { isNamespaceGone, KubeError, type KubeErrorCode, nullOn } from './errors.ts';
 export { LeaderElector } from './leader.ts';
 
 export { Reflector, type ReflectorOptions, type ReflectorStats } from './reflector.ts';

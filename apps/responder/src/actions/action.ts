@@ -35,7 +35,7 @@ export interface Outcome {
   reason: string;
   /** The effect belongs to another task, so this task does not undo it. */
   isForeign?: boolean;
-  /** A person has refused it meanwhile. */
+  /** A person has refused it meanwhile, or the API server does for good, which is no failure. */
   refused?: boolean;
   /** Failed for good: a retry would not help. */
   failed?: boolean;

@@ -4,16 +4,23 @@
  * that name.
  */
 
-import { apiPath, createEvent, getObject } from '@bailiff/kube';
+import { apiPath, createEvent, getObject, isNamespaceGone } from '@bailiff/kube';
 import { podOfVerdict } from '@bailiff/response';
 import { escapeUnsafe } from '@bailiff/service/printable';
-import { type Action, type ActionContext, DONE } from './action.ts';
+import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 import { isKube } from './api.ts';
 
 /** Kubernetes names have at most 253 characters; this leaves room for the task id. */
 const MAX_PREFIX = 230;
 const REASON = 'BailiffVerdict';
 const COMPONENT = 'bailiff-responder';
+
+/** An administrator who deletes a namespace for its pods does so while they still violate. */
+const NAMESPACE_GONE: Outcome = {
+  reasonCode: 'namespace-gone',
+  reason: 'the namespace is deleted or being deleted: the API server creates no Event in it',
+  refused: true,
+};
 
 export const observe: Action = {
   async tookEffect({ task, verdict, api }) {
@@ -27,7 +34,7 @@ export const observe: Action = {
     if (!pod) return onNode(context);
     // The name is derived from the task, so the Event of an earlier attempt is found and not
     // repeated.
-    await createEvent(api, {
+    const event = createEvent(api, {
       name: eventOf(task.taskId, verdict).name,
       pod: { namespace: pod.namespace, name: pod.name, uid: uidOf(context) },
       type: 'Warning',
@@ -36,7 +43,13 @@ export const observe: Action = {
       component: COMPONENT,
       timeMs: startedAtMicros / 1000,
     });
-    return DONE;
+    return event.then(
+      () => DONE,
+      (error) => {
+        if (isNamespaceGone(error)) return NAMESPACE_GONE;
+        throw error;
+      },
+    );
   },
 };
 

@@ -9,6 +9,7 @@
 import { filters } from '@bailiff/bus';
 import {
   apiPath,
+  isNamespaceGone,
   type KubeApi,
   KubeError,
   type KubeErrorCode,
@@ -212,12 +213,6 @@ const CODES: Partial<Record<KubeErrorCode, DeliveryErrorCode>> = {
   KUBE_INVALID: 'OUTPUT_REFUSED',
   KUBE_TOO_LARGE: 'OUTPUT_REFUSED',
 };
-
-/** The namespace was deleted, or ends: the server creates nothing in it. */
-export const isNamespaceGone = (error: unknown): boolean =>
-  error instanceof KubeError &&
-  ((error.code === 'KUBE_NOT_FOUND' && /namespaces "[^"]*" not found/.test(error.message)) ||
-    (error.code === 'KUBE_FORBIDDEN' && /because it is being terminated/.test(error.message)));
 
 /**
  * A missing right holds for every namespace. Any other 403 is of one namespace, such as its quota or an

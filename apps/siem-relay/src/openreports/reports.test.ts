@@ -1,10 +1,10 @@
 // Results of reports, their bounds, and what a failed request of a report means.
-import { KubeError, type KubeErrorCode } from '@bailiff/kube';
+import { isNamespaceGone, KubeError, type KubeErrorCode } from '@bailiff/kube';
 import { describe, expect, it } from 'vitest';
 import type { Facts } from '../outputs/facts.ts';
 import { DeliveryError } from '../outputs/output.ts';
 import { sampleFacts } from '../outputs/testing.ts';
-import { deliveryErrorOf, isNamespaceGone } from './output.ts';
+import { deliveryErrorOf } from './output.ts';
 import { MAX_REPORTS, MAX_RESULTS, Reports } from './reports.ts';
 
 const AT = 1_790_000_000_000;

@@ -76,7 +76,7 @@ export function decideEviction(pod: KubeObject, budgets: KubeObject[]): Eviction
 }
 
 /**
- * Handles an Eviction. Throws 400, 404, 409, 429 and 500; returns when the deletion has started.
+ * Handles an Eviction. Throws 400, 403, 404, 409, 429 and 500; returns when the deletion has started.
  */
 export function evict(
   operations: Operations,
@@ -90,8 +90,10 @@ export function evict(
     throw badRequest('name in URL does not match name in Eviction object');
   }
   const { store } = operations;
-  const pod = store.get('pods', keyOf(namespace, name));
   const pods = operations.resolve('pods');
+  // As a real server: an eviction is created, so it is refused in a namespace that is being deleted.
+  operations.checkNamespace(namespace, pods);
+  const pod = store.get('pods', keyOf(namespace, name));
   if (pod === undefined) throw notFound(pods, name);
   const options = deleteOptionsOf(eviction, dryRun);
   checkPreconditions(pods, pod, options);

@@ -92,7 +92,7 @@ export class Operations {
     const def = this.resolve(resource);
     this.#checkKind(def, input);
     const home = this.#home(def, input, namespace);
-    if (def.namespaced) this.#checkNamespace(home, def);
+    if (def.namespaced) this.checkNamespace(home, def);
     const birth = { namespace: home, uid: randomUUID(), nowText: timeText(this.#nowMs()) };
     const object = this.#hooks.admit(def, prepareCreate(def, toStored(def, input), birth), options.strict ?? false);
     const key = keyOf(def.namespaced ? home : '', object.metadata.name);
@@ -227,7 +227,8 @@ export class Operations {
     return namespace ?? (own || 'default');
   }
 
-  #checkNamespace(name: string, def: ResourceDef): void {
+  /** Nothing is created in a namespace that is absent or being deleted. @throws ApiError */
+  checkNamespace(name: string, def: ResourceDef): void {
     const namespace = this.store.get('namespaces', name);
     if (namespace === undefined) throw notFound({ group: '', plural: 'namespaces', kind: 'Namespace' }, name);
     if (namespace.metadata.deletionTimestamp === undefined) return;
