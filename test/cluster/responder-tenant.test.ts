@@ -71,6 +71,17 @@ describe('responder - a tenant’s own labels and annotations', () => {
     expect(end.attempt).toBeGreaterThan(1);
   });
 
+  it('a label by which an admission policy forbids deletions: the pod has no network, and one without it is deleted', async () => {
+    const message = "ValidatingAdmissionPolicy 'protected-pods' denied request: protected pods are not deleted";
+    const [kept, plain] = [rig.pod(), rig.pod()];
+    const fault = { verb: 'delete', resource: 'pods', name: kept.name, status: 403, message, times: 1e6 } as const;
+    const denied = rig.api.faults.inject(fault);
+    expect(await answer(kept, 'remove')).toMatchObject({ phase: 'failed', reasonCode: 'kube-forbidden' });
+    expect(denied.hits).toBeGreaterThan(0);
+    expect(await rig.quarantined()).toContain(kept.uid);
+    expect((await answer(plain, 'remove')).phase).toBe('succeeded');
+  });
+
   it('minimum healthy - a bare pod, an invented owner and a foreign one are deleted; replicas are quarantined, also changed ones', async () => {
     const owner = rig.replicaSet('few', 3);
     const invented = { kind: 'ReplicaSet', name: 'invented', uid: 'rs-2' };
