@@ -8,6 +8,7 @@ import {
   createPod,
   expectFailure,
   expectStatus,
+  makeBench,
   names,
   reportReady,
   uniqueName,
@@ -230,5 +231,18 @@ export function evictionTests(bench: () => Bench): void {
     expectFailure(await evict('meant', { metadata: { name: 'else' } }), 400, 'BadRequest');
     expectStatus(await evict('meant', { deleteOptions: { dryRun: ['All'] } }), 201);
     expect((await api.get(path('pods', 'meant'))).body['metadata'].deletionTimestamp).toBeUndefined();
+  });
+  test('evict - in a namespace that is being deleted it is Forbidden; a deletion is not', async () => {
+    const ending = await makeBench(bench().target);
+    await createPod(ending, 'held', { bound: true });
+    expectStatus(await ending.api.delete(`/api/v1/namespaces/${ending.namespace}`), 200);
+    const eviction = { apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name: 'held' } };
+    const status = expectFailure(
+      await ending.api.post(ending.path('pods', 'held/eviction'), eviction),
+      403,
+      'Forbidden',
+    );
+    expect(status['message']).toContain('because it is being terminated');
+    expectStatus(await ending.api.delete(ending.path('pods', 'held'), { gracePeriodSeconds: 0 }), 200);
   });
 }
