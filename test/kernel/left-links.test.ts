@@ -3,6 +3,7 @@
 import { dumpLinks } from '@bailiff/bpf';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
+import { ownNetworks } from '../../apps/collector/src/packets/kernel/own-networks.ts';
 import { isLeft } from '../../apps/collector/src/packets/subjects/left-links.ts';
 import { launch } from '../support/process.ts';
 import { command } from './harness/processes.ts';
@@ -13,6 +14,8 @@ const LEAVE = [
   'ip link set lo up',
   'ip l2tp add tunnel tunnel_id 7 peer_tunnel_id 7 encap udp local 127.0.0.1 remote 127.0.0.1 udp_sport 6000 udp_dport 6001',
   `ip l2tp add session name ${LINK} tunnel_id 7 session_id 7 peer_session_id 7`,
+  // More than the kernel's replies have room for by default.
+  `for n in $(seq 480); do echo "link property add dev ${LINK} altname $(printf "n%0126d" $n)"; done | ip -batch -`,
   'echo made',
   'read -r _',
   'unshare -n sleep infinity & inner=$!',
@@ -37,6 +40,11 @@ it('a link that a process without capabilities leaves in the network of the node
   expect(left(), 'control: its namespace is another one').toEqual([]);
   pod.child.stdin?.write('\n');
   await waitFor(left, { what: LINK, until: (links) => links.map(({ name }) => name).join() === LINK });
+  await command('ip', 'link', 'add', 'later0', 'type', 'veth', 'peer', 'name', 'later1');
+  const names = dumpLinks().map(({ name }) => name);
+  await command('ip', 'link', 'del', 'later0');
+  expect(names, 'links behind it').toEqual(expect.arrayContaining([LINK, 'later0', 'later1']));
+  expect(ownNetworks().local, 'own networks are read').toContain('127.0.0.0/8');
   await pod.kill();
   await waitFor(left, { what: 'the link to end with its tunnel', until: (links) => links.length === 0 });
 });

@@ -42,6 +42,15 @@ describe('native netlink', () => {
     });
   });
 
+  test('dumps - also where a link has 60 KiB of alternative names; control: glibc does not find what is behind it', async () => {
+    expect(await resultOf('netlink', 'largeLink')).toEqual({
+      names: ['large0', 'behind1', 'behind0'],
+      counted: true,
+      addresses: ['192.0.2.1/24', '2001:db8::1/128'],
+      glibcFinds: false,
+    });
+  });
+
   test('refusals - a dead process and an unknown namespace are typed errors', async () => {
     expect(await resultOf('netlink', 'refusals')).toEqual({
       deadPid: 'NETLINK ESRCH',

@@ -122,6 +122,12 @@ inline Napi::Value toJs(Napi::Env env, const NetkitInfo& netkit) {
   return toObject(env, {{"primary", toJs(env, netkit.primary)}, {"peerDrops", toJs(env, netkit.peerDrops)}});
 }
 
+inline Napi::Value toJs(Napi::Env env, const AddressRecord& one) {
+  return toObject(env, {{"ifindex", toJs(env, one.ifindex)},
+                        {"address", toJs(env, one.address)},
+                        {"prefixLength", toJs(env, one.prefixLength)}});
+}
+
 inline Napi::Value toJs(Napi::Env env, const LinkRecord& link) {
   return toObject(env, {
                            {"removed", toJs(env, link.removed)},

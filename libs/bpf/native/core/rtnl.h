@@ -39,11 +39,21 @@ struct LinkRecord {
 // Fills `out` from RTM_NEWLINK or RTM_DELLINK; false for other messages and for bridge port ones (AF_BRIDGE).
 bool parseLink(const struct nlmsghdr* message, LinkRecord& out);
 
+// All links. In another namespace, the dump ends at a link of more than 32 KiB.
 std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 
 // The first links of a namespace; they may change while they are read.
 std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
+
+struct AddressRecord {
+  uint32_t ifindex = 0;
+  std::string address;
+  uint32_t prefixLength = 0;
+};
+
+// Addresses of all links, IPv4 and IPv6.
+std::vector<AddressRecord> dumpAddresses();
 
 // Networks of the routing table `local`, as CIDRs: every address that this namespace takes packets
 // for, those of interfaces that are down and broadcast addresses included.

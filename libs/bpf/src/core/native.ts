@@ -167,6 +167,13 @@ export interface NativeLinkMonitor {
   close(): void;
 }
 
+/** An address of an interface. */
+export interface AddressRecord {
+  readonly ifindex: number;
+  readonly address: string;
+  readonly prefixLength: number;
+}
+
 /** An interface of RTM_NEWLINK; `null` and '' for missing attributes. */
 export interface LinkRecord {
   /** RTM_DELLINK: the interface is gone from this namespace. */
@@ -243,6 +250,7 @@ export interface Native {
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
   firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
+  dumpAddresses(): AddressRecord[];
   dumpLocalNetworks(): string[];
   getNsid(pid: number): number | null;
   probeProgramType(type: number): number;

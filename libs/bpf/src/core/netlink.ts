@@ -5,14 +5,15 @@
  * Place in the data path: rtnetlink → here → collector, which learns of interfaces and their
  * namespaces.
  * Invariants: a LinkMonitor gets all changes since its creation. Dump after you open it, and again
- * after `onOverrun`: the kernel dropped events. A dump is complete; an interrupted one is repeated.
+ * after `onOverrun`: the kernel dropped events. A dump is complete; an interrupted one is repeated. That of
+ * the links of another namespace ends at one of more than 32 KiB (alternative names), without an error.
  * There is no setns: another namespace is read through its id (getNsid).
  * Errors: BpfError NETLINK; ENODEV is null.
  */
-import { type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
+import { type AddressRecord, type LinkRecord, type NativeLinkMonitor, type NetkitInfo, native } from './native.ts';
 import { NativeHandle } from './native-handle.ts';
 
-export type { LinkRecord, NetkitInfo };
+export type { AddressRecord, LinkRecord, NetkitInfo };
 
 /** About 8,000 events: a node whose pods all start while the loop is busy. */
 export const DEFAULT_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
@@ -68,6 +69,14 @@ export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecor
  */
 export function isGroOn(interfaceName: string): boolean {
   return native().isGroOn(interfaceName);
+}
+
+/**
+ * Addresses of all links of this namespace. os.networkInterfaces() asks glibc, which repeats its dump of links
+ * for ever where one has more alternative names than fit (a pod can leave such a link in the node's namespace).
+ */
+export function dumpAddresses(): AddressRecord[] {
+  return native().dumpAddresses();
 }
 
 /**

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { waitFor } from '@bailiff/service/testing';
 import {
+  dumpAddresses,
   dumpLinks,
   dumpLocalNetworks,
   firstLinks,
@@ -114,6 +115,32 @@ function localNetworks(): unknown {
   return { loopback: before.has('127.0.0.0/8'), added, broadcast: dumpLocalNetworks().includes('192.0.2.255/32') };
 }
 
+/** A link with as many alternative names as the kernel accepts, and one behind it. */
+function largeLink(): unknown {
+  ip('link', 'add', 'large0', 'type', 'bridge');
+  const names = Array.from(
+    { length: 480 },
+    (_, n) => `link property add dev large0 altname ${String(n).padStart(127, 'n')}`,
+  );
+  assert.equal(spawnSync('ip', ['-batch', '-'], { input: names.join('\n') }).status, 0);
+  const ifindex = addVeth('behind0', 'behind1');
+  ip('addr', 'add', '192.0.2.1/24', 'dev', 'behind0');
+  ip('addr', 'add', '2001:db8::1', 'peer', '2001:db8::2/128', 'dev', 'behind0', 'nodad');
+  ip('link', 'set', 'behind0', 'up');
+  ip('link', 'set', 'behind1', 'up');
+  const links = dumpLinks();
+  const script = 'console.log(Object.keys(require("node:os").networkInterfaces()))';
+  const control = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 2_000 });
+  return {
+    names: links.map(({ name }) => name).filter((name) => /^(large|behind)/.test(name)),
+    counted: links.find((link) => link.ifindex === ifindex)?.rxPackets !== null,
+    addresses: dumpAddresses().flatMap((one) =>
+      one.ifindex === ifindex && !one.address.startsWith('fe80:') ? `${one.address}/${one.prefixLength}` : [],
+    ),
+    glibcFinds: control.stdout.includes('behind0'),
+  };
+}
+
 function refusals(): unknown {
   const pid = spawnSync('true').pid;
   return {
@@ -191,4 +218,4 @@ async function burst(): Promise<unknown> {
   };
 }
 
-await scenarioMain({ events, namespaces, localNetworks, refusals, overrun, overrunOfMany, burst });
+await scenarioMain({ events, namespaces, localNetworks, largeLink, refusals, overrun, overrunOfMany, burst });

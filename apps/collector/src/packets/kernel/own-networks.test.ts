@@ -1,19 +1,28 @@
 import { expect, it } from 'vitest';
 import { ownNetworks } from './own-networks.ts';
 
-const at = (cidr: string, internal = false) => ({ address: cidr.replace(/\/.*/, ''), cidr, internal });
+const [UP, RUNNING, LOOPBACK] = [0x1, 0x40, 0x8];
+const at = (ifindex: number, cidr: string) => {
+  const [address = '', length] = cidr.split('/');
+  return { ifindex, address, prefixLength: Number(length) };
+};
 
-it('own networks - each once, without loopback and IPv6 link-local', () => {
-  const interfaces = {
-    lo: [at('127.0.0.1/8', true), at('::1/128', true)],
-    eth0: [at('192.0.2.7/24'), at('2001:db8::7/64'), at('fe80::1/64'), at('FEBF::2/64')],
-    veth1: [at('10.244.0.1/32')],
-    veth2: [at('10.244.0.1/32'), at('169.254.20.10/32'), at('fec0::1/64')],
-    odd: [{ ...at('192.0.2.8/24'), cidr: null }],
-    gone: undefined,
-  };
-  expect(ownNetworks(interfaces, ['127.0.0.0/8', '10.96.0.1/32', '127.0.0.0/8'])).toEqual({
-    addresses: ['10.244.0.1', '169.254.20.10', '192.0.2.7', '192.0.2.8', '2001:db8::7', 'fec0::1'],
+it('own networks - each once, of links that are up, without loopback and IPv6 link-local', () => {
+  const links = [
+    { ifindex: 1, flags: UP | RUNNING | LOOPBACK },
+    { ifindex: 2, flags: UP | RUNNING },
+    { ifindex: 3, flags: UP | RUNNING },
+    { ifindex: 4, flags: UP },
+    { ifindex: 5, flags: 0 },
+  ];
+  const addresses = [
+    ...[at(1, '127.0.0.1/8'), at(1, '::1/128'), at(1, '192.0.2.1/32')],
+    ...[at(2, '192.0.2.7/24'), at(2, '2001:db8::7/64'), at(2, 'fe80::1/64'), at(2, 'febf::2/64')],
+    ...[at(2, '10.244.0.1/32'), at(3, '10.244.0.1/32'), at(3, '169.254.20.10/32'), at(3, 'fec0::1/64')],
+    ...[at(4, '192.0.2.8/24'), at(5, '10.96.0.1/32'), at(6, '192.0.2.9/24')],
+  ];
+  expect(ownNetworks(links, addresses, ['127.0.0.0/8', '10.96.0.1/32', '127.0.0.0/8'])).toEqual({
+    addresses: ['10.244.0.1', '169.254.20.10', '192.0.2.7', '2001:db8::7', 'fec0::1'],
     links: ['10.244.0.1/32', '169.254.20.10/32', '192.0.2.7/24', '2001:db8::7/64', 'fec0::1/64'],
     local: ['10.96.0.1/32', '127.0.0.0/8'],
   });

@@ -3,10 +3,7 @@
  * API server does not list them. Probes come from them, and a tunnel to one of them ends on the
  * node.
  */
-import { networkInterfaces } from 'node:os';
-import { dumpLocalNetworks } from '@bailiff/bpf';
-
-export type Interfaces = NodeJS.Dict<{ address: string; cidr: string | null; internal: boolean }[]>;
+import { type AddressRecord, dumpAddresses, dumpLinks, dumpLocalNetworks, type LinkRecord } from '@bailiff/bpf';
 
 /** Own addresses of a node, each list in a fixed order. */
 export interface OwnNetworks {
@@ -26,15 +23,21 @@ const LINK_LOCAL = /^fe[89ab]/i;
 
 const sorted = (values: readonly string[]): string[] => [...new Set(values)].sort();
 
+/** IFF_UP and IFF_RUNNING. */
+const IN_USE = 0x41;
+const IFF_LOOPBACK = 0x8;
+
 export function ownNetworks(
-  interfaces: Interfaces = networkInterfaces(),
+  links: readonly Pick<LinkRecord, 'flags' | 'ifindex'>[] = dumpLinks(),
+  addresses: readonly AddressRecord[] = dumpAddresses(),
   local: readonly string[] = dumpLocalNetworks(),
 ): OwnNetworks {
-  const all = Object.values(interfaces).flatMap((list) => list ?? []);
-  const own = all.filter(({ address, internal }) => !internal && !LINK_LOCAL.test(address));
+  const inUse = links.filter(({ flags }) => (flags & (IN_USE | IFF_LOOPBACK)) === IN_USE);
+  const indexes = new Set(inUse.map(({ ifindex }) => ifindex));
+  const own = addresses.filter(({ address, ifindex }) => indexes.has(ifindex) && !LINK_LOCAL.test(address));
   return {
     addresses: sorted(own.map(({ address }) => address)),
-    links: sorted(own.flatMap(({ cidr }) => (cidr === null ? [] : [cidr]))),
+    links: sorted(own.map(({ address, prefixLength }) => `${address}/${prefixLength}`)),
     local: sorted(local),
   };
 }
