@@ -19,6 +19,7 @@ it.each([
   [true, 'a link without a kind and a device', { name: 'eth7' }],
   [true, 'SLIP of a terminal', { name: 'sl0', mac: '' }],
   [true, 'KISS of a terminal', { name: 'ax0', mac: '' }],
+  [true, 'a link whose name is not UTF-8', { name: 'eth\uFFFD' }],
   [true, 'GSM of a terminal', { name: 'gsm0', mac: '' }],
   [false, 'CAN of a terminal, which carries no IP', { name: 'can0', mac: '' }],
   [false, 'a tun device', { name: 'gsm0', kind: 'tun', mac: '' }],

@@ -19,6 +19,9 @@ const LOOPBACK = 1;
 /** ARPHRD_* of links of line disciplines that carry IP: AX.25, SLIP in its modes, and none (GSM). */
 const OF_TERMINALS: ReadonlySet<number> = new Set([3, 256, 257, 258, 259, 264, 0xfffe]);
 
+/** In the place of a byte that is not UTF-8: no folder has such a name. Software names no link so, but a pod can. */
+const NOT_UTF8 = '\uFFFD';
+
 /** For people: why the node is not covered. */
 export const LEFT_LINK = 'no device and no kind of link: a pod may have left it in the network of the node';
 
@@ -28,6 +31,7 @@ export function isLeft(
   sysfs: string = SYSFS,
 ): boolean {
   if (kind !== '' || ifindex === LOOPBACK) return false;
+  if (name.includes(NOT_UTF8)) return true;
   const folder = path.join(sysfs, name);
   if (!existsSync(folder) || existsSync(path.join(folder, 'device'))) return false;
   return mac !== '' || OF_TERMINALS.has(typeOf(folder));
