@@ -18,7 +18,7 @@ export const JETSTREAM_OFF_REMEDY =
 
 export const NOT_WRITING = 'the server acknowledges no write';
 export const NOT_WRITING_REMEDY =
-  'if its log says "critical write error", its disk was full: make room there, then restart nats-server; else it is overloaded or without a leader';
+  'if its log says "critical write error", its disk was full: make room there, then restart nats-server. With "last msgid mismatch" there: docs/operations.md, "Stopped stream". Else it is overloaded or without a leader';
 
 const API = '$JS.API';
 /**

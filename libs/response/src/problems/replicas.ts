@@ -14,7 +14,7 @@ const MAX_STREAMS = 3;
 const REMEDY = 'look at its disk, and at its log: "Disk full" in docs/operations.md';
 
 const ELECT =
-  'start the servers of the bus that are down, or connect them: a leader needs more than half of them; `bailiff logs nats`';
+  'start the servers of the bus that are down, or connect them: a leader needs more than half of them. If `bailiff logs nats` shows "last msgid mismatch": docs/operations.md, "Stopped stream"';
 
 const isLeaderless = ({ cluster }: StreamInfo): boolean => cluster !== undefined && !cluster.leader;
 

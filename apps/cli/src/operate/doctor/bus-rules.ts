@@ -49,6 +49,8 @@ function isBelow(version: string, than: readonly number[]): boolean {
 
 /** First version that traces messages. */
 const FIRST_TRACING = [2, 11, 0];
+/** First version in which a refused condition of one publish stops a stream of several replicas. */
+const FIRST_STOPPING = [2, 14, 0];
 
 /** @param isCluster the server has routes to others */
 export function serverFinding(version: string, isCluster = false): Finding {
@@ -63,7 +65,8 @@ export function serverFinding(version: string, isCluster = false): Finding {
     return warn('nats-server', `${version} works, but lacks security fixes`, 'nats-server 2.14.3 or later');
   }
   if (isCluster && !isBelow(version, FIRST_TRACING)) {
-    const why = `${version}, in a cluster, lets a stolen credential store texts under subjects of others`;
+    const stops = isBelow(version, FIRST_STOPPING) ? '' : 'stop a stream for good by one message, and ';
+    const why = `${version}, in a cluster, lets a stolen credential ${stops}store texts under subjects of others`;
     return warn('nats-server', why, 'docs/install.md, "Clusters and message tracing"');
   }
   return ok('nats-server', version);

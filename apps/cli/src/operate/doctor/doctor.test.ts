@@ -137,10 +137,10 @@ describe('bus and Redis', () => {
     expect([finding.state, finding.detail]).toEqual([state, expect.stringMatching(text)]);
   });
 
-  it('nats-server - in a cluster it warns of message tracing', () => {
+  it('nats-server - in a cluster it warns of message tracing and of stopped streams', () => {
     expect(serverFinding('2.15.1', true)).toMatchObject({
       state: 'warn',
-      detail: expect.stringMatching(/in a cluster/),
+      detail: expect.stringMatching(/in a cluster, lets .* stop a stream for good by one message, and store texts/),
     });
   });
 
