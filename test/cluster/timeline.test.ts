@@ -6,7 +6,7 @@ import { openBucket, streamInfo } from '@bailiff/bus';
 import { podIdentityOf } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { CART, NODE_A, publishStory, type Story, violationOf, WEB, World } from './cli/world.ts';
+import { CART, NODE_A, NODE_B, publishStory, type Story, VPN, violationOf, WEB, World } from './cli/world.ts';
 
 const EVIL = '<script>alert(1)</script>"\'&\u001b[2J\u202egnp';
 let world: World;
@@ -67,6 +67,21 @@ describe('timeline - content', () => {
       whole.filter(({ lane }) => lane === 'verdicts').length,
     );
     expect(around.map(({ what }) => what)).not.toContain('pod created');
+  });
+
+  it('the clock of the node is a day behind or ahead - what was stored in the range is in it', async () => {
+    const pods = [podIdentityOf(VPN, { labels: {}, owners: [] })];
+    await world.put('bailiff_pods', NODE_B, { nodeName: NODE_B, revision: 1, pods });
+    const violations = async () => {
+      const found = await items(['payments/vpn-0', '--since', '15m']);
+      return found.filter(({ lane }) => lane === 'violations').length;
+    };
+    const before = await violations();
+    for (const days of [-1, 1]) {
+      const atMicros = world.t0Micros + days * 86_400_000_000;
+      await world.frame(NODE_B, [violationOf(atMicros, VPN, { counterEpoch: `boot/${days}` })]);
+    }
+    expect(await violations()).toBe(before + 2);
   });
 
   it('unknown pod - no event, and a range without events', async () => {

@@ -59,6 +59,8 @@ const MAX_INTERFACES = 10_000;
 
 interface Collected {
   items: TimelineItem[];
+  /** Selected by the bus time of their messages: the clock of the node may be wrong. */
+  violations: TimelineItem[];
   facts: string[];
   notes: string[];
   pods: Map<string, PodLike & { owner: string }>;
@@ -66,7 +68,7 @@ interface Collected {
 }
 
 export async function readTimeline(reader: Reader, request: TimelineRequest): Promise<Timeline> {
-  const found: Collected = { items: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
+  const found: Collected = { items: [], violations: [], facts: [], notes: [], pods: new Map(), nodes: new Set() };
   await readLists(reader, request, found);
   await readViolations(reader, request, found);
   await readVerdictsAndResponses(reader, request, found);
@@ -86,7 +88,12 @@ export async function readTimeline(reader: Reader, request: TimelineRequest): Pr
   );
   if (pods.size > 1) notes.push(`${plural(pods.size, 'pod')} of this name are shown together.`);
   const title = where === '' || !one ? subject : `${subject} on ${where}`;
-  return { title, facts: [...described.slice(0, 8), ...facts], items: inTime(found.items.filter(within)), notes };
+  return {
+    title,
+    facts: [...described.slice(0, 8), ...facts],
+    items: inTime([...found.items.filter(within), ...found.violations]),
+    notes,
+  };
 }
 
 async function readLists(reader: Reader, { pod }: TimelineRequest, found: Collected): Promise<void> {
@@ -146,7 +153,7 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
           found.nodes.add(nodeName);
           if (own.size < MAX_INTERFACES) own.add(`${nodeName} ${violation.ifindex} ${violation.generation}`);
           if (violation.final && finals++ < MAX_LIFECYCLE) {
-            found.items.push(finalItem(violation, frame.publishedAt, message.sequence));
+            found.violations.push(finalItem(violation, frame.publishedAt, message.sequence));
           }
           const who = violation.pod;
           if (who && !found.pods.has(who.uid) && found.pods.size < MAX_LIFECYCLE) {
@@ -157,7 +164,7 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
     },
     signal,
   });
-  found.items.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
+  found.violations.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
   // They name nodes that are not the pod's.
   if (maySee(null)) found.notes.push(...refusals.lines());
   if (result.cut) found.notes.push('Only the newest violations were read: there are too many.');
