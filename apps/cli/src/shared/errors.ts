@@ -121,7 +121,7 @@ function messageOf(error: unknown): string {
 const CERTIFICATES: readonly [RegExp, string][] = [
   [
     /certificate has expired/,
-    'renew the certificate of nats-server and reload it: `bailiff credentials rotate`, see docs/bus-credentials.md',
+    'renew the certificate of nats-server, or of its authority, and reload it: docs/bus-credentials.md#before-the-certificate-ends',
   ],
   [/certificate is not yet valid/, 'check the clock of this machine, and of the machine that issued the certificate'],
   [
