@@ -22,7 +22,11 @@ export async function load(dir: string): Promise<Credentials> {
     if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause;
     throw new CliError('CLI_NOT_FOUND', `${file} does not exist`, {
       cause,
-      remedy: 'pass the credentials directory with --out, or create one: bailiff credentials init',
+      remedy: [
+        'pass the credentials directory with --out',
+        'with Helm, take the file from the cluster: docs/install.md#credentials-on-your-machine',
+        'bailiff credentials init is for a new bus only',
+      ].join('\n'),
     });
   }
   return parseState(text, file);
