@@ -24,7 +24,10 @@ export type KubeErrorCode =
   | 'KUBE_ALREADY_EXISTS'
   /** 410: the resourceVersion or continue token is too old. */
   | 'KUBE_GONE'
-  /** 400, 422 and any other refusal of the request itself; also an object that etcd refuses for its size. */
+  /**
+   * 400, 422 and any other refusal of the request itself; also an object that etcd refuses for its size, and one
+   * that an admission policy or a quota refuses with 403.
+   */
   | 'KUBE_INVALID'
   /** 429: throttled, or a disruption budget refuses an eviction. */
   | 'KUBE_TOO_MANY_REQUESTS'
@@ -132,11 +135,18 @@ export function errorOfStatus(status: number, body: unknown, what: string, retry
 /** The author of an object chooses its size. etcd refuses what is too large, and the API server reports that as 500. */
 const TOO_LARGE = /etcdserver: request is too large|trying to send message larger than max/;
 
+/**
+ * An admission policy or webhook chooses its status, and a quota has 403: these are about the object, whose author
+ * chooses what they see, and not about the rights of the account. Names of objects contain no blank.
+ */
+const OF_ADMISSION = / denied the request|denied request: |exceeded quota: /;
+
 function codeOf(status: number, reason: string, text: string): KubeErrorCode {
   if (reason === 'AlreadyExists') return 'KUBE_ALREADY_EXISTS';
   // Some servers report these as 410, others as 400 or 500 with this reason.
   if (reason === 'Expired' || reason === 'Gone') return 'KUBE_GONE';
   if (status === 500 && TOO_LARGE.test(text)) return 'KUBE_INVALID';
+  if (status === 403 && OF_ADMISSION.test(text)) return 'KUBE_INVALID';
   return CODE_OF_STATUS[status] ?? (status >= 500 ? 'KUBE_SERVER' : 'KUBE_INVALID');
 }
 

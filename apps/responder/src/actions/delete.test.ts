@@ -118,7 +118,8 @@ test('delete - a pod on the network of its node: no entry claims to block its tr
 test.each([
   ['a webhook that is away', new KubeError('KUBE_SERVER', 'failed calling webhook', { status: 500 }), 1],
   ['a pod without room for its deletion timestamp', new KubeError('KUBE_INVALID', 'too large', { status: 500 }), 1],
-  ['an admission policy on its labels', new KubeError('KUBE_FORBIDDEN', 'denied the request', { status: 403 }), 1],
+  ['an admission policy on its labels', new KubeError('KUBE_INVALID', 'denied the request', { status: 403 }), 1],
+  ['a right that the account lacks', new KubeError('KUBE_FORBIDDEN', 'cannot delete resource', { status: 403 }), 0],
   ['another pod of the same name', new KubeError('KUBE_CONFLICT', 'precondition', { status: 409 }), 0],
   ['an exhausted disruption budget', new KubeError('KUBE_TOO_MANY_REQUESTS', 'budget', { status: 429 }), 0],
 ])('delete - %s: the task fails, and only the pod of the verdict is isolated', async (_, refusal, entries) => {

@@ -83,11 +83,10 @@ async function alreadyGone(context: ActionContext): Promise<Outcome> {
  * The pod's author chooses its size. A pod at etcd's size limit has no room for a deletion
  * timestamp, so the API server cannot store its deletion. The author chooses its labels too, and
  * admission policies of a cluster can refuse the deletion of pods by label. The node drops its traffic
- * all the same. A disruption budget or a conflict does not isolate the pod.
+ * all the same. A disruption budget, a conflict or a missing right does not isolate the pod.
  */
 async function isolateUndeletable(context: ActionContext, error: unknown): Promise<never> {
-  const isUndeletable =
-    error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID', 'KUBE_FORBIDDEN'].includes(error.code);
+  const isUndeletable = error instanceof KubeError && ['KUBE_SERVER', 'KUBE_INVALID'].includes(error.code);
   if (isUndeletable && !context.hostNetwork) await isolate(context);
   throw error;
 }
