@@ -72,6 +72,10 @@ describe('node quotas - one node cannot use up the memory of another', () => {
     // The clock of the bus is set back, and an hour passes.
     expect(taken('bad', 5, bytes)).toBe(0);
     expect(taken('bad', 3_600, bytes)).toBe(atOnce);
+    // It was a day ahead, and is set back: nothing refills at once, and the share refills from then on.
+    expect(taken('bad', 86_400, bytes)).toBe(atOnce);
+    expect(taken('bad', 3_610, bytes)).toBe(0);
+    expect(taken('bad', 7_200, bytes)).toBe(atOnce);
     // Small ones have a cost too.
     expect(taken('small', 0, 10)).toBe(Math.ceil(SHARE_BURST_BYTES / (10 + MESSAGE_BYTES)));
   });

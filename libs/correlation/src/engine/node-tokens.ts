@@ -10,6 +10,9 @@ export interface TokenLimits {
   mostDebt: number;
 }
 
+/** Clocks of servers that lead in turn differ by less. */
+const SET_BACK_MICROS = 10_000_000;
+
 interface Bucket {
   tokens: number;
   refilledMicros: number;
@@ -48,9 +51,10 @@ export class NodeTokens {
 
   #refill(bucket: Bucket, nowMicros: number): void {
     const { burst, perSecond } = this.#limits;
-    // The clock of a new leader of the bus may be behind.
-    const elapsed = Math.max(0, nowMicros - bucket.refilledMicros);
-    bucket.tokens = Math.min(burst, bucket.tokens + (elapsed / 1e6) * perSecond);
-    bucket.refilledMicros += elapsed;
+    const elapsed = nowMicros - bucket.refilledMicros;
+    // The clock of a new leader of the bus may be behind. After one that was ahead, time goes on from its own.
+    if (elapsed < 0 && elapsed > -SET_BACK_MICROS) return;
+    bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, elapsed) / 1e6) * perSecond);
+    bucket.refilledMicros = nowMicros;
   }
 }
