@@ -33,6 +33,18 @@ describe('shares of nodes and pods', () => {
     expect(take(shares, 'a', 'flood', 0)).toBe(0);
   });
 
+  it('tokens come back also after the clock of the bus was a day ahead and is set back', () => {
+    const shares = new NodeShares(LIMITS);
+    const frame = { bytes: 8_000, violations: 0 };
+    take(shares, 'a', 'flood', 86_400 * SECOND);
+    shares.decodes('a', frame, 86_400 * SECOND);
+    shares.decodes('a', frame, 86_400 * SECOND);
+    expect(take(shares, 'a', 'flood', 0)).toBe(0);
+    expect(shares.decodes('a', frame, 0)).toBe(false);
+    expect(take(shares, 'a', 'flood', 61 * SECOND)).toBe(50);
+    expect(shares.decodes('a', frame, 61 * SECOND)).toBe(true);
+  });
+
   it('while readers are behind, tokens come back more slowly', () => {
     const shares = new NodeShares(LIMITS);
     for (const pod of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']) take(shares, 'n', pod, 0);

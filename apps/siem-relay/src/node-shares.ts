@@ -10,7 +10,13 @@
  * bus: a relay that was stopped for a day omits no more than one that ran. Bounds: MAX_NODES,
  * MAX_PODS.
  */
-import { MESSAGE_BYTES, SHARE_BURST_BYTES, SHARE_BYTES_PER_SECOND, VIOLATION_BYTES } from '@bailiff/correlation';
+import {
+  isOfOtherLeader,
+  MESSAGE_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+  VIOLATION_BYTES,
+} from '@bailiff/correlation';
 import type { Violation } from '@bailiff/schemas';
 import { RecentMap } from '@bailiff/service';
 
@@ -105,12 +111,15 @@ export class NodeShares {
       windowMicros: storedMicros,
       used: new Map(),
     };
-    // The clock of a new leader of the bus may be behind.
-    const elapsed = Math.max(0, storedMicros - share.refilledMicros);
+    const passed = storedMicros - share.refilledMicros;
+    const elapsed = Math.max(0, passed);
     const rate = this.isBehind ? perSecondBehind : perSecond;
     share.tokens = Math.min(burst, share.tokens + (elapsed / 1e6) * rate);
     share.decodedTokens = Math.min(decodedBurst, share.decodedTokens + (elapsed / 1e6) * decodedPerSecond);
-    share.refilledMicros += elapsed;
+    if (!isOfOtherLeader(passed)) {
+      share.refilledMicros = storedMicros;
+      share.windowMicros = Math.min(share.windowMicros, storedMicros);
+    }
     if (share.refilledMicros - share.windowMicros >= WINDOW_MICROS) {
       share.windowMicros = share.refilledMicros;
       share.used.clear();

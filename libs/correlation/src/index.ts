@@ -20,7 +20,7 @@ export {
   VIOLATION_BYTES,
 } from './engine/frame-shares.ts';
 export { NODE_QUOTAS } from './engine/node-quotas.ts';
-export { NodeTokens } from './engine/node-tokens.ts';
+export { isOfOtherLeader, NodeTokens } from './engine/node-tokens.ts';
 export { type RuleChange, RuleHistory } from './engine/rule-history.ts';
 
 export { DEFAULT_VERDICTS_PER_MINUTE } from './engine/verdict-cap.ts';

@@ -10,8 +10,14 @@ export interface TokenLimits {
   mostDebt: number;
 }
 
-/** Clocks of servers that lead in turn differ by less. */
 const SET_BACK_MICROS = 10_000_000;
+
+/**
+ * Whether a time of the bus is before the newest one because the clock of another leader is behind. Otherwise one was
+ * ahead, and time goes on from its own.
+ */
+export const isOfOtherLeader = (elapsedMicros: number): boolean =>
+  elapsedMicros < 0 && elapsedMicros > -SET_BACK_MICROS;
 
 interface Bucket {
   tokens: number;
@@ -52,8 +58,7 @@ export class NodeTokens {
   #refill(bucket: Bucket, nowMicros: number): void {
     const { burst, perSecond } = this.#limits;
     const elapsed = nowMicros - bucket.refilledMicros;
-    // The clock of a new leader of the bus may be behind. After one that was ahead, time goes on from its own.
-    if (elapsed < 0 && elapsed > -SET_BACK_MICROS) return;
+    if (isOfOtherLeader(elapsed)) return;
     bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, elapsed) / 1e6) * perSecond);
     bucket.refilledMicros = nowMicros;
   }
