@@ -26,10 +26,13 @@ export interface DeadLetters {
 /** Origins reported one by one. */
 const MAX_REPORTED = 5;
 
+/** What it says about a node: nothing. */
+export const UNPROVEN_POD =
+  'no list names pods that it reported: ipam-sync was away or late, or their objects were removed by force meanwhile';
+
 const REASONS: Readonly<Record<string, string>> = {
   'foreign-pod': 'it reported pods of other nodes: another client may use its credential',
-  'unproven-pod':
-    'no list names pods that it reported: ipam-sync was away or late, or their objects were removed by force meanwhile',
+  'unproven-pod': UNPROVEN_POD,
 };
 
 /** The most frequent first. */

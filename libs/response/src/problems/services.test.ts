@@ -361,6 +361,16 @@ describe('services', () => {
     ]);
   });
 
+  it('messages about a pod that no list names - are no sign against their node; those of other reasons are', () => {
+    const remedyOf = (reason: string) => {
+      const skipped = [{ node: 'node-a', messages: 3, reason, since: new Date(AT).toISOString() }];
+      return serviceProblems(status({ correlator: { skipped } }))[0]?.remedy;
+    };
+    expect(remedyOf('unproven-pod')).toMatch(/^no list names pods that it reported: ipam-sync was away/);
+    expect(remedyOf('unproven-pod')).not.toContain('credential');
+    expect(remedyOf('foreign-pod')).toContain('another client uses its credential');
+  });
+
   it('late verdicts - are a warning while they are recent', () => {
     const late = { newestVerdictDelayMs: 20_000 };
     expect(serviceProblems(status({ correlator: late }))).toMatchObject([{ severity: 'warn', exitCode: 0 }]);

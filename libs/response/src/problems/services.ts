@@ -7,6 +7,7 @@ import { EXIT } from '@bailiff/service/exit-codes';
 import { CRASHED_WITHIN_MS, OVERDUE_MS, type ServiceHealth } from '../status/service-health.ts';
 import type { ServiceStatus } from '../status/service-status.ts';
 import { age, plural, quoted, span } from '../status/text.ts';
+import { UNPROVEN_POD } from './dead-letters.ts';
 import { logProblems, logText } from './evidence-log.ts';
 import { connectionProblems } from './node-connections.ts';
 import { outputProblems, outputText } from './outputs.ts';
@@ -34,8 +35,8 @@ const LEASE_MS = 30_000;
 
 /** Nodes named for skipped messages; `--json` lists all. */
 const MAX_SKIPPED = 5;
-const SKIPPED_REMEDY =
-  'its collector has another version, or another client uses its credential: docs/alerts.md, BailiffNodeMessagesSkipped';
+const SKIPPED_ALERT = 'docs/alerts.md, BailiffNodeMessagesSkipped';
+const SKIPPED_REMEDY = `its collector has another version, or another client uses its credential: ${SKIPPED_ALERT}`;
 
 const MISSING_REMEDY = 'docs/alerts.md, BailiffVerdictsSuppressed; `bailiff top pods` shows who violates';
 const FAILED_REMEDY = '`bailiff responses --since 1h --phase failed`; act by hand, and fix the reason';
@@ -330,7 +331,8 @@ export function serviceProblems(status: ServiceStatus): Problem[] {
   }
   for (const { node, messages, reason, since } of correlator.skipped.slice(0, MAX_SKIPPED)) {
     const text = `${plural(messages, 'message')} of its collector skipped or refused in the last ${age(atMs - Date.parse(since))} (newest: ${reason})`;
-    problems.push(problem(node || 'VIOLATIONS', 'warn', text, SKIPPED_REMEDY));
+    const remedy = reason === 'unproven-pod' ? `${UNPROVEN_POD}; ${SKIPPED_ALERT}` : SKIPPED_REMEDY;
+    problems.push(problem(node || 'VIOLATIONS', 'warn', text, remedy));
   }
   if (correlator.missingVerdicts) {
     const text = missingText(correlator.missingVerdicts, atMs);
