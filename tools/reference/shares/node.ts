@@ -116,7 +116,8 @@ export const ON_A_NODE: readonly Share[] = [
     file: `${C}/identity/pod-cgroups.ts`,
     limits: ['MAX_POD_CGROUPS', 'MAX_PROCESSES'],
     filledBy: 'the kubelet; the processes of a pod by the pod',
-    share: 'a pod has its own cgroup. A container that can write the cgroups of the node can add others',
+    share:
+      'a pod has its own cgroup, whose oldest process is searched once for as long as it runs. A container that can write the cgroups of the node can add others',
     whenFull: 'further pods are not found by namespace',
     counter: PROBLEMS,
     tests: ['apps/collector/src/identity/pod-cgroups.test.ts'],

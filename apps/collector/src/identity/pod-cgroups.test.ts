@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
@@ -94,8 +94,42 @@ describe('pod cgroups', () => {
       expect(podStartMs(root, uid)).toBeNull();
       writeFileSync(path.join(pod, 'cgroup.procs'), `${process.pid}\n`);
       expect(podStartMs(root, uid, 1_000_000)).toBeCloseTo(1_000_000 - process.uptime() * 1_000, -4);
+      // A pod starts no older process: while the oldest is there, no other one is read.
+      const dir = path.join(root, 'c2');
+      const run = (...pids: (number | undefined)[]) =>
+        writeFileSync(path.join(dir, 'cgroup.procs'), `${pids.join('\n')}\n`);
+      mkdirSync(dir);
+      run(child.pid);
+      expect(oldestProcess(dir)).toBe(child.pid);
+      run(process.pid, child.pid);
+      expect(oldestProcess(dir)).toBe(child.pid);
+      run(process.pid);
+      expect(oldestProcess(dir)).toBe(process.pid);
+      run();
+      expect(oldestProcess(dir)).toBeNull();
     } finally {
       child.kill();
+    }
+  });
+
+  it('a cgroup so deep that it has no path - the processes beside it are found', () => {
+    const root = temporaryDirectory();
+    const [before, name] = [process.cwd(), 'x'.repeat(200)];
+    writeFileSync(path.join(root, 'cgroup.procs'), `${process.pid}\n`);
+    let depth = 0;
+    try {
+      process.chdir(root);
+      for (; depth < 22; depth++) {
+        mkdirSync(name);
+        process.chdir(name);
+      }
+      expect(oldestProcess(root)).toBe(process.pid);
+    } finally {
+      for (; depth > 0; depth--) {
+        process.chdir('..');
+        rmdirSync(name);
+      }
+      process.chdir(before);
     }
   });
 });
