@@ -150,11 +150,15 @@ export async function runRotate(io: CliIo, options: RotateOptions, where: Output
   const prepared = credentials.stage === 'prepared';
   if (options.step === 'prepare' && prepared) {
     throw new CliError('CLI_STATE', 'a rotation is already prepared', {
-      remedy: 'continue with bailiff credentials rotate --finish, or revert with --abort',
+      remedy:
+        'continue with bailiff credentials rotate --finish, or revert with --abort; if the step was interrupted, bailiff credentials render writes its files and Secrets again',
     });
   }
   if (options.step !== 'prepare' && !prepared) {
-    throw new CliError('CLI_STATE', 'no rotation is prepared', { remedy: 'start with bailiff credentials rotate' });
+    throw new CliError('CLI_STATE', 'no rotation is prepared', {
+      remedy:
+        'start with bailiff credentials rotate; if a step was interrupted, bailiff credentials render writes its files and Secrets again',
+    });
   }
   const make = makersOf(io);
   const steps = {
