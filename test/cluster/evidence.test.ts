@@ -113,7 +113,7 @@ describe('evidence - of a verdict by pod', () => {
   it('export, then verify without a bus - the same verdict id and level, and what the responder did', async () => {
     const run = await exported(verdict, 'one', '--key', file('exporter.key'));
     expect([run.exitCode, run.stderr]).toEqual([0, '']);
-    expect(run.stdout).toMatch(/PASS {2}judged .*give the same verdict id and level/);
+    expect(run.stdout).toMatch(/PASS {2}judged .*give the same verdict id, level and target/);
     expect(run.stdout).toMatch(/What the responder then did\n.*delete succeeded/);
     expect(await verified('one')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
     // Only the frames of its node.

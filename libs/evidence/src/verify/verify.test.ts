@@ -2,6 +2,7 @@ import { FOLD_VERSION } from '@bailiff/correlation';
 import { BUILT_IN_RULES, parseSigners, SignedConfig } from '@bailiff/policy';
 import { signNote, verifierKey } from '@bailiff/policy/note';
 import { newSigner, signerLine } from '@bailiff/policy/testing';
+import { encodeVerdict, type Verdict, type VerdictPod } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
 import { CLASSES, contentOf, isWhole, makeRecord, parseRecord, recordHash, redact } from '../format/record.ts';
 import { consistencyProof } from '../log/merkle.ts';
@@ -163,6 +164,28 @@ describe('verify - an honest bundle', () => {
       evidence: 'FAIL',
       judged: 'FAIL',
     });
+  });
+
+  it.each<[string, (verdict: Verdict) => Partial<Verdict>, string]>([
+    ['control: another reason', () => ({ reason: 'another' }), 'PASS'],
+    [
+      'another pod of its node',
+      ({ pod }) => ({ pod: { ...(pod as VerdictPod), uid: 'uid-of-victim', name: 'victim' } }),
+      'FAIL',
+    ],
+    ['another name of its pod', ({ pod }) => ({ pod: { ...(pod as VerdictPod), name: 'victim' } }), 'FAIL'],
+    ['no pod', () => ({ pod: null }), 'FAIL'],
+    ['another group', () => ({ groupKey: 'uid-of-victim' }), 'FAIL'],
+  ])('judged - a verdict of the id that the frames give, but about %s', async (_, change, judged) => {
+    const made = incident(1);
+    const records = made.records.map((record) => {
+      if (record.stream !== 'VERDICTS') return record;
+      const { stream, sequence, storedAt: storedAtMicros, subject } = record;
+      const data = encodeVerdict({ ...made.verdict, ...change(made.verdict) });
+      return makeRecord({ stream, sequence, storedAtMicros, subject, headers: undefined, data }, [], Buffer.alloc(32));
+    });
+    const all = await outcomes(linesOf({ ...made, records }), UNLOGGED);
+    expect([all['judged'], failed(all)]).toEqual([judged, judged === 'FAIL' ? ['judged'] : []]);
   });
 
   it('redacted - its signature, its digest and its verdict are the same, and its addresses are gone', async () => {

@@ -71,6 +71,15 @@ export interface Report {
   limits: string[];
 }
 
+/**
+ * What a verdict is about. Its id binds only the key of its group, and whoever can publish verdicts chooses the rest. Of
+ * a group of pods, the pod that reached the threshold can be another one when the frames are judged again.
+ */
+function aboutOf({ groupBy, groupKey, nodeName, pod }: Verdict): string {
+  if (groupBy !== 'pod' && groupBy !== 'node') return JSON.stringify([groupBy, groupKey, pod?.namespace ?? '']);
+  return JSON.stringify([groupBy, groupKey, nodeName, ...(pod ? [pod.namespace, pod.name, pod.uid] : [])]);
+}
+
 const knowing = (sequence: number): string => `a verifier that knows the schema of sequence ${sequence}`;
 
 class Verification {
@@ -282,13 +291,17 @@ class Verification {
     const begin = judge.configFromMicros === null ? null : new Date(judge.configFromMicros / 1000).toISOString();
     const from = `${judge.frames} frames`;
     const [rule, level] = [own?.rule, own?.level];
-    if (rule === verdict.rule && level === verdict.level) {
+    const [about, stated] = [own && aboutOf(own), aboutOf(verdict)];
+    if (rule === verdict.rule && level === verdict.level && about === stated) {
       const covered = begin === null ? '' : `; frames from before ${begin} by the first rules of CONFIG_LOG`;
-      this.#checks.pass('judged', `${from} give the same verdict id and level${covered}`);
+      this.#checks.pass('judged', `${from} give the same verdict id, level and target${covered}`);
     } else if (begin !== null) {
       this.#checks.skip('judged', `the rules from before ${begin}: CONFIG_LOG was made again then`);
     } else if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
-    else this.#checks.fail('judged', `${from} give ${rule}, ${level}, not ${verdict.rule}, ${verdict.level}`);
+    else {
+      const given = `${verdict.rule}, ${verdict.level}, about ${stated}`;
+      this.#checks.fail('judged', `${from} give ${rule}, ${level}, about ${about}, not ${given}`);
+    }
   }
 }
 
