@@ -515,3 +515,38 @@ test('ordered - a reader uses its consumer on when the server was silent, withou
   end.abort();
   await reading;
 });
+
+test.each(['console', 'cli'])(
+  'ordered - a message that a lagging replica does not have yet is not skipped where another replica has the next, by the %s',
+  async (user) => {
+    await using nats = await startBus();
+    await publishMany(await nats.connect('collector-node-a'), 0, 20);
+    const bus = await nats.connect(user);
+    // Of the fifth message, the first request finds a replica without it; those of the others do not.
+    const asked: number[] = [];
+    const send: Bus['requests']['send'] = (subject, payload, options) => {
+      const { seq = 0 } = subject.includes('.GET.') ? (JSON.parse(String(payload)) as { seq?: number }) : {};
+      asked.push(seq);
+      const isLate = seq === 5 && asked.filter((one) => one === seq).length === 1;
+      return bus.requests.send(subject, isLate ? JSON.stringify({ seq: 1_000, next_by_subj: '>' }) : payload, options);
+    };
+    const lagging = new Proxy(bus, {
+      get: (target, name) => (name === 'requests' ? { send } : Reflect.get(target, name, target)),
+    });
+    const sequences: number[] = [];
+    const end = new AbortController();
+    await consumeOrdered(lagging, 'VIOLATIONS', {
+      start: 'all',
+      onMessage: ({ sequence }) => {
+        sequences.push(sequence);
+        if (sequence === 20) end.abort();
+      },
+      signal: AbortSignal.any([end.signal, AbortSignal.timeout(60_000)]),
+    });
+    expect(sequences).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
+    // A server from 2.11 on sends batches to the CLI, each from one replica.
+    const [major = 0, minor = 0] = (bus.nc.info?.version ?? '').split('.').map(Number);
+    const isSingle = user === 'console' || (major === 2 && minor < 11);
+    expect(asked.filter((one) => one === 5).length > 1).toBe(isSingle);
+  },
+);
