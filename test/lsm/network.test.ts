@@ -295,6 +295,61 @@ describe('protocols', () => {
   });
 });
 
+describe('binding with the family of another protocol', () => {
+  const rules = [
+    network('bind', ['bind'], ['0.0.0.0/0'], ['7000-7010']),
+    network('raw', ['bind'], ['127.9.0.0/16', '0.0.0.0/32'], [0]),
+  ];
+  const made = () => {
+    const pod = rig.pod();
+    const container = pod.container();
+    container.install(programPath('net-ops'), '/bin/net-ops');
+    return { pod, container };
+  };
+
+  it('internet - is judged by the address that the protocol reads', async () => {
+    const { pod, container } = made();
+    const rows: readonly Row[] = [
+      ['bindas,tcp,0.0.0.0,7005,0', 'ok', 'EPERM'],
+      ['bindas,tcp,0.0.0.0,7015,0', 'ok', 'ok'],
+      // IPv6 rejects such an address, unless a thread makes the socket one of IPv4 during the call
+      ['bindas6,udp,0.0.0.0,7005,0', 'EAFNOSUPPORT', 'EPERM'],
+      ['bindas6,udp,0.0.0.0,7015,0', 'EAFNOSUPPORT', 'EAFNOSUPPORT'],
+      // raw sockets of IPv4 read no family
+      ...[0, 1, 2, 10].flatMap((family): Row[] => [
+        [`bindas,raw,127.9.0.1,7005,${family}`, 'ok', 'EPERM'],
+        [`bindas,raw,127.8.0.1,7005,${family}`, 'ok', 'ok'],
+      ]),
+      ['bind,raw,0.0.0.0,0', 'ok', 'EPERM'],
+      ['bind,raw,::,0', 'ok', 'ok'], // accepts no IPv4
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({ rules });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ bind: 2, raw: 5 });
+  });
+
+  it.for([
+    ['af-smc', 'socket,43,1,0'],
+    ['smc', 'socket,2,1,256'],
+  ] as const)('%s - likewise, and :: accepts IPv4 too', async ([proto, creation], context) => {
+    const { pod, container } = made();
+    const [first = ''] = await container.run(['/bin/net-ops', creation]);
+    if (!first.endsWith(' ok')) context.skip(`optional: this kernel makes no such socket (${first})`);
+    const rows: readonly Row[] = [
+      [`bindas,${proto},0.0.0.0,7005,0`, 'ok', 'EPERM'],
+      [`bindas,${proto},0.0.0.0,7015,0`, 'ok', 'ok'],
+      [`bind,${proto},::,7005`, 'ok', 'EPERM'],
+      [`bind,${proto},::,7015`, 'ok', 'ok'],
+      [`bind,${proto},::1,7005`, 'ok', 'ok'],
+    ];
+    await expectRows(container, 'net-ops', rows, 'free');
+    pod.apply({ rules });
+    await expectRows(container, 'net-ops', rows, 'guarded');
+    expect(pod.counts()).toEqual({ bind: 2 });
+  });
+});
+
 describe('listening by SMC', () => {
   const rows = (proto: string): Row[] => [
     // The hook sees neither address nor port, so a denial of any port matches.

@@ -12,6 +12,7 @@
  * sendunspec6,<proto>,<address>,<port>		the same of an IPv4 address by an IPv6 socket
  * fastopen,tcp,<address>,<port>		MSG_FASTOPEN
  * reconnect,udp,<address>,<port>		connect to loopback, dissolve by AF_UNSPEC, then send to the address
+ * bindas,<proto>,<address>,<port>,<family>	with this family in the address; bindas6: an IPv4 address, by an IPv6 socket
  * bind,<proto>,<address>,<port>  listen,tcp,<address>,<port>
  * listenunbound,tcp,<address>,<port>  listenonly,tcp,<address>,<port>: of IPv6 alone	without a bind, at that port of its own range (IP_LOCAL_PORT_RANGE, since 6.3)
  * connectx,<type>,<address>,<port>  bindx,<type>,<address>,<port>  implicit,5,<address>,<port>	SCTP: by a list, and by a first send
@@ -224,7 +225,7 @@ static int internet(const char *what)
 	int fd;
 
 	name_internet(words[2], words[3]);
-	if (is(what, "sendunspec6")) address.ss_family = AF_INET6;
+	if (is(what, "sendunspec6") || is(what, "bindas6")) address.ss_family = AF_INET6;
 	fd = internet_socket(words[1]);
 	if (fd < 0) return -1;
 	if (is(what, "connect")) return connect(fd, (void *)&address, address_length);
@@ -238,6 +239,11 @@ static int internet(const char *what)
 	if (is(what, "sendmmsg")) return send_two(fd);
 	if (is(what, "batch")) return send_batch(fd);
 	if (is(what, "reconnect")) return reconnect(fd);
+	if (is(what, "bindas") || is(what, "bindas6")) {
+		address.ss_family = atoi(words[4]);
+		if (is(what, "bindas6")) address_length = sizeof(struct sockaddr_in6);
+		return bind(fd, (void *)&address, address_length);
+	}
 	if (is(what, "bind")) return bind(fd, (void *)&address, address_length);
 	if (is(what, "listenunbound") || is(what, "listenonly")) {
 		__u32 port = atoi(words[3]), range = port << 16 | port;

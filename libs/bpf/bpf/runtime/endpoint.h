@@ -142,14 +142,35 @@ static __always_inline void fill_any(struct endpoint *endpoint, const struct nam
 }
 
 /*
- * The family of an address with AF_UNSPEC. On send, it is the socket's own. UDP over IPv6 ignores such
- * an address, unless another thread makes the socket one of IPv4 before the kernel reads it
+ * The family of a bind's address, by the protocol. raw_bind() of IPv4 reads no family. AF_UNSPEC with
+ * 0.0.0.0 is IPv4, also to SMC. IPv6 rejects it, unless another thread makes the socket one of IPv4
+ * before the kernel reads it (IPV6_ADDRFORM).
+ */
+static __always_inline __u16 bound_family(const struct endpoint *endpoint, __u16 named)
+{
+	if (endpoint->family == AF_INET && endpoint->type == SOCK_RAW)
+		return AF_INET;
+	if (named != AF_UNSPEC || endpoint->protocol == IPPROTO_SCTP)
+		return named;
+	return endpoint->family == AF_INET || endpoint->family == AF_INET6 ||
+			       endpoint->family == AF_SMC
+		       ? AF_INET
+		       : AF_UNSPEC;
+}
+
+/*
+ * The family of an address. On send, AF_UNSPEC is the socket's own. UDP over IPv6 ignores such an
+ * address, unless another thread makes the socket one of IPv4 before the kernel reads it
  * (IPV6_ADDRFORM).
  */
-static __always_inline __u16 implied_family(const struct endpoint *endpoint, __u32 op)
+static __always_inline __u16 family_of(const struct endpoint *endpoint, const struct naming *naming)
 {
-	if (op == OP_CONNECT || (op == OP_BIND && endpoint->family == AF_INET6))
-		return AF_UNSPEC; /* dissolves the association; is rejected */
+	__u16 named = naming->inet.family;
+
+	if (naming->op == OP_BIND)
+		return bound_family(endpoint, named);
+	if (named != AF_UNSPEC || naming->op == OP_CONNECT)
+		return named; /* connect with AF_UNSPEC dissolves the association */
 	if (endpoint->type == SOCK_DGRAM &&
 	    (endpoint->protocol == IPPROTO_UDP || endpoint->protocol == IPPROTO_UDPLITE))
 		return AF_INET;
@@ -169,8 +190,7 @@ __noinline int shape_endpoint(struct endpoint *endpoint, const struct naming *na
 	endpoint->protocol = naming->protocol;
 	if (endpoint->type == SOCK_STREAM && naming->protocol != IPPROTO_SCTP)
 		endpoint->protocol = IPPROTO_TCP; /* TCP, or a layer above it: MPTCP, SMC */
-	family = naming->inet.family == AF_UNSPEC ? implied_family(endpoint, naming->op)
-						  : naming->inet.family;
+	family = family_of(endpoint, naming);
 	if (family == AF_INET &&
 	    naming->length >= offsetof(struct inet_name, ipv4) + sizeof(naming->inet.ipv4))
 		map_ipv4(endpoint, naming->inet.ipv4);

@@ -111,15 +111,18 @@ int BPF_PROG(handle_socket_post_create, struct socket *socket, int family, int t
 }
 
 /*
- * An IPv6 socket on :: accepts IPv4 as well. One that listens without a bind can be made to do so after
- * the hook (IPV6_V6ONLY).
+ * An IPv6 socket on :: accepts IPv4 as well, of a protocol with ports. One that listens without a bind
+ * can be made to do so after the hook (IPV6_V6ONLY). SMC's is bound by a socket of the kernel, which
+ * this one does not show.
  */
 static __always_inline bool is_dual(const struct endpoint *endpoint, const struct sock *sk,
 				    enum op op)
 {
 	const __u64 *halves = (const __u64 *)endpoint->address;
 
-	return endpoint->family == AF_INET6 && !halves[0] && !halves[1] &&
+	if (endpoint->family != AF_INET6 && endpoint->family != AF_SMC)
+		return false;
+	return has_ports(endpoint) && !halves[0] && !halves[1] &&
 	       (!sk->__sk_common.skc_ipv6only || (op == OP_LISTEN && !endpoint->port));
 }
 
