@@ -22,9 +22,14 @@ struct matching {
 	struct scratch *scratch;
 	const struct identity *identity;
 	struct matches *matches;
-	__u64 ops;    /* bits; a rule needs one of them */
+	__u64 ops;    /* bits; a rule needs one of them. And OWN_NAME */
 	__u32 depths; /* as in struct path_masks, of these operations */
 };
+
+/* All operations on paths except running. */
+#define GUARDED_OPS (OP_BIT(OP_CONNECT) - OP_BIT(OP_READ))
+/* In a set of operations: without rules that name a directory above the object. */
+#define OWN_NAME OP_BIT(63)
 
 #define MAX_DEPTH 31
 /* Operations that the markers above a denied path refuse. */
@@ -115,6 +120,8 @@ __noinline int rt_collect_foreign(const struct identity *identity, struct matche
 static __always_inline void collect_path(const struct matching *matching, enum path_kind kind,
 					 __u64 hash, __u32 above)
 {
+	if (above && matching->ops & OWN_NAME)
+		return;
 	rt_collect_path(matching->identity, matching->matches, hash, matching->ops,
 			kind | above << 8);
 }

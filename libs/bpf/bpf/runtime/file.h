@@ -4,7 +4,8 @@
  *
  * Place in the data path: system calls and io_uring → LSM hooks here → mounts.h, decide.h. A hook
  * receives the object, not the path text of the caller. The rules of its operation decide.
- * Link and rename are refused if a rule denies any operation on the old name, except execution.
+ * Link and rename are refused if a rule denies any operation on the old name, except execution. So is
+ * a removal that the file system may carry out as a rename.
  * docs/runtime-hooks.md and docs/runtime-paths.md list the gaps and the first kernel of each hook.
  * Only system calls reach the path_* hooks; operations of overlayfs on its layers do not. The
  * program ignores opens by overlayfs (FMODE_NOACCOUNT).
@@ -258,14 +259,6 @@ int BPF_PROG(handle_path_rmdir, const struct path *dir, struct dentry *dentry)
 	return 0;
 }
 
-SEC("lsm/path_unlink")
-int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
-{
-	if (decide_entry(dir, dentry, OP_UNLINK))
-		return -EPERM;
-	return 0;
-}
-
 /* Checks the name of the link only. The hook of the later access checks the target. */
 SEC("lsm/path_symlink")
 int BPF_PROG(handle_path_symlink, const struct path *dir, struct dentry *dentry)
@@ -284,7 +277,20 @@ __noinline int rt_decide_reach(const struct object *object)
 	return object && identify_any(&policy, object->reach_ops) && decide_reach(&policy, object);
 }
 
-#define RUNNING_OPS (OP_BIT(OP_EXECUTE) | OP_BIT(OP_MAP_EXECUTE))
+/* Takes the denials of any operation under this name, except of running. */
+static __always_inline void match_denials(struct policy_ctx *policy, struct matches *matches,
+					  const struct event *event, __u64 own_name)
+{
+	__u32 rule, action;
+
+	take_masks(policy, GUARDED_OPS);
+	rt_match_object(&policy->identity, matches, event, GUARDED_OPS | own_name);
+	rule = matches->rule;
+	action = matches->action;
+	*matches = NO_MATCHES;
+	matches->rule = rule;
+	matches->action = action;
+}
 
 /*
  * Checks the old name of a link or rename. Operations that a rule denies there would be possible
@@ -295,7 +301,6 @@ __noinline int rt_decide_old_name(const struct object *object, enum op op)
 {
 	struct matches matches = NO_MATCHES;
 	struct event event = {};
-	__u32 rule, action;
 	struct policy_ctx policy;
 
 	if (!object || !identify(&policy, op))
@@ -304,15 +309,48 @@ __noinline int rt_decide_old_name(const struct object *object, enum op op)
 		return 1;
 	event.dentry = object->dentry;
 	event.mnt = object->mnt;
-	take_masks(&policy, ~RUNNING_OPS);
-	rt_match_object(&policy.identity, &matches, &event, ~RUNNING_OPS);
-	rule = matches.rule;
-	action = matches.action;
-	matches = NO_MATCHES;
+	match_denials(&policy, &matches, &event, 0);
 	rt_match_object(&policy.identity, &matches, &event, OP_BIT(op));
-	matches.rule = rule;
-	matches.action = action;
 	return rt_decide(&policy.identity, &matches, &event, op);
+}
+
+/*
+ * Checks the name of a file that is_renamed_on_removal(). Denials of a directory above are ignored,
+ * because they hold for the new name too. Returns 1 to refuse.
+ */
+__noinline int rt_decide_removal(const struct object *object)
+{
+	struct matches matches = NO_MATCHES;
+	struct event event = {};
+	struct policy_ctx policy;
+
+	if (!object || !identify(&policy, OP_RENAME))
+		return 0;
+	if (!policy.head)
+		return 1;
+	event.dentry = object->dentry;
+	event.mnt = object->mnt;
+	match_denials(&policy, &matches, &event, OWN_NAME);
+	if (matches.rule == NO_RULE)
+		return 0;
+	return rt_decide(&policy.identity, &matches, &event, OP_RENAME);
+}
+
+static __always_inline int decide_removal(const struct object *object)
+{
+	return is_renamed_on_removal(object->dentry) && refused(rt_decide_removal(object));
+}
+
+SEC("lsm/path_unlink")
+int BPF_PROG(handle_path_unlink, const struct path *dir, struct dentry *dentry)
+{
+	struct object object = {
+		.dentry = dentry, .mnt = dir->mnt, .ops = OP_BIT(OP_UNLINK), .reach_ops = REACH_OPS
+	};
+
+	if (refused(rt_decide_object(&object)) || decide_removal(&object))
+		return -EPERM;
+	return 0;
 }
 
 static __always_inline int decide_names(struct object *object, struct dentry *new, bool exchange,
@@ -341,7 +379,7 @@ int BPF_PROG(handle_path_link, struct dentry *old_dentry, const struct path *new
 
 #define RENAME_EXCHANGE 2
 
-/* Both names are in one mount. In an exchange, both are old names. */
+/* Both names are in one mount. In an exchange, both are old names. A file at the new name is removed. */
 SEC("lsm/path_rename")
 int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_dentry,
 	     const struct path *new_dir, struct dentry *new_dentry, unsigned int flags)
@@ -351,7 +389,8 @@ int BPF_PROG(handle_path_rename, const struct path *old_dir, struct dentry *old_
 				 .ops = OP_BIT(OP_RENAME),
 				 .reach_ops = REACH_OPS };
 
-	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME))
+	if (decide_names(&object, new_dentry, flags & RENAME_EXCHANGE, OP_RENAME) ||
+	    decide_removal(&object))
 		return -EPERM;
 	return 0;
 }

@@ -2,11 +2,13 @@
 /*
  * File systems on which one object has several names: those that compare names without case or have
  * short names, and those whose server resolves names. There the name of a dentry is only the one by
- * which the object was looked up first.
+ * which the object was looked up first. And file systems on which a removal gives an open file another
+ * name.
  *
- * Place in the data path: walk.h → here. decide-path.h takes what a rule denies below such a mount as
- * unresolved.
- * Limits: names on NFS are taken as they are, and a suffix is compared with the name that was given.
+ * Place in the data path: walk.h and file.h → here. decide-path.h takes what a rule denies below a mount
+ * with several names as unresolved; file.h decides about a removal as about a rename.
+ * Limits: names on NFS are otherwise taken as they are. A suffix is compared with the name that was
+ * given.
  */
 #ifndef BAILIFF_RUNTIME_NAMING_H
 #define BAILIFF_RUNTIME_NAMING_H
@@ -22,6 +24,8 @@
 #define V9FS_MAGIC	  0x01021997
 #define SMB1_MAGIC	  0xff534d42
 #define SMB2_MAGIC	  0xfe534d42
+#define NFS_MAGIC	  0x6969
+#define AFS_MAGIC	  0x6b414653 /* the kernel's own client */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -52,6 +56,22 @@ static __always_inline void note_naming(struct scratch *scratch, struct dentry *
 {
 	if (!is_naming_unique(root))
 		scratch->foreign = scratch->count;
+}
+
+/*
+ * Whether the kernel gives the file another name in its directory instead of removing it, while it is
+ * open. It compares the dentry's references later, so a hook cannot know whether the file is open then.
+ * Not inlined, because the stack of 6.1 has no room for it.
+ */
+static __noinline bool is_renamed_on_removal(struct dentry *dentry)
+{
+	struct super_block *sb = LOAD(dentry, dentry, d_sb);
+	struct inode *inode = LOAD(dentry, dentry, d_inode);
+	__u32 magic = LOAD(super_block, sb, s_magic);
+
+	if (magic != NFS_MAGIC && magic != AFS_MAGIC)
+		return false;
+	return inode && (LOAD(inode, inode, i_mode) & S_IFMT) != S_IFDIR;
 }
 
 #endif
