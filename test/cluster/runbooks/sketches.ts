@@ -55,6 +55,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'collector attach': `${ELSEWHERE}test/kernel/offline-detach.test.ts`,
   'collector detach': `${ELSEWHERE}test/kernel/offline-detach.test.ts`,
   'collector detach --all': `${ELSEWHERE}test/kernel/offline-detach.test.ts`,
+  'nats --inbox-prefix _INBOX_admin stream info VIOLATIONS --json':
+    'needs the nats command, which Bailiff does not have',
+  "rm -r '/data/jetstream/$SYS/_js_/'<group>": `${ELSEWHERE}test/bus/stopped-stream.test.ts`,
   'curl http://127.0.0.1:9465/readyz': 'the other end of the port-forward',
   'ss -tn sport = :9464': NODE,
   'find /proc/[0-9]*/fd -lname anon_inode:inotify 2>/dev/null | cut -d/ -f3 | sort | uniq -c | sort -n': NODE,

@@ -46,15 +46,19 @@ function Field({
   );
 }
 
-/** A person comes here from an attack: its rule is that of the newest verdict. */
-function newestRule(): string {
+/** A person comes here from an attack: its rule is that of the newest verdict. null: none has been read yet. */
+function newestRule(): string | null {
   const { columns = [], rows = [] } = now.value?.live.verdicts ?? {};
-  const cell = rows[0]?.cells[columns.findIndex(({ title }) => title === 'RULE')] ?? '';
+  const cell = rows[0]?.cells[columns.findIndex(({ title }) => title === 'RULE')];
+  if (cell === undefined) return null;
   return `correlation.cluster._.${typeof cell === 'string' ? cell : cell.text}`;
 }
 
 function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchParams }) {
   const [key, setKey] = useState(query.get('key') ?? newestRule());
+  // The page may be open before the first verdict is read. Later ones change no form that a person reads.
+  const newest = key === null ? newestRule() : null;
+  if (newest !== null) setKey(newest);
   const rule = rules.find((one) => one.key === key) ?? rules[0];
   const [changes, setChanges] = useState<Record<string, string>>(
     Object.fromEntries(
@@ -81,7 +85,10 @@ function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchP
       key={`${rule.key} ${field.path}`}
       field={field}
       value={changes[field.path] ?? field.value}
-      onChange={(next) => setChanges({ ...changes, [field.path]: next })}
+      onChange={(next) => {
+        setKey(rule.key);
+        setChanges({ ...changes, [field.path]: next });
+      }}
     />
   );
   const isRunning = run.state.kind === 'running';
