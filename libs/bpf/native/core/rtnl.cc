@@ -106,6 +106,20 @@ bool parseAddress(const struct nlmsghdr* message, AddressRecord& out) {
   return true;
 }
 
+// Appends the records of a dump to `out`. A dump that is repeated begins where this one began.
+template <typename Record>
+void appendDump(NetlinkSocket& socket, NetlinkRequest& request, bool (*parse)(const struct nlmsghdr*, Record&),
+                std::vector<Record>& out) {
+  const size_t before = out.size();
+  socket.request(
+      request,
+      [&](const struct nlmsghdr* message) {
+        Record record;
+        if (parse(message, record)) out.push_back(std::move(record));
+      },
+      [&] { out.resize(before); });
+}
+
 NetlinkRequest filtersRequest(uint32_t ifindex, uint32_t parent) {
   NetlinkRequest request(RTM_GETTFILTER, NLM_F_DUMP);
   struct tcmsg header = {};
@@ -151,15 +165,9 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out) {
 
 std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid) {
   NetlinkSocket socket("netlink.dumpLinks");
-  NetlinkRequest request = linksRequest(targetNetnsid);
   std::vector<LinkRecord> links;
-  socket.request(
-      request,
-      [&](const struct nlmsghdr* message) {
-        LinkRecord link;
-        if (parseLink(message, link)) links.push_back(std::move(link));
-      },
-      [&] { links.clear(); });
+  NetlinkRequest request = linksRequest(targetNetnsid);
+  appendDump(socket, request, parseLink, links);
   return links;
 }
 
@@ -201,13 +209,7 @@ std::vector<AddressRecord> dumpAddresses() {
   NetlinkRequest request(RTM_GETADDR, NLM_F_DUMP);
   request.header(ifaddrmsg{});
   std::vector<AddressRecord> addresses;
-  socket.request(
-      request,
-      [&](const struct nlmsghdr* message) {
-        AddressRecord address;
-        if (parseAddress(message, address)) addresses.push_back(std::move(address));
-      },
-      [&] { addresses.clear(); });
+  appendDump(socket, request, parseAddress, addresses);
   return addresses;
 }
 
@@ -220,15 +222,8 @@ std::vector<std::string> dumpLocalNetworks() {
     header.rtm_family = family;
     header.rtm_table = RT_TABLE_LOCAL;
     request.header(header);
-    const size_t before = networks.size();
     try {
-      socket.request(
-          request,
-          [&](const struct nlmsghdr* message) {
-            std::string network;
-            if (parseLocalRoute(message, network)) networks.push_back(std::move(network));
-          },
-          [&] { networks.resize(before); });
+      appendDump(socket, request, parseLocalRoute, networks);
     } catch (const NativeError& error) {
       if (error.error != ENOENT) throw;  // the family is disabled, so it has no table
     }
