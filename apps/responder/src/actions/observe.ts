@@ -34,22 +34,21 @@ export const observe: Action = {
     if (!pod) return onNode(context);
     // The name is derived from the task, so the Event of an earlier attempt is found and not
     // repeated.
-    const event = createEvent(api, {
-      name: eventOf(task.taskId, verdict).name,
-      pod: { namespace: pod.namespace, name: pod.name, uid: uidOf(context) },
-      type: 'Warning',
-      reason: REASON,
-      message: messageOf(verdict),
-      component: COMPONENT,
-      timeMs: startedAtMicros / 1000,
-    });
-    return event.then(
-      () => DONE,
-      (error) => {
-        if (isNamespaceGone(error)) return NAMESPACE_GONE;
-        throw error;
-      },
-    );
+    try {
+      await createEvent(api, {
+        name: eventOf(task.taskId, verdict).name,
+        pod: { namespace: pod.namespace, name: pod.name, uid: uidOf(context) },
+        type: 'Warning',
+        reason: REASON,
+        message: messageOf(verdict),
+        component: COMPONENT,
+        timeMs: startedAtMicros / 1000,
+      });
+    } catch (error) {
+      if (!isNamespaceGone(error)) throw error;
+      return NAMESPACE_GONE;
+    }
+    return DONE;
   },
 };
 
