@@ -55,11 +55,11 @@ function newestRule(): string | null {
 }
 
 function Trial({ rules, query }: { rules: readonly RuleView[]; query: URLSearchParams }) {
-  const [key, setKey] = useState(query.get('key') ?? newestRule());
+  const [key, setKey] = useState(query.get('key'));
   // The page may be open before the first verdict is read. Later ones change no form that a person reads.
   const newest = key === null ? newestRule() : null;
   if (newest !== null) setKey(newest);
-  const rule = rules.find((one) => one.key === key) ?? rules[0];
+  const rule = rules.find((one) => one.key === (key ?? newest)) ?? rules[0];
   const [changes, setChanges] = useState<Record<string, string>>(
     Object.fromEntries(
       query.getAll('set').map((text) => [text.slice(0, text.indexOf('=')), text.slice(text.indexOf('=') + 1)]),
