@@ -55,7 +55,7 @@ export class OutputRunner {
   #isIdle = false;
   /** Newest sequence of SIEM at the last look, if everything was read then and nothing came since; otherwise 0. */
   #idleTo = 0;
-  /** What is up to here, and was not read, is of other outputs. */
+  /** The output does not get the events up to this sequence that it has not read. */
   #knownTo = 0;
   /** A delivery by the timer waits for its turn. */
   #isLooking = false;
@@ -271,7 +271,7 @@ export class OutputRunner {
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();
     if (signal.aborted) return;
-    // What is before the first event that waits is of other outputs.
+    // The output does not get the events between the last one delivered and this one.
     if (delivery.batch.size === 0) this.#settled = message.sequence - 1;
     delivery.batch.add({ event, created: this.#created }, clock.monotonicMs());
     await output.write?.(event, signal).catch((error: unknown) => {

@@ -72,8 +72,8 @@ export interface Report {
 }
 
 /**
- * What a verdict is about. Its id binds only the key of its group, and whoever can publish verdicts chooses the rest. Of
- * a group of pods, the pod that reached the threshold can be another one when the frames are judged again.
+ * The target of a verdict. The verdict id binds only the key of the group; a publisher of verdicts chooses the other
+ * fields. In a group of pods, another pod can reach the threshold when the frames are judged again.
  */
 function aboutOf({ groupBy, groupKey, nodeName, pod }: Verdict): string {
   if (groupBy !== 'pod' && groupBy !== 'node') return JSON.stringify([groupBy, groupKey, pod?.namespace ?? '']);
