@@ -30,7 +30,8 @@ import { SmallDisk } from '../support/small-disk.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 
 const [web, next] = [podRef('web'), podRef('next')];
-const RULE = { type: 'event_count', condition: { gte: 5 }, timespan: '1m', level: 'high' };
+// Cooldown epochs are aligned to the clock: one of ten minutes, the default, can end during the attack.
+const RULE = { type: 'event_count', condition: { gte: 5 }, timespan: '1m', cooldown: '24h', level: 'high' };
 const FRAMES_BEFORE = 30;
 
 let directory: string;
