@@ -267,6 +267,29 @@ describe('the process', () => {
     expect(await startCli(world, ['bus', 'setup', ...who]).ended).toMatchObject({ code: 0 });
   });
 
+  it('status --watch - says that a server stopped, and goes on with it', async () => {
+    await using nats = await startNats();
+    const admin = ['--nats-url', nats.url, '--nats-user', 'admin'];
+    const who = [...admin, '--nats-password-file', path.join(world.directory, 'admin.password')];
+    expect(await startCli(world, ['bus', 'setup', ...who]).ended).toMatchObject({ code: 0 });
+    const { child, output, errors, ended } = startCli(world, ['status', '--watch', ...who, ...TIMEOUT]);
+    const readings = () => output().split('on the bus:').length - 1;
+    const reads = (more: number) => {
+      const before = readings();
+      return waitFor(() => readings() >= before + more, { what: 'a status', state: output });
+    };
+    await reads(1);
+    await freeze(nats.pid);
+    try {
+      await waitFor(() => errors().includes('read again until Ctrl-C'), { what: 'the error', state: errors });
+    } finally {
+      process.kill(nats.pid, 'SIGCONT');
+    }
+    await reads(2);
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 130, signal: null });
+  });
+
   it.each(['SIGINT', 'SIGTERM'] as const)('one %s - ends it, while a server is stopped', async (signal) => {
     await using proxy = await FreezingProxy.start(natsPort, 0);
     const where = ['--nats-url', `nats://127.0.0.1:${proxy.port}`, '--timeout', '10m'];

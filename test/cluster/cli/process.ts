@@ -16,6 +16,8 @@ export interface Started {
   child: ChildProcess;
   /** Output on stdout so far. */
   output: () => string;
+  /** Output on stderr so far. */
+  errors: () => string;
   ended: Promise<Ended>;
 }
 
@@ -41,5 +43,5 @@ export function startCli(
   });
   if (to !== undefined) closeSync(to);
   const ended = exit.then(([code, signal]) => ({ code, signal, stdout: stdout(), stderr: stderr() }));
-  return { child, output: stdout, ended };
+  return { child, output: stdout, errors: stderr, ended };
 }

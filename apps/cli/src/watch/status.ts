@@ -1,6 +1,6 @@
 /** `bailiff status`: what is guarded, what is not enforced, what does not work, and why. */
 
-import { signedConfigBy } from '@bailiff/bus';
+import { BusError, isTransient, signedConfigBy } from '@bailiff/bus';
 import { readFacts } from '@bailiff/insight';
 import {
   type ClusterFacts,
@@ -16,7 +16,7 @@ import { EXIT } from '@bailiff/service';
 import { pause } from '@bailiff/service/retry';
 import type { Command } from 'commander';
 import { parseName, parseSpan } from '../shared/arguments.ts';
-import { CliError } from '../shared/errors.ts';
+import { CliError, describeError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { CHECK_SIGNERS_HELP } from '../shared/key-file.ts';
 import { poll } from '../shared/poll.ts';
@@ -166,8 +166,15 @@ async function show(session: Session, options: Options, limits: Limits): Promise
   for (;;) {
     await pause(WATCH_MS, session.signal);
     session.signal.throwIfAborted();
-    if (session.io.stdout.isTty && !options.json) session.io.stdout.write(CLEAR_SCREEN);
-    print(session, options, await read(session, limits));
+    try {
+      const next = await read(session, limits);
+      if (session.io.stdout.isTty && !options.json) session.io.stdout.write(CLEAR_SCREEN);
+      print(session, options, next);
+    } catch (error) {
+      session.signal.throwIfAborted();
+      if (!(error instanceof BusError && isTransient(error))) throw error;
+      session.out.note(...describeError(error, false).lines, 'read again until Ctrl-C');
+    }
   }
 }
 
