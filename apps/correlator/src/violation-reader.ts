@@ -179,7 +179,8 @@ export class ViolationReader {
   }
 
   #onVerdict(verdict: Verdict, streamMicros: number): void {
-    if (streamMicros >= this.#plan.publishFromMicros)
+    // Stream time, not `streamMicros`: after a clock was set back, the newest verdict may be of the future.
+    if ((this.#engine as CorrelationEngine).nowMicros >= this.#plan.publishFromMicros)
       this.#o.publisher.offer(verdict, { streamMicros, isLive: this.isCaughtUp });
     else this.replayed++;
   }

@@ -5,7 +5,9 @@
  * Invariants: verdicts depend on VIOLATIONS, and on CONFIG_LOG and pod lists up to SETTLE_MICROS
  * before the frame; nothing older than `warmUpMicros` matters. After its warm-up, a restarted engine
  * produces the same verdicts as one that never stopped (exception: attribution.ts). Before, its caller
- * must not publish. A group has one verdict per cooldown epoch. Stream time never falls.
+ * must not publish. A group has one verdict per cooldown epoch. Stream time never falls: rules and
+ * lists of the future stay in force. After a clock of the bus was ahead and is set back, violations
+ * count by its time all the same, in windows that begin anew.
  */
 import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import {
@@ -29,6 +31,7 @@ import { type CounterState, type NodeState, NodeStates } from '../counting/node-
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
 import { FrameShares, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
+import { isOfOtherLeader } from './node-tokens.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
 /** Position of a frame in the stream. */
@@ -83,6 +86,8 @@ export class CorrelationEngine {
   /** One object for all violations; overwritten for each. */
   readonly #source: ViolationSource = { sequence: 0, nodeName: '', vector: 0, pod: null };
   #now = 0;
+  /** How far the bus is behind stream time since its clock was set back. */
+  #setBack = 0;
   #slot = 0;
   #nextSweep = 0;
   /** Totals since the start. */
@@ -135,7 +140,7 @@ export class CorrelationEngine {
    * before it.
    */
   processFrame(position: FramePosition, frame: ProjectedFrame): void {
-    this.advance(position.timestampMicros);
+    this.#arrive(position.timestampMicros);
     this.#shares.charge(position.node, frame.violations.length * VIOLATION_BYTES);
     const whole = frameRefusal(position.node, frame);
     if (whole !== null) {
@@ -154,7 +159,7 @@ export class CorrelationEngine {
       const entry = pod === null || state === undefined ? null : cachedEntry(state, violation, pod);
       const isKnown = entry !== null && mayReport(entry, this.#now);
       if (pod === null || (isKnown && !(isReplayed && this.#hasLetter(position, index)))) {
-        this.#count(node, state, violation, index, frameSequence, position.sequence, this.#now, entry);
+        this.#count(node, state, violation, index, frameSequence, position.sequence, this.#countedNow, entry);
         continue;
       }
       const { sequence } = position;
@@ -176,7 +181,7 @@ export class CorrelationEngine {
    * `processFrame`.
    */
   rejectFrame(position: FramePosition, detail: string): void {
-    this.advance(position.timestampMicros);
+    this.#arrive(position.timestampMicros);
     this.#refuse('field-too-long', position, [], detail);
     this.#rules.countAgainstNode(position.node, position.sequence, 0, 'invalid-frame');
   }
@@ -189,11 +194,30 @@ export class CorrelationEngine {
   advance(timeMicros: number): void {
     if (this.#pending.size > 0) this.#release(Math.max(timeMicros, this.#now));
     this.#moveTo(timeMicros);
-    if (this.#now < this.#nextSweep) return;
-    this.#nextSweep = (Math.floor(this.#now / SWEEP_MICROS) + 1) * SWEEP_MICROS;
+    const counted = this.#countedNow;
+    if (counted < this.#nextSweep) return;
+    this.#nextSweep = (Math.floor(counted / SWEEP_MICROS) + 1) * SWEEP_MICROS;
     this.#rules.sweep();
     this.#nodes.sweep(this.#slot);
-    this.#shares.sweep(this.#now);
+    this.#shares.sweep(counted);
+  }
+
+  /** The time at which a violation counts that is released or arrives now. */
+  get #countedNow(): number {
+    return this.#now - this.#setBack;
+  }
+
+  /** Advances to the time at which the bus stored a frame. */
+  #arrive(busMicros: number): void {
+    const elapsed = busMicros - this.#countedNow;
+    if (!isOfOtherLeader(elapsed)) {
+      this.#setBack = Math.max(0, this.#now - busMicros);
+      if (elapsed < 0) {
+        this.#rules.restart();
+        this.#nextSweep = 0;
+      }
+    }
+    this.advance(busMicros);
   }
 
   #moveTo(timeMicros: number): void {
@@ -201,7 +225,7 @@ export class CorrelationEngine {
       this.#now = timeMicros;
       this.#slot = counterSlotOf(timeMicros);
     }
-    this.#rules.advance(this.#now);
+    this.#rules.advance(this.#now, this.#countedNow);
   }
 
   readonly #attribute = (pending: PendingViolation): Attribution =>
@@ -243,7 +267,8 @@ export class CorrelationEngine {
     if (outcome === 'listed' || outcome === 'accepted-before') {
       const node = this.#nodes.enter(pending.node, this.#slot);
       const state = node.find(violation);
-      this.#count(node, state, violation, index, frameSequence, sequence, timestampMicros, entry);
+      const time = Math.min(timestampMicros, this.#countedNow);
+      this.#count(node, state, violation, index, frameSequence, sequence, time, entry);
       return null;
     }
     if (outcome === 'foreign-pod') this.#rules.countAgainstNode(pending.node, sequence, index);
@@ -272,7 +297,7 @@ export class CorrelationEngine {
     for (const [reason, { indexes, detail }] of refused) this.#refuse(reason, position, indexes, detail);
   }
 
-  /** @param frameMicros stream time of the violation's frame */
+  /** @param frameMicros when the bus stored the violation's frame */
   #count(
     node: NodeState,
     found: CounterState | undefined,

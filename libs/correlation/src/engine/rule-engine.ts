@@ -81,11 +81,20 @@ export class RuleEngine {
     return interned === vector ? interned : vector;
   }
 
-  /** Advances stream time and activates the rule set for a frame of this time. */
-  advance(nowMicros: number): void {
-    this.#now = nowMicros;
-    const set = this.#rules.at(nowMicros - SETTLE_MICROS);
+  /**
+   * Advances to a time and activates the rule set for a frame of this stream time.
+   * @param countedMicros at which violations count: earlier if the clock of the bus was set back
+   */
+  advance(streamMicros: number, countedMicros: number): void {
+    this.#now = countedMicros;
+    const set = this.#rules.at(streamMicros - SETTLE_MICROS);
     if (set !== this.#set) this.#activate(set);
+  }
+
+  /** The clock of the bus was set back: windows and cooldowns of the future hold for nothing. */
+  restart(): void {
+    for (const state of this.#states) state.release();
+    for (const cooldowns of this.#cooldowns.values()) cooldowns.clear();
   }
 
   #activate(set: RuleSet): void {
