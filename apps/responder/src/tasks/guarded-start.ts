@@ -12,6 +12,7 @@ import {
   earliestMicros,
   expiryOf,
   type Facts,
+  MAX_AHEAD_MICROS,
   needsReservation,
   recordOf,
   type Task,
@@ -117,8 +118,10 @@ export class GuardedStart {
     const { ledger, policies, clock, limits } = this.#deps;
     const { task, stored } = run;
     const { verdict } = stored;
+    const clockMicros = clock.nowMicros();
     // Our bound of the bus's time may be behind that of the newest record.
-    const nowMicros = Math.max(clock.nowMicros(), ledger.newestMicros);
+    const isBehind = ledger.newestMicros < clockMicros + MAX_AHEAD_MICROS;
+    const nowMicros = isBehind ? Math.max(clockMicros, ledger.newestMicros) : clockMicros;
     return checkGuards({
       task,
       verdict,

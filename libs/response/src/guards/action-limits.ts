@@ -56,7 +56,8 @@ function cooldown({ task, verdict, policy, facts, actions, nowMicros }: GuardInp
   const isHeldBy = (a: ActionEntry) => cooldownKey(a.action, a, a.ownerUid || a.podUid) === key;
   const last = actions.findLast((a) => a.action === task.action && a.taskId !== task.taskId && isHeldBy(a));
   if (!last || last.atMicros + waitMicros <= nowMicros) return null;
-  const untilMicros = last.atMicros + waitMicros;
+  // An action of the future: its clock was set back since.
+  const untilMicros = Math.min(last.atMicros, nowMicros) + waitMicros;
   return {
     kind: 'wait',
     code: 'cooldown',

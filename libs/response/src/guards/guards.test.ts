@@ -733,6 +733,9 @@ describe('guards', () => {
     const guards = { cooldown: '5m', budget: wide };
     const decision = checkRow({ action: 'delete', guards, actions: [did('delete', { atMicros: NOW - MINUTE })] });
     expect(decision).toMatchObject({ kind: 'wait', untilMicros: NOW + 4 * MINUTE });
+    // The clock of the bus was ahead then, and is set back.
+    const ahead = checkRow({ action: 'delete', guards, actions: [did('delete', { atMicros: NOW + 1440 * MINUTE })] });
+    expect(ahead).toMatchObject({ kind: 'wait', untilMicros: NOW + 5 * MINUTE });
   });
 
   it('needsReservation - only actions that take a pod or node out of service', () => {

@@ -232,6 +232,26 @@ describe('ledger', () => {
     expect(needed()).toEqual([]);
   });
 
+  it('a clock of the bus that was ahead and is set back - what was stored then counts as of now, once', () => {
+    const ledger = new Ledger();
+    const [then, ahead] = [2 * ACTION_MEMORY_MICROS, 2.5 * ACTION_MEMORY_MICROS];
+    const apply = (verdictId: string, action: Response['action'], place: ReturnType<typeof at>) =>
+      ledger.applyInOrder(record('started', { verdictId, action, ownerUid: verdictId }), place);
+    const timesOf = (action: string) => ledger.actionsFor(action, 0).map(({ atMicros }) => atMicros);
+    apply('before', 'delete', at(1, then));
+    const open = apply('ahead', 'delete', at(2, ahead));
+    apply('label', 'label', at(3, ahead));
+    // The clock of this process may be some seconds behind.
+    ledger.prune(ahead - 5_000_000);
+    expect([timesOf('delete').at(-1), ledger.newestMicros]).toEqual([ahead, ahead]);
+    ledger.prune(then + 7);
+    expect([timesOf('delete'), timesOf('label')]).toEqual([[then, then + 7], [then + 7]]);
+    expect([ledger.task(open)?.started?.atMicros, ledger.newestMicros]).toEqual([then + 7, then + 7]);
+    apply('after', 'delete', at(4, then + 60));
+    ledger.prune(then + 90);
+    expect(timesOf('delete')).toEqual([then, then + 7, then + 60]);
+  });
+
   it('labels with an end - beyond the limit the oldest stay on their pods; no quarantine is forgotten', () => {
     const ledger = new Ledger();
     const until = (verdictId: string, action: Response['action']) =>

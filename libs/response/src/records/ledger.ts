@@ -22,6 +22,9 @@ import { RELEASED } from './records.ts';
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
+/** A record that is further ahead of the bus has the time of a clock that was wrong: it counts as of now. */
+export const MAX_AHEAD_MICROS = 10_000_000;
+
 /**
  * Labels with an end, which verdicts can create without a limit of pods or budgets. Beyond it the
  * oldest stay on their pods.
@@ -214,6 +217,7 @@ export class Ledger {
 
   /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
+    if (this.#newestMicros > nowMicros + MAX_AHEAD_MICROS) this.#setBack(nowMicros);
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     this.#actions.prune(oldest);
     // Their verdicts are older, and `mayHaveRun` covers them. Both are nearly in the order of time, and
@@ -230,6 +234,16 @@ export class Ledger {
     for (const [taskId, { untilMicros }] of this.#quarantines)
       if (untilMicros < nowMicros) this.#quarantines.delete(taskId);
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
+  }
+
+  /** Otherwise actions of the future would use up budgets, and hold their tasks, until then. */
+  #setBack(nowMicros: number): void {
+    this.#newestMicros = nowMicros;
+    this.#actions.setBack(nowMicros);
+    for (const state of this.#tasks.values()) {
+      const { started } = state;
+      if (started) state.started = { ...started, atMicros: Math.min(started.atMicros, nowMicros) };
+    }
   }
 
   /** The labels that were applied first stay on their pods. */

@@ -91,6 +91,13 @@ export class RecentActions {
     for (const taskId of this.#sequences.keys()) this.#sequences.set(taskId, NOT_NEEDED);
   }
 
+  /** No action counts as later than now. */
+  setBack(nowMicros: number): void {
+    const notLater = (entry: ActionEntry) => ({ ...entry, atMicros: Math.min(entry.atMicros, nowMicros) });
+    this.#actions = this.#actions.map(notLater);
+    for (const [key, entry] of this.#labels) this.#labels.set(key, notLater(entry));
+  }
+
   prune(oldestMicros: number): void {
     for (const [key, { atMicros }] of this.#labels) if (atMicros < oldestMicros) this.#labels.delete(key);
     if ((this.#actions[0]?.atMicros ?? oldestMicros) >= oldestMicros) return;
