@@ -5,8 +5,8 @@
  * Invariants: verdicts depend on VIOLATIONS, and on CONFIG_LOG and pod lists up to SETTLE_MICROS
  * before the frame; nothing older than `warmUpMicros` matters. After its warm-up, a restarted engine
  * produces the same verdicts as one that never stopped (exception: attribution.ts). Before, its caller
- * must not publish. A group has one verdict per cooldown epoch. Stream time never falls: rules and
- * lists of the future stay in force. After a clock of the bus was ahead and is set back, violations
+ * must not publish. A group has one verdict per cooldown epoch. Stream time never falls, so pods that
+ * were listed by a clock of the bus that was ahead stay listed. After that clock is set back, violations
  * count by its time all the same, in windows that begin anew.
  */
 import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
@@ -225,7 +225,7 @@ export class CorrelationEngine {
       this.#now = timeMicros;
       this.#slot = counterSlotOf(timeMicros);
     }
-    this.#rules.advance(this.#now, this.#countedNow);
+    this.#rules.advance(this.#countedNow);
   }
 
   readonly #attribute = (pending: PendingViolation): Attribution =>

@@ -81,13 +81,10 @@ export class RuleEngine {
     return interned === vector ? interned : vector;
   }
 
-  /**
-   * Advances to a time and activates the rule set for a frame of this stream time.
-   * @param countedMicros at which violations count: earlier if the clock of the bus was set back
-   */
-  advance(streamMicros: number, countedMicros: number): void {
-    this.#now = countedMicros;
-    const set = this.#rules.at(streamMicros - SETTLE_MICROS);
+  /** Advances the time and activates the rule set for a frame of this time. It falls only with `restart`. */
+  advance(nowMicros: number): void {
+    this.#now = nowMicros;
+    const set = this.#rules.at(nowMicros - SETTLE_MICROS);
     if (set !== this.#set) this.#activate(set);
   }
 

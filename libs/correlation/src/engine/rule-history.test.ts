@@ -38,6 +38,31 @@ describe('rule history - rules in force at a time', () => {
     expect(threshold(history, T0 + 1)).toBe(3);
   });
 
+  it('a clock that was ahead and is set back - the next change is in force from its own time, with what it was ahead for', () => {
+    const history = new RuleHistory();
+    const day = 86_400 * SECOND;
+    const other = 'correlation.cluster._.many-identities';
+    history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ condition: { gte: 4 } }) });
+    history.apply({ sequence: 2, timestampMicros: T0 + day, key: other, json: rule({ enabled: false }) });
+    history.at(T0 + day);
+    history.apply({ sequence: 3, timestampMicros: T0 + 20 * SECOND, key, json: rule({ condition: { gte: 5 } }) });
+    const at = (time: number) => [
+      threshold(history, time),
+      history.at(time).rules.some(({ name }) => other.endsWith(name)),
+    ];
+    expect([at(T0 + 10 * SECOND), at(T0 + 20 * SECOND), at(T0 + day)]).toEqual([
+      [4, true],
+      [5, false],
+      [5, false],
+    ]);
+    // Control: the clock of another leader, some seconds behind.
+    history.apply({ sequence: 4, timestampMicros: T0 + 15 * SECOND, key, json: rule({ condition: { gte: 6 } }) });
+    expect([at(T0 + 19 * SECOND), at(T0 + 20 * SECOND)]).toEqual([
+      [4, true],
+      [6, false],
+    ]);
+  });
+
   it('disabled - a default rule can be', () => {
     const history = new RuleHistory();
     history.apply({ sequence: 1, timestampMicros: T0, key, json: rule({ enabled: false }) });

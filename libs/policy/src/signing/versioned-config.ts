@@ -14,6 +14,12 @@ import { ConfigError, type ConfigKind, FORMER_CONFIG_MICROS, parseConfigKey } fr
 import { parseConfigValue } from '../configuration/values.ts';
 import type { SignedConfig } from './signed-config.ts';
 
+const SET_BACK_MICROS = 10_000_000;
+
+/** Whether a time of the bus is so far before an earlier message's that the clock of that one was wrong. */
+export const isSetBack = (timeMicros: number, earlierMicros: number): boolean =>
+  earlierMicros - timeMicros > SET_BACK_MICROS;
+
 /** One change in the log. */
 export interface LoggedChange {
   /** In CONFIG_LOG; increasing. */
@@ -216,6 +222,9 @@ export class VersionedConfig<V, T, S extends object> {
       if (value === null) values.delete(name);
       else values.set(name, value);
     }
+    // A clock was ahead and is set back: what was stored meanwhile is in force from this change on.
+    while (isSetBack(timeMicros, this.#sets.at(-1)?.fromMicros ?? 0)) this.#sets.pop();
+    this.#at = Math.min(this.#at, this.#sets.length);
     // A new leader's clock may be behind: a later change must not take effect before an earlier one.
     const fromMicros = Math.max(timeMicros, this.#sets.at(-1)?.fromMicros ?? 0);
     this.#sets.push({ ...setOf(values), revision, fromMicros, problems: [...this.#problems.values()] });

@@ -31,6 +31,18 @@ describe('policy history', () => {
     expect(history.at(50).revision).toBe(0);
   });
 
+  it('at - after a clock was ahead and is set back, a change is in force from its own time, whatever was stored meanwhile', () => {
+    const history = new PolicyHistory();
+    const [second, day] = [1_000_000, 86_400_000_000];
+    history.apply(entry(100 * second, { steps: steps('label') }));
+    history.apply(entry(100 * second + day, { until: '2026-01-01T00:00:00Z' }, 'disarm.cluster._.all'));
+    history.apply(entry(120 * second, { steps: steps('delete') }));
+    expect([actionsAt(history, 119 * second), actionsAt(history, 120 * second)]).toEqual([['label'], ['delete']]);
+    // Control: the clock of another leader, some seconds behind.
+    history.apply(entry(115 * second, { steps: steps('observe') }));
+    expect([actionsAt(history, 119 * second), actionsAt(history, 120 * second)]).toEqual([['label'], ['observe']]);
+  });
+
   it('at - a default is in force until overridden, and again after the override is deleted', () => {
     const history = new PolicyHistory();
     const key = 'response.cluster._.answer-high';

@@ -12,6 +12,7 @@ import {
   type ConfigVersion,
   type Disarm,
   disarmKeys,
+  isSetBack,
   type LoggedChange,
   latestDisarm,
   parseConfigKey,
@@ -83,7 +84,9 @@ export class PolicyHistory {
   apply(change: LoggedChange): void {
     if (change.sequence <= this.#sequence) return;
     this.#sequence = change.sequence;
-    this.#newestMicros = Math.max(this.#newestMicros, change.timestampMicros);
+    const { timestampMicros } = change;
+    if (timestampMicros > this.#newestMicros || isSetBack(timestampMicros, this.#newestMicros))
+      this.#newestMicros = timestampMicros;
     const key = keyOf(change);
     // Changes of other kinds too are proof of how late it is.
     if (key?.kind === 'response') this.#policies.apply({ ...change, timestampMicros: this.#newestMicros });
