@@ -3,7 +3,7 @@
 import { appendFileSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { publishOnce, responseSubject } from '@bailiff/bus';
-import { makeViolation, operationSample, packetSample, podRef } from '@bailiff/correlation/testing';
+import { makeFrame, makeViolation, operationSample, packetSample, podRef } from '@bailiff/correlation/testing';
 import { keyOf } from '@bailiff/evidence/testing';
 import { encodeResponse, type PodRef, type Verdict } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
@@ -277,5 +277,17 @@ describe('evidence - of a verdict that several nodes caused', () => {
     expect(of).toEqual(WITHOUT_LOG);
     const { detail } = checks.find((check) => check.name === 'judged') as { detail: string };
     expect(/from before \d{4}-.*by the first rules of CONFIG_LOG/.test(detail)).toBe(isMadeAgain);
+  });
+});
+
+describe('evidence - of refused reports', () => {
+  it('a node that reported a pod of another one - its dead letter is the refusal that the verdict is about', async () => {
+    const claim = makeFrame([makeViolation({ pod: far })], { nodeName: NODE_A, frameSequence: 1_000_000 });
+    await rig.frame(claim);
+    const ofNode = () => rig.verdicts.find(({ rule }) => rule === 'foreign-pod-claims');
+    const verdict = await waitFor(ofNode, { what: 'the verdict', state: () => rig.deadLetters });
+    await waitFor(() => rig.deadLetters.length > 0, { what: 'the dead letter' });
+    expect(await exported(verdict, 'claim', '--key', file('exporter.key'))).toMatchObject({ exitCode: 0 });
+    expect(await verified('claim')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
   });
 });

@@ -15,7 +15,7 @@ import {
   type StreamMessage,
   violationNode,
 } from '@bailiff/bus';
-import { CorrelationEngine, PodInventory, PriorRefusals, RuleHistory } from '@bailiff/correlation';
+import { CorrelationEngine, PodInventory, PriorRefusals, type RefusalLookup, RuleHistory } from '@bailiff/correlation';
 import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
 import type { Header } from '../format/bundle.ts';
@@ -25,10 +25,16 @@ import { hasFingerprint, isKnownSchema } from '../format/schema-text.ts';
 /** No correlator is asked for more. */
 const NO_CAP = Number.MAX_SAFE_INTEGER;
 
+/** A bundle has dead letters without their content. With headers, they would otherwise be taken for injected replies. */
+const CONTENT_OF_LETTER = new Uint8Array(1);
+
 export const messageOf = (record: EvidenceRecord): StreamMessage => {
-  const { sequence, storedAt, subject, headers } = record;
-  const kept = { sequence, timestampMicros: storedAt, subject, data: contentOf(record) };
-  return keptMessage(kept, headers === undefined ? undefined : bytesOf(headers));
+  const { stream, sequence, storedAt, subject, headers } = record;
+  const data = stream === 'DEAD_LETTERS' && headers !== undefined ? CONTENT_OF_LETTER : contentOf(record);
+  return keptMessage(
+    { sequence, timestampMicros: storedAt, subject, data },
+    headers === undefined ? undefined : bytesOf(headers),
+  );
 };
 
 /** Schemas of a bundle by fingerprint. */
@@ -79,13 +85,12 @@ export class Judge {
   configFromMicros: number | null = null;
 
   /** @param signed by the signers that the correlator had */
-  constructor({ verdictId, until, lettersSince, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
+  constructor({ verdictId, until, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
     this.#rules = new RuleHistory(BUILT_IN_RULES, signed);
     this.#id = verdictId;
     this.#schemas = schemas;
     this.#frames = new ProjectedFrameRegistry(schemas.lookup);
     this.#refusals = new PriorRefusals(until);
-    this.#refusals.completeSinceMicros = lettersSince;
     const { CONFIG_LOG: log = 0, KV_bailiff_pods: lists = 0, VIOLATIONS: frames = 0 } = created;
     this.#logCreated = log;
     // As in the correlator: a bucket younger than the violations was recreated.
@@ -133,10 +138,17 @@ export class Judge {
       const log = { createdMicros: this.#logCreated, firstMicros: this.#logFirst };
       this.configFromMicros = coverMessages([this.#rules], log, firstMicros);
     }
+    const refusals = this.#refusals;
+    // Whoever exports chooses the letters. A correlator that starts also refuses where one may be missing.
+    const priorRefusals: RefusalLookup = {
+      untilMicros: refusals.untilMicros,
+      letterOf: (sequence, index) => refusals.letterOf(sequence, index),
+      reasonOf: () => undefined,
+    };
     return new CorrelationEngine({
       rules: this.#rules,
       inventory: this.#inventory,
-      priorRefusals: this.#refusals,
+      priorRefusals,
       verdictsPerMinute: NO_CAP,
       onVerdict: (verdict) => {
         if (verdict.verdictId === this.#id) this.verdict ??= verdict;
