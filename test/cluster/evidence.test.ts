@@ -280,7 +280,7 @@ describe('evidence - of a verdict that several nodes caused', () => {
   });
 });
 
-describe('evidence - of refused reports', () => {
+describe('evidence - when the pods are gone', () => {
   it('a node that reported a pod of another one - its dead letter is the refusal that the verdict is about', async () => {
     const claim = makeFrame([makeViolation({ pod: far })], { nodeName: NODE_A, frameSequence: 1_000_000 });
     await rig.frame(claim);
@@ -289,5 +289,22 @@ describe('evidence - of refused reports', () => {
     await waitFor(() => rig.deadLetters.length > 0, { what: 'the dead letter' });
     expect(await exported(verdict, 'claim', '--key', file('exporter.key'))).toMatchObject({ exitCode: 0 });
     expect(await verified('claim')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
+  });
+
+  it('by owner - judged needs the lists of before; by pod, it does not', async () => {
+    const [byOwner, byPod] = ['by-owner', 'repeated-spoofing'].map(
+      (name) => rig.verdicts.find(({ rule, pod }) => rule === name && pod?.ownerUid === 'rs-1') as Verdict,
+    );
+    await rig.list(NODE_A, [podRef('later')]);
+    await rig.list(NODE_B, [podRef('later-too')]);
+    await rig.settle();
+    for (const [verdict, judged] of [
+      [byOwner, 'SKIP'],
+      [byPod, 'PASS'],
+    ] as const) {
+      const name = `gone-${verdict?.rule}`;
+      expect(await exported(verdict as Verdict, name, '--key', file('exporter.key'))).toMatchObject({ exitCode: 0 });
+      expect(await verified(name)).toMatchObject({ exitCode: 11, of: { ...WITHOUT_LOG, judged } });
+    }
   });
 });

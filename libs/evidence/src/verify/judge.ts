@@ -83,6 +83,8 @@ export class Judge {
   foreign: number | null = null;
   /** CONFIG_LOG begins then, after the first frame: the configuration of before is not known. Otherwise null. */
   configFromMicros: number | null = null;
+  /** A pod of a frame is in no list: its violations count for the pod and its node, and for no owner or namespace. */
+  hasUnlisted = false;
 
   /** @param signed by the signers that the correlator had */
   constructor({ verdictId, until, created }: Header, schemas: BundleSchemas, signed?: SignedConfig) {
@@ -143,7 +145,10 @@ export class Judge {
     const priorRefusals: RefusalLookup = {
       untilMicros: refusals.untilMicros,
       letterOf: (sequence, index) => refusals.letterOf(sequence, index),
-      reasonOf: () => undefined,
+      reasonOf: () => {
+        this.hasUnlisted = true;
+        return undefined;
+      },
     };
     return new CorrelationEngine({
       rules: this.#rules,
