@@ -46,6 +46,7 @@ const facts = (part: Partial<WhyFacts>): WhyFacts => ({
   nowMs: T0 / 1000 + 60_000,
   groups: [group('ipv4-source', 'drop', 1_200)],
   undecided: 0,
+  refused: 0,
   chain: null,
   earlierVerdicts: 0,
   outage: '',
@@ -59,6 +60,11 @@ describe('why', () => {
     const text = (undecided: number) => paragraph(facts({ groups: [], undecided, chain }));
     expect(text(7)).toMatch(/^Not counted yet of shop\/web-0: 7 violations, because no pod list names it now\. Rule /);
     expect(text(0)).toMatch(/^No violation of shop\/web-0 is stored since 1d\. Rule /);
+  });
+
+  it('violations that are refused - are stored, and a verdict may name them', () => {
+    const text = paragraph(facts({ groups: [], refused: 12, chain: chainOf(['delete', 'succeeded']) }));
+    expect(text).toMatch(/^No violation of shop\/web-0 counts now of those since 1d: 12 reports refused\. Rule /);
   });
 
   it('violations - count, claim, time and what the kernel did, of three kinds at most', () => {

@@ -32,6 +32,8 @@ export interface WhyFacts {
   groups: readonly PodGroup[];
   /** Violations that are not decided yet: no pod list names the pod. They are in no group. */
   undecided: number;
+  /** Violations that were refused, or are because dead letters of the node may be missing. They are in no group. */
+  refused: number;
   /** The newest verdict; null: none. */
   chain: Chain | null;
   earlierVerdicts: number;
@@ -42,6 +44,9 @@ export interface WhyFacts {
 }
 
 type PodGroup = ReturnType<PodViolations['tally']['groups']>[number];
+
+const sumOf = (counts: readonly { violations: number }[]) =>
+  counts.reduce((sum, { violations }) => sum + violations, 0);
 
 /** Kinds of violations that are named one by one. */
 const MAX_KINDS = 3;
@@ -62,9 +67,11 @@ function happened({ key, packets, sample, firstAtMicros, lastAtMicros }: PodGrou
   return `${what} violated ${reportedName(key.vector)}${newest}, ${when}: ${EFFECTS[key.action] ?? key.action}`;
 }
 
-function violationsText({ pod, since, nowMs, groups, undecided }: WhyFacts): string {
+function violationsText({ pod, since, nowMs, groups, undecided, refused }: WhyFacts): string {
   if (groups.length === 0 && undecided > 0)
     return `Not counted yet of ${pod}: ${plural(undecided, 'violation')}, because no pod list names it now.`;
+  if (groups.length === 0 && refused > 0)
+    return `No violation of ${pod} counts now of those since ${since}: ${plural(refused, 'report')} refused.`;
   if (groups.length === 0) return `No violation of ${pod} is stored since ${since}.`;
   const named = groups.slice(0, MAX_KINDS).map((group) => happened(group, nowMs));
   const more = groups.length - named.length;
@@ -165,7 +172,8 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
     since,
     nowMs: session.io.nowMs(),
     groups: seen.tally.groups(),
-    undecided: seen.refused.list.filter(isUndecided).reduce((sum, { violations }) => sum + violations, 0),
+    undecided: sumOf(seen.refused.list.filter(isUndecided)),
+    refused: sumOf(seen.refused.list.filter((one) => !isUndecided(one))),
     earlierVerdicts: Math.max(0, verdicts.length - 1),
     chain: newest ? await readChain(session, newest) : null,
     outage: unjudgedReason(services, seen.nodes),
