@@ -13,6 +13,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { addAbortSignal } from 'node:stream';
 import { EXIT } from '@bailiff/service';
+import { onAbort } from '@bailiff/service/retry';
 
 export interface Output {
   write(text: string): void;
@@ -71,8 +72,8 @@ function writeTo(stream: OutputStream, data: string | Uint8Array): void {
   }
 }
 
-/** Writes until the stream fails and drops everything after that. */
-function outputOf(stream: OutputStream, lost: AbortSignal): Output {
+/** Writes until the stream fails and drops everything after that. Exported for tests. */
+export function outputOf(stream: OutputStream, lost: AbortSignal): Output {
   const write = (data: string | Uint8Array) => {
     if (!lost.aborted) writeTo(stream, data);
   };
@@ -82,8 +83,11 @@ function outputOf(stream: OutputStream, lost: AbortSignal): Output {
     drained: () =>
       stream.writableNeedDrain && !lost.aborted
         ? new Promise((resolve) => {
-            stream.once('drain', resolve);
-            lost.addEventListener('abort', () => resolve(), { once: true });
+            const forget = onAbort(lost, resolve);
+            stream.once('drain', () => {
+              forget();
+              resolve();
+            });
           })
         : Promise.resolve(),
     isTty: stream.isTTY === true,
