@@ -34,6 +34,16 @@ it('a reason that concerns one pod, and a capture without a reply - are reported
   ]);
 });
 
+it('what an admission policy refuses - concerns the pod, whose author chooses its labels; a cordon persists', () => {
+  const refused = (action: Response['action']): [Response] => [record(action, 'failed', 'kube-invalid')];
+  expect(counted(refused('delete'), refused('label'), refused('cordon'))).toEqual([
+    ['delete', 1, 'kube-invalid', false],
+    ['label', 1, 'kube-invalid', false],
+    ['cordon', 1, 'kube-invalid', true],
+  ]);
+  expect(counted(refused('cordon'), [record('cordon', 'succeeded')])).toEqual([['cordon', 1, 'kube-invalid', false]]);
+});
+
 it('a later failure that concerns one pod - does not hide one that persists; a success ends both', () => {
   const [refused, ofPod] = [record('evict', 'failed', 'kube-server'), record('evict', 'failed', 'disruption-budget')];
   expect(counted([refused], [ofPod])).toEqual([['evict', 2, 'kube-server', true]]);

@@ -12,6 +12,9 @@ export const FAILED_WITHIN_MS = 3_600_000;
  * do not affect other responses.
  */
 const OF_THE_POD: ReadonlySet<string> = new Set(['kube-invalid', 'not-gone', 'verdict-gone', DISRUPTION_BUDGET]);
+/** No tenant chooses a node: an admission policy that refuses its cordon refuses all of them. */
+const isOfThePod = (action: Response['action'], reasonCode: string): boolean =>
+  OF_THE_POD.has(reasonCode) && !(action === 'cordon' && reasonCode === 'kube-invalid');
 
 export interface FailedResponses {
   action: Response['action'];
@@ -39,7 +42,7 @@ export class FailureCounts {
     if (phase === 'succeeded' && known) known.persists = false;
     if (phase !== 'failed' || storedMicros < this.#sinceMicros) return;
     const count = (known?.count ?? 0) + 1;
-    const persists = action !== 'capture' && !OF_THE_POD.has(reasonCode);
+    const persists = action !== 'capture' && !isOfThePod(action, reasonCode);
     // A tenant's own pod proves nothing about the others, so it does not hide their reason.
     if (known?.persists && !persists) known.count = count;
     else this.#failed.set(action, { action, count, reasonCode, reason, persists });
