@@ -44,7 +44,8 @@ It contains names of nodes, namespaces and pods, the configuration with its auth
 contains no Secret. Tokens, keys and passwords in logs and configuration are removed by the name of their
 field and by their form; a password in a sentence is not found.
 
-Exit codes: 0 complete; 7 written, but a part could not be read.
+Exit codes: 0 complete; 7 written, but a part could not be read. If the API server of the cluster cannot be reached, or
+the disk is full, it is 7 too, and no name of a file is printed: nothing is written.
 `;
 
 /** As JSON has it. */
