@@ -88,7 +88,7 @@ test('routes - two rounds of reloads change the password, and every frame writte
     }
   };
   const prepared = await credentials('rotate', '--routes');
-  expect(prepared.printed).toContain('also reload each server now');
+  expect(prepared.printed).toContain('when the pods have the Secrets, also reload each server');
   await reloadAll(prepared);
   const finished = await credentials('rotate', '--finish');
   expect(finished.routePassword).toBe(prepared.nextRoutePassword);
@@ -147,7 +147,7 @@ test('a new authority - servers that were reloaded after the first step restart 
     return () => server.log.slice(before);
   };
   const prepared = await credentials('rotate', '--ca');
-  expect(prepared.printed, 'a single server').not.toContain('reload each one now');
+  expect(prepared.printed, 'a single server').not.toContain('also reload each one');
   await credentials('rotate', '--finish');
   const logged = await restart(2);
   await waitFor(() => (logged().match(/TLS route handshake error/g)?.length ?? 0) > 1, {
@@ -175,9 +175,9 @@ test('a new authority - of several servers, the first step says to reload them',
   const several = temporaryDirectory();
   const cli = (...args: string[]) => runCli(['credentials', ...args, '--out', several]);
   await cli('init', '--replicas', '3');
-  expect((await cli('rotate')).stderr).not.toContain('reload each one now');
+  expect((await cli('rotate')).stderr).not.toContain('also reload each one');
   await cli('rotate', '--abort');
-  expect((await cli('rotate', '--ca')).stderr).toContain('Several servers: also reload each one now');
+  expect((await cli('rotate', '--ca')).stderr).toContain('Several servers: when the pods have the Secrets');
 });
 
 // Why `credentials install` refuses another number of servers.

@@ -117,9 +117,9 @@ const NEXT: Readonly<Record<RotateOptions['step'], string>> = {
 
 /** Additional instructions for routes, the authority and Redis. */
 const ROUTES_FIRST =
-  'Routes: also reload each server now, all of them before you continue. From then on they accept either password.';
+  'Routes: when the pods have the Secrets, also reload each server, all of them before --finish. From then on they accept either password.';
 const AUTHORITY_FIRST =
-  'Several servers: also reload each one now, before you continue. From then on they trust both authorities, and so each other.';
+  'Several servers: when the pods have the Secrets, also reload each one, before --finish. From then on they trust both authorities, and so each other.';
 const REDIS_FIRST = [
   'Redis: when the pod has the Secret, let the server accept both passwords:',
   '      kubectl -n NAMESPACE exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh',
