@@ -153,7 +153,7 @@ describe('collector identity', () => {
     expect(await node.ipReceived()).toBe(before + 10);
   });
 
-  it('bound by a stale record at start, an interface is rebound by the newer record', async () => {
+  it('bound by a stale record at start, an interface is rebound by the newer record, and no packet passes in between', async () => {
     const old = await node.addPod();
     await node.removePod(old);
     const pod = await node.addPod({ cni: false });
@@ -164,11 +164,18 @@ describe('collector identity', () => {
     await bindsTo(old);
     await node.send(pod, [own(pod)], 7);
     await reported({ podUid: old.uid, vector: 'ipv4-source' }, 7);
+    const flood = await node.startSending(pod, [spoofed(pod)], 1_000_000, 10_000);
+    await waitFor(() => node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' }) > 100);
     await node.writeCni(pod);
     await bindsTo(pod);
+    await flood.stop();
+    // One identity replaces the other: each packet is judged by one of them.
+    await reported({ vector: 'ipv4-source', action: 'drop' }, 7 + (await flood.sent));
+    const ofOld = node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' });
+    const before = node.ledger.packets({ podUid: pod.uid, vector: 'ipv4-source' });
     await node.send(pod, [own(pod), spoofed(pod)], 10);
-    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, 5);
-    expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(7);
+    await reported({ podUid: pod.uid, vector: 'ipv4-source' }, before + 5);
+    expect(node.ledger.packets({ podUid: old.uid, vector: 'ipv4-source' })).toBe(ofOld);
   });
 
   it('an interface that is renamed, readdressed or whose pod side moves away keeps its binding: each is reported, none escapes', async () => {

@@ -273,12 +273,9 @@ export class SpoofObject implements Disposable {
     }
   }
 
-  /**
-   * Detaches and unpins the programs of this interface. False if there were none.
-   * @param directions default: all
-   */
-  detach(key: IfaceKey, directions?: readonly Direction[]): boolean {
-    const pinned = this.#pinned(key).filter(({ direction }) => directions?.includes(direction) ?? true);
+  /** Detaches and unpins the programs of this interface. False if there were none. */
+  detach(key: IfaceKey): boolean {
+    const pinned = this.#pinned(key);
     for (const one of pinned) detachPinned(one);
     return pinned.length > 0;
   }

@@ -86,7 +86,7 @@ describe('guard', () => {
         seen: () => 0n,
         addresses: { replace: () => 0 },
         probePorts: { replace: () => 0 },
-        ifaces: { delete: () => true },
+        ifaces: { get: () => undefined, delete: () => true },
       },
       attach: ({ generation: g }: IfaceKey) => {
         nowMs += attachMs;

@@ -9,7 +9,6 @@
  */
 
 import {
-  type Direction,
   dumpLinks,
   getLink,
   type IfaceKey,
@@ -224,7 +223,8 @@ export class Guard {
     return null;
   }
 
-  #guard(announced: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}): void {
+  /** @param taken the generation whose programs it takes over; default: that which waited for a slot */
+  #guard(announced: LinkRecord, seen: FirstSeen, over: Partial<GuardedInterface> = {}, taken?: IfaceKey): void {
     const { events, object, registry, store } = this.#o;
     // The first event of a veth precedes its other end.
     const linkNetnsid = announced.linkNetnsid ?? getLink(announced.ifindex)?.linkNetnsid ?? null;
@@ -234,7 +234,7 @@ export class Guard {
       this.#waiting.put(link, seen);
       return;
     }
-    const programs = registry.others.get(link.ifindex)?.waitsForSlot?.programs ?? null;
+    const programs = taken ?? registry.others.get(link.ifindex)?.waitsForSlot?.programs ?? null;
     const key = { ifindex: link.ifindex, generation: object.maps.meta.allocateGeneration() };
     const seenBase = Number(object.maps.seen(slot));
     const iface = newInterface({ ...key, slot, seenBase, link: factsOf(link) }, seen.eventAtMs ?? this.#o.nowMs());
@@ -274,24 +274,24 @@ export class Guard {
 
   /**
    * Ends a generation whose link lives on and begins another. Counts so far stay with the pod of
-   * the old one.
+   * the old one. Its programs stay attached, and its record in force until the new one replaces it: no frame
+   * passes in between.
    */
   renew(iface: GuardedInterface): void {
-    // The program of the pod's end stays attached: nothing attaches another one at once.
-    this.#remove(iface, ['in', 'out', 'redirected']);
-    attempt(this.#o.onProblem, iface.link.name, () => {
-      const { object, registry } = this.#o;
+    const { object, onProblem, registry } = this.#o;
+    registry.markGone(iface);
+    this.#gone(iface);
+    attempt(onProblem, iface.link.name, () => {
       const link = getLink(iface.ifindex);
       // The link's own count includes the packets that the old generation judged, so none is
       // unguarded.
       const { eventAtMs, announced, guardedAfterMs } = iface;
       // Its slot is free again and stays its own, whatever share its pod has.
       const over = { slot: iface.slot, guardedAfterMs, packetsBeforeGuard: 0, unguardedReported: true };
-      if (link) this.#guard(link, { eventAtMs, announced }, over);
-      const renewed = registry.live(iface.ifindex);
-      if (renewed) object.rekey(keyOf(iface), renewed.generation);
-      else object.detach(keyOf(iface));
+      if (link) this.#guard(link, { eventAtMs, announced }, over, keyOf(iface));
     });
+    // What the new generation did not take over.
+    release(this.#o, keyOf(iface), object.maps.ifaces.get(iface.ifindex)?.generation === iface.generation);
   }
 
   /** The record of another pod may have been read before. */
@@ -304,9 +304,13 @@ export class Guard {
     return true;
   }
 
-  #remove(iface: GuardedInterface, directions?: readonly Direction[]): void {
+  #remove(iface: GuardedInterface): void {
     this.#o.registry.markGone(iface);
-    release(this.#o, keyOf(iface), true, directions);
+    release(this.#o, keyOf(iface), true);
+    this.#gone(iface);
+  }
+
+  #gone(iface: GuardedInterface): void {
     iface.dirty = true;
     this.#o.events.gone(iface);
   }

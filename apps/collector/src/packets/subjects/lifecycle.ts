@@ -4,7 +4,7 @@
  * others.
  */
 
-import { COUNTER_NUMBERS, type Direction, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
+import { COUNTER_NUMBERS, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { droppedFromPod, isBeforeGuard } from '../counting/cells.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
@@ -12,19 +12,15 @@ import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
 import type { Registry } from './registry.ts';
 
-/**
- * Removes identity and links; counters stay until they are acknowledged.
- * @param directions of the links; default: all
- */
+/** Removes identity and links; counters stay until they are acknowledged. */
 export function release(
   { object, onProblem }: { object: SpoofObject; onProblem: OnProblem },
   key: IfaceKey,
   ownsRecord: boolean,
-  directions?: readonly Direction[],
 ): void {
   const { maps } = object;
   const name = `ifindex ${key.ifindex}`;
-  attempt(onProblem, name, () => object.detach(key, directions));
+  attempt(onProblem, name, () => object.detach(key));
   attempt(onProblem, name, () => maps.addresses.replace(key, []));
   attempt(onProblem, name, () => maps.probePorts.replace(key, []));
   if (ownsRecord) attempt(onProblem, name, () => maps.ifaces.delete(key.ifindex));
