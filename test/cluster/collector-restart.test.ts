@@ -1,7 +1,7 @@
 // State that a restarted collector adopts: from its files, from the kernel, with the bus
 // unavailable, and from an operator's command.
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { BpfMap, MAP_TYPE } from '@bailiff/bpf';
 import { openBucket } from '@bailiff/bus';
@@ -355,6 +355,27 @@ describe('collector restart', () => {
     expect(gap.packetsBeforeGuard).toBeGreaterThanOrEqual(7);
     expect(await judged(third, '10.244.0.66')).toEqual([10, 0]);
     expect(node.ledger.packets({ podUid: third.uid, vector: 'unknown-interface' })).toBe(0);
+  });
+
+  it('a kill between the binding and the count of unguarded packets - the next start counts those before the binding', async () => {
+    await node.startCollector();
+    const pod = await node.addPod({ cni: false });
+    await node.waitForState(pod, 'unknown');
+    await node.send(pod, [from(pod, pod.ipv4)], 57);
+    await node.writeCni(pod);
+    const gaps = () => node.ledger.frames.flatMap((frame) => frame.coverage);
+    await waitFor(() => gaps().length === 1, { what: 'the unguarded packets', state: () => node.log.slice(-2_000) });
+    await node.killCollector();
+    // The file as the binding writes it, before the packets are counted.
+    const [file = ''] = readdirSync(node.stateDir, { recursive: true }).filter((f) => /\/\d+-\d+\.json$/.test(`${f}`));
+    const at = path.join(node.stateDir, String(file));
+    const bound = { ...JSON.parse(readFileSync(at, 'utf8')), packetsBeforeGuard: -1, gapReported: false };
+    writeFileSync(at, JSON.stringify(bound));
+    await node.send(pod, [from(pod, pod.ipv4)], 5);
+    await node.startCollector();
+    await waitFor(() => gaps().length === 2, { what: 'the same of the next process', state: () => gaps() });
+    // And what the kernel of the pod sends.
+    for (const gap of gaps()) expect(gap.packetsBeforeGuard).toBeGreaterThanOrEqual(57);
   });
 
   it('programs that are detached while it runs are reattached within seconds', async () => {

@@ -6,7 +6,7 @@
 
 import { COUNTER_NUMBERS, type IfaceKey, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
-import { droppedFromPod, isBeforeGuard } from '../counting/cells.ts';
+import { cellOf, droppedFromPod, isBeforeGuard, skbsOf } from '../counting/cells.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, keyOf } from './guarded-interface.ts';
@@ -26,6 +26,8 @@ export function release(
   if (ownsRecord) attempt(onProblem, name, () => maps.ifaces.delete(key.ifindex));
 }
 
+const PASSED_UNBOUND = cellOf({ vector: 'unknown-interface', action: 'audit', state: 'unknown' });
+
 type Reader = Pick<CounterStore, 'readInto'>;
 
 /** null: nothing is stored of it. */
@@ -41,6 +43,12 @@ function readingOf(counters: Reader, iface: GuardedInterface): Float64Array | nu
 export function droppedOnNetkit(counters: Reader, iface: GuardedInterface): number {
   const reading = iface.link.kind === 'netkit' ? readingOf(counters, iface) : null;
   return reading === null ? 0 : droppedFromPod(reading);
+}
+
+/** Frames of the pod that the guard passed and counted while the interface was unbound. */
+export function passedUnbound(counters: Reader, iface: GuardedInterface): number {
+  const reading = readingOf(counters, iface);
+  return reading === null ? 0 : skbsOf(reading, PASSED_UNBOUND);
 }
 
 /**

@@ -12,7 +12,7 @@ import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from './binding-store.ts';
 import { type GuardedInterface, storedOf } from './guarded-interface.ts';
-import { droppedOnNetkit } from './lifecycle.ts';
+import { droppedOnNetkit, passedUnbound } from './lifecycle.ts';
 
 /**
  * Packets that the link received from the pod; null: the link is gone. netkit counts a packet at the
@@ -86,7 +86,9 @@ export class UnguardedPackets {
     if (this.#o.whyNotAttach() !== '') return;
     attempt(this.#o.onProblem, iface.link.name, () => {
       // Read before the link's count: a packet in between is reported as unguarded, never lost.
-      const judged = this.#seen(iface) - iface.seenUnbound;
+      // A process that was killed after the binding left the kernel's count alone.
+      const unbound = Math.max(iface.seenUnbound, passedUnbound(this.#o.counters, iface));
+      const judged = this.#seen(iface) - unbound;
       const received = receivedFrom(iface.link);
       if (received === null) return; // the link is gone: its final count is published instead
       const all = received + droppedOnNetkit(this.#o.counters, iface);
