@@ -114,11 +114,12 @@ export const ON_A_NODE: readonly Share[] = [
   {
     what: 'cgroups of pods, and processes of one',
     file: `${C}/identity/pod-cgroups.ts`,
-    limits: ['MAX_POD_CGROUPS', 'MAX_PROCESSES'],
-    filledBy: 'the kubelet; the processes of a pod by the pod',
+    limits: ['MAX_POD_CGROUPS', 'MAX_CGROUPS', 'MAX_PROCESSES'],
+    filledBy: 'the kubelet; processes, and cgroups below those of its containers, by the pod',
     share:
       'a pod has its own cgroup, whose oldest process is searched once for as long as it runs. A container that can write the cgroups of the node can add others',
-    whenFull: 'further pods are not found by namespace',
+    whenFull:
+      'further pods are not found by namespace. Captures lack processes in further cgroups of a pod, and in those that it made unreadable',
     counter: PROBLEMS,
     tests: ['apps/collector/src/identity/pod-cgroups.test.ts'],
   },

@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporaryDirectory } from '@bailiff/service/testing';
 import { describe, expect, it } from 'vitest';
-import { listPodCgroups, oldestProcess, podStartMs, podsCgroupId, podUidOf } from './pod-cgroups.ts';
+import { listPodCgroups, oldestProcess, podStartMs, podsCgroupId, podUidOf, processesIn } from './pod-cgroups.ts';
 
 const uid = '0b6f5c1e-1111-4000-8000-0123456789ab';
 
@@ -131,5 +131,35 @@ describe('pod cgroups', () => {
       }
       process.chdir(before);
     }
+  });
+
+  it('a cgroup that its container made unreadable - the processes beside it are found', () => {
+    const root = temporaryDirectory();
+    chmodSync(root, 0o755);
+    writeFileSync(path.join(root, 'cgroup.procs'), `${process.pid}\n`);
+    mkdirSync(path.join(root, 'c1', 'own'), { recursive: true });
+    chmodSync(path.join(root, 'c1', 'own'), 0o700);
+    // The collector has no capability to read it.
+    process.seteuid?.(65_534);
+    try {
+      expect(oldestProcess(root)).toBe(process.pid);
+    } finally {
+      process.seteuid?.(0);
+    }
+  });
+
+  it('more cgroups than are read - those of all containers are, whatever one makes in its own', () => {
+    const root = temporaryDirectory();
+    const add = (pid: number, ...names: string[]) => {
+      const dir = path.join(root, ...names);
+      mkdirSync(dir, { recursive: true });
+      writeFileSync(path.join(dir, 'cgroup.procs'), `${pid}\n`);
+    };
+    for (let number = 0; number < 1_500; number++) add(10_000 + number, 'c1', `own-${number}`);
+    add(1, 'c0');
+    add(2, 'c2');
+    const pids = [...processesIn(root).keys()];
+    expect(pids).toEqual(expect.arrayContaining([1, 2]));
+    expect(pids.length).toBeLessThan(1_024);
   });
 });

@@ -19,6 +19,8 @@ const MAX_DEPTH = 4;
 export const MAX_POD_CGROUPS = 1024;
 /** Limit of processes that are read in one pod. */
 const MAX_PROCESSES = 4096;
+/** Limit of cgroups that are read in one pod: those of its containers, then those that containers made in them. */
+const MAX_CGROUPS = 1024;
 
 const UID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -84,18 +86,26 @@ export function podsCgroupId(root: string, ageOf = numberOf): bigint {
  * A cgroup may disappear after the listing of its parent. One that a container made may be so deep that it has no
  * path, which must not end the search for the pods of others.
  */
-const UNREADABLE: ReadonlySet<string> = new Set(['ENOENT', 'ENODEV', 'ENAMETOOLONG']);
+const UNREADABLE: readonly string[] = ['ENOENT', 'ENODEV', 'ENAMETOOLONG'];
+/**
+ * Likewise in a pod: a container takes the rights from a cgroup of its own, and the collector has no capability to
+ * read it. The processes of a threaded cgroup (EOPNOTSUPP) are in the list of its parent.
+ */
+const UNREADABLE_IN_POD: readonly string[] = [...UNREADABLE, 'EACCES', 'EOPNOTSUPP'];
 
-function subfolders(dir: string): string[] {
+const unless = <T>(codes: readonly string[], otherwise: T, read: () => T): T => {
   try {
-    return readdirSync(dir, { withFileTypes: true })
-      .filter((e) => e.isDirectory())
-      .map((e) => e.name);
+    return read();
   } catch (error) {
-    if (UNREADABLE.has((error as NodeJS.ErrnoException).code ?? '')) return [];
+    if (codes.includes((error as NodeJS.ErrnoException).code ?? '')) return otherwise;
     throw error;
   }
-}
+};
+
+const subfolders = (dir: string, passedOver = UNREADABLE): string[] =>
+  unless(passedOver, [], () => readdirSync(dir, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => name);
 
 /** Field 22 of /proc/<pid>/stat, in clock ticks since boot; null: the process ended. */
 function startTicks(pid: number): number | null {
@@ -110,25 +120,27 @@ function startTicks(pid: number): number | null {
   }
 }
 
-function processesBelow(dir: string, pids: Map<number, string>): void {
-  let text = '';
-  try {
-    text = readFileSync(path.join(dir, 'cgroup.procs'), 'utf8');
-  } catch (error) {
-    const { code = '' } = error as NodeJS.ErrnoException;
-    // A threaded cgroup returns EOPNOTSUPP; its parent lists its processes.
-    if (!UNREADABLE.has(code) && code !== 'EOPNOTSUPP') throw error;
-  }
-  for (const line of text.split('\n')) {
-    if (line !== '' && line !== '0' && pids.size < MAX_PROCESSES) pids.set(Number(line), dir);
-  }
-  for (const child of subfolders(dir)) if (pids.size < MAX_PROCESSES) processesBelow(path.join(dir, child), pids);
-}
+const pidsIn = (dir: string): number[] =>
+  unless(UNREADABLE_IN_POD, '', () => readFileSync(path.join(dir, 'cgroup.procs'), 'utf8'))
+    .split('\n')
+    .filter((line) => line !== '' && line !== '0')
+    .map(Number);
 
 /** Processes in a cgroup and below it, each with the directory of its own cgroup. */
 export function processesIn(cgroup: string): Map<number, string> {
   const pids = new Map<number, string>();
-  processesBelow(cgroup, pids);
+  const dirs = [cgroup];
+  for (const dir of dirs) {
+    for (const pid of pidsIn(dir)) if (pids.size < MAX_PROCESSES) pids.set(pid, dir);
+    if (pids.size >= MAX_PROCESSES) break;
+    const room = MAX_CGROUPS - dirs.length;
+    if (room > 0)
+      dirs.push(
+        ...subfolders(dir, UNREADABLE_IN_POD)
+          .slice(0, room)
+          .map((name) => path.join(dir, name)),
+      );
+  }
   return pids;
 }
 
