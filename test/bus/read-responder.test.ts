@@ -2,10 +2,13 @@
 // `multi_last` with each subject while the stream can store nothing, and reads up to `max_bytes` of
 // the stream into memory. The control sends the same from the core account, where it reaches the
 // server.
-import { CORE, ensureTopology, type NatsUser, respondToReads } from '@bailiff/bus';
+import { CORE, ensureTopology, FramePublisher, type NatsUser, respondToReads, violationSubject } from '@bailiff/bus';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
+import { encodeViolationFrame } from '@bailiff/schemas';
+import { sampleFrame } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, test } from 'vitest';
+import { replay } from '../../libs/connector/src/replay.ts';
 import { RawNats } from '../support/raw-nats.ts';
 
 const VERDICTS = '$JS.API.DIRECT.GET.VERDICTS';
@@ -124,3 +127,22 @@ test('a reader reads the messages one by one, by a filter, and the newest', asyn
   expect(await get({ seq: 4 })).toBe(404);
   expect(await get({ multi_last: ['>'] })).toBe(408);
 });
+
+test('the largest message that a node can store holds up no replay of what follows it', async () => {
+  await using bus = await start(true);
+  const node = await bus.nats.connect('collector-node-a');
+  const subject = violationSubject('node-a', 'spoof');
+  // With its headers.
+  const largest = Buffer.alloc((node.nc.info?.max_payload ?? 0) - 64);
+  const frame = encodeViolationFrame(sampleFrame({ nodeName: 'node-a' }));
+  const publisher = new FramePublisher(node);
+  for (const [index, data] of [largest, frame].entries()) await publisher.publish(subject, data, { msgId: `${index}` });
+  const reader = await bus.nats.connect('reader', { timeoutMs: 1_000 });
+  const seen: unknown[] = [];
+  for await (const { sequence, value, problem } of replay(reader, 'VIOLATIONS', { from: { sequence: 1 } }))
+    seen.push([sequence, value?.nodeName ?? problem]);
+  expect(seen).toEqual([
+    [1, expect.stringContaining('does not begin with')],
+    [2, 'node-a'],
+  ]);
+}, 60_000);

@@ -9,8 +9,10 @@
  */
 import type { Bus } from '../connection/connect.ts';
 import { toBusError } from '../connection/errors.ts';
+import type { Incoming } from '../connection/incoming.ts';
 import { request } from '../connection/request.ts';
 import { type Response, respondToRequests } from '../connection/request-responder.ts';
+import { MAX_PAYLOAD_BYTES } from '../topology/server-limits.ts';
 import { READ_STREAMS, readSubject, STATE_QUEUE } from '../topology/subjects.ts';
 
 /** Of all readers together. At the end of a stream a reader asks a few times a second. */
@@ -52,6 +54,16 @@ export function cheapRead(data: Uint8Array): Read | null {
 const NOTHING = new Uint8Array();
 const status = (text: string): Response => ({ headerBlock: Buffer.from(`NATS/1.0 ${text}\r\n\r\n`), data: NOTHING });
 
+/**
+ * A found message. With the lines that the server appends, the largest ones of a node are larger than a client may
+ * send: of these only the place, as of a message that no Bailiff client stored. No collector writes any.
+ */
+function responseOf({ headers, headerBlock = NOTHING, data }: Incoming, most: number): Response {
+  if (headerBlock.length + data.length <= most) return { headerBlock, data };
+  const lines = [...(headers?.source() ?? [])].map(([name, value]) => `${name}: ${value}`);
+  return { headerBlock: Buffer.from(['NATS/1.0', ...lines, '', ''].join('\r\n'), 'latin1'), data: NOTHING };
+}
+
 /** @returns a function that ends it */
 export function respondToReads(
   bus: Bus,
@@ -65,7 +77,7 @@ export function respondToReads(
       if (read === null) return status('408 Bad Request');
       try {
         const found = await request(bus, `$JS.API.DIRECT.GET.${stream}`, JSON.stringify(read));
-        return { headerBlock: found.headerBlock ?? NOTHING, data: found.data };
+        return responseOf(found, bus.nc.info?.max_payload ?? MAX_PAYLOAD_BYTES);
       } catch (cause) {
         return status(`503 ${toBusError(cause, stream).code}`);
       }
