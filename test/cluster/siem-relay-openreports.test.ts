@@ -102,38 +102,51 @@ it('openreports - a verdict and its response are in the report; killed servers a
   }
 }, 180_000);
 
-it('openreports - a namespace that refuses reports delays no other, and a deleted one is no failure', async () => {
-  await using rig = await RelayRig.start();
-  await using kube = await startKube({ tokens: TOKENS });
-  const { server: api } = kube;
-  prepare(api);
-  const message = 'reports.openreports.io "bailiff" is forbidden: exceeded quota: none';
-  api.faults.inject({ resource: 'reports', namespace: 'closed', status: 403, message, times: Infinity });
-  await using relay = await launchRelay([
-    ...rig.flags(),
-    ...['--openreports.enabled', '--openreports.kubeconfig', api.kubeconfigPath('relay')],
-  ]);
-  for (let n = 0; n < 30; n += 1) {
-    await rig.verdict(verdictOf('closed', `a-${n}`));
-    await rig.verdict(verdictOf('gone', `b-${n}`));
-  }
-  await rig.verdict(verdictOf('shop', 'web-0'));
-  await waitFor(() => failsOf(api, 'shop')[0] === 1, { what: 'the report', timeoutMs: 30_000, state: relay.out });
-  await rig.verdict(verdictOf('closed', 'a-30'));
-  await rig.verdict(verdictOf('shop', 'web-1'));
-  await waitFor(() => failsOf(api, 'shop')[0] === 2, { what: 'the report', timeoutMs: 30_000, state: relay.out });
-  const letters: string[] = [];
-  const end = new AbortController();
-  await consumeOrdered(rig.admin, 'DEAD_LETTERS', {
-    start: 'all',
-    onMessage: ({ subject, headers }) => void letters.push(`${subject} ${headers?.get('Bailiff-Detail')}`),
-    onIdle: () => end.abort(),
-    signal: end.signal,
-  });
-  // One for the refusal, not one for each verdict.
-  expect(letters).toEqual([expect.stringMatching(/openreports-refused.*exceeded quota: none.*written again later/)]);
-  expect(relay.out()).not.toContain('events for openreports wait');
-}, 120_000);
+const CALL =
+  'failed to call webhook: Post "https://checks.closed.svc:443/": dial tcp 10.0.0.9:443: connect: connection refused';
+it.each([
+  ['refuses reports', 403, 'reports.openreports.io "bailiff" is forbidden: exceeded quota: none'],
+  [
+    'has a webhook that does not respond',
+    500,
+    `Internal error occurred: failed calling webhook "checks.closed": ${CALL}`,
+  ],
+])(
+  'openreports - a namespace that %s delays no other, and a deleted one is no failure',
+  async (_, status, message) => {
+    await using rig = await RelayRig.start();
+    await using kube = await startKube({ tokens: TOKENS });
+    const { server: api } = kube;
+    prepare(api);
+    api.faults.inject({ resource: 'reports', namespace: 'closed', status, message, times: Infinity });
+    await using relay = await launchRelay([
+      ...rig.flags(),
+      ...['--openreports.enabled', '--openreports.kubeconfig', api.kubeconfigPath('relay')],
+    ]);
+    for (let n = 0; n < 30; n += 1) {
+      await rig.verdict(verdictOf('closed', `a-${n}`));
+      await rig.verdict(verdictOf('gone', `b-${n}`));
+    }
+    await rig.verdict(verdictOf('shop', 'web-0'));
+    await waitFor(() => failsOf(api, 'shop')[0] === 1, { what: 'the report', timeoutMs: 30_000, state: relay.out });
+    await rig.verdict(verdictOf('closed', 'a-30'));
+    await rig.verdict(verdictOf('shop', 'web-1'));
+    await waitFor(() => failsOf(api, 'shop')[0] === 2, { what: 'the report', timeoutMs: 30_000, state: relay.out });
+    const letters: string[] = [];
+    const end = new AbortController();
+    await consumeOrdered(rig.admin, 'DEAD_LETTERS', {
+      start: 'all',
+      onMessage: ({ subject, headers }) => void letters.push(`${subject} ${headers?.get('Bailiff-Detail')}`),
+      onIdle: () => end.abort(),
+      signal: end.signal,
+    });
+    // One for the refusal, not one for each verdict.
+    expect(letters).toEqual([expect.stringMatching(/openreports-refused.*written again later/)]);
+    expect(letters[0]).toContain(message);
+    expect(relay.out()).not.toContain('events for openreports wait');
+  },
+  120_000,
+);
 
 it('openreports - large reports of others are listed by small pages; one that cannot be written or deleted delays no other', async () => {
   await using rig = await RelayRig.start();
