@@ -141,12 +141,12 @@ describe('large objects', () => {
       return { metadata: { uid, ...of } };
     };
     await using one = reader({ read });
-    for (const uid of ['deleted', 'cancelled', 'control']) {
+    for (const uid of ['deleted', 'unlisted', 'control']) {
       one.large.add(head(uid));
       const before = answer;
       await waitFor(() => answer !== before);
       if (uid === 'deleted') one.large.remove(head(uid));
-      if (uid === 'cancelled') one.large.cancel(uid);
+      if (uid !== 'deleted') one.large.retain(new Set(['control']));
       answer();
     }
     await waitFor(() => one.applied.length === 1, { state: () => one });

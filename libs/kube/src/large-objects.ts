@@ -110,14 +110,14 @@ export class LargeObjects {
     this.#wake();
   }
 
-  /** The object is gone. What is being read of it is older. */
-  cancel(uid: string): void {
-    if (this.#reading === uid) this.#reading = '';
+  /** A list is complete. What is being read of an object that it lacks may be older; a newer one has an event. */
+  retain(uids: ReadonlySet<string>): void {
+    if (!uids.has(this.#reading)) this.#reading = '';
   }
 
   /** The object is gone, and is not read. */
   remove({ namespace = '', uid }: { namespace?: string; uid: string }): void {
-    this.cancel(uid);
+    if (this.#reading === uid) this.#reading = '';
     const queue = this.#queues.get(namespace);
     if (!queue?.delete(uid)) return;
     this.#counts.remove(namespace);

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { waitFor } from '@bailiff/service/testing';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { KubeApi, WatchOptions } from './client.ts';
+import type { KubeApi, RequestOptions, WatchOptions } from './client.ts';
 import { KubeError } from './errors.ts';
 import { Reflector } from './reflector.ts';
 import { isNewer, ObjectStore } from './store.ts';
@@ -249,6 +249,40 @@ describe('reflector - whatever the server does', () => {
     };
     expect(await run(20)).toBeLessThan(80);
     expect(await run(1_000), 'control').toBeGreaterThan(1_000);
+  });
+
+  test('reflector - a large object that a list lacks does not return by a read that began before; control: the list has it', async () => {
+    const object = {
+      metadata: { uid: 'x', name: 'x', namespace: 'shop', resourceVersion: '5', labels: { data: '1' } },
+    };
+    const run = async (isListed: boolean) => {
+      let [answer, watches] = [(_: unknown) => {}, 0];
+      const client: KubeApi = {
+        request: async <T>({ query }: RequestOptions) =>
+          (query?.['fieldSelector'] === undefined
+            ? { metadata: { resourceVersion: '9' }, items: watches > 0 && isListed ? [object] : [] }
+            : await new Promise((resolve) => {
+                answer = resolve;
+              })) as T,
+        watch: async ({ signal, onLarge }) => {
+          watches += 1;
+          if (watches === 1) onLarge?.({ type: 'ADDED', ...object.metadata });
+          await new Promise((resolve) => signal?.addEventListener('abort', resolve));
+        },
+      };
+      const watching = follow(client);
+      const before = answer;
+      await waitFor(() => answer !== before);
+      watching.reflector.reselect();
+      await waitFor(() => watches === 2);
+      answer({ items: [object] });
+      for (let turns = 0; turns < 10; turns += 1) await tick();
+      const seen = watching.seen();
+      await watching.end();
+      return seen;
+    };
+    expect(await run(false)).toEqual({});
+    expect(await run(true), 'control').toEqual({ x: '1' });
   });
 
   test('reflector - five failures of the watch in a row lead to a new list', async () => {

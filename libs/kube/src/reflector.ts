@@ -254,10 +254,8 @@ export class Reflector<T> {
     } while (token !== undefined && !signal.aborted);
     if (signal.aborted) return;
     if (version === '') throw new KubeError('KUBE_PROTOCOL', `list ${path}: no resourceVersion`);
-    for (const change of this.#store.retain(uids)) {
-      this.#large.cancel(change.uid);
-      this.#announce(change);
-    }
+    this.#large.retain(uids);
+    for (const change of this.#store.retain(uids)) this.#announce(change);
     this.#unpaged = false;
     this.#version = version;
     this.#picture = version;
