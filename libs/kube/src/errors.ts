@@ -139,7 +139,8 @@ const TOO_LARGE = /etcdserver: request is too large|trying to send message large
  * An admission policy or webhook chooses its status, and a quota has 403: these are about the object, whose author
  * chooses what they see, and not about the rights of the account. Names of objects contain no blank.
  */
-const OF_ADMISSION = / denied the request|denied request: |exceeded quota: /;
+const OF_ADMISSION =
+  / denied the request|denied request: |(exceeded|failed|status unknown for) quota: |insufficient quota to consume: /;
 
 function codeOf(status: number, reason: string, text: string): KubeErrorCode {
   if (reason === 'AlreadyExists') return 'KUBE_ALREADY_EXISTS';

@@ -50,7 +50,7 @@ describe('errors', () => {
     [401, null, 'KUBE_UNAUTHORIZED', false],
     [403, null, 'KUBE_FORBIDDEN', false],
     [403, { message: 'pods "x" is forbidden: User "u" cannot delete resource "pods"' }, 'KUBE_FORBIDDEN', false],
-    [403, { message: 'admission webhook "w" denied the request: kept' }, 'KUBE_INVALID', false],
+    [403, { message: 'admission webhook "w" denied the request: cannot delete resource' }, 'KUBE_INVALID', false],
     [
       403,
       { message: 'pods "x" is forbidden: ValidatingAdmissionPolicy \'p\' denied request: kept' },
@@ -58,6 +58,9 @@ describe('errors', () => {
       false,
     ],
     [403, { message: 'events "x" is forbidden: exceeded quota: q, requested: count/events=1' }, 'KUBE_INVALID', false],
+    [403, { message: 'events "x" is forbidden: failed quota: q: must specify cpu' }, 'KUBE_INVALID', false],
+    [403, { message: 'events "x" is forbidden: status unknown for quota: q, resources: n' }, 'KUBE_INVALID', false],
+    [403, { message: 'events "x" is forbidden: insufficient quota to consume: n' }, 'KUBE_INVALID', false],
     [404, null, 'KUBE_NOT_FOUND', false],
     [409, { reason: 'Conflict' }, 'KUBE_CONFLICT', false],
     [409, { reason: 'AlreadyExists' }, 'KUBE_ALREADY_EXISTS', false],

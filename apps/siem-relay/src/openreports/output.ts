@@ -209,25 +209,24 @@ const CODES: Partial<Record<KubeErrorCode, DeliveryErrorCode>> = {
   KUBE_TOO_MANY_REQUESTS: 'OUTPUT_BUSY',
   KUBE_CONFIG: 'OUTPUT_MISCONFIGURED',
   KUBE_UNAUTHORIZED: 'OUTPUT_MISCONFIGURED',
+  // A missing right, which holds for every namespace. What a quota or an admission policy refuses is invalid.
+  KUBE_FORBIDDEN: 'OUTPUT_MISCONFIGURED',
   KUBE_NOT_FOUND: 'OUTPUT_MISCONFIGURED',
   KUBE_INVALID: 'OUTPUT_REFUSED',
   KUBE_TOO_LARGE: 'OUTPUT_REFUSED',
 };
 
-/** The API server reports an admission webhook that does not respond as an error of its own. Names contain no blank. */
+/**
+ * The API server reports an admission webhook that does not respond as an error of its own. It is called for some
+ * namespaces only, and must not delay the others. Names contain no blank.
+ */
 const OF_WEBHOOK = /failed calling webhook/;
 
-/**
- * A missing right holds for every namespace. Any other 403 is of one namespace, such as its quota or an
- * admission policy, and must not delay the others. Nor must a webhook, which is called for some namespaces only.
- */
 export function deliveryErrorOf(error: unknown): unknown {
   if (!(error instanceof KubeError)) return error;
   const { code, message, retryAfterMs } = error;
-  const isRight = /cannot (get|list|create|patch|delete) resource/.test(message);
-  const forbidden: DeliveryErrorCode = isRight ? 'OUTPUT_MISCONFIGURED' : 'OUTPUT_REFUSED';
   const failed: DeliveryErrorCode = OF_WEBHOOK.test(message) ? 'OUTPUT_REFUSED' : 'OUTPUT_FAILED';
-  const found = code === 'KUBE_FORBIDDEN' ? forbidden : (CODES[code] ?? failed);
+  const found = CODES[code] ?? failed;
   const text =
     code === 'KUBE_NOT_FOUND'
       ? 'the cluster has no reports of openreports.io/v1alpha1: install its definition'
