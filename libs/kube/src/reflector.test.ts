@@ -261,7 +261,7 @@ describe('reflector - whatever the server does', () => {
         request: async <T>({ query }: RequestOptions) =>
           (query?.['fieldSelector'] === undefined
             ? { metadata: { resourceVersion: '9' }, items: watches > 0 && isListed ? [object] : [] }
-            : await new Promise((resolve) => {
+            : await new Promise<unknown>((resolve) => {
                 answer = resolve;
               })) as T,
         watch: async ({ signal, onLarge }) => {
