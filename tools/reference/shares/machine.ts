@@ -136,7 +136,7 @@ export const IN_NATS: readonly Share[] = [
     file: 'libs/bus/src/topology/topology.ts',
     limits: ['NODE_DUPLICATE_WINDOW_MS', 'DUPLICATE_WINDOW_MS'],
     filledBy: 'publishers; ids have up to 64 kB',
-    share: 'none. Streams that nodes write remember them for the shorter time',
+    share: 'none. Streams that nodes write, and copies, remember them for the shorter time',
     whenFull: 'never: they expire',
     counter: 'NATS `/jsz`',
     tests: ['test/bus/message-limits.test.ts'],

@@ -90,12 +90,10 @@ export const SIEM_ACK_WAIT_MS = 30_000;
 export const SIEM_MAX_ACK_PENDING = 5_000;
 /** Longest pull: one whose reply subject another connector subscribes to outlives its sender. */
 export const SIEM_MAX_PULL_MS = 60_000;
-/**
- * How long the server remembers message ids: longer than any retry. Its memory grows with it.
- */
+/** How long the server remembers message ids: longer than any retry. Its memory grows with it. */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /**
- * The same for streams that a node can write: nats-server keeps each id in memory for the window,
+ * The same for copies, and for streams that a node can write: nats-server keeps each id in memory for the window,
  * and an id may have 64 kB. The lowest value that it accepts. A frame that is resent after a lost
  * ack is therefore stored twice, and readers recognise it (streams/repeated-frames.ts).
  */
@@ -259,7 +257,8 @@ function stream(config: WantedStream, replicas: number): WantedStream {
     allow_rollup_hdrs: false,
     // Also on a server with a higher max_payload.
     max_msg_size: MAX_PAYLOAD_BYTES,
-    duplicate_window: Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
+    // A copy drops messages whose id it knows: it must forget it long before its bucket does.
+    duplicate_window: config.sources ? nanos(NODE_DUPLICATE_WINDOW_MS) : Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
     ...config,
   };
 }
