@@ -63,7 +63,7 @@ export class Markers {
       const id = this.#verdicts.toString(16).padStart(10, '0');
       const verdict = sampleVerdict({ verdictId: id + '0'.repeat(22), triggeredAt: Date.now() * 1000, pod });
       this.#verdictAt.set(id, Date.now());
-      sent.push(publishOnce(this.#bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId }));
+      sent.push(publishOnce(this.#bus, verdictSubject(verdict), encodeVerdict(verdict)));
     }
     await Promise.all(sent);
   }

@@ -203,7 +203,7 @@ test('injected reply - an injected reply under the subject of a verdict or respo
     thief.nc.publish('$JS.API.CONSUMER.MSG.NEXT.SIEM.siem-ocsf', body, { reply: subject });
     await waitFor(async () => (await stored(stream, subject)) === '', { what: 'the control: it lands' });
     const bus = await nats.connect(user);
-    const publish = () => publishOnce(bus, subject, Buffer.from('true'), { msgId: subject, stream });
+    const publish = () => publishOnce(bus, subject, Buffer.from('true'), { stream });
     expect(await publish()).toMatchObject({ outcome: 'stored' });
     expect(await publish()).toEqual({ outcome: 'exists' });
     expect(await stored(stream, subject)).toBe('true');

@@ -122,7 +122,6 @@ test('publish - a clock that is set back by an hour delays no resend', async () 
   const publisher = new FramePublisher(await nats.connect('collector-node-a'));
   const published = publisher.publish(SUBJECT, Buffer.from('x'), { msgId: 'x' });
   const once = publishOnce(await nats.connect('correlator'), 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), {
-    msgId: 'x',
     deadlineMs: 1_000,
   });
   const refused = expect(once).rejects.toMatchObject({ code: 'BUS_NO_STREAM' });
@@ -232,16 +231,9 @@ test('publish once - of many concurrent writers one is stored, however often eac
   await using nats = await startBus();
   const writers = await Promise.all([1, 2, 3].map(() => nats.connect('correlator')));
   const subjects = Array.from({ length: 40 }, (_, index) => `bailiff.v1.verdicts.high.default.web.${index}`);
-  const write = (bus: Bus, writer: number) =>
+  const write = (bus: Bus) =>
     Promise.all(
-      subjects.flatMap((subject, index) =>
-        [0, 1].map(() =>
-          // One id for all, or one id each: neither lets a second one in.
-          publishOnce(bus, subject, Buffer.from(String(index)), {
-            msgId: index % 2 ? subject : `${subject}/${writer}`,
-          }),
-        ),
-      ),
+      subjects.flatMap((subject, index) => [0, 1].map(() => publishOnce(bus, subject, Buffer.from(String(index))))),
     );
   const outcomes = (await Promise.all(writers.map(write))).flat();
   expect(outcomes.filter(({ outcome }) => outcome === 'stored')).toHaveLength(subjects.length);
@@ -255,10 +247,10 @@ test('publish once - continues over a restart of the server and is stored once',
   const bus = await nats.connect('correlator');
   const subject = 'bailiff.v1.verdicts.high.default.web.abc';
   await nats.kill();
-  const publishing = publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' });
+  const publishing = publishOnce(bus, subject, Buffer.from('x'));
   await nats.restart();
   expect(await publishing).toEqual({ outcome: 'stored', sequence: 1 });
-  expect(await publishOnce(bus, subject, Buffer.from('x'), { msgId: 'abc' })).toEqual({ outcome: 'exists' });
+  expect(await publishOnce(bus, subject, Buffer.from('x'))).toEqual({ outcome: 'exists' });
 });
 
 test.each([
@@ -272,9 +264,9 @@ test.each([
     await using nats = await startBus();
     const [bus, other] = await Promise.all([nats.connect('responder'), nats.connect('responder')]);
     const subject = 'bailiff.v1.responses.label.default.web.abc';
-    const publishTheirs = () => publishOnce(other, subject, Buffer.from('theirs'), { msgId: 'abc' });
+    const publishTheirs = () => publishOnce(other, subject, Buffer.from('theirs'));
     const lossy = losing(bus, subject, where, publishTheirs);
-    const options = { msgId: 'abc', lastSequence: 0, ...(stream ? { stream, isUnique: true } : {}) };
+    const options = { lastSequence: 0, ...(stream ? { stream, isUnique: true } : {}) };
     expect(await publishOnce(lossy.bus, subject, Buffer.from('mine'), options)).toEqual(outcome);
     expect(lossy.requests()).toBe(2);
     expect((await readAll(bus, 'RESPONSES')).map(text)).toEqual([kept]);
@@ -286,12 +278,12 @@ test('publish once - gives up at the deadline or when aborted, with the reason',
   const bus = await nats.connect('correlator');
   await nats.kill();
   await waitFor(() => !bus.connected, { what: 'the disconnect' });
-  const options = { msgId: 'x', deadlineMs: 300 };
+  const options = { deadlineMs: 300 };
   await expect(publishOnce(bus, 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), options)).rejects.toMatchObject({
     code: 'BUS_UNREACHABLE',
   });
   const end = new AbortController();
-  const waiting = publishOnce(bus, 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), { msgId: 'x', signal: end.signal });
+  const waiting = publishOnce(bus, 'bailiff.v1.verdicts.a.b.c.d', Buffer.from('x'), { signal: end.signal });
   end.abort(new Error('the app stops'));
   await expect(waiting).rejects.toThrow('the app stops');
 });
@@ -301,8 +293,7 @@ test('publish once - a full stream rejects with its own code', async () => {
   const admin = await nats.connect('admin');
   await admin.jsm.streams.update('VERDICTS', { max_bytes: 4_096, discard: DiscardPolicy.New });
   const bus = await nats.connect('correlator');
-  const write = (index: number) =>
-    publishOnce(bus, `bailiff.v1.verdicts.high.a.b.${index}`, Buffer.alloc(1_000), { msgId: String(index) });
+  const write = (index: number) => publishOnce(bus, `bailiff.v1.verdicts.high.a.b.${index}`, Buffer.alloc(1_000));
   expect(await write(0)).toMatchObject({ outcome: 'stored' });
   await Promise.allSettled([1, 2, 3].map(write));
   await expect(write(4)).rejects.toMatchObject({ code: 'BUS_FULL' });

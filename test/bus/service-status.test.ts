@@ -45,7 +45,7 @@ async function frame(nats: TestNats, msgId: string): Promise<number> {
 
 async function publishVerdict(bus: Bus, part: Partial<Verdict>): Promise<Verdict> {
   const verdict = sampleVerdict({ level: 'high', evidence: [], ...part });
-  await publishOnce(bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+  await publishOnce(bus, verdictSubject(verdict), encodeVerdict(verdict));
   return verdict;
 }
 
@@ -53,7 +53,7 @@ async function respond(bus: Bus, verdict: Verdict, part: Partial<Response> = {})
   const { policy = 'answer-high', action = 'label', phase = 'dryrun' } = part;
   const key = { verdictId: verdict.verdictId, policy, action };
   const response = sampleResponse({ ...part, ...key, phase, responseId: responseIdOf(key, 'terminal') });
-  await publishOnce(bus, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
+  await publishOnce(bus, responseSubject(response), encodeResponse(response));
 }
 
 const NOTHING = {

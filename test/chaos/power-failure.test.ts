@@ -70,7 +70,7 @@ class Load {
     if (kind === 'frame') return this.frames.publish(violationSubject(NODE, 'spoof'), payload, { msgId: id });
     if (kind === 'config')
       return openBucket(this.#admin, 'bailiff_config').put(`spoof.namespace.${id}.default`, payload);
-    return publishOnce(this.#admin, subjectOf[kind](id), payload, { msgId: id, deadlineMs: 0 });
+    return publishOnce(this.#admin, subjectOf[kind](id), payload, { deadlineMs: 0 });
   }
 
   /** Acknowledgements from here on do not count. */

@@ -247,8 +247,7 @@ describe('backtest - a verdict that the rules do not reproduce', () => {
   it('is shown by --live, with exit code 11', async () => {
     const { sequence: _sequence, storedMicros: _stored, ...verdict } = rig.verdicts[0] as (typeof rig.verdicts)[number];
     const forged = { ...verdict, verdictId: 'f'.repeat(32), rule: 'no-such-rule' };
-    const headers = { msgId: forged.verdictId };
-    await publishOnce(await rig.bus('correlator'), verdictSubject(forged), encodeVerdict(forged), headers);
+    await publishOnce(await rig.bus('correlator'), verdictSubject(forged), encodeVerdict(forged));
     const { stdout, exitCode } = await cli(['--live']);
     expect(exitCode).toBe(11);
     expect(stdout).toMatch(/NOT REPRODUCED \(1\)\n.*\n.*no-such-rule/);

@@ -105,9 +105,7 @@ describe('evidence - of a verdict by pod', () => {
       phase: 'succeeded',
       action: 'delete',
     });
-    await publishOnce(await rig.bus('responder'), responseSubject(response), encodeResponse(response), {
-      msgId: response.responseId,
-    });
+    await publishOnce(await rig.bus('responder'), responseSubject(response), encodeResponse(response));
   });
 
   it('export, then verify without a bus - the same verdict id and level, and what the responder did', async () => {

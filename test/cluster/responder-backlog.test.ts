@@ -72,7 +72,7 @@ describe('responder backlog', () => {
     await untilOpen(next, 7);
     const [verdict, pending] = noisy[0] as Asked;
     const denial = denialOf(pending, { by: 'anna', nowMicros: Date.now() * 1000 });
-    await publishOnce(rig.bus, responseSubject(denial), encodeResponse(denial), { msgId: denial.responseId });
+    await publishOnce(rig.bus, responseSubject(denial), encodeResponse(denial));
     await rig.until(verdict, 'delete', 'refused');
     await untilOpen(next, 6);
     // Its place is free, for the one who has fewer.

@@ -38,8 +38,7 @@ describe('responder bounds', () => {
   const ended = ['succeeded', 'refused', 'failed'] as const;
   const endOf = (verdict: Verdict, action = 'delete', timeoutMs?: number) =>
     rig.until(verdict, action, [...ended], timeoutMs);
-  const publish = (response: Response) =>
-    publishOnce(rig.bus, responseSubject(response), encodeResponse(response), { msgId: response.responseId });
+  const publish = (response: Response) => publishOnce(rig.bus, responseSubject(response), encodeResponse(response));
   async function verdictsFor(pods: RigPod[], rule: string): Promise<Verdict[]> {
     return Promise.all(pods.map((pod) => rig.verdict(pod, { rule })));
   }

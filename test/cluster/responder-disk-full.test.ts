@@ -29,12 +29,12 @@ it('a full disk - reading waits for writes, with a report; with room again every
   const first = await rig.verdict(rig.pod(), { rule: 'label' });
   const lying = rig.verdictOf(rig.pod(), { rule: 'label', ...LONG });
   const elsewhere = verdictSubject({ ...lying, level: 'low' });
-  await publishOnce(rig.bus, elsewhere, encodeVerdict(lying), { msgId: elsewhere });
+  await publishOnce(rig.bus, elsewhere, encodeVerdict(lying));
   const last = await rig.verdict(rig.pod(), { rule: 'label' });
   const task = { verdictId: first.verdictId, policy: 'label', action: 'label' } as const;
   const record = { ...recordOf(task, first, 'succeeded', 'terminal'), reason: 'x'.repeat(4_000) };
   const forged = { ...record, responseId: 'f'.repeat(32), apiPath: 'y'.repeat(1_000) };
-  await publishOnce(rig.bus, responseSubject(forged), encodeResponse(forged), { msgId: forged.responseId });
+  await publishOnce(rig.bus, responseSubject(forged), encodeResponse(forged));
 
   disk.fill();
   let readOn = () => {};

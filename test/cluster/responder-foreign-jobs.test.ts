@@ -80,7 +80,7 @@ test('a forged job - control: the same job ends a task whose verdict the stream 
   };
   const record = sampleResponse({ ...pod, ...names, level: 'medium' });
   const pending = { ...record, responseId: responseIdOf(record, 'pending') };
-  await publishOnce(rig.bus, responseSubject(pending), encodeResponse(pending), { msgId: pending.responseId });
+  await publishOnce(rig.bus, responseSubject(pending), encodeResponse(pending));
   await rig.until(verdict, 'quarantine', 'pending');
   await forge('quarantine', jobOf(taskIdOf(pending), verdict.verdictId, 'ask', 99));
   expect(await rig.until(verdict, 'quarantine', 'failed')).toMatchObject({ reasonCode: 'verdict-gone' });

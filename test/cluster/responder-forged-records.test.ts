@@ -37,7 +37,7 @@ function forge(pod: RigPod, key: Pick<Response, 'verdictId' | 'policy'>) {
     recordedAt: Date.now() * 1_000,
   });
   record.responseId = responseIdOf(record, phaseGroupOf(record.phase));
-  return publishOnce(thief, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
+  return publishOnce(thief, responseSubject(record), encodeResponse(record));
 }
 
 test('forged records - a task whose end the password of cli has stored does not run, and budgets count its actions', async () => {
@@ -58,7 +58,7 @@ test('forged verdicts - the password of correlator has any pod quarantined by it
   const correlator = await rig.nats.connect('correlator');
   const answer = async (pod: RigPod) => {
     const verdict = rig.verdictOf(pod, { rule: 'isolate' });
-    await publishOnce(correlator, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    await publishOnce(correlator, verdictSubject(verdict), encodeVerdict(verdict));
     return rig.until(verdict, 'quarantine', [...ENDED]);
   };
   const dns = rig.pod({ namespace: 'kube-system' });

@@ -98,11 +98,7 @@ describe('responder - a full quarantine list', () => {
         records.push(succeeded(rig.verdictOf(pod)));
       }
     }
-    await Promise.all(
-      records.map((record) =>
-        publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId }),
-      ),
-    );
+    await Promise.all(records.map((record) => publishOnce(rig.bus, responseSubject(record), encodeResponse(record))));
     await openBucket(rig.bus, 'bailiff_quarantine').put(encodeToken('node-restore'), '{}');
     // The records may arrive in several passes, each of which restores what has a place.
     const restored = () => rig.quarantined('node-restore').catch(() => []);

@@ -146,7 +146,7 @@ describe('responder - streams recreated', () => {
     await quarantine(forGood, 'cut-for-good');
     const record = releaseOf(await quarantine(released), { by: 'me', nowMicros: Date.now() * 1000 });
     await takeOut(released);
-    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
+    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record));
     await recreate('KV_bailiff_quarantine');
     await cutOff(timed, forGood);
     // By one edit: a list with one of them alone would lift the other.
@@ -166,7 +166,7 @@ describe('responder - streams recreated', () => {
     await quarantine(pod);
     const record = releaseOf(await quarantine(released), { by: 'me', nowMicros: Date.now() * 1000 });
     await takeOut(released);
-    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record), { msgId: record.responseId });
+    await publishOnce(rig.bus, responseSubject(record), encodeResponse(record));
     const bucket = openBucket(rig.bus, 'bailiff_quarantine');
     const before = (await bucket.newest(encodeToken(NODE)))?.revision ?? 0;
     rig.bus.nc.publish(request, body, { reply: `$KV.bailiff_quarantine.${encodeToken(NODE)}` });
@@ -189,7 +189,7 @@ describe('responder - streams recreated', () => {
     const times = { recordedAt: Date.now() * 1000, expiresAt: (Date.now() + 3_600_000) * 1000 };
     const forged = { ...record, ...times, podUid: 'foreign', nodeName: 'No Node' };
     const subject = responseSubject(forged);
-    await publishOnce(rig.bus, subject, encodeResponse(forged), { msgId: forged.responseId });
+    await publishOnce(rig.bus, subject, encodeResponse(forged));
     // Stored behind it.
     await quarantine(pod);
     await recreate('KV_bailiff_quarantine');

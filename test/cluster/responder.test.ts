@@ -218,7 +218,7 @@ describe('responder', () => {
     const remove = (list: Parameters<typeof withoutEntry>[0]) => withoutEntry(list, { podUid: pod.uid }, Date.now());
     expect(await editQuarantine(bucket, encodeToken(NODE), NODE, remove)).toBe('removed');
     const released = releaseOf(succeeded, { by: 'anna', nowMicros: Date.now() * 1000 });
-    await publishOnce(rig.bus, responseSubject(released), encodeResponse(released), { msgId: released.responseId });
+    await publishOnce(rig.bus, responseSubject(released), encodeResponse(released));
     await waitFor(() => rig.podNow(pod)?.metadata.labels?.[QUARANTINE] === undefined, {
       what: 'the label to be removed',
     });
@@ -374,10 +374,10 @@ describe('responder', () => {
   it('an unreadable verdict is dead-lettered, and the next one gets its response', async () => {
     const lying = rig.verdictOf(rig.pod(), { rule: 'remove' });
     const subject = verdictSubject({ ...lying, level: 'low' });
-    const stored = await publishOnce(rig.bus, subject, encodeVerdict(lying), { msgId: `${lying.verdictId}-x` });
+    const stored = await publishOnce(rig.bus, subject, encodeVerdict(lying));
     if (stored.outcome !== 'stored') throw new Error(`${subject} exists`);
     const garbage = verdictSubject(rig.verdictOf(null));
-    await publishOnce(rig.bus, garbage, Buffer.from('nonsense'), { msgId: garbage });
+    await publishOnce(rig.bus, garbage, Buffer.from('nonsense'));
     await rig.until(await rig.verdict(rig.pod(), { rule: 'remove' }), 'delete', 'succeeded');
     const letter = (reason: string, sequence: number) =>
       getLastMessage(

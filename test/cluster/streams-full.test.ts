@@ -91,7 +91,7 @@ describe('VERDICTS full', () => {
       ['shop-2', 'stored'],
     ]);
     // The control: nothing else keeps it from being stored a second time.
-    const again = await publishOnce(bus, verdictSubject(replayed), encodeVerdict(replayed), { msgId: 'again' });
+    const again = await publishOnce(bus, verdictSubject(replayed), encodeVerdict(replayed));
     expect(again.outcome).toBe('stored');
     end.abort();
   });

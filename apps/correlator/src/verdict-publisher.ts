@@ -125,7 +125,7 @@ export class VerdictPublisher {
       subject: verdict.pod?.uid ?? verdict.nodeName,
       cluster: cluster.identity,
     });
-    const options = { msgId: verdict.verdictId, headers, stream: 'VERDICTS', signal };
+    const options = { headers, stream: 'VERDICTS', signal };
     const publish = async () => {
       const isExpired = await this.#mayBeDeleted(offered);
       const outcome = isExpired ? 'expired' : (await publishOnce(bus, subject, payload, options)).outcome;

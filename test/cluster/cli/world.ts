@@ -163,9 +163,7 @@ export class World implements AsyncDisposable {
 
   async verdict(part: Partial<Verdict>): Promise<Verdict> {
     const verdict = sampleVerdict({ triggeredAt: Date.now() * 1000, nodeName: NODE_A, configRevision: 0, ...part });
-    await publishOnce(await this.as('correlator'), verdictSubject(verdict), encodeVerdict(verdict), {
-      msgId: verdict.verdictId,
-    });
+    await publishOnce(await this.as('correlator'), verdictSubject(verdict), encodeVerdict(verdict));
     return verdict;
   }
 
@@ -187,9 +185,7 @@ export class World implements AsyncDisposable {
       ...part,
       responseId: responseIdOf({ verdictId: verdict.verdictId, policy, action: part.action }, group as never),
     });
-    await publishOnce(await this.as('responder'), responseSubject(response), encodeResponse(response), {
-      msgId: response.responseId,
-    });
+    await publishOnce(await this.as('responder'), responseSubject(response), encodeResponse(response));
     return response;
   }
 

@@ -285,7 +285,7 @@ export class Rig implements AsyncDisposable {
     return verdict;
   }
   async publish(verdict: Verdict): Promise<void> {
-    await publishOnce(this.bus, verdictSubject(verdict), encodeVerdict(verdict), { msgId: verdict.verdictId });
+    await publishOnce(this.bus, verdictSubject(verdict), encodeVerdict(verdict));
   }
 
   /** Records about a verdict, in the order of the stream. */

@@ -16,7 +16,6 @@ export async function publishResponse({ bus, io }: Session, response: Response):
   // A decision is stored without the cluster rather than not at all.
   const cluster = await readCluster(bus).catch(() => undefined);
   const result = await publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, FOREIGN)), {
-    msgId: response.responseId,
     headers: cloudEventHeaders({
       id: response.responseId,
       type: 'dev.bailiff.response.v1',

@@ -130,7 +130,6 @@ export class ResponseStream implements ResponseLog {
   #store(response: Response, lastSequence: number | undefined) {
     const { bus, cluster, signal } = this.#options;
     return publishOnce(bus, responseSubject(response), encodeResponse(cutTexts(response, EXTERNAL_TEXTS)), {
-      msgId: response.responseId,
       headers: cloudEventHeaders({
         id: response.responseId,
         type: 'dev.bailiff.response.v1',

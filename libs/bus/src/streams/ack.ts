@@ -37,10 +37,10 @@ export async function publishAcked(
   throw new BusError('BUS_TIMEOUT', `${subject}: no ack of its stream, but one of ${ack.stream}/${ack.seq}`);
 }
 
-export function headersOf(options: PublishOptions): MsgHdrs {
+export function headersOf({ msgId, headers = {} }: Partial<PublishOptions>): MsgHdrs {
   const result = makeHeaders();
   // Each name occurs once, so `append` suffices. `set` would search for and remove earlier values.
-  result.append('Nats-Msg-Id', options.msgId);
-  for (const [name, value] of Object.entries(options.headers ?? {})) result.append(name, value);
+  if (msgId !== undefined) result.append('Nats-Msg-Id', msgId);
+  for (const [name, value] of Object.entries(headers)) result.append(name, value);
   return result;
 }

@@ -80,7 +80,6 @@ export function deadLetter(bus: Bus, letter: DeadLetter): Promise<PublishOnceRes
   );
   const kept = length === 0 ? NOTHING : letter.data.subarray(0, most);
   return publishOnce(bus, subject, kept, {
-    msgId: subject,
     headers: {
       'Bailiff-Reason': letter.reason,
       [DETAIL]: letter.detail.replaceAll(/[^\x20-\x7e]+/g, ' ').slice(0, MAX_DETAIL),

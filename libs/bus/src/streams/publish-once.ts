@@ -3,8 +3,9 @@
  *
  * Used for VERDICTS, RESPONSES and DEAD_LETTERS. However many replicas publish and retry after a
  * lost ack, the subject holds one message as long as the stream keeps it, without state in this
- * process. nats-server before 2.12 reports a repeat as a duplicate, later versions as a conflict.
- * Both mean `exists`.
+ * process. The condition alone does that. The messages have no id: three servers of 2.10 keep the id of
+ * a message that its condition refused, and for two minutes acknowledge each repeat as a duplicate with
+ * sequence 0, although none is stored.
  */
 
 import { pause } from '@bailiff/service/retry';
@@ -17,7 +18,8 @@ import { getLastOf } from './direct.ts';
 
 export type PublishOnceResult = { outcome: 'stored'; sequence: number } | { outcome: 'exists' };
 
-export interface PublishOnceOptions extends PublishOptions {
+export interface PublishOnceOptions {
+  headers?: PublishOptions['headers'];
   /**
    * Stored only if this is the newest sequence of the whole stream; otherwise the outcome is
    * `exists`.
@@ -50,7 +52,7 @@ export async function publishOnce(
   bus: Bus,
   subject: string,
   payload: Uint8Array,
-  options: PublishOnceOptions,
+  options: PublishOnceOptions = {},
 ): Promise<PublishOnceResult> {
   const headers = headersOf(options);
   headers.set(EXPECTED, '0');
@@ -83,14 +85,10 @@ export async function publishOnce(
   }
 }
 
-/**
- * Returns the sequence, or null if the subject or the id exists, or the stream has grown. @throws
- * BusError
- */
+/** Returns the sequence, or null if the subject exists, or the stream has grown. @throws BusError */
 async function publish(bus: Bus, subject: string, payload: Uint8Array, headers: MsgHdrs): Promise<number | null> {
   try {
-    const ack = await publishAcked(bus, subject, payload, { headers });
-    return ack.duplicate ? null : ack.seq;
+    return (await publishAcked(bus, subject, payload, { headers })).seq;
   } catch (cause) {
     if (cause instanceof BusError && cause.code === 'BUS_CONFLICT') return null;
     throw cause;

@@ -78,8 +78,6 @@ export async function storeCopy(bus: Bus, message: StreamMessage, lastSequence: 
     if (!name.startsWith('Nats-') && name !== FIRST_STORED) headers.append(name, value);
   }
   headers.set(FIRST_STORED, String(firstStoredMicros(message)));
-  // A lost ack: the repeated copy is a duplicate.
-  headers.set('Nats-Msg-Id', `copy-${message.sequence}`);
   headers.set(EXPECTED, String(lastSequence));
   await publishAcked(bus, message.subject, message.data, { headers });
 }
