@@ -1,5 +1,5 @@
 // The responder's queues with a Redis whose connections stay open and are of no use: it is silent, as
-// when its machine is down, it became a replica, as after a failover, or it is full.
+// when its machine is down, it became a replica, as after a failover, it is full, or its clock is set back.
 import { once } from 'node:events';
 import net, { type AddressInfo } from 'node:net';
 import { waitFor } from '@bailiff/service/testing';
@@ -202,6 +202,30 @@ it('queues - a full Redis is reported without a job, and no longer when it has r
   await waitFor(() => queues.refusal.includes('OOM'), { what: 'the refusal', state });
   await redis.configure('maxmemory', '0');
   await waitFor(() => queues.refusal === '', { what: 'its end', state });
+}, 60_000);
+
+it('queues - jobs start again although the clock of Redis was set back by a day; control: before the look', async () => {
+  const redis = await startRedis();
+  cleanUps.push(() => redis[Symbol.asyncDispose]());
+  const relay = await startRelay(pathOf(redis));
+  const { queues, done, state, put } = await startQueues(relay.port, { probeMs: 3_000 });
+  const client = new Redis({ path: pathOf(redis) });
+  cleanUps.push(() => client.disconnect());
+  const limiter = 'lost:respond-label:limiter';
+  let doneBefore: readonly string[] = [];
+  const looked = async () => {
+    const ended = [...done];
+    const isOver = (await client.pttl(limiter)) < 60_000;
+    if (!isOver) doneBefore = ended;
+    return isOver;
+  };
+  // The count of the second in which the clock was set back, as full as it becomes after that.
+  await client.set(limiter, 100, 'PX', 86_400_000);
+  await put('after');
+  await waitFor(looked, { what: 'the next look', state });
+  expect(doneBefore).toEqual(['before']);
+  await waitFor(() => done.includes('after'), { what: 'the job', state });
+  expect(queues.refusal).toBe('');
 }, 60_000);
 
 it('queues - a job whose list was evicted is not added again, but under another id', async () => {

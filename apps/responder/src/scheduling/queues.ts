@@ -38,6 +38,8 @@ const SILENCE_MS = 12_000;
  * server.
  */
 const READ_ONLY_WAIT_MS = 2_000;
+/** `maxPerSecond` is per this time. */
+const RATE_MS = 1_000;
 /** Workers that may die during one job: a crash of the worker is not the job's fault. */
 const MAX_STALLS = 1_000;
 
@@ -80,7 +82,7 @@ export class Queues {
   #lastError: Error | null = null;
   /** The newest refusal of jobs: Redis is full, busy with a script, or denies a command. */
   #refusal: { error: Error; atMs: number; isProbe?: true } | null = null;
-  readonly #probeKey: string;
+  readonly #prefix: string;
   readonly #probing: NodeJS.Timeout;
 
   constructor(options: QueueOptions) {
@@ -114,7 +116,8 @@ export class Queues {
         prefix,
         // The version check stays on: without the version, a worker waits in whole seconds.
         concurrency: options.concurrency,
-        limiter: { max: options.maxPerSecond, duration: 1_000 },
+        limiter: { max: options.maxPerSecond, duration: RATE_MS },
+        maximumRateLimitDelay: RATE_MS,
         lockDuration: options.lockDurationMs,
         stalledInterval: Math.max(500, options.lockDurationMs / 2),
         maxStalledCount: MAX_STALLS,
@@ -125,7 +128,7 @@ export class Queues {
       worker.on('failed', (_job, error) => options.onJobFailure(error));
       this.#workers.push(worker);
     }
-    this.#probeKey = `${prefix}:probe`;
+    this.#prefix = prefix;
     this.#probing = setInterval(() => void this.#probe(), options.probeMs ?? PROBE_MS);
     this.#probing.unref();
   }
@@ -134,12 +137,21 @@ export class Queues {
   async #probe(): Promise<void> {
     if (this.#adder.status !== 'ready') return;
     try {
-      await this.#adder.set(this.#probeKey, '', 'PX', PROBE_MS);
+      await this.#adder.set(`${this.#prefix}:probe`, '', 'PX', PROBE_MS);
+      for (const { name } of this.#queues.values()) await this.#shortenLimit(`${this.#prefix}:${name}:limiter`);
       if (this.#refusal?.isProbe) this.#refusal = null;
     } catch (error) {
       if (this.#adder.status === 'ready')
         this.#refusal = { error: error as Error, atMs: performance.now(), isProbe: true };
     }
+  }
+
+  /**
+   * The count of job starts ends by the clock of Redis: if that is set back, the count stays for as long, and then no
+   * job of the action starts.
+   */
+  async #shortenLimit(key: string): Promise<void> {
+    if ((await this.#adder.pttl(key)) > RATE_MS) await this.#adder.pexpire(key, RATE_MS);
   }
 
   /** Whether both connections to Redis are ready. */
