@@ -6,6 +6,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { ownNetworks } from '../../apps/collector/src/packets/kernel/own-networks.ts';
 import { isLeft } from '../../apps/collector/src/packets/subjects/left-links.ts';
+import { hostSides, ownLinks } from '../../apps/collector/src/packets/subjects/node-links.ts';
 import { launch } from '../support/process.ts';
 import { command } from './harness/processes.ts';
 
@@ -52,8 +53,14 @@ it.for([
     await waitFor(left, { what, until: (links) => links.map((link) => link.name).join() === name });
     await command('ip', 'link', 'add', 'later0', 'type', 'veth', 'peer', 'name', 'later1');
     const names = dumpLinks().map((link) => link.name);
+    const sides = hostSides().map((link) => link.name);
+    const own = ownLinks().map((link) => link.name);
     await command('ip', 'link', 'del', 'later0');
     expect(names, 'links behind it').toEqual(expect.arrayContaining([name, 'later0', 'later1']));
+    expect(sides, 'host sides alone').toEqual(expect.arrayContaining(['later0', 'later1']));
+    expect(sides).not.toContain(name);
+    expect(own, 'its MAC takes none from a pod').not.toContain(name);
+    expect(own).toEqual(expect.arrayContaining(['lo', 'later0', 'later1']));
     expect(ownNetworks().local, 'own networks are read').toContain('127.0.0.0/8');
     await pod.kill();
     await waitFor(left, { what: 'the link to end with its tunnel', until: (links) => links.length === 0 });

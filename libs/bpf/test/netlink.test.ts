@@ -47,6 +47,7 @@ describe('native netlink', () => {
       names: ['large0', 'behind1', 'behind0'],
       counted: true,
       addresses: ['192.0.2.1/24', '2001:db8::1/128'],
+      ofKind: [['behind1', 'behind0'], []],
       glibcFinds: false,
     });
   });

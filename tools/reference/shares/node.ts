@@ -283,6 +283,16 @@ export const ON_A_NODE: readonly Share[] = [
     tests: ['apps/collector/src/packets/subjects/guard.test.ts'],
   },
   {
+    what: 'links of the network of the node, of one comparison',
+    file: `${C}/packets/subjects/node-links.ts`,
+    limits: ['MAX_OF_ALL_KINDS'],
+    filledBy: 'links without a kind that pods leave there',
+    share: 'host sides of pods and bridges are read apart from all others, and all of them',
+    whenFull: 'links of other kinds behind the first ones are not in the status, and their MACs not compared',
+    counter: '`bailiff_collector_coverage`',
+    tests: ['test/kernel/left-links.test.ts'],
+  },
+  {
     what: 'links of namespaces of pods, of one look',
     file: `${C}/packets/subjects/foreign-links.ts`,
     limits: ['MAX_LINKS', 'MAX_LINKS_PER_LOOK'],

@@ -6,9 +6,10 @@
  * Data path: plugin → socket-server.ts → here → packets/engine.ts → kernel maps. Idempotent.
  */
 
-import { dumpLinks, getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
+import { getLink, type IfaceKey, type LinkRecord, type PodEndPins } from '@bailiff/bpf';
 import type { CniRecord } from '../identity/cni-record.ts';
 import { type GuardedInterface, keyOf } from '../packets/subjects/guarded-interface.ts';
+import { HOST_KINDS, hostSides } from '../packets/subjects/node-links.ts';
 import type { OtherInterface, Registry } from '../packets/subjects/registry.ts';
 import type { OnProblem } from '../process/problem-log.ts';
 import { isShortage } from '../process/shortage.ts';
@@ -39,7 +40,6 @@ export interface HandlerOptions {
   onProblem: OnProblem;
 }
 
-const HOST_KINDS = ['veth', 'netkit'];
 const failed = (reason: string, again = false): Answer => ({ outcome: 'failed', reason, ...(again ? { again } : {}) });
 const notApplicable = (reason: string): Answer => ({ outcome: 'not-applicable', reason });
 
@@ -92,8 +92,8 @@ function findHostSide(
   const names = record.hostInterfaces;
   const read = podLink && hostSideOf(podLink);
   if (read && names.includes(read.name)) return { link: read, exact: podLink };
-  const links = names.length === 0 ? [] : dumpLinks();
-  const named = links.find(({ kind, name }) => HOST_KINDS.includes(kind) && names.includes(name));
+  const links = names.length === 0 ? [] : hostSides();
+  const named = links.find(({ name }) => names.includes(name));
   if (named) return { link: named, exact: null };
   if (read) return { link: read, exact: podLink };
   if (podLink !== null)

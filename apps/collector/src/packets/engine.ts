@@ -8,7 +8,6 @@
 import path from 'node:path';
 import {
   type DecodedBatch,
-  dumpLinks,
   firstLinks,
   getLink,
   getNsid,
@@ -38,6 +37,7 @@ import { ForeignLinks, foreignReason, LINKS_MS } from './subjects/foreign-links.
 import { Guard, type GuardOptions } from './subjects/guard.ts';
 import { type GuardedInterface, keyOf, outlivedBy, storedOf } from './subjects/guarded-interface.ts';
 import { excludeUnguarded, forgetGeneration, forgottenCounts, hasNothingToPublish } from './subjects/lifecycle.ts';
+import { ownLinks } from './subjects/node-links.ts';
 import { Orphans } from './subjects/orphans.ts';
 import { PastGuard } from './subjects/past-guard.ts';
 import { Registry } from './subjects/registry.ts';
@@ -145,7 +145,7 @@ export class PacketEngine implements Engine {
       moment,
       live: () => registry.allLive(),
       cniRecords: () => this.cniRecords(),
-      linkMacs: () => new Set(dumpLinks().map(({ mac }) => mac)),
+      linkMacs: () => new Set(ownLinks().map(({ mac }) => mac)),
       linkAddresses: () => ownNetworks().addresses,
       hasRecord: (file) => this.#cni.isOnDisk(file),
       isChosen: (binding) => this.#cni.isChosen(binding),
@@ -230,7 +230,8 @@ export class PacketEngine implements Engine {
 
   /** Reads every counter, to find growth whose samples were lost, and frames past the guard. */
   sweep(): void {
-    this.#unjudged.check();
+    // Counts are published also while links cannot be read.
+    this.#parts.problems.attempt('counts', () => this.#unjudged.check());
     this.#pastGuard.check();
     this.#flusher.sweep();
   }

@@ -83,6 +83,7 @@ void addOpeners(Napi::Object exports) {
 
 void addSystem(Napi::Object exports) {
   addFunction(exports, "dumpLinks", [](Info info) { return dumpLinks(toOptionalI32(info[0], "targetNetnsid")); });
+  addFunction(exports, "dumpLinksOf", [](Info info) { return dumpLinksOf(toText(info[0], "kind")); });
   addFunction(exports, "firstLinks",
               [](Info info) { return firstLinks(toOptionalI32(info[0], "targetNetnsid"), toU32(info[1], "atMost")); });
   addFunction(exports, "getLink",

@@ -23,12 +23,10 @@ void NetlinkRequest::append(const void* data, size_t size) {
   std::memcpy(bytes_.data(), &total, sizeof(total));  // nlmsg_len is the header's first field
 }
 
-void NetlinkRequest::attributeU32(uint16_t type, uint32_t value) {
-  struct {
-    struct rtattr header;
-    uint32_t value;
-  } attribute = {{RTA_LENGTH(sizeof(value)), type}, value};
-  append(&attribute, sizeof(attribute));
+void NetlinkRequest::attribute(uint16_t type, const void* data, size_t size) {
+  struct rtattr header = {static_cast<unsigned short>(RTA_LENGTH(size)), type};
+  append(&header, sizeof(header));
+  append(data, size);
 }
 
 const struct rtattr* Attributes::find(uint16_t type) const {
@@ -97,11 +95,12 @@ NetlinkSocket::NetlinkSocket(const char* operation) : operation_(operation) {
   if (::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) fail(operation, errno);
 }
 
-void NetlinkSocket::request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset) {
+void NetlinkSocket::request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset,
+                            const std::function<bool()>& isEnough) {
   for (int tries = 0; tries < kMaxDumpTries; tries++) {
     if (tries > 0 && reset) reset();
     send(request);
-    if (receive(request.isDump(), onMessage) == Outcome::kComplete) return;
+    if (receive(request.isDump(), onMessage, isEnough) == Outcome::kComplete) return;
   }
   fail(operation_, EINTR, "the dump changed while it was read, " + std::to_string(kMaxDumpTries) + " times");
 }

@@ -30,7 +30,8 @@ class NetlinkRequest {
   void header(const T& value) {
     append(&value, sizeof(value));
   }
-  void attributeU32(uint16_t type, uint32_t value);
+  void attribute(uint16_t type, const void* data, size_t size);
+  void attributeU32(uint16_t type, uint32_t value) { attribute(type, &value, sizeof(value)); }
 
   std::vector<uint8_t>& bytes() { return bytes_; }
   // SAFETY: the request begins with the nlmsghdr written by its constructor; vector storage is aligned for it.
@@ -68,8 +69,10 @@ class NetlinkSocket {
   int fd() const { return fd_.get(); }
 
   // Sends the request and passes on each message until the reply is complete. Calls `reset` before it
-  // repeats a dump. Errors of the kernel are thrown with the kernel's own explanation as detail.
-  void request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset = {});
+  // repeats a dump. Errors of the kernel are thrown with the kernel's own explanation as detail. For `isEnough` see
+  // requestUntil.
+  void request(NetlinkRequest& request, const OnMessage& onMessage, const std::function<void()>& reset = {},
+               const std::function<bool()>& isEnough = {});
 
   // The same until `isEnough`, which is asked after each chunk of a dump. An interrupted dump is not
   // repeated. The socket cannot be used again: what is left of the reply is still in it.

@@ -171,6 +171,32 @@ std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid) {
   return links;
 }
 
+std::vector<LinkRecord> dumpLinksOf(const std::string& kind) {
+  NetlinkSocket socket("netlink.dumpLinksOf");
+  // Without a mask: for one, the kernel first reads the names of all links. No pod has one of these kinds here.
+  NetlinkRequest request(RTM_GETLINK, NLM_F_DUMP);
+  request.header(ifinfomsg{});
+  struct rtattr info = {static_cast<unsigned short>(RTA_LENGTH(kind.size() + 1)), IFLA_INFO_KIND};
+  std::vector<uint8_t> nested(RTA_SPACE(kind.size() + 1));
+  std::memcpy(nested.data(), &info, sizeof(info));
+  std::memcpy(nested.data() + sizeof(info), kind.data(), kind.size());
+  request.attribute(IFLA_LINKINFO, nested.data(), nested.size());
+  std::vector<LinkRecord> links;
+  bool isKnown = true;
+  socket.request(
+      request,
+      [&](const struct nlmsghdr* message) {
+        LinkRecord link;
+        // A kernel that does not know the kind has no such link, and describes all others.
+        if (!(message->nlmsg_flags & NLM_F_DUMP_FILTERED))
+          isKnown = false;
+        else if (parseLink(message, link) && link.kind == kind)
+          links.push_back(std::move(link));
+      },
+      [&] { links.clear(); }, [&] { return !isKnown; });
+  return links;
+}
+
 std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost) {
   NetlinkSocket socket("netlink.firstLinks");
   NetlinkRequest request = linksRequest(targetNetnsid);

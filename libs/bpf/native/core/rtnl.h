@@ -42,6 +42,10 @@ bool parseLink(const struct nlmsghdr* message, LinkRecord& out);
 // All links. In another namespace, the dump ends at a link of more than 32 KiB.
 std::vector<LinkRecord> dumpLinks(std::optional<int32_t> targetNetnsid);
 
+// Links of one kind of this namespace. The kernel describes no other, however many there are. The dump ends at a link
+// of the kind with more than some KiB of alternative names, which only the node can give it.
+std::vector<LinkRecord> dumpLinksOf(const std::string& kind);
+
 // The first links of a namespace; they may change while they are read.
 std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);

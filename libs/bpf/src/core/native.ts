@@ -248,6 +248,7 @@ export interface Native {
   queryClsact(ifindex: number, ingress: boolean, priority: number, handle: number): NativeClsactState | null;
   detachClsact(ifindex: number, ingress: boolean, priority: number, handle: number, removeQdisc: boolean): boolean;
   dumpLinks(targetNetnsid: number | null): LinkRecord[];
+  dumpLinksOf(kind: string): LinkRecord[];
   firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
   dumpAddresses(): AddressRecord[];

@@ -5,6 +5,7 @@ import { waitFor } from '@bailiff/service/testing';
 import {
   dumpAddresses,
   dumpLinks,
+  dumpLinksOf,
   dumpLocalNetworks,
   firstLinks,
   getLink,
@@ -137,6 +138,7 @@ function largeLink(): unknown {
     addresses: dumpAddresses().flatMap((one) =>
       one.ifindex === ifindex && !one.address.startsWith('fe80:') ? `${one.address}/${one.prefixLength}` : [],
     ),
+    ofKind: ['veth', 'nosuch'].map((kind) => dumpLinksOf(kind).map(({ name }) => name)),
     glibcFinds: control.stdout.includes('behind0'),
   };
 }

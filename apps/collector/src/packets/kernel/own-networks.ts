@@ -3,7 +3,7 @@
  * API server does not list them. Probes come from them, and a tunnel to one of them ends on the
  * node.
  */
-import { type AddressRecord, dumpAddresses, dumpLinks, dumpLocalNetworks, type LinkRecord } from '@bailiff/bpf';
+import { type AddressRecord, dumpAddresses, dumpLocalNetworks, getLink, type LinkRecord } from '@bailiff/bpf';
 
 /** Own addresses of a node, each list in a fixed order. */
 export interface OwnNetworks {
@@ -28,13 +28,17 @@ const IN_USE = 0x41;
 const IFF_LOOPBACK = 0x8;
 
 export function ownNetworks(
-  links: readonly Pick<LinkRecord, 'flags' | 'ifindex'>[] = dumpLinks(),
   addresses: readonly AddressRecord[] = dumpAddresses(),
   local: readonly string[] = dumpLocalNetworks(),
+  linkOf: (ifindex: number) => Pick<LinkRecord, 'flags'> | null = getLink,
 ): OwnNetworks {
-  const inUse = links.filter(({ flags }) => (flags & (IN_USE | IFF_LOOPBACK)) === IN_USE);
-  const indexes = new Set(inUse.map(({ ifindex }) => ifindex));
-  const own = addresses.filter(({ address, ifindex }) => indexes.has(ifindex) && !LINK_LOCAL.test(address));
+  const global = addresses.filter(({ address }) => !LINK_LOCAL.test(address));
+  // Not a list of all links, to which pods can add thousands. Those have no address.
+  const inUse = [...new Set(global.map(({ ifindex }) => ifindex))].filter(
+    (ifindex) => ((linkOf(ifindex)?.flags ?? 0) & (IN_USE | IFF_LOOPBACK)) === IN_USE,
+  );
+  const indexes = new Set(inUse);
+  const own = global.filter(({ ifindex }) => indexes.has(ifindex));
   return {
     addresses: sorted(own.map(({ address }) => address)),
     links: sorted(own.map(({ address, prefixLength }) => `${address}/${prefixLength}`)),

@@ -8,13 +8,14 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { dumpLinks, isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
+import { isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { conserve, newConservation } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from '../subjects/binding-store.ts';
 import { type GuardedInterface, MAX_FOUND, originOf, storedOf } from '../subjects/guarded-interface.ts';
 import { droppedOnNetkit } from '../subjects/lifecycle.ts';
+import { hostSides } from '../subjects/node-links.ts';
 import type { Registry } from '../subjects/registry.ts';
 import { userspaceViolation } from './violations.ts';
 
@@ -46,7 +47,7 @@ export class UnjudgedFrames {
     const { onProblem, registry } = this.#options;
     const judged = new Map<GuardedInterface, number>();
     for (const iface of registry.allLive()) if (iface.attachError === '') judged.set(iface, this.#judged(iface));
-    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
+    const links = new Map(hostSides().map((link) => [link.ifindex, link]));
     for (const [iface, judgedBefore] of judged) {
       const link = links.get(iface.ifindex);
       if (!link) continue; // its netlink event will remove it

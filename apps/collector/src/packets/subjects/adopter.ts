@@ -7,7 +7,7 @@
  * stays in force.
  */
 
-import { dumpLinks, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
+import type { LinkRecord, SpoofObject } from '@bailiff/bpf';
 import type { LinkFacts } from '../../identity/identity.ts';
 import { NEVER_SEEN } from '../../identity/pod-life.ts';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
@@ -20,6 +20,7 @@ import type { BindResult } from './binder.ts';
 import type { BindingStore, StoredInterface } from './binding-store.ts';
 import { factsOf, type GuardedInterface, keyOf, NO_SLOT, newInterface, storedOf } from './guarded-interface.ts';
 import { excludeUnguarded, release } from './lifecycle.ts';
+import { nodeLinks } from './node-links.ts';
 import type { Registry } from './registry.ts';
 
 export interface AdopterOptions {
@@ -67,7 +68,7 @@ export class Adopter {
     const { maps } = object;
     const { stored, unreadable } = store.load();
     const archived = counters.load();
-    const links = dumpLinks();
+    const links = nodeLinks();
     const plan = planAdoption({
       counters: [...maps.counters.readAll(), ...archived],
       records: maps.ifaces.entries(),

@@ -7,7 +7,7 @@
  * retried on a slow timer and shown in the node's status.
  */
 
-import { dumpLinks, getLink, getNsid, type LinkRecord } from '@bailiff/bpf';
+import { getLink, getNsid, type LinkRecord } from '@bailiff/bpf';
 import { RecentMap } from '@bailiff/service';
 import type { CniRecord } from '../../identity/cni-record.ts';
 import {
@@ -23,6 +23,7 @@ import {
 } from '../../identity/identity.ts';
 import { listPodCgroups, oldestProcess, podStartMs } from '../../identity/pod-cgroups.ts';
 import type { OnProblem } from '../../process/problem-log.ts';
+import { ownLinks } from './node-links.ts';
 import type { Announcement } from './stall-detector.ts';
 
 /**
@@ -263,14 +264,13 @@ interface PodSide {
  * not accepted. null: the interface or its peer is gone, or the peer is in no other namespace.
  */
 function readPodSide(ifindex: number): PodSide | null {
-  // The dump comes first, because it assigns ids to the namespaces.
-  const links = dumpLinks();
-  const link = links.find((l) => l.ifindex === ifindex);
+  // Reading it assigns an id to the namespace of its other end.
+  const link = getLink(ifindex);
   if (!link || link.linkNetnsid === null) return null;
   // Not a dump: a pod can have a hundred thousand links.
   const peer = link.peerIfindex === null ? null : getLink(link.peerIfindex, { targetNsid: link.linkNetnsid });
   if (!peer) return null;
-  return { link, nsid: link.linkNetnsid, ifName: peer.name, mac: macOfPodSide(link, peer.mac, links) };
+  return { link, nsid: link.linkNetnsid, ifName: peer.name, mac: macOfPodSide(link, peer.mac, ownLinks()) };
 }
 
 /**

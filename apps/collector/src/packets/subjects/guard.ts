@@ -9,7 +9,6 @@
  */
 
 import {
-  dumpLinks,
   getLink,
   type IfaceKey,
   type LinkRecord,
@@ -28,6 +27,7 @@ import type { BindingStore } from './binding-store.ts';
 import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
 import { isLeft, LEFT_LINK } from './left-links.ts';
 import { forgetGeneration, release } from './lifecycle.ts';
+import { nodeLinks } from './node-links.ts';
 import type { OtherInterface, Registry } from './registry.ts';
 import type { Announcement } from './stall-detector.ts';
 import { UnguardedPackets } from './unguarded-packets.ts';
@@ -349,7 +349,7 @@ export class Guard {
   }
 
   #resync(areEventsLost: boolean): void {
-    const links = new Map(dumpLinks().map((link) => [link.ifindex, link]));
+    const links = new Map(nodeLinks().map((link) => [link.ifindex, link]));
     for (const iface of [...this.#o.registry.allLive()]) {
       const link = links.get(iface.ifindex);
       if (link && !this.#attachments.isReplaced(iface, link)) continue;
