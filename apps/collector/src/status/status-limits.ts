@@ -1,9 +1,11 @@
 /**
  * Fits the lists of a node's status, most of all its interfaces, into its value in `bailiff_nodes`, which has
- * at most 512 KiB. Interfaces that need attention come first, non-pod interfaces last; the rest is counted.
+ * at most 512 KiB. Interfaces that need attention come first, then guarded ones, and non-pod interfaces last; the rest
+ * is counted. A pod can leave thousands of links in the network of the node, so these displace none of a pod.
  * Pure.
  */
 import { clipReason, type InterfaceStatus, LIST_LIMITS, type NodeStatus } from '@bailiff/schemas';
+import { LEFT_LINK } from '../packets/subjects/left-links.ts';
 
 /**
  * Bytes of JSON for interfaces. Policies take 128 KiB, and the whole status stays below 512 KiB.
@@ -14,14 +16,17 @@ const RANK: Readonly<Record<InterfaceStatus['coverage'], number>> = {
   'not-covered': 0,
   partial: 1,
   guarded: 2,
-  'not-applicable': 3,
+  'not-applicable': 4,
 };
+/** Before what is no interface of a pod. */
+const LEFT = 3;
 
 const hasProblem = ({ unjudgedFrames = 0, pastGuardFrames = 0, notCompared = '', quarantinedUntil }: InterfaceStatus) =>
   unjudgedFrames > 0 || pastGuardFrames > 0 || notCompared !== '' || quarantinedUntil !== null;
 
 /** A guarded interface can have problems too, which its status alone reports. */
-const rankOf = (one: InterfaceStatus): number => (hasProblem(one) ? -1 : RANK[one.coverage]);
+const rankOf = (one: InterfaceStatus): number =>
+  hasProblem(one) ? -1 : one.reason === LEFT_LINK ? LEFT : RANK[one.coverage];
 
 /**
  * @returns the interfaces that fit; `interfacesOmitted` counts the others by coverage, absent if
