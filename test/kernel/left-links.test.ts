@@ -54,9 +54,11 @@ it.for([
     await command('ip', 'link', 'add', 'later0', 'type', 'veth', 'peer', 'name', 'later1');
     const names = dumpLinks().map((link) => link.name);
     const sides = hostSides().map((link) => link.name);
+    const uncounted = [...hostSides(), ...dumpLinks()].filter(({ rxPackets }) => rxPackets === null);
     const own = ownLinks().map((link) => link.name);
     await command('ip', 'link', 'del', 'later0');
     expect(names, 'links behind it').toEqual(expect.arrayContaining([name, 'later0', 'later1']));
+    expect(uncounted, 'links without counters').toEqual([]);
     expect(sides, 'host sides alone').toEqual(expect.arrayContaining(['later0', 'later1']));
     expect(sides).not.toContain(name);
     expect(own, 'its MAC takes none from a pod').not.toContain(name);
