@@ -228,9 +228,8 @@ export class PacketEngine implements Engine {
     this.#flusher.received(this.#adapter.takeSamples(samples));
   }
 
-  /** Reads every counter, to find growth whose samples were lost, and frames past the guard. */
+  /** Reads every counter, to find growth whose samples were lost, also while links cannot be read; and frames past the guard. */
   sweep(): void {
-    // Counts are published also while links cannot be read.
     this.#parts.problems.attempt('counts', () => this.#unjudged.check());
     this.#pastGuard.check();
     this.#flusher.sweep();
