@@ -215,4 +215,18 @@ describe.concurrent('taint', () => {
     world.running('web', 'a', ['10.1.0.5']);
     await waitFor(async () => (await world.addresses('a'))?.['web']?.join() === '10.1.0.5');
   });
+
+  test('a taint that an admission webhook refuses with a long message is reported, so is the rest of the status', async () => {
+    await using world = await startWorld(TAINT_RULES);
+    const { collectors } = await scene(world, ['a', 'b', 'c', 'd']);
+    using _ = collectors;
+    await using _sync = await launch(world, [], { clock: FAST });
+    const refused = { verb: 'patch', resource: 'nodes', status: 400, message: `denied: ${'x'.repeat(5_000)}` };
+    const fault = world.kube.server.faults.inject({ ...refused, times: Number.POSITIVE_INFINITY });
+    collectors.reporting.delete('a');
+    const named = async () => (await problems(world)).some((line) => /^ipam-sync: a: .*denied: x+\.\.\.$/.test(line));
+    await waitFor(named, { state: () => reported(world), timeoutMs: 60_000 });
+    fault.remove();
+    await tainted(world, 'a');
+  });
 });

@@ -11,7 +11,7 @@
 import { type Bus, type BusStatus, decodeToken, encodeToken, type KvEntry, openBucket } from '@bailiff/bus';
 import { type KubeApi, KubeError, mayAccess, replaceTaints } from '@bailiff/kube';
 import type { UnguardedNodes } from '@bailiff/policy';
-import { interfaceStatus, LIST_LIMITS, nodeStatus, type TaintStatus } from '@bailiff/schemas';
+import { clipReason, interfaceStatus, LIST_LIMITS, nodeStatus, type TaintStatus } from '@bailiff/schemas';
 import type { Clock } from '@bailiff/service';
 import * as z from 'zod';
 import { type AssessedNode, guardsPods, planTaints, type TaintPlan } from './decide.ts';
@@ -203,7 +203,7 @@ export class TaintController {
       onKubeError(error);
       // The permission may have been revoked since the check.
       if (error.code === 'KUBE_FORBIDDEN') this.#mayPatch = false;
-      return `${node.name}: ${error.message}`;
+      return clipReason(`${node.name}: ${error.message}`);
     }
     return '';
   }
