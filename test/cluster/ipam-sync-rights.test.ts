@@ -5,7 +5,7 @@ import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, onTestFinished, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { runCli } from '../../apps/cli/src/testing.ts';
-import { IPAM_SYNC_USER, launch, startWorld } from './ipam-sync/harness.ts';
+import { IPAM_SYNC_USER, launch, SHORT_LEASE, startWorld } from './ipam-sync/harness.ts';
 
 const CRDS = path.resolve(import.meta.dirname, '../../k8s/crds');
 const dir = temporaryDirectory();
@@ -55,3 +55,16 @@ test('templates of a kind that may not be read are named: the pods of these cont
   made.fault.remove();
   await waitFor(async () => !named.test(await made.status()), { state: made.status, timeoutMs: 60_000 });
 });
+
+test.each(['get', 'create', 'update'])(
+  'a lease that this account cannot %s is named, until it can: none leads meanwhile',
+  async (verb) => {
+    const { flags, fault, status } = await world('leases', verb);
+    await using _sync = await launch({ flags }, [...SHORT_LEASE], { ready: false });
+    const named = new RegExp(`ipam-sync: 1 running, not ready \\(.*lease: .*cannot ${verb} leases.*none leads`);
+    await waitFor(async () => named.test(await status()), { state: status, timeoutMs: 30_000 });
+    fault.remove();
+    const leads = /ipam-sync: 1 running, 1 leads, up to date/;
+    await waitFor(async () => leads.test(await status()), { state: status, timeoutMs: 60_000 });
+  },
+);

@@ -98,5 +98,7 @@ export function addChecks({ health, config }: ServiceContext<IpamSyncConfig>, sy
   health.ready('owners', () => sync.owners.refusal || true);
   health.ready('permits', () => sync.settings.synced || 'not read yet');
   if (!config.leaderElection) return;
-  health.ready('lease', () => sync.elector.silentMs < 3 * config.leaseDurationMs || 'lease not reachable');
+  // The lease of another instance can be read without the right to write it.
+  const isReached = () => sync.elector.silentMs < 3 * config.leaseDurationMs;
+  health.ready('lease', () => sync.elector.refusal || isReached() || 'lease not reachable');
 }

@@ -47,6 +47,7 @@ export class LeaderElector {
   #term: AbortController | null = null;
   #busy: Promise<unknown> = Promise.resolve();
   #lastContactMs = Number.NEGATIVE_INFINITY;
+  #refusal = '';
   /** Number of terms as leader. */
   terms = 0;
 
@@ -65,6 +66,10 @@ export class LeaderElector {
   /** Milliseconds since the lease was last read or written; Infinity before the first time. */
   get silentMs(): number {
     return this.#nowMs() - this.#lastContactMs;
+  }
+  /** Why this account may not read or write the lease; empty: it may, as far as is known. */
+  get refusal(): string {
+    return this.#refusal;
   }
   /** Last known holder of the lease; empty if there is none. */
   get holder(): string {
@@ -129,9 +134,12 @@ export class LeaderElector {
   async #attempt(signal?: AbortSignal): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#advance(signal);
+        const holds = await this.#advance(signal);
+        this.#refusal = '';
+        return holds;
       } catch (error) {
         this.#lease = null;
+        if (error instanceof KubeError && error.code === 'KUBE_FORBIDDEN') this.#refusal = error.message;
         // Another process wrote in between. Read at once, so that an ended term stops now.
         if (error instanceof KubeError && error.code === 'KUBE_CONFLICT' && attempt < 3) continue;
         if (!signal?.aborted) this.#report(error);
