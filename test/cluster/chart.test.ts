@@ -166,7 +166,7 @@ if (!real || program === null) {
         // Names of Secrets, and no content.
         expect(cluster.runs[0]?.output).toMatch(/^created (bailiff-[a-z-]+(, )?)+\n$/);
         const objects = await cluster.objects();
-        expect(objects.filter((name) => name.startsWith('secret/'))).toHaveLength(14);
+        expect(objects.filter((name) => name.startsWith('secret/'))).toHaveLength(16);
         const rendered = documentsOf(template(program)).filter(
           ({ metadata }) => metadata.annotations?.['helm.sh/hook'] === undefined,
         );
@@ -212,7 +212,7 @@ if (!real || program === null) {
           '--values',
           `${CHART}/profiles/ha.yaml`,
           '--set',
-          'busSetup.image.tag=v2',
+          'busSetup.image.tag=v2,nats.replicas=1',
         );
         const after = await cluster.objects();
         expect(after.filter(isPolicy)).toHaveLength(3);
