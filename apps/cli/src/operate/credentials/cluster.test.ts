@@ -31,6 +31,7 @@ class Api {
   readonly secrets = new Map<string, Record<string, string>>();
   readonly calls: string[] = [];
   readonly ofOthers = new Set<string>();
+  readonly ofCertManager = new Set<string>();
   async request<T>({ verb = 'GET', path, body }: { verb?: string; path: string; body?: unknown }): Promise<T> {
     const [, name] = new RegExp(`^/api/v1/namespaces/${NAMESPACE}/secrets(?:/(.+))?$`).exec(path) ?? [];
     const object = body as { metadata?: { name: string }; data: Record<string, string> };
@@ -43,7 +44,8 @@ class Api {
     else if (verb === 'PATCH') this.secrets.set(key, { ...found, ...object.data });
     else if (verb === 'DELETE') this.secrets.delete(key);
     const labels = this.ofOthers.has(key) ? {} : MANAGED_BY;
-    return { metadata: { labels }, data: this.secrets.get(key) } as T;
+    const annotations = this.ofCertManager.has(key) ? { 'cert-manager.io/certificate-name': key } : {};
+    return { metadata: { labels, annotations }, data: this.secrets.get(key) } as T;
   }
   text(secret: string, key: string): string {
     return Buffer.from(this.secrets.get(secret)?.[key] ?? '', 'base64').toString('utf8');
@@ -88,6 +90,22 @@ describe('install', () => {
     expect(after).toEqual(before);
     expect(next?.passwords).not.toEqual(added?.passwords);
     expect(api.text(SECRETS.natsConf, 'nats.conf')).toContain(next?.hash);
+  });
+
+  it('a certificate that cert-manager left - refused before anything is created; without it, or with its strategy, not', async () => {
+    const api = new Api();
+    api.secrets.set(SECRETS.natsTls, { 'tls.crt': 'b3RoZXI=' });
+    api.ofCertManager.add(SECRETS.natsTls);
+    await expect(install(api, options, ALL, makers('a'))).rejects.toMatchObject({
+      code: 'CLI_STATE',
+      remedy: expect.stringContaining('then the Secrets bailiff-nats-tls and bailiff-bus-ca'),
+    });
+    expect([...api.secrets.keys()]).toEqual([SECRETS.natsTls]);
+    const { created } = await install(api, options, { ...ALL, certificates: false }, makers('a'));
+    expect(created).not.toContain(SECRETS.busCa);
+    api.secrets.delete(SECRETS.natsTls);
+    api.ofCertManager.clear();
+    expect((await install(api, options, ALL, makers('b'))).created).toEqual([SECRETS.natsTls, SECRETS.busCa]);
   });
 
   it('a Secret that a rotation changed stays', async () => {

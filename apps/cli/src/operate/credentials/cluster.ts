@@ -27,7 +27,7 @@ export interface InstallOptions {
 }
 
 interface Secret {
-  metadata?: { labels?: Record<string, string> };
+  metadata?: { labels?: Record<string, string>; annotations?: Record<string, string> };
   data?: Record<string, string>;
 }
 
@@ -118,6 +118,22 @@ function requireCurrent({ users }: Credentials, conf: Secret): void {
   });
 }
 
+/**
+ * cert-manager leaves its Secret when its Certificate is deleted. Clients would get our authority, and the servers would
+ * keep a certificate of another one.
+ */
+async function requireOwnCertificate(store: Secrets): Promise<void> {
+  const annotations = (await store.read(SECRETS.natsTls))?.metadata?.annotations ?? {};
+  if (!Object.keys(annotations).some((name) => name.startsWith('cert-manager.io/'))) return;
+  throw new CliError(
+    'CLI_STATE',
+    `the Secret ${SECRETS.natsTls} is of cert-manager: no client would trust the servers`,
+    {
+      remedy: `set certificates.strategy=certManager, or existing if ${SECRETS.busCa} has its authority, or delete the Certificate ${SECRETS.natsTls}, then the Secrets ${CERTIFICATES.join(' and ')}`,
+    },
+  );
+}
+
 /** Names of created and of changed Secrets. Pure but for `api` and `make`. */
 export async function install(
   api: Pick<KubeApi, 'request'>,
@@ -126,6 +142,7 @@ export async function install(
   make: Makers,
 ): Promise<{ created: string[]; changed: string[] }> {
   const store = new Secrets(api, options.namespace);
+  if (certificates) await requireOwnCertificate(store);
   const stored = await stateOf(store, options, make);
   let state = await withMissingUsers(stored, make);
   const changed: string[] = [];
