@@ -112,7 +112,8 @@ describe('a failed request', () => {
     ['KUBE_TOO_MANY_REQUESTS', 'later', 'BUSY'],
     ['KUBE_UNREACHABLE', 'refused', 'UNREACHABLE'],
     ['KUBE_CONFLICT', 'conflict', 'FAILED'],
-    ['KUBE_SERVER', 'failed calling webhook', 'FAILED'],
+    ['KUBE_SERVER', 'etcdserver: leader changed', 'FAILED'],
+    ['KUBE_SERVER', 'Internal error occurred: failed calling webhook "w": connection refused', 'REFUSED'],
   ])('%s, %s - is OUTPUT_%s', (code, message, expected) => {
     const error = deliveryErrorOf(failure(code, message));
     expect(error).toBeInstanceOf(DeliveryError);
