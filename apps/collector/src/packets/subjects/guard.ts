@@ -8,14 +8,7 @@
  * namespace with most of them loses its oldest.
  */
 
-import {
-  getLink,
-  type IfaceKey,
-  type LinkRecord,
-  type PlaceWatch,
-  SpoofError,
-  type SpoofObject,
-} from '@bailiff/bpf';
+import { getLink, type IfaceKey, type LinkRecord, type PlaceWatch, SpoofError, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
