@@ -21,7 +21,7 @@ import { SocketServer } from './socket-server.ts';
 
 export interface CniParts {
   ctx: Pick<ServiceContext<CollectorConfig>, 'config' | 'log'>;
-  packets: Pick<PacketEngine, 'registry' | 'applyCniCall'>;
+  packets: Pick<PacketEngine, 'registry' | 'applyCniCall' | 'readLinkEvents'>;
   detach: { whyNotAttach(): string };
   object: Pick<SpoofObject, 'podEndPins'>;
   metrics: Pick<Metrics, 'cniRequests' | 'cniSeconds' | 'cniPassed'>;
@@ -152,6 +152,7 @@ class ServedPlugin implements CniRoom {
     const startedAt = performance.now();
     const { command, answer } = handleRequest(json, {
       registry: packets.registry,
+      readLinkEvents: () => packets.readLinkEvents(),
       apply: (record, link) => packets.applyCniCall(record, link),
       whyNotAttach: () => detach.whyNotAttach(),
       podEndPins: (key) => object.podEndPins(key),

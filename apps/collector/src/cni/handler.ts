@@ -31,6 +31,8 @@ export interface Answer {
 
 export interface HandlerOptions {
   registry: Pick<Registry, 'live' | 'others'>;
+  /** Handles the link events that precede the request. */
+  readLinkEvents(): void;
   /** Guards the interface and binds it by the record. */
   apply(record: CniRecord, link: LinkRecord): void;
   /** Why programs are not attached; empty: they are. */
@@ -66,6 +68,7 @@ export function handleRequest(json: string, options: HandlerOptions): { command:
 }
 
 function guardPod(request: Exclude<CniRequest, { command: 'STATUS' }>, options: HandlerOptions): Answer {
+  options.readLinkEvents();
   const found = findHostSide(request.record, request.podLink);
   if ('outcome' in found) return found;
   const { link, exact } = found;

@@ -68,6 +68,8 @@ export class PacketEngine implements Engine {
   /** Interfaces that the start adopted from an earlier process. */
   adopted = 0;
   readonly registry: Registry;
+  /** Handles all link events so far: an index may belong to a link whose events are not read yet. */
+  readonly readLinkEvents = (): void => this.#monitor?.catchUp();
   readonly #acked: AckedMap;
   readonly #counters: CounterStore;
   readonly #store: BindingStore;
@@ -249,10 +251,7 @@ export class PacketEngine implements Engine {
     problems.attempt('apply', () => this.apply());
   }
 
-  /**
-   * Guards the host side of an interface and binds it by the record of a CNI call, as its netlink
-   * event and its cache file do without the plugin. A repeated call changes nothing.
-   */
+  /** As the netlink event and the cache file do without the CNI plugin. A repeated call changes nothing. */
   applyCniCall(record: CniRecord, link: LinkRecord): void {
     this.#guard.update([link]);
     this.#cni.apply(record);

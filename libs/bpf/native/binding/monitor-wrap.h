@@ -1,5 +1,6 @@
 // LinkMonitor for JavaScript; see core/link-monitor.h. One callback per turn gets all events of the
-// turn, another one reports lost events. While open it keeps itself and the loop alive.
+// turn, another one reports lost events; takeQueued() reads what is queued without them. While open it keeps itself and
+// the loop alive.
 #pragma once
 
 #include "../core/link-monitor.h"
@@ -15,7 +16,15 @@ class MonitorWrap : public Wrap<MonitorWrap, LinkMonitor> {
   static constexpr const char* kName = "LinkMonitor";
   static constexpr napi_type_tag kTag = {0x3f0c1d52a9b84e06, 0x8a17c6d1e2f34b06};
   static Napi::FunctionReference& constructorOf(Context& context) { return context.monitorClass; }
-  static void addMethods(Napi::Object) {}
+
+  static void addMethods(Napi::Object prototype) {
+    addMethod(prototype, "takeQueued", [](MonitorWrap& self, Info info) {
+      Napi::Env env = info.Env();
+      LinkEvents events = self.core().take(kMaxDatagramsInQueue);
+      if (events.error != 0) fail("netlink.monitor", events.error, "receiving link events");
+      return toObject(env, {{"links", toJs(env, events.links)}, {"overrun", toJs(env, events.overrun)}});
+    });
+  }
 
   static Napi::Object open(Napi::Env env, std::unique_ptr<LinkMonitor> monitor, Napi::Function onLinks,
                            Napi::Function onOverrun) {

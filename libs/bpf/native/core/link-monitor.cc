@@ -27,11 +27,11 @@ LinkMonitor::LinkMonitor(uint32_t receiveBufferBytes) : buffer_(kReceiveBytes) {
   }
 }
 
-LinkEvents LinkMonitor::take() {
+LinkEvents LinkMonitor::take(int atMost) {
   LinkEvents events;
   // From an overrun to the end of the queue, the kernel drops every event. A dump before that misses
   // them, and the older events in the queue would be taken for changes of what it found.
-  for (int i = 0; i < (events.overrun ? kMaxDatagramsAfterOverrun : kMaxDatagramsPerTurn); i++) {
+  for (int i = 0; i < (events.overrun ? kMaxDatagramsInQueue : atMost); i++) {
     ssize_t length = receiveFromKernel(fd_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (length == -EAGAIN) break;
     if (length == -ENOBUFS) {

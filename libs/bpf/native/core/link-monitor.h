@@ -12,7 +12,7 @@ namespace bailiff {
 
 constexpr int kMaxDatagramsPerTurn = 64;
 // More than a receive buffer of 64 MiB holds: the queue was empty once.
-constexpr int kMaxDatagramsAfterOverrun = 131072;
+constexpr int kMaxDatagramsInQueue = 131072;
 
 struct LinkEvents {
   std::vector<LinkRecord> links;
@@ -24,7 +24,8 @@ class LinkMonitor {
  public:
   explicit LinkMonitor(uint32_t receiveBufferBytes);
   int fd() const { return fd_.get(); }
-  LinkEvents take();
+  // atMost datagrams; after an overrun, the whole queue.
+  LinkEvents take(int atMost = kMaxDatagramsPerTurn);
 
  private:
   Fd fd_;

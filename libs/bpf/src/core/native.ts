@@ -164,6 +164,7 @@ export interface NativeRingReader {
 }
 
 export interface NativeLinkMonitor {
+  takeQueued(): { readonly links: LinkRecord[]; readonly overrun: boolean };
   close(): void;
 }
 
