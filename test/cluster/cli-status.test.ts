@@ -327,6 +327,7 @@ describe('doctor and status agree', () => {
 describe('certificates', () => {
   const directory = temporaryDirectory();
   const file = (name: string) => path.join(directory, name);
+  const x509Time = (ms: number) => `${new Date(ms).toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
   const tls = { certFile: file('tls.crt'), keyFile: file('tls.key'), caFile: file('ca.crt') };
   beforeAll(async () => {
     const authority = await makeAuthority();
@@ -335,12 +336,14 @@ describe('certificates', () => {
     writeFileSync(file('password'), 'password-of-cli', { mode: 0o600 });
   });
 
-  /** A server certificate of so many days. */
+  /** A server certificate for a year that ends in so many days. */
   function install(days: number): void {
     const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    const names = ['-days', String(days), '-subj', '/CN=nats', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
+    const [from, to] = [days - 365, days].map((day) => x509Time(Date.now() + day * 86_400_000));
+    const life = ['-not_before', from as string, '-not_after', to as string];
+    const names = ['-subj', '/CN=nats', '-addext', 'subjectAltName=IP:127.0.0.1,DNS:localhost'];
     const by = ['-addext', 'basicConstraints=critical,CA:FALSE', '-CA', tls.caFile, '-CAkey', file('ca.key')];
-    execFileSync('openssl', [...words, ...names, ...by, '-keyout', tls.keyFile, '-out', tls.certFile], {
+    execFileSync('openssl', [...words, ...life, ...names, ...by, '-keyout', tls.keyFile, '-out', tls.certFile], {
       stdio: 'pipe',
     });
   }

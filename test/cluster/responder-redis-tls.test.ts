@@ -1,5 +1,6 @@
 // The responder and `bailiff doctor` with a Redis behind TLS: with a private authority, with and
 // without a client certificate.
+import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort } from '@bailiff/bus/testing';
@@ -87,8 +88,17 @@ it('the certificate of Redis ends in two days, then in 365 - status and doctor n
     const server = await makeServer(authority, ['localhost'], 'openssl', days);
     writeFileSync(file('short.crt'), server.certificate);
     writeFileSync(file('short.key'), server.key, { mode: 0o600 });
+    // For a year, most of which has passed.
+    const time = (day: number) =>
+      `${new Date(Date.now() + day * 86_400_000).toISOString().replace(/\D/g, '').slice(0, 14)}Z`;
+    const life = ['-not_before', time(days - 365), '-not_after', time(days)];
+    const by = ['-CA', file('short-ca.crt'), '-CAkey', file('short-ca.key'), '-copy_extensions', 'copyall'];
+    execFileSync('openssl', ['x509', '-in', file('short.crt'), ...by, ...life, '-out', file('short.crt')], {
+      stdio: 'pipe',
+    });
   };
   writeFileSync(file('short-ca.crt'), authority.certificate);
+  writeFileSync(file('short-ca.key'), authority.key, { mode: 0o600 });
   const own = { port, certFile: file('short.crt'), keyFile: file('short.key'), caFile: file('short-ca.crt') };
   const both = async () => {
     const bus = ['--nats-url', rig.nats.url, '--nats-user', 'admin', '--nats-password-file', file('admin.password')];

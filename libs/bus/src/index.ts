@@ -16,7 +16,7 @@ export * from './config/config-log.ts';
 export * from './config/config-store.ts';
 export * from './config/signers-file.ts';
 export { acrossElection } from './connection/across-election.ts';
-export { type CertificateEnd, certificateEnds, watchEnds } from './connection/certificate.ts';
+export { type CertificateEnd, certificateEnd, certificateEnds, watchEnds } from './connection/certificate.ts';
 export * from './connection/cloud-events.ts';
 export { type Bus, type BusOptions, type BusStatus, connectBus, isConnected } from './connection/connect.ts';
 export * from './connection/errors.ts';

@@ -45,7 +45,7 @@ Exit codes: 0 every frame is judged, and what should be dropped is dropped; 10 e
 is not enforced: a vector, policy or rule is in audit or off, a scope is disarmed, a pod is partly covered, or
 policies are in enforce and a node cannot run their programs;
 7 a node is silent or missing, its violations do not reach the bus, a needed service does not run or makes no
-progress, verdicts wait for a response, responses fail, a stream is full, or a certificate ends within three days;
+progress, verdicts wait for a response, responses fail, a stream is full, or a certificate is about to end;
 3 a pod is not covered;
 6 a configuration or a pod list is refused, stored configuration is not as --config-signers requires, or unguarded
 nodes are not tainted as configured.

@@ -3,7 +3,7 @@
  * server got another one, so this makes a new handshake now and then, without a login.
  */
 import tls from 'node:tls';
-import { type CertificateEnd, watchEnds } from '@bailiff/bus';
+import { type CertificateEnd, certificateEnd, watchEnds } from '@bailiff/bus';
 import { onAbort } from '@bailiff/service/retry';
 import type { RedisOptions } from 'ioredis';
 import type { RedisTls } from './redis-options.ts';
@@ -15,8 +15,14 @@ export const watchRedisCertificate = (redis: RedisOptions, signal: AbortSignal):
   redis.tls ? watchEnds(() => endOf(redis, signal), signal) : () => [];
 
 /** As in the status of the instance. */
-export const reportedEnds = (ends: readonly CertificateEnd[]): { what: string; notAfter: string }[] =>
-  ends.map(({ what, notAfterMs }) => ({ what, notAfter: new Date(notAfterMs).toISOString() }));
+export const reportedEnds = (
+  ends: readonly CertificateEnd[],
+): { what: string; notAfter: string; notBefore?: string }[] =>
+  ends.map(({ what, notAfterMs, notBeforeMs = Number.NaN }) => ({
+    what,
+    notAfter: new Date(notAfterMs).toISOString(),
+    ...(Number.isNaN(notBeforeMs) ? {} : { notBefore: new Date(notBeforeMs).toISOString() }),
+  }));
 
 /** null: Redis cannot be reached, or a client certificate does not fit its key, which the connection reports. */
 async function endOf(redis: RedisOptions, signal: AbortSignal): Promise<CertificateEnd[] | null> {
@@ -39,8 +45,9 @@ async function endOf(redis: RedisOptions, signal: AbortSignal): Promise<Certific
     socket.setTimeout(TIMEOUT_MS, () => end(null));
     socket.on('error', () => end(null));
     socket.once('secureConnect', () => {
-      const notAfterMs = Date.parse(socket.getPeerCertificate().valid_to);
-      end(Number.isNaN(notAfterMs) ? null : [{ what: 'Redis certificate', notAfterMs }]);
+      const { valid_from, valid_to } = socket.getPeerCertificate();
+      const found = certificateEnd('Redis certificate', valid_from, valid_to);
+      end(Number.isNaN(found.notAfterMs) ? null : [found]);
     });
   });
 }

@@ -18,6 +18,8 @@ export interface CertificateEnd {
   /** Such as `server certificate`, `certificate authority` or `client certificate`. */
   what: string;
   notAfterMs: number;
+  /** Absent: not known. */
+  notBeforeMs?: number;
 }
 
 const DEFAULT_PORT = '4222';
@@ -39,14 +41,17 @@ export async function certificateEnds(
   const all = (await Promise.all(urls.map((url) => endsOf(url.trim(), how, timeoutMs)))).flat();
   const file = how.tls?.certFile;
   if (file) {
-    const notAfterMs = Date.parse(new X509Certificate(await readFile(file)).validTo);
-    all.push({ what: 'client certificate', notAfterMs });
+    const { validFrom, validTo } = new X509Certificate(await readFile(file));
+    all.push(certificateEnd('client certificate', validFrom, validTo));
   }
-  const kinds = [...new Set(all.map(({ what }) => what))];
-  return kinds.map((kind) => ({
-    what: kind,
-    notAfterMs: Math.min(...all.filter(({ what }) => what === kind).map(({ notAfterMs }) => notAfterMs)),
-  }));
+  const earliest = new Map<string, CertificateEnd>();
+  for (const end of all.toSorted((a, b) => b.notAfterMs - a.notAfterMs)) earliest.set(end.what, end);
+  return all.filter((end) => earliest.get(end.what) === end);
+}
+
+/** @param from as X.509 writes it, and so `to` */
+export function certificateEnd(what: string, from: string, to: string): CertificateEnd {
+  return { what, notAfterMs: Date.parse(to), notBeforeMs: Date.parse(from) };
 }
 
 async function endsOf(
@@ -80,8 +85,8 @@ async function endsOf(
 function inChain(leaf: DetailedPeerCertificate): CertificateEnd[] {
   const issuer = leaf.issuerCertificate;
   const isOwn = !issuer || issuer.fingerprint256 === leaf.fingerprint256;
-  const ends = [{ what: 'server certificate', notAfterMs: Date.parse(leaf.valid_to) }];
-  return isOwn ? ends : [...ends, { what: 'certificate authority', notAfterMs: Date.parse(issuer.valid_to) }];
+  const ends = [certificateEnd('server certificate', leaf.valid_from, leaf.valid_to)];
+  return isOwn ? ends : [...ends, certificateEnd('certificate authority', issuer.valid_from, issuer.valid_to)];
 }
 
 /** Of the bus. @param options those that `bus` was connected with */

@@ -6,9 +6,9 @@ import { span } from '../status/text.ts';
 import { activeInstances } from './instances.ts';
 import { type Problem, shout, warn } from './problem.ts';
 
-/** Warn from here on; the chart renews a certificate before. */
+/** Warn from here on, or from the last third of its life, when cert-manager renews it. */
 export const WARN_BEFORE_MS = 30 * 86_400_000;
-/** From here on it is a failure. */
+/** From here on it is a failure, or from the last thirtieth of its life. */
 export const FAIL_BEFORE_MS = 3 * 86_400_000;
 
 /** Why the certificates could not be read, or when they end. */
@@ -26,8 +26,8 @@ export function certificateProblems(certificates: CertificateFacts, nowMs: numbe
 export function serviceCertificateProblems(instances: readonly InstanceStatus[], nowMs: number): Problem[] {
   const earliest = new Map<string, { service: string; end: CertificateEnd }>();
   for (const { service, certificates = [] } of activeInstances(instances, nowMs)) {
-    for (const { what, notAfter } of certificates) {
-      const end = { what, notAfterMs: Date.parse(notAfter) };
+    for (const { what, notAfter, notBefore = '' } of certificates) {
+      const end = { what, notAfterMs: Date.parse(notAfter), notBeforeMs: Date.parse(notBefore) };
       const known = earliest.get(`${service} ${what}`);
       if (!(end.notAfterMs >= (known?.end.notAfterMs ?? Number.POSITIVE_INFINITY)))
         earliest.set(`${service} ${what}`, { service, end });
@@ -36,11 +36,13 @@ export function serviceCertificateProblems(instances: readonly InstanceStatus[],
   return [...earliest.values()].flatMap(({ service, end }) => endProblem(service, end, nowMs, RENEW_REDIS));
 }
 
-function endProblem(at: string, { what, notAfterMs }: CertificateEnd, nowMs: number, remedy: string): Problem[] {
+function endProblem(at: string, end: CertificateEnd, nowMs: number, remedy: string): Problem[] {
+  const { what, notAfterMs, notBeforeMs = Number.NaN } = end;
   const leftMs = notAfterMs - nowMs;
-  if (!(leftMs <= WARN_BEFORE_MS)) return [];
+  const lifeMs = Number.isNaN(notBeforeMs) ? Number.POSITIVE_INFINITY : notAfterMs - notBeforeMs;
+  if (!(leftMs <= Math.min(WARN_BEFORE_MS, lifeMs / 3))) return [];
   const text = leftMs > 0 ? `its ${what} ends in ${span(leftMs)}` : `its ${what} ended ${span(-leftMs)} ago`;
-  return leftMs > FAIL_BEFORE_MS
+  return leftMs > Math.min(FAIL_BEFORE_MS, lifeMs / 30)
     ? [warn(at, text, remedy, 'certificates')]
     : [shout(at, text, remedy, EXIT.dependencyUnreachable, 'certificates')];
 }

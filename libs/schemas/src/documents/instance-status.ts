@@ -118,7 +118,12 @@ export const witnessStatus = z.object({
 });
 
 /** A certificate of a server that the instance uses. */
-export const certificateEnd = z.object({ what: text('word'), notAfter: text('word') });
+export const certificateEnd = z.object({
+  what: text('word'),
+  notAfter: text('word'),
+  /** Absent from older versions. */
+  notBefore: text('word').optional(),
+});
 
 /** The log of an evidence-log. */
 export const logStatus = z.object({
