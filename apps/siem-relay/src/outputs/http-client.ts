@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { escapeUnsafe } from '@bailiff/service';
+import { onAbort } from '@bailiff/service/retry';
 import { checkHost, guardedLookup } from './address-guard.ts';
 import { DeliveryError } from './output.ts';
 import { codeOfStatus, retryAfterOf } from './retry.ts';
@@ -56,10 +57,16 @@ export class HttpClient {
     body: Uint8Array,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
+    signal.throwIfAborted();
     const { timeoutMs, nowMs, authorizationFile = '' } = this.#o;
     const sent: Record<string, string> = { ...headers };
     if (authorizationFile !== '') sent['authorization'] = readSecret(authorizationFile).trim();
-    const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
+    // Node.js 20 may collect a signal of AbortSignal.any() while the request still waits: it then has no time limit.
+    const limit = new AbortController();
+    const end = () => limit.abort();
+    const timer = setTimeout(end, timeoutMs);
+    const forget = onAbort(signal, end);
+    const within = limit.signal;
     let response: HttpResponse;
     try {
       response = await this.#exchange(url, sent, body, within).catch((error: StaleError) => {
@@ -75,6 +82,9 @@ export class HttpClient {
       const cause = error as NodeJS.ErrnoException;
       const why = cause.message || cause.code || cause.name;
       throw new DeliveryError('OUTPUT_UNREACHABLE', `cannot reach ${url.host}: ${why}`, { cause });
+    } finally {
+      clearTimeout(timer);
+      forget();
     }
     const code = codeOfStatus(response.status);
     if (code === null) return response;
