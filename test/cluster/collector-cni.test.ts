@@ -4,9 +4,11 @@ import { waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { podSide, removeCacheRecord, writeCacheRecord } from '../lab/src/cni/cache.ts';
 import { cniAdd, cniDel } from '../lab/src/cni/plugin.ts';
+import { netnsPath } from '../lab/src/names.ts';
 import { createNetns, deleteNetns } from '../lab/src/net/netns.ts';
 import { exec } from '../lab/src/process/exec.ts';
 import { CniNode, forged, OWN, own } from '../support/cni-node.ts';
+import type { TestPod } from '../support/node.ts';
 
 describe('collector with the CNI plugin', () => {
   let cni: CniNode;
@@ -94,6 +96,36 @@ describe('collector with the CNI plugin', () => {
     const other = { uid: '00000000-0000-4000-8000-0000000000ff' };
     await expect(cni.call(pod, partial, other)).rejects.toThrow(/"code":11.*is bound to pod/s);
     expect(JSON.parse(await cni.call(pod, partial, { ...other, policy: 'open' })), 'open passes').toEqual(partial);
+    await cni.node.send(pod, [forged(pod), own(pod)], 20);
+    await isDropped(pod, 'programmed', 10);
+  });
+
+  it('a call behind a queue of link events is about the link that has the index now', async () => {
+    cni.writePrimary('bridge');
+    const collector = await cni.node.startCollector({ until: 'ready', args: cni.args('closed') });
+    const call = (pod: TestPod) =>
+      cni.call(pod, { cniVersion: '1.0.0', ips: [{ address: `${pod.ipv4}/24` }, { address: `${pod.ipv6}/64` }] });
+    const old = await cni.node.addPod({ cni: false });
+    await call(old);
+    await cni.node.waitForState(old, 'programmed');
+    const { interfaces } = await cni.node.offlineStatus();
+    const ifindex = interfaces.find((one) => one.interfaceName === old.hostInterface)?.ifindex;
+    collector.kill('SIGSTOP');
+    // More than the collector reads in the turns of its loop that a call takes.
+    const lines = Array.from({ length: 3_000 }, (_, i) => `link set lo alias a${i}`);
+    await exec('ip', ['-n', cni.node.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    await cni.node.removePod(old);
+    // A later sandbox of the same pod.
+    const pod = Object.assign(await cni.node.addPod({ cni: false }), { uid: old.uid });
+    await cni.node.renameHostSide(pod, pod.hostInterface, ifindex);
+    const calling = call(pod);
+    const sockets = async () => {
+      const all = await exec('nsenter', [`--net=${netnsPath(cni.node.netns)}`, 'cat', '/proc/net/unix']);
+      return all.split('\n').filter((line) => line.endsWith(cni.at('run/cni.sock'))).length;
+    };
+    await waitFor(async () => (await sockets()) > 1, { what: 'the connection of the call', state: sockets });
+    collector.kill('SIGCONT');
+    await calling;
     await cni.node.send(pod, [forged(pod), own(pod)], 20);
     await isDropped(pod, 'programmed', 10);
   });
