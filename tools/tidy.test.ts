@@ -42,15 +42,15 @@ describe('tidy', () => {
       policy: ['vocabulary'],
       service: [],
       bpf: ['vocabulary'],
-      kube: ['service'],
+      kube: ['service', 'service/retry'],
       runtime: ['vocabulary', 'policy', 'bpf'],
-      bus: ['schemas', 'policy', 'service', 'service/exit-codes', 'service/turns'],
+      bus: ['schemas', 'policy', 'service', 'service/exit-codes', 'service/retry', 'service/turns'],
       correlation: ['schemas', 'policy', 'service/fair-counts'],
       response: ['schemas', 'policy', 'bus', 'service/exit-codes', 'service/printable'],
       insight: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/fair-counts', 'service/turns'],
-      evidence: ['schemas', 'policy', 'bus', 'correlation', 'response'],
+      evidence: ['schemas', 'policy', 'bus', 'correlation', 'response', 'service/retry'],
       siem: ['schemas', 'bus', 'service/printable'],
-      connector: ['schemas', 'bus', 'service'],
+      connector: ['schemas', 'bus', 'service', 'service/retry'],
     };
     // What tests alone load may know more: here, every word that a policy has for an operation.
     const alsoInTests: Record<string, readonly string[]> = { 'libs/siem/src/testing.ts': ['policy'] };
@@ -67,7 +67,7 @@ describe('tidy', () => {
           if (!/^(test|tools\/reference)\//.test(f)) wrong.push(`${f} imports ${target}`);
         }
         // Pure code of the process frame has an entry of its own, for libraries that are pure.
-        const lib = /^@bailiff\/(service\/(?:fair-counts|exit-codes|printable|turns)|[a-z-]+)/.exec(target)?.[1];
+        const lib = /^@bailiff\/(service\/(?:fair-counts|exit-codes|printable|retry|turns)|[a-z-]+)/.exec(target)?.[1];
         const known = from ? [from, ...(allowed[from] ?? []), ...(alsoInTests[f] ?? [])] : [];
         if (from && f.includes('/src/') && lib && !known.includes(lib)) wrong.push(`${f} imports ${target}`);
       }
@@ -101,6 +101,11 @@ describe('tidy', () => {
       const own = JSON.parse(read(f)) as Record<string, unknown>;
       expect([f, own['dependencies'] ?? {}, own['devDependencies'] ?? {}]).toEqual([f, {}, {}]);
     }
+  });
+
+  it('time limits - none is a signal that the garbage collection ends', () => {
+    const isApp = (f: string) => /^(apps|libs)\/.*\.ts$/.test(f) && !f.includes('.test.') && !f.endsWith('retry.ts');
+    expect(source.filter((f) => isApp(f) && read(f).includes('AbortSignal.timeout('))).toEqual([]);
   });
 
   it('comments - no work left behind in a comment', () => {

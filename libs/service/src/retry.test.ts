@@ -1,5 +1,8 @@
+import { once } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { backoffMs, onAbort, pause, retry } from './retry.ts';
+import { backoffMs, onAbort, pause, retry, timeLimit } from './retry.ts';
 
 describe('backoff', () => {
   const options = { baseMs: 100, maxMs: 500 };
@@ -17,6 +20,30 @@ describe('backoff', () => {
   it('is at least what the server requests', () => {
     expect(backoffMs(1, options, 0, 5000)).toBe(5000);
     expect(backoffMs(4, options, 0, 10)).toBe(250);
+  });
+});
+
+describe('time limit', () => {
+  it('aborts after its time - also while garbage is collected, and AbortSignal.any() alone knows it', async () => {
+    setFlagsFromString('--expose-gc');
+    const collecting = setInterval(runInNewContext('gc') as () => void, 20);
+    using limit = timeLimit(200, new AbortController().signal);
+    const any = AbortSignal.any([limit.signal, new AbortController().signal]);
+    await once(any, 'abort');
+    clearInterval(collecting);
+    expect(any.reason).toMatchObject({ name: 'TimeoutError' });
+  });
+
+  it('aborts with the given signal, and not after it was disposed of', async () => {
+    const end = new AbortController();
+    using limit = timeLimit(3_600_000, end.signal);
+    const early = timeLimit(1, end.signal);
+    early[Symbol.dispose]();
+    await pause(20);
+    end.abort(new Error('interrupted'));
+    expect([limit.signal.reason.message, early.signal.aborted]).toEqual(['interrupted', false]);
+    using late = timeLimit(3_600_000, end.signal);
+    expect(late.signal.reason).toBe(end.signal.reason);
   });
 });
 

@@ -39,6 +39,27 @@ export function onAbort(signal: AbortSignal | undefined, run: () => void): () =>
   return () => signal.removeEventListener('abort', run);
 }
 
+/**
+ * A signal that aborts after `timeoutMs`, with a TimeoutError, or with `signal`. Until it is disposed of, it holds its
+ * timer: Node.js 20 may collect an AbortSignal.timeout() of which AbortSignal.any() alone knows, so that it never fires.
+ */
+export function timeLimit(timeoutMs: number, signal?: AbortSignal): { signal: AbortSignal } & Disposable {
+  const limit = new AbortController();
+  if (signal?.aborted) limit.abort(signal.reason);
+  const cancel = setNodeTimer(
+    () => limit.abort(new DOMException(`no end within ${timeoutMs} ms`, 'TimeoutError')),
+    timeoutMs,
+  );
+  const forget = onAbort(signal, () => limit.abort(signal?.reason));
+  return {
+    signal: limit.signal,
+    [Symbol.dispose]: () => {
+      cancel();
+      forget();
+    },
+  };
+}
+
 /** Cancels a timer; a second call has no effect. */
 export type Cancel = () => void;
 

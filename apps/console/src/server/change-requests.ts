@@ -4,6 +4,7 @@
  * is completed, also if its page is closed.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
+import { timeLimit } from '@bailiff/service/retry';
 import * as z from 'zod';
 import type { Changes, ConsoleData } from '../data.ts';
 import type { ConfirmationView, ErrorView } from '../wire.ts';
@@ -53,7 +54,8 @@ export class ChangeRequests {
       if ('error' in confirmed) return sendJson(response, 400, confirmed);
       const { key, set: assignments, basis, reason } = confirmed;
       const change = { key, assignments, basis, reason };
-      const view = await this.#changes.apply(change, guest, AbortSignal.timeout(CHANGE_MS));
+      using limit = timeLimit(CHANGE_MS);
+      const view = await this.#changes.apply(change, guest, limit.signal);
       this.#reports.onChanged(guest.name, change);
       sendJson(response, 200, view);
     } catch (error) {

@@ -4,6 +4,7 @@
  * is sent: until then it is in memory too.
  */
 import { FairCounts } from '@bailiff/service/fair-counts';
+import { timeLimit } from '@bailiff/service/retry';
 import { type Door, type Guest, Refused } from '../access/door.ts';
 import type { Changes, ConsoleData, EvidenceRequest } from '../data.ts';
 import type { EvidenceView } from '../wire.ts';
@@ -39,7 +40,8 @@ export class Readings {
     visit.keep();
     const gone = goneWith(response);
     try {
-      const view = await reader(AbortSignal.any([gone, AbortSignal.timeout(READ_MS)]));
+      using limit = timeLimit(READ_MS, gone);
+      const view = await reader(limit.signal);
       if (gone.aborted) return;
       // A reading takes up to two minutes.
       if (await isStill(this.#door, visit)) sendJson(response, 200, view);

@@ -3,6 +3,7 @@
  * progress, then one result or error. Bounds: one at a time, because it takes a processor, at most TRIAL_MS. A page
  * that is closed ends its own; the next one waits until that has ended, because the bus may hold it up.
  */
+import { timeLimit } from '@bailiff/service/retry';
 import * as z from 'zod';
 import type { Door } from '../access/door.ts';
 import type { ConsoleData } from '../data.ts';
@@ -103,7 +104,8 @@ export class Trials {
       write({ frames, left });
     };
     try {
-      const result = await work(onProgress, AbortSignal.any([gone, AbortSignal.timeout(TRIAL_MS)]));
+      using limit = timeLimit(TRIAL_MS, gone);
+      const result = await work(onProgress, limit.signal);
       if (gone.aborted) return;
       if (await isStill(this.#door, visit)) write({ result });
       else write({ error: 'your rights changed meanwhile', remedy: '' });

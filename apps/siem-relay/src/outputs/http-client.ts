@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { escapeUnsafe } from '@bailiff/service';
-import { onAbort } from '@bailiff/service/retry';
+import { timeLimit } from '@bailiff/service/retry';
 import { checkHost, guardedLookup } from './address-guard.ts';
 import { DeliveryError } from './output.ts';
 import { codeOfStatus, retryAfterOf } from './retry.ts';
@@ -57,15 +57,10 @@ export class HttpClient {
     body: Uint8Array,
     signal: AbortSignal,
   ): Promise<HttpResponse> {
-    signal.throwIfAborted();
     const { timeoutMs, nowMs, authorizationFile = '' } = this.#o;
     const sent: Record<string, string> = { ...headers };
     if (authorizationFile !== '') sent['authorization'] = readSecret(authorizationFile).trim();
-    // Node.js 20 may collect a signal of AbortSignal.any() while the request still waits: it then has no time limit.
-    const limit = new AbortController();
-    const end = () => limit.abort();
-    const timer = setTimeout(end, timeoutMs);
-    const forget = onAbort(signal, end);
+    using limit = timeLimit(timeoutMs, signal);
     const within = limit.signal;
     let response: HttpResponse;
     try {
@@ -82,9 +77,6 @@ export class HttpClient {
       const cause = error as NodeJS.ErrnoException;
       const why = cause.message || cause.code || cause.name;
       throw new DeliveryError('OUTPUT_UNREACHABLE', `cannot reach ${url.host}: ${why}`, { cause });
-    } finally {
-      clearTimeout(timer);
-      forget();
     }
     const code = codeOfStatus(response.status);
     if (code === null) return response;

@@ -10,6 +10,7 @@
 import { type Bus, consumeOrdered, lifeName, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
+import { timeLimit } from '@bailiff/service/retry';
 import type { Turns } from '@bailiff/service/turns';
 import { boundedOcsf, type OcsfVersion } from '@bailiff/siem';
 import type { OutputReadings } from '../metrics.ts';
@@ -151,7 +152,8 @@ export class OutputRunner {
     await this.#running;
     try {
       const { batch, failing } = this.#delivery;
-      if (batch.size > 0 && failing === null) await this.#delivery.deliverOnce(AbortSignal.timeout(withinMs));
+      using limit = timeLimit(withinMs);
+      if (batch.size > 0 && failing === null) await this.#delivery.deliverOnce(limit.signal);
     } catch (error) {
       onWarning(error as Error, `the last events of ${this.name} are not confirmed and will be sent again`);
     }

@@ -10,6 +10,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import net from 'node:net';
 import tls from 'node:tls';
+import { timeLimit } from '@bailiff/service/retry';
 import { sharedLookup } from '../outputs/shared-lookup.ts';
 
 /**
@@ -91,8 +92,8 @@ export class SyslogConnection {
     let socket: net.Socket | undefined;
     try {
       socket = dial(receiver);
-      const within = AbortSignal.any([signal, AbortSignal.timeout(CONNECT_TIMEOUT_MS)]);
-      await once(socket, transport === 'tls' ? 'secureConnect' : 'connect', { signal: within });
+      using limit = timeLimit(CONNECT_TIMEOUT_MS, signal);
+      await once(socket, transport === 'tls' ? 'secureConnect' : 'connect', { signal: limit.signal });
     } catch (error) {
       socket?.on('error', () => undefined).destroy();
       signal.throwIfAborted();
@@ -143,7 +144,8 @@ export class SyslogConnection {
       endSeen = true;
     });
     try {
-      const closed = once(socket, 'close', { signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) });
+      using limit = timeLimit(timeoutMs, signal);
+      const closed = once(socket, 'close', { signal: limit.signal });
       socket.end();
       await closed;
     } catch (error) {

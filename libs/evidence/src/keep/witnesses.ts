@@ -6,6 +6,7 @@
  */
 
 import { isBy, parseNote, parseSignatures, signatureLine, type VerifierKey } from '@bailiff/policy/note';
+import { timeLimit } from '@bailiff/service/retry';
 import { checkpointIn } from '../log/checkpoint.ts';
 import { cosignature } from '../log/cosignature.ts';
 import { consistencyProof } from '../log/merkle.ts';
@@ -84,9 +85,9 @@ export class Witnesses {
       this.#all.map(async (witness) => {
         const known = cosignature(note, witness.address.key);
         if (typeof known === 'number') return this.#cosigned(witness, size, known, '');
-        const own = AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]);
+        using own = timeLimit(ASK_MS, signal);
         try {
-          const line = await this.#askOne(witness, note, size, own);
+          const line = await this.#askOne(witness, note, size, own.signal);
           return this.#cosigned(witness, size, cosignature(note + line, witness.address.key) as number, line);
         } catch (error) {
           if (!signal.aborted) this.#failed(witness.state, error as Error);

@@ -6,6 +6,7 @@
  * `evidence verify`: it needs no key. Limits: MAX_PAGE_BYTES a page; one page in memory.
  */
 import { checkpointIn, EvidenceError, LOGGED_STREAMS, LogWriter, rootOf } from '@bailiff/evidence';
+import { timeLimit } from '@bailiff/service/retry';
 import { CliError } from '../../shared/errors.ts';
 
 const TIMEOUT_MS = 30_000;
@@ -22,10 +23,8 @@ async function read(url: string, most: number, signal: AbortSignal): Promise<str
         'forward the port of the evidence-log: `kubectl -n bailiff-system port-forward statefulset/bailiff-evidence-log 9471`',
     });
   try {
-    const response = await fetch(url, {
-      redirect: 'error',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
-    });
+    using limit = timeLimit(TIMEOUT_MS, signal);
+    const response = await fetch(url, { redirect: 'error', signal: limit.signal });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const parts: Buffer[] = [];
     let length = 0;
