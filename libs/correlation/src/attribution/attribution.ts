@@ -43,7 +43,7 @@ export interface Attribution {
 
 /** Refusals that the dead letters of VIOLATIONS document. */
 export interface RefusalLookup {
-  /** Frames up to this stream time may have been decided before. */
+  /** Frames that the bus stored up to this time may have been decided before. */
   readonly untilMicros: number;
   /** Reason of the dead letter of a violation. */
   letterOf(sequence: number, index: number): string | undefined;
@@ -80,12 +80,14 @@ export interface ReportPlace {
   sequence: number;
   /** Index of the violation in the frame. */
   index: number;
-  /** Stream time of the frame. */
+  /** When the bus stored the frame. */
   timestampMicros: number;
 }
 
 /** A violation's statement that a pod runs on a node. */
 export interface PodReport extends ReportPlace {
+  /** Stream time of the frame: later if the clock of the bus was set back. Absent: when the bus stored it. */
+  streamMicros?: number;
   pod: Pick<ProjectedPod, 'uid' | 'namespace' | 'name'>;
 }
 
@@ -101,7 +103,7 @@ export function letterOf(
 
 /** Attributes a report by the current inventory. */
 export function attributePod(inventory: PodInventory, priorRefusals: RefusalLookup, report: PodReport): Attribution {
-  const { node, pod, timestampMicros: frameMicros } = report;
+  const { node, pod, timestampMicros: storedMicros, streamMicros: frameMicros = storedMicros } = report;
   const letter = letterOf(priorRefusals, report);
   if (letter !== null) return refused(letter, frameMicros, `pod ${pod.uid} was refused before`);
   const deadline = frameMicros + UNDECIDED_MICROS;
@@ -113,7 +115,7 @@ export function attributePod(inventory: PodInventory, priorRefusals: RefusalLook
       const reported = `${pod.namespace}/${pod.name}`;
       return refused('foreign-pod', at, `pod ${pod.uid} is ${own.namespace}/${own.name}, not ${reported}`);
     }
-    if (own.until + FORMER_POD_MICROS >= frameMicros) return listed(own, at);
+    if (own.until + FORMER_POD_MICROS >= storedMicros) return listed(own, at);
     return refused('unproven-pod', at, `pod ${pod.uid} left ${node} more than ten minutes before`);
   }
   const other = entries.find((entry) => entry.node !== node && entry.settledAt <= deadline);
@@ -131,11 +133,11 @@ function attributeUnlisted(
   report: PodReport,
   deadline: number,
 ): Attribution {
-  const { node, pod, timestampMicros: frameMicros } = report;
+  const { node, pod, timestampMicros: storedMicros, streamMicros: frameMicros = storedMicros } = report;
   const completeSince = inventory.completeSince(node);
-  const isComplete = completeSince !== null && completeSince <= Math.max(0, frameMicros - FORMER_POD_MICROS);
+  const isComplete = completeSince !== null && completeSince <= Math.max(0, storedMicros - FORMER_POD_MICROS);
   if (isComplete) return refused('unproven-pod', deadline, `no list names pod ${pod.uid}`);
-  if (frameMicros <= priorRefusals.untilMicros) {
+  if (storedMicros <= priorRefusals.untilMicros) {
     const reason = priorRefusals.reasonOf(report);
     if (reason === 'foreign-pod' || reason === 'unproven-pod') {
       return refused(reason, frameMicros, `pod ${pod.uid} was refused before, or may have been`);
@@ -147,7 +149,7 @@ function attributeUnlisted(
   return refused('unproven-pod', deadline, `no list names pod ${pod.uid}, and ${why}`);
 }
 
-/** Whether a node may still report on a pod that was on its list. */
+/** Whether a node may still report on a pod that was on its list. @param nowMicros time of the bus */
 export const mayReport = (entry: InventoryEntry, nowMicros: number): boolean =>
   entry.listed || nowMicros <= entry.until + FORMER_POD_MICROS;
 

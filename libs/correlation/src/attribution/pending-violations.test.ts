@@ -9,6 +9,7 @@ const pending = (sequence: number, index = 0): PendingViolation => ({
   sequence,
   index,
   timestampMicros: sequence,
+  streamMicros: sequence,
   frameSequence: sequence,
   violation: violation as unknown as ProjectedViolation,
 });

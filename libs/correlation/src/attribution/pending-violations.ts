@@ -22,8 +22,10 @@ export const MAX_TEXT = 32 * 1024 * 1024;
 export interface PendingViolation {
   node: string;
   sequence: number;
-  /** Stream time of the frame. */
+  /** When the bus stored the frame. */
   timestampMicros: number;
+  /** Stream time of the frame. */
+  streamMicros: number;
   frameSequence: number;
   index: number;
   violation: ProjectedViolation;

@@ -150,21 +150,22 @@ export class CorrelationEngine {
     }
     const node = this.#nodes.enter(position.node, this.#slot);
     const { violations, frameSequence } = frame;
-    const isReplayed = this.#now <= this.#priorRefusals.untilMicros;
+    const storedMicros = this.#countedNow;
+    const isReplayed = storedMicros <= this.#priorRefusals.untilMicros;
     let held: HeldFrame | null = null;
     for (let index = 0; index < violations.length; index++) {
       const violation = violations[index] as ProjectedViolation;
       const { pod } = violation;
       const state = this.#stateOf(node, violation);
       const entry = pod === null || state === undefined ? null : cachedEntry(state, violation, pod);
-      const isKnown = entry !== null && mayReport(entry, this.#now);
+      const isKnown = entry !== null && mayReport(entry, storedMicros);
       if (pod === null || (isKnown && !(isReplayed && this.#hasLetter(position, index)))) {
-        this.#count(node, state, violation, index, frameSequence, position.sequence, this.#countedNow, entry);
+        this.#count(node, state, violation, index, frameSequence, position.sequence, storedMicros, entry);
         continue;
       }
       const { sequence } = position;
-      const pending = { node: node.name, sequence, timestampMicros: this.#now, frameSequence, index, violation };
-      const rejection = this.#admit(pending);
+      const times = { timestampMicros: storedMicros, streamMicros: this.#now };
+      const rejection = this.#admit({ node: node.name, sequence, ...times, frameSequence, index, violation });
       if (rejection === null) continue;
       held ??= { pending: 0, refused: new Map() };
       if (rejection === 'pending') held.pending++;
@@ -235,6 +236,7 @@ export class CorrelationEngine {
       sequence: pending.sequence,
       index: pending.index,
       timestampMicros: pending.timestampMicros,
+      streamMicros: pending.streamMicros,
     });
 
   /** The counter state of a violation, from the cache if its identity is known. */

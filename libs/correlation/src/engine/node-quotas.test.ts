@@ -215,7 +215,7 @@ describe('node quotas - one node cannot use up the memory of another', () => {
     const parked = (node: string, number: number, namespace = 'tenant') => {
       const violation = makeViolation({ kind: 'lsm', operation: long, pod: podRef(`new-${number}`, { namespace }) });
       return pendingViolations.add(
-        { node, sequence: number, timestampMicros: T0, frameSequence: 1, index: 0, violation },
+        { node, sequence: number, timestampMicros: T0, streamMicros: T0, frameSequence: 1, index: 0, violation },
         attribution,
       );
     };

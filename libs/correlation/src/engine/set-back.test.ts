@@ -1,6 +1,8 @@
 // The clock of a NATS server was ahead and is set back: a frame of the future is in the stream.
 import type { CorrelationRule } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
+import { PodInventory } from '../attribution/pod-inventory.ts';
+import { PriorRefusals } from '../attribution/prior-refusals.ts';
 import {
   MINUTE,
   makeFrame,
@@ -95,6 +97,41 @@ describe('a clock of the bus that was ahead and is set back', () => {
     report(T0 + 3 * MINUTE);
     expect(refusals).toEqual([]);
     expect(verdicts.map(({ pod }) => pod?.name)).toEqual(['late', 'later']);
+  });
+
+  it('a pod that left its list is judged for as long as ever, and so is one of a replay', () => {
+    const brief = podRef('brief');
+    const listed = setUp();
+    const list = (revision: number, timestampMicros: number, pods: (typeof own)[]) =>
+      listed.inventory.apply({
+        node: 'n1',
+        timestampMicros,
+        revision,
+        previousRevision: revision === 3 ? 1 : revision - 1,
+        json: snapshotJson('n1', pods, revision),
+      });
+    listed.jump(HOUR);
+    list(3, T0 + MINUTE, [own, brief]);
+    list(4, T0 + MINUTE + 3 * SECOND, [own]);
+    listed.report(T0 + MINUTE + 5 * SECOND, 10, brief);
+    expect(listed.verdicts).toMatchObject([{ pod: { name: 'brief' } }]);
+    // Control: more than ten minutes later, it is not.
+    listed.report(T0 + 12 * MINUTE, 10, brief);
+    expect([listed.verdicts.length, listed.refusals.map(({ reason }) => reason)]).toEqual([1, ['unproven-pod']]);
+
+    // The first lists that a correlator reads are those of after the removal.
+    const inventory = new PodInventory();
+    const json = snapshotJson('n1', [own], 4);
+    inventory.apply({ node: 'n1', timestampMicros: T0 + 2 * MINUTE, revision: 4, previousRevision: 3, json });
+    const priorRefusals = new PriorRefusals(T0 + 3 * MINUTE);
+    priorRefusals.add('n1', 3, 'unproven-pod', '[0] no list names pod');
+    const replayed = setUp({ inventory, priorRefusals });
+    replayed.jump(HOUR);
+    replayed.report(T0 + MINUTE + 5 * SECOND, 10, brief);
+    expect(replayed.verdicts).toMatchObject([{ pod: { name: 'brief' } }]);
+    // Control: a report with a dead letter is refused again, although its pod is listed now.
+    replayed.report(T0 + 2 * MINUTE, 10);
+    expect([replayed.verdicts.length, replayed.refusals.length]).toEqual([1, 1]);
   });
 
   it('a clock that has caught up goes on as before', () => {
