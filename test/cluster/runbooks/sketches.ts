@@ -3,6 +3,7 @@ const KUBELET = 'needs a kubelet, which the API stand-in has none of';
 const CONTROLLERS = 'needs the controllers of Kubernetes';
 const NODE = 'looks at a node, and belongs to its distribution';
 const ELSEWHERE = 'another test runs it: ';
+const STOPPED_COPIES = 'needs natscli; test/bus/stopped-copies.test.ts does the same by the API';
 
 export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl apply -f k8s/monitoring/pod-monitor.yaml -f k8s/monitoring/prometheus-rule.yaml':
@@ -24,6 +25,9 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl -n bailiff-system patch pvc data-bailiff-nats-0 -p \'{"spec":{"resources":{"requests":{"storage":"32Gi"}}}}\'':
     'needs a storage class',
   'kubectl -n bailiff-system delete statefulset bailiff-nats --cascade=orphan': CONTROLLERS,
+  "nats --inbox-prefix _INBOX_admin stream get CONFIG_LOG --last-for 'bailiff.v1.config.>'": STOPPED_COPIES,
+  'nats --inbox-prefix _INBOX_admin stream get KV_bailiff_config <revision + 1>': STOPPED_COPIES,
+  "for n in $(seq 64); do nats --inbox-prefix _INBOX_admin kv put bailiff_config <key> '{}'; done": STOPPED_COPIES,
   'kubectl kustomize': 'named for what it lacks',
   'kubectl debug': 'named for what it leaves',
   'npx bailiff': 'named for what replaces it',
