@@ -5,6 +5,7 @@
  * ends where the ledger of the guards ended. If two replicas compete for the rest of a budget, the
  * bus stores one record, and the other replica runs its guards again. There are no locks.
  */
+import { isSetBack } from '@bailiff/policy';
 import {
   ACTION_MEMORY_MICROS,
   checkGuards,
@@ -12,7 +13,6 @@ import {
   earliestMicros,
   expiryOf,
   type Facts,
-  MAX_AHEAD_MICROS,
   needsReservation,
   recordOf,
   type Task,
@@ -119,9 +119,9 @@ export class GuardedStart {
     const { task, stored } = run;
     const { verdict } = stored;
     const clockMicros = clock.nowMicros();
-    // Our bound of the bus's time may be behind that of the newest record.
-    const isBehind = ledger.newestMicros < clockMicros + MAX_AHEAD_MICROS;
-    const nowMicros = isBehind ? Math.max(clockMicros, ledger.newestMicros) : clockMicros;
+    const { newestMicros } = ledger;
+    // Our bound of the bus's time may be behind that of the newest record, if that is not of the future.
+    const nowMicros = isSetBack(clockMicros, newestMicros) ? clockMicros : Math.max(clockMicros, newestMicros);
     return checkGuards({
       task,
       verdict,

@@ -2,6 +2,8 @@
  * Tokens of each node, which refill at a rate. Pure. Bound: nodes with all their tokens are forgotten
  * by `sweep`, so at most the nodes that used some within the time of a refill.
  */
+import { isSetBack } from '@bailiff/policy';
+
 export interface TokenLimits {
   /** Of a node that was quiet. */
   burst: number;
@@ -10,14 +12,11 @@ export interface TokenLimits {
   mostDebt: number;
 }
 
-const SET_BACK_MICROS = 10_000_000;
-
 /**
  * Whether a time of the bus is before the newest one because the clock of another leader is behind. Otherwise one was
  * ahead, and time goes on from its own.
  */
-export const isOfOtherLeader = (elapsedMicros: number): boolean =>
-  elapsedMicros < 0 && elapsedMicros > -SET_BACK_MICROS;
+export const isOfOtherLeader = (elapsedMicros: number): boolean => elapsedMicros < 0 && !isSetBack(elapsedMicros, 0);
 
 interface Bucket {
   tokens: number;

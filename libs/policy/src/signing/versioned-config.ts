@@ -16,9 +16,12 @@ import type { SignedConfig } from './signed-config.ts';
 
 const SET_BACK_MICROS = 10_000_000;
 
-/** Whether a time of the bus is so far before an earlier message's that the clock of that one was wrong. */
+/**
+ * Whether a time of the bus is so far before an earlier message's that the clock of that one was ahead. If it is less,
+ * the clock of another leader is behind.
+ */
 export const isSetBack = (timeMicros: number, earlierMicros: number): boolean =>
-  earlierMicros - timeMicros > SET_BACK_MICROS;
+  earlierMicros - timeMicros >= SET_BACK_MICROS;
 
 /** One change in the log. */
 export interface LoggedChange {

@@ -12,6 +12,7 @@
  * time, a removal also the reason of its end; actions as recent-actions.ts says; quarantine records
  * (some 1 kB) until their end; of expiring labels the newest MAX_EXPIRING_LABELS.
  */
+import { isSetBack } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import type { ActionEntry } from '../guards/decision.ts';
 import { type PhaseGroup, phaseGroupOf, taskIdOf } from '../planning/ids.ts';
@@ -21,9 +22,6 @@ import { RELEASED } from './records.ts';
 
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
-
-/** A record that is further ahead of the bus has the time of a clock that was wrong: it counts as of now. */
-export const MAX_AHEAD_MICROS = 10_000_000;
 
 /**
  * Labels with an end, which verdicts can create without a limit of pods or budgets. Beyond it the
@@ -217,7 +215,7 @@ export class Ledger {
 
   /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
-    if (this.#newestMicros > nowMicros + MAX_AHEAD_MICROS) this.#setBack(nowMicros);
+    if (isSetBack(nowMicros, this.#newestMicros)) this.#setBack(nowMicros);
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     this.#actions.prune(oldest);
     // Their verdicts are older, and `mayHaveRun` covers them. Both are nearly in the order of time, and
@@ -236,7 +234,7 @@ export class Ledger {
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
-  /** Otherwise actions of the future would use up budgets, and hold their tasks, until then. */
+  /** Records of the future count as of now. Otherwise actions of the future would use up budgets, and hold their tasks, until then. */
   #setBack(nowMicros: number): void {
     this.#newestMicros = nowMicros;
     this.#actions.setBack(nowMicros);
