@@ -7,7 +7,7 @@
  * produces the same verdicts as one that never stopped (exception: attribution.ts). Before, its caller
  * must not publish. A group has one verdict per cooldown epoch. Stream time never falls, so pods that
  * were listed by a clock of the bus that was ahead stay listed. After that clock is set back, violations
- * count by its time all the same, in windows that begin anew.
+ * count by its time, in new windows.
  */
 import type { ProjectedFrame, ProjectedPod, ProjectedViolation } from '@bailiff/schemas';
 import {

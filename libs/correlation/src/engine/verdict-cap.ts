@@ -31,7 +31,7 @@ export class VerdictCap {
 
   /**
    * Whether one more verdict is allowed; counts it if so.
-   * @param nowMicros stream time, which falls only after a clock was ahead
+   * @param nowMicros time of the bus, which falls only after a clock was ahead
    * @param tenant `verdictTenant`
    */
   allow(nowMicros: number, level: Level, tenant: string): boolean {

@@ -141,7 +141,7 @@ export class Judge {
       this.configFromMicros = coverMessages([this.#rules], log, firstMicros);
     }
     const refusals = this.#refusals;
-    // Whoever exports chooses the letters. A correlator that starts also refuses where one may be missing.
+    // The exporter chooses the letters. A correlator that starts also refuses where one may be missing.
     const priorRefusals: RefusalLookup = {
       untilMicros: refusals.untilMicros,
       letterOf: (sequence, index) => refusals.letterOf(sequence, index),

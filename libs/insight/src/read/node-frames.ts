@@ -106,9 +106,7 @@ export class NodeFrames {
 }
 
 /** Of a pod that was removed, letters of its node decide whether it counted: some may be missing. */
-const MEANINGS: Readonly<Record<string, string>> = {
-  'unproven-pod': ': no list has the pod now; it counted before if a verdict names it',
-};
+const UNPROVEN = ': no list has the pod now; it counted before if a verdict names it';
 
 /** Most nodes and reasons that are counted apart. */
 const MAX_REFUSERS = 64;
@@ -151,7 +149,8 @@ export class RefusedCounts {
       const by = node === '' ? 'further nodes' : `node ${node}`;
       if (isUndecided({ reason }))
         return `not counted yet: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (no pod list names the pod now; the correlator decides within seconds)`;
-      return `refused, not counted: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (${reason}${MEANINGS[reason] ?? ''})`;
+      const meaning = reason === 'unproven-pod' ? UNPROVEN : '';
+      return `refused, not counted: ${plural(violations, 'violation')} reported by ${by} with a count of ${packets} (${reason}${meaning})`;
     });
   }
 }
