@@ -69,11 +69,19 @@ class PodProcesses implements AsyncDisposable {
     return pids.map((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim());
   }
 
+  /** Behind more cgroups than a collector lists in a pod. */
+  hide(pid: number): void {
+    for (let i = 0; i < 1_024; i++) mkdirSync(path.join(this.#dir, `${i}`));
+    const deep = path.join(this.#dir, '0', 'deep');
+    mkdirSync(deep);
+    writeFileSync(path.join(deep, 'cgroup.procs'), String(pid));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     writeFileSync(path.join(this.#dir, 'cgroup.kill'), '1');
     await waitFor(() => readFileSync(path.join(this.#dir, 'cgroup.procs'), 'utf8') === '', { what: 'the pod to end' });
     await this.#running.kill();
-    rmdirSync(this.#dir);
+    await exec('find', [this.#dir, '-depth', '-type', 'd', '-delete']);
     rmdirSync(this.#pod);
   }
 }
@@ -171,14 +179,15 @@ describe('capture', () => {
     expect(again).toMatchObject({ reasonCode: 'too-soon', capture: null });
   });
 
-  it('many processes - the record is bounded and has the culprit and its ancestors; the others are counted', async () => {
+  it('many processes and cgroups - the record is bounded and has the culprit and its ancestors; the others are counted', async () => {
     const pod = podHere();
     const text = 'x'.repeat(400);
-    const many = `import os, subprocess, sys
-for i in range(300): subprocess.Popen(['sh', '-c', 'read x', '${text}', '${text}'], stdin=subprocess.PIPE)
-last = subprocess.Popen(['sleep', '603'])
-print('up', last.pid, flush=True); sys.stdin.read()`;
+    const many = `import subprocess, sys
+for i in range(600): subprocess.Popen(['sh', '-c', 'read x', '${text}', '${text}'], stdin=subprocess.PIPE)
+subprocess.Popen(['sh', '-c', 'sleep 603 & echo up $!; wait'])
+sys.stdin.read()`;
     await using processes = await PodProcesses.start(root, pod, ['python3', '-c', many]);
+    processes.hide(processes.pid);
     const evidence = [
       {
         streamSequence: 1,
@@ -191,8 +200,11 @@ print('up', last.pid, flush=True); sys.stdin.read()`;
     const done = await rig.until(await rig.verdict(pod, { rule: 'in-full', evidence }), 'capture', 'succeeded');
     const { capture } = done;
     expect(Buffer.byteLength(JSON.stringify(capture))).toBeLessThan(MAX_CAPTURE_BYTES);
-    expect(capture?.processes.slice(0, 2).map(({ comm }) => comm)).toEqual([expect.stringMatching(/python/), 'sleep']);
-    expect((capture?.processes.length ?? 0) + (capture?.processesOmitted ?? 0)).toBe(302);
+    const [culprit, shell, python] = capture?.processes ?? [];
+    expect(culprit).toMatchObject({ pid: processes.pid, comm: 'sleep', container: 'container-1' });
+    expect(shell).toMatchObject({ pid: culprit?.parentPid, comm: 'sh' });
+    expect(python).toMatchObject({ pid: shell?.parentPid, comm: expect.stringMatching(/python/) });
+    expect((capture?.processes.length ?? 0) + (capture?.processesOmitted ?? 0)).toBe(603);
     expect(capture?.processesOmitted).toBeGreaterThan(0);
   });
 

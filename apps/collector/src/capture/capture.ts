@@ -5,10 +5,9 @@
  * Data path: capture request → server.ts → here → /proc. A capture takes at most BUDGET_MS and
  * yields to other work; what it could not read in time is counted as omitted.
  */
-import path from 'node:path';
 import { normalPodUid } from '@bailiff/bpf';
 import { type CaptureAnswer, type CaptureRequest, MAX_CAPTURE_PROCESSES, type PodIdentity } from '@bailiff/schemas';
-import { processesIn } from '../identity/pod-cgroups.ts';
+import { podCgroupOf, processesIn } from '../identity/pod-cgroups.ts';
 import { cgroupProblem, isContainerDir, podCgroupDirs } from '../operations/subjects/cgroups.ts';
 import { compose } from './compose.ts';
 import { type ProcessFacts, readProcess, readSome } from './proc.ts';
@@ -46,10 +45,10 @@ export async function capturePod(request: CaptureRequest, context: CaptureContex
   if (why !== '') return { refused: 'no-cgroups', reason: why };
   const uid = normalPodUid(request.podUid);
   const dir = uid === null ? undefined : podCgroupDirs(cgroupRoot).get(uid);
-  if (dir === undefined) return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
+  if (uid === null || dir === undefined) return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
   const endMs = context.monotonicMs() + BUDGET_MS;
-  const all = processesIn(dir);
-  const { processes, unread } = await readAll(all, dir, request, context, endMs);
+  const all = new Set(processesIn(dir).keys());
+  const { processes, unread } = await readAll(all, uid, request, context, endMs);
   if (processes.length === 0) return { refused: 'no-such-pod', reason: 'no process runs in the pod any more' };
   const { sockets, unreadSockets } = await readSockets(processes, context, endMs);
   const capture = compose({
@@ -65,36 +64,48 @@ export async function capturePod(request: CaptureRequest, context: CaptureContex
   return { capture };
 }
 
+/**
+ * The processes of the evidence, which may be in no list that is bounded, then their ancestors, then the others. A
+ * process counts if it is in the pod after it was read: its pid may be that of another one meanwhile.
+ */
 async function readAll(
-  all: ReadonlyMap<number, string>,
-  podDir: string,
+  all: ReadonlySet<number>,
+  podUid: string,
   request: CaptureRequest,
   context: CaptureContext,
   endMs: number,
 ): Promise<{ processes: Read[]; unread: number }> {
-  const first = request.first.filter((pid) => all.has(pid));
-  const order = [...new Set([...first, ...all.keys()])];
+  const order = new Set(request.first);
   const containers = context.podOf(request.podUid)?.containers ?? [];
   const processes: Read[] = [];
   let looked = 0;
-  for (const pid of order.slice(0, MAX_READ)) {
+  const read = async (pid: number): Promise<Read | undefined> => {
     if (looked % TURN === TURN - 1) await new Promise(setImmediate);
-    if (context.monotonicMs() > endMs) break;
     looked += 1;
-    const cgroup = all.get(pid) as string;
     const facts = readProcess(pid, request.arguments !== 'none');
-    if (facts) processes.push({ ...facts, container: containerOf(cgroup, podDir, containers) });
+    const cgroup = podCgroupOf(pid);
+    if (!facts || cgroup === null || normalPodUid(cgroup.podUid) !== podUid) return undefined;
+    const process = { ...facts, container: containerOf(cgroup.below, containers) };
+    processes.push(process);
+    return process;
+  };
+  const isEnd = (): boolean => looked >= MAX_READ || context.monotonicMs() > endMs;
+  // What is added meanwhile is iterated too.
+  for (const pid of order) {
+    if (isEnd()) break;
+    const process = await read(pid);
+    if (process) order.add(process.parentPid);
   }
-  // A pid of an ended process may have been reused by a process of the host meanwhile.
-  const still = processesIn(podDir);
-  return { processes: processes.filter(({ pid }) => still.has(pid)), unread: order.length - looked };
+  const others = [...all].filter((pid) => !order.has(pid));
+  for (const pid of others) {
+    if (isEnd()) break;
+    await read(pid);
+  }
+  return { processes, unread: order.size + others.length - looked };
 }
 
-/**
- * The first directory below the pod's belongs to the container; cgroups that it creates are deeper.
- */
-function containerOf(cgroup: string, podDir: string, containers: PodIdentity['containers']): string {
-  const name = path.relative(podDir, cgroup).split('/')[0] ?? '';
+/** A cgroup that a container creates in its own is deeper. */
+function containerOf(name: string, containers: PodIdentity['containers']): string {
   const bare = (id: string) => id.slice(id.lastIndexOf('/') + 1);
   return containers.find(({ id }) => isContainerDir(name, bare(id)))?.name ?? name;
 }

@@ -1,5 +1,5 @@
 /**
- * Composes a capture within its limits. Pure. Processes that the evidence names come first, with
+ * Composes a capture within its limits. Pure. Processes that the evidence names come first, then
  * their ancestors, so that a pod cannot hide them behind many others. The rest follows by age.
  */
 import {
@@ -65,15 +65,17 @@ export function compose(facts: CaptureFacts): PodCapture {
   };
 }
 
+/** The processes of the evidence, then their ancestors by distance, then the others by age. */
 function inOrder({ processes, first }: CaptureFacts): CaptureFacts['processes'][number][] {
   const byPid = new Map(processes.map((one) => [one.pid, one]));
-  const chosen = new Set<number>();
-  for (const pid of first) {
-    for (let at = byPid.get(pid); at !== undefined && !chosen.has(at.pid); at = byPid.get(at.parentPid))
-      chosen.add(at.pid);
-  }
   const byAge = [...processes].sort((a, b) => a.startTicks - b.startTicks || a.pid - b.pid);
-  return [...byAge.filter(({ pid }) => chosen.has(pid)), ...byAge.filter(({ pid }) => !chosen.has(pid))];
+  const chosen = new Set(first.flatMap((pid) => byPid.get(pid) ?? []));
+  // What is added meanwhile is iterated too.
+  for (const { parentPid } of chosen) {
+    const parent = byPid.get(parentPid);
+    if (parent) chosen.add(parent);
+  }
+  return [...new Set([...chosen, ...byAge])];
 }
 
 function holders(processes: CaptureFacts['processes']): Map<number, number[]> {

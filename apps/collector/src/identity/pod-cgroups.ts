@@ -40,6 +40,23 @@ export function podUidOf(folder: string): string | null {
   return uid !== undefined && UID.test(uid) ? uid : null;
 }
 
+export interface ProcessCgroup {
+  podUid: string;
+  /** Name of the directory in the pod's that contains the process: that of its container. Empty: none. */
+  below: string;
+}
+
+/**
+ * Pod of a process, by the outermost directory of a pod: a container can create others in its own. null: it is in no
+ * pod, or it ended.
+ */
+export function podCgroupOf(pid: number): ProcessCgroup | null {
+  const text = unless(['ENOENT', 'ESRCH'], '', () => readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
+  const dirs = /^0::(.*)$/m.exec(text)?.[1]?.split('/') ?? [];
+  const at = dirs.findIndex((dir) => podUidOf(dir) !== null);
+  return at < 0 ? null : { podUid: podUidOf(dirs[at] ?? '') ?? '', below: dirs[at + 1] ?? '' };
+}
+
 /** The kernel numbers cgroups in the order of their creation. 0: it is gone. */
 const numberOf = (dir: string): bigint => statSync(dir, { bigint: true, throwIfNoEntry: false })?.ino ?? 0n;
 
