@@ -1,8 +1,11 @@
 // A server of the bus whose clock was two days ahead and was set back: its streams have messages of the future.
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { startNats, type TestNats, testUsers } from '@bailiff/bus/testing';
 import { podRef } from '@bailiff/correlation/testing';
 import type { Response } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
+import { runCli } from '../../apps/cli/src/testing.ts';
 import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
 import { CorrelatorRig, NODE_A, NODE_B } from './correlator-rig.ts';
 import { acting, Rig } from './responder/rig.ts';
@@ -46,6 +49,20 @@ it('clock set back - a correlator that starts judges, also without further frame
   await rig.list(NODE_A, [web, later, unlisted]);
   await rig.verdictCount(3);
   expect(rig.verdicts.map(({ groupKey }) => groupKey)).toEqual([web.uid, later.uid, unlisted.uid]);
+
+  // Frames of the future come before those of the range.
+  const file = (name: string): string => path.join(rig.directory, name);
+  writeFileSync(file('cli.password'), 'password-of-cli', { mode: 0o600 });
+  const env = { BAILIFF_NATS_URL: rig.nats.url, BAILIFF_NATS_PASSWORD_FILE: file('cli.password') };
+  const output = async (...words: string[]): Promise<string> => (await runCli(words, { env })).stdout;
+  const exported = await output('evidence', 'export', `${rig.verdicts[1]?.verdictId}`, '--out', file('evidence'));
+  expect(exported).toMatch(/PASS {2}judged .*give the same verdict id/);
+  const soon = new Date(Date.now() + 600_000).toISOString();
+  const events = await output('events', '-A', '--since', '1h', '--until', soon, '--json');
+  expect(events).toContain(later.uid);
+  expect(events).not.toContain(web.uid);
+  const { check }: { check: object } = JSON.parse(await output('backtest', '--live', '--since', '1h', '--json'));
+  expect(check).toMatchObject({ issued: 2, same: 2, vanished: [] });
 });
 
 it('clock set back - a responder that starts responds to later verdicts, also after responses of the future', async () => {

@@ -27,7 +27,7 @@ type StreamState = Awaited<ReturnType<typeof streamInfo>>['state'];
 export interface ReadToEndOptions {
   /** Default: all. */
   start?: StartAt | { timeMicros: number };
-  /** Server time of the last message in the range; default: to the end. */
+  /** Younger messages, by server time, are passed over; default: none. Not while following. */
   untilMicros?: number;
   filterSubjects?: readonly string[];
   headersOnly?: boolean;
@@ -151,10 +151,12 @@ class Reading {
       this.#isFirst = false;
       // The newest value of a key may be younger than the read: the one that it replaced is gone.
       if (message.sequence > this.#lastSequence && !this.#subjects) this.#reachEnd();
-      else if (message.timestampMicros > untilMicros) this.#finish('end');
       if (this.#ended !== null) return;
     }
-    if (message.timestampMicros < this.#fromMicros) return this.#afterMessage(message);
+    // Of a server whose clock was ahead, messages of the range follow others that are younger.
+    const { timestampMicros } = message;
+    const isBeyond = timestampMicros > untilMicros && !this.#isFollowing;
+    if (timestampMicros < this.#fromMicros || isBeyond) return this.#afterMessage(message);
     this.#passed(message);
     const done = this.#options.onMessage(message, () => this.#finish('stopped'));
     const due = done ?? this.#turns.due();
