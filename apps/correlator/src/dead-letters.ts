@@ -64,7 +64,7 @@ export async function readPriorRefusals(
     headersOnly: true,
     onMessage: (message) => {
       const refusal = refusalOf(message);
-      if (refusal) refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
+      if (refusal) refusals.add(refusal);
     },
     onIdle: () => end.abort(),
     signal: AbortSignal.any([end.signal, signal]),

@@ -45,7 +45,8 @@ export async function capturePod(request: CaptureRequest, context: CaptureContex
   if (why !== '') return { refused: 'no-cgroups', reason: why };
   const uid = normalPodUid(request.podUid);
   const dir = uid === null ? undefined : podCgroupDirs(cgroupRoot).get(uid);
-  if (uid === null || dir === undefined) return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
+  if (uid === null || dir === undefined)
+    return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
   const endMs = context.monotonicMs() + BUDGET_MS;
   const all = new Set(processesIn(dir).keys());
   const { processes, unread } = await readAll(all, uid, request, context, endMs);

@@ -45,11 +45,11 @@ export function nodeOfLetter(headers: Pick<HeaderBlock, 'get'> | undefined): str
 }
 
 /** What a dead letter of VIOLATIONS refuses; null if no Bailiff client stored it. Pure. */
-export function refusalOf({ subject, headers, injected }: Pick<StreamMessage, 'subject' | 'headers' | 'injected'>) {
+export function refusalOf({ subject, headers, injected, timestampMicros: writtenMicros }: StreamMessage) {
   const parsed = parseSubject(subject);
   if (parsed?.what !== 'deadletters' || injected) return null;
   const { sequence, reason } = parsed;
-  return { node: nodeOfLetter(headers), sequence, reason, detail: headers?.get(DETAIL) ?? '' };
+  return { node: nodeOfLetter(headers), sequence, reason, detail: headers?.get(DETAIL) ?? '', writtenMicros };
 }
 
 const SUBJECT = 'Bailiff-Subject';

@@ -8,6 +8,14 @@
  * violations: `[0,3] …`, or `[]` for the whole frame. Bound: the letters in the stream. Each takes two
  * numbers, as a frame has at most 64 violations.
  */
+import {
+  LETTERS_AT_ONCE,
+  LETTERS_PER_SECOND,
+  REFUSAL_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+} from '../engine/frame-shares.ts';
+import { NodeTokens } from '../engine/node-tokens.ts';
 import type { RefusalLookup, RefusalReason, ReportPlace } from './attribution.ts';
 
 /** Indexes of the refused violations, from the detail of a dead letter; null if it has none. */
@@ -15,6 +23,17 @@ export function indexesIn(detail: string): number[] | null {
   const match = /^\[((?:\d+,)*\d+)?\] /.exec(detail);
   if (!match) return null;
   return match[1] === undefined ? [] : match[1].split(',').map(Number);
+}
+
+/** A dead letter of VIOLATIONS. */
+export interface PriorRefusal {
+  node: string;
+  /** Stream sequence of the frame. */
+  sequence: number;
+  reason: string;
+  detail: string;
+  /** When the bus stored the letter. */
+  writtenMicros: number;
 }
 
 interface Letter {
@@ -38,10 +57,13 @@ const includes = ({ violations }: Letter, index: number): boolean =>
   violations === null || ((violations[index < 32 ? 0 : 1] >>> (index % 32)) & 1) === 1;
 
 /**
- * A node with as many letters may also have been beyond its share. A share is used up by twice as
- * many at once (frame-shares.ts).
+ * A node with as many letters may also have been beyond its share, which is used up by twice as many at once, and a
+ * second (frame-shares.ts). An honest node has one in 5 s for a pod that no list names.
  */
-export const DOUBTFUL_LETTERS = 64;
+export const DOUBTFUL_AT_ONCE = SHARE_BURST_BYTES / REFUSAL_BYTES / 2;
+export const DOUBTFUL_PER_SECOND = SHARE_BYTES_PER_SECOND / REFUSAL_BYTES / 2;
+/** Likewise in a longer time. */
+export const DOUBTFUL_LETTERS = LETTERS_AT_ONCE / 2;
 const MAYBE_REFUSED: RefusalReason = 'unproven-pod';
 
 export class PriorRefusals implements RefusalLookup {
@@ -49,14 +71,19 @@ export class PriorRefusals implements RefusalLookup {
   /** Of frames before, letters may have been deleted. */
   completeSinceMicros = 0;
   readonly #letters = new Map<number, Letter[]>();
-  readonly #perNode = new Map<string, number>();
+  readonly #sudden = new NodeTokens({ burst: DOUBTFUL_AT_ONCE, perSecond: DOUBTFUL_PER_SECOND, mostDebt: 1 });
+  readonly #lasting = new NodeTokens({ burst: DOUBTFUL_LETTERS, perSecond: LETTERS_PER_SECOND / 2, mostDebt: 1 });
+  readonly #doubtful = new Set<string>();
 
   constructor(untilMicros: number) {
     this.untilMicros = untilMicros;
   }
-  add(node: string, sequence: number, reason: string, detail: string): void {
+  add({ node, sequence, reason, detail, writtenMicros }: PriorRefusal): void {
     this.#letters.set(sequence, [...(this.#letters.get(sequence) ?? []), letterOf(reason, detail)]);
-    this.#perNode.set(node, (this.#perNode.get(node) ?? 0) + 1);
+    for (const tokens of [this.#sudden, this.#lasting]) {
+      if (!tokens.has(node, writtenMicros)) this.#doubtful.add(node);
+      tokens.charge(node, 1);
+    }
   }
   /** Reason of the dead letter that covers a violation. */
   letterOf(sequence: number, index: number): string | undefined {
@@ -65,7 +92,7 @@ export class PriorRefusals implements RefusalLookup {
   reasonOf({ node, sequence, index, timestampMicros }: ReportPlace): string | undefined {
     const letter = this.letterOf(sequence, index);
     if (letter !== undefined) return letter;
-    const isDoubtful = timestampMicros < this.completeSinceMicros || (this.#perNode.get(node) ?? 0) >= DOUBTFUL_LETTERS;
+    const isDoubtful = timestampMicros < this.completeSinceMicros || this.#doubtful.has(node);
     return isDoubtful ? MAYBE_REFUSED : undefined;
   }
   /** Whether the frame has a dead letter with this reason. */

@@ -104,7 +104,8 @@ const namesOf = (refusals: readonly Refusal[]) =>
 function stored(refusals: readonly Refusal[], untilMicros: number): PriorRefusals {
   const prior = new PriorRefusals(untilMicros);
   for (const { node, sequence, reason, indexes } of refusals) {
-    if (!prior.has(sequence, reason)) prior.add(node, sequence, reason, `[${indexes.join(',')}] x`);
+    if (!prior.has(sequence, reason))
+      prior.add({ node, sequence, reason, detail: `[${indexes.join(',')}] x`, writtenMicros: 0 });
   }
   return prior;
 }

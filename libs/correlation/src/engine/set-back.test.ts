@@ -124,7 +124,13 @@ describe('a clock of the bus that was ahead and is set back', () => {
     const json = snapshotJson('n1', [own], 4);
     inventory.apply({ node: 'n1', timestampMicros: T0 + 2 * MINUTE, revision: 4, previousRevision: 3, json });
     const priorRefusals = new PriorRefusals(T0 + 3 * MINUTE);
-    priorRefusals.add('n1', 3, 'unproven-pod', '[0] no list names pod');
+    priorRefusals.add({
+      node: 'n1',
+      sequence: 3,
+      reason: 'unproven-pod',
+      detail: '[0] no list names pod',
+      writtenMicros: 0,
+    });
     const replayed = setUp({ inventory, priorRefusals });
     replayed.jump(HOUR);
     replayed.report(T0 + MINUTE + 5 * SECOND, 10, brief);

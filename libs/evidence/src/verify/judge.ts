@@ -109,7 +109,7 @@ export class Judge {
       if (list) this.#inventory.apply(list);
     } else if (stream === 'DEAD_LETTERS') {
       const refusal = refusalOf(message);
-      if (refusal) this.#refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
+      if (refusal) this.#refusals.add(refusal);
     } else if (stream === 'VIOLATIONS') await this.#frame(message);
   }
 

@@ -44,7 +44,7 @@ export async function readRefusals<R extends PriorRefusals>(
     headersOnly: true,
     onMessage: (message) => {
       const refusal = refusalOf(message);
-      if (refusal) refusals.add(refusal.node, refusal.sequence, refusal.reason, refusal.detail);
+      if (refusal) refusals.add(refusal);
     },
     signal,
   });
