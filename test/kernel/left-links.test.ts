@@ -1,12 +1,12 @@
 // A process without capabilities leaves a link in the network of the node: the kernel moves L2TP devices there
 // when their network namespace ends, and the process keeps the tunnel. The collector reports such a link, whatever its
 // name is.
-import { dumpLinks } from '@bailiff/bpf';
+import { dumpLinks, dumpLinksOf } from '@bailiff/bpf';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { ownNetworks } from '../../apps/collector/src/packets/kernel/own-networks.ts';
 import { isLeft } from '../../apps/collector/src/packets/subjects/left-links.ts';
-import { hostSides, ownLinks } from '../../apps/collector/src/packets/subjects/node-links.ts';
+import { hostSides, nodeLinks, ownLinks } from '../../apps/collector/src/packets/subjects/node-links.ts';
 import { launch } from '../support/process.ts';
 import { command } from './harness/processes.ts';
 
@@ -68,3 +68,20 @@ it.for([
     await waitFor(left, { what: 'the link to end with its tunnel', until: (links) => links.length === 0 });
   },
 );
+
+it('a host side behind one with 64 KiB of alternative names is read by its index', async () => {
+  const veth = (name: string) => ['link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}p`];
+  await command('ip', ...veth('large0'));
+  await command('ip', ...veth('later0'));
+  try {
+    const ifindex = dumpLinks().find(({ name }) => name === 'later0')?.ifindex ?? 0;
+    const names = 'for n in $(seq 520); do echo "link property add dev large0 altname $(printf "n%0126d" $n)"; done';
+    await command('sh', '-c', `{ ${names}; } | ip -batch - || true`);
+    const listed = dumpLinksOf('veth').map(({ name }) => name);
+    expect(listed, 'control: the list ends before it').not.toContain('later0');
+    expect(nodeLinks([ifindex]).map(({ name }) => name)).toContain('later0');
+    expect(nodeLinks([ifindex, 2 ** 30]).filter((link) => link.ifindex === 2 ** 30)).toEqual([]);
+  } finally {
+    for (const name of ['large0', 'later0']) await command('ip', 'link', 'del', name);
+  }
+});

@@ -68,10 +68,11 @@ export class Adopter {
     const { maps } = object;
     const { stored, unreadable } = store.load();
     const archived = counters.load();
-    const links = nodeLinks();
+    const records = maps.ifaces.entries();
+    const links = nodeLinks(records.map(([ifindex]) => ifindex));
     const plan = planAdoption({
       counters: [...maps.counters.readAll(), ...archived],
-      records: maps.ifaces.entries(),
+      records,
       grants: maps.addresses.entries(),
       probePorts: maps.probePorts.entries(),
       placed: object.verify(),
@@ -84,11 +85,10 @@ export class Adopter {
         this.#adopt(adoption.link && adoption.countsLost ? this.#renumber(adoption) : adoption),
       );
     }
-    const records = new Map(maps.ifaces.entries());
     for (const key of plan.leftovers) {
       // A generation whose adoption failed stays in force.
       if (registry.live(key.ifindex)?.generation === key.generation) continue;
-      release(this.#o, key, records.get(key.ifindex)?.generation === key.generation);
+      release(this.#o, key, maps.ifaces.get(key.ifindex)?.generation === key.generation);
     }
     const names = new Map(links.map(({ ifindex, name }) => [ifindex, name]));
     const formerlyGuarded = new Set<number>();

@@ -43,6 +43,7 @@ describe('guard', () => {
   let attachMs: number;
   let whyNot: string;
   let refuseNotes: Error | null;
+  let refuseGeneration: Error | null;
   /** Thrown by a look at the pins. */
   let unreadable: Error | null;
   let observed: number[];
@@ -64,6 +65,7 @@ describe('guard', () => {
     observed = [];
     fromPod = 0;
     refuseNotes = null;
+    refuseGeneration = null;
     unreadable = null;
     behind = {};
     let generation = MAX_ARCHIVED - 1;
@@ -82,7 +84,12 @@ describe('guard', () => {
     const object = {
       maps: {
         maxInterfaces: 8,
-        meta: { allocateGeneration: () => ++generation },
+        meta: {
+          allocateGeneration: () => {
+            if (refuseGeneration) throw refuseGeneration;
+            return ++generation;
+          },
+        },
         seen: () => 0n,
         addresses: { replace: () => 0 },
         probePorts: { replace: () => 0 },
@@ -343,6 +350,18 @@ describe('guard', () => {
       const { slot, generation } = live(LOOPBACK);
       guard.renew(live(LOOPBACK));
       expect([live(LOOPBACK).slot, live(LOOPBACK).generation > generation]).toEqual([slot, true]);
+    });
+
+    it('is named at once if no other generation of it begins', () => {
+      const LOOPBACK = 1;
+      guard.update([link(LOOPBACK, false, null)]);
+      refuseGeneration = new Error('no generation');
+      guard.renew(live(LOOPBACK));
+      expect([registry.live(LOOPBACK), registry.others.get(LOOPBACK)]).toEqual([
+        undefined,
+        { name: 'veth1', coverage: 'not-covered', reason: 'cannot guard it: no generation', isShort: false },
+      ]);
+      expect(problems).toEqual(['cannot guard it: no generation']);
     });
 
     it('gets a further slot when one is free beyond the share', () => {

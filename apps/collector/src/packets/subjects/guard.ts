@@ -9,7 +9,7 @@
  */
 
 import { getLink, type IfaceKey, type LinkRecord, type PlaceWatch, SpoofError, type SpoofObject } from '@bailiff/bpf';
-import { attempt, type OnProblem } from '../../process/problem-log.ts';
+import type { OnProblem } from '../../process/problem-log.ts';
 import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { type Adopted, Adopter } from './adopter.ts';
@@ -139,8 +139,12 @@ export class Guard {
   }
 
   #tryUpdate(link: LinkRecord, seen: FirstSeen): void {
+    this.#orNotCovered(link, () => this.#update(link, seen));
+  }
+
+  #orNotCovered(link: Pick<LinkRecord, 'ifindex' | 'name'>, work: () => void): void {
     try {
-      this.#update(link, seen);
+      work();
     } catch (error) {
       const reason = `cannot guard it: ${(error as Error).message}`;
       if (!this.#o.registry.live(link.ifindex))
@@ -271,10 +275,10 @@ export class Guard {
    * passes in between.
    */
   renew(iface: GuardedInterface): void {
-    const { object, onProblem, registry } = this.#o;
+    const { object, registry } = this.#o;
     registry.markGone(iface);
     this.#gone(iface);
-    attempt(onProblem, iface.link.name, () => {
+    this.#orNotCovered(iface.link, () => {
       const link = getLink(iface.ifindex);
       // The link's own count includes the packets that the old generation judged, so none is
       // unguarded.
@@ -342,8 +346,9 @@ export class Guard {
   }
 
   #resync(areEventsLost: boolean): void {
-    const links = new Map(nodeLinks().map((link) => [link.ifindex, link]));
-    for (const iface of [...this.#o.registry.allLive()]) {
+    const guarded = [...this.#o.registry.allLive()];
+    const links = new Map(nodeLinks(guarded.map(({ ifindex }) => ifindex)).map((link) => [link.ifindex, link]));
+    for (const iface of guarded) {
       const link = links.get(iface.ifindex);
       if (link && !this.#attachments.isReplaced(iface, link)) continue;
       if (!link || areEventsLost) this.#remove(iface);

@@ -3,7 +3,7 @@
  * room for, each with 64 KiB of alternative names: to read 1 GiB of them takes seconds. So links of the kinds that
  * matter are asked for by kind, and of all others a bounded number is read.
  */
-import { dumpLinksOf, firstLinks, type LinkRecord } from '@bailiff/bpf';
+import { dumpLinksOf, firstLinks, getLink, type LinkRecord } from '@bailiff/bpf';
 import { isLeft } from './left-links.ts';
 
 /** Kinds of host sides of pods. */
@@ -16,10 +16,16 @@ export const MAX_OF_ALL_KINDS = 1_024;
 /** All links that can be host sides of pods, with counters. */
 export const hostSides = (): LinkRecord[] => HOST_KINDS.flatMap((kind) => dumpLinksOf(kind));
 
-/** All host sides and bridges, and the first links of other kinds. */
-export function nodeLinks(): LinkRecord[] {
+/**
+ * All host sides and bridges, and the first links of other kinds.
+ * @param guarded indexes that are asked for one by one if the lists lack them: a link with 64 KiB of alternative
+ *   names ends the list of its kind without an error
+ */
+export function nodeLinks(guarded: readonly number[] = []): LinkRecord[] {
   const others = firstLinks(MAX_OF_ALL_KINDS).filter(({ kind }) => !READ_BY_KIND.includes(kind));
-  return [...others, ...READ_BY_KIND.flatMap((kind) => dumpLinksOf(kind))];
+  const links = [...others, ...READ_BY_KIND.flatMap((kind) => dumpLinksOf(kind))];
+  const known = new Set(links.map(({ ifindex }) => ifindex));
+  return [...links, ...guarded.flatMap((ifindex) => (known.has(ifindex) ? [] : (getLink(ifindex) ?? [])))];
 }
 
 /** Without those that a pod left: it chooses their MACs, also that of a neighbour. */
