@@ -160,7 +160,7 @@ it('valkey - what a thief of the password stored is gone without its data; contr
   const stored = async (redis: Redis) => [await redis.get('forged'), ((await redis.function('LIST')) as []).length];
   const thief = await client();
   await thief.set('forged', 'job');
-  await thief.function('LOAD', '#!lua name=forged\nserver.register_function("forged", function() end)');
+  await thief.function('LOAD', '#!lua name=forged\nredis.register_function("forged", function() end)');
   // What is stored or removed from now on is not in the file that the next start reads.
   await thief.config('SET', 'appendonly', 'no');
   await thief.flushall();
