@@ -1,15 +1,25 @@
 // VERDICTS and RESPONSES filled by one tenant: verdicts and responses of others go on, no verdict is
 // acted on twice, and no open quarantine is forgotten.
 
-import { type Bus, ensureTopology, getMessage, isFull, publishOnce, streamInfo, verdictSubject } from '@bailiff/bus';
+import {
+  type Bus,
+  ensureTopology,
+  getMessage,
+  isFull,
+  publishOnce,
+  responseSubject,
+  streamInfo,
+  verdictSubject,
+} from '@bailiff/bus';
 import { startNats } from '@bailiff/bus/testing';
-import { encodeVerdict, type Verdict } from '@bailiff/schemas';
+import { encodeResponse, encodeVerdict, type Verdict } from '@bailiff/schemas';
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { type Clock, systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
 import { DiscardPolicy } from '@nats-io/jetstream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type PublishOutcome, VerdictPublisher } from '../../apps/correlator/src/verdict-publisher.ts';
+import { headerBlock, RawNats } from '../support/raw-nats.ts';
 import { acting, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 /** The configuration of earlier versions. */
@@ -235,4 +245,29 @@ describe('RESPONSES full', () => {
     expect(rig.responses.filter(({ responseId }) => responseId === ended.responseId).length).toBeGreaterThan(1);
     expect(rig.of(ask).map(({ phase }) => phase)).not.toContain('failed');
   });
+
+  it.each([
+    ['an ordinary header', 'a: x', false],
+    ['a space in a name', 'a b: x', false],
+    ['a name that is not ASCII', '\xff: x', false],
+    ['a line feed in a value', 'a: b\nc', false],
+    ['a wildcard in its subject', 'a: x', true],
+  ])(
+    'a quarantine - is stored again, although the password of cli stored its record once more: %s',
+    async (_, line, isWild) => {
+      await start();
+      await limit();
+      const cut = await rig.verdict(rig.pod(), { rule: 'cut' });
+      const record = await rig.until(cut, 'quarantine', 'succeeded');
+      await using thief = await RawNats.connect({ port: rig.nats.port, user: 'cli', password: 'password-of-cli' });
+      const subject = isWild ? responseSubject(record).replace(/[^.]+$/, '*') : responseSubject(record);
+      const planted = await thief.store({ subject, header: headerBlock(line), body: encodeResponse(record) });
+      await waitFor(() => newest(cut, 'succeeded') === planted, { what: 'the record of the thief' });
+      const other = await rig.verdict(rig.pod(), { rule: 'cut' });
+      await rig.until(other, 'quarantine', 'succeeded');
+      const kept: [Verdict, string][] = [cut, other].map((verdict) => [verdict, 'succeeded']);
+      await floodBeyond(newest(other, 'succeeded'), kept);
+      expect(newest(cut, 'succeeded')).toBeGreaterThan(planted);
+    },
+  );
 });

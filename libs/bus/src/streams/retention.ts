@@ -68,6 +68,9 @@ export const isCopy = ({ headers }: Pick<StreamMessage, 'headers'>): boolean => 
 
 const EXPECTED = 'Nats-Expected-Last-Sequence';
 
+/** A raw client of an operator's user can store headers on which the NATS client throws. Readers look at none of them. */
+const isSendable = (name: string, value: string) => /^[!-9;-~]+$/.test(name) && !/[\r\n]/.test(value);
+
 /**
  * Stores a copy of a message at the end of its stream, if the stream ends at a sequence. Readers
  * take the time of the original. @throws BusError BUS_CONFLICT if the stream has grown
@@ -75,7 +78,7 @@ const EXPECTED = 'Nats-Expected-Last-Sequence';
 export async function storeCopy(bus: Bus, message: StreamMessage, lastSequence: number): Promise<void> {
   const headers = makeHeaders();
   for (const [name, value] of message.headers?.entries() ?? []) {
-    if (!name.startsWith('Nats-') && name !== FIRST_STORED) headers.append(name, value);
+    if (!name.startsWith('Nats-') && name !== FIRST_STORED && isSendable(name, value)) headers.append(name, value);
   }
   headers.set(FIRST_STORED, String(firstStoredMicros(message)));
   headers.set(EXPECTED, String(lastSequence));
