@@ -7,6 +7,7 @@ import { waitFor } from '@bailiff/service/testing';
 import { createInbox, headers as newHeaders } from '@nats-io/nats-core';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
+import { FIRST_STORED } from '../../libs/bus/src/streams/retention.ts';
 import { NODE, RelayRig } from './siem-relay-rig.ts';
 
 const json = (text: string) => JSON.parse(text) as Record<string, never>;
@@ -148,6 +149,19 @@ it('siem-relay - a frame that is sent again after its id is forgotten has its ev
   await waitFor(() => rig.events.some(({ text }) => text.includes('source-mac')), { what: 'the next frame' });
   expect(rig.events).toHaveLength(2);
   expect(await relay.metric('repeated_frames_total')).toBe(1);
+});
+
+it('siem-relay - a node cannot have its frame taken for a record that was stored again', async () => {
+  await using rig = await RelayRig.start();
+  await rig.relay();
+  const bus = await rig.nats.connect(`collector-${NODE}`);
+  const headers = newHeaders();
+  headers.set(FIRST_STORED, '1');
+  const frame = encodeViolationFrame(sampleFrame({ nodeName: NODE, violations: [sampleViolation()] }));
+  await bus.js.publish(violationSubject(NODE, 'spoof'), frame, { headers });
+  await rig.violations([sampleViolation({ vector: 'source-mac' })]);
+  await waitFor(() => rig.events.some(({ text }) => text.includes('source-mac')), { what: 'the next frame' });
+  expect(rig.events).toHaveLength(2);
 });
 
 it('siem-relay - a recreated stream is read from its beginning, under ids of its own', async () => {

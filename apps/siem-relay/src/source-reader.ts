@@ -236,8 +236,8 @@ export class SourceReader {
       this.lost += message.sequence - this.#received - 1;
     }
     this.#received = message.sequence;
-    // A copy has an event already, with the place of the original.
-    const read = isCopy(message) ? [] : await this.#read(message);
+    // A copy has an event already, with the place of the original. A node could set its header in VIOLATIONS.
+    const read = this.#o.stream === 'RESPONSES' && isCopy(message) ? [] : await this.#read(message);
     if (this.#o.signal.aborted) return;
     const { sequence, timestampMicros: storedMicros } = message;
     const events = Array.isArray(read) ? read : [];
