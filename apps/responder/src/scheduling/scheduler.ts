@@ -98,9 +98,10 @@ export class Scheduler {
 
   /** Plans a verdict and adds its jobs. Resolves when the next verdict may be read. */
   async take(stored: StoredVerdict): Promise<void> {
-    const { planner, metrics, step } = this.#o;
+    const { planner, ledger, clock, metrics, step } = this.#o;
     const { verdictId } = stored.verdict;
     await planner.whenReady(stored);
+    ledger.limitCompleteSince(clock.nowMicros());
     await step('verdict-read', { verdictId, action: '' });
     const plan = planner.plan(stored);
     metrics.verdicts.inc({ matched: plan.tasks.length > 0 ? 'yes' : this.#isExpired(stored) ? 'expired' : 'no' });

@@ -171,6 +171,17 @@ describe('ledger', () => {
     expect([ledger.size, ledger.mayHaveRun(known, 4_000)]).toEqual([0, true]);
   });
 
+  it('a clock that was ahead by more than the age of records, and is set back - later verdicts are responded to', () => {
+    const ledger = new Ledger();
+    const now = 60_000_000;
+    ledger.completeSinceMicros = 90_000_000;
+    ledger.prune(99_000_000);
+    expect(ledger.mayHaveRun('new', now)).toBe(true);
+    ledger.completeSinceMicros = 1_000;
+    ledger.prune(now);
+    expect([ledger.mayHaveRun('earlier', 50_000_000), ledger.mayHaveRun('new', now - 1)]).toEqual([true, false]);
+  });
+
   it('deleted records - whatever is left of an ended task, it is not open, and a budget counts it', () => {
     const cut = (phase: Response['phase']) => record(phase, { action: 'quarantine', expiresAt: 9e15 });
     const rows = [cut('pending'), cut('approved'), cut('started'), cut('succeeded'), cut('undone')];

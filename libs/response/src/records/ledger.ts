@@ -23,6 +23,8 @@ import { RELEASED } from './records.ts';
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
+const BEING_READ_MICROS = 5_000_000;
+
 /**
  * Labels with an end, which verdicts can create without a limit of pods or budgets. Beyond it the
  * oldest stay on their pods.
@@ -118,12 +120,20 @@ export class Ledger {
     this.#actions.streamRecreated();
   }
 
-  /** RESPONSES has deleted records from before this time. It never decreases in one process. */
+  /** RESPONSES has deleted records from before this time. It decreases only after a clock of the bus was ahead. */
   get completeSinceMicros(): number {
     return this.#completeSinceMicros;
   }
   set completeSinceMicros(micros: number) {
     this.#completeSinceMicros = Math.max(this.#completeSinceMicros, micros);
+  }
+
+  /**
+   * A time of the future was computed by a clock that was ahead: by it, no task could run until then. Verdicts that are
+   * being read are a little older than now.
+   */
+  limitCompleteSince(nowMicros: number): void {
+    if (this.#completeSinceMicros > nowMicros) this.#completeSinceMicros = nowMicros - BEING_READ_MICROS;
   }
 
   /**
@@ -216,6 +226,7 @@ export class Ledger {
   /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
     if (isSetBack(nowMicros, this.#newestMicros)) this.#setBack(nowMicros);
+    this.limitCompleteSince(nowMicros);
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     this.#actions.prune(oldest);
     // Their verdicts are older, and `mayHaveRun` covers them. Both are nearly in the order of time, and
