@@ -19,6 +19,7 @@ import { intercepted, isQueued, losing, readAll, startBus, withhold } from '../s
 import { followConfig } from '../support/config-log.ts';
 
 const KEY = 'spoof.cluster._.default';
+const HOUR_MS = 3_600_000;
 const ME = { by: 'alice', why: 'a test' };
 const modes = (mode: string) => ({ modes: { 'ipv4-source': mode } });
 const codeOf = (promise: Promise<unknown>) =>
@@ -283,6 +284,32 @@ test('config log - reports that it has caught up only after the last stored mess
   await waiting;
   expect(revision()).toBe(1);
   expect(log.completeToMicros).toBeGreaterThanOrEqual(time);
+  await log.close();
+});
+
+test('config log - after a clock that was ahead is set back, a change that is not read holds readers back again', async () => {
+  await using nats = await startBus();
+  const cli = await nats.connect('cli');
+  let ahead = true;
+  const bus = await nats.connect('correlator');
+  const send = async (...rest: Parameters<Bus['requests']['send']>) => {
+    const answer = await bus.requests.send(...rest);
+    if (!ahead || !rest[0].includes('STREAM.INFO')) return answer;
+    const info = { ...answer.json<object>(), ts: new Date(Date.now() + HOUR_MS).toISOString() };
+    return Object.assign(Object.create(answer) as typeof answer, { json: () => info });
+  };
+  const requests = { send } as unknown as Bus['requests'];
+  const held = heldBack(intercepted(bus, (_error, _message, deliver) => deliver(), { requests }));
+  const { log, revision } = followConfig(held.bus);
+  await log.whenCompleteTo((Date.now() + HOUR_MS / 2) * 1000);
+  ahead = false;
+  await waitFor(() => !log.isCompleteTo((Date.now() + HOUR_MS / 2) * 1000), { what: 'the time of the server' });
+  await writeConfig(cli, KEY, modes('audit'), ME);
+  const waiting = log.whenCompleteTo(Date.now() * 1000).then(revision);
+  await waitFor(() => held.held() >= 1, { what: 'the change' });
+  expect(revision()).toBe(0);
+  held.release();
+  expect(await waiting).toBe(1);
   await log.close();
 });
 

@@ -7,6 +7,7 @@
  * Used for configuration and pod lists. It does not depend on the server's queue of API requests
  * (stream-end.ts). Bound: one request at a time.
  */
+import { isSetBack } from '@bailiff/policy';
 import { onAbort, pause, retry } from '@bailiff/service/retry';
 import type { Bus } from '../connection/connect.ts';
 import { BusError, toBusError } from '../connection/errors.ts';
@@ -101,6 +102,7 @@ export class StreamWatermark {
    * @throws BusError BUS_PERMISSION, BUS_CLOSED; the signal's reason
    */
   async whenCompleteTo(timeMicros: number): Promise<void> {
+    this.renew();
     const signal = this.#signal;
     const waitMs = (cause: unknown) => {
       signal.throwIfAborted();
@@ -129,7 +131,9 @@ export class StreamWatermark {
   async #refreshOnce(): Promise<void> {
     const { sequence, atMicros } = await this.#readEnd();
     await this.#whenRead(sequence);
-    this.#completeTo = Math.max(this.#completeTo, atMicros - COMMIT_MARGIN_MICROS);
+    const completeTo = atMicros - COMMIT_MARGIN_MICROS;
+    // Otherwise a clock that was ahead would prove everything to be read until it has caught up.
+    if (completeTo > this.#completeTo || isSetBack(completeTo, this.#completeTo)) this.#completeTo = completeTo;
   }
 
   async #readEnd(): Promise<StreamEnd> {
