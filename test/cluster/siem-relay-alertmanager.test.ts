@@ -1,10 +1,11 @@
 // Alerts from the relay to the distribution's Alertmanager, which notifies a webhook receiver.
 import { openBucket } from '@bailiff/bus';
 import { waitFor } from '@bailiff/service/testing';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
+import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
 import { Alertmanager } from './alertmanager.ts';
 import { HttpReceiver, type Received } from './http-receiver.ts';
-import { NODE, RelayRig } from './siem-relay-rig.ts';
+import { launchRelay, NODE, RelayRig } from './siem-relay-rig.ts';
 
 const POD = { uid: 'pod-uid-1', namespace: 'shop', name: 'web-0', ownerKind: '', ownerName: '', ownerUid: '' };
 const VERDICT = { verdictId: 'a'.repeat(32), rule: 'spoof-flood', level: 'high', pod: POD } as const;
@@ -129,4 +130,35 @@ it('alertmanager - an alert that the server refuses keeps no other back, also af
     state: () => again.log().slice(-2),
   });
   expect(await again.metric(`output_failing{output="${output}"}`)).toBe(0);
+});
+
+it('alertmanager - an alert ends by the time of the bus, whatever the clock of the relay shows', async () => {
+  await using rig = await RelayRig.start();
+  await using server = await new HttpReceiver().start();
+  const endsMs = () =>
+    server.accepted.flatMap(({ body }) =>
+      (JSON.parse(body.toString('utf8')) as { endsAt: string }[]).map(({ endsAt }) => Date.parse(endsAt)),
+    );
+  const flags = [...rig.flags(), '--alertmanager.urls', server.url(), '--alertmanager.resend-ms', '1000'];
+  const ahead: NodeJS.ProcessEnv = { BAILIFF_AHEAD: String(daysAhead(process.env) + 1) };
+  chooseClock(ahead);
+  const launch = async () => {
+    vi.stubEnv('LD_PRELOAD', ahead['LD_PRELOAD']);
+    try {
+      return await launchRelay(flags);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  };
+  const one = { what: 'an alert', timeoutMs: 30_000 };
+  {
+    await using _relay = await launch();
+    await rig.verdict(VERDICT);
+    await waitFor(() => endsMs().length > 0, one);
+  }
+  // It is restored: the verdict is younger than an alert without another one.
+  const before = endsMs().length;
+  await using _again = await launch();
+  await waitFor(() => endsMs().length > before, one);
+  for (const ms of endsMs()) expect(Math.abs(ms - Date.now())).toBeLessThan(300_000);
 });

@@ -53,6 +53,15 @@ describe('alerts', () => {
     expect([alerts.size, sendDue(alerts, end + 60_000)]).toEqual([0, []]);
   });
 
+  it('a clock that was set back - the alert is sent again, with an end by the new time', () => {
+    const alerts = make();
+    alerts.verdict(facts(), AT);
+    sendDue(alerts, AT);
+    const then = AT - 3_600_000;
+    expect(sendDue(alerts, then)).toMatchObject([{ endsAt: new Date(then + 240_000).toISOString() }]);
+    expect(sendDue(alerts, then + 59_999)).toEqual([]);
+  });
+
   it('a verdict that is delivered late - is active from then on', () => {
     const alerts = make();
     alerts.verdict(facts({ timeMs: AT - 3_600_000 }), AT);

@@ -154,7 +154,8 @@ export class ActiveAlerts {
     for (const [key, alert] of this.#active) {
       if (found.length >= max) break;
       if (nowMs >= alert.untilMs) this.#resolve(alert);
-      if (alert.sentMs === null || nowMs - alert.sentMs >= this.#o.resendMs)
+      // Also if it was sent by a clock that was set back since: the server ends it by its own.
+      if (alert.sentMs === null || Math.abs(nowMs - alert.sentMs) >= this.#o.resendMs)
         found.push([key, this.#alertOf(alert, nowMs)]);
     }
     return found;

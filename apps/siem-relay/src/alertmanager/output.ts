@@ -84,7 +84,8 @@ export class AlertmanagerOutput implements Output {
   /** Looks up ended pods, and sends what is due. @returns whether anything was sent @throws DeliveryError */
   async tick(signal: AbortSignal): Promise<boolean> {
     const nowMs = this.#o.nowMs();
-    if (this.#alerts.size === 0 || nowMs - this.#tickMs < Math.min(TICK_MS, this.#o.resendMs / 2)) return false;
+    const sinceMs = Math.abs(nowMs - this.#tickMs);
+    if (this.#alerts.size === 0 || sinceMs < Math.min(TICK_MS, this.#o.resendMs / 2)) return false;
     this.#tickMs = nowMs;
     const isSent = await this.#sendDue(signal);
     await this.#resolveGone();

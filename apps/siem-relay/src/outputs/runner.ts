@@ -197,11 +197,11 @@ export class OutputRunner {
 
   /** Gives the output what it may need of the events before the position. */
   async #restore(): Promise<void> {
-    const { bus, output, clock, turns, signal } = this.#o;
+    const { bus, output, turns, signal } = this.#o;
     if (!output.restore || output.restoreMs === undefined) return;
     const done = new AbortController();
     await consumeOrdered(bus, 'SIEM', {
-      start: { timeMs: clock.nowMs() - output.restoreMs },
+      start: { timeMs: Math.floor(bus.serverClock.nowMicros() / 1000) - output.restoreMs },
       filterSubjects: output.filterSubjects,
       maxMessages: RESTORE_MESSAGES,
       onMessage: async (message) => {
