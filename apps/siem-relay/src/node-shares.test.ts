@@ -101,6 +101,12 @@ describe('omissions', () => {
     expect(omissions.take()).toEqual([]);
   });
 
+  it('after a clock that was ahead is set back - are due', () => {
+    const omissions = new Omissions();
+    omissions.add(at(1, 3_600 * SECOND), 1, () => undefined);
+    expect(omissions.take(SECOND)).toHaveLength(1);
+  });
+
   it('are due at a number of messages', () => {
     const omissions = new Omissions();
     for (let n = 1; n < MAX_MESSAGES; n += 1) omissions.add(at(n, 0), 1, () => {});

@@ -42,10 +42,11 @@ export class Omissions {
     this.#byNode.set(node, omitted);
   }
 
-  /** Removes and returns those that are due at a bus time; without a time, all. */
+  /** Removes and returns those that are due at a bus time, also if its clock was set back since; without a time, all. */
   take(storedMicros = Number.POSITIVE_INFINITY): Omitted[] {
     const due = [...this.#byNode.values()].filter(
-      ({ place, done }) => storedMicros - place.storedMicros >= INTERVAL_MICROS || done.length >= MAX_MESSAGES,
+      ({ place, done }) =>
+        Math.abs(storedMicros - place.storedMicros) >= INTERVAL_MICROS || done.length >= MAX_MESSAGES,
     );
     for (const { node } of due) this.#byNode.delete(node);
     return due;
