@@ -243,7 +243,7 @@ describe('ledger', () => {
     expect(needed()).toEqual([]);
   });
 
-  it('a clock of the bus that was ahead and is set back - what was stored then counts as of now, once', () => {
+  it('a clock of the bus that was ahead and is set back - what was stored then counts as of the step, once', () => {
     const ledger = new Ledger();
     const [then, ahead] = [2 * ACTION_MEMORY_MICROS, 2.5 * ACTION_MEMORY_MICROS];
     const apply = (verdictId: string, action: Response['action'], place: ReturnType<typeof at>) =>
@@ -256,11 +256,24 @@ describe('ledger', () => {
     ledger.prune(ahead - 5_000_000);
     expect([timesOf('delete').at(-1), ledger.newestMicros]).toEqual([ahead, ahead]);
     ledger.prune(then + 7);
-    expect([timesOf('delete'), timesOf('label')]).toEqual([[then, then + 7], [then + 7]]);
-    expect([ledger.task(open)?.started?.atMicros, ledger.newestMicros]).toEqual([then + 7, then + 7]);
+    expect(ledger.task(open)?.started?.atMicros).toBe(then + 7);
     apply('after', 'delete', at(4, then + 60));
-    ledger.prune(then + 90);
+    ledger.prune(then + 599_999_999);
+    expect([timesOf('delete'), ledger.newestMicros]).toEqual([[then, then + 60, ahead], ahead]);
+    ledger.prune(then + 600_000_007);
+    expect([timesOf('delete'), timesOf('label')]).toEqual([[then, then + 7, then + 60], [then + 7]]);
+    expect(ledger.newestMicros).toBe(then + 600_000_007);
+    ledger.prune(then + 700_000_000);
     expect(timesOf('delete')).toEqual([then, then + 7, then + 60]);
+  });
+
+  it('a clock of the bus that is behind for a moment - forgets no action', () => {
+    const ledger = new Ledger();
+    const then = 2 * ACTION_MEMORY_MICROS;
+    ledger.applyInOrder(record('started', { action: 'delete' }), at(1, then));
+    for (const behind of [900_000_000, 840_000_000, 0]) ledger.prune(then - behind);
+    ledger.prune(then + 700_000_000);
+    expect(ledger.actionsFor('delete', 0)).toMatchObject([{ atMicros: then }]);
   });
 
   it('labels with an end - beyond the limit the oldest stay on their pods; no quarantine is forgotten', () => {

@@ -26,6 +26,12 @@ export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 const BEING_READ_MICROS = 5_000_000;
 
 /**
+ * A clock of the bus that is set back for less than this was behind meanwhile, such as after a pause of its machine:
+ * otherwise budgets and cooldowns would forget what was done.
+ */
+const SET_BACK_STAYS_MICROS = 600_000_000;
+
+/**
  * Labels with an end, which verdicts can create without a limit of pods or budgets. Beyond it the
  * oldest stay on their pods.
  */
@@ -70,6 +76,8 @@ export class Ledger {
   #quarantines = new Map<string, QuarantineInForce>();
   #position = 0;
   #newestMicros = 0;
+  /** Since when the clock of the bus is behind the newest record. */
+  #setBackMicros: number | null = null;
   #completeSinceMicros = 0;
   /** Labels whose end was given up. */
   labelsForgotten = 0;
@@ -226,6 +234,7 @@ export class Ledger {
   /** Removes expired actions, tasks and quarantines. */
   prune(nowMicros: number): void {
     if (isSetBack(nowMicros, this.#newestMicros)) this.#setBack(nowMicros);
+    else this.#setBackMicros = null;
     this.limitCompleteSince(nowMicros);
     const oldest = nowMicros - ACTION_MEMORY_MICROS;
     this.#actions.prune(oldest);
@@ -245,10 +254,17 @@ export class Ledger {
     for (const [taskId, { atMicros }] of this.#released) if (atMicros < oldest) this.#released.delete(taskId);
   }
 
-  /** Records of the future count as of now. Otherwise actions of the future would use up budgets, and hold their tasks, until then. */
+  /**
+   * Records of the future count as of when the clock was set back. Otherwise actions of the future would use up budgets,
+   * and hold their tasks, until then.
+   */
   #setBack(nowMicros: number): void {
-    this.#newestMicros = nowMicros;
-    this.#actions.setBack(nowMicros);
+    this.#setBackMicros = Math.min(this.#setBackMicros ?? nowMicros, nowMicros);
+    if (nowMicros - this.#setBackMicros >= SET_BACK_STAYS_MICROS) {
+      this.#newestMicros = nowMicros;
+      this.#actions.setBack(this.#setBackMicros, nowMicros);
+      this.#setBackMicros = null;
+    }
     for (const state of this.#tasks.values()) {
       const { started } = state;
       if (started) state.started = { ...started, atMicros: Math.min(started.atMicros, nowMicros) };

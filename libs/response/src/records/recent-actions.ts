@@ -91,10 +91,11 @@ export class RecentActions {
     for (const taskId of this.#sequences.keys()) this.#sequences.set(taskId, NOT_NEEDED);
   }
 
-  /** No action counts as later than now. */
-  setBack(nowMicros: number): void {
-    const notLater = (entry: ActionEntry) => ({ ...entry, atMicros: Math.min(entry.atMicros, nowMicros) });
-    this.#actions = this.#actions.map(notLater);
+  /** Actions of the future count as of when the clock was set back. */
+  setBack(setBackMicros: number, nowMicros: number): void {
+    const notLater = (entry: ActionEntry) =>
+      entry.atMicros > nowMicros ? { ...entry, atMicros: setBackMicros } : entry;
+    this.#actions = this.#actions.map(notLater).sort((a, b) => a.atMicros - b.atMicros);
     for (const [key, entry] of this.#labels) this.#labels.set(key, notLater(entry));
   }
 
