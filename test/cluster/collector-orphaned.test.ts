@@ -250,6 +250,48 @@ describe('an interface that outlives its pod', () => {
     await lists(3, '10.244.0.77');
   });
 
+  it('later sandboxes of most pods of a node - its other pods keep what the list grants, also what a later list grants; no former address returns', async () => {
+    const { node } = cni;
+    const other = await started();
+    const tenants = [await started(), await started(), await started()];
+    /** As the kubelet reports it: pods in `former` with the addresses of their first sandbox. */
+    const list = async (revision: number, prefixes: string[], former: readonly TestPod[]) => {
+      await node.putPods(revision, (pods) => {
+        for (const pod of pods) {
+          const before = former.find(({ uid }) => uid === pod.uid);
+          if (pod.uid === other.pod.uid) pod.allowedPrefixes = prefixes;
+          if (before) pod.interfaces = [{ name: 'eth0', addresses: [before.ipv4, before.ipv6], mac: null }];
+        }
+      });
+    };
+    const from = (ipv4: string) => landed({ ...other.pod, ipv4 });
+    const refused = async () => (await node.nodeStatus())?.snapshotRefused;
+    const again = async ({ pod, ...rest }: Sandbox) => {
+      await cni.detach({ pod, ...rest });
+      node.pods.splice(node.pods.indexOf(pod), 1);
+      return started(pod.uid);
+    };
+    expect(await from('10.250.0.7'), 'control: no list').toBe(0);
+    await list(1, ['10.250.0.0/24'], []);
+    await waitFor(() => from('10.250.0.7'), { what: 'the grant', until: (count) => count === TIMES });
+
+    const first = tenants.map(({ pod }) => ({ ...pod }));
+    for (const [n, tenant] of tenants.entries()) tenants[n] = await again(tenant);
+    await waitFor(refused, { what: 'the refusal', until: (reason) => reason?.includes('3 of 4') === true });
+    expect([await from('10.250.0.7'), await landed(other.pod)]).toEqual([TIMES, TIMES]);
+    for (const { pod } of tenants) expect(await landed(pod)).toBe(TIMES);
+
+    await list(2, ['10.251.0.0/24'], first);
+    await waitFor(() => from('10.251.0.7'), { what: 'a grant of a later list', until: (count) => count === TIMES });
+    expect([await refused(), await from('10.250.0.7')]).toEqual([expect.stringContaining('3 of 4'), 0]);
+
+    const late = await again(tenants[0] as Sandbox);
+    await list(3, [], first.slice(0, 1));
+    await waitFor(refused, { what: 'the list to be accepted', until: (reason) => reason === '' });
+    const asFirst = { ...late.pod, ipv4: (first[0] as TestPod).ipv4 };
+    expect([await landed(late.pod), await landed(asFirst), await landed(other.pod)]).toEqual([TIMES, 0, TIMES]);
+  });
+
   it('a later sandbox that began while no collector ran - sends from its own address alone, too', async () => {
     const { node } = cni;
     const former = await started();

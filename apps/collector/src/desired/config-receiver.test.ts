@@ -242,12 +242,13 @@ describe('config receiver', () => {
     expect([...first.desired.pods.keys()].sort()).toEqual([...all, 'e']);
     expect([...begin().desired.pods.keys()].sort()).toEqual(all);
   });
-  it('snapshot that the bindings contradict - withdrawn, also from disk', () => {
+  it('snapshot that the bindings contradict - its addresses are withdrawn, and it leaves the disk', () => {
     const first = begin();
     first.receiver.receive(pods(1, [pod('a', '9.9.9.1'), pod('b', '9.9.9.2')]));
     bindings = [bound('a', '10.0.0.1'), bound('b', '10.0.0.2')];
     first.receiver.recheckPods();
     expect(events.slice(-2)).toEqual([expect.stringMatching(/^refused pods: .*2 of 2/), 'changed']);
-    expect([first.desired.pods.size, readdirSync(path.join(dir, 'bus'))]).toEqual([0, []]);
+    const addresses = [...first.desired.pods.keys()].map((uid) => [uid, ...first.desired.addressesOf(uid)]);
+    expect([addresses, readdirSync(path.join(dir, 'bus'))]).toEqual([[['a'], ['b']], []]);
   });
 });

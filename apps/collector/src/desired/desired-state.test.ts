@@ -142,14 +142,6 @@ describe('desired state - pods', () => {
     ['of another node', snapshot(9, [], 'n2'), /of node n2/],
     ['not JSON', '{', /not JSON/],
     ['a pod without uid', snapshot(9, [pod('')]), /^pods\.0\.uid/],
-    [
-      'contradicts the node on most interfaces',
-      snapshot(9, [
-        pod('a', { interfaces: sampleInterfaces('9.9.9.9') }),
-        pod('b', { interfaces: sampleInterfaces('9.9.9.8') }),
-      ]),
-      /disagrees/,
-    ],
   ])('rejected, the last good one stays - %s', (_name, json, reason) => {
     const state = new DesiredState('n1');
     state.receivePods(snapshot(5, [pod('a')]), []);
@@ -206,7 +198,24 @@ describe('desired state - restored documents and bad values', () => {
     });
     expect(state.cluster.nodes[0]?.addresses).toEqual(['192.168.0.1']);
   });
-  it('wrong snapshot before the pods - withdrawn as they are bound, accepted when enough bindings confirm it', () => {
+  it('a snapshot with wrong addresses - has those of the last good one, and all else in it is in force', () => {
+    const at = (uid: string, address: string, more: object = {}) =>
+      pod(uid, { interfaces: sampleInterfaces(address), ...more });
+    const all = ['a', 'b'].map((uid, n) => binding(uid, `10.0.0.${n + 2}`));
+    const state = new DesiredState('n1');
+    const wrong = [at('a', '9.9.9.9', { labels: { app: 'db' } }), at('b', '9.9.9.8'), at('c', '9.9.9.7')];
+    expect(state.receivePods(snapshot(4, wrong), all), 'none before').toEqual({ refused: expect.any(String) });
+    expect(state.pods.size).toBe(0);
+    state.receivePods(snapshot(5, [at('a', '10.0.0.2'), at('b', '10.0.0.3'), at('d', '10.0.0.5')]), all);
+    const refused = { refused: expect.stringContaining('disagrees'), changed: true };
+    expect(state.receivePods(snapshot(6, wrong), all)).toEqual(refused);
+    expect([state.snapshotRefused, state.snapshotRevision]).toEqual([refused.refused, 5]);
+    const addresses = ['a', 'b', 'c', 'd'].map((uid) => [state.addressesOf(uid), state.newestAddressesOf(uid)].join());
+    expect(addresses).toEqual(['10.0.0.2,9.9.9.9', '10.0.0.3,9.9.9.8', ',9.9.9.7', '10.0.0.5,']);
+    expect(state.pods.get('a')?.labels).toEqual({ app: 'db' });
+    expect(state.listSays('a')).toBe('unknown');
+  });
+  it('wrong snapshot before the pods - its addresses are withdrawn as they are bound, and in force when enough bindings confirm them', () => {
     const state = new DesiredState('n1');
     const wrong = [1, 2].map((n) => pod(`w${n}`, { interfaces: sampleInterfaces(`9.9.9.${n}`) }));
     const right = ['a', 'b', 'c'].map((uid, n) => pod(uid, { interfaces: sampleInterfaces(`10.0.1.${n}`) }));
@@ -215,11 +224,15 @@ describe('desired state - restored documents and bad values', () => {
     expect(state.recheck([binding('w1', '10.0.0.1')])).toBeNull();
     const two = [binding('w1', '10.0.0.1'), binding('w2', '10.0.0.2')];
     expect(state.recheck(two)).toEqual({ inForce: null, refused: expect.stringContaining('2 of 2') });
-    expect([state.pods.size, state.snapshotRefused]).toEqual([0, expect.stringContaining('2 of 2')]);
+    const addresses = () => [...state.pods.keys()].map((uid) => state.addressesOf(uid).join());
+    expect([addresses(), state.snapshotRefused]).toEqual([['', '', '', '', ''], expect.stringContaining('2 of 2')]);
     expect(state.recheck(two)).toBeNull();
     const five = [...two, ...['a', 'b', 'c'].map((uid, n) => binding(uid, `10.0.1.${n}`))];
     expect(state.recheck(five)).toEqual({ inForce: json, refused: '' });
-    expect([state.pods.size, state.snapshotRefused]).toEqual([5, '']);
+    expect([addresses(), state.snapshotRefused]).toEqual([
+      ['9.9.9.1', '9.9.9.2', '10.0.1.0', '10.0.1.1', '10.0.1.2'],
+      '',
+    ]);
   });
   it('modes - follow the namespace of the binding while the bus does not list the pod', () => {
     const state = new DesiredState('n1');

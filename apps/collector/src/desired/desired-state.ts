@@ -78,8 +78,8 @@ export class DesiredState {
   readonly #restored = new Set<Part>();
   /** The newest snapshot, accepted or rejected: later bindings may change the decision. */
   #candidate: { snapshot: NodeSnapshot; json: string } | null = null;
-  /** Pods of the newest snapshot, accepted or rejected, that the API server has. */
-  #newest: ReadonlySet<string> = new Set();
+  /** Pods of the newest snapshot, accepted or rejected. */
+  #newest: ReadonlyMap<string, PodIdentity> = new Map();
   #inForce: NodeSnapshot | null = null;
   #accepted: NodeSnapshot | null = null;
   /** Pods of the accepted snapshot, and of earlier ones while their interfaces exist. */
@@ -97,8 +97,9 @@ export class DesiredState {
 
   /**
    * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
-   * that contradicts the node (see checkSnapshot). One that lacks pods removes none, and the pods in it
-   * are in force: where all are of one tenant, it can delete them by force and let them run on.
+   * that contradicts the node (see checkSnapshot). Of that one, what does not contradict is in force: a tenant
+   * with most pods of the node can cause both contradictions, and must not take labels and grants from others.
+   * One that lacks pods removes none, and one that disagrees on addresses changes none.
    */
   receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
@@ -108,26 +109,27 @@ export class DesiredState {
     if (snapshot.nodeName !== this.nodeName) return this.#refusePods(`snapshot is of node ${snapshot.nodeName}`);
     this.#restored.delete('pods');
     this.#candidate = { snapshot, json };
-    this.#newest = new Set(snapshot.pods.flatMap(({ uid, ended }) => (ended === true ? [] : [uid])));
+    this.#newest = podsByUid(snapshot.pods);
     const check = checkSnapshot(snapshot, bindings, this.#confirmed);
     if (check.accepted) {
       this.#accept(snapshot, bindings);
       return { changed: true, dropped };
     }
     const { reason, lacksPods } = check;
-    if (!lacksPods || !this.#accepted) return this.#refusePods(reason);
+    if (!this.#accepted) return this.#refusePods(reason);
     const { revision, pods } = this.#accepted;
-    const named = new Set(snapshot.pods.map(({ uid }) => uid));
-    const missing = pods.filter(({ uid }) => !named.has(uid));
-    this.#enforce({ ...snapshot, revision, pods: [...snapshot.pods, ...missing] }, bindings);
+    const missing = pods.filter(({ uid }) => !this.#newest.has(uid));
+    const named = lacksPods ? snapshot.pods : withAddressesOf(pods, snapshot.pods);
+    this.#enforce({ ...snapshot, revision, pods: [...named, ...missing] }, bindings);
     return { ...this.#refusePods(reason), changed: true };
   }
 
   /**
    * Checks the newest snapshot again after bindings changed. A wrong snapshot that arrived before
-   * the pods is found as they appear; the node's own records then hold alone. A rejected snapshot
-   * is accepted as soon as enough bindings confirm it.
-   * @returns null: no change; else the text of the snapshot in force, or null for none
+   * the pods is found as they appear; the addresses of the node's own records then hold alone. Pods that begin
+   * later sandboxes cause this too: until the kubelet has reported them, the list has the former addresses. A
+   * rejected snapshot is accepted as soon as enough bindings confirm it.
+   * @returns null: no change; else the text of the snapshot in force, or null: one without its addresses
    */
   recheck(bindings: readonly Binding[]): { inForce: string | null; refused: string } | null {
     if (!this.#candidate) return null;
@@ -140,10 +142,8 @@ export class DesiredState {
     }
     this.snapshotRefused = check.reason;
     if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
-    this.#inForce = null;
-    this.#accepted = null;
-    this.pods = new Map();
-    this.snapshotRevision = 0;
+    this.#accepted = { ...this.#inForce, pods: withAddressesOf([], this.#inForce.pods) };
+    this.#enforce(this.#accepted, bindings);
     return { inForce: null, refused: check.reason };
   }
 
@@ -157,7 +157,7 @@ export class DesiredState {
     const here = new Set(bindings.map((b) => b.podUid).filter((uid) => this.#confirmed.has(uid)));
     this.#confirmed = new Set([...here, ...snapshot.pods.map((pod) => pod.uid)]);
     this.#inForce = snapshot;
-    this.pods = new Map(snapshot.pods.map((pod) => [pod.uid, pod]));
+    this.pods = podsByUid(snapshot.pods);
     this.snapshotRevision = snapshot.revision;
     this.known.add('pods');
   }
@@ -220,12 +220,18 @@ export class DesiredState {
 
   /** The same of the newest list, also of one that was rejected. */
   isInNewestList(podUid: string): boolean {
-    return this.#newest.has(podUid);
+    const pod = this.#newest.get(podUid);
+    return pod !== undefined && pod.ended !== true;
+  }
+
+  /** Addresses of a pod in the newest list, also in one that was rejected. */
+  newestAddressesOf(podUid: string): string[] {
+    return addressesIn(this.#newest.get(podUid));
   }
 
   /** Addresses of a pod in the accepted snapshot; empty: not listed. */
   addressesOf(podUid: string): string[] {
-    return this.pods.get(podUid)?.interfaces.flatMap(({ addresses }) => addresses) ?? [];
+    return addressesIn(this.pods.get(podUid));
   }
 
   /** Every key of the kind that the bus has was received. */
@@ -323,6 +329,17 @@ export class DesiredState {
 function schemaOf({ kind, scope }: ConfigKey) {
   if (kind === 'spoof') return scope === 'cluster' ? spoofCluster : spoofScoped;
   return kind === 'disarm' ? disarm : null;
+}
+
+const podsByUid = (pods: readonly PodIdentity[]) => new Map(pods.map((pod) => [pod.uid, pod]));
+
+const addressesIn = (pod: PodIdentity | undefined): string[] =>
+  pod?.interfaces.flatMap(({ addresses }) => addresses) ?? [];
+
+/** Pods with the addresses that a former list has; without one, those of the node's records hold. */
+function withAddressesOf(former: readonly PodIdentity[], pods: readonly PodIdentity[]): PodIdentity[] {
+  const before = podsByUid(former);
+  return pods.map((pod) => ({ ...pod, interfaces: before.get(pod.uid)?.interfaces ?? [] }));
 }
 
 /** The pod that violations of this binding name. */

@@ -235,7 +235,7 @@ function problemsOf(report: NodeReport, status: NodeStatus, input: NodeInput): P
   problems.push(...foreignLinkProblems(node, status));
   if (omitted.partial > 0) problems.push(notEnforced(node, `${unnamed(omitted.partial)} partly covered`, '', 'nodes'));
   if (status.snapshotRefused !== '') {
-    const text = `refuses its pod snapshot, the last good one stays in force: ${quoted(status.snapshotRefused)}`;
+    const text = `refuses its pod snapshot, former pods and addresses stay in force: ${quoted(status.snapshotRefused)}`;
     problems.push(shout(node, text, 'check that ipam-sync watches the right cluster', EXIT.badConfiguration));
   }
   problems.push(

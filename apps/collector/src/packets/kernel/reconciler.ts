@@ -122,7 +122,7 @@ export class Reconciler {
     const { binding } = iface;
     const mac = binding?.mac ?? '';
     const addresses = binding?.addresses ?? [];
-    if (binding) iface.listedBefore = listedBefore(binding, this.#o.desired.addressesOf(binding.podUid));
+    if (binding) iface.listedBefore = listedBefore(binding, this.#o.desired.newestAddressesOf(binding.podUid));
     const isGrantOf = grantOfAny(mac, binding ? this.#addressesOf(binding) : []);
     const mayLose = ({ binding: other, kernel }: GuardedInterface) =>
       other?.mac === mac ||
