@@ -31,6 +31,7 @@ function feedOf(kube: KubeHarness, maxEntries?: number) {
     onChange: () => undefined,
     onClaim: () => undefined,
     nodes: () => [],
+    isOfPod: () => false,
     nowMs: () => Date.now(),
     ...(maxEntries === undefined ? {} : { maxEntries, listIntervalMs: 0 }),
   });

@@ -133,6 +133,7 @@ export class IpamSync {
       onError,
       nowMs: ctx.clock.nowMs,
       nodes: () => this.state.nodes(),
+      isOfPod: (address) => (this.pods.synced ? this.state.isClaimed(address) : null),
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onClaim: (service) =>
         this.#log.warn('services', { service }, 'claims an address that leads to a tunnel port of a node'),
@@ -393,7 +394,6 @@ export class IpamSync {
   }
 
   #eligible(): boolean {
-    if (!this.informed) return false;
-    return this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS;
+    return this.informed && (this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS);
   }
 }

@@ -146,6 +146,20 @@ describe('tunnel services', () => {
     expect(pairs(services)).toEqual(ALL);
   });
 
+  it('a pod has a first address of a pod network - it leads to a pod; control: to a node', () => {
+    const pods = new Set(['10.244.1.1', '20.0.0.1']);
+    const leadsTo = (address: string) => {
+      const services = new TunnelServices((one) => pods.has(one));
+      services.setTunnelPorts(new Set([4789]));
+      services.setNodes([NODE]);
+      services.put('dns', serviceRecord(service('dns', DNS))!);
+      const ports = [{ name: 'dns', protocol: 'UDP', port: 4789 }];
+      services.putSlice('dns-abc', sliceRecord(slice('dns', ports, 'shop', [address], { kind: 'Pod' }))!);
+      return pairs(services);
+    };
+    expect(['10.244.1.1', '10.244.1.0', '20.0.0.1'].map(leadsTo)).toEqual([[], ALL, ALL]);
+  });
+
   describe('an address that a Service claims and no Service was given', () => {
     const claims = { clusterIPs: ['10.96.0.9'], externalIPs: ['8.8.8.8', '2001:4860:4860::8888'], ports: DNS.ports };
     const listed = (...to: string[]) => {
