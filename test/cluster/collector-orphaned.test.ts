@@ -357,6 +357,29 @@ describe('an interface that outlives its pod', () => {
     await orphaned(marker.pod);
   };
 
+  it('networks of one name, as of two namespaces - a pod keeps its address while a pod of another bridge has it; control: of the same one', async () => {
+    mkdirSync(cni.node.multusDir, { recursive: true });
+    const joined = async (bridge: string, storage: string): Promise<TestPod> => {
+      const { attachment, pod } = await started();
+      const ipam = { type: 'host-local', dataDir: cni.at(storage), ranges: [[{ subnet: '10.99.0.0/24' }]] };
+      const [own = { type: '' }] = cni.list().plugins.slice(-1);
+      const plugins = [{ type: 'bridge', bridge, isGateway: true, ipam }, own];
+      const conf = { cniVersion: '1.0.0', name: 'storage', plugins };
+      const side = podSide(await cniAdd(multus(), { ...attachment, conf, ifName: 'net1' }, pod.netns));
+      const [ipv4 = ''] = side.addresses;
+      const net1 = { ...pod, hostInterface: side.hostInterface, mac: side.mac, ipv4 };
+      await seenRecord(net1);
+      return net1;
+    };
+    const shop = await joined('br-shop', 'of-shop');
+    const bank = await joined('br-bank', 'of-bank');
+    expect(bank.ipv4).toBe(shop.ipv4);
+    expect([await net1Landed(shop, 'net1'), await net1Landed(bank, 'net1')]).toEqual([TIMES, TIMES]);
+    await joined('br-bank', 'of-another');
+    await waitFor(() => net1Landed(bank, 'net1'), { what: 'the newer pod to have it', until: (count) => count === 0 });
+    expect(await net1Landed(shop, 'net1')).toBe(TIMES);
+  });
+
   it('a network that a running pod left after it had renamed its end - dropped, also after a restart and after it joined again; eth0 is in use', async () => {
     const { sandbox, net1 } = await withMultus();
     const { sandbox: other, net1: others } = await withMultus();

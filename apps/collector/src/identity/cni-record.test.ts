@@ -42,6 +42,7 @@ describe('cni record', () => {
         containerId: 'c1',
         ifName: 'eth0',
         plugin: 'bridge',
+        segment: 'cni0 [0,null]',
         isChosen: false,
         isMacChosen: false,
         podUid: '0b6f5c1e-0000-4000-8000-000000000001',
@@ -91,6 +92,18 @@ describe('cni record', () => {
     const reason = whyNoHostSide({ plugin, hostInterfaces: [] });
     if (why === null) expect(reason).toBeNull();
     else expect(reason).toMatch(why);
+  });
+
+  it.each<[string, object, string | undefined]>([
+    ['a bridge', { plugins: [{ type: 'bridge', bridge: 'br0', vlan: 7 }] }, 'br0 [7,null]'],
+    ['the bridge of the plugin', { type: 'bridge' }, 'cni0 [0,null]'],
+    ['a trunk', { type: 'ovs', bridge: 'br0', vlanTrunk: [{ id: 7 }] }, 'br0 [0,[{"id":7}]]'],
+    ['no bridge', { type: 'ptp' }, ''],
+    ['arguments of Multus', { type: 'ptp', args: { cni: { bridge: 'br0', vlan: 7 } } }, ''],
+    ['too long to be read', { type: 'bridge', args: 'x'.repeat(200 * 1024) }, undefined],
+  ])('bridge and VLAN - %s', (_name, config, segment) => {
+    const reading = readCniRecord('f', JSON.stringify({ ...bridge, config: base64(config) }), 7);
+    expect('record' in reading && reading.record.segment).toBe(segment);
   });
 
   it.each<[string, object | null, boolean]>([

@@ -16,6 +16,11 @@ export interface CniRecord {
   ifName: string;
   /** Type of the network's main plugin: bridge, macvlan; TOO_LONG; empty if the record does not have it. */
   plugin: string;
+  /**
+   * Bridge and VLAN of its network, of which only the configuration speaks, not an annotation; empty: it names none;
+   * absent: unknown. Networks of two namespaces can have one name.
+   */
+  segment?: string;
   /** Its addresses were chosen (static IPAM, `ips` of Multus), so another pod may have them too. */
   isChosen: boolean;
   /** Its MAC was chosen (`mac` of Multus, or of a plugin), so it may be that of another pod. */
@@ -78,7 +83,7 @@ const has = (object: unknown, upperCaseKey: string): boolean =>
   Object.keys(object ?? {}).some((key) => key.toUpperCase() === upperCaseKey);
 
 /** @param config the network's configuration, or list of plugins, in base64 */
-function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'isMacChosen'> {
+function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'segment' | 'isChosen' | 'isMacChosen'> {
   // A pod can make it that long, by annotations.
   if (config.length > MAX_CONFIG_CHARACTERS) return { plugin: TOO_LONG, isChosen: true, isMacChosen: true };
   try {
@@ -87,7 +92,9 @@ function mainPlugin(config: string): Pick<CniRecord, 'plugin' | 'isChosen' | 'is
     const main = plugins[0] ?? {};
     const isChosen = main.ipam?.type === 'static' || [main, parsed].some(({ args }) => has(args?.cni, 'IPS'));
     const isMacChosen = [parsed, ...plugins].some((one) => has(one, 'MAC') || has(one?.args?.cni, 'MAC'));
-    return { plugin: text(main.type), isChosen, isMacChosen };
+    const bridge = text(main.bridge) || (main.type === 'bridge' ? 'cni0' : '');
+    const segment = bridge && `${bridge} ${JSON.stringify([main.vlan || 0, main.vlanTrunk])}`;
+    return { plugin: text(main.type), segment, isChosen, isMacChosen };
   } catch (error) {
     if (error instanceof SyntaxError) return { plugin: '', isChosen: false, isMacChosen: false };
     throw error;

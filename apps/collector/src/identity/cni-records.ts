@@ -257,6 +257,14 @@ export class CniRecords {
     return own.length === 0 ? null : own.some((record) => record[what] || this.#hasUnread(record));
   }
 
+  /** Bridge and VLAN of the network of an interface; null: unknown. */
+  segmentOf({ link, podUid }: Pick<Binding, 'link' | 'podUid'>): string | null {
+    const own = [...this.#byPath.values()].find(
+      (record) => record.podUid === podUid && record.hostInterfaces.includes(link.name),
+    );
+    return own?.segment ?? null;
+  }
+
   /** Whether another record of the interface was not read: names of files end alike, by sandbox and interface. */
   #hasUnread({ containerId, ifName }: CniRecord): boolean {
     return [...this.#unread.keys()].some((file) => file.endsWith(`-${containerId}-${ifName}`));

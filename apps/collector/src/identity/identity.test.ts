@@ -353,5 +353,14 @@ describe('addresses of two interfaces', () => {
     expect(reused(net('left', 3, 1), net('left', 4, 2))).toEqual(addresses);
     expect(reused(net('left', 3, 1), at(4, { recordedAtMs: 2 }))).toEqual([]);
     expect(reused(at(3, { ifName: 'net1', recordFile: undefined }), at(4, { ifName: 'net1' }))).toEqual([]);
+    const apart = (isApart: boolean) =>
+      rivalryOf(
+        net('left', 3, 1),
+        addresses,
+        [net('left', 4, 2)],
+        () => false,
+        () => isApart,
+      ).reused;
+    expect([apart(true), apart(false)]).toEqual([[], addresses]);
   });
 });

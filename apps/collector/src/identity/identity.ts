@@ -256,22 +256,21 @@ export function isLaterAttachment(one: Bound, than: Bound): boolean {
 export interface Rivalry {
   /** A newer interface has them, and CNI released this one: its pod has ended. */
   reused: string[];
-  /**
-   * A pod chose the address (`ips` of Multus), and CNI holds both interfaces. Nothing proves whose it is, so
-   * no pod loses it because of what another one asked for.
-   */
+  /** A pod chose it (`ips` of Multus), and CNI holds both interfaces: nothing proves whose it is, so none loses it. */
   shared: string[];
 }
 
 /**
  * @param addresses of `own`
  * @param isByChoice whether two interfaces may have one address because one of their pods chose it
+ * @param isApart whether their networks have only the name in common
  */
 export function rivalryOf<B extends Bound>(
   own: B,
   addresses: readonly string[],
   others: Iterable<B>,
   isByChoice: (older: B, newer: B) => boolean,
+  isApart: (one: B, other: B) => boolean = () => false,
 ): Rivalry {
   const [reused, shared] = [new Set<string>(), new Set<string>()];
   const network = own.binding && networkOf(own.binding);
@@ -280,7 +279,7 @@ export function rivalryOf<B extends Bound>(
     if (network === null || other.ifindex === own.ifindex) continue;
     if (!other.binding || networkOf(other.binding) !== network) continue;
     const both = other.binding.addresses.filter((address) => claimed.has(address));
-    if (both.length === 0) continue;
+    if (both.length === 0 || isApart(own, other)) continue;
     const isLater = isNewer(other, own);
     const isOnePod = other.binding.podUid === own.binding?.podUid;
     const isShared = !isOnePod && (isLater ? isByChoice(own, other) : isByChoice(other, own));

@@ -152,6 +152,7 @@ export class PacketEngine implements Engine {
       hasRecord: (file) => this.#cni.isOnDisk(file),
       isChosen: (binding) => this.#cni.isChosen(binding),
       isMacChosen: (binding) => this.#cni.isChosen(binding, 'isMacChosen'),
+      segmentOf: (binding) => this.#cni.segmentOf(binding),
       onFound: (iface) => this.#flusher.touch(iface),
       onApplied: () => metrics.identityChanges.inc(),
       onProblem: problems.of('apply'),

@@ -17,6 +17,7 @@ export interface Pass {
   isChosen: Map<Binding, boolean | null>;
   isMacChosen: Map<Binding, boolean | null>;
   isOnDisk: Map<Binding, boolean>;
+  segments: Map<Binding, string | null>;
 }
 
 /** Comparisons that take some tens of milliseconds. */
@@ -53,5 +54,6 @@ export function newPass(owners: Iterable<GuardedInterface>, taken: Taken, others
       if (own) own.push(owner);
       else holders.set(key, [owner]);
     }
-  return { holders, taken, others, isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map() };
+  const known = { isChosen: new Map(), isMacChosen: new Map(), isOnDisk: new Map(), segments: new Map() };
+  return { holders, taken, others, ...known };
 }

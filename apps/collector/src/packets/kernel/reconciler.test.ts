@@ -79,6 +79,7 @@ describe('reconciler', () => {
       hasRecord: () => false,
       isChosen: () => null,
       isMacChosen: () => false,
+      segmentOf: () => null,
       onFound: () => undefined,
       onProblem: (_, reason) => problems.push(reason),
     };

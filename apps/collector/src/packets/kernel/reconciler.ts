@@ -15,6 +15,7 @@ import {
   disagreement,
   type Identity,
   identityOf,
+  isPrimary,
   macStandingOf,
   NOT_OWN_MAC,
   rivalryOf,
@@ -46,6 +47,8 @@ export interface ReconcilerOptions extends FoundViolationsOptions {
   isChosen(binding: Binding): boolean | null;
   /** The same of its MAC. */
   isMacChosen(binding: Binding): boolean | null;
+  /** Bridge and VLAN of the network of an interface; null: unknown. */
+  segmentOf(binding: Binding): string | null;
   moment(): Moment;
   onApplied?(iface: GuardedInterface, steps: number): void;
   onProblem: OnProblem;
@@ -194,8 +197,12 @@ export class Reconciler {
     const identity = identityOf(iface.binding, listed, iface.macStanding === 'others');
     // Only the node's own records name the addresses of others here: a list may be late, or wrong.
     const owners = this.#ownersOf(identity.addresses);
-    const { reused, shared } = rivalryOf(iface, identity.addresses, owners, (older, newer) =>
-      this.#isByChoice(older, newer),
+    const { reused, shared } = rivalryOf(
+      iface,
+      identity.addresses,
+      owners,
+      (older, newer) => this.#isByChoice(older, newer),
+      (one, other) => this.#areApart(one.binding, other.binding),
     );
     Object.assign(iface, { reusedAddresses: reused, sharedAddresses: shared });
     if (reused.length === 0) return identity;
@@ -244,6 +251,13 @@ export class Reconciler {
     const endNs = this.#o.moment().bootNs;
     const tookNs = endNs - startNs;
     this.#rivalsDueNs = tookNs < SHORT_NS ? 0n : endNs + 9n * tookNs;
+  }
+
+  /** Whether their networks, of one name, have different bridges or VLANs. */
+  #areApart(one: Binding | null, other: Binding | null): boolean {
+    if (!one || !other || isPrimary(one)) return false;
+    const [a, b] = [one, other].map((of) => once(this.#pass?.segments, of, () => this.#o.segmentOf(of)));
+    return a != null && b != null && a !== b;
   }
 
   /** Interfaces that have addresses and MACs which no other may use. */
