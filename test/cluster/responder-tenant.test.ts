@@ -335,6 +335,23 @@ describe('responder - a pod on the network of its node', () => {
 });
 
 describe('responder - the time of an eviction', () => {
+  it('a disruption budget with too many evictions that nothing followed: the same; control: a missing right', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ evict: acting('evict', [{ action: 'evict' }], budget({})) });
+    await rig.start({ budgetGiveUpAfterMs: 500 });
+    for (const namespace of ['many', 'right']) rig.api.api.create('namespaces', { metadata: { name: namespace } });
+    const forbidden = (namespace: string, message: string) =>
+      rig.api.faults.inject({ verb: 'create', subresource: 'eviction', namespace, status: 403, message, times: 1e6 });
+    forbidden('many', 'poddisruptionbudget.policy "x" is forbidden: DisruptedPods map too big');
+    forbidden('right', 'pods "x" is forbidden: User "responder" cannot create resource "pods/eviction"');
+    const [many, right] = ['many', 'right'].map((namespace) => rig.pod({ namespace })) as [RigPod, RigPod];
+    // The responder tries this one for ten minutes.
+    await rig.verdict(right, { rule: 'evict' });
+    expect(await endsOn(rig, many, 'evict', ['evict', 'quarantine'])).toEqual(['disruption-budget', 'succeeded']);
+    const quarantined = await rig.quarantined();
+    expect([many, right].map(({ uid }) => quarantined.includes(uid))).toEqual([true, false]);
+  });
+
   it('disruption budgets that the API server does not read in time: as one without disruptions', async () => {
     await using rig = await Rig.start();
     rig.api.api.create('namespaces', { metadata: { name: 'slow' } });
