@@ -31,10 +31,19 @@ describe('what the list had before an interface was bound', () => {
     expect(listedBefore(binding(more), listed)).toEqual(isFormer ? FORMER : []);
   });
 
+  it('sandboxes before - count too, but not the addresses that the pod has again', () => {
+    const former = ['10.0.0.9', 'fd00::3'];
+    expect(listedBefore(binding(), FORMER, former)).toEqual([...FORMER, '10.0.0.9']);
+    expect(listedBefore(binding(), [], former)).toEqual(['10.0.0.9']);
+    expect(listedBefore(binding(), ['10.0.0.3'], former), 'the list has its own').toEqual([]);
+    expect(listedBefore(binding({ isDoubtful: true }), [], former)).toEqual([]);
+  });
+
   it('counts until the list has other addresses', () => {
     const pod = (addresses: string[]) => samplePodIdentity({ interfaces: [{ name: 'eth0', addresses, mac: null }] });
     expect(withoutListed(pod(FORMER), FORMER)?.interfaces).toEqual([]);
-    for (const addresses of [['10.0.0.3'], [...FORMER, '10.0.0.3'], ['10.0.0.2']])
+    expect(withoutListed(pod(['10.0.0.2']), FORMER)?.interfaces).toEqual([]);
+    for (const addresses of [['10.0.0.3'], [...FORMER, '10.0.0.3']])
       expect(withoutListed(pod(addresses), FORMER)).toEqual(pod(addresses));
     expect([withoutListed(pod(FORMER), []), withoutListed(null, FORMER)]).toEqual([pod(FORMER), null]);
   });

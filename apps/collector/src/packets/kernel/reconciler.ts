@@ -8,6 +8,7 @@
 
 import { type AddressGrant, SpoofError, type SpoofMaps } from '@bailiff/bpf';
 import type { PodIdentity } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 import { type DesiredState, type Moment, podRefOf } from '../../desired/desired-state.ts';
 import type { CniRecord } from '../../identity/cni-record.ts';
 import {
@@ -57,6 +58,11 @@ export interface ReconcilerOptions extends FoundViolationsOptions {
 /** A pass over rivals that is no longer needs no pause. */
 const SHORT_NS = 100_000_000n;
 
+/** Pods whose sandboxes are remembered: more than a node starts while the list is late. */
+const MAX_PODS = 1_024;
+/** Addresses of both families of the sandboxes that a pod begins before the kubelet reports one. */
+const MAX_FORMER_ADDRESSES = 16;
+
 const isFull = (error: unknown): error is SpoofError =>
   error instanceof SpoofError && error.code === 'ERR_SPOOF_MAP_FULL';
 
@@ -69,6 +75,8 @@ export class Reconciler {
   #isAdopting = true;
   /** Interfaces that may have lost an address to one that was bound, and were not applied since. */
   readonly #late = new Set<GuardedInterface>();
+  /** By pod: addresses of its sandboxes here, the newest first. */
+  readonly #sandboxes = new RecentMap<string, readonly string[]>(MAX_PODS);
   /** When rivals are applied again, at the earliest. */
   #rivalsDueNs = 0n;
 
@@ -125,7 +133,7 @@ export class Reconciler {
     const { binding } = iface;
     const mac = binding?.mac ?? '';
     const addresses = binding?.addresses ?? [];
-    if (binding) iface.listedBefore = listedBefore(binding, this.#o.desired.newestAddressesOf(binding.podUid));
+    if (binding) iface.listedBefore = this.#listedBefore(binding);
     const isGrantOf = grantOfAny(mac, binding ? this.#addressesOf(binding) : []);
     const mayLose = ({ binding: other, kernel }: GuardedInterface) =>
       other?.mac === mac ||
@@ -137,6 +145,13 @@ export class Reconciler {
     const { soon, later } = byCost(pass, others);
     for (const other of later) this.#late.add(other);
     this.applyAll([iface, ...soon], pass);
+  }
+
+  #listedBefore(binding: Binding): string[] {
+    const { podUid, addresses } = binding;
+    const former = this.#sandboxes.get(podUid) ?? [];
+    if (isPrimary(binding)) this.#sandboxes.set(podUid, [...addresses, ...former].slice(0, MAX_FORMER_ADDRESSES));
+    return listedBefore(binding, this.#o.desired.newestAddressesOf(podUid), former);
   }
 
   /** An interface of the pod has a record, and perhaps no guard: the others answer from its addresses. */
