@@ -25,6 +25,7 @@ import { namedPolicies, type StoredPolicy, selectsText } from '../shared/policy/
 import { denies } from '../shared/policy/would-deny.ts';
 import { levelCell } from '../shared/rows/verdict-cells.ts';
 import type { Column } from '../shared/text/table.ts';
+import { uncountedReasons } from '../shared/uncounted.ts';
 import { incompleteOf } from '../shared/unsent.ts';
 import {
   AUDITED_COLUMNS,
@@ -75,7 +76,10 @@ export async function readPoliciesView(
 ): Promise<PoliciesView> {
   const [snapshot, audits] = [await readPlaces(reader, STALE_NODE_MS), await readAudits(reader, sinceMs, maySee)];
   const config = await readConfigValues(reader);
-  if (maySee(null)) for (const reason of await incompleteOf(reader, { ...audits, sinceMs })) reader.note(reason);
+  if (maySee(null)) {
+    const limits = [await incompleteOf(reader, { ...audits, sinceMs }), await uncountedReasons(reader, sinceMs)];
+    for (const reason of limits.flat()) reader.note(reason);
+  }
   return policiesView(snapshot, audits, { since, maySee, nowMs: reader.nowMs(), notes: reader.notes, config });
 }
 

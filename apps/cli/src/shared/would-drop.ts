@@ -20,6 +20,7 @@ import { plural, podName, reportedName, shortList } from '@bailiff/response';
 import type { PodRef } from '@bailiff/schemas';
 import type { Session } from './session.ts';
 import type { Cell, Column } from './text/table.ts';
+import { uncountedReasons } from './uncounted.ts';
 import { incompleteOf } from './unsent.ts';
 
 export interface Audited {
@@ -164,7 +165,10 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   const { packets: tally, operations, refusals, cut } = await readAudits(session, sinceMs);
   const groups = tally.groups();
   const { packets } = tally;
-  const incomplete = await incompleteOf(session, { sinceMs, cut, refusals });
+  const incomplete = [
+    ...(await incompleteOf(session, { sinceMs, cut, refusals })),
+    ...(await uncountedReasons(session, sinceMs)),
+  ];
   if (tally.inexact) out.note('there are too many counters: some packets may be counted twice');
   for (const line of [...refusals.refusedLines(), ...incomplete]) out.note(line);
   if (json) {
@@ -184,9 +188,7 @@ export async function wouldDrop(session: Session, since: string, sinceMs: number
   if (audited !== '') out.note(audited);
   if (groups.length === 0) {
     const all = `no packet was audited since ${since}: enforcing would drop nothing more`;
-    return out.line(
-      incomplete.length === 0 ? all : `no packet was audited since ${since}, as far as violations could be read`,
-    );
+    return out.line(incomplete.length === 0 ? all : `no packet was audited since ${since}, as far as is known`);
   }
   out.line(`${droppedText(groups, packets)} since ${since}:`);
   out.line();

@@ -49,6 +49,7 @@ describe('vectors', () => {
       'workload shop/vpn: source-mac is in audit: such packets are counted, and pass',
     ]);
     const problems = enforcementProblems(enforcementOf(stored(values)), [], NOW);
+    expect(problems[0]?.remedy).toBe('audit first: bailiff config set spoof.cluster._.default modes.arp-sender=audit');
     expect(problems[1]?.remedy).toMatch(/config set spoof\.namespace\.shop\.default modes\.ipv4-source=enforce$/);
     expect(weigh(problems)).toBe(10);
   });

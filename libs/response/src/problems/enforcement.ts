@@ -181,12 +181,14 @@ function textOf({ mode, vectors, restoredIn }: Weakened): string {
   return `${what} ${effect}${except}`;
 }
 
-function remedyOf({ key, vectors }: Weakened): string {
+/** What passes uncounted is unknown: it is audited before it is enforced. */
+function remedyOf({ key, mode, vectors }: Weakened): string {
+  const next = mode === 'off' ? 'audit' : 'enforce';
   const change =
     vectors.length === 1 && vectors[0] !== 'unknown-interface'
-      ? `bailiff config set ${key} modes.${vectors[0]}=enforce`
+      ? `bailiff config set ${key} modes.${vectors[0]}=${next}`
       : `bailiff config get ${key}`;
-  return `bailiff doctor --would-drop, then ${change}`;
+  return mode === 'off' ? `audit first: ${change}` : `bailiff doctor --would-drop, then ${change}`;
 }
 
 /** Clusters before namespaces before workloads, and `off` before `audit`. */
