@@ -62,12 +62,12 @@ async function notesOfPages() {
 }
 const COMPLETE = [
   'no packet was audited since 1h: enforcing would drop nothing more',
-  expect.stringMatching(/^Enforcing no-shell would have denied nothing since \w+\./),
+  expect.stringMatching(/^Enforcing no-shell would have denied nothing that is recorded since \w+\./),
 ];
 const LIMITED = [
   'no packet was audited since 1h, as far as is known',
   expect.stringMatching(
-    /^Enforcing no-shell would have denied nothing since \w+, as far as violations could be read\./,
+    /^Enforcing no-shell would have denied nothing that is recorded since \w+, as far as violations could be read\./,
   ),
 ];
 

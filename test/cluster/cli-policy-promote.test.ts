@@ -84,7 +84,7 @@ describe('cli policy promote', () => {
     });
     await world.status(healthyStatus(NODE_A, { runtime }));
     const nothing = await policy('promote', 'no-shell', '--dry-run');
-    expect(nothing.stdout).toBe('Enforcing no-shell would have denied nothing since 7d.\n');
+    expect(nothing.stdout).toBe('Enforcing no-shell would have denied nothing that is recorded since 7d.\n');
     expect(nothing.stderr).toMatch(
       /no-shell has revision 3 since .*in force on 1 of 1 node, for 2 pods and containers/,
     );
@@ -122,6 +122,7 @@ describe('cli policy promote', () => {
 
     const json = JSON.parse((await policy('promote', 'no-shell', '--dry-run', '--json')).stdout);
     expect([json.operations, json.unresolved, json.dryRun]).toEqual([13, 3, true]);
+    expect(json.where).toMatch(/^in force on 1 of 1 node/);
     expect(json.denied.map(({ vector, operations }: Record<string, unknown>) => [vector, operations])).toEqual([
       ['no-shell/shell', 7],
       ['no-shell/network-posture', 4],
@@ -141,7 +142,7 @@ describe('cli policy promote', () => {
 
   it('only violations of the range count; an unknown policy is not promoted', async () => {
     const early = await policy('promote', 'no-shell', '--since', '2099-01-01', '--dry-run');
-    expect(early.stdout).toBe('Enforcing no-shell would have denied nothing since 2099-01-01.\n');
+    expect(early.stdout).toBe('Enforcing no-shell would have denied nothing that is recorded since 2099-01-01.\n');
     const unknown = await policy('promote', 'no-shel', '--yes');
     expect([unknown.exitCode, unknown.stderr]).toEqual([2, expect.stringContaining('no policy "no-shel" exists')]);
     expect((await policy('promote', 'no-shell', '--since', 'soon')).exitCode).toBe(2);

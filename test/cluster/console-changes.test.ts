@@ -284,7 +284,7 @@ describe('in a browser', () => {
     const text = await readText(dialog);
     expect(text).toMatch(/changes revision 1 by RuntimePolicy\/no-shell/);
     expect(text).toMatch(/- mode: audit\s+\+ mode: enforce/);
-    expect(text).toContain('Enforcing it would have denied nothing in the last 7 days');
+    expect(text).toContain('Enforcing it would have denied nothing that is recorded in the last 7 days');
     const apply = dialog.getByRole('button', { name: 'Apply this change' });
     expect(await apply.isDisabled(), 'without a reason').toBe(true);
     for (const [scheme, width] of [

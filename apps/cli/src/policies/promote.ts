@@ -53,7 +53,7 @@ function report({ out }: Session, name: string, since: string, found: WouldDeny,
   const { groups, operations } = found;
   if (operations === 0) {
     const limit = isComplete ? '' : ', as far as violations could be read';
-    out.line(`Enforcing ${name} would have denied nothing since ${since}${limit}.`);
+    out.line(`Enforcing ${name} would have denied nothing that is recorded since ${since}${limit}.`);
     return;
   }
   const pods = new Set(groups.map(({ key }) => key.pod?.uid ?? key.nodeName)).size;
@@ -111,7 +111,7 @@ export async function promote(session: Session, text: string, options: PromoteOp
     const { operations, unresolved, rest: omitted } = found;
     const before = found.before.map(({ key: { vector }, packets }) => ({ vector, operations: packets }));
     const result = options.dryRun ? { dryRun: true } : { written: outcomes?.[0] ?? null };
-    out.json({ policy: key, since, operations, denied, before, unresolved, omitted, incomplete, ...result });
+    out.json({ policy: key, since, where, operations, denied, before, unresolved, omitted, incomplete, ...result });
   } else if (outcomes) {
     out.note(`check that it is in force: bailiff policy status ${name} --wait 10s`);
   }
