@@ -89,6 +89,18 @@ describe('why', () => {
     expect(nextCommands(away)[0]).toBe('bailiff doctor');
   });
 
+  it('violations after the verdict while none is judged - the verdict is not the answer to them', () => {
+    const [newest] = facts({}).groups;
+    const after = { ...newest, lastAtMicros: T0 + 1 } as typeof newest & object;
+    const before = { ...after, lastAtMicros: T0 };
+    const text = (part: Partial<WhyFacts>) => paragraph(facts({ chain: chainOf(['delete', 'succeeded']), ...part }));
+    const outage = '0 of 1 correlators run';
+    const said = `Of the violations since then, there may be no verdict: ${outage}.`;
+    expect(text({ groups: [after], outage })).toContain(said);
+    for (const part of [{ groups: [before], outage }, { groups: [after] }])
+      expect(text(part)).not.toContain('may be no verdict');
+  });
+
   it('responses - what was done, and for what was not done the guard or the failure that says so', () => {
     const chain = chainOf(
       ['label', 'succeeded'],

@@ -78,12 +78,14 @@ function violationsText({ pod, since, nowMs, groups, undecided, refused }: WhyFa
   return `Of ${pod}, ${named.join('; ')}${more > 0 ? `; and ${plural(more, 'more kind')}` : ''}.`;
 }
 
-function verdictText({ chain, earlierVerdicts, nowMs, outage }: WhyFacts): string {
+function verdictText({ chain, earlierVerdicts, nowMs, outage, groups }: WhyFacts): string {
   if (!chain) return outage === '' ? 'The violations met no rule, so there is no verdict.' : `No verdict: ${outage}.`;
   const { verdict } = chain.verdict;
   const earlier = earlierVerdicts > 0 ? ` (${earlierVerdicts} earlier)` : '';
   const id = shortId(verdict.verdictId);
-  return `Rule ${verdict.rule} made verdict ${id}, level ${verdict.level}, at ${clockTime(verdict.triggeredAt, nowMs)}${earlier}.`;
+  const hasLater = groups.some(({ lastAtMicros }) => lastAtMicros > verdict.triggeredAt);
+  const later = hasLater && outage !== '' ? ` Of the violations since then, there may be no verdict: ${outage}.` : '';
+  return `Rule ${verdict.rule} made verdict ${id}, level ${verdict.level}, at ${clockTime(verdict.triggeredAt, nowMs)}${earlier}.${later}`;
 }
 
 /** The record that says how a task stands. */

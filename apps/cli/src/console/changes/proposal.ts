@@ -117,7 +117,9 @@ async function enforcedNotes(reader: Reader, { key, stored, next }: Change): Pro
   const where = reach(named.key, stored?.revision ?? 0);
   const pods = new Set(found.groups.map(({ key: { pod, nodeName } }) => pod?.uid ?? nodeName)).size;
   const denied =
-    found.operations === 0 ? 'nothing that is recorded' : `${plural(found.operations, 'operation')} of ${plural(pods, 'pod')}`;
+    found.operations === 0
+      ? 'nothing that is recorded'
+      : `${plural(found.operations, 'operation')} of ${plural(pods, 'pod')}`;
   return [
     `Enforcing it would have denied ${denied} in the last 7 days.`,
     `Now: ${where}. What happens where it is not in force is not recorded, and not counted here.`,
