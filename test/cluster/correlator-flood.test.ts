@@ -17,7 +17,7 @@ import {
   SHARE_BURST_BYTES,
   SHARE_BYTES_PER_SECOND,
   VIOLATION_BYTES,
-} from '../../libs/correlation/src/engine/frame-shares.ts';
+} from '../../libs/correlation/src/shares/frame-shares.ts';
 import { MAX_LOOKUPS } from '../../libs/schemas/src/codec/registry.ts';
 import { unknownFingerprint } from '../support/malformed.ts';
 import { RawNats } from '../support/raw-nats.ts';

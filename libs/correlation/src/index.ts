@@ -12,19 +12,9 @@ export { PriorRefusals } from './attribution/prior-refusals.ts';
 export { CounterHulls } from './counting/counter-hulls.ts';
 
 export { CorrelationEngine, type CorrelationEngineOptions, type FramePosition, type Refusal } from './engine/engine.ts';
-export {
-  FrameShares,
-  MESSAGE_BYTES,
-  SHARE_BURST_BYTES,
-  SHARE_BYTES_PER_SECOND,
-  VIOLATION_BYTES,
-} from './engine/frame-shares.ts';
 export { NODE_QUOTAS } from './engine/node-quotas.ts';
-export { isOfOtherLeader, NodeTokens } from './engine/node-tokens.ts';
 export { type RuleChange, RuleHistory } from './engine/rule-history.ts';
-
 export { DEFAULT_VERDICTS_PER_MINUTE } from './engine/verdict-cap.ts';
-
 export * from './replay/backtest.ts';
 export { FOLD_VERSION } from './replay/fold-version.ts';
 export {
@@ -33,9 +23,16 @@ export {
   type StreamState,
   warmUpMicros,
 } from './replay/replay-plan.ts';
-
 export { judgeScenario, type ScenarioEvent } from './replay/scenario.ts';
 export { operationSample, packetSample, podRef } from './replay/sim-collector.ts';
+export {
+  FrameShares,
+  MESSAGE_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+  VIOLATION_BYTES,
+} from './shares/frame-shares.ts';
+export { isOfOtherLeader, NodeTokens } from './shares/node-tokens.ts';
 export { type FromSigma, fromSigma } from './sigma/from-sigma.ts';
 export type { SigmaProblem } from './sigma/problem.ts';
 export { toSigma } from './sigma/to-sigma.ts';

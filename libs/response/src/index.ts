@@ -40,6 +40,7 @@ export * from './problems/taints.ts';
 export * from './records/ledger.ts';
 export * from './records/overdue.ts';
 export * from './records/records.ts';
+export type { TaskState } from './records/task-state.ts';
 export * from './status/policy-places.ts';
 export * from './status/service-health.ts';
 export * from './status/service-status.ts';

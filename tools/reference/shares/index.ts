@@ -74,7 +74,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'libs/bus/src/connection/connect.ts': 'listeners of the process',
   'libs/bus/src/connection/jetstream-health.ts': 'streams and buckets',
   'libs/correlation/src/engine/engine.ts': 'identities of counters',
-  'libs/correlation/src/engine/node-tokens.ts': 'nodes that used some within the time of a refill',
+  'libs/correlation/src/shares/node-tokens.ts': 'nodes that used some within the time of a refill',
   'libs/correlation/src/replay/sim-collector.ts': 'counters of one scenario',
   'libs/correlation/src/sigma/detection.ts': 'of one file of a person',
   'libs/correlation/src/sigma/from-sigma.ts': 'of one file of a person',

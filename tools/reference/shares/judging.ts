@@ -8,7 +8,7 @@ const FRAMES = 'frames of nodes';
 export const IN_THE_CORRELATOR: readonly Share[] = [
   {
     what: 'time: messages, bytes, violations, dead letters',
-    file: `${L}/engine/frame-shares.ts`,
+    file: `${L}/shares/frame-shares.ts`,
     limits: [
       'SHARE_BYTES_PER_SECOND',
       'SHARE_BURST_BYTES',

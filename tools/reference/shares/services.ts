@@ -7,7 +7,7 @@ export const IN_SIEM_RELAY: readonly Share[] = [
   {
     what: 'time to decode frames',
     file: `${S}/node-shares.ts`,
-    limits: ['libs/correlation/src/engine/frame-shares.ts#SHARE_BYTES_PER_SECOND'],
+    limits: ['libs/correlation/src/shares/frame-shares.ts#SHARE_BYTES_PER_SECOND'],
     filledBy: 'frames of nodes, by their bytes, messages and violations',
     share: 'a node: as much as a correlator reads of it, more than a collector publishes',
     whenFull: 'frames are not decoded; one event a node names the number of violations that they announce',

@@ -14,8 +14,8 @@ import {
   REFUSAL_BYTES,
   SHARE_BURST_BYTES,
   SHARE_BYTES_PER_SECOND,
-} from '../engine/frame-shares.ts';
-import { NodeTokens } from '../engine/node-tokens.ts';
+} from '../shares/frame-shares.ts';
+import { NodeTokens } from '../shares/node-tokens.ts';
 import type { RefusalLookup, RefusalReason, ReportPlace } from './attribution.ts';
 
 /** Indexes of the refused violations, from the detail of a dead letter; null if it has none. */

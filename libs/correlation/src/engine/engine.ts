@@ -28,10 +28,10 @@ import { type PendingViolation, PendingViolations } from '../attribution/pending
 import type { InventoryEntry, PodInventory } from '../attribution/pod-inventory.ts';
 import { DUPLICATE } from '../counting/counters.ts';
 import { type CounterState, type NodeState, NodeStates } from '../counting/node-state.ts';
+import { FrameShares, VIOLATION_BYTES } from '../shares/frame-shares.ts';
+import { isOfOtherLeader } from '../shares/node-tokens.ts';
 import { counterSlotOf, eventTimeMicros, SWEEP_MICROS } from '../windows/time.ts';
-import { FrameShares, VIOLATION_BYTES } from './frame-shares.ts';
 import { cachedEntry, isUnchanged } from './match-cache.ts';
-import { isOfOtherLeader } from './node-tokens.ts';
 import { RuleEngine, type RuleEngineOptions, type ViolationSource } from './rule-engine.ts';
 
 /** Position of a frame in the stream. */

@@ -6,6 +6,14 @@ import { MAX_OWNERS, PodInventory } from '../attribution/pod-inventory.ts';
 import { PriorRefusals } from '../attribution/prior-refusals.ts';
 import { MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
 import {
+  FrameShares,
+  LETTERS_AT_ONCE,
+  MESSAGE_BYTES,
+  REFUSAL_BYTES,
+  SHARE_BURST_BYTES,
+  SHARE_BYTES_PER_SECOND,
+} from '../shares/frame-shares.ts';
+import {
   makeFrame,
   makeViolation,
   operationSample,
@@ -19,14 +27,6 @@ import {
 } from '../testing.ts';
 import { countedValue } from '../windows/compiled-rule.ts';
 import { OTHER } from '../windows/string-interner.ts';
-import {
-  FrameShares,
-  LETTERS_AT_ONCE,
-  MESSAGE_BYTES,
-  REFUSAL_BYTES,
-  SHARE_BURST_BYTES,
-  SHARE_BYTES_PER_SECOND,
-} from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
 /** Of libs/bus (topology), which is above this library. */

@@ -5,8 +5,8 @@
 import { MAX_PENDING_PER_NODE, MAX_TEXT_PER_NODE } from '../attribution/pending-violations.ts';
 import { MAX_FORMER_PER_NODE } from '../attribution/pod-inventory.ts';
 import { MAX_COUNTERS_PER_NODE, MAX_NAMES_PER_NODE } from '../counting/node-state.ts';
+import { LETTERS_AT_ONCE, SHARE_BYTES_PER_SECOND } from '../shares/frame-shares.ts';
 import { MAX_STRINGS_PER_NODE } from '../windows/string-interner.ts';
-import { LETTERS_AT_ONCE, SHARE_BYTES_PER_SECOND } from './frame-shares.ts';
 import { MAX_WINDOWS_PER_NODE } from './rule-state.ts';
 
 export interface NodeQuota {

@@ -15,14 +15,16 @@
 import { isSetBack } from '@bailiff/policy';
 import type { Response } from '@bailiff/schemas';
 import type { ActionEntry } from '../guards/decision.ts';
-import { type PhaseGroup, phaseGroupOf, taskIdOf } from '../planning/ids.ts';
-import { ALREADY_QUARANTINED, mayHaveSubstitute, quarantineEndMicros } from '../planning/plan.ts';
+import { phaseGroupOf, taskIdOf } from '../planning/ids.ts';
+import { mayHaveSubstitute, quarantineEndMicros } from '../planning/plan.ts';
 import { NOT_NEEDED, RecentActions } from './recent-actions.ts';
 import { RELEASED } from './records.ts';
+import { isQuarantineInForce, newState, openSequences, record, type TaskState } from './task-state.ts';
 
 /** The longest window and cooldown of a policy: an action is relevant for 24 h. */
 export const ACTION_MEMORY_MICROS = 24 * 3_600_000_000;
 
+/** Age of the verdicts that are being read. */
 const BEING_READ_MICROS = 5_000_000;
 
 /**
@@ -36,20 +38,6 @@ const SET_BACK_STAYS_MICROS = 600_000_000;
  * oldest stay on their pods.
  */
 export const MAX_EXPIRING_LABELS = 50_000;
-
-/** The records of one task. */
-export interface TaskState {
-  taskId: string;
-  /** Its first record. */
-  first: Response;
-  /** Sequence of the newest copy of each record. */
-  sequences: Partial<Record<PhaseGroup, number>>;
-  pendingAtMicros: number | null;
-  approvedAtMicros: number | null;
-  started: { atMicros: number; response: Response } | null;
-  terminal: { atMicros: number; response: Response } | null;
-  undone: { atMicros: number; response: Response } | null;
-}
 
 /** How a task ended, without its record. */
 export interface TaskEnd {
@@ -343,12 +331,6 @@ export class Ledger {
   }
 }
 
-/** Sequences of the records of a task that has not ended. */
-function openSequences({ terminal, sequences }: TaskState): number[] {
-  if (terminal) return [];
-  return [sequences.pending, sequences.approved, sequences.started].filter((sequence) => sequence !== undefined);
-}
-
 /** A record that RESPONSES must keep. */
 export interface NeededRecord {
   taskId: string;
@@ -377,44 +359,6 @@ export interface QuarantineInForce {
   untilMicros: number;
   /** The `succeeded` record. */
   response: Response;
-}
-
-function isQuarantineInForce({ terminal, undone }: TaskState): boolean {
-  if (!terminal || undone) return false;
-  const { action, phase, reasonCode } = terminal.response;
-  return action === 'quarantine' && phase === 'succeeded' && reasonCode !== ALREADY_QUARANTINED;
-}
-
-function record(state: TaskState, atMicros: number, response: Response): void {
-  switch (phaseGroupOf(response.phase)) {
-    case 'pending':
-      state.pendingAtMicros ??= atMicros;
-      break;
-    case 'approved':
-      state.approvedAtMicros ??= atMicros;
-      break;
-    case 'started':
-      state.started ??= { atMicros, response };
-      break;
-    case 'terminal':
-      state.terminal ??= { atMicros, response };
-      break;
-    case 'undone':
-      state.undone ??= { atMicros, response };
-  }
-}
-
-function newState(taskId: string, first: Response): TaskState {
-  return {
-    taskId,
-    first,
-    sequences: {},
-    pendingAtMicros: null,
-    approvedAtMicros: null,
-    started: null,
-    terminal: null,
-    undone: null,
-  };
 }
 
 function actionOf(taskId: string, atMicros: number, response: Response): ActionEntry {
