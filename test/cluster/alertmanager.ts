@@ -22,8 +22,14 @@ interface Notification {
 export class Alertmanager implements AsyncDisposable {
   readonly receiver = new HttpReceiver();
   readonly #directory = mkdtempSync(path.join(tmpdir(), 'bailiff-alertmanager-'));
+  readonly #groupWait: string;
   #running: RunningProcess | null = null;
   port = 0;
+
+  /** @param groupWait how long the first notification waits */
+  constructor(groupWait = '100ms') {
+    this.#groupWait = groupWait;
+  }
 
   async start(): Promise<this> {
     if (this.receiver.port === 0) await this.receiver.start();
@@ -32,7 +38,7 @@ export class Alertmanager implements AsyncDisposable {
     const route = {
       receiver: 'soc',
       group_by: ['...'],
-      group_wait: '100ms',
+      group_wait: this.#groupWait,
       group_interval: '1s',
       repeat_interval: '1h',
     };

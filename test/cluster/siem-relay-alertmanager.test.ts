@@ -73,6 +73,19 @@ it('alertmanager - notifies of a verdict and what was done, and that its pod is 
   });
 });
 
+it('alertmanager - a pod that is gone at once is notified of all the same, also if the server waits first', async () => {
+  await using rig = await RelayRig.start();
+  await using server = await new Alertmanager('3s').start();
+  const list = JSON.stringify({ nodeName: NODE, revision: 1, pods: [] });
+  await openBucket(rig.admin, 'bailiff_pods').put(NODE.replaceAll('.', '_'), list);
+  await rig.relay(flags([server]));
+  // Of a verdict that is older than its wait, the server notifies at once.
+  await rig.verdict({ ...VERDICT, triggeredAt: Date.now() * 1_000 });
+  await waitFor(() => server.notifications().length > 0, { what: 'a notification', timeoutMs: 20_000 });
+  expect(server.notifications()[0]?.status).toBe('firing');
+  await waitFor(() => server.notifications().at(-1)?.status === 'resolved', { what: 'its end', timeoutMs: 30_000 });
+});
+
 it('alertmanager - each of two servers gets every alert, and one that was killed gets the active ones', async () => {
   await using rig = await RelayRig.start();
   await using a = await new Alertmanager().start();

@@ -43,7 +43,7 @@ describe('alerts', () => {
       },
       annotations: { summary: 'spoof: shop/web-0', description: 'why' },
       startsAt: new Date(AT - 1_000).toISOString(),
-      endsAt: new Date(AT + 240_000).toISOString(),
+      endsAt: new Date(AT + 360_000).toISOString(),
       generatorURL: 'https://c/v1',
     });
     expect(sendDue(alerts, AT + 59_999)).toEqual([]);
@@ -65,7 +65,7 @@ describe('alerts', () => {
   it('a verdict that is delivered late - is active from then on', () => {
     const alerts = make();
     alerts.verdict(facts({ timeMs: AT - 3_600_000 }), AT);
-    expect(sendDue(alerts, AT)[0]?.endsAt).toBe(new Date(AT + 240_000).toISOString());
+    expect(sendDue(alerts, AT)[0]?.endsAt).toBe(new Date(AT + 360_000).toISOString());
   });
 
   it('a later verdict of the same labels - extends it, and keeps its start', () => {
@@ -93,9 +93,11 @@ describe('alerts', () => {
     sendDue(alerts, AT);
     expect(alerts.pods()).toEqual(new Map([['node-1', new Set(['p1'])]]));
     alerts.gone(new Set(['p1']));
-    expect(alerts.due(AT + 1, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(AT + 1).toISOString() }]]);
+    const end = AT + 360_000;
+    expect(sendDue(alerts, end - 1)).toMatchObject([{ endsAt: new Date(end - 1 + 360_000).toISOString() }]);
+    expect(alerts.due(end, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(end).toISOString() }]]);
     expect([alerts.size, alerts.pods().size]).toEqual([1, 0]);
-    expect(sendDue(alerts, AT + 2)).toHaveLength(1);
+    expect(sendDue(alerts, end + 1)).toHaveLength(1);
     expect(alerts.size).toBe(0);
   });
 

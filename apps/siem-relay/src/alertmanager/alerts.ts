@@ -14,8 +14,11 @@ import { type Facts, filled, withoutMarkup } from '../outputs/facts.ts';
 
 export const MAX_ALERTS = 5_000;
 export const MAX_NAMESPACE_ALERTS = 1_000;
-/** An alert ends after this many missed repetitions, as those of Prometheus do. */
-const MISSED = 4;
+/**
+ * An alert lives for this many intervals at least: after it was sent, and after its verdict if its pod is gone. By default
+ * longer than Alertmanager waits before it notifies of it (`group_wait`, `group_interval`): of one that ended, it does not.
+ */
+const LASTS = 6;
 /** Of an annotation. */
 const MAX_TEXT = 1_024;
 
@@ -41,6 +44,8 @@ interface Active {
   startsMs: number;
   /** When it is resolved, if its pod still exists. */
   untilMs: number;
+  /** The same, if its pod is gone. */
+  goneMs: number;
   /** null: due now. */
   sentMs: number | null;
   isResolved: boolean;
@@ -97,6 +102,7 @@ export class ActiveAlerts {
       verdictId: facts.verdictId,
       startsMs: known?.startsMs ?? facts.timeMs,
       untilMs: (storedMs ?? nowMs) + this.#o.resolveAfterMs,
+      goneMs: (storedMs ?? nowMs) + LASTS * this.#o.resendMs,
       sentMs: storedMs === null ? null : nowMs,
       isResolved: false,
       node: facts.node,
@@ -143,9 +149,10 @@ export class ActiveAlerts {
     return nodes;
   }
 
-  /** Resolves the alerts of pods that are gone. */
+  /** The alerts of pods that are gone end earlier. */
   gone(podUids: ReadonlySet<string>): void {
-    for (const alert of this.#active.values()) if (podUids.has(alert.podUid)) this.#resolve(alert);
+    for (const alert of this.#active.values())
+      if (podUids.has(alert.podUid)) alert.untilMs = Math.min(alert.untilMs, alert.goneMs);
   }
 
   /** Alerts to send now, at most `max`. */
@@ -197,7 +204,7 @@ export class ActiveAlerts {
       labels,
       annotations,
       startsAt: new Date(Math.min(startsMs, nowMs)).toISOString(),
-      endsAt: new Date(isResolved ? nowMs : nowMs + MISSED * resendMs).toISOString(),
+      endsAt: new Date(isResolved ? nowMs : nowMs + LASTS * resendMs).toISOString(),
       ...(generatorUrl === ''
         ? {}
         : { generatorURL: generatorUrl.replaceAll('{verdictId}', encodeURIComponent(verdictId)) }),
