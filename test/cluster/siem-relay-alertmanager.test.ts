@@ -1,5 +1,6 @@
 // Alerts from the relay to the distribution's Alertmanager, which notifies a webhook receiver.
 import { openBucket } from '@bailiff/bus';
+import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it, vi } from 'vitest';
 import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
@@ -21,8 +22,7 @@ it('alertmanager - notifies of a verdict and what was done, and that its pod is 
   await using server = await new Alertmanager().start();
   const pods = openBucket(rig.admin, 'bailiff_pods');
   const list = (uids: string[]) => {
-    const part = { labels: {}, serviceAccount: '', owners: [], interfaces: [], hostNetwork: false, containers: [] };
-    const listed = uids.map((uid) => ({ uid, namespace: 'shop', name: 'web-0', ...part, allowedPrefixes: [] }));
+    const listed = uids.map((uid) => samplePodIdentity({ uid, namespace: 'shop', name: 'web-0' }));
     return pods.put(NODE.replaceAll('.', '_'), JSON.stringify({ nodeName: NODE, revision: 1, pods: listed }));
   };
   await list([POD.uid]);
