@@ -31,7 +31,6 @@ function feedOf(kube: KubeHarness, maxEntries?: number) {
     onChange: () => undefined,
     onClaim: () => undefined,
     nodes: () => [],
-    isOfPod: () => false,
     nowMs: () => Date.now(),
     ...(maxEntries === undefined ? {} : { maxEntries, listIntervalMs: 0 }),
   });

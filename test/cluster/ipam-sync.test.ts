@@ -363,34 +363,36 @@ describe('ipam-sync - Services', () => {
     expect(sync.logLines().some(({ service }) => service === 'default/to-node')).toBe(true);
   });
 
-  test('ipam-sync - pods have the first addresses of the pod network of a node (Calico): a Service of such a pod leads to no node', async () => {
+  test('ipam-sync - pods have the first addresses of the pod network of a node (Calico): a Service that keeps its slice after such a pod leads to no node', async () => {
     await using world = await startWorld();
     const { api } = world.kube.server;
     world.node('node-1', ['20.0.0.1'], ['10.244.1.0/24']);
-    const lead = (name: string, externalIP: string, address: string) => {
+    const lead = (name: string, externalIP: string, address: string, target = {}) => {
       const metadata = { name, namespace: 'default' };
       const ports = [{ protocol: 'UDP', port: 53 }];
       api.create('services', { metadata, spec: { clusterIPs: ['None'], externalIPs: [externalIP], ports } });
       api.create('endpointslices', {
         metadata: { ...metadata, labels: { 'kubernetes.io/service-name': name } },
         addressType: 'IPv4',
-        endpoints: [{ addresses: [address], targetRef: { kind: 'Pod', namespace: 'default', name } }],
+        endpoints: [{ addresses: [address], ...target }],
         ports: [{ protocol: 'UDP', port: 4789 }],
       });
     };
     world.running('first', 'node-1', ['10.244.1.1']);
-    lead('first', '8.8.8.8', '10.244.1.1');
+    lead('first', '8.8.8.8', '10.244.1.1', { targetRef: { kind: 'Pod', namespace: 'default', name: 'first' } });
     lead('bridge', '9.9.9.9', '10.244.1.0');
     await using sync = await launch(world);
     const listed = async () => (await clusterOf(world))?.tunnelServices?.map(({ address }) => address);
-    const shows = (expected: string[]) =>
+    const lists = (expected: string[]) =>
       waitFor(async () => isDeepStrictEqual(await listed(), expected), { what: 'the claims', state: listed });
-    await shows(['9.9.9.9']);
-    world.running('later', 'node-1', ['10.244.1.0']);
-    await waitFor(async () => (await sync.metric('bailiff_ipam_sync_claiming_tunnel_services')) === 0, {
-      what: 'no claim',
-      timeoutMs: 15_000,
-    });
+    await shows(world, 'node-1', { first: ['10.244.1.1'] });
+    await lists(['9.9.9.9']);
+    // The controller of EndpointSlices leaves those of a Service whose selector is removed.
+    world.remove('first');
+    await shows(world, 'node-1', {});
+    lead('later', '1.1.1.1', '10.244.1.0');
+    await lists(['1.1.1.1', '9.9.9.9']);
+    expect(await sync.metric('bailiff_ipam_sync_claiming_tunnel_services')).toBe(2);
   });
 });
 

@@ -133,7 +133,6 @@ export class IpamSync {
       onError,
       nowMs: ctx.clock.nowMs,
       nodes: () => this.state.nodes(),
-      isOfPod: (address) => (this.pods.synced ? this.state.isClaimed(address) : null),
       onChange: () => this.#mark(new Set([CLUSTER_KEY])),
       onClaim: (service) =>
         this.#log.warn('services', { service }, 'claims an address that leads to a tunnel port of a node'),

@@ -37,8 +37,6 @@ export interface ServicesFeedOptions {
   /** A Service now leads an address that it claims to a tunnel port of a node. */
   onClaim(service: string): void;
   nodes(): readonly NodeRecord[];
-  /** Whether a pod has the address; null: the pods were not read yet. */
-  isOfPod(address: string): boolean | null;
   nowMs(): number;
   /** For tests. */
   maxEntries?: number;
@@ -48,9 +46,7 @@ export interface ServicesFeedOptions {
 export class ServicesFeed {
   readonly services: Reflector<ServiceRecord>;
   readonly slices: Reflector<SliceRecord>;
-  readonly #pairs: TunnelServices;
-  /** The last evaluation asked for the address of a pod before the pods were read. */
-  #waitsForPods = false;
+  readonly #pairs = new TunnelServices();
   readonly #shares: RecordShares;
   readonly #o: ServicesFeedOptions;
   #list: TunnelService[] = [];
@@ -61,13 +57,7 @@ export class ServicesFeed {
 
   constructor(options: ServicesFeedOptions) {
     this.#o = options;
-    const { informer, onError, isOfPod } = options;
-    // A pair stays for a minute, so none is made before the pods are known.
-    this.#pairs = new TunnelServices((address) => {
-      const isOne = isOfPod(address);
-      this.#waitsForPods ||= isOne === null;
-      return isOne ?? true;
-    });
+    const { informer, onError } = options;
     this.#shares = new RecordShares(options.maxEntries);
     this.services = new Reflector<ServiceRecord>({
       ...informer,
@@ -165,10 +155,8 @@ export class ServicesFeed {
     this.#timer = undefined;
     const startedMs = performance.now();
     const { claiming } = this.#pairs;
-    this.#waitsForPods = false;
     const list = this.#pairs.list(this.#o.nowMs());
     this.#evaluationMs = performance.now() - startedMs;
-    if (this.#waitsForPods) this.#changed(() => undefined);
     for (const service of this.#pairs.claiming) if (!claiming.has(service)) this.#o.onClaim(service);
     if (JSON.stringify(list) === JSON.stringify(this.#list)) return;
     this.#list = list;

@@ -13,8 +13,8 @@
  * An address that a Service claims (externalIPs) makes a pair only if an endpoint is a node, and no
  * other Service was given the address. Otherwise a tenant could claim the address of a DNS server and
  * lead it to its own pod, and the queries of all pods would be tunnels. The first addresses of a pod network
- * are those of its node only while no pod has them: address plugins that divide networks otherwise (Calico)
- * give them to pods.
+ * are those of its node unless the slice says that a pod has them: address plugins that divide networks otherwise
+ * (Calico) give them to pods. The pod may be gone: a Service without a selector keeps the slices that it had.
  */
 import { LIST_LIMITS, type TunnelService } from '@bailiff/schemas';
 import { firstAddresses } from '../pods/addresses.ts';
@@ -41,16 +41,10 @@ export class TunnelServices {
   #nodeAddresses: ReadonlySet<string> = new Set();
   /** Likely ones: see `firstAddresses`. */
   #firstAddresses: ReadonlySet<string> = new Set();
-  readonly #isOfPod: (address: string) => boolean;
   /** Services that lead an address which they claim to a tunnel port of a node. */
   claiming: ReadonlySet<string> = new Set();
   /** Pairs above the limit. */
   omitted = 0;
-
-  /** @param isOfPod whether the API server has a pod with the address */
-  constructor(isOfPod: (address: string) => boolean = () => false) {
-    this.#isOfPod = isOfPod;
-  }
 
   put(uid: string, record: ServiceRecord): void {
     this.#services.set(uid, record);
@@ -127,7 +121,10 @@ export class TunnelServices {
     for (const { service, ports, endpoints, isOfPods } of this.#slices.values()) {
       const reached = ports.filter(({ port }) => port === null || this.#tunnelPorts.has(port));
       if (reached.length === 0) continue;
-      const toNode = endpoints.split(' ').some((address) => this.#isOfNode(address));
+      const all = endpoints.split(' ');
+      const toNode =
+        all.some((address) => this.#nodeAddresses.has(address)) ||
+        (!isOfPods && all.some((address) => this.#firstAddresses.has(address)));
       if (isOfPods && !toNode) continue;
       for (const { name } of reached) {
         const key = `${service} ${name}`;
@@ -135,10 +132,6 @@ export class TunnelServices {
       }
     }
     return leading;
-  }
-
-  #isOfNode(address: string): boolean {
-    return this.#nodeAddresses.has(address) || (this.#firstAddresses.has(address) && !this.#isOfPod(address));
   }
 
   /** The Service that the cluster gave an address to. */
