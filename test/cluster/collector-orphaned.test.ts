@@ -271,7 +271,7 @@ describe('an interface that outlives its pod', () => {
     cni.node.pods.splice(0, 1, ...all);
   });
 
-  it('later sandboxes of most pods of a node - its other pods keep what the list grants, also what a later list grants; no former address returns', async () => {
+  it('later sandboxes of most pods of a node - its other pods keep what the list grants, also what a later list grants, and over a restart; no former address returns', async () => {
     const { node } = cni;
     const other = await started();
     const tenants = [await started(), await started(), await started()];
@@ -308,8 +308,15 @@ describe('an interface that outlives its pod', () => {
     await waitFor(() => from('10.251.0.7'), { what: 'a grant of a later list', until: (count) => count === TIMES });
     expect([await refused(), await from('10.250.0.7')]).toEqual([expect.stringContaining('3 of 4'), 0]);
 
+    await node.killCollector('SIGKILL');
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    await list(3, ['10.252.0.0/24'], first);
+    await waitFor(() => from('10.252.0.7'), { what: 'a grant after a restart', until: (count) => count === TIMES });
+    expect(await refused()).toContain('3 of 4');
+    for (const { pod } of [other, ...tenants]) expect(await landed(pod)).toBe(TIMES);
+
     const late = await again(tenants[0] as Sandbox);
-    await list(3, [], first.slice(0, 1));
+    await list(4, [], first.slice(0, 1));
     await waitFor(refused, { what: 'the list to be accepted', until: (reason) => reason === '' });
     const asFirst = { ...late.pod, ipv4: (first[0] as TestPod).ipv4 };
     expect([await landed(late.pod), await landed(asFirst), await landed(other.pod)]).toEqual([TIMES, 0, TIMES]);

@@ -204,8 +204,12 @@ describe('desired state - restored documents and bad values', () => {
     const all = ['a', 'b'].map((uid, n) => binding(uid, `10.0.0.${n + 2}`));
     const state = new DesiredState('n1');
     const wrong = [at('a', '9.9.9.9', { labels: { app: 'db' } }), at('b', '9.9.9.8'), at('c', '9.9.9.7')];
-    expect(state.receivePods(snapshot(4, wrong), all), 'none before').toEqual({ refused: expect.any(String) });
-    expect(state.pods.size).toBe(0);
+    expect(state.receivePods(snapshot(4, wrong), all)).toMatchObject({ refused: expect.any(String), changed: true });
+    expect(
+      [...state.pods.keys()].map((uid) => [uid, ...state.addressesOf(uid)]),
+      'none before',
+    ).toEqual([['a'], ['b'], ['c']]);
+    expect(state.pods.get('a')?.labels).toEqual({ app: 'db' });
     state.receivePods(snapshot(5, [at('a', '10.0.0.2'), at('b', '10.0.0.3'), at('d', '10.0.0.5')]), all);
     const refused = { refused: expect.stringContaining('disagrees'), changed: true };
     expect(state.receivePods(snapshot(6, wrong), all)).toEqual(refused);

@@ -99,7 +99,8 @@ export class DesiredState {
    * Receives the list of the node's pods. Rejects a list of another node, of another shape, or one
    * that contradicts the node (see checkSnapshot). Of that one, what does not contradict is in force: a tenant
    * with most pods of the node can cause both contradictions, and must not take labels and grants from others.
-   * One that lacks pods removes none, and one that disagrees on addresses changes none.
+   * One that lacks pods removes none, and one that disagrees on addresses changes none: without an accepted list,
+   * such as after a restart, those of the node's records hold.
    */
   receivePods(json: string, live: Iterable<Binding>): ReceiveResult {
     const bindings = [...live];
@@ -116,7 +117,7 @@ export class DesiredState {
       return { changed: true, dropped };
     }
     const { reason, lacksPods } = check;
-    if (!this.#accepted) return this.#refusePods(reason);
+    this.#accepted ??= withoutAddresses(snapshot);
     const { revision, pods } = this.#accepted;
     const missing = pods.filter(({ uid }) => !this.#newest.has(uid));
     const named = lacksPods ? snapshot.pods : withAddressesOf(pods, snapshot.pods);
@@ -142,7 +143,7 @@ export class DesiredState {
     }
     this.snapshotRefused = check.reason;
     if (!this.#inForce || checkSnapshot(this.#inForce, bindings).accepted) return null;
-    this.#accepted = { ...this.#inForce, pods: withAddressesOf([], this.#inForce.pods) };
+    this.#accepted = withoutAddresses(this.#inForce);
     this.#enforce(this.#accepted, bindings);
     return { inForce: null, refused: check.reason };
   }
@@ -341,6 +342,11 @@ function withAddressesOf(former: readonly PodIdentity[], pods: readonly PodIdent
   const before = podsByUid(former);
   return pods.map((pod) => ({ ...pod, interfaces: before.get(pod.uid)?.interfaces ?? [] }));
 }
+
+const withoutAddresses = (snapshot: NodeSnapshot): NodeSnapshot => ({
+  ...snapshot,
+  pods: withAddressesOf([], snapshot.pods),
+});
 
 /** The pod that violations of this binding name. */
 export function podRefOf(binding: Binding, pod: PodIdentity | null): PodRef {
