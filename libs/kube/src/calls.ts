@@ -84,7 +84,7 @@ export async function deletePod(
  * Evicts a pod, subject to disruption budgets. A 429 is not retried here: the caller schedules.
  * @returns false if it was already gone
  * @throws KubeError KUBE_TOO_MANY_REQUESTS if a budget refuses (`retryAfterMs`), several budgets select the
- * pod, or there is no answer in time; KUBE_CONFLICT as for `deletePod`
+ * pod, it or its budget changes all the time, or there is no answer in time; KUBE_CONFLICT as for `deletePod`
  */
 export async function evictPod(
   client: KubeApi,
@@ -109,18 +109,22 @@ export async function evictPod(
 
 /** Of a missing right, the message has another resource. Names contain no blank. */
 const BUDGET_IS_FORBIDDEN = /poddisruptionbudgets?\.policy "[^"]*" is forbidden: /;
+/** Of the budget, or of the pod. Of another pod that has the name, the message has the UIDs. */
+const HAS_CHANGED = /": the object has been modified/;
 
 /**
  * If several budgets select a pod, the API server refuses its eviction with status 500. A tenant can also keep the
  * answer back: the server reads all budgets of the namespace first (40 of 0.8 MB took 5 to 11 s), and repeats the
- * eviction of a pending pod, such as in its init containers, while others change the pod. A budget with more than
- * 2,000 evictions that nothing followed is refused with 403.
+ * eviction of a pending pod, such as in its init containers, while others change the pod. It tries for ten seconds
+ * while the pod or its budget changes before each try, then refuses with 409. A budget with more than 2,000 evictions
+ * that nothing followed is refused with 403.
  */
 function refusedByBudgets(error: unknown): never {
   if (!(error instanceof KubeError)) throw error;
   const areSeveral = error.code === 'KUBE_SERVER' && error.message.includes('more than one PodDisruptionBudget');
   const isFull = error.code === 'KUBE_FORBIDDEN' && BUDGET_IS_FORBIDDEN.test(error.message);
-  if (!areSeveral && !isFull && error.code !== 'KUBE_TIMEOUT') throw error;
+  const hasChanged = error.code === 'KUBE_CONFLICT' && HAS_CHANGED.test(error.message);
+  if (!areSeveral && !isFull && !hasChanged && error.code !== 'KUBE_TIMEOUT') throw error;
   throw new KubeError('KUBE_TOO_MANY_REQUESTS', error.message, { status: error.status }, { cause: error });
 }
 
