@@ -58,7 +58,7 @@ describe('alerts', () => {
     alerts.verdict(facts(), AT);
     sendDue(alerts, AT);
     const then = AT - 3_600_000;
-    expect(sendDue(alerts, then)).toMatchObject([{ endsAt: new Date(then + 240_000).toISOString() }]);
+    expect(sendDue(alerts, then)).toMatchObject([{ endsAt: new Date(then + 360_000).toISOString() }]);
     expect(sendDue(alerts, then + 59_999)).toEqual([]);
   });
 
