@@ -62,6 +62,21 @@ const guarded = (n: number, slot: number) => ({
 });
 
 describe('status', () => {
+  it('a list that is refused for its addresses - a pod without an interface is named all the same', () => {
+    const desired = new DesiredState('n');
+    const pods = ['a', 'b', 'web'].map((uid) => samplePodIdentity({ uid, interfaces: sampleInterfaces('9.9.9.9') }));
+    const bound = ['a', 'b'].map(
+      (podUid) => ({ source: 'cni', podUid, ifName: 'eth0', addresses: ['10.0.0.1'] }) as unknown as Binding,
+    );
+    const named = (bindings: Binding[]) => {
+      desired.receivePods(JSON.stringify({ nodeName: 'n', revision: 1, pods }), bindings);
+      return status(new Registry(8), desired).interfaces.map(({ podUid, addresses }) => [podUid, ...addresses]);
+    };
+    expect(named(bound)).toContainEqual(['web', '9.9.9.9']);
+    expect(desired.snapshotRefused).toContain('2 of 2');
+    expect(named([]), 'control: it is accepted').toContainEqual(['web', '9.9.9.9']);
+  });
+
   it('control - interfaces that fit are complete', () => {
     const registry = new Registry(8);
     registry.add(guarded(1, 0));

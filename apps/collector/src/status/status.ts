@@ -299,7 +299,9 @@ function podsWithout(input: StatusInput, listed: readonly InterfaceStatus[]): In
     if (bound.has(pod.uid) || input.endedPods.has(pod.uid)) continue;
     // Its object was removed by force, and its containers have ended: it stays listed for minutes.
     if (pod.ended && !present.has(pod.uid)) continue;
-    const addresses = pod.interfaces.flatMap((i) => i.addresses);
+    const inForce = pod.interfaces.flatMap((i) => i.addresses);
+    // Those of a list that is refused are not in force.
+    const addresses = inForce.length > 0 ? inForce : input.desired.newestAddressesOf(pod.uid);
     if (!pod.hostNetwork && addresses.length === 0) continue; // not started yet
     result.push({
       ...(pod.hostNetwork
