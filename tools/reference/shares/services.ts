@@ -60,7 +60,7 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     limits: ['MAX_ALERTS', 'MAX_NAMESPACE_ALERTS'],
     filledBy: 'verdicts about pods and nodes, until they are resolved',
     share: 'a namespace: a fifth',
-    whenFull: 'the alert is sent once, and ends after four intervals',
+    whenFull: 'the alert is sent once, and ends after six intervals',
     counter: '`bailiff_siem_relay_unkept_alerts_total`',
     tests: ['apps/siem-relay/src/alertmanager/alerts.test.ts'],
   },

@@ -60,6 +60,9 @@ describe('alerts', () => {
     const then = AT - 3_600_000;
     expect(sendDue(alerts, then)).toMatchObject([{ endsAt: new Date(then + 360_000).toISOString() }]);
     expect(sendDue(alerts, then + 59_999)).toEqual([]);
+    expect(sendDue(alerts, then + 599_999)).toHaveLength(1);
+    const end = then + 600_000;
+    expect(sendDue(alerts, end)).toMatchObject([{ endsAt: new Date(end).toISOString() }]);
   });
 
   it('a verdict that is delivered late - is active from then on', () => {

@@ -3,8 +3,8 @@
  *
  * A verdict makes an alert active; a later one of the same labels extends it, and a response adds what
  * was done. An alert is sent again every `resendMs`, each time with an end in the near future, so that
- * it ends by itself if the relay does. It is resolved when its pod is gone or `resolveAfterMs` after
- * its newest verdict. Bounds: MAX_ALERTS, of which a namespace has at most MAX_NAMESPACE_ALERTS; an
+ * it ends by itself if the relay does. It is resolved `resolveAfterMs` after its newest verdict, or
+ * earlier if its pod is gone (LASTS). Bounds: MAX_ALERTS, of which a namespace has at most MAX_NAMESPACE_ALERTS; an
  * alert beyond them is sent once and not kept.
  */
 
@@ -160,8 +160,9 @@ export class ActiveAlerts {
     const found: [string, Alert][] = [];
     for (const [key, alert] of this.#active) {
       if (found.length >= max) break;
+      // By a clock that was ahead and is set back, it would be active, and not sent again, until that time.
+      alert.untilMs = Math.min(alert.untilMs, nowMs + this.#o.resolveAfterMs);
       if (nowMs >= alert.untilMs) this.#resolve(alert);
-      // Also if it was sent by a clock that was set back since: the server ends it by its own.
       if (alert.sentMs === null || Math.abs(nowMs - alert.sentMs) >= this.#o.resendMs)
         found.push([key, this.#alertOf(alert, nowMs)]);
     }

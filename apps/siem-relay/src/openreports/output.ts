@@ -56,7 +56,7 @@ export class OpenReportsOutput implements Output {
   readonly restoreMs: number;
   readonly #o: OpenReportsOptions;
   readonly #reports: Reports;
-  readonly #refusedUntilMs = new Map<string, number>();
+  readonly #refusedMs = new Map<string, number>();
   #tickMs = 0;
   #isCompared = false;
 
@@ -96,7 +96,8 @@ export class OpenReportsOutput implements Output {
   /** Ends old results, and writes what changed without an event. @returns whether anything was written @throws as deliver */
   async tick(signal: AbortSignal): Promise<boolean> {
     const nowMs = this.#o.nowMs();
-    if (nowMs - this.#tickMs >= TICK_MS) {
+    // Also after the clock of the bus was ahead.
+    if (Math.abs(nowMs - this.#tickMs) >= TICK_MS) {
       this.#reports.expire(nowMs);
       this.#tickMs = nowMs;
     }
@@ -117,7 +118,8 @@ export class OpenReportsOutput implements Output {
   }
 
   #isDue(namespace: string): boolean {
-    return this.#o.nowMs() >= (this.#refusedUntilMs.get(namespace) ?? 0);
+    const refusedMs = this.#refusedMs.get(namespace) ?? Number.NEGATIVE_INFINITY;
+    return Math.abs(this.#o.nowMs() - refusedMs) >= REFUSED_MS;
   }
 
   /**
@@ -133,12 +135,12 @@ export class OpenReportsOutput implements Output {
       const error = deliveryErrorOf(cause);
       if (isNamespaceGone(cause)) this.#reports.forget(namespace);
       else if (error instanceof DeliveryError && error.code === 'OUTPUT_REFUSED') {
-        this.#refusedUntilMs.set(namespace, this.#o.nowMs() + REFUSED_MS);
+        this.#refusedMs.set(namespace, this.#o.nowMs());
         return error;
       } else throw error;
     }
     this.#reports.settled(namespace);
-    this.#refusedUntilMs.delete(namespace);
+    this.#refusedMs.delete(namespace);
     return null;
   }
 
