@@ -309,7 +309,8 @@ export const MIN_KNOWN_TO_REFUSE = 4;
 /**
  * Decides whether to accept a snapshot of pods. It is rejected in two cases:
  * - It disagrees with the node's CNI records on more than half of the interfaces that both know,
- *   and at least two are known. No pod can write those records, so no pod can cause this.
+ *   and at least two are known. No pod can write those records, but a tenant with as many pods can have them begin
+ *   later sandboxes, whose addresses the kubelet has not reported yet.
  * - It lacks more than half of the `confirmed` pods whose interfaces and records still exist, and
  *   that in more than half of the namespaces on the node: the containers of pods that a tenant
  *   deletes by force run on. A drain removes the interfaces; the snapshot is checked again as they

@@ -58,7 +58,8 @@ const includes = ({ violations }: Letter, index: number): boolean =>
 
 /**
  * A node with as many letters may also have been beyond its share, which is used up by twice as many at once, and a
- * second (frame-shares.ts). An honest node has one in 5 s for a pod that no list names.
+ * second (frame-shares.ts). An honest node has one in 5 s for a pod that no list names, which is
+ * as many after almost four hours.
  */
 export const DOUBTFUL_AT_ONCE = SHARE_BURST_BYTES / REFUSAL_BYTES / 2;
 export const DOUBTFUL_PER_SECOND = SHARE_BYTES_PER_SECOND / REFUSAL_BYTES / 2;
