@@ -147,10 +147,12 @@ describe('cli bounds', () => {
       await own.frame(node, [violationOf(own.t0Micros + index, WEB)]);
     }
     const bus = await own.as('cli');
+    const stored: number[] = [];
     const read = async (part: Partial<ReadNewestOptions>) => {
       const seen: number[] = [];
-      const onMessage = ({ sequence }: { sequence: number }) => {
+      const onMessage = ({ sequence, timestampMicros }: { sequence: number; timestampMicros: number }) => {
         seen.push(sequence);
+        stored[sequence] = timestampMicros;
       };
       const signal = AbortSignal.timeout(20_000);
       const { cut } = await readNewest(bus, 'VIOLATIONS', { sinceMs: 0, onMessage, signal, maxMessages: 10, ...part });
@@ -164,6 +166,13 @@ describe('cli bounds', () => {
     expect(await read({ filterSubjects: ofA })).toEqual({ cut: false, seen: [1, 4, 7, 10, 13, 16, 19, 22, 25, 28] });
     expect(await read({ filterSubjects: ofA, maxMessages: 9 })).toEqual({ cut: true, seen: [22, 25, 28] });
     expect(await read({ sinceMs: Date.now() + 60_000 })).toEqual({ cut: false, seen: [] });
+    const until = (sequence: number) => ({ maxMessages: 5, untilMicros: stored[sequence] as number });
+    expect(await read(until(28))).toEqual({ cut: true, seen: [26, 27, 28] });
+    expect(await read(until(12))).toEqual({ cut: true, seen: [8, 9, 10, 11, 12] });
+    expect(await read({ ...until(12), filterSubjects: ofA })).toEqual({ cut: true, seen: [10] });
+    const since = (sequence: number) => ({ sinceMs: (stored[sequence] as number) / 1000 });
+    expect(await read({ ...until(12), ...since(10) })).toEqual({ cut: false, seen: [10, 11, 12] });
+    expect(await read({ ...until(10), ...since(11) })).toEqual({ cut: false, seen: [] });
   });
 });
 

@@ -21,7 +21,7 @@ import type { HeaderBlock } from '../connection/incoming.ts';
 import { requestMany } from '../connection/request.ts';
 import { readsByApi } from '../topology/identities.ts';
 import { isUnder } from '../topology/subjects.ts';
-import { getLastOf, getNextMessage, type StreamMessage, sourcedMessage, streamInfo } from './direct.ts';
+import { getLastOf, getNextMessage, type StreamMessage, sequenceAt, sourcedMessage, streamInfo } from './direct.ts';
 import type { OrderedOptions } from './ordered-options.ts';
 import { ReadShare } from './read-share.ts';
 import { StreamPosition } from './stream-position.ts';
@@ -142,19 +142,7 @@ export class DirectReader {
     else if (start === 'all') this.#position.received = 0;
     else if (start === 'new') this.#position.received = info.state.last_seq;
     else if ('sequence' in start) this.#position.received = Math.max(0, start.sequence - 1);
-    else this.#position.received = (await this.#sequenceAt(start.timeMs * 1000, info)) - 1;
-  }
-
-  /** First sequence whose message was stored at or after a time. */
-  async #sequenceAt(micros: number, { state }: StreamInfo): Promise<number> {
-    let [low, high] = [state.first_seq, state.last_seq + 1];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const found = await getNextMessage(this.#bus, this.#stream, middle, '>');
-      if (found === null || found.timestampMicros >= micros) high = middle;
-      else low = found.sequence + 1;
-    }
-    return low;
+    else this.#position.received = (await sequenceAt(this.#bus, this.#stream, start.timeMs * 1000, info.state)) - 1;
   }
 
   /**

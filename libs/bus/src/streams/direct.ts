@@ -232,3 +232,15 @@ export function getNextMessage(
   const isRequested = (found: StreamMessage) => found.sequence >= sequence && isUnder(filter, found.subject);
   return get(bus, stream, query, isRequested);
 }
+
+/** First sequence whose message was stored at or after a time. @throws BusError */
+export async function sequenceAt(bus: Bus, stream: string, micros: number, state: Info['state']): Promise<number> {
+  let [low, high] = [state.first_seq, state.last_seq + 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const found = await getNextMessage(bus, stream, middle, '>');
+    if (found === null || found.timestampMicros >= micros) high = middle;
+    else low = found.sequence + 1;
+  }
+  return low;
+}

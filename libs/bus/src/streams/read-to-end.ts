@@ -12,7 +12,7 @@
 import { Turns } from '@bailiff/service/turns';
 import type { Bus } from '../connection/connect.ts';
 import { BusError } from '../connection/errors.ts';
-import { getNextMessage, type StreamMessage, streamInfo } from './direct.ts';
+import { getNextMessage, type StreamMessage, sequenceAt, streamInfo } from './direct.ts';
 import { consumeOrdered } from './ordered.ts';
 import type { StartAt } from './ordered-options.ts';
 
@@ -224,7 +224,7 @@ export interface ReadResult {
 }
 
 /**
- * Reads a stream from a time to its end. Of a range with more than `maxMessages` (default
+ * Reads a stream from a time to its end, or until a time. Of a range with more than `maxMessages` (default
  * MAX_MESSAGES), only the newest are read. @throws as readToEnd
  */
 export async function readNewest(bus: Bus, stream: string, options: ReadNewestOptions): Promise<ReadResult> {
@@ -234,8 +234,21 @@ export async function readNewest(bus: Bus, stream: string, options: ReadNewestOp
   const start = sinceMs <= 0 ? 'all' : { timeMicros: sinceMs * 1000 };
   const end = await readState(bus, stream, { ...rest, start, maxMessages }, state);
   if (end !== 'too-many') return { cut: false, newestMs };
+  let isEmpty = true;
+  const onMessage: ReadToEndOptions['onMessage'] = (message, stop) => {
+    isEmpty = false;
+    return rest.onMessage(message, stop);
+  };
   // Filtered and expired sequences only reduce the count: the bound holds, and the newest messages
   // are complete.
-  await readState(bus, stream, { ...rest, start: { sequence: state.last_seq - maxMessages + 1 } }, state);
-  return { cut: true, newestMs };
+  const read = (sequence: number, lastSequence: number) =>
+    readState(bus, stream, { ...rest, onMessage, start: { sequence } }, { ...state, last_seq: lastSequence });
+  await read(state.last_seq - maxMessages + 1, state.last_seq);
+  if (!isEmpty || rest.untilMicros === undefined || rest.onFollow) return { cut: true, newestMs };
+  // The range ends before the newest messages of the stream.
+  const first = await sequenceAt(bus, stream, sinceMs * 1000, state);
+  const last = (await sequenceAt(bus, stream, rest.untilMicros + 1, state)) - 1;
+  const from = Math.max(first, last - maxMessages + 1);
+  if (from <= last) await read(from, last);
+  return { cut: from > first, newestMs };
 }

@@ -130,10 +130,10 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
   let finals = 0;
   const result = await readNewest(bus, 'VIOLATIONS', {
     sinceMs,
+    ...(Number.isFinite(untilMs) ? { untilMicros: untilMs * 1000 } : {}),
     filterSubjects: [filters.violations(pod ? {} : { node: verdict?.verdict.nodeName ?? '' })],
-    onMessage: (message) => {
-      if (message.timestampMicros / 1000 > untilMs) return;
-      return frames.read(message, ({ node: nodeName, frame, refused, refusedWhole }) => {
+    onMessage: (message) =>
+      frames.read(message, ({ node: nodeName, frame, refused, refusedWhole }) => {
         for (const gap of refusedWhole ? [] : frame.coverage) {
           if (gaps.size >= MAX_INTERFACES) gaps.clear();
           gaps.set(
@@ -160,8 +160,7 @@ async function readViolations(reader: Reader, request: TimelineRequest, found: C
             found.pods.set(who.uid, { ...who, owner: who.ownerName === '' ? '' : `${who.ownerKind} ${who.ownerName}` });
           }
         });
-      });
-    },
+      }),
     signal,
   });
   found.violations.push(...bursts.items(), ...[...gaps].filter(([key]) => own.has(key)).map(([, gap]) => gap));
