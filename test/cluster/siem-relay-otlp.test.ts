@@ -6,7 +6,7 @@ import { openBucket } from '@bailiff/bus';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
-import { HttpReceiver, type Received } from './http-receiver.ts';
+import { HttpReceiver, type Received, type Reply } from './http-receiver.ts';
 import { OTHER_NODE, RelayRig } from './siem-relay-rig.ts';
 
 const DECODER = path.resolve(import.meta.dirname, 'otlp_receiver.py');
@@ -133,7 +133,44 @@ it.each(['protobuf', 'json'] as const)(
       timeoutMs: 30_000,
       state: () => relay.log().slice(-3),
     });
-    expect(records().map(({ timeUnixNano }) => timeUnixNano)).toEqual(['1000', expect.stringMatching(/^\d{16}000$/)]);
+    const [first] = records();
+    expect(first?.['timeUnixNano'], 'the time of the bus').toBe(first?.['observedTimeUnixNano']);
     expect(await relay.metric('output_refused_total{output="otlp"}')).toBe(0);
   },
 );
+
+const bodyOf = ({ body }: Received) => JSON.parse(gunzipSync(body).toString('utf8')) as Decoded;
+const nodesOf = (requests: readonly Received[]) =>
+  recordsOf(requests.map(bodyOf)).map(({ attributes }) => named(attributes)['k8s.node.name']);
+
+/** As Loki by default: a request with a record that is a week old, or ten minutes ahead, is refused. */
+function refusesByTime(request: Received): Reply {
+  const isRefused = recordsOf([bodyOf(request)]).some(({ timeUnixNano }) => {
+    const aheadMs = Number(timeUnixNano) / 1e6 - Date.now();
+    return aheadMs < -7 * 86_400_000 || aheadMs > 600_000;
+  });
+  return { status: isRefused ? 400 : 200 };
+}
+
+it.each([
+  ['long ago', 1_000_000],
+  ['far ahead', 4_000_000_000_000_000],
+])('otlp - a time %s that a node writes, which the receiver refuses, delays no event of other nodes', async (_, at) => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = refusesByTime;
+  const relay = await rig.relay(flags(receiver, ['--otlp.encoding', 'json']));
+  const of = (micros: number) => sampleViolation({ firstSeenAt: micros, lastSeenAt: micros });
+  // Within the share of the node. After 20 refusals in a row each further one would wait, up to a minute.
+  for (let n = 0; n < 15; n += 1) await rig.violations([of(at), of(at), of(at), of(at)]);
+  await rig.violations([of(Date.now() * 1_000)], 'spoof', OTHER_NODE);
+  await waitFor(() => nodesOf(receiver.accepted).includes(OTHER_NODE), {
+    what: 'the event of the other node',
+    timeoutMs: 10_000,
+    state: () => relay.log().slice(-3),
+  });
+  expect(await relay.metric('output_refused_total{output="otlp"}')).toBe(0);
+  const [event] = recordsOf(receiver.accepted.map(bodyOf));
+  const ocsf = JSON.parse(named(event?.attributes ?? [])['bailiff.ocsf'] as string) as { time: number };
+  expect(ocsf.time, 'the word of the node').toBe(at / 1_000);
+});

@@ -9,6 +9,12 @@ import type { OutputEvent } from '../outputs/output.ts';
 
 /** OCSF severity 0 unknown to 5 critical: unspecified, INFO, INFO2, WARN, ERROR, FATAL. */
 const SEVERITY = [0, 9, 10, 13, 17, 21];
+/**
+ * Microseconds. A node writes the time of its violations, and a receiver can refuse all of a request for one time: Loki
+ * does if it is a week old, or ten minutes ahead.
+ */
+const MAX_OLDER = 86_400_000_000;
+const MAX_AHEAD = 60_000_000;
 
 const text = z.string().catch('');
 const ocsf = z.object({
@@ -77,13 +83,13 @@ function recordOf(event: OutputEvent): { cluster: Record<string, string>; record
     // All of it, for receivers that map OCSF.
     'bailiff.ocsf': json,
   });
+  // When the bus stored the message: an event that the relay publishes again has the same record.
+  const observedMicros = value.metadata.logged_time * 1000 || event.storedMicros;
   return {
     cluster: filled({ 'k8s.cluster.uid': k8s?.cluster_uid, 'k8s.cluster.name': k8s?.cluster_name }),
     record: {
-      // Unsigned in OTLP, and a node can write a time before 1970.
-      timeMicros: Math.max(1, event.timeMicros),
-      // When the bus stored the message: an event that the relay publishes again has the same record.
-      observedMicros: value.metadata.logged_time * 1000 || event.storedMicros,
+      timeMicros: isCredible(event.timeMicros, observedMicros) ? event.timeMicros : observedMicros,
+      observedMicros,
       severityNumber: SEVERITY[event.severity] ?? 0,
       severityText: value.severity,
       eventName: `bailiff.${event.className}`,
@@ -92,3 +98,6 @@ function recordOf(event: OutputEvent): { cluster: Record<string, string>; record
     },
   };
 }
+
+const isCredible = (micros: number, observedMicros: number) =>
+  micros > observedMicros - MAX_OLDER && micros < observedMicros + MAX_AHEAD;
