@@ -16,6 +16,8 @@ import { sharedLookup } from './shared-lookup.ts';
 
 const MAX_RESPONSE_BYTES = 64 * 1024;
 const MAX_SHOWN = 200;
+/** Parts of a URL that are shorter are words. */
+const MIN_SECRET = 8;
 
 export interface HttpOptions {
   timeoutMs: number;
@@ -81,7 +83,7 @@ export class HttpClient {
     const code = codeOfStatus(response.status);
     if (code === null) return response;
     const retryAfterMs = retryAfterOf(response.headers['retry-after'], nowMs());
-    throw new DeliveryError(code, `${url.host} responds with ${response.status}${shown(response.body)}`, {
+    throw new DeliveryError(code, `${url.host} responds with ${response.status}${shown(response.body, url)}`, {
       retryAfterMs,
     });
   }
@@ -149,9 +151,25 @@ async function readBody(response: http.IncomingMessage): Promise<Buffer> {
 }
 
 /** The beginning of a response, as text that is safe in a log and a terminal. */
-function shown(body: Buffer): string {
-  const text = escapeUnsafe(body.toString('utf8').trim()).slice(0, MAX_SHOWN);
+function shown(body: Buffer, url: URL): string {
+  const text = escapeUnsafe(withoutPath(body.toString('utf8').trim(), url)).slice(0, MAX_SHOWN);
   return text === '' ? '' : `: ${text}`;
+}
+
+/** Receivers such as Express and n8n repeat the path that they do not know, which can be a secret, like those of Slack. */
+function withoutPath(text: string, { pathname, search, searchParams }: URL): string {
+  const encoded = [...pathname.split('/'), search.slice(1)];
+  const parts = [pathname, ...encoded, ...encoded.map(decodedOf), ...searchParams.values()];
+  const secrets = parts.filter((part) => part.length >= MIN_SECRET).sort((a, b) => b.length - a.length);
+  return secrets.reduce((left, part) => left.replaceAll(part, '…'), text);
+}
+
+function decodedOf(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** Content of a file with a secret. @throws DeliveryError OUTPUT_MISCONFIGURED */

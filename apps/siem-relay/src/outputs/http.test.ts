@@ -1,7 +1,11 @@
-// Which destinations are private, by address and by name; and which key has the position of a webhook.
+// Which destinations are private, by address and by name; what is shown of a response; and which key has the position of a
+// webhook.
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { assignSlots } from '../outputs-of.ts';
 import { checkHost, guardedLookup, isPrivateAddress } from './address-guard.ts';
+import { HttpClient } from './http-client.ts';
 
 describe('private addresses', () => {
   it.each([
@@ -38,6 +42,34 @@ describe('private addresses', () => {
   it('a name that resolves to a private address - is refused with the address', async () => {
     const error = await new Promise((resolve) => guardedLookup('localhost', {}, (found) => resolve(found)));
     expect(error).toMatchObject({ code: 'OUTPUT_ADDRESS', message: expect.stringMatching(/^localhost is (127|::1)/) });
+  });
+});
+
+describe('the text of a refusal', () => {
+  it.each([
+    ['/services/T0/B0/hunter22hunter22', (url: string) => `Cannot POST ${url}`],
+    ['/webhook/hunter22hunter22', (url: string) => `The webhook "POST ${url.split('/').at(-1)}" is not registered.`],
+    ['/hook?%zz=1&sig=hunter22hunter22', (url: string) => `no ${url}`],
+    ['/hook?sig=a%2Bhunter22hunter22', () => 'no a+hunter22hunter22'],
+  ])('%s - has no part of the URL that may be secret', async (path, body) => {
+    const server = createServer(({ url = '' }, response) => response.writeHead(404).end(body(url)));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const client = new HttpClient({ timeoutMs: 5_000, allowPrivateAddress: true, caFile: '', nowMs: () => 0 });
+    const posted = client.post(
+      new URL(`http://127.0.0.1:${port}${path}`),
+      {},
+      Buffer.of(),
+      new AbortController().signal,
+    );
+    const { message } = await posted.then(
+      () => new Error('delivered'),
+      (error: Error) => error,
+    );
+    client.close();
+    server.close();
+    expect(message).toMatch(/ responds with 404: .*…/);
+    expect(message).not.toContain('hunter22');
   });
 });
 
