@@ -49,7 +49,8 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     file: `${S}/outputs/batch.ts`,
     limits: [],
     filledBy: 'events that the receiver has not confirmed',
-    share: 'each output has a batch, up to the events and bytes of its kind. Within it, as SIEM',
+    share:
+      'each output has a batch, up to the events and bytes of its kind. **Open:** none between namespaces: verdicts wait in one line, and a namespace can cause 150 a minute. A receiver that takes fewer (Slack: 60) gets those of others later, 99 s behind 90 of them. Alertmanager has a share of a namespace',
     whenFull: 'the output reads no further event; the rest waits in SIEM',
     counter: '`bailiff_siem_relay_pending_messages`, `bailiff_siem_relay_lag_seconds`',
     tests: ['apps/siem-relay/src/outputs/engine.test.ts', 'test/cluster/siem-relay-syslog.test.ts'],
