@@ -11,9 +11,9 @@ import type { OutputEvent } from '../outputs/output.ts';
 const SEVERITY = [0, 9, 10, 13, 17, 21];
 /**
  * Microseconds. A node writes the time of its violations, and a receiver can refuse all of a request for one time: Loki
- * does if it is a week old, or ten minutes ahead.
+ * does if it is an hour older than the newest one that it has of this resource, a week old, or ten minutes ahead.
  */
-const MAX_OLDER = 86_400_000_000;
+const MAX_OLDER = 1_800_000_000;
 const MAX_AHEAD = 60_000_000;
 
 const text = z.string().catch('');
