@@ -1,8 +1,14 @@
 // Alerts from the relay to the distribution's Alertmanager, which notifies a webhook receiver.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { openBucket } from '@bailiff/bus';
 import { samplePodIdentity } from '@bailiff/schemas/testing';
-import { waitFor } from '@bailiff/service/testing';
+import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, it, vi } from 'vitest';
+import { parse } from 'yaml';
+import { labelsOf } from '../../apps/siem-relay/src/alertmanager/alerts.ts';
+import { sampleFacts } from '../../apps/siem-relay/src/outputs/testing.ts';
 import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
 import { Alertmanager } from './alertmanager.ts';
 import { HttpReceiver, type Received } from './http-receiver.ts';
@@ -174,4 +180,21 @@ it('alertmanager - an alert ends by the time of the bus, whatever the clock of t
   await using _again = await launch();
   await waitFor(() => endsMs().length > before, one);
   for (const ms of endsMs()) expect(Math.abs(ms - Date.now())).toBeLessThan(300_000);
+});
+
+it('alertmanager - the route in docs/siem/outputs.md leads verdicts to its receiver; routes by severity alone to none', () => {
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../docs/siem/outputs.md'), 'utf8');
+  const [own] = parse(/<!-- test: alertmanager route -->\n```yaml\n(.*?)```/s.exec(page)?.[1] ?? '') as object[];
+  const bySeverity = { matchers: ['severity =~ "critical|warning"'], receiver: 'pager' };
+  const file = path.join(temporaryDirectory(), 'alertmanager.yml');
+  const labels = Object.entries(labelsOf(sampleFacts())).map(([name, value]) => `${name}=${value}`);
+  const receiverBy = (routes: object[], of: readonly string[] = labels) => {
+    const receivers = ['null', 'security', 'pager'].map((name) => ({ name }));
+    writeFileSync(file, JSON.stringify({ route: { receiver: 'null', routes }, receivers }));
+    const amtool = ['config', 'routes', 'test', `--config.file=${file}`, ...of];
+    return execFileSync('amtool', amtool, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  };
+  expect(receiverBy([bySeverity])).toBe('null');
+  expect(receiverBy([own as object, bySeverity])).toBe('security');
+  expect(receiverBy([own as object, bySeverity], ['alertname=BailiffHighVerdict', 'severity=warning'])).toBe('pager');
 });
