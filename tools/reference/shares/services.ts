@@ -120,8 +120,7 @@ export const IN_SIEM_RELAY: readonly Share[] = [
     file: 'libs/bus/src/streams/read-responder.ts',
     limits: ['MAX_READS_PER_WINDOW'],
     filledBy: 'programs of the user `reader`, also with a stolen password',
-    share:
-      'each of three streams. Programs with one credential share it. A request costs the server about two milliseconds at most',
+    share: 'each of three streams. Programs with one credential share it. A request costs the server two milliseconds',
     whenFull: 'the server refuses further requests, which do not reach the siem-relay',
     counter: '',
     tests: ['test/bus/read-responder.test.ts', 'test/bus/request-flood.test.ts'],
