@@ -21,7 +21,17 @@ describe('what can pass', () => {
     ['JetStream off', new CliError('CLI_BUS', 'off', { cause: new BusError('BUS_TIMEOUT', 'timeout') }), true],
     ['a refused reduction', new BusError('BUS_SHRINK', 'less'), false],
     ['no room', new BusError('BUS_FULL', 'no room', { apiCode: 10047 }), false],
-    ['one server for three replicas', new BusError('BUS_REFUSED', 'replicas > 1', { apiCode: 10074 }), false],
+    ['one server for three replicas', new BusError('BUS_REFUSED', 'replicas > 1', { apiCode: 10074 }), true],
+    [
+      'the same for a stream that exists',
+      new BusError('BUS_TOPOLOGY', 'cannot be changed', { cause: new BusError('BUS_REFUSED', '', { apiCode: 10074 }) }),
+      true,
+    ],
+    [
+      'another stream that cannot be changed',
+      new BusError('BUS_TOPOLOGY', 'cannot be changed', { cause: new BusError('BUS_REFUSED', '', { apiCode: 10052 }) }),
+      false,
+    ],
     ['a missing file', new CliError('CLI_CONTEXT', '--nats-ca-file: /x does not exist'), false],
     ['a bug', new TypeError('x is not a function'), false],
   ])('%s', (_, error, passes) => {

@@ -26,18 +26,18 @@ const PASSING: ReadonlySet<string> = new Set([
 ]);
 /**
  * JetStream's `err_code` while a cluster forms: incomplete, no suitable peers, not active, not
- * assigned, not available, not the leader.
+ * assigned, not available, not the leader. And a single server that is not restarted as one of several yet.
  */
-const CLUSTER_FORMS: ReadonlySet<number> = new Set([10004, 10005, 10006, 10007, 10008, 10009]);
+const CLUSTER_FORMS: ReadonlySet<number> = new Set([10004, 10005, 10006, 10007, 10008, 10009, 10074]);
 /** The peer closed the connection during the TLS handshake, or has no certificate yet. */
 const TLS_NOT_READY = /before secure TLS connection|socket hang up|ECONNRESET|EPIPE|handshake/i;
 
 /** Whether an error can end by itself. Pure. */
 export function canPass(error: unknown): boolean {
   if (error instanceof BusError) {
-    return PASSING.has(error.code) || CLUSTER_FORMS.has(error.apiCode) || TLS_NOT_READY.test(error.message);
+    if (PASSING.has(error.code) || CLUSTER_FORMS.has(error.apiCode) || TLS_NOT_READY.test(error.message)) return true;
   }
-  // JetStream is off: the server reports it as a CliError whose cause is the bus's error.
+  // JetStream is off: a CliError. An update that the server refuses: BUS_TOPOLOGY.
   const { cause } = error as { cause?: unknown };
   return cause instanceof BusError && canPass(cause);
 }
