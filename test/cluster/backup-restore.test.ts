@@ -263,6 +263,33 @@ describe('three servers', () => {
   });
 });
 
+it('one of three servers is away - nothing is deleted, and --replicas 1 restores', async () => {
+  await using three = await startThree();
+  const { first, third, admin } = three;
+  expect(await cli(first, 'admin', 'backup', file('away.tar'))).toMatchObject({ exitCode: 0 });
+  const restored = (...args: string[]) => cli(first, 'admin', 'restore', file('away.tar'), ...args);
+  await third.stop();
+  // A leader takes a server for one that follows until it has not heard of it for some seconds.
+  const isAway = async () => {
+    const infos = await Promise.all(streamConfigs().map(({ name }) => streamInfo(admin, name)));
+    return infos.every(({ cluster }) =>
+      (cluster?.replicas ?? []).some(({ name, current }) => name === 'nats-2' && !current),
+    );
+  };
+  await waitFor(isAway, { what: 'the leaders to miss the third server', timeoutMs: 60_000 });
+  const created = (await streamInfo(admin, 'VIOLATIONS')).created;
+  expect(await restored('--replace', '--yes')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringMatching(
+      /nats-2 of the bus does not follow.*3 replicas[\s\S]*nothing was changed.*--replicas 1/,
+    ),
+  });
+  expect((await streamInfo(admin, 'VIOLATIONS')).created).toBe(created);
+  // Servers count the room of deleted streams some seconds later.
+  const isRestored = async () => (await restored('--replace', '--yes', '--replicas', '1')).exitCode === 0;
+  await waitFor(isRestored, { what: 'a restore with one replica', timeoutMs: 60_000 });
+});
+
 it('bus setup opens a stream before the restore does - its new messages belong to the new life', async () => {
   await using nats = await startBus();
   const publisher = new FramePublisher(await nats.connect('collector-node-a'));

@@ -156,7 +156,7 @@ function accepted(subject: string, response: Incoming): void {
 
 /**
  * Creates a stream from a snapshot. It exists only after the last chunk. Resolves when each of its
- * servers has it.
+ * servers that is not away has it.
  * @throws what `chunks` throws; BusError BUS_EXISTS if there is such a stream, BUS_TOPOLOGY if the
  * server rejects the snapshot as damaged, and what apiRequest throws
  */
@@ -209,12 +209,12 @@ async function sendFirst(bus: Bus, subject: string, chunk: Uint8Array): Promise<
   }
 }
 
-/** Waits until all servers of the stream have it, because each of them serves readers. */
+/** Waits until all servers of the stream have it, because each of them serves readers. One that is away serves none. */
 async function replicated(bus: Bus, name: string): Promise<StreamInfo> {
   const deadline = performance.now() + RESTORE_END_MS;
   for (;;) {
     const info = await acrossElection(bus, undefined, () => storedStreamInfo(bus, name));
-    if ((info.cluster?.replicas ?? []).every(({ current, lag }) => current && !lag)) return info;
+    if ((info.cluster?.replicas ?? []).every(({ current, lag, offline }) => offline || (current && !lag))) return info;
     if (performance.now() > deadline)
       throw new BusError('BUS_TIMEOUT', `${name} is restored, but not on all of its servers`);
     await pause(POLL_MS);

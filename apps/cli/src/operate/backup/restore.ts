@@ -46,12 +46,21 @@ export async function verifyBackup(io: CliIo, path: string): Promise<number> {
 const describeState = ({ messages, first_seq, last_seq }: Part['state']) =>
   messages === 0 ? 'empty' : `${plural(messages, 'message')}, sequences ${first_seq} to ${last_seq}`;
 
-/** Streams of Bailiff that the bus has, and their messages. */
-async function existing({ bus }: Session): Promise<{ name: string; messages: number }[]> {
-  const found: { name: string; messages: number }[] = [];
+interface Existing {
+  name: string;
+  messages: number;
+  servers: { name: string; isAway: boolean }[];
+}
+
+/** Streams of Bailiff that the bus has, their messages, and where they are. */
+async function existing({ bus }: Session): Promise<Existing[]> {
+  const found: Existing[] = [];
   for (const name of RESTORE_ORDER) {
     try {
-      found.push({ name, messages: (await storedStreamInfo(bus, name)).state.messages });
+      const { state, cluster } = await storedStreamInfo(bus, name);
+      const others = (cluster?.replicas ?? []).map((one) => ({ name: one.name, isAway: !one.current }));
+      const leader = cluster?.leader ? [{ name: cluster.leader, isAway: false }] : [];
+      found.push({ name, messages: state.messages, servers: [...leader, ...others] });
     } catch (error) {
       if (toBusError(error, name).code !== 'BUS_NO_STREAM') throw error;
     }
@@ -59,8 +68,26 @@ async function existing({ bus }: Session): Promise<{ name: string; messages: num
   return found;
 }
 
+/**
+ * A new stream that waits for a server that is away would leave the bus without the others, after all were deleted.
+ * @throws CliError CLI_STATE
+ */
+function requireServers(found: readonly Existing[], replicas: number): void {
+  const servers = found.flatMap((one) => one.servers);
+  const away = new Set(servers.filter(({ isAway }) => isAway).map(({ name }) => name));
+  const present = new Set(servers.filter(({ isAway }) => !isAway).map(({ name }) => name));
+  if (away.size === 0 || present.size >= replicas) return;
+  throw new CliError(
+    'CLI_STATE',
+    `${[...away].join(', ')} of the bus does not follow the streams: it is needed for ${replicas} replicas`,
+    {
+      remedy: `nothing was changed: start it, or pass --replicas 1, and run \`bailiff bus setup --replicas ${replicas}\` when it is back`,
+    },
+  );
+}
+
 /** @throws CliError CLI_STATE, CLI_DECLINED */
-async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Promise<void> {
+async function makeRoom(session: Session, { replace, yes }: RestoreOptions, replicas: number): Promise<void> {
   const found = await existing(session);
   if (found.length === 0) return;
   const filled = found.filter(({ messages }) => messages > 0).map(({ name, messages }) => `${name} (${messages})`);
@@ -70,6 +97,7 @@ async function makeRoom(session: Session, { replace, yes }: RestoreOptions): Pro
       remedy: 'pass --replace to delete them first. Their messages are then lost: back them up before',
     });
   }
+  requireServers(found, replicas);
   const { bus, connection, io } = session;
   const where = `of the bus ${bus.nc.getServer()} (selected by ${connection.source})`;
   await confirm(io, `Delete ${what}, ${where}?`, yes);
@@ -124,7 +152,7 @@ export async function restore(session: Session, path: string, options: RestoreOp
   await using archive = await ArchiveReader.open(path);
   await archive.verify();
   const replicas = replicasFor(session, archive.manifest, options.replicas);
-  await makeRoom(session, options);
+  await makeRoom(session, options, replicas);
   const parts = new Map(archive.manifest.streams.map((part) => [part.name, part]));
   for (const name of RESTORE_ORDER) {
     const part = parts.get(name);
