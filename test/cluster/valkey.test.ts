@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { Redis } from 'ioredis';
@@ -87,13 +87,22 @@ it('valkey - accepts its password only, keeps its data on disk, and refuses writ
 /** As much as the server reads of a command before the password, without its end. */
 const INCOMPLETE = `*10\r\n${`$16384\r\n${'x'.repeat(16_384)}\r\n`.repeat(9)}$16384\r\n${'x'.repeat(16_000)}`;
 const STRANGERS = 700;
+/** Further connections than 511 that are not accepted yet are refused. */
+const AT_ONCE = 350;
 
 /** Strangers fill their part of the memory. @returns the response to a write of the responder meanwhile */
 async function writeBesideStrangers(redis: Redis, isFull: (bytes: number) => boolean): Promise<string> {
-  const sockets = Array.from({ length: STRANGERS }, () =>
-    connect(path.join(dir, 'socket')).on('error', () => undefined),
-  );
-  for (const socket of sockets) socket.write(INCOMPLETE);
+  const sockets: Socket[] = [];
+  const accepted = async () => Number(/total_connections_received:(\d+)/.exec(await redis.info('stats'))?.[1]);
+  const before = await accepted();
+  while (sockets.length < STRANGERS) {
+    for (let n = 0; n < AT_ONCE; n++) {
+      const socket = connect(path.join(dir, 'socket')).on('error', () => undefined);
+      socket.write(INCOMPLETE);
+      sockets.push(socket);
+    }
+    await waitFor(async () => (await accepted()) >= before + sockets.length, { what: 'connections of strangers' });
+  }
   let [bytes, evicted] = [0, 0];
   const look = async () => {
     const info = await redis.info();

@@ -123,6 +123,7 @@ export class Attachments {
     );
     const isReturn = this.#wasDetached;
     this.#wasDetached = false;
+    if (isReturn) this.#restartConservation();
     let restored = 0;
     for (const iface of [...this.#o.registry.allLive()]) {
       if (this.#endIfAlone(iface, placed)) continue;
@@ -169,11 +170,13 @@ export class Attachments {
   /** Reads no pins: a process that detaches all may be removing them. */
   #notAttached(reason: string): void {
     this.#wasDetached = true;
-    for (const iface of this.#o.registry.allLive()) {
-      iface.attachError = reason;
-      // What passes until they are attached again is not unjudged by accident.
-      iface.conservation = newConservation();
-    }
+    for (const iface of this.#o.registry.allLive()) iface.attachError = reason;
+    this.#restartConservation();
+  }
+
+  /** What passed while nothing was attached, also since the last look, is not unjudged by accident. */
+  #restartConservation(): void {
+    for (const iface of this.#o.registry.allLive()) iface.conservation = newConservation();
   }
 
   /** The other programs of a pair that drops alone are gone: ends the guard. */

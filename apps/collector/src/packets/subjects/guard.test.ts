@@ -183,10 +183,13 @@ describe('guard', () => {
     expect(() => guard.checkPlaces(), 'control: without the operator the pins are read').toThrow('no such pin');
     whyNot = 'detached';
     expect([guard.checkPlaces(), live(3).attachError]).toEqual([0, 'detached']);
+    // Read while frames pass, which are not unjudged by accident.
+    live(3).conservation.base = 7;
     whyNot = '';
     unreadable = null;
     attached.clear();
     expect([guard.checkPlaces(), live(3).attachError, attached.size]).toEqual([0, '', 1]);
+    expect(live(3).conservation.base).not.toBe(7);
     attached.clear();
     expect(guard.checkPlaces(), 'control: without the operator it is').toBe(1);
   });
