@@ -356,7 +356,14 @@ static const struct way files[] = {
 static struct sockaddr_in address;
 static struct iovec one = { "x", 1 };
 static int udp(void) { return socket(AF_INET, SOCK_DGRAM, 0); }
-static int tcp(void) { return socket(AF_INET, SOCK_STREAM, 0); }
+/* A ring may hold the socket of the way before, with the same port, for a moment. */
+static int tcp(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	return fd;
+}
 #define ADDRESS &address, sizeof address
 static struct sockaddr_in *own(void)
 {
