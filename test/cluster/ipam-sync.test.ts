@@ -296,6 +296,20 @@ describe('ipam-sync - prefixes need both keys', () => {
   });
 });
 
+/** A Service that claims an address and leads it to a tunnel port. */
+function claim(world: World, name: string, externalIP: string, address: string, target = {}): void {
+  const { api } = world.kube.server;
+  const metadata = { name, namespace: 'default' };
+  const ports = [{ protocol: 'UDP', port: 53 }];
+  api.create('services', { metadata, spec: { clusterIPs: ['None'], externalIPs: [externalIP], ports } });
+  api.create('endpointslices', {
+    metadata: { ...metadata, labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: [address], ...target }],
+    ports: [{ protocol: 'UDP', port: 4789 }],
+  });
+}
+
 async function clusterOf(world: World) {
   const entry = await world.pods.get('_cluster');
   return entry && clusterSnapshot.parse(JSON.parse(entry.value.toString()));
@@ -336,22 +350,10 @@ describe('ipam-sync - Services', () => {
 
   test('ipam-sync - an address that a Service claims is listed while it leads to a node, also one that comes later', async () => {
     await using world = await startWorld();
-    const { api } = world.kube.server;
     world.node('node-1', ['20.0.0.1']);
-    const claim = (name: string, externalIP: string, endpoint: string) => {
-      const metadata = { name, namespace: 'default' };
-      const ports = [{ protocol: 'UDP', port: 53 }];
-      api.create('services', { metadata, spec: { clusterIPs: ['None'], externalIPs: [externalIP], ports } });
-      api.create('endpointslices', {
-        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': name } },
-        addressType: 'IPv4',
-        endpoints: [{ addresses: [endpoint] }],
-        ports: [{ protocol: 'UDP', port: 4789 }],
-      });
-    };
-    claim('to-pod', '8.8.8.8', '10.1.0.5');
-    claim('to-node', '9.9.9.9', '20.0.0.1');
-    claim('to-later', '1.1.1.1', '20.0.0.2');
+    claim(world, 'to-pod', '8.8.8.8', '10.1.0.5');
+    claim(world, 'to-node', '9.9.9.9', '20.0.0.1');
+    claim(world, 'to-later', '1.1.1.1', '20.0.0.2');
     await using sync = await launch(world);
     const listed = async () => (await clusterOf(world))?.tunnelServices?.map(({ address }) => address);
     const shows = (expected: string[]) =>
@@ -365,22 +367,10 @@ describe('ipam-sync - Services', () => {
 
   test('ipam-sync - pods have the first addresses of the pod network of a node (Calico): a Service that keeps its slice after such a pod leads to no node', async () => {
     await using world = await startWorld();
-    const { api } = world.kube.server;
     world.node('node-1', ['20.0.0.1'], ['10.244.1.0/24']);
-    const lead = (name: string, externalIP: string, address: string, target = {}) => {
-      const metadata = { name, namespace: 'default' };
-      const ports = [{ protocol: 'UDP', port: 53 }];
-      api.create('services', { metadata, spec: { clusterIPs: ['None'], externalIPs: [externalIP], ports } });
-      api.create('endpointslices', {
-        metadata: { ...metadata, labels: { 'kubernetes.io/service-name': name } },
-        addressType: 'IPv4',
-        endpoints: [{ addresses: [address], ...target }],
-        ports: [{ protocol: 'UDP', port: 4789 }],
-      });
-    };
     world.running('first', 'node-1', ['10.244.1.1']);
-    lead('first', '8.8.8.8', '10.244.1.1', { targetRef: { kind: 'Pod', namespace: 'default', name: 'first' } });
-    lead('bridge', '9.9.9.9', '10.244.1.0');
+    claim(world, 'first', '8.8.8.8', '10.244.1.1', { targetRef: { kind: 'Pod', namespace: 'default', name: 'first' } });
+    claim(world, 'bridge', '9.9.9.9', '10.244.1.0');
     await using sync = await launch(world);
     const listed = async () => (await clusterOf(world))?.tunnelServices?.map(({ address }) => address);
     const lists = (expected: string[]) =>
@@ -390,7 +380,7 @@ describe('ipam-sync - Services', () => {
     // The controller of EndpointSlices leaves those of a Service whose selector is removed.
     world.remove('first');
     await shows(world, 'node-1', {});
-    lead('later', '1.1.1.1', '10.244.1.0');
+    claim(world, 'later', '1.1.1.1', '10.244.1.0');
     await lists(['1.1.1.1', '9.9.9.9']);
     expect(await sync.metric('bailiff_ipam_sync_claiming_tunnel_services')).toBe(2);
   });

@@ -393,6 +393,7 @@ export class IpamSync {
   }
 
   #eligible(): boolean {
-    return this.informed && (this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS);
+    if (!this.informed) return false;
+    return this.#busLostAtMs === null || performance.now() - this.#busLostAtMs < BUS_GRACE_MS;
   }
 }

@@ -3,7 +3,15 @@
  * for all readers together: a request beyond that is repeated. A time is found by bisection, which needs
  * about 30 requests, because older servers have none for it.
  */
-import { type Bus, BusError, getNewest, getNextMessage, type StreamMessage, schemaLookup } from '@bailiff/bus';
+import {
+  type Bus,
+  BusError,
+  getNewest,
+  getNextMessage,
+  type StreamMessage,
+  schemaLookup,
+  sequenceAt,
+} from '@bailiff/bus';
 import { decodeWithLookup, SchemaRegistry } from '@bailiff/schemas';
 import { backoffMs, pause } from '@bailiff/service/retry';
 import type { ReplayOptions, StoredMessage, Stream, Values } from './api.ts';
@@ -26,7 +34,9 @@ export async function* replay<S extends Stream>(
   const reader = new Reader(bus, stream, signal);
   const last = await reader.get(() => getNewest(bus, stream));
   if (!last) return;
-  let sequence = 'time' in from ? await reader.sequenceAt(from.time.getTime() * 1000, last) : from.sequence;
+  const range = { first_seq: 1, last_seq: last.sequence };
+  const next = (at: number) => reader.next(at);
+  let sequence = 'time' in from ? await sequenceAt(next, from.time.getTime() * 1000, range) : from.sequence;
   while (sequence <= last.sequence && !signal.aborted) {
     const message = await reader.next(sequence);
     if (!message) return;
@@ -48,19 +58,6 @@ class Reader {
 
   next(sequence: number): Promise<StreamMessage | null> {
     return this.get(() => getNextMessage(this.#bus, this.#stream, Math.max(1, sequence), '>'));
-  }
-
-  /** Sequence of the first message that was stored at a time or later; after `last` if there is none. */
-  async sequenceAt(micros: number, last: StreamMessage): Promise<number> {
-    let low = 1;
-    let high = last.sequence + 1;
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      const message = await this.next(middle);
-      if (!message || message.timestampMicros >= micros) high = middle;
-      else low = message.sequence + 1;
-    }
-    return low;
   }
 
   /** @throws BusError; the signal's reason */

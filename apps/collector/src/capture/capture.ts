@@ -48,7 +48,7 @@ export async function capturePod(request: CaptureRequest, context: CaptureContex
   if (uid === null || dir === undefined)
     return { refused: 'no-such-pod', reason: `no cgroup of pod ${request.podUid} on this node` };
   const endMs = context.monotonicMs() + BUDGET_MS;
-  const all = new Set(processesIn(dir).keys());
+  const all = processesIn(dir);
   const { processes, unread } = await readAll(all, uid, request, context, endMs);
   if (processes.length === 0) return { refused: 'no-such-pod', reason: 'no process runs in the pod any more' };
   const { sockets, unreadSockets } = await readSockets(processes, context, endMs);

@@ -158,7 +158,7 @@ describe('pod cgroups', () => {
     for (let number = 0; number < 1_500; number++) add(10_000 + number, 'c1', `own-${number}`);
     add(1, 'c0');
     add(2, 'c2');
-    const pids = [...processesIn(root).keys()];
+    const pids = [...processesIn(root)];
     expect(pids).toEqual(expect.arrayContaining([1, 2]));
     expect(pids.length).toBeLessThan(1_024);
   });

@@ -53,8 +53,11 @@ export interface ProcessCgroup {
 export function podCgroupOf(pid: number): ProcessCgroup | null {
   const text = unless(['ENOENT', 'ESRCH'], '', () => readFileSync(`/proc/${pid}/cgroup`, 'utf8'));
   const dirs = /^0::(.*)$/m.exec(text)?.[1]?.split('/') ?? [];
-  const at = dirs.findIndex((dir) => podUidOf(dir) !== null);
-  return at < 0 ? null : { podUid: podUidOf(dirs[at] ?? '') ?? '', below: dirs[at + 1] ?? '' };
+  for (const [at, dir] of dirs.entries()) {
+    const podUid = podUidOf(dir);
+    if (podUid !== null) return { podUid, below: dirs[at + 1] ?? '' };
+  }
+  return null;
 }
 
 /** The kernel numbers cgroups in the order of their creation. 0: it is gone. */
@@ -143,12 +146,12 @@ const pidsIn = (dir: string): number[] =>
     .filter((line) => line !== '' && line !== '0')
     .map(Number);
 
-/** Processes in a cgroup and below it, each with the directory of its own cgroup. */
-export function processesIn(cgroup: string): Map<number, string> {
-  const pids = new Map<number, string>();
+/** Processes in a cgroup and below it. */
+export function processesIn(cgroup: string): Set<number> {
+  const pids = new Set<number>();
   const dirs = [cgroup];
   for (const dir of dirs) {
-    for (const pid of pidsIn(dir)) if (pids.size < MAX_PROCESSES) pids.set(pid, dir);
+    for (const pid of pidsIn(dir)) if (pids.size < MAX_PROCESSES) pids.add(pid);
     if (pids.size >= MAX_PROCESSES) break;
     const room = MAX_CGROUPS - dirs.length;
     if (room > 0)
@@ -176,7 +179,7 @@ function oldestIn(cgroup: string): Started | null {
   const pids = processesIn(cgroup);
   const known = oldestKnown.get(cgroup);
   if (known && pids.has(known.pid) && startTicks(known.pid) === known.ticks) return known;
-  const oldest = findOldest(pids.keys());
+  const oldest = findOldest(pids);
   if (oldest) oldestKnown.set(cgroup, oldest);
   else oldestKnown.delete(cgroup);
   return oldest;

@@ -142,7 +142,10 @@ export class DirectReader {
     else if (start === 'all') this.#position.received = 0;
     else if (start === 'new') this.#position.received = info.state.last_seq;
     else if ('sequence' in start) this.#position.received = Math.max(0, start.sequence - 1);
-    else this.#position.received = (await sequenceAt(this.#bus, this.#stream, start.timeMs * 1000, info.state)) - 1;
+    else {
+      const next = (sequence: number) => getNextMessage(this.#bus, this.#stream, sequence, '>');
+      this.#position.received = (await sequenceAt(next, start.timeMs * 1000, info.state)) - 1;
+    }
   }
 
   /**

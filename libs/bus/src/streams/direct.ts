@@ -233,12 +233,21 @@ export function getNextMessage(
   return get(bus, stream, query, isRequested);
 }
 
-/** First sequence whose message was stored at or after a time. @throws BusError */
-export async function sequenceAt(bus: Bus, stream: string, micros: number, state: Info['state']): Promise<number> {
-  let [low, high] = [state.first_seq, state.last_seq + 1];
+/**
+ * First sequence whose message was stored at or after a time; behind the last one if there is none. Bisection, because
+ * older servers have no request for it.
+ * @param next the first message at a sequence or behind it
+ * @throws what `next` throws
+ */
+export async function sequenceAt(
+  next: (sequence: number) => Promise<StreamMessage | null>,
+  micros: number,
+  { first_seq, last_seq }: Pick<Info['state'], 'first_seq' | 'last_seq'>,
+): Promise<number> {
+  let [low, high] = [first_seq, last_seq + 1];
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const found = await getNextMessage(bus, stream, middle, '>');
+    const found = await next(middle);
     if (found === null || found.timestampMicros >= micros) high = middle;
     else low = found.sequence + 1;
   }

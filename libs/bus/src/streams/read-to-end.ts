@@ -246,8 +246,9 @@ export async function readNewest(bus: Bus, stream: string, options: ReadNewestOp
   await read(state.last_seq - maxMessages + 1, state.last_seq);
   if (!isEmpty || rest.untilMicros === undefined || rest.onFollow) return { cut: true, newestMs };
   // The range ends before the newest messages of the stream.
-  const first = await sequenceAt(bus, stream, sinceMs * 1000, state);
-  const last = (await sequenceAt(bus, stream, rest.untilMicros + 1, state)) - 1;
+  const next = (sequence: number) => getNextMessage(bus, stream, sequence, '>');
+  const first = await sequenceAt(next, sinceMs * 1000, state);
+  const last = (await sequenceAt(next, rest.untilMicros + 1, state)) - 1;
   const from = Math.max(first, last - maxMessages + 1);
   if (from <= last) await read(from, last);
   return { cut: from > first, newestMs };
