@@ -5,11 +5,13 @@ import { createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Bus, consumeOrdered } from '@bailiff/bus';
+import type { PodRef } from '@bailiff/schemas';
+import { sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
 import { runCli } from '../../apps/cli/src/testing.ts';
 import { HttpReceiver } from './http-receiver.ts';
-import { RelayRig } from './siem-relay-rig.ts';
+import { NODE, RelayRig } from './siem-relay-rig.ts';
 
 const SECRET = Buffer.alloc(32, 9);
 type Webhook = Record<string, unknown>;
@@ -156,6 +158,78 @@ it('webhook - a restart in another order continues each at its own position; a n
   const counts = [a, b, c].map(({ accepted }) => new Set(idsOf(accepted)).size);
   // a has the first and, of its level, the third; c is new.
   expect(counts).toEqual([2, 3, 2]);
+});
+
+const verdictOf = (rig: RelayRig, namespace: string, n: number) =>
+  rig.verdict({ verdictId: id(n), pod: { ...(sampleVerdict().pod as PodRef), namespace } });
+
+/** A promise that a test resolves. */
+function gate() {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+/** What a webhook got of verdicts: their namespaces and ids, in order. */
+const verdictsOf = (accepted: HttpReceiver['accepted']) =>
+  accepted.map(({ body }) => {
+    const { unmapped, finding_info } = JSON.parse(String(body));
+    return { namespace: String(unmapped.k8s.namespace), n: Number.parseInt(finding_info.uid, 16) };
+  });
+
+it('webhook - behind a backlog of one namespace, the verdicts of another have their turn, also after a restart', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  const first = gate();
+  receiver.reply = () => ({ status: 200, after: first.opened });
+  const relay = await rig.relay(webhooks({ chat: to(receiver) }));
+  for (let n = 1; n <= 40; n += 1) await verdictOf(rig, 'flood', n);
+  await verdictOf(rig, 'quiet', 41);
+  await rig.verdict({ verdictId: id(42), groupBy: 'node', groupKey: NODE, pod: null });
+  await verdictOf(rig, 'quiet', 43);
+  // The control: in SIEM they are behind it.
+  await rig.eventCount(43);
+  expect(rig.events.findIndex(({ text }) => text.includes(id(41)))).toBe(40);
+  const pending = () => relay.metric('pending_messages{stream="webhook-chat"}');
+  await waitFor(async () => (await pending()) === 43, { what: 'all events read ahead', state: pending });
+  // Ten are taken, and the next one waits when the relay stops.
+  const others = gate();
+  receiver.reply = (_, index) => ({ status: 200, ...(index < 10 ? {} : { after: others.opened }) });
+  first.open();
+  await waitFor(() => receiver.requests.length === 11, { what: 'the request that waits' });
+  expect(
+    verdictsOf(receiver.accepted)
+      .slice(0, 6)
+      .map(({ n }) => n),
+  ).toEqual([1, 41, 42, 2, 43, 3]);
+  const stopped = relay.stop();
+  others.open();
+  await stopped;
+  await rig.relay(webhooks({ chat: to(receiver) }));
+  await waitFor(() => new Set(idsOf(receiver.accepted)).size === 43, { what: 'the rest' });
+  // Only the request that the stop cut off can be there twice.
+  expect(receiver.accepted.length).toBeLessThanOrEqual(44);
+  const ofFlood = verdictsOf(receiver.accepted).flatMap(({ namespace, n }) => (namespace === 'flood' ? [n] : []));
+  expect(ofFlood).toEqual(ofFlood.toSorted((a, b) => a - b));
+});
+
+it('webhook - an event that the receiver never takes delays its own namespace only', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = ({ body }) => ({ status: body.includes(id(1)) ? 500 : 200 });
+  await rig.relay(webhooks({ soc: to(receiver) }));
+  await verdictOf(rig, 'poison', 1);
+  await verdictOf(rig, 'poison', 2);
+  await waitFor(() => receiver.requests.length > 0, { what: 'the failure' });
+  await verdictOf(rig, 'other', 3);
+  await waitFor(() => receiver.accepted.length === 1, { what: 'the other one' });
+  expect(verdictsOf(receiver.accepted)).toEqual([{ namespace: 'other', n: 3 }]);
+  // The allow beside it: once it is taken, both follow in order.
+  receiver.reply = () => ({ status: 200 });
+  await waitFor(() => receiver.accepted.length === 3, { what: 'its namespace' });
+  expect(verdictsOf(receiver.accepted).map(({ n }) => n)).toEqual([3, 1, 2]);
 });
 
 it('webhook - status names an output whose deliveries fail, and why', async () => {

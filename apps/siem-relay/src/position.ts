@@ -15,6 +15,8 @@ const position = z.object({
   sequence: z.number().int().min(0),
   /** What SIEM had when nothing waited for the output. Nothing is read from here: it only decides what is lost. */
   known: z.number().int().min(0).optional(),
+  /** Sequences after `sequence` that an output has delivered too, because namespaces take turns. */
+  ahead: z.array(z.number().int().min(0)).optional(),
   output: z.string().optional(),
 });
 export type Position = z.output<typeof position>;

@@ -5,8 +5,9 @@ import { IN_THE_CORRELATOR, IN_THE_EVIDENCE_LOG } from './judging.ts';
 import { IN_NATS } from './machine.ts';
 import { ON_A_NODE } from './node.ts';
 import { IN_KUBERNETES, IN_THE_RESPONDER } from './responding.ts';
-import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_SIEM_RELAY, IN_THE_CLI } from './services.ts';
+import { IN_BUS_AUTH, IN_EVERY_SERVICE, IN_THE_CLI } from './services.ts';
 import type { Share } from './share.ts';
+import { IN_SIEM_RELAY } from './siem-relay.ts';
 import { IN_STATUS } from './status.ts';
 
 export const SECTIONS: Readonly<Record<string, readonly Share[]>> = {
@@ -65,6 +66,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/responder/src/rights.ts': 'rights of the role',
   'apps/responder/src/scheduling/fair-turns.ts': 'tenants with due tasks',
   'apps/siem-relay/src/siem-relay.ts': 'sources',
+  'apps/siem-relay/src/outputs/runner.ts': 'MAX_AHEAD sequences of one output, whose events have a row',
   'apps/siem-relay/src/outputs/shared-lookup.ts': 'names of the outputs',
   'libs/bpf/src/spoof/place-watch.ts': 'guarded interfaces',
   'libs/bus/src/auth/seeds.ts': 'MAX_ISSUERS keys of files',

@@ -67,6 +67,7 @@ export class Delivery {
           this.fail(error);
           await this.#pause(error);
         }
+        if (step === 'retry') this.batch.postpone();
         if (step === 'split') this.batch.split(held.length);
         if (step === 'dead-letter' && !signal.aborted) await this.#refuse(held[0] as Held, error as DeliveryError);
       }

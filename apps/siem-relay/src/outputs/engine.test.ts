@@ -29,7 +29,7 @@ function held(sequence: number, bytes = 10) {
 }
 const filled = (count: number, bytes = 10) => {
   const batch = new Batch(LIMITS);
-  for (let n = 1; n <= count; n += 1) batch.add(held(n, bytes), 0);
+  for (let n = 1; n <= count; n += 1) batch.add(held(n, bytes), '', 0);
   return batch;
 };
 const sequences = (batch: Batch) => batch.next().map(({ event }) => event.sequence);
@@ -62,6 +62,46 @@ describe('batch', () => {
     }
     expect(attempts).toEqual([[1, 2, 3, 4], [1, 2], [3, 4], [3], [4]]);
     expect(lettered).toEqual([3]);
+  });
+
+  it('turns - follow each other, and each keeps its order', () => {
+    const batch = new Batch({ ...LIMITS, maxEvents: 1 });
+    const add = (turn: string, ...all: number[]) => {
+      for (const sequence of all) batch.add(held(sequence), turn, 0);
+    };
+    add('flood', 1, 2, 3, 4);
+    add('quiet', 5, 6);
+    const left: (number | undefined)[][] = [];
+    while (batch.size > 0) {
+      const [next] = sequences(batch);
+      // A new turn during a delivery does not move what is under way.
+      if (next === 3) add('late', 7);
+      batch.remove(1);
+      left.push([next, batch.oldest?.sequence]);
+    }
+    expect(left).toEqual([
+      [1, 2],
+      [5, 2],
+      [2, 3],
+      [6, 3],
+      [3, 4],
+      [7, 4],
+      [4, undefined],
+    ]);
+  });
+
+  it('what the receiver does not take - waits behind the next turn', () => {
+    const batch = new Batch({ ...LIMITS, maxEvents: 1 });
+    batch.add(held(1), 'poison', 0);
+    batch.add(held(2), 'other', 0);
+    batch.postpone();
+    expect([sequences(batch), batch.oldest?.sequence]).toEqual([[2], 1]);
+  });
+
+  it('the oldest event of a life of the stream - is found behind those of the life before', () => {
+    const batch = filled(2);
+    batch.add({ ...held(1), created: 'after' }, '', 0);
+    expect([batch.oldest?.sequence, batch.oldestOf('after')?.sequence, batch.oldestOf('other')]).toEqual([1, 1, null]);
   });
 
   it('removed events - free their bytes', () => {

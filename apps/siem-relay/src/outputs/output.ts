@@ -45,12 +45,14 @@ export interface Output {
   readonly limits: BatchLimits;
   /** Where the first start begins; absent: as the relay. */
   readonly startAt?: 'new';
+  /** Whose backlog delays an event; absent: that of all. Turns follow each other, and events of one are delivered in order. */
+  turnOf?(event: OutputEvent): string;
   /** Whether an event is delivered; absent: each is. */
   accepts?(event: OutputEvent): boolean;
   /** Writes an event ahead of `deliver`, which then only confirms it. Waits while the receiver does not read. */
   write?(event: OutputEvent, signal: AbortSignal): Promise<void>;
   /**
-   * Delivers events in order; resolves when the receiver has them, or has rejected some. @throws DeliveryError; any other
+   * Delivers events in the given order; resolves when the receiver has them, or has rejected some. @throws DeliveryError; any other
    * error counts as one that time may heal
    */
   deliver(events: readonly OutputEvent[], signal: AbortSignal): Promise<Rejection | null>;

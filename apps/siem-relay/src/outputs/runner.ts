@@ -1,9 +1,9 @@
 /**
- * Delivers the events of SIEM to one output, in order and at least once.
+ * Delivers the events of SIEM to one output, at least once and in order, or in the order of each turn (batch.ts).
  *
  * consumeOrdered → batch → output, then the position advances (position.ts). Each output has a runner
  * with a consumer, a position and retries of its own, so one that is down delays only itself: it stops
- * reading while its batch is due, and the rest waits in SIEM. Events that SIEM deletes meanwhile are
+ * reading while its batch is due, or full if it has turns, and the rest waits in SIEM. Events that SIEM deletes meanwhile are
  * counted. What the receiver refuses for good becomes a dead letter. A crash repeats events under the
  * same uid.
  */
@@ -25,6 +25,8 @@ const PULL_MESSAGES = 100;
 const RESTORE_MESSAGES = 1_000;
 /** Interval of looks whether a batch is due. */
 const LOOK_EVERY_MS = 1_000;
+/** Events that a position lists as delivered before older ones; nothing more is read meanwhile. */
+const MAX_AHEAD = 2_000;
 interface RunnerOptions {
   bus: Bus;
   output: Output;
@@ -47,6 +49,10 @@ export class OutputRunner {
   #settled = 0;
   /** Newest sequence that was read. */
   #readTo = 0;
+  /** Sequences after #settled that are delivered. */
+  readonly #ahead = new Set<number>();
+  /** Called when something more may be read ahead. */
+  #onRoom: () => void = () => undefined;
   /** Serialises work on the batch and the receiver. */
   #turn: Promise<void> = Promise.resolve();
   #running: Promise<void> = Promise.resolve();
@@ -97,13 +103,18 @@ export class OutputRunner {
       this.#knownTo = this.#idleTo;
       this.#storePosition();
     }
-    this.#idleTo = this.#isIdle ? last : 0;
+    this.#idleTo = this.#isIdle && this.#delivery.batch.size === 0 ? last : 0;
     this.pending = this.#isIdle ? 0 : Math.max(0, last - this.#readTo);
   }
 
   /** Every event up to this one is settled; Infinity if none is left. */
   get settledSequence(): number {
     return this.#isIdle && this.#delivery.batch.size === 0 ? Number.POSITIVE_INFINITY : this.#settled;
+  }
+
+  /** Events that the output has not delivered: those that it has not read, and those that it reads ahead. */
+  get undelivered(): number {
+    return this.pending + (this.#o.output.turnOf ? this.#delivery.batch.size : 0);
   }
 
   /** Age of the oldest event that is read but not delivered. */
@@ -114,7 +125,7 @@ export class OutputRunner {
 
   /** Values for metrics. */
   readings(): OutputReadings {
-    const { pending, lost, read: messages } = this;
+    const { undelivered: pending, lost, read: messages } = this;
     const { delivered, refused, failures, failing } = this.#delivery;
     const counts = { pending, lost, delivered, refused, failures, messages };
     return { ...counts, lagSeconds: this.lagMs() / 1000, isFailing: failing !== null };
@@ -122,7 +133,7 @@ export class OutputRunner {
 
   /** For the status of the instance. */
   status(): OutputStatus {
-    const { name, pending, lost } = this;
+    const { name, undelivered: pending, lost } = this;
     const { delivered, refused, failing, deliveredMicros } = this.#delivery;
     const isoOf = (ms: number) => new Date(ms).toISOString();
     return {
@@ -187,6 +198,7 @@ export class OutputRunner {
     if (last?.created === created && last.sequence <= state.last_seq) {
       this.#settled = last.sequence;
       this.#knownTo = last.known ?? 0;
+      for (const sequence of last.ahead ?? []) this.#ahead.add(sequence);
     } else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
     this.#created = created;
     this.#readTo = this.#settled;
@@ -230,7 +242,7 @@ export class OutputRunner {
           this.#isIdle = false;
           this.#idleTo = 0;
           this.pending = message.pending;
-          return this.#inTurn(() => this.#take(message));
+          return output.turnOf ? this.#takeAhead(message) : this.#inTurn(() => this.#take(message));
         },
         onIdle: () => {
           this.pending = 0;
@@ -242,6 +254,7 @@ export class OutputRunner {
           this.#readTo = 0;
           this.#idleTo = 0;
           this.#knownTo = 0;
+          this.#ahead.clear();
         },
         signal,
       });
@@ -261,48 +274,82 @@ export class OutputRunner {
 
   async #take(message: StreamMessage): Promise<void> {
     await this.#o.turns.due();
-    const { output, signal, clock } = this.#o;
+    const { output, signal } = this.#o;
     const delivery = this.#delivery;
-    if (signal.aborted) return;
-    const stored = eventOf(message);
-    // A server's response or trace can be stored under a subject of SIEM (docs/threat-model.md).
-    if (message.injected || stored.uid === '') return this.#o.onForeign();
-    if (output.accepts?.(stored) === false) return this.#skip(stored);
-    const event = inVersion(stored, output.ocsfVersion);
+    const event = this.#eventFor(message);
+    if (event === null) return;
     this.#waitingMicros = event.storedMicros;
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();
     if (signal.aborted) return;
-    // The output does not get the events between the last one delivered and this one.
-    if (delivery.batch.size === 0) this.#settled = message.sequence - 1;
-    delivery.batch.add({ event, created: this.#created }, clock.monotonicMs());
+    this.#hold(event, '');
     await output.write?.(event, signal).catch((error: unknown) => {
       if (!signal.aborted && !delivery.isBroken) delivery.fail(error);
       delivery.isBroken = true;
     });
-    this.read += 1;
-    this.#readTo = Math.max(this.#readTo, message.sequence);
     this.#waitingMicros = 0;
     if (delivery.isDue) await delivery.deliver();
   }
 
+  /** Reads on while the receiver has not confirmed earlier events, so that each namespace has its turn. */
+  async #takeAhead(message: StreamMessage): Promise<void> {
+    await this.#o.turns.due();
+    const { output, signal } = this.#o;
+    const event = this.#eventFor(message);
+    if (event === null) return;
+    this.#hold(event, output.turnOf?.(event) ?? '');
+    this.#deliverWhenDue();
+    while (!signal.aborted && (this.#delivery.batch.isFull || this.#ahead.size >= MAX_AHEAD))
+      await new Promise<void>((resolve) => {
+        this.#onRoom = resolve;
+      });
+  }
+
+  /** The event to deliver; null if the output does not get it. */
+  #eventFor(message: StreamMessage): OutputEvent | null {
+    const { output, signal, onForeign } = this.#o;
+    if (signal.aborted) return null;
+    const stored = eventOf(message);
+    // A server's response or trace can be stored under a subject of SIEM (docs/threat-model.md).
+    if (message.injected || stored.uid === '') onForeign();
+    else if (output.accepts?.(stored) === false || this.#ahead.has(stored.sequence)) this.#skip(stored);
+    else return inVersion(stored, output.ocsfVersion);
+    return null;
+  }
+
+  #hold(event: OutputEvent, turn: string): void {
+    const { batch } = this.#delivery;
+    // The output does not get the events between the last one delivered and this one.
+    if (batch.size === 0) this.#settled = event.sequence - 1;
+    batch.add({ event, created: this.#created }, turn, this.#o.clock.monotonicMs());
+    this.read += 1;
+    this.#readTo = Math.max(this.#readTo, event.sequence);
+  }
+
   #skip({ sequence }: OutputEvent): void {
     this.#readTo = Math.max(this.#readTo, sequence);
-    if (this.#delivery.batch.size > 0) return;
-    this.#settled = sequence;
-    this.#storePosition();
+    if (this.#delivery.batch.size === 0) this.#advance();
   }
 
   #settle(held: readonly Held[]): void {
-    const last = held.findLast(({ created }) => created === this.#created);
     // Events of a recreated stream have no place in the new one.
-    if (!last) return;
-    this.#settled = last.event.sequence;
+    const ofThisLife = held.filter(({ created }) => created === this.#created);
+    for (const { event } of ofThisLife) this.#ahead.add(event.sequence);
+    if (ofThisLife.length > 0) this.#advance();
+    this.#onRoom();
+  }
+
+  /** Everything before the oldest event that is held is settled. */
+  #advance(): void {
+    const oldest = this.#delivery.batch.oldestOf(this.#created);
+    this.#settled = oldest === null ? this.#readTo : oldest.sequence - 1;
+    for (const sequence of this.#ahead) if (sequence <= this.#settled) this.#ahead.delete(sequence);
     this.#storePosition();
   }
 
   #storePosition(): void {
-    this.#o.position.move({ created: this.#created, sequence: this.#settled, known: this.#knownTo });
+    const ahead = this.#ahead.size > 0 ? { ahead: [...this.#ahead] } : {};
+    this.#o.position.move({ created: this.#created, sequence: this.#settled, known: this.#knownTo, ...ahead });
   }
 
   #deliverWhenDue(): void {
@@ -314,6 +361,8 @@ export class OutputRunner {
       this.#isLooking = false;
       if (delivery.isDue) await delivery.deliver();
       else await delivery.tick();
+      // Also after the signal, which ends a delivery without room.
+      this.#onRoom();
     });
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The output to a webhook: one POST for each event, signed as Standard Webhooks. A repeated event has
- * the same `webhook-id`.
+ * the same `webhook-id`. Chats take about one message a second, so namespaces take turns.
  */
 import { filters } from '@bailiff/bus';
 import type { OcsfVersion } from '@bailiff/siem';
@@ -40,6 +40,16 @@ export class WebhookOutput implements Output {
 
   accepts({ severity }: OutputEvent): boolean {
     return severity > LEVELS.indexOf(this.#o.minLevel);
+  }
+
+  turnOf(event: OutputEvent): string {
+    try {
+      const { namespace, node } = factsOf(event);
+      return namespace || node;
+    } catch {
+      // Becomes a dead letter when it is delivered.
+      return event.node;
+    }
   }
 
   /** @throws DeliveryError; the signal's reason */
