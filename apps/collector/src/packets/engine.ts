@@ -117,11 +117,10 @@ export class PacketEngine implements Engine {
     const onError = (error: Error) => problems.report('publish', '', error.message, error);
     this.#flusher = new Flusher({ ...flusherOptions(parts), onError }, this.#adapter);
     this.#unjudged = new UnjudgedFrames({
+      ...this.#stores,
       bootId,
-      registry,
       maps,
-      counters: this.#counters,
-      store: this.#store,
+      whyNotAttach: () => detach.whyNotAttach(),
       nowMicros: clock.nowMicros,
       onFound: (iface, frames) => {
         metrics.unjudged.inc(frames);

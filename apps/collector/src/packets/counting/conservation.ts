@@ -8,10 +8,11 @@
  *
  * - the difference can only grow, so every later reading that is too high bounds the one at the
  *   attachment (the base);
- * - an excess over the base counts only if two readings in a row have it, less the frames that may
- *   wait in the kernel's backlog while the interface is busy.
+ * - an excess over the base counts only if two readings in a row have it, less the frames that waited in
+ *   the kernel meanwhile. They are counted while the interface is busy: otherwise none waits at two readings.
  *
- * Invariant: never more than were unjudged. What a busy interface hides is found when it pauses.
+ * Invariant: never more than were unjudged. What frames hide that wait, or are judged between the two
+ * counters, is found in a later pair of readings with fewer of them.
  * Limit: a frame that is judged and not received hides an unjudged one of the same reading. netkit has
  * such frames: behind the guard, other programs redirect or drop them, or the receive queue is full.
  */
@@ -21,6 +22,8 @@ export interface FrameReading {
   /** Frames that the programs had judged before `received` was read, and after. */
   judgedBefore: number;
   received: number;
+  /** Frames of all interfaces that waited between `received` and `judgedAfter`. */
+  waiting: number;
   judgedAfter: number;
 }
 
@@ -51,20 +54,14 @@ export const newConservation = (base: number | null = null, unjudged = 0): Conse
   lastReceived: 0,
 });
 
-/**
- * Takes a reading.
- * @param backlog frames that can wait in the kernel between the two counters
- * @returns frames that are known to be unjudged since the last call
- */
-export function conserve(
-  state: Conservation,
-  { judgedBefore, received, judgedAfter }: FrameReading,
-  backlog: number,
-): number {
-  const isFirst = state.base === null;
+/** Whether frames may wait at two readings in a row. */
+export const isBusy = ({ lastReceived }: Pick<Conservation, 'lastReceived'>, received: number): boolean =>
+  received - lastReceived > BUSY_FRAMES;
+
+/** Takes a reading. @returns frames that are known to be unjudged since the last call */
+export function conserve(state: Conservation, { judgedBefore, received, waiting, judgedAfter }: FrameReading): number {
   state.base = Math.min(state.base ?? Number.POSITIVE_INFINITY, received - judgedBefore);
-  const isBusy = isFirst || received - state.lastReceived > BUSY_FRAMES;
-  const excess = received - judgedAfter - state.base - (isBusy ? backlog : 0);
+  const excess = received - waiting - judgedAfter - state.base;
   const found = Math.max(0, Math.min(excess, state.lastExcess) - state.unjudged);
   state.lastExcess = excess;
   state.lastReceived = received;

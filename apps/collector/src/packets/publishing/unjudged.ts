@@ -8,9 +8,9 @@
  */
 
 import { readFileSync } from 'node:fs';
-import { isGroOn, type LinkRecord, possibleCpus, type SpoofMaps } from '@bailiff/bpf';
+import { getLink, isGroOn, type LinkRecord, type SpoofMaps } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
-import { conserve, newConservation } from '../counting/conservation.ts';
+import { conserve, type FrameReading, isBusy, newConservation } from '../counting/conservation.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import type { BindingStore } from '../subjects/binding-store.ts';
 import { type GuardedInterface, MAX_FOUND, originOf, storedOf } from '../subjects/guarded-interface.ts';
@@ -19,9 +19,9 @@ import { hostSides } from '../subjects/node-links.ts';
 import type { Registry } from '../subjects/registry.ts';
 import { userspaceViolation } from './violations.ts';
 
-const MAX_BACKLOG_FILE = '/proc/sys/net/core/netdev_max_backlog';
-/** The kernel's default. */
-const DEFAULT_BACKLOG = 1_000;
+const RECEIVE_QUEUES = '/proc/net/softnet_stat';
+/** Its column of the frames that wait in the queue of a processor, in hexadecimal. */
+const LENGTH_COLUMN = 11;
 
 export interface UnjudgedFramesOptions {
   bootId: string;
@@ -29,6 +29,8 @@ export interface UnjudgedFramesOptions {
   maps: Pick<SpoofMaps, 'seen'>;
   counters: Pick<CounterStore, 'readInto'>;
   store: Pick<BindingStore, 'save'>;
+  /** Why programs are not attached; empty: they are. */
+  whyNotAttach(): string;
   nowMicros(): number;
   onFound(iface: GuardedInterface, frames: number): void;
   onProblem: OnProblem;
@@ -36,7 +38,6 @@ export interface UnjudgedFramesOptions {
 
 export class UnjudgedFrames {
   readonly #options: UnjudgedFramesOptions;
-  readonly #backlog = maxBacklog();
 
   constructor(options: UnjudgedFramesOptions) {
     this.#options = options;
@@ -44,7 +45,9 @@ export class UnjudgedFrames {
 
   /** Compares the counters of all interfaces whose programs are attached. */
   check(): void {
-    const { onProblem, registry } = this.#options;
+    const { onProblem, registry, whyNotAttach } = this.#options;
+    // An operator detached them a moment ago.
+    if (whyNotAttach() !== '') return;
     const judged = new Map<GuardedInterface, number>();
     for (const iface of registry.allLive()) if (iface.attachError === '') judged.set(iface, this.#judged(iface));
     const links = new Map(hostSides().map((link) => [link.ifindex, link]));
@@ -56,12 +59,10 @@ export class UnjudgedFrames {
   }
 
   #compare(iface: GuardedInterface, link: LinkRecord, judgedBefore: number): void {
-    const { counters, onFound, store } = this.#options;
+    const { onFound, store } = this.#options;
     const { base } = iface.conservation;
     iface.notCompared = whyNotCompared(link);
-    const received = (link.rxPackets ?? 0) + droppedOnNetkit(counters, iface);
-    const reading = { judgedBefore, received, judgedAfter: this.#judged(iface) };
-    const found = conserve(iface.conservation, reading, this.#backlog);
+    const found = conserve(iface.conservation, this.#read(iface, link, judgedBefore));
     if (found > 0 && iface.notCompared !== '') {
       iface.conservation = newConservation();
       return;
@@ -70,6 +71,20 @@ export class UnjudgedFrames {
     if (found === 0 && base === iface.conservation.base) return;
     store.save(storedOf(iface));
     if (found > 0) onFound(iface, found);
+  }
+
+  /** Of a busy interface, the counters are read again: close together, and with what waits between them. */
+  #read(iface: GuardedInterface, dumped: LinkRecord, judgedBefore: number): FrameReading {
+    const receivedBy = ({ rxPackets }: LinkRecord) => (rxPackets ?? 0) + droppedOnNetkit(this.#options.counters, iface);
+    const received = receivedBy(dumped);
+    if (!isBusy(iface.conservation, received))
+      return { judgedBefore, received, waiting: 0, judgedAfter: this.#judged(iface) };
+    return {
+      judgedBefore: this.#judged(iface),
+      received: receivedBy(getLink(iface.ifindex) ?? dumped),
+      waiting: waitingIn(readFileSync(RECEIVE_QUEUES, 'utf8')),
+      judgedAfter: this.#judged(iface),
+    };
   }
 
   #judged(iface: GuardedInterface): number {
@@ -103,14 +118,9 @@ export function whyNotCompared({ kind, name, xdp }: Pick<LinkRecord, 'kind' | 'n
   return 'GRO of the host side merges frames after the link has counted them';
 }
 
-/** Frames of one interface that can wait in the kernel between its counter and its programs. */
-function maxBacklog(): number {
-  let perCpu = DEFAULT_BACKLOG;
-  try {
-    perCpu = Number(readFileSync(MAX_BACKLOG_FILE, 'utf8'));
-  } catch (error) {
-    // Only the first network namespace of a machine has it.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  return perCpu * possibleCpus();
-}
+/** Frames in the receive queues of all processors, of which some may be of the interface. */
+export const waitingIn = (queues: string): number =>
+  queues
+    .trimEnd()
+    .split('\n')
+    .reduce((sum, line) => sum + Number.parseInt(line.split(' ')[LENGTH_COLUMN] ?? '0', 16), 0);
