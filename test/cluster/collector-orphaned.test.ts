@@ -33,7 +33,11 @@ describe('an interface that outlives its pod', () => {
     await cni?.[Symbol.asyncDispose]();
   });
 
-  const args = () => ['--cgroup-root', root, '--status-interval-ms', '250', '--sweep-interval-ms', '250'];
+  const MAX_INTERFACES = 16;
+  const args = () => [
+    ...['--cgroup-root', root, '--max-interfaces', `${MAX_INTERFACES}`],
+    ...['--status-interval-ms', '250', '--sweep-interval-ms', '250'],
+  ];
   /** As the kubelet, before it starts a sandbox. */
   const makeCgroup = ({ uid }: TestPod) => {
     const parents = [root, path.join(root, 'kubepods'), path.join(root, 'kubepods/burstable')];
@@ -209,6 +213,41 @@ describe('an interface that outlives its pod', () => {
     expect((await shows('not-covered'))?.[0]?.reason).toMatch(/^no interface of it/);
     removeCgroup(ended.pod);
     await shows();
+  });
+
+  it('as many as the node has guards for - pods that wait and new ones take their places, the oldest first, also after a restart; control: while their pods live, a pod has no guard', async () => {
+    const { node } = cni;
+    const neighbour = await started();
+    const left: TestPod[] = [];
+    for (let n = 1; n < MAX_INTERFACES; n += 1) left.push((await started()).pod);
+    const waits = await cni.sandbox();
+    await expect(cni.attach(waits)).rejects.toThrow(`${MAX_INTERFACES} interfaces are guarded`);
+    for (const pod of left) {
+      await rename(pod);
+      await cni.detach({ pod, attachment: cni.attachment(pod.index, cni.list()) });
+    }
+    const [first, second, third, ...others] = left as [TestPod, TestPod, TestPod, ...TestPod[]];
+    removeCgroup(first);
+    await waitFor(() => rowOf(first), { what: 'its place to be taken', until: (row) => row === undefined });
+    await expect(exec('ip', ['-n', node.netns, 'link', 'show', first.hostInterface])).rejects.toThrow('not exist');
+    await cni.detach(waits);
+    await cni.attach(waits);
+    for (const pod of [second, third, ...others]) removeCgroup(pod);
+    await Promise.all([second, third, ...others].map((pod) => orphaned(pod)));
+    expect(await landed(second, 'x0')).toBe(0);
+
+    const judged = async ({ pod }: Sandbox) => [await landed(pod), await landed({ ...pod, ipv4: neighbour.pod.ipv4 })];
+    expect([await judged(waits), await judged(await started())]).toEqual([
+      [TIMES, 0],
+      [TIMES, 0],
+    ]);
+    expect([await rowOf(second), (await rowOf(third))?.orphaned]).toEqual([undefined, true]);
+    await counted(TIMES);
+    await node.killCollector('SIGKILL');
+    await node.startCollector({ until: 'ready', args: cni.args('closed', args()) });
+    expect(await judged(await started())).toEqual([TIMES, 0]);
+    expect([await rowOf(third), await landed(neighbour.pod)]).toEqual([undefined, TIMES]);
+    expect(await Promise.all(others.map(isOrphaned))).toEqual(others.map(() => true));
   });
 
   it('a later sandbox of the same pod - the interface of the former one is orphaned, while the pod lives', async () => {

@@ -52,12 +52,14 @@ describe('native netlink', () => {
     });
   });
 
-  test('refusals - a dead process and an unknown namespace are typed errors', async () => {
+  test('refusals - a dead process, an unknown namespace and a link that was deleted are typed errors', async () => {
     expect(await resultOf('netlink', 'refusals')).toEqual({
       deadPid: 'NETLINK ESRCH',
       unknownTarget: 'NETLINK EINVAL',
       unknownTargetOfFirst: 'NETLINK EINVAL',
       noLink: null,
+      deleted: [],
+      deletedTwice: 'NETLINK ENODEV',
       loopbackOnly: 1,
     });
   });

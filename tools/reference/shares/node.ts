@@ -11,13 +11,18 @@ export const ON_A_NODE: readonly Share[] = [
     what: 'guarded interfaces',
     file: `${C}/packets/subjects/registry.ts`,
     limits: ['collector.maxInterfaces', 'FIRST_INTERFACES'],
-    filledBy: 'the runtime, for interfaces of pods; Multus, for as many networks as a pod asks for',
+    filledBy:
+      'the runtime, for interfaces of pods; Multus, for as many networks as a pod asks for; pods whose interfaces outlive them',
     share:
-      "a pod gets a further one only while more are free than it has, and than its namespace has interfaces beyond the first one of each pod. A quarter of all is for first interfaces. All whose two ends are in the node's namespace at first count as those of one pod",
+      "a pod gets a further one only while more are free than it has, and than its namespace has interfaces beyond the first one of each pod. A quarter of all is for first interfaces. All whose two ends are in the node's namespace at first count as those of one pod. Orphaned interfaces count as free: the oldest is deleted when another one needs its place",
     whenFull:
       'further interfaces have no guard and wait. Under `closed`, a call of the CNI plugin for one fails; `unknown: enforce` drops what it sends',
     counter: '`bailiff_collector_coverage`; status names each, with the remedy',
-    tests: ['apps/collector/src/packets/subjects/guard.test.ts', 'test/cluster/collector-multus.test.ts'],
+    tests: [
+      'apps/collector/src/packets/subjects/guard.test.ts',
+      'test/cluster/collector-multus.test.ts',
+      'test/cluster/collector-orphaned.test.ts',
+    ],
   },
   {
     what: 'counts of interfaces that are gone, on disk',

@@ -330,8 +330,7 @@ export class PacketEngine implements Engine {
 
   #recordAppeared(record: CniRecord): void {
     let bound = 0;
-    for (const iface of [...this.registry.allLive()]) {
-      if (!record.hostInterfaces.includes(iface.link.name)) continue;
+    for (const iface of [...this.registry.allLive()].filter(({ link }) => record.hostInterfaces.includes(link.name))) {
       const result = this.#bindFromCni(iface);
       if (result === 'replaced') this.#guard.renew(iface);
       if (result === 'bound') bound += 1;
@@ -368,6 +367,7 @@ export class PacketEngine implements Engine {
       this.#parts.problems.report('binding', iface.link.name, reason);
     }
     this.apply();
+    for (const { orphaned } of changed) if (orphaned) this.#guard.guardWaiting();
     this.#parts.bindingsChanged.emit();
   }
 

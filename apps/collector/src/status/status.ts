@@ -18,7 +18,7 @@ import { isPrimary, NOT_OWN_MAC } from '../identity/identity.ts';
 import { unjudgedOf } from '../packets/counting/conservation.ts';
 import { BEHIND_TCX } from '../packets/subjects/attachments.ts';
 import { foreignReason } from '../packets/subjects/foreign-links.ts';
-import type { GuardedInterface } from '../packets/subjects/guarded-interface.ts';
+import { type GuardedInterface, isDroppedOrphan } from '../packets/subjects/guarded-interface.ts';
 import type { Registry } from '../packets/subjects/registry.ts';
 import { fitDisarms, fitInterfaces } from './status-limits.ts';
 
@@ -68,9 +68,9 @@ const NO_REDIRECTED =
 
 const UNREAD_LINKS = 'its pod has so many links that not all are compared with those of the node';
 
-function orphanedReason({ binding, kernel }: GuardedInterface): string {
-  const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
-  const isDropped = modes?.orphaned === 'enforce' && auditUntilNs === 0n;
+function orphanedReason(iface: GuardedInterface): string {
+  const { binding } = iface;
+  const isDropped = isDroppedOrphan(iface);
   const why = binding && !isPrimary(binding) ? 'its pod has ended or left the network' : 'its pod has ended';
   return `${why}, and what it sends ${isDropped ? 'is dropped' : 'violates orphaned, in a mode that does not drop'}`;
 }

@@ -88,6 +88,7 @@ void addSystem(Napi::Object exports) {
               [](Info info) { return firstLinks(toOptionalI32(info[0], "targetNetnsid"), toU32(info[1], "atMost")); });
   addFunction(exports, "getLink",
               [](Info info) { return getLink(toU32(info[0], "ifindex"), toOptionalI32(info[1], "targetNetnsid")); });
+  addFunction(exports, "deleteLink", [](Info info) { return deleteLink(toU32(info[0], "ifindex")); });
   addFunction(exports, "dumpAddresses", [](Info) { return dumpAddresses(); });
   addFunction(exports, "dumpLocalNetworks", [](Info) { return dumpLocalNetworks(); });
   addFunction(exports, "getNsid", [](Info info) { return getNsid(toU32(info[0], "pid")); });

@@ -231,6 +231,15 @@ std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targe
   return found;
 }
 
+void deleteLink(uint32_t ifindex) {
+  NetlinkSocket socket("netlink.deleteLink");
+  NetlinkRequest request(RTM_DELLINK, NLM_F_ACK);
+  struct ifinfomsg header = {};
+  header.ifi_index = static_cast<int>(ifindex);
+  request.header(header);
+  socket.request(request, [](const struct nlmsghdr*) {});
+}
+
 std::vector<AddressRecord> dumpAddresses() {
   NetlinkSocket socket("netlink.dumpAddresses");
   NetlinkRequest request(RTM_GETADDR, NLM_F_DUMP);

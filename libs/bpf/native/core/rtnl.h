@@ -50,6 +50,9 @@ std::vector<LinkRecord> dumpLinksOf(const std::string& kind);
 std::vector<LinkRecord> firstLinks(std::optional<int32_t> targetNetnsid, uint32_t atMost);
 std::optional<LinkRecord> getLink(uint32_t ifindex, std::optional<int32_t> targetNetnsid);
 
+// Both ends of a pair. ENODEV: there is no such link.
+void deleteLink(uint32_t ifindex);
+
 struct AddressRecord {
   uint32_t ifindex = 0;
   std::string address;

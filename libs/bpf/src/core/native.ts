@@ -252,6 +252,7 @@ export interface Native {
   dumpLinksOf(kind: string): LinkRecord[];
   firstLinks(targetNetnsid: number | null, atMost: number): LinkRecord[];
   getLink(ifindex: number, targetNetnsid: number | null): LinkRecord | null;
+  deleteLink(ifindex: number): void;
   dumpAddresses(): AddressRecord[];
   dumpLocalNetworks(): string[];
   getNsid(pid: number): number | null;

@@ -81,6 +81,11 @@ export function getLink(ifindex: number, options: TargetOptions = {}): LinkRecor
   return native().getLink(ifindex, options.targetNsid ?? null);
 }
 
+/** Deletes a link, of a pair both ends. ENODEV if there is none. */
+export function deleteLink(ifindex: number): void {
+  native().deleteLink(ifindex);
+}
+
 /**
  * Whether the interface merges received frames (generic receive offload). An XDP driver program on a
  * veth turns it on. ENODEV if there is no such interface.

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { waitFor } from '@bailiff/service/testing';
 import {
+  deleteLink,
   dumpAddresses,
   dumpLinks,
   dumpLinksOf,
@@ -144,12 +145,16 @@ function largeLink(): unknown {
 }
 
 function refusals(): unknown {
+  const veth = addVeth('deleted0', 'deleted1');
+  deleteLink(veth);
   const pid = spawnSync('true').pid;
   return {
     deadPid: failure(() => getNsid({ pid })),
     unknownTarget: failure(() => dumpLinks({ targetNsid: 4711 })),
     unknownTargetOfFirst: failure(() => firstLinks(1, { targetNsid: 4711 })),
     noLink: getLink(9999),
+    deleted: ['deleted0', 'deleted1'].filter((name) => dumpLinks().some((link) => link.name === name)),
+    deletedTwice: failure(() => deleteLink(veth)),
     loopbackOnly: dumpLinks().filter((link) => link.name === 'lo').length,
   };
 }

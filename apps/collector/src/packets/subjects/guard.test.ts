@@ -325,7 +325,7 @@ describe('guard', () => {
         const own = new Registry(32);
         let ifindex = 0;
         const add = (pod: number, namespace: string): boolean => {
-          const slot = own.slotFor(pod);
+          const slot = own.hasShare(pod) ? own.freeSlot() : null;
           if (slot === null) return false;
           ifindex += 1;
           const iface = newInterface(
@@ -349,10 +349,30 @@ describe('guard', () => {
       const LOOPBACK = 1; // exists on the machine, without a namespace at another end
       guard.update([LOOPBACK, 10, 11].map((n) => link(n, false, null)));
       guard.update([link(2), link(3)]);
-      expect(registry.slotFor(null)).toBeNull();
+      expect([registry.hasShare(null), registry.freeSlot()]).toEqual([false, 5]);
       const { slot, generation } = live(LOOPBACK);
       guard.renew(live(LOOPBACK));
       expect([live(LOOPBACK).slot, live(LOOPBACK).generation > generation]).toEqual([slot, true]);
+    });
+
+    it('takes the slot of the oldest interface whose pod has ended, also later, once what that one sends is dropped', () => {
+      const [LOOPBACK, GONE] = [1, 2 ** 30];
+      const all = [...Array(8)].map((_, n) => GONE + n);
+      guard.update(all.map((n) => link(n)));
+      const end = (n: number, mode: 'enforce' | 'audit', auditUntilNs = 0n) => {
+        const record = { modes: { orphaned: mode }, auditUntilNs } as NonNullable<GuardedInterface['kernel']>['record'];
+        Object.assign(live(n), { orphaned: true, kernel: { record, grants: [], probePorts: [] } });
+      };
+      const guarded = () => [...registry.allLive()].map(({ ifindex }) => ifindex).sort((a, b) => a - b);
+      end(GONE, 'audit');
+      end(GONE + 1, 'enforce', 1n);
+      guard.update([link(LOOPBACK)]);
+      expect(guarded(), 'control: their packets pass').toEqual(all);
+      for (const n of [5, 4]) end(GONE + n, 'enforce');
+      guard.update([link(GONE + 9)]);
+      expect(guarded(), 'control: a link that is gone').toEqual(all);
+      guard.update([link(GONE + 9, true), link(LOOPBACK)]);
+      expect(guarded()).toEqual([LOOPBACK, ...all.filter((n) => n !== GONE + 4)]);
     });
 
     it('is named at once if no other generation of it begins', () => {

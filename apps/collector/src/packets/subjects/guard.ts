@@ -8,8 +8,16 @@
  * namespace with most of them loses its oldest.
  */
 
-import { getLink, type IfaceKey, type LinkRecord, type PlaceWatch, SpoofError, type SpoofObject } from '@bailiff/bpf';
-import type { OnProblem } from '../../process/problem-log.ts';
+import {
+  deleteLink,
+  getLink,
+  type IfaceKey,
+  type LinkRecord,
+  type PlaceWatch,
+  SpoofError,
+  type SpoofObject,
+} from '@bailiff/bpf';
+import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import { isShortage, shortageWaitMs } from '../../process/shortage.ts';
 import type { CounterStore } from '../counting/counter-store.ts';
 import { type Adopted, Adopter } from './adopter.ts';
@@ -17,7 +25,15 @@ import { inDoubt } from './adoption.ts';
 import { Attachments } from './attachments.ts';
 import type { BindResult } from './binder.ts';
 import type { BindingStore } from './binding-store.ts';
-import { type FirstSeen, factsOf, type GuardedInterface, keyOf, newInterface, storedOf } from './guarded-interface.ts';
+import {
+  type FirstSeen,
+  factsOf,
+  type GuardedInterface,
+  keyOf,
+  newInterface,
+  outlivedBy,
+  storedOf,
+} from './guarded-interface.ts';
 import { isLeft, LEFT_LINK } from './left-links.ts';
 import { forgetGeneration, release } from './lifecycle.ts';
 import { nodeLinks } from './node-links.ts';
@@ -177,7 +193,7 @@ export class Guard {
       this.#waiting.remove(link.ifindex);
       if (!live) return;
       this.#remove(live);
-      this.#guardWaiting();
+      this.guardWaiting();
       return;
     }
     if (live) {
@@ -195,8 +211,8 @@ export class Guard {
     } else this.#guard(link, this.#o.registry.others.get(link.ifindex)?.waitsForSlot?.seen ?? seen);
   }
 
-  /** A slot is free: guards the first interface that waits for one and has a share. */
-  #guardWaiting(): void {
+  /** A slot is free, or can be: guards the first interface that waits for one and has a share. */
+  guardWaiting(): void {
     const next = this.#waiting.next();
     const link = next && getLink(next.ifindex);
     if (link) this.#tryUpdate(link, next.seen);
@@ -226,7 +242,7 @@ export class Guard {
     // The first event of a veth precedes its other end.
     const linkNetnsid = announced.linkNetnsid ?? getLink(announced.ifindex)?.linkNetnsid ?? null;
     const link = { ...announced, linkNetnsid };
-    const slot = over.slot ?? registry.slotFor(linkNetnsid);
+    const slot = over.slot ?? this.#slotFor(link);
     if (slot === null) {
       this.#waiting.put(link, seen);
       return;
@@ -243,6 +259,27 @@ export class Guard {
     this.#waiting.guarded(iface, programs);
     events.appeared(iface);
     this.#attachments.attach(iface);
+  }
+
+  /** null: its pod or its namespace has its share, or all are taken. */
+  #slotFor({ ifindex, linkNetnsid }: LinkRecord): number | null {
+    const { onProblem, registry, whyNotAttach } = this.#o;
+    if (!registry.hasShare(linkNetnsid)) return null;
+    const orphan = registry.freeSlot() === null && whyNotAttach() === '' ? registry.oldestOrphan() : null;
+    // A link that is deleted is announced as down before: no other gives its place for it.
+    if (orphan && getLink(ifindex)) attempt(onProblem, orphan.link.name, () => this.#deleteOrphan(orphan));
+    return registry.freeSlot();
+  }
+
+  /** Its pod has ended, so no pod loses anything. Without a guard, what it sends would pass. */
+  #deleteOrphan(orphan: GuardedInterface): void {
+    const { kind, mac, name } = orphan.link;
+    const link = getLink(orphan.ifindex);
+    if (link && link.kind === kind && link.mac === mac) {
+      deleteLink(orphan.ifindex);
+      this.#o.onProblem(name, `it outlives ${outlivedBy(orphan)}: deleted, because a pod needs its place`);
+    }
+    this.#remove(orphan);
   }
 
   /** Counts of generations that are gone make room for a live interface. */

@@ -213,6 +213,12 @@ export function originOf(iface: GuardedInterface, bootId: string): Origin {
   };
 }
 
+/** Whether its pod has ended, and all that it sends is dropped. */
+export function isDroppedOrphan({ kernel, orphaned }: Pick<GuardedInterface, 'kernel' | 'orphaned'>): boolean {
+  const { modes, auditUntilNs = 0n } = kernel?.record ?? {};
+  return orphaned && modes?.orphaned === 'enforce' && auditUntilNs === 0n;
+}
+
 /** What an interface outlives, for people: its pod, or one of its pod's further networks. */
 export function outlivedBy({ binding, pod }: Pick<GuardedInterface, 'binding' | 'pod'>): string {
   const what = binding && !isPrimary(binding) ? 'a network of pod' : 'pod';

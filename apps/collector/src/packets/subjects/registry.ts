@@ -5,13 +5,14 @@
  *
  * A pod chooses how many networks it requests (Multus), and a tenant how many such pods run. So a pod
  * gets a slot for a further interface only while more are free than it has, and than its namespace has
- * further interfaces, beyond those that stay for the first interfaces of pods.
+ * further interfaces, beyond those that stay for the first interfaces of pods. A tenant can also leave any number of
+ * orphaned interfaces. Their slots count as free.
  */
 import assert from 'node:assert/strict';
 import type { IfaceKey } from '@bailiff/bpf';
 import { FairCounts } from '@bailiff/service';
 import type { Binding, LinkFacts } from '../../identity/identity.ts';
-import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
+import { type FirstSeen, type GuardedInterface, isDroppedOrphan } from './guarded-interface.ts';
 
 /** An interface that is not guarded. */
 export interface OtherInterface {
@@ -56,18 +57,24 @@ export class Registry {
     return null;
   }
 
-  /**
-   * Slot for a new interface, by the namespace at its other end; null: all are taken, or its pod or
-   * the namespace of its pod has its share of them.
-   */
-  slotFor(linkNetnsid: LinkFacts['linkNetnsid']): number | null {
+  /** Whether a new interface, by the namespace at its other end, is within the share of its pod and of the namespace of that. */
+  hasShare(linkNetnsid: LinkFacts['linkNetnsid']): boolean {
     const own = this.guardedWith(linkNetnsid);
-    const free = this.#maxInterfaces - this.#slots.size;
-    if (own > 0) {
-      const reserved = Math.floor(this.#maxInterfaces * FIRST_INTERFACES);
-      if (Math.max(own, this.furtherBeside(linkNetnsid)) >= free - reserved) return null;
-    }
-    return this.freeSlot();
+    if (own === 0) return true;
+    const free = this.#maxInterfaces - this.#slots.size + this.#replaceable().length;
+    const reserved = Math.floor(this.#maxInterfaces * FIRST_INTERFACES);
+    return Math.max(own, this.furtherBeside(linkNetnsid)) < free - reserved;
+  }
+
+  #replaceable(): GuardedInterface[] {
+    return [...this.#live.values()].filter(isDroppedOrphan);
+  }
+
+  /** The oldest interface that gives its slot to another one, as all that it sends is dropped; null: there is none. */
+  oldestOrphan(): GuardedInterface | null {
+    const [first, ...rest] = this.#replaceable();
+    if (!first) return null;
+    return rest.reduce((oldest, iface) => (iface.generation < oldest.generation ? iface : oldest), first);
   }
 
   /**

@@ -77,8 +77,7 @@ export class WaitingInterfaces {
   next(): { ifindex: number; seen: FirstSeen } | null {
     const { registry } = this.#o;
     for (const [ifindex, { waitsForSlot }] of registry.others)
-      if (waitsForSlot && registry.slotFor(waitsForSlot.linkNetnsid) !== null)
-        return { ifindex, seen: waitsForSlot.seen };
+      if (waitsForSlot && registry.hasShare(waitsForSlot.linkNetnsid)) return { ifindex, seen: waitsForSlot.seen };
     return null;
   }
 }
