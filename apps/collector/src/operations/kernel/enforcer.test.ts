@@ -215,6 +215,29 @@ describe('enforcer', () => {
     expect(subject().generation).toBeGreaterThan(0);
   });
 
+  it('labels that select more policies than fit - the pod has those that no label selects, in their newest revision, until the others fit', () => {
+    const one = new Process(world);
+    const byLabel = (app: string) => ({ selector: { podLabels: { matchLabels: { [app]: 'on' } } } });
+    const names = [...Array(9)].map((_, n) => `by-label-${n}`);
+    const setOf = (of = pod) => [...one.enforcer.all].find(({ key }) => key === uidOf(of));
+    const rulesOf = () => one.accounts.get(subject().generation)?.facts.map(({ vector }) => vector) ?? [];
+    one.policies.receive(KEY, denying({ first: '/bin/one' }));
+    for (const name of names)
+      one.policies.receive(`runtime.cluster._.${name}`, denying({ [name]: '/bin/sh' }, byLabel(name)));
+    const labelled = { ...pod, labels: Object.fromEntries(names.map((name) => [name, 'on'])) };
+    const refused = [expect.stringMatching(/9 rules meet at .*\/bin\/sh/)];
+    expect(one.apply(labelled)).toEqual(refused);
+    expect(rulesOf()).toContain('guard/first');
+    one.policies.receive(KEY, denying({ second: '/bin/two' }));
+    expect(one.apply(labelled)).toEqual(refused);
+    expect(rulesOf()).toContain('guard/second');
+    expect(one.apply({ ...labelled, labels: { 'by-label-0': 'on' } })).toEqual([null]);
+    expect(rulesOf()).toEqual(expect.arrayContaining(['guard/second', 'by-label-0/by-label-0']));
+    const before = setOf()?.digest;
+    expect(one.apply(labelled), 'control: a former set stays').toEqual(refused);
+    expect(setOf()?.digest).toBe(before);
+  });
+
   it.each([
     { what: 'no cells', spoil: () => {}, rules: 400, reason: 'adjacent counters' },
     { what: 'no room for the set', spoil: () => (world.maps.maxSets = 1), rules: 2, reason: 'is full' },

@@ -41,6 +41,8 @@ export interface InForce {
   account: Account | null;
   /** Its last change, on the clock of `nowMs`. */
   changedAtMs?: number;
+  /** It has the policies that no label selects, because the others do not fit beside them. */
+  isLeast?: boolean;
   /** Version of the policies at its last change, and keys of its policies; absent: of an earlier process. */
   policiesVersion?: number;
   policies?: string;
@@ -133,7 +135,7 @@ export class Enforcer {
 
   /**
    * Brings a subject into force.
-   * @returns why it cannot; its old set then stays in force. null: it is
+   * @returns why it cannot; its old set then stays in force, or it gets the least one. null: it is
    */
   apply(subject: Subject): string | null {
     const current = this.#inForce.get(subject.key);
@@ -143,7 +145,7 @@ export class Enforcer {
       this.#adjust(current, subject);
       return null;
     }
-    if (current && current.digest !== digest && !this.#mayChange(current)) {
+    if (current && current.digest !== digest && !current.isLeast && !this.#mayChange(current)) {
       this.#waiting += 1;
       return null;
     }
@@ -151,8 +153,17 @@ export class Enforcer {
       this.#replace(subject, current);
       return null;
     } catch (error) {
+      this.#applyLeast(subject, current);
       return (error as Error).message;
     }
+  }
+
+  /** Otherwise a tenant chooses labels that select more than fits, and its pod has no policy at all. */
+  #applyLeast({ key, least }: Subject, current: InForce | undefined): void {
+    if (!least || (current && current.digest !== '' && !current.isLeast)) return;
+    this.apply(least());
+    const inForce = this.#inForce.get(key);
+    if (inForce) inForce.isLeast = true;
   }
 
   /** Whether policies changed, or its pod has not changed too often. */
@@ -167,6 +178,7 @@ export class Enforcer {
 
   /** Same set: updates flags, the end of a disarm, and the pod. */
   #adjust(current: InForce, { pod, hasContainers, auditUntilNs }: Subject): void {
+    current.isLeast = false;
     const { account, value } = current;
     if (account && JSON.stringify(account.stored.pod) !== JSON.stringify(pod)) {
       account.stored = { ...account.stored, pod };
@@ -222,6 +234,7 @@ export class Enforcer {
       throw error;
     }
     inForce.digest = subject.set?.digest ?? '';
+    inForce.isLeast = false;
     inForce.changedAtMs = this.#o.nowMs();
     inForce.policiesVersion = this.#o.policiesVersion();
     inForce.policies = keysOf(subject);

@@ -24,6 +24,8 @@ export interface Subject {
   readonly policies: readonly string[];
   readonly hasContainers: boolean;
   readonly auditUntilNs: bigint;
+  /** A pod with the policies that no label selects, if its labels select more than fit; null: it is one, or a container. */
+  readonly least: (() => Subject) | null;
 }
 
 /** A subject that keeps its current set, because the desired one is impossible. */
@@ -87,24 +89,23 @@ export function desiredSubjects(input: DesiredInput): Desired {
     const common = { podUid, pod: podRefOfIdentity(pod), auditUntilNs: input.auditUntilNs(pod.namespace) };
     const add = (container: ContainerRef | null) => {
       const key = container ? containerKey(container.cgroupId) : podUid;
-      const match = matchOf(input.policies, pod, container?.name ?? null);
-      if ('reason' in match)
-        refusals.push({ subject: key, podUid: pod.uid, container: container?.name ?? null, ...match });
-      else
-        subjects.push({
-          ...common,
-          key,
-          container,
-          set: match.set,
-          policies: match.policies.map((one) => one.key),
-          hasContainers: container === null && containers.length > 0,
-        });
+      const name = container?.name ?? null;
+      const own = { ...common, key, container, hasContainers: container === null && containers.length > 0 };
+      const match = matchOf(input.policies, pod, name);
+      if ('reason' in match) refusals.push({ subject: key, podUid: pod.uid, container: name, ...match });
+      else {
+        const least = (): Subject => ({ ...own, ...setOf(input.policies.match(pod, name, true)), least: null });
+        // A container that is refused has the policies of its whole pod.
+        subjects.push({ ...own, ...setOf(match), least: container ? null : least });
+      }
     };
     for (const container of containers) add(container);
     add(null);
   }
   return { subjects, refusals };
 }
+
+const setOf = ({ policies, set }: PolicyMatch) => ({ set, policies: policies.map(({ key }) => key) });
 
 function matchOf(
   policies: Policies,

@@ -100,10 +100,12 @@ export class Policies {
 
   /**
    * @param container null: the containers that no policy names
+   * @param isLeast only policies that no label selects: the author of the pod chooses its labels
    * @throws PolicyError POLICY_LIMIT
    */
-  match(pod: PodFacts, container: string | null): PolicyMatch {
-    const policies = this.selecting(pod, container);
+  match(pod: PodFacts, container: string | null, isLeast = false): PolicyMatch {
+    const all = this.selecting(pod, container);
+    const policies = isLeast ? all.filter(({ policy }) => policy.selector.podLabels === undefined) : all;
     if (policies.length === 0) return { policies, set: null };
     const key = policies.map((named) => named.key).join(' ');
     let set = this.#sets.get(key);
