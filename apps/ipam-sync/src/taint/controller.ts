@@ -32,6 +32,7 @@ const MAX_NAMED = 64;
 const guardStatus = z.object({
   hook: nodeStatus.shape.hook,
   interfaces: z.array(interfaceStatus.pick({ coverage: true })).max(LIST_LIMITS.interfaces.items),
+  interfacesOmitted: nodeStatus.shape.interfacesOmitted,
 });
 
 export interface TaintControllerOptions {

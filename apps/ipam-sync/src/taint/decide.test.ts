@@ -100,6 +100,16 @@ describe('guarding by status', () => {
     ['all guarded', { hook: 'clsact', interfaces: ifaces('guarded', 'not-applicable') }, true],
     ['one that cannot be guarded', { hook: 'tcx', interfaces: ifaces('partial', 'not-covered') }, true],
     ['detached by an operator', { hook: 'tcx', interfaces: ifaces('not-covered', 'not-applicable') }, false],
+    [
+      'guarded ones behind others',
+      { hook: 'tcx', interfaces: ifaces('not-covered'), interfacesOmitted: { guarded: 1 } },
+      true,
+    ],
+    [
+      'none behind others',
+      { hook: 'tcx', interfaces: ifaces('not-covered'), interfacesOmitted: { guarded: 0 } },
+      false,
+    ],
     ['observe only', { hook: 'none', interfaces: ifaces('guarded') }, false],
   ])('%s', (_, status, expected) => {
     expect(guardsPods(status)).toBe(expected);

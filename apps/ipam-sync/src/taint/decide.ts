@@ -56,12 +56,19 @@ const names = (nodes: readonly AssessedNode[]): string[] => nodes.map(({ name })
 
 /**
  * True if the collector's status shows that it attaches and guards at least one of its guardable
- * interfaces.
+ * interfaces. A pod can have so many networks without a host side that the status only counts the guarded ones.
  */
 export function guardsPods({
   hook,
   interfaces,
-}: Pick<NodeStatus, 'hook'> & { interfaces: readonly Pick<InterfaceStatus, 'coverage'>[] }): boolean {
+  interfacesOmitted: { guarded = 0, partial = 0 } = {},
+}: Pick<NodeStatus, 'hook'> & {
+  interfaces: readonly Pick<InterfaceStatus, 'coverage'>[];
+  interfacesOmitted?: { guarded?: number | undefined; partial?: number | undefined } | undefined;
+}): boolean {
+  if (hook === 'none') return false;
   const guardable = interfaces.filter(({ coverage }) => coverage !== 'not-applicable');
-  return hook !== 'none' && (guardable.length === 0 || guardable.some(({ coverage }) => coverage !== 'not-covered'));
+  return (
+    guarded + partial > 0 || guardable.length === 0 || guardable.some(({ coverage }) => coverage !== 'not-covered')
+  );
 }
