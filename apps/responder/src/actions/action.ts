@@ -3,7 +3,7 @@
  * of created objects are derived from the task, and changes have the pod's UID as precondition. A
  * second call finds the result of the first.
  */
-import type { Facts, QuarantineBucket, Task } from '@bailiff/response';
+import type { Facts, QuarantineBucket, QuarantineInForce, Task } from '@bailiff/response';
 import type { CaptureAnswer, CaptureRequest, PodCapture, Response, Verdict } from '@bailiff/schemas';
 import type { Api } from './api.ts';
 
@@ -24,6 +24,8 @@ export interface ActionContext {
   nowMs: number;
   api: Api;
   quarantine: QuarantineBucket;
+  /** The quarantine of the pod by another task that ends last. */
+  otherQuarantine(): QuarantineInForce | null;
   /** Requests a capture from a node's collector. @throws BusError; Error for an invalid reply */
   requestCapture(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }
@@ -63,6 +65,10 @@ export interface Action {
    */
   isInProgress?(context: ActionContext): boolean;
   carryOut(context: ActionContext): Promise<Outcome>;
+  /** Takes back what failed attempts have left: the task has no effect, or another one replaces it. */
+  withdraw?(context: ActionContext): Promise<void>;
+  /** What failed attempts have left in force, of a task that is given up; null: nothing. */
+  leftBy?(context: ActionContext, reason: string): Promise<Outcome | null>;
   /** Ends the effect unless a later verdict owns it. */
   undo?(context: UndoContext): Promise<Outcome>;
 }

@@ -8,11 +8,20 @@
  * the object exists REMOVAL_MARGIN_MS after its grace period (finalizer, node down), the task fails.
  */
 
+import { encodeToken } from '@bailiff/bus';
 import { deletePod, KubeError } from '@bailiff/kube';
-import { graceSecondsOf, isBeingDeleted, podOfVerdict, QuarantineError, REMOVAL_REASON } from '@bailiff/response';
+import {
+  graceSecondsOf,
+  isBeingDeleted,
+  podOfVerdict,
+  QuarantineError,
+  REMOVAL_REASON,
+  readQuarantine,
+} from '@bailiff/response';
+import type { QuarantineEntry } from '@bailiff/schemas';
 import { type Action, type ActionContext, DONE, type Outcome } from './action.ts';
 import { readRemoval } from './api.ts';
-import { addEntry } from './quarantine-entry.ts';
+import { addEntry, withdrawEntry } from './quarantine-entry.ts';
 
 /** Time after the grace period for the kubelet to kill, unmount and report. */
 export const REMOVAL_MARGIN_MS = 30_000;
@@ -23,10 +32,26 @@ const ISOLATION_MS = 24 * 3_600_000;
 
 const IN_PROGRESS: Outcome = { ...DONE, inProgress: true };
 
+/** What `isolateUndeletable` has added, of a task that ends without a removal. */
+export const ISOLATION: Required<Pick<Action, 'withdraw' | 'leftBy'>> = {
+  async withdraw(context) {
+    await withdrawEntry(context, isolationOf(context));
+  },
+
+  async leftBy(context, reason) {
+    const { quarantine, verdict } = context;
+    const { list } = await readQuarantine(quarantine, encodeToken(verdict.nodeName), verdict.nodeName);
+    const { podUid, until } = isolationOf(context);
+    if (!list.entries.some((entry) => entry.podUid === podUid && entry.until === until)) return null;
+    return { reasonCode: '', reason: `the pod's traffic stays blocked until ${until}: ${reason}`, failed: true };
+  },
+};
+
 export const deleteAction: Action = {
   tookEffect: isGone,
   isInProgress: isTerminating,
   carryOut: (context) => remove(context, deletePod),
+  ...ISOLATION,
 };
 
 /** Whether the API server has no such pod any more. Its containers may run on, so it is isolated. */
@@ -107,12 +132,12 @@ async function isolateIfRoom(context: ActionContext): Promise<string> {
 }
 
 async function isolate(context: ActionContext): Promise<void> {
-  const { verdict } = context;
-  const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
-  const { verdictId } = verdict;
-  const until = new Date(endMs(context)).toISOString();
-  await addEntry(context, { podUid, podNamespace, podName, verdictId, until, reason: REMOVAL_REASON });
+  await addEntry(context, isolationOf(context));
 }
 
 /** Equal at every attempt: a repeated one finds its entry and writes nothing. */
-const endMs = ({ startedAtMicros }: ActionContext) => Math.floor(startedAtMicros / 1000) + ISOLATION_MS;
+function isolationOf({ verdict, startedAtMicros }: ActionContext): QuarantineEntry {
+  const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
+  const until = new Date(Math.floor(startedAtMicros / 1000) + ISOLATION_MS).toISOString();
+  return { podUid, podNamespace, podName, verdictId: verdict.verdictId, until, reason: REMOVAL_REASON };
+}

@@ -8,12 +8,13 @@
  */
 import { deletePod, evictPod, isNamespaceGone } from '@bailiff/kube';
 import type { Action } from './action.ts';
-import { isGone, isTerminating, remove } from './delete.ts';
+import { ISOLATION, isGone, isTerminating, remove } from './delete.ts';
 
 export const evict: Action = {
   tookEffect: isGone,
   isInProgress: isTerminating,
   carryOut: (context) => remove(context, evictOrDelete),
+  ...ISOLATION,
 };
 
 const evictOrDelete: typeof deletePod = async (api, pod) => {

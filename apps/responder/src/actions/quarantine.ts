@@ -32,15 +32,12 @@ import {
   type UndoContext,
 } from './action.ts';
 import { type Api, isKube, readPod } from './api.ts';
-import { addEntry } from './quarantine-entry.ts';
+import { addEntry, withdrawEntry } from './quarantine-entry.ts';
 import { unmark } from './unmark.ts';
 
 export const quarantine: Action = {
   async tookEffect(context) {
-    const { list } = await readQuarantine(context.quarantine, keyOf(context), context.verdict.nodeName);
-    const entry = entryOf(context);
-    const existing = list.entries.find((other) => other.podUid === entry.podUid);
-    if (!existing || Date.parse(existing.until) < Date.parse(entry.until)) return false;
+    if ((await inForce(context)) === null) return false;
     const pod = podOfVerdict(context.facts.pod, context.verdict);
     if (!pod) return true;
     return isLabelled(pod) && (await getNetworkPolicy(context.api, pod.namespace, policyName(pod.uid))) !== null;
@@ -56,10 +53,22 @@ export const quarantine: Action = {
     const { list } = await readQuarantine(context.quarantine, keyOf(context), nodeName);
     if (isReleased(list, entryOf(context))) return releasedMeanwhile(context);
     if (outcome !== 'held') return record;
+    return HELD;
+  },
+
+  async withdraw(context) {
+    const isWithdrawn = await withdrawEntry(context, entryOf(context));
+    if (isWithdrawn && !context.otherQuarantine()) await removeRecord(context.api, placeOf(context));
+  },
+
+  /** The entry blocks the traffic, and its end has to remove a label that may be there. */
+  async leftBy(context, reason) {
+    const entry = await inForce(context);
+    if (!entry) return null;
+    if (entry.verdictId !== context.verdict.verdictId && !isIsolation(entry)) return HELD;
     return {
-      reasonCode: ALREADY_QUARANTINED,
-      reason: 'another verdict keeps the pod in quarantine at least as long',
-      isForeign: true,
+      reasonCode: NOT_MARKED,
+      reason: `in force on its node, but without its label or NetworkPolicy: ${reason}`,
     };
   },
 
@@ -73,6 +82,23 @@ export const quarantine: Action = {
     return removeRecord(api, done);
   },
 };
+
+/** Reason code of a quarantine that the API server does not show. */
+const NOT_MARKED = 'not-marked';
+
+const HELD: Outcome = {
+  reasonCode: ALREADY_QUARANTINED,
+  reason: 'another verdict keeps the pod in quarantine at least as long',
+  isForeign: true,
+};
+
+/** The entry in the list that blocks the traffic of the pod at least as long; null: there is none. */
+async function inForce(context: ActionContext): Promise<QuarantineEntry | null> {
+  const { list } = await readQuarantine(context.quarantine, keyOf(context), context.verdict.nodeName);
+  const entry = entryOf(context);
+  const existing = list.entries.find((other) => other.podUid === entry.podUid);
+  return existing && Date.parse(existing.until) >= Date.parse(entry.until) ? existing : null;
+}
 
 const WITHOUT_OBJECT: Outcome = {
   reasonCode: 'object-gone',
@@ -93,9 +119,8 @@ export async function clearReleased(context: UndoContext): Promise<Outcome> {
 }
 
 /** A person released the pod during the action: removes the visible record. */
-async function releasedMeanwhile({ api, verdict }: ActionContext): Promise<Outcome> {
-  const { uid = '', namespace = '', name = '' } = verdict.pod ?? {};
-  await removeRecord(api, { podUid: uid, podNamespace: namespace, podName: name, nodeName: verdict.nodeName });
+async function releasedMeanwhile(context: ActionContext): Promise<Outcome> {
+  await removeRecord(context.api, placeOf(context));
   return { reasonCode: RELEASED, reason: 'a person released the pod meanwhile', refused: true };
 }
 
@@ -109,8 +134,13 @@ async function writeRecordIfAllowed({ api, task }: ActionContext, pod: PodFacts)
   } catch (error) {
     if (!isKube(error, 'KUBE_FORBIDDEN') && !isKube(error, 'KUBE_INVALID')) throw error;
     const reason = `in force on its node, but the API server refuses its label or NetworkPolicy: ${error.message}`;
-    return { reasonCode: 'not-marked', reason };
+    return { reasonCode: NOT_MARKED, reason };
   }
+}
+
+function placeOf({ verdict }: ActionContext): Parameters<typeof removeRecord>[1] {
+  const { uid: podUid = '', namespace: podNamespace = '', name: podName = '' } = verdict.pod ?? {};
+  return { podUid, podNamespace, podName, nodeName: verdict.nodeName };
 }
 
 const keyOf = ({ verdict }: ActionContext) => encodeToken(verdict.nodeName);

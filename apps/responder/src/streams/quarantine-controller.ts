@@ -23,6 +23,7 @@ import {
   withoutGone,
 } from '@bailiff/response';
 import type { QuarantineEntry, QuarantineList } from '@bailiff/schemas';
+import { entryInForce } from '../actions/quarantine-entry.ts';
 import type { ResponseLog } from '../ports.ts';
 
 export interface QuarantineControllerOptions {
@@ -160,7 +161,7 @@ export class QuarantineController {
     const gone = await this.#o.quarantinesGone(nodeName);
     const inForce = [...quarantines]
       .sort((a, b) => b.sinceMicros - a.sinceMicros)
-      .map((one) => ({ taskId: one.taskId, entry: entryOf(one) }))
+      .map((one) => ({ taskId: one.taskId, entry: entryInForce(one) }))
       .filter(({ entry }) => !gone.has(entry.podUid));
     let omitted = 0;
     const restored = await editQuarantine(
@@ -210,16 +211,4 @@ function addIfRoom(list: QuarantineList, entry: QuarantineEntry, nowMs: number):
     if (error instanceof QuarantineError && error.code === 'QUARANTINE_FULL') return null;
     throw error;
   }
-}
-
-function entryOf({ response, untilMicros }: QuarantineInForce): QuarantineEntry {
-  const { podUid, podNamespace, podName, verdictId, rule } = response;
-  return {
-    podUid,
-    podNamespace,
-    podName,
-    verdictId,
-    until: new Date(untilMicros / 1000).toISOString(),
-    reason: `${rule}; rebuilt from RESPONSES`,
-  };
 }

@@ -12,8 +12,10 @@ import { BusError } from '@bailiff/bus';
 import {
   claimedOwnerUidOf,
   type Decision,
+  mayHaveSubstitute,
   ownerOf,
   podOfVerdict,
+  type QuarantineInForce,
   type RefusalCode,
   recordOf,
   responseIdOf,
@@ -234,11 +236,35 @@ export class TaskRunner {
       removingForMs: nowMs - (this.#inProgress.get(run.task.taskId)?.sinceMs ?? nowMs),
       maxGraceSeconds: this.#deps.limits.maxGraceSeconds,
       expiresAtMicros: started.expiresAt,
+      otherQuarantine: () => this.#otherQuarantine(run),
       nowMs: this.#deps.clock.nowMs(),
       api: run.api,
       quarantine: this.#deps.quarantine,
       requestCapture: this.#deps.requestCapture,
     };
+  }
+
+  #otherQuarantine({ task, stored }: Run): QuarantineInForce | null {
+    const { ledger, clock } = this.#deps;
+    const podUid = stored.verdict.pod?.uid;
+    const others = [...ledger.quarantines()].filter(
+      ({ taskId, untilMicros, response }) =>
+        response.podUid === podUid && taskId !== task.taskId && untilMicros > clock.nowMicros(),
+    );
+    return others.sort((a, b) => b.untilMicros - a.untilMicros)[0] ?? null;
+  }
+
+  /** Ends a task after its last failure. Attempts may have left something in force. */
+  async #giveUp(run: Run, code: string, reason: string): Promise<JobResult> {
+    const { task } = run;
+    const state = this.#deps.ledger.task(task.taskId);
+    const isReplaced = mayHaveSubstitute(task.action, code);
+    const left =
+      state?.started && !isReplaced
+        ? await ACTION_OF[task.action].leftBy?.(this.#context(run, state, NO_FACTS), reason)
+        : null;
+    if (left && !left.failed) return this.#end(run, 'succeeded', left);
+    return this.#end(run, 'failed', { reasonCode: code, reason: left?.reason ?? reason });
   }
 
   async #failed(job: Job, run: Run | null, error: unknown): Promise<JobResult> {
@@ -257,7 +283,7 @@ export class TaskRunner {
     }
     if (!run) throw error;
     try {
-      return await this.#end(run, 'failed', { reasonCode: next.code, reason: next.reason });
+      return await this.#giveUp(run, next.code, next.reason);
     } catch (recording) {
       // A failure that cannot be recorded is retried. Called for its side effect: it throws on a
       // bug.
@@ -272,7 +298,10 @@ export class TaskRunner {
     const { task, stored, api, job } = run;
     const { ledger, step } = this.#deps;
     const trace = api.trace ?? this.#inProgress.get(task.taskId)?.trace ?? null;
-    const started = ledger.task(task.taskId)?.started?.response;
+    const state = ledger.task(task.taskId);
+    const started = state?.started?.response;
+    const hasNoEffect = phase === 'refused' || phase === 'dryrun' || mayHaveSubstitute(task.action, outcome.reasonCode);
+    if (state?.started && hasNoEffect) await ACTION_OF[task.action].withdraw?.(this.#context(run, state, NO_FACTS));
     const undoable = phase === 'succeeded' && !outcome.isForeign && ACTION_OF[task.action].undo !== undefined;
     await step('before-terminal', { verdictId: task.verdictId, action: task.action });
     await writeRecord(this.#deps, {
@@ -301,6 +330,8 @@ export class TaskRunner {
   }
 }
 
+/** Of the end of a task, which reads nothing. */
+const NO_FACTS: ActionContext['facts'] = { pod: null, owner: null, node: null };
 const BACKLOG_FULL: Outcome & { reasonCode: RefusalCode } = {
   reasonCode: 'backlog-full',
   reason: 'it would wait, but the namespace has used up its share of the verdicts that may wait',

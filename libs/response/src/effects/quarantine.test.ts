@@ -8,6 +8,7 @@ import {
   type QuarantineBucket,
   REMOVAL_REASON,
   readQuarantine,
+  withdrawn,
   withEntry,
   withoutEntry,
   withoutGone,
@@ -28,6 +29,20 @@ const removal = (podUid: string, endsInMs: number) => ({ ...entry(podUid, endsIn
 const list = (...entries: ReturnType<typeof entry>[]) => ({ nodeName: 'node-a', revision: 7, entries });
 
 describe('quarantine list', () => {
+  it.each([
+    ['its own entry', list(removal('a', 1000), entry('b', 1000)), null, ['b']],
+    ['its own entry, which had replaced another one', list(removal('a', 1000)), entry('a', 500, 'v2'), ['a']],
+    ['not that of another verdict', list({ ...removal('a', 1000), verdictId: 'v2' }), null, null],
+    ['not another one of its verdict', list(removal('a', 2000)), null, null],
+    ['not without one', list(entry('b', 1000)), null, null],
+  ] as const)('withdrawn - %s', (_name, before, other, uids) => {
+    const result = withdrawn(before, removal('a', 1000), other, NOW);
+    expect(result.outcome).toBe(uids !== null);
+    if (uids === null) expect(result.list).toBe(before);
+    else expect(result.list.entries.map(({ podUid }) => podUid)).toEqual(uids);
+    if (other) expect(result.list.entries).toContainEqual(other);
+  });
+
   it.each([
     ['a new pod', list(), entry('a', 1000), 'added', ['a']],
     ['a pod beside another', list(entry('b', 1000)), entry('a', 1000), 'added', ['b', 'a']],

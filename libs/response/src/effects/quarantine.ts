@@ -122,6 +122,22 @@ export function withoutEntry(
  */
 export const isIsolation = ({ reason }: Pick<QuarantineEntry, 'reason'>): boolean => reason === REMOVAL_REASON;
 
+/**
+ * Takes back an entry of a task that has no effect after all. Of another quarantine of the pod, whose entry it
+ * may have replaced, the entry takes its place.
+ */
+export function withdrawn(
+  list: QuarantineList,
+  { podUid, verdictId, until }: QuarantineEntry,
+  other: QuarantineEntry | null,
+  nowMs: number,
+): { list: QuarantineList; outcome: boolean } {
+  const own = list.entries.find((entry) => entry.podUid === podUid);
+  if (own?.verdictId !== verdictId || own.until !== until) return { list, outcome: false };
+  const entries = live(list, nowMs).filter((entry) => entry !== own);
+  return { list: next(list, other ? [...entries, other] : entries, nowMs), outcome: true };
+}
+
 /** The list without pods that the node reports as gone. */
 export function withoutGone(
   list: QuarantineList,
