@@ -1,7 +1,7 @@
 // A node that several verdicts cordon.
 
 import type { KubeApi, RequestOptions } from '@bailiff/kube';
-import { nodeFactsOf, type Task } from '@bailiff/response';
+import { CORDONED_BY, nodeFactsOf, type Task } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { expect, test } from 'vitest';
@@ -11,12 +11,33 @@ import { cordon } from './cordon.ts';
 
 /** The API server with one node. */
 function world() {
-  const node = { metadata: { name: 'node-a', annotations: {} as Record<string, unknown> }, spec: {} as object };
+  const managed = { cordon: [] as string[] };
+  const node = {
+    metadata: {
+      name: 'node-a',
+      annotations: {} as Record<string, unknown>,
+      /** As the API server keeps them: who has set a field. */
+      get managedFields() {
+        const { unschedulable } = node.spec;
+        return ['bailiff-responder', 'kubectl-cordon', 'kubelet'].map((manager) => ({
+          ...{ manager, operation: 'Update', apiVersion: 'v1', fieldsType: 'FieldsV1' },
+          fieldsV1: {
+            ...(manager === 'bailiff-responder' && {
+              'f:metadata': { 'f:annotations': { [`f:${CORDONED_BY}`]: {} } },
+            }),
+            'f:spec': unschedulable && managed.cordon.includes(manager) ? { 'f:unschedulable': {} } : {},
+          },
+        }));
+      },
+    },
+    spec: {} as { unschedulable?: boolean },
+  };
   const kube: KubeApi = {
     request: async <T>({ verb, body }: RequestOptions): Promise<T> => {
       if (verb === 'PATCH') {
         const { metadata, spec } = body as typeof node;
         Object.assign(node.metadata.annotations, metadata.annotations);
+        if (node.spec.unschedulable !== spec.unschedulable) managed.cordon = ['bailiff-responder'];
         node.spec = spec;
       }
       return structuredClone(node) as T;
@@ -38,6 +59,12 @@ function world() {
     open: () => {
       node.spec = {};
     },
+    /** `kubectl cordon` does nothing with a cordoned node. */
+    close: () => {
+      if (!node.spec.unschedulable) managed.cordon = ['kubectl-cordon'];
+      node.spec = { unschedulable: true };
+    },
+    markOfNode: () => nodeFactsOf(node).annotations[CORDONED_BY],
     act: (verdictId: string, expiresAtMicros: number | null) => cordon.carryOut(contextOf(verdictId, expiresAtMicros)),
     tookEffect: (verdictId: string, expiresAtMicros: number | null) =>
       cordon.tookEffect(contextOf(verdictId, expiresAtMicros)),
@@ -77,5 +104,21 @@ test('cordon - a person who opens the node ends a cordon: the next verdict cordo
   open();
   expect(await act('pod', SOON)).toMatchObject({ reasonCode: '' });
   expect(await undo('pod', SOON)).toMatchObject({ reasonCode: '' });
+  expect(isCordoned()).toBe(false);
+});
+
+test('cordon - a person who opens the node, and cordons it again for maintenance: it stays cordoned, and is of others', async () => {
+  const { act, undo, isCordoned, open, close, markOfNode } = world();
+  await act('pod', SOON);
+  close();
+  expect(markOfNode(), 'control: a cordon of a cordoned node').toMatch(/^pod\/close\//);
+  open();
+  close();
+  expect(markOfNode()).toBeUndefined();
+  expect(await undo('pod', SOON)).toMatchObject({ reasonCode: 'already-cordoned' });
+  expect(isCordoned()).toBe(true);
+  open();
+  expect(await act('pod', LATER)).toMatchObject({ reasonCode: '' });
+  expect(await undo('pod', LATER)).toMatchObject({ reasonCode: '' });
   expect(isCordoned()).toBe(false);
 });

@@ -10,6 +10,11 @@ import { type Action, type ActionContext, DONE, markOf, type Outcome, SUPERSEDED
 
 const NODE_GONE: Outcome = { reasonCode: 'node-gone', reason: 'the node is gone' };
 
+const OF_OTHERS: Outcome = {
+  reasonCode: 'already-cordoned',
+  reason: 'another client has cordoned the node since, which Bailiff does not uncordon',
+};
+
 const LONGER: Outcome = {
   reasonCode: 'cordoned-longer',
   reason: 'another verdict keeps the node cordoned at least as long',
@@ -46,6 +51,7 @@ export const cordon: Action = {
     const body = await getObject(api, apiPath`/api/v1/nodes/${done.nodeName}`);
     if (body === null) return NODE_GONE;
     const node = nodeFactsOf(body);
+    if (node.unschedulable && node.annotations[CORDONED_BY] === undefined) return OF_OTHERS;
     if (!isMarkedBy(done, node)) return SUPERSEDED;
     await patchNode(api, node, null);
     return DONE;

@@ -58,6 +58,7 @@ export interface NodeFacts {
   resourceVersion: string;
   name: string;
   unschedulable: boolean;
+  /** Without the mark of Bailiff's cordon if another client has cordoned the node since. */
   annotations: Readonly<Record<string, string>>;
 }
 
@@ -137,13 +138,26 @@ export function removalFactsOf(body: unknown): PodFacts {
 export function nodeFactsOf(body: unknown): NodeFacts {
   const { metadata, spec } = object(body);
   const meta = object(metadata);
+  const { [CORDONED_BY]: mark, ...others } = strings(meta['annotations']);
+  const isOwn = mark !== undefined && !isCordonedByOther(meta['managedFields']);
   return {
     uid: text(meta['uid']),
     resourceVersion: text(meta['resourceVersion']),
     name: text(meta['name']),
     unschedulable: object(spec)['unschedulable'] === true,
-    annotations: strings(meta['annotations']),
+    annotations: isOwn ? { ...others, [CORDONED_BY]: mark } : others,
   };
+}
+
+/**
+ * Who uncordons a node leaves the mark, and may cordon it again, such as for maintenance: the API server names the
+ * client that has set a field. It need not know it.
+ */
+function isCordonedByOther(managedFields: unknown): boolean {
+  const clients = Array.isArray(managedFields) ? managedFields.map((one) => object(object(one)['fieldsV1'])) : [];
+  const cordoning = clients.filter((fields) => 'f:unschedulable' in object(fields['f:spec']));
+  const isMarking = (fields: Json) => `f:${CORDONED_BY}` in object(object(fields['f:metadata'])['f:annotations']);
+  return cordoning.length > 0 && !cordoning.some(isMarking);
 }
 
 /** Parses a ReplicaSet, StatefulSet, ReplicationController, Deployment or DaemonSet. */
