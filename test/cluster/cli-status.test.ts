@@ -186,6 +186,22 @@ it('a pod of a node without a collector, and of one whose frames are not stored 
     );
 });
 
+it('why - a newest verdict without a response hides no quarantine of an earlier one; control: after its end', async () => {
+  const earlier = await world.verdict({ rule: 'repeated-spoofing' });
+  const response = { action: 'quarantine', apiVerb: '', reason: '' } as const;
+  await world.response(earlier, { ...response, phase: 'succeeded' });
+  const { pod } = await world.verdict({
+    ...earlier,
+    verdictId: 'b'.repeat(32),
+    rule: 'audited-spoofing',
+    level: 'low',
+  });
+  const why = async () => (await world.cli(['why', `${pod?.namespace}/${pod?.name}`])).stdout.replaceAll(/\s+/g, ' ');
+  expect(await why()).toMatch(/Rule audited-spoofing .* Nothing was done: .* Before that, quarantine was done/);
+  await world.response(earlier, { ...response, phase: 'undone' });
+  expect(await why()).not.toContain('quarantine was done');
+});
+
 it('collectors log in by token, and no bus-auth is known - a warning, and with a silent node a failure, until one reports; control: by password', async () => {
   const byToken = (node: string) => {
     const status = healthyStatus(node);

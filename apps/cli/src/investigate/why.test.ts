@@ -3,7 +3,7 @@ import { responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse, sampleVerdict, sampleViolation } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { nextCommands, paragraph, type WhyFacts } from './why.ts';
+import { earlierActionsOf, nextCommands, paragraph, type WhyFacts } from './why.ts';
 
 const T0 = Date.parse('2026-11-24T12:00:00Z') * 1000;
 
@@ -49,6 +49,7 @@ const facts = (part: Partial<WhyFacts>): WhyFacts => ({
   refused: 0,
   chain: null,
   earlierVerdicts: 0,
+  earlierActions: [],
   outage: '',
   unanswered: () => '',
   ...part,
@@ -135,5 +136,38 @@ describe('why', () => {
     expect(text).toMatch(/Nothing was done: no responder runs\.$/);
     expect(nextCommands(facts({ chain }))[0]).toBe('bailiff doctor');
     expect(paragraph(facts({ chain }))).toContain('Nothing was done: no response policy matches');
+  });
+
+  it('dry runs - for the reason of each: a disarm is not a dry run of the policy', () => {
+    const dry = (reason: string) => [{ reason }] as const;
+    const chain = chainOf(
+      ['label', 'dryrun', ...dry('would label, but namespace shop is disarmed until 2026-11-24T13:00:00Z by anna')],
+      ['delete', 'dryrun', ...dry('would delete; policy answer-high is a dry run')],
+    );
+    expect(paragraph(facts({ chain }))).toMatch(
+      /Label would have been done, but namespace shop is disarmed until \S+ by anna; delete would have been done, but policy answer-high is a dry run\.$/,
+    );
+  });
+
+  it('a newest verdict without a response - hides no quarantine of an earlier one; control: one that was released', () => {
+    const verdict = sampleVerdict();
+    const earlier = [{ sequence: 1, storedAtMicros: T0, verdict }];
+    const chain = buildChain(
+      { sequence: 9, storedAtMicros: T0, verdict: { ...verdict, verdictId: 'b'.repeat(32) } },
+      [],
+      [],
+    );
+    const of = (...records: Parameters<typeof chainOf>) => {
+      const tasks = chainOf(...records).tasks;
+      return facts({ chain, earlierVerdicts: 1, earlierActions: earlierActionsOf(tasks, earlier) });
+    };
+    const held = of(['label', 'succeeded'], ['quarantine', 'succeeded', { expiresAt: T0 + 3_600e6 }]);
+    const id = verdict.verdictId.slice(0, 10);
+    expect(paragraph(held)).toMatch(
+      new RegExp(`Nothing was done: no .*\\. Before that, quarantine was done \\(until \\S+\\), for verdict ${id} of `),
+    );
+    expect(nextCommands(held)).toContain('bailiff quarantine list');
+    const ended = of(['quarantine', 'succeeded'], ['quarantine', 'undone']);
+    expect(paragraph(ended)).toMatch(/Nothing was done: no .*yet\.$/);
   });
 });

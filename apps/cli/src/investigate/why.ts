@@ -10,9 +10,11 @@ import {
   type PodViolations,
   type ResponseRow,
   readChain,
+  readTasks,
   responseText,
   shortId,
   type TaskRecords,
+  type VerdictRow,
 } from '@bailiff/insight';
 import { plural, quoted, reportedName, unansweredReason, unjudgedReason } from '@bailiff/response';
 import type { Command } from 'commander';
@@ -37,6 +39,8 @@ export interface WhyFacts {
   /** The newest verdict; null: none. */
   chain: Chain | null;
   earlierVerdicts: number;
+  /** What earlier verdicts did to the pod, or are doing, newest first. */
+  earlierActions: readonly ResponseRow[];
   /** Why no verdict may be current; empty: the correlator judges. */
   outage: string;
   /** Fault that explains a missing response; empty: none. */
@@ -111,31 +115,66 @@ function outcomeText({ response }: ResponseRow, nowMs: number): string {
   }
 }
 
+/** Actions by what made them a dry run: a policy, the responder, or a disarm. */
+function dryRuns(outcomes: readonly ResponseRow[]): Map<string, string[]> {
+  const actions = new Map<string, string[]>();
+  for (const { response } of outcomes) {
+    const { phase, action, reason } = response;
+    if (phase !== 'dryrun') continue;
+    const why = reason.replace(/^would \w+[,;] (but )?/, '') || 'the policy is a dry run';
+    actions.set(why, [...(actions.get(why) ?? []), action]);
+  }
+  return actions;
+}
+
+/** Actions that change what the pod or its node can do. */
+const LASTING: ReadonlySet<string> = new Set(['quarantine', 'evict', 'delete', 'cordon']);
+const MAX_EARLIER = 3;
+
+/** What earlier verdicts did: the newest one may have no response of its own. @param tasks of the pod */
+export function earlierActionsOf(tasks: Iterable<TaskRecords>, earlier: readonly VerdictRow[]): ResponseRow[] {
+  const ids = new Set(earlier.map(({ verdict }) => verdict.verdictId));
+  const isOpen = ({ response: { verdictId, action, phase } }: ResponseRow) =>
+    ids.has(verdictId) && LASTING.has(action) && ['pending', 'approved', 'started', 'succeeded'].includes(phase);
+  return [...tasks]
+    .flatMap((task) => newestOf(task) ?? [])
+    .filter(isOpen)
+    .sort((a, b) => b.sequence - a.sequence)
+    .slice(0, MAX_EARLIER);
+}
+
+function earlierText({ earlierActions, nowMs }: WhyFacts): string {
+  const texts = earlierActions.map(
+    (row) => `${outcomeText(row, nowMs)}, for verdict ${shortId(row.response.verdictId)} of ${row.response.rule}`,
+  );
+  return texts.length === 0 ? '' : `Before that, ${texts.join('; ')}.`;
+}
+
 function responsesText({ chain, nowMs, unanswered }: WhyFacts): string {
   if (!chain) return '';
   const outcomes = chain.tasks.map(newestOf).filter((row) => row !== null);
   if (outcomes.length === 0) return `Nothing was done: ${whyNone(chain, unanswered)}.`;
   const isDry = ({ response }: ResponseRow) => response.phase === 'dryrun';
-  const dry = outcomes.filter(isDry).map(({ response }) => response.action);
   const texts = outcomes.filter((row) => !isDry(row)).map((row) => outcomeText(row, nowMs));
-  if (dry.length > 0) texts.push(`${dry.join(', ')} would have been done, but the policy is a dry run`);
+  for (const [why, actions] of dryRuns(outcomes)) texts.push(`${actions.join(', ')} would have been done, but ${why}`);
   const text = texts.join('; ');
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 /** One paragraph. */
 export const paragraph = (facts: WhyFacts): string =>
-  [violationsText(facts), verdictText(facts), responsesText(facts)].filter(Boolean).join(' ');
+  [violationsText(facts), verdictText(facts), responsesText(facts), earlierText(facts)].filter(Boolean).join(' ');
 
 const MAX_NEXT = 3;
 
 /** The commands that come next, the most urgent first. */
-export function nextCommands({ pod, chain, outage, groups }: WhyFacts): string[] {
+export function nextCommands({ pod, chain, outage, groups, earlierActions }: WhyFacts): string[] {
   const id = chain ? shortId(chain.verdict.verdict.verdictId) : '';
   const newest = chain?.tasks.map(newestOf).filter((row) => row !== null) ?? [];
-  const waiting = newest.filter(({ response }) => response.phase === 'pending');
+  const all = [...newest, ...earlierActions];
+  const waiting = all.filter(({ response }) => response.phase === 'pending');
   const has = (phase: string, action?: string) =>
-    newest.some(({ response }) => response.phase === phase && (action === undefined || response.action === action));
+    all.some(({ response }) => response.phase === phase && (action === undefined || response.action === action));
   const hasNoResponse = chain !== null && newest.length === 0;
   return [
     ...waiting.map(({ response }) => `bailiff responses approve ${shortId(response.responseId)}`),
@@ -168,7 +207,10 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
   const pod = parsePod(what, 'pod', namespace);
   const { services, seen, verdicts } = await readPod(session, pod, since);
   noteLimits(session, pod, seen);
-  const [newest] = verdicts;
+  const [newest, ...earlier] = verdicts;
+  const { namespace: ofNamespace, name } = newest?.verdict.pod ?? {};
+  const hasEarlier = earlier.length > 0 && ofNamespace !== undefined && name !== undefined;
+  const tasks = hasEarlier ? await readTasks(session, { namespace: ofNamespace, pod: name }) : new Map();
   return {
     pod: pod.text,
     since,
@@ -176,7 +218,8 @@ async function factsOf(session: Session, what: string, { since, namespace }: Opt
     groups: seen.tally.groups(),
     undecided: sumOf(seen.refused.list.filter(isUndecided)),
     refused: sumOf(seen.refused.list.filter((one) => !isUndecided(one))),
-    earlierVerdicts: Math.max(0, verdicts.length - 1),
+    earlierVerdicts: earlier.length,
+    earlierActions: earlierActionsOf(tasks.values(), earlier),
     chain: newest ? await readChain(session, newest) : null,
     outage: unjudgedReason(services, seen.nodes),
     unanswered: unansweredReason(services),
