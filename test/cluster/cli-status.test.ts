@@ -9,7 +9,7 @@ import { deadLetter, ensureTopology, violationSubject, writeConfig } from '@bail
 import { startNats } from '@bailiff/bus/testing';
 import { initialSpoofPolicy, SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import type { NodeStatus, RuntimeStatus } from '@bailiff/schemas';
-import { samplePodIdentity, sampleRuntimeStatus } from '@bailiff/schemas/testing';
+import { samplePodIdentity, sampleRuntimeStatus, sampleViolation } from '@bailiff/schemas/testing';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makeAuthority } from '../../apps/cli/src/operate/credentials/openssl.ts';
@@ -200,6 +200,27 @@ it('why - a newest verdict without a response hides no quarantine of an earlier 
   expect(await why()).toMatch(/Rule audited-spoofing .* Nothing was done: .* Before that, quarantine was done/);
   await world.response(earlier, { ...response, phase: 'undone' });
   expect(await why()).not.toContain('quarantine was done');
+});
+
+it('explain - evidence of a verdict about a namespace is that of its pods on all nodes; control: of a verdict about a pod, and of another namespace', async () => {
+  const [pod, other] = [WEB, { ...WEB, namespace: 'other' }];
+  const violations = [sampleViolation({ pod }), sampleViolation({ pod: other })];
+  const frames = [await world.frame(NODE_A, violations), await world.frame(NODE_B, violations)];
+  const piece = { vector: 'ipv4-source', packets: 1, process: null };
+  const evidence = frames.flatMap((streamSequence) => [0, 1].map((index) => ({ ...piece, streamSequence, index })));
+  const kept = async (groupBy: 'namespace' | 'pod', verdictId: string) => {
+    await world.verdict({
+      nodeName: NODE_A,
+      pod: { ...pod, ownerKind: '', ownerName: '', ownerUid: '' },
+      groupBy,
+      verdictId,
+      evidence,
+    });
+    const { verdicts, violations: one } = JSON.parse((await world.cli(['explain', verdictId, '--json'])).stdout);
+    return (one ?? verdicts[0].violations).map(({ type }: { type: string }) => type !== 'gone');
+  };
+  expect(await kept('namespace', 'c'.repeat(32))).toEqual([true, false, true, false]);
+  expect(await kept('pod', 'd'.repeat(32))).toEqual([true, true, false, false]);
 });
 
 it('collectors log in by token, and no bus-auth is known - a warning, and with a silent node a failure, until one reports; control: by password', async () => {

@@ -30,8 +30,8 @@ const engineOf = (rules: Record<string, unknown>, inventory = onNodeA(), more = 
   recordingEngine({ rules: ruleHistoryOf(rules), inventory: inventory, ...more });
 
 /** Frames of one pod, each with the given number of packets. */
-function spoofing(pod = web, more: object = {}) {
-  const collector = new SimCollector('node-a');
+function spoofing(pod = web, more: object = {}, node = 'node-a') {
+  const collector = new SimCollector(node);
   return (atMicros: number, packets: number, again: object = {}) => {
     collector.spoof(pod, packets, { ...more, ...again });
     const frame = collector.flush(atMicros);
@@ -137,6 +137,27 @@ describe('engine - verdicts', () => {
       { rule: 'spaces', groupKey: 'default' },
     ]);
   });
+
+  it.each([
+    ['namespace', {}],
+    ['owner', { ownerKind: 'Deployment', ownerName: 'shop', ownerUid: 'owner-1' }],
+  ] as const)(
+    '%s - the verdict is about the pod with most packets, not about a neighbour that has the last one',
+    (groupBy, owner) => {
+      const pods = [podRef('a', owner), podRef('b', owner)];
+      const lists = podInventoryOf({ 'node-a': pods.slice(0, 1), 'node-b': pods.slice(1) });
+      const { send, verdicts } = engineOf({ group: count(10, { 'group-by': groupBy, cooldown: '1s' }) }, lists);
+      const [a, b] = pods.map((pod, index) => spoofing(pod, {}, ['node-a', 'node-b'][index]));
+      send(T0, a!(T0, 9));
+      send(T0 + 1, b!(T0 + 1, 1));
+      expect(verdicts).toMatchObject([{ nodeName: 'node-a', pod: { name: 'a' } }]);
+      // Control: what has left the window counts no longer.
+      const later = T0 + 3_600_000_000;
+      send(later, a!(later, 4));
+      send(later + 1, b!(later + 1, 6));
+      expect(verdicts[1]).toMatchObject({ nodeName: 'node-b', pod: { name: 'b' } });
+    },
+  );
 
   it('node - a verdict about a node names no pod: a tenant’s violations must not be those of the neighbour that has the last one', () => {
     const { send, verdicts } = engineOf({ nodes: count(10, { 'group-by': 'node' }), pods: count(10) });

@@ -7,7 +7,7 @@
  * rule-state.ts and verdict-cap.ts.
  */
 import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
-import type { ProjectedPod, ProjectedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
+import type { GroupBy, ProjectedPod, ProjectedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
 import { processOf } from '../windows/evidence.ts';
 import {
   type GroupWindow,
@@ -23,6 +23,9 @@ import { type Cooldowns, RuleState } from './rule-state.ts';
 import { groupKeyOf, isAudited, matchedStages } from './rules.ts';
 import { makeVerdict } from './verdict.ts';
 import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap, verdictTenant } from './verdict-cap.ts';
+
+/** Groups with several pods, of which the verdict names one. */
+const HAS_PODS: ReadonlySet<GroupBy> = new Set(['owner', 'namespace']);
 
 /** Where a violation comes from. */
 export interface ViolationSource {
@@ -177,7 +180,9 @@ export class RuleEngine {
       const observed = window.count(time, packets, matched[i] as number, violation, rule);
       if (observed < 0) continue;
       if (isAudited(violation)) window.auditedAt = window.clock;
-      window.recordEvidence(source.sequence, index, packets, source.vector, processOf(violation));
+      const { pod, nodeName } = source;
+      const from = HAS_PODS.has(rule.groupBy) ? { pod, nodeName } : null;
+      window.recordEvidence(source.sequence, index, packets, source.vector, processOf(violation), from);
       if (observed >= rule.threshold && window.clock >= window.cooldownUntil)
         this.#emit(owner, window, observed, source);
     }
@@ -197,9 +202,11 @@ export class RuleEngine {
 
   #emit(owner: WindowOwner, window: GroupWindow, observed: number, source: ViolationSource): void {
     const { rule } = owner;
-    const { nodeName } = source;
+    // A pod must not be able to count up to the threshold for a neighbour, which then has the last violation.
+    const since = window.startAt(rule.timespanMicros);
+    const { nodeName, pod: main } = window.mainSource(since, this.#vectors) ?? source;
     // Pods of all tenants count for the node: the one that reaches the threshold is not to blame for it.
-    const pod = rule.groupBy === 'node' ? null : source.pod;
+    const pod = rule.groupBy === 'node' ? null : main;
     if (!this.#cap.allow(this.#now, rule.level, verdictTenant(nodeName, pod))) return;
     const configRevision = (this.#set as RuleSet).revision;
     const verdict = makeVerdict({ rule, configRevision, window, observed, nodeName, pod, vectors: this.#vectors });

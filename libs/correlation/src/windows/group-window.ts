@@ -5,7 +5,7 @@
  * the newest time, at most twice EVENT_TIME_BOUND_MICROS late. Buckets of 1/20 of the timespan hold
  * packets, so a count window may miss one bucket at its old end. Values and stages are exact.
  */
-import type { Evidence, EvidenceProcess, ProjectedViolation } from '@bailiff/schemas';
+import type { Evidence, EvidenceProcess, ProjectedViolation, VerdictPod } from '@bailiff/schemas';
 import type { CompiledRule } from './compiled-rule.ts';
 import { EVIDENCE_HEAD, EvidenceRows } from './evidence.ts';
 import type { StringInterner } from './string-interner.ts';
@@ -80,6 +80,12 @@ export interface RuleMatches {
 }
 export const NO_MATCHES: RuleMatches = { windows: [], matched: [] };
 
+/** Whose violation a piece of evidence is. */
+export interface EvidenceSource {
+  pod: VerdictPod | null;
+  nodeName: string;
+}
+
 /** Base class of all windows. Every call passes the rule's timespan in microseconds. */
 export abstract class GroupWindow {
   /** The rule; set right after construction. */
@@ -97,6 +103,8 @@ export abstract class GroupWindow {
   readonly #kind: RowKind;
   /** By slot of the piece of evidence; null until the first process is recorded. */
   #processes: (EvidenceProcess | null)[] | null = null;
+  /** Likewise, of a group with several pods. */
+  #sources: EvidenceSource[] | null = null;
   /** Pod uid, owner uid, namespace or node name. */
   readonly groupKey: string;
   readonly #row: number;
@@ -131,6 +139,7 @@ export abstract class GroupWindow {
   /**
    * Records the last counted violation as evidence.
    * @param vector its number in the string interner
+   * @param from of a group with several pods: whose it is
    */
   recordEvidence(
     streamSequence: number,
@@ -138,20 +147,41 @@ export abstract class GroupWindow {
     packets: number,
     vector: number,
     process: EvidenceProcess | null = null,
+    from: EvidenceSource | null = null,
   ): void {
     const at = this.at + EVIDENCE;
     const slot = this.#kind.evidence.add(this.page, at, this.clock, streamSequence, index, packets, vector);
     if (process !== null) this.#processes ??= [];
     if (this.#processes !== null) this.#processes[slot] = process;
+    if (from === null) return;
+    this.#sources ??= [];
+    this.#sources[slot] = from;
   }
   /** Recorded evidence that is not older than the time, oldest first. */
   evidenceSince(timeMicros: number, vectors: StringInterner): Evidence[] {
     const pieces = this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vectors);
     return pieces.map(({ slot, ...piece }) => ({ ...piece, process: this.#processes?.[slot] ?? null }));
   }
+  /** The pod with most packets in the evidence that is not older than the time, of equal ones the newest. */
+  mainSource(timeMicros: number, vectors: StringInterner): EvidenceSource | null {
+    const packetsOf = new Map<string, number>();
+    let main: EvidenceSource | null = null;
+    let most = 0;
+    for (const { slot, packets } of this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vectors)) {
+      const from = this.#sources?.[slot];
+      const uid = from?.pod?.uid;
+      if (from === undefined || uid === undefined) continue;
+      const sum = (packetsOf.get(uid) ?? 0) + packets;
+      packetsOf.set(uid, sum);
+      if (sum < most) continue;
+      [main, most] = [from, sum];
+    }
+    return main;
+  }
   #clearEvidence(): void {
     this.#kind.evidence.clear(this.page, this.at + EVIDENCE);
     this.#processes = null;
+    this.#sources = null;
   }
 
   /** Oldest time in the window. */

@@ -1,5 +1,6 @@
 /** Reads verdicts by id or pod, their violations, and their responses. */
 import { filters, getMessage, readNewest, violationNode } from '@bailiff/bus';
+import type { Violation } from '@bailiff/schemas';
 import { matchesPod, type PodSelector, subjectParts } from '../pod-selector.ts';
 import type { Reader } from '../reader.ts';
 import { buildChain, type Chain, type EvidenceStep } from '../rows/chain.ts';
@@ -64,7 +65,10 @@ export async function verdictsById(
 }
 
 async function evidenceOf({ bus, decoder }: Reader, { verdict, storedAtMicros }: VerdictRow): Promise<EvidenceStep[]> {
-  const { nodeName } = verdict;
+  const { nodeName, groupBy, pod } = verdict;
+  // Of a group with pods of several nodes.
+  const isOfGroup = ({ pod: other }: Violation) => other?.namespace === pod?.namespace;
+  const isWide = groupBy === 'owner' || groupBy === 'namespace';
   const frames = new Map<number, Promise<Awaited<ReturnType<typeof getMessage>>>>();
   return Promise.all(
     verdict.evidence.map(async (evidence): Promise<EvidenceStep> => {
@@ -74,9 +78,11 @@ async function evidenceOf({ bus, decoder }: Reader, { verdict, storedAtMicros }:
       const message = await frame;
       const step: EvidenceStep = { evidence, violation: null, storedAtMicros: message?.timestampMicros ?? null };
       // Of another node, or younger than the verdict: of a stream that was recreated since.
-      if (message && violationNode(message.subject) === nodeName && message.timestampMicros <= storedAtMicros) {
+      const isHere = message !== null && (isWide || violationNode(message.subject) === nodeName);
+      if (isHere && message.timestampMicros <= storedAtMicros) {
         await decoder.read(message, 'ViolationFrame', ({ violations }) => {
-          step.violation = violations[index] ?? null;
+          const violation = violations[index] ?? null;
+          if (!isWide || (violation && isOfGroup(violation))) step.violation = violation;
         });
       }
       return step;

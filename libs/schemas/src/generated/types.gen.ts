@@ -300,7 +300,7 @@ export interface Verdict {
   vectors: string[];
   /** k8s.node.name, by the subject of the frames */
   nodeName: string;
-  /** the pod whose violation reached the threshold; null for a node that reported foreign pods */
+  /** the pod whose violation reached the threshold; of a rule by owner or namespace the one with most packets in the evidence; null for a node that reported foreign pods */
   pod: VerdictPod | null;
   /** the newest, at most 32 */
   evidence: Evidence[];
