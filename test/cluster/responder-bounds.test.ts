@@ -234,13 +234,35 @@ describe('responder bounds - the last place in a budget', () => {
     await rig.start({ giveUpAfterMs: 500 });
     const [pod, unseen] = [rig.pod(), rig.pod()];
     rig.api.faults.inject({ verb: 'delete', resource: 'pods', name: pod.name, status: 503, times: 1e6 });
-    rig.api.faults.inject({ verb: 'get', resource: 'pods', name: unseen.name, status: 500, times: 1e6 });
+    rig.api.faults.inject({ verb: 'get', resource: 'pods', name: unseen.name, status: 403, times: 1e6 });
     const failed = await rig.until(await rig.verdict(pod, { rule: 'remove' }), 'delete', 'failed');
     expect(failed).toMatchObject({ reasonCode: 'kube-server', apiStatus: 503, apiVerb: 'DELETE' });
     expect(failed.attempt).toBeGreaterThanOrEqual(3);
     const blind = await rig.until(await rig.verdict(unseen, { rule: 'remove' }), 'delete', 'failed');
-    expect(blind).toMatchObject({ reasonCode: 'kube-server', apiVerb: '' });
+    expect(blind).toMatchObject({ reasonCode: 'kube-forbidden', apiVerb: '' });
     expect(rig.changesOf(unseen)).toEqual([]);
+  });
+
+  it.each([
+    ['expired tokens', null],
+    ['no connection', { drop: true }],
+    ['failing reads', { status: 500 }],
+    ['throttled reads', { status: 429 }],
+  ] as const)('give up - not while the API server is away: %s', async (_, fault) => {
+    await using rig = await Rig.start();
+    await rig.policies({ away: acting('away', [{ action: 'quarantine' }, { action: 'evict', after: '1ms' }]) });
+    await rig.start({ giveUpAfterMs: 300, budgetGiveUpAfterMs: 300 });
+    const pod = rig.pod();
+    if (fault) rig.api.faults.inject({ ...fault, times: 1e6 });
+    else rig.api.faults.expireTokens();
+    const verdict = await rig.verdict(pod, { rule: 'away' });
+    await waitFor(() => rig.api.requests.count({}) >= 20, { what: 'further attempts' });
+    const sinceMs = Date.now();
+    await waitFor(() => Date.now() - sinceMs > 1_000, { what: 'three times the bound' });
+    expect(rig.of(verdict)).toEqual([]);
+    rig.api.faults.clear();
+    expect((await rig.until(verdict, 'quarantine', ['succeeded', 'failed'])).phase).toBe('succeeded');
+    expect((await rig.until(verdict, 'evict', ['succeeded', 'failed'])).phase).toBe('succeeded');
   });
 });
 

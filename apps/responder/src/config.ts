@@ -61,7 +61,9 @@ export const responderSchema = z
       .describe('longest wait between attempts'),
     giveUpAfterMs: whole(0, 1440 * MINUTE)
       .default(10 * MINUTE)
-      .describe('a task that fails for this long is recorded as failed'),
+      .describe(
+        'a task that fails for this long is recorded as failed; while the API server is away, only after answerHorizonMs',
+      ),
     budgetGiveUpAfterMs: whole(0, 1440 * MINUTE)
       .default(BUDGET_GIVE_UP_MS)
       .describe('the same for an eviction that a disruption budget refuses; then the pod is quarantined'),
@@ -115,6 +117,7 @@ export function limitsOf(config: ResponderConfig, responsesMaxAgeMs: number): Ru
       maxMs: config.retryMaxMs,
       giveUpAfterMs: config.giveUpAfterMs,
       budgetGiveUpAfterMs: config.budgetGiveUpAfterMs,
+      outageGiveUpAfterMs: config.answerHorizonMs,
     },
   };
 }

@@ -4,7 +4,13 @@ import { QuarantineError } from '@bailiff/response';
 import { describe, expect, it } from 'vitest';
 import { afterFailure, MIN_TRIES } from './failures.ts';
 
-const limits = { baseMs: 100, maxMs: 1_000, giveUpAfterMs: 10_000, budgetGiveUpAfterMs: 60_000 };
+const limits = {
+  baseMs: 100,
+  maxMs: 1_000,
+  giveUpAfterMs: 10_000,
+  budgetGiveUpAfterMs: 60_000,
+  outageGiveUpAfterMs: 90_000,
+};
 const kube = (code: KubeError['code'], data = {}) => new KubeError(code, 'words', data);
 
 describe('failures', () => {
@@ -14,7 +20,7 @@ describe('failures', () => {
     ['fourth', 4, 800],
     ['capped', 9, 1_000],
   ])('afterFailure - the wait grows with each attempt: %s', (_name, tries, afterMs) => {
-    const next = afterFailure(kube('KUBE_TIMEOUT'), 'delete', { tries, failingForMs: 0 }, limits);
+    const next = afterFailure(kube('KUBE_TIMEOUT'), 'delete', { tries, failingForMs: 0, hasStarted: true }, limits);
     expect(next).toMatchObject({ kind: 'retry', afterMs, code: 'kube-timeout', countsAsTry: true });
   });
 
@@ -46,30 +52,60 @@ describe('failures', () => {
     ['a bus that is away, for ever', new BusError('BUS_UNREACHABLE', 'away'), 'delete', 99, 1e9, 'retry'],
     ['an expired token', kube('KUBE_UNAUTHORIZED'), 'delete', 1, 0, 'retry'],
   ])('afterFailure - %s', (_name, error, action, tries, failingForMs, expected) => {
-    expect(afterFailure(error, action, { tries, failingForMs }, limits).kind).toBe(expected);
+    expect(afterFailure(error, action, { tries, failingForMs, hasStarted: true }, limits).kind).toBe(expected);
+  });
+
+  it.each([
+    ['no connection', 'KUBE_UNREACHABLE', true],
+    ['an expired token', 'KUBE_UNAUTHORIZED', true],
+    ['no response to reads', 'KUBE_TIMEOUT', false],
+    ['failing reads', 'KUBE_SERVER', false],
+    ['throttled reads', 'KUBE_TOO_MANY_REQUESTS', false],
+  ] as const)('afterFailure - the API server is away until the verdict is too old: %s', (_name, code, hasStarted) => {
+    const after = (failingForMs: number, action = 'delete') =>
+      afterFailure(kube(code), action, { tries: 50, failingForMs, hasStarted }, limits).kind;
+    expect([after(89_999), after(89_999, 'evict'), after(90_000)]).toEqual(['retry', 'retry', 'give-up']);
+    const ofOthers = afterFailure(
+      kube('KUBE_FORBIDDEN'),
+      'delete',
+      { tries: 50, failingForMs: 10_000, hasStarted },
+      limits,
+    );
+    expect(ofOthers.kind, 'control').toBe('give-up');
   });
 
   it('afterFailure - Retry-After of the server', () => {
     const error = kube('KUBE_TOO_MANY_REQUESTS', { retryAfterMs: 5_000 });
-    const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0 }, limits);
+    const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0, hasStarted: true }, limits);
     expect(next).toMatchObject({ kind: 'retry', afterMs: 5_000, code: 'disruption-budget' });
   });
 
   it('afterFailure - the first conflict is retried at once', () => {
-    expect(afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 1, failingForMs: 0 }, limits)).toMatchObject({
+    expect(
+      afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 1, failingForMs: 0, hasStarted: true }, limits),
+    ).toMatchObject({
       afterMs: 0,
     });
-    expect(afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 2, failingForMs: 0 }, limits)).toMatchObject({
+    expect(
+      afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 2, failingForMs: 0, hasStarted: true }, limits),
+    ).toMatchObject({
       afterMs: 200,
     });
   });
 
   it('afterFailure - an error of the bus does not count as an attempt', () => {
-    const next = afterFailure(new BusError('BUS_TIMEOUT', 'slow'), 'delete', { tries: 1, failingForMs: 0 }, limits);
+    const next = afterFailure(
+      new BusError('BUS_TIMEOUT', 'slow'),
+      'delete',
+      { tries: 1, failingForMs: 0, hasStarted: true },
+      limits,
+    );
     expect(next).toMatchObject({ kind: 'retry', countsAsTry: false });
   });
 
   it('afterFailure - a bug is thrown', () => {
-    expect(() => afterFailure(new TypeError('bug'), 'delete', { tries: 1, failingForMs: 0 }, limits)).toThrow('bug');
+    expect(() =>
+      afterFailure(new TypeError('bug'), 'delete', { tries: 1, failingForMs: 0, hasStarted: true }, limits),
+    ).toThrow('bug');
   });
 });

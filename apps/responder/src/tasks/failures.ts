@@ -16,12 +16,22 @@ export interface RetryLimits {
   giveUpAfterMs: number;
   /** The same for an eviction that a disruption budget refuses. */
   budgetGiveUpAfterMs: number;
+  /** The same while the API server is away: as long as the verdict is not too old. */
+  outageGiveUpAfterMs: number;
 }
 
 /** Minimum attempts, also if the responder was stopped for longer than the bound. */
 export const MIN_TRIES = 3;
 /** Errors that waiting does not fix: given up after MIN_TRIES, regardless of the time. */
 const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG']);
+
+/** No request reaches the API server, or it accepts none of this account. */
+const AWAY: ReadonlySet<string> = new Set(['KUBE_UNREACHABLE', 'KUBE_UNAUTHORIZED']);
+/** Likewise of a task that has not read its pod. Of a change, the pod can be the reason: webhooks see it. */
+const AWAY_FOR_READS: ReadonlySet<string> = new Set([
+  ...AWAY,
+  ...['KUBE_TIMEOUT', 'KUBE_SERVER', 'KUBE_TOO_MANY_REQUESTS'],
+]);
 
 export type Next =
   | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean }
@@ -32,22 +42,26 @@ export interface Tries {
   tries: number;
   /** Time since the first of them. */
   failingForMs: number;
+  /** False: the task has only read so far. */
+  hasStarted: boolean;
 }
 
 /** @throws the error itself if it is unexpected, which is a bug */
 export function afterFailure(
   error: unknown,
   action: string,
-  { tries, failingForMs }: Tries,
+  { tries, failingForMs, hasStarted }: Tries,
   limits: RetryLimits,
 ): Next {
   if (error instanceof BusError) {
     return { kind: 'retry', afterMs: waitMs(tries, limits), code: reasonOf(error, 'failed'), countsAsTry: false };
   }
   if (!(error instanceof KubeError) && !(error instanceof QuarantineError)) throw error;
-  const budget = action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
+  const budget = hasStarted && action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
   const code = budget ? DISRUPTION_BUDGET : reasonOf(error, 'failed');
-  const boundMs = budget ? limits.budgetGiveUpAfterMs : limits.giveUpAfterMs;
+  const isAway = (hasStarted ? AWAY : AWAY_FOR_READS).has(error.code) && error instanceof KubeError;
+  const { budgetGiveUpAfterMs, giveUpAfterMs, outageGiveUpAfterMs } = limits;
+  const boundMs = isAway ? Math.max(giveUpAfterMs, outageGiveUpAfterMs) : budget ? budgetGiveUpAfterMs : giveUpAfterMs;
   if (tries >= MIN_TRIES && (PERMANENT.has(error.code) || failingForMs >= boundMs)) {
     const status = error instanceof KubeError ? error.status : 0;
     return { kind: 'give-up', code, reason: `given up after ${tries} tries: ${error.message}`, status };

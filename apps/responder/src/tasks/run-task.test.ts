@@ -182,7 +182,7 @@ class Replica {
         apiTimeoutMs: 0,
         takeoverMs: 0,
         longestExpiryMs: 1e9,
-        retry: { baseMs: 0, maxMs: 0, giveUpAfterMs: 1e9, budgetGiveUpAfterMs: 1e9 },
+        retry: { baseMs: 0, maxMs: 0, giveUpAfterMs: 1e9, budgetGiveUpAfterMs: 1e9, outageGiveUpAfterMs: 0 },
       },
       onWait: () => {
         this.waits++;

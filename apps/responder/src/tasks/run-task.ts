@@ -272,7 +272,9 @@ export class TaskRunner {
     const failingSinceMs = job.failingSinceMs || clock.nowMs();
     const tries = job.tries + 1;
     const failingForMs = clock.nowMs() - failingSinceMs;
-    const next = afterFailure(error, job.action, { tries, failingForMs }, limits.retry);
+    // Of a removal in progress, attempts only read.
+    const hasStarted = this.#deps.ledger.task(job.taskId)?.started != null && !this.#inProgress.has(job.taskId);
+    const next = afterFailure(error, job.action, { tries, failingForMs, hasStarted }, limits.retry);
     if (next.kind === 'retry') {
       if (error instanceof BusError) onWait(error);
       metrics.retries.inc({ action: job.action, reason: next.code });
@@ -287,7 +289,7 @@ export class TaskRunner {
     } catch (recording) {
       // A failure that cannot be recorded is retried. Called for its side effect: it throws on a
       // bug.
-      afterFailure(recording, job.action, { tries: 0, failingForMs: 0 }, limits.retry);
+      afterFailure(recording, job.action, { tries: 0, failingForMs: 0, hasStarted }, limits.retry);
       if (recording instanceof BusError) onWait(recording);
       return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
     }

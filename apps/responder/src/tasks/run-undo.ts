@@ -50,7 +50,7 @@ export class UndoRunner {
       const next = afterFailure(
         error,
         job.action,
-        { tries, failingForMs: clock.nowMs() - failingSinceMs },
+        { tries, failingForMs: clock.nowMs() - failingSinceMs, hasStarted: true },
         limits.retry,
       );
       if (error instanceof BusError) onWait(error);
