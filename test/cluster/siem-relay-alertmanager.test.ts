@@ -7,7 +7,7 @@ import { samplePodIdentity } from '@bailiff/schemas/testing';
 import { temporaryDirectory, waitFor } from '@bailiff/service/testing';
 import { expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
-import { labelsOf } from '../../apps/siem-relay/src/alertmanager/alerts.ts';
+import { ActiveAlerts, labelsOf } from '../../apps/siem-relay/src/alertmanager/alerts.ts';
 import { sampleFacts } from '../../apps/siem-relay/src/outputs/testing.ts';
 import { chooseClock, daysAhead } from '../../tools/clock/ahead.ts';
 import { Alertmanager } from './alertmanager.ts';
@@ -180,6 +180,22 @@ it('alertmanager - an alert ends by the time of the bus, whatever the clock of t
   await using _again = await launch();
   await waitFor(() => endsMs().length > before, one);
   for (const ms of endsMs()) expect(Math.abs(ms - Date.now())).toBeLessThan(300_000);
+});
+
+it('alertmanager - an alert is resolved also by a server whose clock is behind that of the bus', async () => {
+  await using server = await new Alertmanager().start();
+  const alerts = new ActiveAlerts({ resendMs: 60_000, resolveAfterMs: 120_000, generatorUrl: '' });
+  const post = async (busMs: number) => {
+    const body = JSON.stringify(alerts.due(busMs, 1).map(([, alert]) => alert));
+    const headers = { 'content-type': 'application/json' };
+    expect((await fetch(`${server.url}/api/v2/alerts`, { method: 'POST', headers, body })).status).toBe(200);
+    return (await server.firing()).length;
+  };
+  const busMs = Date.now() + 30_000;
+  alerts.verdict(sampleFacts({ timeMs: busMs - 120_000 }), busMs - 120_000);
+  expect(await post(busMs - 120_000)).toBe(1);
+  expect(await post(busMs)).toBe(0);
+  await waitFor(() => server.notifications().at(-1)?.status === 'resolved', { what: 'its end', state: state(server) });
 });
 
 it('alertmanager - the route in docs/siem/outputs.md leads verdicts to its receiver; routes by severity alone to none', () => {

@@ -49,7 +49,7 @@ describe('alerts', () => {
     expect(sendDue(alerts, AT + 59_999)).toEqual([]);
     expect(sendDue(alerts, AT + 60_000)).toHaveLength(1);
     const end = AT + 600_000;
-    expect(sendDue(alerts, end)).toMatchObject([{ endsAt: new Date(end).toISOString() }]);
+    expect(sendDue(alerts, end)).toMatchObject([{ endsAt: new Date(end - 60_000).toISOString() }]);
     expect([alerts.size, sendDue(alerts, end + 60_000)]).toEqual([0, []]);
   });
 
@@ -63,6 +63,13 @@ describe('alerts', () => {
     expect(sendDue(alerts, then + 599_999)).toHaveLength(1);
     const end = then + 600_000;
     expect(sendDue(alerts, end)).toMatchObject([{ endsAt: new Date(end).toISOString() }]);
+  });
+
+  it('an alert that lasted for less than clocks differ - ends when it began', () => {
+    const alerts = new ActiveAlerts({ resendMs: 1_000, resolveAfterMs: 1_000, generatorUrl: '' });
+    alerts.verdict(facts(), AT);
+    const time = new Date(AT - 1_000).toISOString();
+    expect(sendDue(alerts, AT + 1_000)).toMatchObject([{ startsAt: time, endsAt: time }]);
   });
 
   it('a verdict that is delivered late - is active from then on', () => {
@@ -98,7 +105,7 @@ describe('alerts', () => {
     alerts.gone(new Set(['p1']));
     const end = AT + 360_000;
     expect(sendDue(alerts, end - 1)).toMatchObject([{ endsAt: new Date(end - 1 + 360_000).toISOString() }]);
-    expect(alerts.due(end, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(end).toISOString() }]]);
+    expect(alerts.due(end, 64)).toMatchObject([[expect.any(String), { endsAt: new Date(end - 60_000).toISOString() }]]);
     expect([alerts.size, alerts.pods().size]).toEqual([1, 0]);
     expect(sendDue(alerts, end + 1)).toHaveLength(1);
     expect(alerts.size).toBe(0);
@@ -109,7 +116,7 @@ describe('alerts', () => {
     alerts.verdict(facts(), AT, AT - 1_000);
     expect(sendDue(alerts, AT)).toEqual([]);
     expect(sendDue(alerts, AT + 60_000)).toHaveLength(1);
-    expect(sendDue(alerts, AT + 599_000)).toMatchObject([{ endsAt: new Date(AT + 599_000).toISOString() }]);
+    expect(sendDue(alerts, AT + 599_000)).toMatchObject([{ endsAt: new Date(AT + 539_000).toISOString() }]);
   });
 
   it('a node without a pod - is in the labels', () => {

@@ -19,6 +19,11 @@ export const MAX_NAMESPACE_ALERTS = 1_000;
  * longer than Alertmanager waits before it notifies of it (`group_wait`, `group_interval`): of one that ended, it does not.
  */
 const LASTS = 6;
+/**
+ * A server takes an end that is in its future for none, and keeps the one of before: its clock, or a server of the bus, may be
+ * wrong by less than this.
+ */
+const CLOCKS_DIFFER_MS = 60_000;
 /** Of an annotation. */
 const MAX_TEXT = 1_024;
 
@@ -201,11 +206,13 @@ export class ActiveAlerts {
 
   #alertOf({ labels, annotations, startsMs, isResolved, verdictId }: Active, nowMs: number): Alert {
     const { generatorUrl, resendMs } = this.#o;
+    const fromMs = Math.min(startsMs, nowMs);
+    const toMs = isResolved ? Math.max(fromMs, nowMs - CLOCKS_DIFFER_MS) : nowMs + LASTS * resendMs;
     return {
       labels,
       annotations,
-      startsAt: new Date(Math.min(startsMs, nowMs)).toISOString(),
-      endsAt: new Date(isResolved ? nowMs : nowMs + LASTS * resendMs).toISOString(),
+      startsAt: new Date(fromMs).toISOString(),
+      endsAt: new Date(toMs).toISOString(),
       ...(generatorUrl === ''
         ? {}
         : { generatorURL: generatorUrl.replaceAll('{verdictId}', encodeURIComponent(verdictId)) }),
