@@ -112,6 +112,8 @@ export class HttpClient {
     return new Promise((resolve, reject) => {
       const request = (isTls ? https : http).request(url, options, (response) => {
         readBody(response).then((read) => {
+          // Of a receiver that responds before it has read the request: the next one would wait for this connection.
+          if (!request.writableFinished) request.destroy();
           resolve({ status: response.statusCode ?? 0, headers: response.headers, body: read });
         }, reject);
       });
