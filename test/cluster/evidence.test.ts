@@ -306,3 +306,36 @@ describe('evidence - when the pods are gone', () => {
     }
   });
 });
+
+describe('evidence - when VIOLATIONS has deleted older frames', () => {
+  it('that the verdict only depends on - judged lacks them; that it names - no file, and a reason', async () => {
+    await rig.rule('slow', {
+      type: 'event_count',
+      level: 'high',
+      timespan: '60s',
+      condition: { gte: 40 },
+      'group-by': 'pod',
+      selection: { vectors: ['arp-sender'] },
+    });
+    const slow = podRef('slow');
+    await rig.list(NODE_A, [slow]);
+    await rig.settle();
+    // The evidence of a verdict has 32 pieces.
+    const sequences: number[] = [];
+    while (sequences.length < 40) sequences.push(await rig.spoof(NODE_A, slow, 1, { vector: 'arp-sender' }));
+    const bySlow = () => rig.verdicts.find(({ rule }) => rule === 'slow');
+    const verdict = await waitFor(bySlow, { what: 'the verdict', state: () => rig.verdicts.map(({ rule }) => rule) });
+    const exportFrom = async (name: string, first: number) => {
+      const { state } = await rig.admin.jsm.streams.info('VIOLATIONS');
+      await rig.admin.jsm.streams.update('VIOLATIONS', { max_msgs: state.last_seq - first + 1 });
+      return exported(verdict, name, '--key', file('exporter.key'));
+    };
+    expect(await exportFrom('warm', sequences[0] as number)).toMatchObject({ exitCode: 0 });
+    expect((await verified('warm')).of).toEqual(WITHOUT_LOG);
+    expect(await exportFrom('cut', sequences[4] as number)).toMatchObject({ exitCode: 0 });
+    expect((await verified('cut')).of).toEqual({ ...WITHOUT_LOG, judged: 'SKIP' });
+    const { exitCode, stderr } = await exportFrom('lost', sequences[20] as number);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('are no longer on the bus')]);
+    expect(existsSync(file('lost'))).toBe(false);
+  });
+});

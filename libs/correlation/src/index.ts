@@ -22,6 +22,7 @@ export {
   type ReplayPlan,
   type StreamState,
   warmUpMicros,
+  warmUpOf,
 } from './replay/replay-plan.ts';
 export { judgeScenario, type ScenarioEvent } from './replay/scenario.ts';
 export { operationSample, packetSample, podRef } from './replay/sim-collector.ts';

@@ -152,7 +152,8 @@ export function incident(seed = 1): Incident {
     verdictId: judged.verdictId,
     fold: FOLD_VERSION,
     nodes: [NODE],
-    from: T0,
+    // With all that affects the verdict.
+    from: T0 - 1_440 * MINUTE,
     until: T0 + frames * SECOND,
     lettersSince: 0,
     created: Object.fromEntries(streams.map((stream) => [stream, CREATED])),

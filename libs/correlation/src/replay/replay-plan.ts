@@ -6,6 +6,7 @@
  * starts a margin before the frame that triggered the newest verdict, or at the beginning. If the
  * beginning of the stream is lost, the warm-up uses the rest, but new frames always produce verdicts.
  */
+import type { RuleHistory } from '../engine/rule-history.ts';
 import { COUNTER_SLOT_MICROS, EVENT_TIME_BOUND_MICROS, POD_GRACE_MICROS, SETTLE_MICROS } from '../windows/time.ts';
 
 /** Covers verdicts in flight, and replicas that are not equally far. */
@@ -35,6 +36,12 @@ export interface ReplayPlan {
 export function warmUpMicros(longest: { timespanMicros: number; cooldownMicros: number }): number {
   const bounds = 4 * EVENT_TIME_BOUND_MICROS + 2 * (POD_GRACE_MICROS + SETTLE_MICROS);
   return 2 * COUNTER_SLOT_MICROS + longest.timespanMicros + longest.cooldownMicros + bounds;
+}
+
+/** How long before a frame the stream affects the verdicts of a rule. */
+export function warmUpOf(rules: RuleHistory, rule: string, atMicros: number): number {
+  const own = rules.at(atMicros - SETTLE_MICROS).rules.find(({ name }) => name === rule);
+  return warmUpMicros(own ?? rules.longestSince(atMicros));
 }
 
 export function planReplay(state: StreamState, warmUp: number): ReplayPlan {

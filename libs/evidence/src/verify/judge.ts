@@ -15,7 +15,14 @@ import {
   type StreamMessage,
   violationNode,
 } from '@bailiff/bus';
-import { CorrelationEngine, PodInventory, PriorRefusals, type RefusalLookup, RuleHistory } from '@bailiff/correlation';
+import {
+  CorrelationEngine,
+  PodInventory,
+  PriorRefusals,
+  type RefusalLookup,
+  RuleHistory,
+  warmUpOf,
+} from '@bailiff/correlation';
 import { BUILT_IN_RULES, type SignedConfig } from '@bailiff/policy';
 import { decodeWithLookup, fingerprintIn, ProjectedFrameRegistry, SchemaError, type Verdict } from '@bailiff/schemas';
 import type { Header } from '../format/bundle.ts';
@@ -160,6 +167,11 @@ export class Judge {
         else this.others++;
       },
     });
+  }
+
+  /** Whether frames before a time can decide a verdict of this rule, which a frame of `atMicros` triggered. */
+  dependsOnBefore(micros: number, rule: string, atMicros: number): boolean {
+    return micros > atMicros - warmUpOf(this.#rules, rule, atMicros);
   }
 
   /** After the last frame: violations that wait for their pod are decided. */

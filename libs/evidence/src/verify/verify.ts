@@ -92,6 +92,8 @@ class Verification {
   /** Frames that the verdict names and that were not read yet. */
   #missing = new Set<number>();
   readonly #wanted: Verdict[] = [];
+  /** When the bus stored the frame that triggered the verdict. */
+  #triggeredAt = 0;
   readonly #responses: Response[] = [];
   #header: Header | null = null;
   #digest: BundleDigest | null = null;
@@ -163,7 +165,9 @@ class Verification {
     if (stream === SCHEMAS) return;
     this.#stream = Math.max(0, STREAMS.indexOf(stream));
     this.#sequence = sequence;
-    if (stream === 'VIOLATIONS') this.#missing.delete(sequence);
+    if (stream !== 'VIOLATIONS') return;
+    this.#missing.delete(sequence);
+    if (sequence === this.#wanted[0]?.evidence.at(-1)?.streamSequence) this.#triggeredAt = record.storedAt;
   }
 
   #breakAt({ stream, sequence }: EvidenceRecord, wrong: string): void {
@@ -281,7 +285,7 @@ class Verification {
     this.#checks.pass('responses', count === 0 ? 'the bundle has none' : `${count} records, all to this verdict`);
   }
 
-  #checkJudged({ fold }: Header, verdict: Verdict | null): void {
+  #checkJudged({ fold, from: framesFrom }: Header, verdict: Verdict | null): void {
     const judge = this.#judge;
     if (!judge) this.#checks.skip('judged', `fold ${fold}: this verifier has fold ${FOLD_VERSION}`);
     if (!judge || !verdict) return;
@@ -299,6 +303,9 @@ class Verification {
       this.#checks.skip('judged', `the rules from before ${begin}: CONFIG_LOG was made again then`);
     } else if (!own && judge.hasUnlisted && (verdict.groupBy === 'owner' || verdict.groupBy === 'namespace')) {
       this.#checks.skip('judged', 'pod lists from before the pods of its frames were removed: export earlier');
+    } else if (!own && this.#triggeredAt > 0 && judge.dependsOnBefore(framesFrom, verdict.rule, this.#triggeredAt)) {
+      const time = new Date(framesFrom / 1000).toISOString();
+      this.#checks.skip('judged', `frames from before ${time}, which VIOLATIONS had deleted: export earlier`);
     } else if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
     else {
       const given = `${verdict.rule}, ${verdict.level}, about ${stated}`;

@@ -15,6 +15,7 @@ import {
   decodeToken,
   filters,
   getMessage,
+  microsOf,
   nodeOfLetter,
   openBucket,
   type ReadToEndOptions,
@@ -28,7 +29,7 @@ import {
   streamInfo,
   violationNode,
 } from '@bailiff/bus';
-import { FOLD_VERSION, RuleHistory, SETTLE_MICROS, UNDECIDED_MICROS, warmUpMicros } from '@bailiff/correlation';
+import { FOLD_VERSION, RuleHistory, UNDECIDED_MICROS, warmUpOf } from '@bailiff/correlation';
 import {
   addressesInJson,
   type BundleWriter,
@@ -92,13 +93,15 @@ export async function planExport(reader: Reader, row: VerdictRow, { signers, exp
   // A frame of another node, or one younger than the verdict, is of a stream that was recreated since.
   const isOwn = trigger && violationNode(trigger.subject) === verdict.nodeName;
   if (!isOwn || trigger.timestampMicros > storedAtMicros) {
-    throw new CliError('CLI_NOT_FOUND', `the frames of verdict ${verdict.verdictId} are no longer on the bus`, {
-      remedy: 'export evidence earlier: by default VIOLATIONS keeps frames for seven days',
-    });
+    throw framesAreGone(verdict.verdictId);
   }
   const at = trigger.timestampMicros;
-  const from = Math.max(0, at - (await warmUpOf(reader, verdict.rule, at, signers)));
+  const warm = Math.max(0, at - (await warmUp(reader, verdict.rule, at, signers)));
   const infos = await Promise.all(STREAMS.map((stream) => streamInfo(bus, stream)));
+  // Of a stream that lacks its beginning, so that a verifier does not take what it lacks for left out.
+  const first = infos.find(({ config, state }) => config.name === 'VIOLATIONS' && state.first_seq > 1);
+  const firstMicros = first ? microsOf(first.state.first_ts) : 0;
+  const from = firstMicros <= at ? Math.max(warm, firstMicros) : warm;
   const created = Object.fromEntries([
     // A key of a schema is its fingerprint, so the creation time of the bucket does not matter.
     [SCHEMAS, 0],
@@ -121,8 +124,13 @@ export async function planExport(reader: Reader, row: VerdictRow, { signers, exp
   return { header, positions: Object.fromEntries(ends) };
 }
 
+const framesAreGone = (verdictId: string) =>
+  new CliError('CLI_NOT_FOUND', `the frames of verdict ${verdictId} are no longer on the bus`, {
+    remedy: 'export evidence earlier: by default VIOLATIONS keeps frames for seven days',
+  });
+
 /** How long before a frame the stream affects the verdicts of a rule. */
-async function warmUpOf({ bus, signal }: Reader, rule: string, atMicros: number, signers: string): Promise<number> {
+async function warmUp({ bus, signal }: Reader, rule: string, atMicros: number, signers: string): Promise<number> {
   const history = new RuleHistory(BUILT_IN_RULES, signedConfigBy(signers));
   const log = await readLogStart(bus);
   await readToEnd(bus, 'CONFIG_LOG', {
@@ -133,8 +141,7 @@ async function warmUpOf({ bus, signal }: Reader, rule: string, atMicros: number,
     signal,
   });
   if (log) coverMessages([history], log, atMicros);
-  const own = history.at(atMicros - SETTLE_MICROS).rules.find(({ name }) => name === rule);
-  return warmUpMicros(own ?? history.longestSince(atMicros));
+  return warmUpOf(history, rule, atMicros);
 }
 
 export interface ExportOptions {
@@ -146,7 +153,7 @@ export interface ExportOptions {
   onFrame(): void;
 }
 
-/** Writes all records. @throws BusError */
+/** Writes all records. @throws BusError; CliError CLI_NOT_FOUND if the bus has deleted a frame that the verdict names */
 export async function exportRecords(
   { bus, signal }: Reader,
   row: VerdictRow,
@@ -155,7 +162,8 @@ export async function exportRecords(
   { classes, log, drained, onFrame }: ExportOptions,
 ): Promise<void> {
   const { nodes, from, until, verdictId } = header;
-  const { pod } = row.verdict;
+  const { pod, evidence } = row.verdict;
+  const missing = new Set(evidence.map(({ streamSequence }) => streamSequence));
   const saltKey = randomBytes(32);
   const schemas = new SchemaRecords(bus, (stored) => writer.add(makeRecord(stored, [], saltKey)));
   const write = (stream: string, message: StreamMessage, ranges: readonly SensitiveRange[], data = message.data) => {
@@ -164,7 +172,10 @@ export async function exportRecords(
     const record = redact(makeRecord(stored, ranges, saltKey), classes);
     const proof = log && LOGGED_STREAMS.has(stream) ? proofOf(log, stored, header) : null;
     writer.add(proof === null ? record : { ...record, proof });
-    if (stream === 'VIOLATIONS') onFrame();
+    if (stream === 'VIOLATIONS') {
+      missing.delete(sequence);
+      onFrame();
+    }
     return drained();
   };
   const take = (stream: string, message: StreamMessage): Promise<void> => {
@@ -203,6 +214,9 @@ export async function exportRecords(
     { start: { timeMicros: from }, untilMicros: until, filterSubjects: ofNodes },
     ({ subject }) => isOurs(violationNode(subject)),
   );
+  // Those that the stream has, and that are not in the range, are for the verifier to name.
+  const { state } = await streamInfo(bus, 'VIOLATIONS');
+  if ([...missing].some((sequence) => sequence < state.first_seq)) throw framesAreGone(verdictId);
   const ofPod = filters.responses({ namespace: pod?.namespace ?? '', pod: pod?.name ?? '' });
   const since = { timeMicros: Math.max(0, row.storedAtMicros - MARGIN_MICROS) };
   await read('RESPONSES', { start: since, filterSubjects: [ofPod] }, ({ data }) => verdictOf(data) === verdictId);
