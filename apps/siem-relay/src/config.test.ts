@@ -23,6 +23,7 @@ it.each([
   ['syslog', ['--formats', 'ocsf,cef', '--syslog-address', 'siem.example:6514']],
   ['a v6 receiver', ['--formats', 'cef', '--syslog-address', '[2001:db8::1]:6514']],
   ['two Alertmanagers', ['--alertmanager.urls', 'http://alerts-0:9093,http://alerts-1:9093']],
+  ['a link of alerts', ['--alertmanager.generator-url', 'https://console.example/#/v/{verdictId}?a=%20b']],
   ['a syslog format that does not matter', ['--syslog-format', 'ecs']],
 ])('config - accepts %s', async (_, argv) => {
   expect(await check(...argv)).toEqual({ code: 0, text: '' });
@@ -47,6 +48,13 @@ it.each([
     /alertmanager.urls: must name different servers/,
   ],
   ['an Alertmanager that is no URL', ['--alertmanager.urls', 'alerts:9093'], /alertmanager.urls/],
+  ...['console.example/v/{verdictId}', '/v', 'https://c/%zz', 'javascript:alert(1)'].map(
+    (link): [string, string[], RegExp] => [
+      `the link ${link}`,
+      ['--alertmanager.generator-url', link],
+      /generatorUrl: must be an http or https URL/,
+    ],
+  ),
   ['an unknown facility', ['--syslog-facility', 'local9'], /syslogFacility/],
 ])('config - %s is refused', async (_, argv, reason) => {
   const { code, text } = await check(...argv);

@@ -55,6 +55,16 @@ const webhook = z
     error: 'is needed for the template pagerduty, and only there',
   });
 
+/** Alertmanager refuses each alert whose link it does not take for a URI. */
+function isLink(text: string): boolean {
+  const link = text.replaceAll('{verdictId}', 'v');
+  try {
+    return /^https?:$/.test(new URL(decodeURI(link)).protocol);
+  } catch {
+    return false;
+  }
+}
+
 const alertmanager = z.strictObject({
   urls: z
     .array(z.url({ protocol: /^https?$/ }))
@@ -76,7 +86,11 @@ const alertmanager = z.strictObject({
     .describe(
       'an alert is resolved this long after its newest verdict; not less than the longest cooldown of the rules',
     ),
-  generatorUrl: optionalText.describe('link of an alert; {verdictId} is replaced'),
+  generatorUrl: z
+    .string()
+    .refine((text) => text === '' || isLink(text), { error: 'must be an http or https URL' })
+    .default('')
+    .describe('link of an alert; {verdictId} is replaced'),
   authorizationFile: optionalText.describe('file with the content of the Authorization header'),
   caFile: optionalText.describe('CA certificates (PEM) of the servers; empty: those of the system'),
   ...clientShape,
