@@ -45,6 +45,8 @@ export class OutputRunner {
   readonly #o: RunnerOptions;
   readonly #delivery: Delivery;
   #created = '';
+  /** The start is known, and the output has what it needs of the events before. */
+  #isOpen = false;
   /** Newest sequence that is delivered or dead-lettered, or that of the start. */
   #settled = 0;
   /** Newest sequence that was read. */
@@ -177,7 +179,7 @@ export class OutputRunner {
     for (let failures = 1; !signal.aborted; ) {
       const before = this.read;
       try {
-        if (this.#created === '') await this.#open();
+        if (!this.#isOpen) await this.#open();
         await this.#read();
       } catch (error) {
         if (signal.aborted) return;
@@ -205,6 +207,7 @@ export class OutputRunner {
     // Stored at once, so that a crash before the first event does not start later.
     this.#storePosition();
     if (this.#settled > 0) await this.#restore();
+    this.#isOpen = true;
   }
 
   /** Gives the output what it may need of the events before the position. */
