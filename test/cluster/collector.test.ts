@@ -1,7 +1,8 @@
 // The collector as its own process on a node made of namespaces, with a real nats-server: what it
 // guards and publishes, and the state after a kill or without the bus.
 import { readFileSync } from 'node:fs';
-import { openBucket, violationSubject } from '@bailiff/bus';
+import { deleteConfig, openBucket, violationSubject, writeConfig } from '@bailiff/bus';
+import { SPOOF_CLUSTER_KEY } from '@bailiff/policy';
 import { encodeViolationFrame, type ViolationFrame } from '@bailiff/schemas';
 import { looksFor, waitFor } from '@bailiff/service/testing';
 import { headers as createHeaders } from '@nats-io/nats-core';
@@ -68,6 +69,23 @@ describe('collector', () => {
       { what: 'a sample of it', intervalMs: 50, state: () => node.ledger.violations('ipv4-source') },
     );
     expect(sampled()?.sample).toMatchObject({ expectedAddress: pod.ipv4, claimedMac: pod.mac });
+  });
+
+  it('initial mode audit - after the policy of the cluster is deleted, forged packets pass, and its status says so', async () => {
+    const pod = await node.addPod();
+    const note = { by: 'me', why: 'test' };
+    await writeConfig(node.admin, SPOOF_CLUSTER_KEY, {}, note);
+    await node.startCollector({ args: ['--initial-mode', 'audit'] });
+    const passes = async () => {
+      const before = await node.ipReceived();
+      await node.send(pod, [spoofed(pod)], 5);
+      return (await node.ipReceived()) - before >= 5;
+    };
+    await node.waitForState(pod, 'provisional');
+    expect([await passes(), (await node.nodeStatus())?.initialMode]).toEqual([false, undefined]);
+    await deleteConfig(node.admin, SPOOF_CLUSTER_KEY, note);
+    await waitFor(passes, { what: 'a forged packet that passes', intervalMs: 100 });
+    await waitFor(async () => (await node.nodeStatus())?.initialMode === 'audit', { what: 'the status' });
   });
 
   it('an interface that appears later is guarded on its event; its unguarded packets are published', async () => {

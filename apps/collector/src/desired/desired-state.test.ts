@@ -273,11 +273,14 @@ describe('desired state - configuration', () => {
     const state = new DesiredState('n1', 'audit');
     const modes = () => TUNABLE_VECTORS.map((vector) => state.modesOf(null)[vector]);
     expect(new Set(modes())).toEqual(new Set(['audit']));
+    expect(state.auditsInitially).toBe(true);
     expect(state.modesOf(null)['quarantine-egress']).toBe('enforce');
     state.receiveConfig('spoof.cluster._.default', '{"modes":{"tunnel":"off"}}');
     expect([state.modesOf(null).tunnel, state.modesOf(null)['ipv4-source']]).toEqual(['off', 'enforce']);
+    expect(state.auditsInitially).toBe(false);
     state.receiveConfig('spoof.cluster._.default', null);
     expect(new Set(modes())).toEqual(new Set(['audit']));
+    expect([state.auditsInitially, new DesiredState('n1').auditsInitially]).toEqual([true, false]);
   });
   it('disarm - covers its namespace and no other', () => {
     const state = new DesiredState('n1');

@@ -63,6 +63,7 @@ export class DesiredState {
   snapshotRefused = '';
   cluster: ClusterSnapshot = { revision: 0, nodes: [] };
   quarantined = new Map<string, QuarantineEntry>();
+  readonly #initialMode: InitialMode;
   readonly #initial: SpoofCluster;
   #spoofCluster: SpoofCluster;
   readonly #spoofScoped = new Map<string, SpoofScoped>();
@@ -87,12 +88,18 @@ export class DesiredState {
 
   constructor(nodeName: string, initialMode: InitialMode = 'enforce') {
     this.nodeName = nodeName;
+    this.#initialMode = initialMode;
     this.#initial = spoofCluster.parse(initialSpoofPolicy(initialMode));
     this.#spoofCluster = this.#initial;
   }
 
   get clusterConfig(): SpoofCluster {
     return this.#spoofCluster;
+  }
+
+  /** Every vector is audited, because the cluster has no policy for them. */
+  get auditsInitially(): boolean {
+    return this.#initialMode === 'audit' && this.#spoofCluster === this.#initial;
   }
 
   /**

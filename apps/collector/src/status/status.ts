@@ -218,6 +218,7 @@ export function nodeStatus(input: StatusInput): NodeStatus {
     snapshotRevision: desired.snapshotRevision,
     snapshotRefused: clipReason(desired.snapshotRefused),
     spoofRevision: input.spoofRevision,
+    ...(desired.auditsInitially ? { initialMode: 'audit' as const } : {}),
     configRefused: fitRefused(desired.configRefused),
     disarmedUntil: desired.disarmedUntil(moment),
     ...fitDisarms(desired.disarmedNamespaces(moment)),

@@ -20,6 +20,7 @@ import {
   spoofCluster,
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
+import type { NodeStatus } from '@bailiff/schemas';
 import { age, plural, shortList } from '../status/text.ts';
 import { notEnforced, type Problem, warn } from './problem.ts';
 
@@ -217,6 +218,15 @@ export function enforcementProblems(
     problems.push(notEnforced(plural(off.length, 'runtime policy', 'runtime policies'), text, 'bailiff policy list'));
   }
   return [...problems, ...disabledProblems(disabled)];
+}
+
+const ENFORCE = `bailiff doctor --would-drop, then bailiff config set ${SPOOF_CLUSTER_KEY} 'modes={}'`;
+
+/** Narrower policies hold all the same. */
+export function initialModeProblems(node: string, { initialMode }: Pick<NodeStatus, 'initialMode'>): Problem[] {
+  if (initialMode !== 'audit') return [];
+  const text = `has no ${SPOOF_CLUSTER_KEY}, and its initialMode is audit: forged packets are counted, and pass`;
+  return [notEnforced(node, text, ENFORCE)];
 }
 
 /** A response policy responds to nothing as a dry run too, the default: that is no exit code. */

@@ -11,7 +11,7 @@ import { nodeClockProblems } from './clocks.ts';
 import { cniProblems } from './cni.ts';
 import { disarmProblems } from './disarms.ts';
 import { pendingProblems, unconfirmedProblems } from './documents.ts';
-import { type Enforcement, isWeakened, type Weakened } from './enforcement.ts';
+import { type Enforcement, initialModeProblems, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
 import { packetLossProblems, recentPacketLosses } from './losses.ts';
 import { byReason, MAX_NAMED, NOT_ENFORCED, notEnforced, type Problem, shout, warn } from './problem.ts';
@@ -138,7 +138,7 @@ function nodeReport(
       ? []
       : [...versionProblems(node, found, input), ...nodeClockProblems(node, found)]),
   ];
-  problems.push(...own);
+  problems.push(...own, ...initialModeProblems(node, found));
   return { ...report, health: healthOf(report, found, own, input) };
 }
 
@@ -174,7 +174,9 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
   return {
     guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
     guardable: pods.length + more + partial + bare,
-    notEnforced: pods.filter((pod) => pod.coverage === 'guarded' && isWeakened(pod, weakened)).length,
+    notEnforced: pods.filter(
+      (pod) => pod.coverage === 'guarded' && (status.initialMode === 'audit' || isWeakened(pod, weakened)),
+    ).length,
     fullestMap: fills[0] ?? null,
     lost: ringFull + noCounter + noIface,
     packetsBeforeGuard: status.interfaces.reduce((sum, iface) => sum + iface.packetsBeforeGuard, 0),

@@ -130,6 +130,11 @@ export const nodeStatus = z.object({
    * Absent from older versions.
    */
   spoofRevision: z.number().optional(),
+  /**
+   * The node has no spoof policy of the cluster, and audits every vector until it has one. Absent otherwise, and
+   * from older versions.
+   */
+  initialMode: z.literal('audit').optional(),
   configRefused: list('listed', refusedConfig),
   disarmedUntil: text('word').nullable(),
   /**

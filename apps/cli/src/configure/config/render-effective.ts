@@ -10,15 +10,16 @@ import {
   type PodSelector,
   readBusTime,
   readConfigReaders,
+  readNodes,
   readPods,
 } from '@bailiff/insight';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
-import { plural, podName } from '@bailiff/response';
+import { initialModeProblems, plural, podName } from '@bailiff/response';
 import { workloadOf } from '@bailiff/schemas';
 import { readHistory } from '../../shared/config/history.ts';
 import { CliError } from '../../shared/errors.ts';
 import { onePod } from '../../shared/one-of.ts';
-import { readNotInForce } from '../../shared/policy/in-force.ts';
+import { notInForce } from '../../shared/policy/in-force.ts';
 import type { Session } from '../../shared/session.ts';
 import { wrap } from '../../shared/text/clean.ts';
 import { type Cell, type Column, table } from '../../shared/text/table.ts';
@@ -173,7 +174,10 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
         ownerKind: null,
       };
   const effective = effectiveFor(target, inForce, nowMs);
-  const obstacle = pod ? await readNotInForce(session, pod.nodeName) : null;
+  const status = pod ? (await readNodes(session)).get(pod.nodeName) : undefined;
+  const obstacle = pod ? notInForce(pod.nodeName, status, nowMs) : null;
+  const [audits] = pod && typeof status === 'object' ? initialModeProblems(pod.nodeName, status) : [];
+  if (audits) out.note(`${audits.node} ${audits.text}`);
   if (json) {
     const { namespace, workload, node } = target;
     return out.json({

@@ -18,6 +18,7 @@ import {
   MAX_REVISION,
   parseConfigValue,
   SignedConfig,
+  SPOOF_CLUSTER_KEY,
 } from '@bailiff/policy';
 import { verifierKey } from '@bailiff/policy/note';
 import type { Command } from 'commander';
@@ -145,6 +146,13 @@ export function paintDiff({ out }: Pick<Session, 'out'>, lines: readonly (DiffLi
   );
 }
 
+function afterDeletion(key: ConfigKey): string {
+  if (key.kind === 'runtime') return 'it is no longer in force';
+  if (formatConfigKey(key) === SPOOF_CLUSTER_KEY)
+    return 'the built-in value applies again, but collectors with initialMode audit then audit every vector';
+  return 'the built-in value, or that of a wider scope, applies again';
+}
+
 /** `spoof.cluster._.default: changes revision 3 by anna` */
 export function headingOf({ key, stored, next }: Change): string {
   const owner = stored?.owner ? `, owned by ${ownerText(stored)}` : '';
@@ -154,9 +162,7 @@ export function headingOf({ key, stored, next }: Change): string {
       ? 'no value'
       : 'the built-in value';
   if (!next && !stored) return `${formatConfigKey(key)}: no value; signs its deletion`;
-  const rest =
-    key.kind === 'runtime' ? 'it is no longer in force' : 'the built-in value, or that of a wider scope, applies again';
-  if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${rest}`;
+  if (!next) return `${formatConfigKey(key)}: deletes ${target}; ${afterDeletion(key)}`;
   return `${formatConfigKey(key)}: ${target === 'no value' ? 'adds a value' : `changes ${target}`}`;
 }
 

@@ -96,12 +96,6 @@ export function podPlaces(
   );
 }
 
-/** @throws BusError */
-export async function readNotInForce(session: Session, node: string): Promise<string | null> {
-  const [nodes, nowMs] = await Promise.all([readNodes(session), readBusTime(session)]);
-  return notInForce(node, nodes.get(node), nowMs);
-}
-
 /** `not in force on node-1: LSM unavailable: EPERM`, `refused here: too many rules`. */
 export const placeText = ({ state, reason }: Pick<PodPlace, 'state' | 'reason'>): string =>
   state === 'not in force' ? `not in force on ${reason}` : `${state} here: ${reason}`;

@@ -398,6 +398,15 @@ describe('a node that is disarmed', () => {
     expect(report({ a: ended })).toMatchObject({ exitCode: 0, problems: [] });
   });
 
+  it('initial mode audit, without a policy of the cluster - no node is ok, and the way to enforce is named', () => {
+    const seen = report({ a: status({ initialMode: 'audit' }), b: status({ initialMode: 'audit' }) });
+    expect(seen).toMatchObject({ exitCode: 10, nodes: [{ health: 'not-enforced', notEnforced: 2 }, {}] });
+    expect(problemLines(seen.problems, { width: 0 })).toEqual([
+      '! a, b: has no spoof.cluster._.default, and its initialMode is audit: forged packets are counted, and pass',
+      "  → bailiff doctor --would-drop, then bailiff config set spoof.cluster._.default 'modes={}'",
+    ]);
+  });
+
   it('in more namespaces than its status names - says so', () => {
     const { problems, exitCode } = report({ a: status({ disarmedNamespaces: [], disarmedNamespacesOmitted: 3 }) });
     expect(exitCode).toBe(10);
