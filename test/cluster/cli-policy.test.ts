@@ -177,7 +177,7 @@ describe('cli policy list, show, history, rollback, delete', () => {
     expect(stdout).toMatch(/no-shell +enforce +medium +1 +all +2 /);
     expect(stdout).toMatch(/shop\/no-mounts +enforce +medium +1 +shop +1 /);
     expect(stdout).toMatch(/broken +REFUSED/);
-    expect(stderr).toMatch(/broken is refused by all readers: mode: /);
+    expect(stderr).toMatch(/broken is refused by readers of this version: mode: /);
     expect(await json(['list', '-n', 'shop'])).toMatchObject([
       { key: 'runtime.namespace.shop.no-mounts', revision: 1 },
     ]);

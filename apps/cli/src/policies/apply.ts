@@ -74,7 +74,7 @@ export async function diff(session: Session, files: readonly FilePolicy[], json:
 /** `enforce, 3 rules; in force on 2 of 2 nodes, for 5 pods and containers` */
 function deletedText(stored: StoredConfig, reach: Reach): string {
   const policy = storedPolicy(stored)?.policy;
-  const what = policy ? summaryOf(policy) : 'refused by all readers';
+  const what = policy ? summaryOf(policy) : 'refused by readers of this version';
   const where = policy && !policy.enabled ? 'off' : reach(stored.key, stored.revision);
   return `${what}; ${where}`;
 }

@@ -68,7 +68,7 @@ async function readAudited(session: Session, text: string, namespace?: string) {
   const found = await storedByName(session, text, namespace);
   const { policy, refused } = found;
   if (!policy) {
-    throw new CliError('CLI_CONFIG', `${shortName(found)} is refused by all readers: ${refused}`, {
+    throw new CliError('CLI_CONFIG', `${shortName(found)} is refused by readers of this version: ${refused}`, {
       remedy: 'apply a valid policy first',
     });
   }

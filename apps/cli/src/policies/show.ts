@@ -64,7 +64,8 @@ export async function list(session: Session, namespace: string | undefined, json
     ({ policy }) => policy && Object.values(policy.defaultPosture).some((p) => p !== 'allow'),
   );
   if (withPosture) out.note('+ has a default posture that denies or audits');
-  for (const { key, refused } of policies) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
+  for (const { key, refused } of policies)
+    if (refused !== '') out.note(`${key} is refused by readers of this version: ${refused}`);
 }
 
 /** @throws CliError CLI_NOT_FOUND */
@@ -122,7 +123,7 @@ export async function show(session: Session, text: string, { namespace, revision
   out.note(
     `revision ${stored.revision}, ${clockTime(stored.timestampMicros, io.nowMs())}${by}${why}${ownerNote(stored)}`,
   );
-  if (refused !== '') out.note(`refused by all readers: ${refused}`);
+  if (refused !== '') out.note(`refused by readers of this version: ${refused}`);
   const spec = policy ? withoutDefaults(policy) : (valueIn(stored) ?? stored.json);
   io.stdout.write(documentText(objectOf(one, spec)));
 }

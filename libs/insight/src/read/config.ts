@@ -14,6 +14,7 @@ import {
 import {
   type ActiveDisarm,
   type ClusterFacts,
+  isAcceptedByReaders,
   refusalOfReaders,
   STALE_NODE_MS,
   type StoredConfig,
@@ -30,8 +31,10 @@ export function configValue(entry: KvEntry, readers: ConfigReaders): StoredConfi
   const { key, value, revision, timestampMicros } = entry;
   const json = value.toString('utf8');
   const storedMs = timestampMicros / 1000;
-  const refused = configRefusal(key, json) || refusalOfReaders({ key, storedMs }, readers);
-  return { key, json, refused, revision, storedMs };
+  const own = configRefusal(key, json);
+  const stored = { key, json, revision, storedMs };
+  if (own === '') return { ...stored, refused: refusalOfReaders(stored, readers) };
+  return { ...stored, refused: own, ...(isAcceptedByReaders(stored, readers) ? { refusedHere: true } : {}) };
 }
 
 /** Nodes whose statuses cannot be read are not known to refuse a value: what is stored is shown all the same. */

@@ -39,6 +39,8 @@ export interface ConfigValue {
   json: string;
   /** Why every reader refuses it; empty if they accept it. */
   refused: string;
+  /** Only the reader of these facts refuses it: those in the cluster, of another version, accept it. */
+  refusedHere?: boolean;
 }
 
 /** Vectors of one scope that are weaker than they would be without its policy. */

@@ -19,7 +19,7 @@ import { refusalProblems, rightsProblems } from './instances.ts';
 import { missingAuthProblems } from './node-connections.ts';
 import { type NodeReport, nodeReports } from './nodes.ts';
 import { podListProblems } from './pod-lists.ts';
-import { type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
+import { notEnforced, type Problem, type ProblemCode, shout, warn, weigh } from './problem.ts';
 import { removedPodProblems } from './removed-pods.ts';
 import { leaderProblems, replicaProblems } from './replicas.ts';
 import { serviceProblems } from './services.ts';
@@ -69,20 +69,24 @@ export function judge(facts: ClusterFacts): ClusterReport {
   return { ok: exitCode === EXIT.ok, exitCode, nodes: nodes.reports, problems, enforcement };
 }
 
+const NEWER_CLIENT = 'use the client of the cluster; change nothing with this one: `bailiff version`';
+
 /** Values that no reader accepts. Others report what one node or service refuses. */
 function refusedProblems(config: readonly ConfigValue[]): Problem[] {
-  const keys = config.filter(({ refused }) => refused !== '').map(({ key }) => key);
-  if (keys.length === 0) return [];
-  const text = `refuse ${keys.join(', ')}; the former values stay in force, and what they weaken is not listed here`;
-  return [
-    shout(
-      'all readers',
-      text,
-      '`bailiff config list` shows why, and `bailiff config effective <pod>` what is in force',
-      EXIT.badConfiguration,
-      'configuration',
-    ),
-  ];
+  const all = config.filter(({ refused }) => refused !== '');
+  const named = (here: boolean) => all.filter(({ refusedHere = false }) => refusedHere === here).map(({ key }) => key);
+  const [keys, here] = [named(false), named(true)];
+  const problems: Problem[] = [];
+  if (keys.length > 0) {
+    const text = `refuse ${keys.join(', ')}; the former values stay in force, and what they weaken is not listed here`;
+    const remedy = '`bailiff config list` shows why, and `bailiff config effective <pod>` what is in force';
+    problems.push(shout('all readers', text, remedy, EXIT.badConfiguration, 'configuration'));
+  }
+  if (here.length > 0) {
+    const text = `is of another version than the cluster, and cannot read ${here.join(', ')}, which the cluster accepts: what is weaker there is not listed here`;
+    problems.push(notEnforced('this command', text, NEWER_CLIENT, 'configuration'));
+  }
+  return problems;
 }
 
 /** The reader verified the signatures itself: no report of a node or service can hide these. */

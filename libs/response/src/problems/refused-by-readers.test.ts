@@ -1,7 +1,7 @@
 // A stored value that all of its readers refuse, and everything that must not be taken for one.
 import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
-import { nodeRefusalProblems, refusalOfReaders } from './refused-by-readers.ts';
+import { isAcceptedByReaders, nodeRefusalProblems, refusalOfReaders } from './refused-by-readers.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
 const DISARM = 'disarm.cluster._.all';
@@ -82,4 +82,30 @@ it.each<[string, Record<string, NodeStatus | string>, string, RegExp]>([
   const readers = { nodes: new Map(Object.entries({ a: own, ...others })), nowMs: NOW, staleMs: 60_000 };
   const problems = nodeRefusalProblems('a', own as NodeStatus, readers);
   expect(problems).toEqual([expect.objectContaining({ exitCode: 6, remedy: expect.stringMatching(remedy) })]);
+});
+
+const SPOOF = 'spoof.cluster._.default';
+it.each<[boolean, string, string, Record<string, NodeStatus | string>, InstanceStatus[]]>([
+  [true, 'every node that has read it', SPOOF, { a: node(null, 1_000), b: node(null, 1_000), c: 'not JSON' }, []],
+  [false, 'all nodes but one', SPOOF, { a: node(null, 1_000), b: node(SPOOF, 1_000) }, []],
+  [false, 'no node, as their statuses are older', SPOOF, { a: node(null, 6_000) }, []],
+  [false, 'nobody', SPOOF, {}, [correlator(null, 'one')]],
+  [true, 'the correlator', 'correlation.cluster._.mine', { a: node(null, 1_000) }, [correlator(null, 'one')]],
+  [false, 'readers of a kind that is not known', 'newer.cluster._.x', { a: node(null, 1_000) }, []],
+])('%s - accepted by %s', (accepted, _, key, nodes, instances) => {
+  const readers = { nodes: new Map(Object.entries(nodes)), instances, nowMs: NOW, staleMs: 60_000 };
+  expect(isAcceptedByReaders({ key, json: '{}', storedMs: key === SPOOF ? NOW - 20_000 : NOW - 25_000 }, readers)).toBe(
+    accepted,
+  );
+});
+
+it('a runtime policy - is accepted where that revision is in force, and not by nodes that enforce none', () => {
+  const key = 'runtime.cluster._.mine';
+  const accepted = (revision: number, state: string) => {
+    const runtime = { policies: [{ key, revision, state, reason: '', subjects: 1 }] };
+    const nodes = new Map([['a', { ...node(null, 1_000), runtime } as unknown as NodeStatus]]);
+    const readers = { nodes, instances: [], nowMs: NOW, staleMs: 60_000 };
+    return isAcceptedByReaders({ key, json: '{"newer":1,"revision":4}', storedMs: NOW - 20_000 }, readers);
+  };
+  expect([accepted(4, 'in-force'), accepted(4, 'refused'), accepted(3, 'in-force')]).toEqual([true, false, false]);
 });

@@ -3,7 +3,7 @@
  * not in force if every reader refuses it. If some do, others apply it. Pure.
  */
 import { parseConfigKey } from '@bailiff/policy';
-import type { NodeStatus } from '@bailiff/schemas';
+import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { lastQuoted, quoted, reportedName } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
@@ -15,25 +15,63 @@ type Readers = Pick<ClusterFacts, 'nodes' | 'instances' | 'nowMs' | 'staleMs'>;
 /** Services that read a kind; nodes read the others. */
 const SERVICES: Readonly<Record<string, string>> = { correlation: 'correlator', response: 'responder' };
 
+/** Readers of a key that report; a string is a status that cannot be read. @throws ConfigError */
+function readersOf(
+  key: string,
+  { nodes, instances, nowMs, staleMs }: Readers,
+): (NodeStatus | InstanceStatus | string)[] {
+  const { kind, scope, name } = parseConfigKey(key);
+  const service = SERVICES[kind];
+  if (service !== undefined) return activeInstances(instances, nowMs).filter((one) => one.service === service);
+  const reading = [...nodes].filter(([node]) => scope !== 'node' || node === name).map(([, status]) => status);
+  return reading.filter((one) => typeof one === 'string' || nowMs - Date.parse(one.updatedAt) < staleMs);
+}
+
 /**
  * The reason of a reader, quoted: sentences of commands end with it. Empty if a reader accepts the value, may
  * not have read it yet, or cannot be read, and without readers.
  */
 export function refusalOfReaders({ key, storedMs }: Pick<StoredConfig, 'key' | 'storedMs'>, readers: Readers): string {
-  const { kind, scope, name } = parseConfigKey(key);
-  const { nodes, instances, nowMs, staleMs } = readers;
-  const service = SERVICES[kind];
-  const reading = [...nodes].filter(([node]) => scope !== 'node' || node === name).map(([, status]) => status);
-  const fresh = reading.filter((one) => typeof one === 'string' || nowMs - Date.parse(one.updatedAt) < staleMs);
-  const all =
-    service === undefined ? fresh : activeInstances(instances, nowMs).filter((one) => one.service === service);
-  const reasons = all.map((status) =>
+  const reasons = readersOf(key, readers).map((status) =>
     typeof status === 'string' || Date.parse(status.updatedAt) <= storedMs
       ? ''
       : (status.configRefused.find((one) => one.key === key)?.reason ?? ''),
   );
   return reasons.every((reason) => reason !== '') ? quoted(reasons[0] ?? '') : '';
 }
+
+/** A status follows a value that was read within ten seconds. */
+const READ_WITHIN_MS = 15_000;
+
+/** Whether readers have read a value since it was stored, and none refuses it. */
+export function isAcceptedByReaders(
+  { key, json, storedMs }: Pick<StoredConfig, 'key' | 'json' | 'storedMs'>,
+  readers: Readers,
+): boolean {
+  // Who reads a kind that this version does not know is not known.
+  if (!isKey(key)) return false;
+  if (key.startsWith('runtime.')) return isInForceSomewhere(key, json, readers);
+  const read = readersOf(key, readers).filter(
+    (one) => typeof one !== 'string' && Date.parse(one.updatedAt) - storedMs > READ_WITHIN_MS,
+  ) as (NodeStatus | InstanceStatus)[];
+  return read.length > 0 && read.every(({ configRefused }) => configRefused.every((one) => one.key !== key));
+}
+
+/** A node that enforces no runtime policies does not read them, and names none that it refuses. */
+function isInForceSomewhere(key: string, json: string, { nodes }: Readers): boolean {
+  const revision = /"revision" *: *(\d+)/.exec(json)?.[1];
+  return [...nodes.values()].some(
+    (one) =>
+      typeof one !== 'string' &&
+      one.runtime?.policies.some(
+        (policy) => policy.key === key && policy.state === 'in-force' && String(policy.revision) === revision,
+      ),
+  );
+}
+
+/** Who refuses a value, in sentences: a command of an earlier version does not know what newer readers accept. */
+export const refusersOf = ({ refusedHere = false }: { refusedHere?: boolean }): string =>
+  refusedHere ? 'this command alone, which is of another version than the cluster' : 'all readers';
 
 /** A node's text becomes part of a command only if it is a key. */
 function isKey(text: string): boolean {

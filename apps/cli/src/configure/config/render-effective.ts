@@ -14,7 +14,7 @@ import {
   readPods,
 } from '@bailiff/insight';
 import { ConfigError, type ConfigKey, parseConfigKey, parseConfigValue, requireReadKey } from '@bailiff/policy';
-import { initialModeProblems, plural, podName } from '@bailiff/response';
+import { type ConfigValue, initialModeProblems, plural, podName, refusersOf } from '@bailiff/response';
 import { workloadOf } from '@bailiff/schemas';
 import { readHistory } from '../../shared/config/history.ts';
 import { CliError } from '../../shared/errors.ts';
@@ -64,12 +64,14 @@ async function lastGood(
   return null;
 }
 
-/** Values in force, and keys whose newest value all readers refuse. @throws BusError */
-export async function readInForce(session: Session): Promise<{ inForce: InForce[]; refused: string[] }> {
+type Refused = Pick<ConfigValue, 'key' | 'refusedHere'>;
+
+/** Values in force, and keys whose newest value readers refuse. @throws BusError */
+export async function readInForce(session: Session): Promise<{ inForce: InForce[]; refused: Refused[] }> {
   const bucket = openBucket(session.bus, CONFIG_BUCKET);
   const [entries, readers] = await Promise.all([bucket.entries(), readConfigReaders(session)]);
   const inForce: InForce[] = [];
-  const refused: string[] = [];
+  const refused: Refused[] = [];
   for (const entry of entries) {
     const stored = storedConfig(entry);
     let key: ConfigKey;
@@ -78,11 +80,12 @@ export async function readInForce(session: Session): Promise<{ inForce: InForce[
       requireReadKey(key);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      refused.push(stored.key);
+      refused.push({ key: stored.key });
       continue;
     }
-    const { refused: reason } = configValue(entry, readers);
-    if (reason !== '') refused.push(stored.key);
+    const { refused: reason, refusedHere } = configValue(entry, readers);
+    if (reason !== '') refused.push({ key: stored.key, refusedHere });
+    if (refusedHere) continue;
     const holds = reason === '' ? parseStored(key, stored, false) : await lastGood(session, key, stored, reason);
     if (holds) inForce.push(holds);
   }
@@ -185,7 +188,7 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
       pod: pod && { uid: pod.uid, name: pod.name, workload, nodeName: node },
       ...sectionsJson(effective),
       runtimeNotInForce: obstacle,
-      refused,
+      refused: refused.map(({ key }) => key),
     });
   }
   const title = pod
@@ -194,10 +197,10 @@ export async function showEffective(session: Session, scope: Scope, json: boolea
   out.line(out.paint(title, 'bold'));
   out.line();
   render(session, effective, obstacle);
-  if (refused.length > 0)
-    out.note(
-      `${plural(refused.length, 'stored value is', 'stored values are')} refused by all readers: ${refused.join(', ')}`,
-    );
+  for (const by of new Set(refused.map(refusersOf))) {
+    const keys = refused.flatMap((one) => (refusersOf(one) === by ? [one.key] : []));
+    out.note(`${plural(keys.length, 'stored value is', 'stored values are')} refused by ${by}: ${keys.join(', ')}`);
+  }
 }
 
 /** A pod, or a namespace without one. @throws CliError CLI_USAGE */

@@ -2,6 +2,7 @@
 import { openBucket, signedConfigBy, storedConfig } from '@bailiff/bus';
 import { clockTime, configValue, isoMicros, readConfigReaders } from '@bailiff/insight';
 import { type ConfigKey, formatConfigKey } from '@bailiff/policy';
+import { refusersOf } from '@bailiff/response';
 import { readStored, valueIn } from '../../shared/config/change.ts';
 import { readHistory } from '../../shared/config/history.ts';
 import {
@@ -30,6 +31,7 @@ interface Listed {
   signature: string;
   /** Why readers refuse the value; empty if they accept it. */
   refused: string;
+  refusedHere: boolean;
 }
 
 const LIST_COLUMNS: readonly Column[] = [
@@ -59,8 +61,9 @@ async function readList(session: Session, signers: string): Promise<Listed[]> {
       ...ownership
     } = storedConfig(entry);
     const kind = key.split('.')[0] ?? '';
-    const refused = configValue(entry, readers).refused || signed.problemOf({ key, json, signature });
-    return { key, kind, revision, changedAtMicros, by, why, ownership, signature, refused };
+    const { refused: reason, refusedHere = false } = configValue(entry, readers);
+    const refused = reason || signed.problemOf({ key, json, signature });
+    return { key, kind, revision, changedAtMicros, by, why, ownership, signature, refused, refusedHere };
   });
   const known = new Set(stored.map(({ key }) => key));
   const rest = builtInKeys()
@@ -75,6 +78,7 @@ async function readList(session: Session, signers: string): Promise<Listed[]> {
       ownership: { owner: null, released: false },
       signature: '',
       refused: '',
+      refusedHere: false,
     }));
   return [...stored, ...rest].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
@@ -105,7 +109,7 @@ export async function list(session: Session, kind: string | undefined, signers: 
   for (const row of rows)
     if (row.refused !== '')
       out.note(
-        `${row.key} is refused by ${signers === '' ? 'all readers' : 'readers with these signers'}: ${row.refused}`,
+        `${row.key} is refused by ${signers === '' || row.refusedHere ? refusersOf(row) : 'readers with these signers'}: ${row.refused}`,
       );
 }
 

@@ -113,7 +113,7 @@ async function exportTree(session: Session, directory: string, options: ExportOp
     out.note(
       `${plural(orphans.length, 'file')} of other keys, or with another ending: ${orphans.join(', ')} (--prune deletes them)`,
     );
-  if (refused.length > 0) out.note(`omitted, because all readers refuse them: ${refused.join(', ')}`);
+  if (refused.length > 0) out.note(`omitted, because readers of this version refuse them: ${refused.join(', ')}`);
 }
 
 /** The key of a path; null if it names none. Such files are never deleted. */

@@ -89,7 +89,7 @@ export async function rulesInForce({ bus, out }: Session): Promise<Readonly<Reco
     const json = Buffer.from(value).toString('utf8');
     const refused = configRefusal(key, json);
     if (refused !== '') {
-      out.note(`${key} is refused by all readers and is not exported`);
+      out.note(`${key} is refused by readers of this version and is not exported`);
       return [];
     }
     const parsed = parseConfigKey(key);

@@ -234,7 +234,8 @@ export async function explainPod(
   const obstacle = podObstacle(places);
   const sets = explainedSets(policies, pod);
   if (json) return out.json({ ...explainedJson(pod, sets, request), notInForce: obstacle, inForce: places });
-  for (const { key, refused } of stored) if (refused !== '') out.note(`${key} is refused by all readers: ${refused}`);
+  for (const { key, refused } of stored)
+    if (refused !== '') out.note(`${key} is refused by readers of this version: ${refused}`);
   if (request) {
     out.note(podTitle(pod));
     return out.lines(decisionLines(sets, request, obstacle, session));

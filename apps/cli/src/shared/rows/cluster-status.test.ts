@@ -407,6 +407,20 @@ describe('a node that is disarmed', () => {
     ]);
   });
 
+  it('a value that this command alone refuses - is not said to be refused by the cluster', () => {
+    const key = 'spoof.cluster._.default';
+    const value = { key, json: '{"modes":{"newer":"audit"}}', refused: 'why', revision: 1, storedMs: 0 };
+    const { problems, exitCode } = report({ a: status() }, { config: [{ ...value, refusedHere: true }] });
+    expect(exitCode).toBe(10);
+    expect(problems.map(({ node, text }) => `${node} ${text}`)).toEqual([
+      `this command is of another version than the cluster, and cannot read ${key}, which the cluster accepts: what is weaker there is not listed here`,
+    ]);
+    expect(report({ a: status() }, { config: [value] })).toMatchObject({
+      exitCode: 6,
+      problems: [{ node: 'all readers' }],
+    });
+  });
+
   it('in more namespaces than its status names - says so', () => {
     const { problems, exitCode } = report({ a: status({ disarmedNamespaces: [], disarmedNamespacesOmitted: 3 }) });
     expect(exitCode).toBe(10);
