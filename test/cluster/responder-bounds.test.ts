@@ -3,6 +3,7 @@
 // repeated, and failures are reported.
 
 import { publishOnce, responseSubject } from '@bailiff/bus';
+import { readInstances } from '@bailiff/insight';
 import { approvalOf, denialOf } from '@bailiff/response';
 import { encodeResponse, type Response, type Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
@@ -282,5 +283,7 @@ describe('responder bounds - settings of the process', () => {
     await stop.stop();
     await rig.start({ dryRun: true });
     expect(await endIn('kube-system')).toEqual(['dryrun', 'dry-run', 0]);
+    const reported = async () => (await readInstances(rig.bus)).some(({ dryRun, stoppedAt }) => dryRun && !stoppedAt);
+    await waitFor(reported, { what: 'its status to say so' });
   });
 });

@@ -205,6 +205,7 @@ class Responder {
         return {
           ...(untilMicros > 0 ? { formerPoliciesUntil: new Date(untilMicros / 1000).toISOString() } : {}),
           maxGraceSeconds: config.maxGraceSeconds,
+          ...(config.dryRun ? { dryRun: true as const } : {}),
           certificates: reportedEnds(this.#redisCertificate()),
           ...(this.#rights.missing.length > 0 ? { missingRights: [...this.#rights.missing] } : {}),
         };

@@ -1,6 +1,6 @@
 import { initialSpoofPolicy, TUNABLE_VECTORS } from '@bailiff/policy';
 import { describe, expect, it } from 'vitest';
-import { enforcementOf, enforcementProblems, isWeakened } from './enforcement.ts';
+import { dryRunProblems, enforcementOf, enforcementProblems, isWeakened } from './enforcement.ts';
 import { weigh } from './problem.ts';
 
 const NOW = Date.parse('2026-11-24T12:00:00Z');
@@ -111,6 +111,24 @@ describe('runtime policies and disarms', () => {
     const off = { 'response.cluster._.a': { ...steps, enabled: false }, 'response.cluster._.b': steps };
     expect(lines(off)).toEqual(['1 response policy: a off (enabled: false): it responds to no verdict']);
     expect(weigh(enforcementProblems(enforcementOf(stored(off)), [], NOW))).toBe(0);
+  });
+
+  it('a responder whose responses are all dry runs - is named if a policy is none; control: another responder', () => {
+    const policy = { match: {}, steps: [{ action: 'label' }] };
+    const responder = (more: object) => ({
+      ...{ service: 'responder', instance: 'a', version: '1', configRevision: 0, configRefused: [] },
+      startedAt: new Date(NOW).toISOString(),
+      updatedAt: new Date(NOW).toISOString(),
+      ...more,
+    });
+    const texts = (dryRun: boolean, more: object) =>
+      dryRunProblems(
+        enforcementOf(stored({ 'response.cluster._.a': { ...policy, dryRun } })),
+        [responder(more)],
+        NOW,
+      ).map(({ text, exitCode }) => [text, exitCode]);
+    expect(texts(false, { dryRun: true })).toEqual([['was started with dryRun: a does nothing either', 0]]);
+    expect([...texts(true, { dryRun: true }), ...texts(false, {})]).toEqual([]);
   });
 
   it('a disarm - comes first, and is no success', () => {

@@ -13,6 +13,7 @@ import {
   type Mode,
   parseConfigKey,
   parseConfigValue,
+  type ResponsePolicy,
   type RuntimePolicy,
   SPOOF_CLUSTER_KEY,
   type SpoofCluster,
@@ -20,8 +21,9 @@ import {
   spoofCluster,
   TUNABLE_VECTORS,
 } from '@bailiff/policy';
-import type { NodeStatus } from '@bailiff/schemas';
+import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
 import { age, plural, shortList } from '../status/text.ts';
+import { activeInstances } from './instances.ts';
 import { notEnforced, type Problem, warn } from './problem.ts';
 
 /** A disarm (break-glass) that is in force. */
@@ -72,6 +74,8 @@ export interface Enforcement {
   weakened: Weakened[];
   policies: PoliciesByMode;
   disabled: Disabled;
+  /** Response policies that are no dry runs. */
+  acting: string[];
 }
 
 interface Parsed {
@@ -91,7 +95,13 @@ const rank = (mode: Mode) => MODES.indexOf(mode);
 export function enforcementOf(config: readonly ConfigValue[]): Enforcement {
   const all = config.flatMap(parsed);
   const disabled = { rules: disabledIn(all, 'correlation'), responses: disabledIn(all, 'response') };
-  return { weakened: weakenedIn(all), policies: policiesIn(all), disabled };
+  const isActing = ({ key, value }: Parsed) => {
+    if (key.kind !== 'response') return false;
+    const { enabled, dryRun } = value as ResponsePolicy;
+    return enabled && !dryRun;
+  };
+  const acting = all.filter(isActing).map(({ key: { name } }) => name);
+  return { weakened: weakenedIn(all), policies: policiesIn(all), disabled, acting };
 }
 
 /** The scope in words, as in problems. */
@@ -191,7 +201,7 @@ function remedyOf({ key, mode, vectors }: Weakened): string {
     vectors.length === 1 && vectors[0] !== 'unknown-interface'
       ? `bailiff config set ${key} modes.${vectors[0]}=${next}`
       : `bailiff config get ${key}`;
-  return mode === 'off' ? `audit first: ${change}` : `bailiff doctor --would-drop, then ${change}`;
+  return mode === 'off' ? `audit first: ${change}` : `bailiff doctor --would-drop --since 7d, then ${change}`;
 }
 
 /** Clusters before namespaces before workloads, and `off` before `audit`. */
@@ -222,7 +232,19 @@ export function enforcementProblems(
   return [...problems, ...disabledProblems(disabled)];
 }
 
-const ENFORCE = `bailiff doctor --would-drop, then bailiff config set ${SPOOF_CLUSTER_KEY} 'modes={}'`;
+/** A dry run of all responses is no exit code either. */
+export function dryRunProblems(
+  { acting }: Pick<Enforcement, 'acting'>,
+  instances: readonly InstanceStatus[],
+  nowMs: number,
+): Problem[] {
+  const isDry = activeInstances(instances, nowMs).some(({ dryRun = false }) => dryRun);
+  if (!isDry || acting.length === 0) return [];
+  const text = `was started with dryRun: ${shortList(acting, MAX_POLICIES)} ${acting.length === 1 ? 'does' : 'do'} nothing either`;
+  return [warn('responder', text, 'responder.dryRun=false in the chart, or start it without --dry-run', 'enforcement')];
+}
+
+const ENFORCE = `bailiff doctor --would-drop --since 7d, then bailiff config set ${SPOOF_CLUSTER_KEY} 'modes={}'`;
 
 /** Narrower policies hold all the same. */
 export function initialModeProblems(node: string, { initialMode }: Pick<NodeStatus, 'initialMode'>): Problem[] {

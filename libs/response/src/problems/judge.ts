@@ -12,7 +12,13 @@ import { certificateProblems, serviceCertificateProblems } from './certificates.
 import { serviceClockProblems } from './clocks.ts';
 import { deadLetterProblems } from './dead-letters.ts';
 import { copyProblems, unloggedProblems } from './documents.ts';
-import { type ConfigValue, type Enforcement, enforcementOf, enforcementProblems } from './enforcement.ts';
+import {
+  type ConfigValue,
+  dryRunProblems,
+  type Enforcement,
+  enforcementOf,
+  enforcementProblems,
+} from './enforcement.ts';
 import type { ClusterFacts, UnsignedConfig } from './facts.ts';
 import { fillOf, fillProblems } from './fill.ts';
 import { refusalProblems, rightsProblems } from './instances.ts';
@@ -42,6 +48,7 @@ export function judge(facts: ClusterFacts): ClusterReport {
   const nodes = nodeReports(facts, enforcement);
   const problems = [
     ...enforcementProblems(enforcement, disarms, nowMs),
+    ...dryRunProblems(enforcement, instances, nowMs),
     ...nodes.problems,
     ...streamProblems(facts),
     ...copyProblems(streams),

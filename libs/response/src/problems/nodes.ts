@@ -275,7 +275,13 @@ function warningsOf(report: NodeReport, status: NodeStatus): Problem[] {
   const warnings: Problem[] = [...bypassWarnings(node, status), ...quarantineProblems(node, status)];
   if (fullestMap && fullestMap.percent >= FULL_PERCENT) {
     const text = `map ${reportedName(fullestMap.name)} is ${Math.round(fullestMap.percent)} % full`;
-    warnings.push(warn(node, text, "raise the collector's maxInterfaces"));
+    warnings.push(
+      warn(
+        node,
+        text,
+        'raise its maxInterfaces, then `collector detach --all` and `collector attach` there: pinned maps keep their size',
+      ),
+    );
   }
   warnings.push(...packetLossProblems(node, status));
   const { unackedForMs = 0, unackedReason = '' } = bus;

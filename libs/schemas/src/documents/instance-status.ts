@@ -163,6 +163,8 @@ export const instanceStatus = z.object({
   failed: z.boolean().optional(),
   /** Correlator only; absent from older versions, and without any. */
   skipped: list('listed', skippedMessages).optional(),
+  /** Responder only: every response is a dry run, whatever the policies say. Absent otherwise, and from older versions. */
+  dryRun: z.literal(true).optional(),
   /** Correlator only; absent from older versions, and without any. */
   missingVerdicts: missingVerdicts.optional(),
   /**

@@ -403,7 +403,7 @@ describe('a node that is disarmed', () => {
     expect(seen).toMatchObject({ exitCode: 10, nodes: [{ health: 'not-enforced', notEnforced: 2 }, {}] });
     expect(problemLines(seen.problems, { width: 0 })).toEqual([
       '! a, b: has no spoof.cluster._.default, and its initialMode is audit: forged packets are counted, and pass',
-      "  → bailiff doctor --would-drop, then bailiff config set spoof.cluster._.default 'modes={}'",
+      "  → bailiff doctor --would-drop --since 7d, then bailiff config set spoof.cluster._.default 'modes={}'",
     ]);
   });
 
