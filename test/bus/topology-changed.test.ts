@@ -95,6 +95,20 @@ test('topology - a stream that another client sealed for good is an error', asyn
   await expect(ensureTopology(admin)).rejects.toMatchObject({ code: 'BUS_TOPOLOGY', message: /^VERDICTS .*seal/ });
 });
 
+test('topology - a copy with less room than its bucket gets back the keys that it deleted', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  const copy = 'LATEST_bailiff_quarantine';
+  const keysOf = async () => (await streamInfo(admin, copy)).state.messages;
+  await admin.jsm.streams.update(copy, { max_bytes: 100_000 });
+  for (let n = 0; n < 20; n += 1) await admin.js.publish(`$KV.bailiff_quarantine.node-${n}`, new Uint8Array(20_000));
+  await waitFor(async () => (await streamInfo(admin, copy)).state.last_seq === 20, { what: 'the copy' });
+  expect(await keysOf(), 'control: it lacks some').toBeLessThan(10);
+  expect((await ensureTopology(admin)).created).toEqual([copy]);
+  await waitFor(async () => (await keysOf()) === 20, { what: 'all keys' });
+  expect((await ensureTopology(admin)).created).toEqual([]);
+});
+
 test('topology - setup resumes a consumer that another client paused; control: creating it again does not', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');

@@ -102,15 +102,16 @@ async function putStream(bus: Bus, config: WantedStream, found: StreamInfo | nul
 }
 
 /**
- * Deletes a copy of an earlier life of its bucket: the server would copy only what is
- * beyond the last revision that was copied. @returns whether it did
+ * Deletes a copy of an earlier life of its bucket, and one that had less room than its bucket and lacks keys: the
+ * server would copy only what is beyond the last revision that was copied. @returns whether it did
  */
-async function dropOutdatedCopy(bus: Bus, name: string, bucket: string): Promise<boolean> {
+async function dropOutdatedCopy(bus: Bus, { name, max_bytes = 0 }: WantedStream, bucket: string): Promise<boolean> {
   // In this order: a message that is stored in between is in the bucket.
   const copy = await streamInfo(bus, name);
   const origin = await streamInfo(bus, bucket);
   const isYounger = createdMicrosOf(copy) >= createdMicrosOf(origin);
-  if (isYounger && copy.state.last_seq <= origin.state.last_seq) return false;
+  const lacksKeys = copy.config.max_bytes < max_bytes && copy.state.num_subjects !== origin.state.num_subjects;
+  if (isYounger && copy.state.last_seq <= origin.state.last_seq && !lacksKeys) return false;
   await apiRequest(bus, `$JS.API.STREAM.DELETE.${name}`);
   return true;
 }
@@ -205,7 +206,7 @@ export async function ensureTopology(bus: Bus, options: TopologyOptions = {}): P
   for (const config of plan.streams) {
     let before = found.get(config.name) ?? null;
     const [source] = isCopy(config.name) ? (config.sources ?? []) : [];
-    if (before && source && (await dropOutdatedCopy(bus, config.name, source.name))) before = null;
+    if (before && source && (await dropOutdatedCopy(bus, config, source.name))) before = null;
     if (await putStream(bus, config, before)) (before ? report.changed : report.created).push(config.name);
   }
   for (const { stream, config } of consumerConfigs()) await putConsumer(bus, stream, config);

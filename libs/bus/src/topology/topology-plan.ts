@@ -112,7 +112,7 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
   for (const copy of streams) {
     const bucket = streams.find(({ name }) => name === copy.sources?.[0]?.name);
     const wanted = copyMaxBytes(bucket?.name.slice('KV_'.length) ?? '', bucket?.max_bytes ?? 0);
-    if (bucket && orNone(copy.max_bytes) < wanted) copy.max_bytes = wanted;
+    if (bucket && orNone(copy.max_bytes) < orNone(wanted)) copy.max_bytes = wanted > 0 ? wanted : -1;
   }
   const refused = !options.shrink && losses.some(({ follows }) => !follows);
   return { options: effective, streams, losses, refused };

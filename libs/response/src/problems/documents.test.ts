@@ -144,6 +144,16 @@ describe('copies that nodes read', () => {
     expect(texts(info(bucket), found)).toEqual([expect.stringMatching(text)]);
   });
 
+  it('a copy with less room than its bucket - deletes keys when it is full; control: as much as it needs', () => {
+    const sized = (name: string, max_bytes: number) => info(name, { config: { name, max_bytes } });
+    expect(texts(sized(bucket, 2000), sized(copy, 2249))).toEqual([
+      expect.stringMatching(/less room than KV_bailiff_pods/),
+    ]);
+    expect(texts(sized(bucket, 2000), sized(copy, 2250))).toEqual([]);
+    expect(texts(sized(bucket, 2000), sized(copy, -1))).toEqual([]);
+    expect(texts(sized(bucket, -1), sized(copy, 2250))).toHaveLength(1);
+  });
+
   it('a copy that follows, an empty one, and missing streams - no problem here', () => {
     expect(texts(info(bucket), source({}))).toEqual([]);
     expect(texts(info(bucket), source({ active: -1 }))).toEqual([]);

@@ -2,7 +2,7 @@
  * Nodes that do not apply what the bus holds: lists and policies that a node cannot read, copies that
  * no longer follow their bucket, and stored policies that a node has not applied. Pure.
  */
-import { createdMicrosOf, latestStream } from '@bailiff/bus';
+import { copyMaxBytes, createdMicrosOf, latestStream } from '@bailiff/bus';
 import { parseConfigKey } from '@bailiff/policy';
 import type { NodeStatus } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
@@ -100,10 +100,19 @@ export function copyProblems(streams: ReadonlyMap<string, StreamInfo | null>): P
     const copy = streams.get(latestStream(name.slice('KV_'.length)));
     if (!origin || !copy) return [];
     const why = brokenSource(origin, copy);
-    if (why === '') return [];
-    const text = `nodes read ${copy.config.name}, which no longer follows ${name}: ${why}`;
+    if (why === '' && !isTooSmall(origin, copy)) return [];
+    const text =
+      why === ''
+        ? `nodes read ${copy.config.name}, which has less room than ${name} and lacks lists or policies once it is full`
+        : `nodes read ${copy.config.name}, which no longer follows ${name}: ${why}`;
     return [shout('bus', text, SET_UP, EXIT.dependencyUnreachable, 'streams')];
   });
+}
+
+/** The limit of the bucket was raised, and `bailiff bus setup` did not run since. */
+function isTooSmall({ config }: StreamInfo, { config: copied }: StreamInfo): boolean {
+  const wanted = config.max_bytes > 0 ? copyMaxBytes(config.name.slice('KV_'.length), config.max_bytes) : Infinity;
+  return copied.max_bytes > 0 && copied.max_bytes < wanted;
 }
 
 function brokenSource(origin: StreamInfo, copy: StreamInfo): string {

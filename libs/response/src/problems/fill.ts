@@ -64,7 +64,10 @@ export function fillsOf(streams: readonly StreamFill[]): Fill[] {
     const share = (used: number, limit: number) => (limit > 0 ? (100 * used) / limit : 0);
     const [byBytes, byMessages] = [share(bytes, maxBytes), share(messages, maxMessages)];
     const percent = Math.round(Math.max(byBytes, byMessages));
-    const remedy = `raise its ${byBytes >= byMessages ? 'max_bytes' : 'max_msgs'}`;
+    const raise = `raise its ${byBytes >= byMessages ? 'max_bytes' : 'max_msgs'}`;
+    const remedy = name.startsWith('KV_')
+      ? `${raise}, then run \`bailiff bus setup\`: its copies need the room too`
+      : raise;
     if (trimmed) {
       const limit = trimmed.maxAgeMs > 0 ? ` instead of ${span(trimmed.maxAgeMs)}` : '';
       const text = `full: its messages are deleted after ${span(trimmed.keptMs)}${limit}`;
