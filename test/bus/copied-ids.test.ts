@@ -14,13 +14,13 @@ const windowOf = (name: string) => streamConfigs().find((one) => one.name === na
 
 test.each([
   ['every copy has it', windowOf('CONFIG_LOG'), true],
-  ['the control: copies that remember ids as long as other streams lack it', windowOf('VERDICTS'), false],
+  ['the control: copies that remember ids as long as SIEM lack it', windowOf('SIEM'), false],
 ])('a message whose id its bucket has forgotten - %s', async (_what, copyWindow, isCopied) => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');
   const cli = openBucket(await nats.connect('cli'), 'bailiff_config');
   const headers = { 'Nats-Msg-Id': 'the-same' };
-  // Instead of two minutes; also longer than the window of copies.
+  // Instead of ten seconds; also longer than the window of copies.
   await admin.jsm.streams.update(BUCKET, { duplicate_window: nanos(1_000) });
   for (const copy of Object.keys(COPIES)) await admin.jsm.streams.update(copy, { duplicate_window: copyWindow });
   const isIn = async (copy: string, name: string) => {

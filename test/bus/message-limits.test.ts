@@ -1,4 +1,4 @@
-// What a node can make the server keep or read: message ids, message size, subscriptions.
+// What clients outside the core can make the server keep or read: message ids, message size, subscriptions.
 import { readFileSync } from 'node:fs';
 import {
   accountOf,
@@ -62,9 +62,15 @@ describe('message ids of a node', () => {
     );
   }, 90_000);
 
-  test.each([FRAMES, STATUS])('%s - an id is known for a moment, and then stored again', async (subject) => {
+  test.each([
+    ['collector-node-a', FRAMES],
+    ['collector-node-a', STATUS],
+    // The others outside the core.
+    ['evidence-log', '$KV.bailiff_services.evidence-log.x'],
+    ['cli', 'bailiff.v1.responses.delete.shop.web-0.x'],
+  ])('%s, %s - an id is known for a moment, and then stored again', async (user, subject) => {
     await using nats = await startBus();
-    await using raw = await rawUser(nats, 'collector-node-a');
+    await using raw = await rawUser(nats, user);
     const message = { subject, header: headerBlock('Nats-Msg-Id: again'), body: '{}' };
     const first = await raw.store(message);
     await waitFor(async () => (await raw.store(message)) > first, { what: 'the id to be forgotten', timeoutMs: 5_000 });

@@ -10,8 +10,9 @@ const {
   BUCKETS,
   consumerConfigs,
   DEFAULT_MAX_FILE_BYTES,
+  COPIED_DUPLICATE_WINDOW_MS,
   DUPLICATE_WINDOW_MS,
-  NODE_DUPLICATE_WINDOW_MS,
+  SHORT_DUPLICATE_WINDOW_MS,
   requiredHorizonMs,
   streamConfigs,
 } = topology;
@@ -92,7 +93,7 @@ export function streamsPage(): string {
     'Streams and buckets',
     `As created by \`ensureTopology\` and checked by \`bailiff doctor\`. All are kept in files. The sum of their limits, ${bytes(total)}, is reserved at their creation;
 \`max_file_store\` is ${bytes(DEFAULT_MAX_FILE_BYTES)} by default. Streams cannot be purged and messages cannot be deleted; only limits drop messages. A message id is known
-for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}, in VIOLATIONS, \`bailiff_nodes\` and copies for ${nanos(NODE_DUPLICATE_WINDOW_MS * 1e6)}.`,
+for ${nanos(SHORT_DUPLICATE_WINDOW_MS * 1e6)}, in buckets with copies for ${nanos(COPIED_DUPLICATE_WINDOW_MS * 1e6)}, in SIEM for ${nanos(DUPLICATE_WINDOW_MS * 1e6)}.`,
     [
       section('Streams', table(['stream', 'holds', 'subjects', 'kept', 'at most', 'when full'], streamRows())),
       section(

@@ -1,6 +1,6 @@
 /**
  * Recognises frames that a collector sent again after a lost ack. VIOLATIONS holds both copies,
- * because the server forgets message ids early (NODE_DUPLICATE_WINDOW_MS).
+ * because the server forgets message ids early (SHORT_DUPLICATE_WINDOW_MS).
  *
  * A reader of single violations skips the second copy. Counts need no such check, because they are
  * cumulative. The id of a frame ends with 64 random bits, so no client can use it before its

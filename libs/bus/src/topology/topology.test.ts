@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { CORE } from '../auth/accounts.ts';
+import { permissionsFor } from '../auth/permissions.ts';
 import { natsServerConf } from '../auth/server-conf.ts';
+import type { Identity } from './identities.ts';
 import { DEFAULT_MAX_FILE_BYTES, MAX_PAYLOAD_BYTES } from './server-limits.ts';
-import { BUCKETS, consumerConfigs, requiredHorizonMs, streamConfigs } from './topology.ts';
+import { BUCKETS, COPIED_DUPLICATE_WINDOW_MS, consumerConfigs, requiredHorizonMs, streamConfigs } from './topology.ts';
 
 test('topology - every stream has a limit by bytes, and their sum fits the default store', () => {
   const configs = streamConfigs();
@@ -26,6 +28,18 @@ test('topology - the configuration log has no age, and keeps as many revisions o
   );
   expect([bucket, log].map((stream) => stream?.max_age)).toEqual([undefined, undefined]);
   expect(log?.max_msgs_per_subject).toBe(bucket?.max_msgs_per_subject);
+});
+
+test('topology - only SIEM, which no client outside the core can write, remembers ids for more than some seconds', () => {
+  const roles = ['cli', 'console', 'evidence-log', 'reader', 'siem-reader', 'bus-auth'] as const;
+  const outside: Identity[] = [...roles.map((role) => ({ role })), { role: 'collector', node: 'node-a' }];
+  const published = outside.flatMap((identity) => permissionsFor(identity).publish.allow);
+  const prefixOf = (subject: string) => subject.split('.', 3).join('.');
+  for (const { name, subjects = [], duplicate_window = 0 } of streamConfigs()) {
+    if (duplicate_window <= COPIED_DUPLICATE_WINDOW_MS * 1_000_000) continue;
+    expect(name).toBe('SIEM');
+    expect(published.map(prefixOf)).not.toContain(prefixOf(subjects[0] ?? ''));
+  }
 });
 
 test('topology - a value of the largest size fits a message', () => {

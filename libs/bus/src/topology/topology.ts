@@ -90,14 +90,23 @@ export const SIEM_ACK_WAIT_MS = 30_000;
 export const SIEM_MAX_ACK_PENDING = 5_000;
 /** Longest pull: one whose reply subject another connector subscribes to outlives its sender. */
 export const SIEM_MAX_PULL_MS = 60_000;
-/** How long the server remembers message ids: longer than any retry. Its memory grows with it. */
+/**
+ * How long the server remembers the message ids of events in SIEM: longer than any retry. It keeps each id in memory,
+ * and an id may have 64 kB.
+ */
 export const DUPLICATE_WINDOW_MS = 120_000;
 /**
- * The same for copies, and for streams that a node can write: nats-server keeps each id in memory for the window,
- * and an id may have 64 kB. The lowest value that it accepts. A frame that is resent after a lost
- * ack is therefore stored twice, and readers recognise it (streams/repeated-frames.ts).
+ * The same for other streams, the lowest value that the server accepts: with two minutes, a credential that may
+ * write no more than its own status fills the memory of the server within seconds. A frame that is
+ * resent after a lost ack is therefore stored twice, and readers recognise it (streams/repeated-frames.ts). Other writers set
+ * conditions instead of ids.
  */
-export const NODE_DUPLICATE_WINDOW_MS = 100;
+export const SHORT_DUPLICATE_WINDOW_MS = 100;
+/**
+ * The same for buckets with copies: a copy drops messages whose id it knows, so it must forget it long before its
+ * bucket does.
+ */
+export const COPIED_DUPLICATE_WINDOW_MS = 10_000;
 /**
  * Revisions of a key that the bucket and CONFIG_LOG keep, by number and not by age: an operator's
  * change of last year may still be in force. 64 is the maximum of a KV bucket.
@@ -160,8 +169,6 @@ export interface BucketLimits {
   createOnly: boolean;
   /** A value expires after this unless it is renewed; 0: never. */
   maxAgeMs: number;
-  /** How long the server remembers message ids. */
-  duplicateWindowMs: number;
 }
 
 const bucket = (
@@ -182,7 +189,6 @@ const bucket = (
   latest: false,
   createOnly: false,
   maxAgeMs: 0,
-  duplicateWindowMs: DUPLICATE_WINDOW_MS,
   ...more,
 });
 
@@ -201,10 +207,7 @@ export const BUCKETS: readonly BucketLimits[] = [
     maxKeys: CONFIG_MAX_KEYS,
   }),
   bucket('schemas', 'Avro schemas by fingerprint', 16 * MIB, MIB / 16, { createOnly: true }),
-  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, {
-    maxAgeMs: NODE_MAX_AGE_MS,
-    duplicateWindowMs: NODE_DUPLICATE_WINDOW_MS,
-  }),
+  bucket('nodes', 'status of each node', 512 * MIB, MIB / 2, { maxAgeMs: NODE_MAX_AGE_MS }),
   // Renewed every 10 s: an instance that ended without a final status expires.
   bucket('services', 'status of correlators, responders and ipam-syncs', 16 * MIB, MIB / 8, {
     maxAgeMs: INSTANCE_MAX_AGE_MS,
@@ -243,8 +246,6 @@ export type WantedStream = Partial<StreamConfig> & { name: string };
 const nanos = (ms: number) => ms * 1_000_000;
 
 function stream(config: WantedStream, replicas: number): WantedStream {
-  // The server rejects a duplicate window longer than the age.
-  const ageNanos = config.max_age && config.max_age > 0 ? config.max_age : Number.POSITIVE_INFINITY;
   return {
     storage: StorageType.File,
     retention: RetentionPolicy.Limits,
@@ -257,8 +258,7 @@ function stream(config: WantedStream, replicas: number): WantedStream {
     allow_rollup_hdrs: false,
     // Also on a server with a higher max_payload.
     max_msg_size: MAX_PAYLOAD_BYTES,
-    // A copy drops messages whose id it knows: it must forget it long before its bucket does.
-    duplicate_window: config.sources ? nanos(NODE_DUPLICATE_WINDOW_MS) : Math.min(nanos(DUPLICATE_WINDOW_MS), ageNanos),
+    duplicate_window: nanos(SHORT_DUPLICATE_WINDOW_MS),
     ...config,
   };
 }
@@ -286,7 +286,7 @@ function bucketStream(limits: BucketLimits, replicas: number): WantedStream {
     allow_rollup_hdrs: false,
     deny_delete: true,
     deny_purge: true,
-    duplicate_window: nanos(limits.duplicateWindowMs),
+    duplicate_window: nanos(limits.latest ? COPIED_DUPLICATE_WINDOW_MS : SHORT_DUPLICATE_WINDOW_MS),
     ...(limits.push ? { republish: { src: subject, dest: `${ROOT}.push.${limits.bucket}.>` } } : {}),
   };
 }
@@ -323,7 +323,6 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
       subjects: [`${ROOT}.violations.>`],
       max_age: nanos(violationsMaxAgeMs),
       max_bytes: options.violationsMaxBytes ?? VIOLATIONS_MAX_BYTES,
-      duplicate_window: nanos(NODE_DUPLICATE_WINDOW_MS),
       metadata: { [TIMESPAN_METADATA]: String(longestTimespanMs) },
     }),
     make({
@@ -368,6 +367,7 @@ export function streamConfigs(options: TopologyOptions = {}): WantedStream[] {
       subjects: [`${ROOT}.siem.>`],
       max_age: nanos(SIEM_MAX_AGE_MS),
       max_bytes: SIEM_MAX_BYTES,
+      duplicate_window: nanos(DUPLICATE_WINDOW_MS),
     }),
   ];
 }
