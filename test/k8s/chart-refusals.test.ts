@@ -91,7 +91,7 @@ if (program === null) {
       [
         'a retention above the limit',
         ['bus.keepBytes=6GiB'],
-        /bus\.keepBytes 6GiB, with 6\.4GiB of the other streams, is more than/,
+        /bus\.keepBytes 6GiB, with 6\.5GiB of the other streams, is more than/,
         ['bus.keepBytes=20GiB', 'nats.storage.maxFileStore=30GiB', 'nats.storage.size=32Gi'],
       ],
       [

@@ -151,7 +151,7 @@ twice maxmemory of Valkey, which rewrites its file.
 {{- $problems | toJson }}
 {{- end }}
 
-{{- define "bailiff.otherStreams" -}}6.4GiB{{- end }}
+{{- define "bailiff.otherStreams" -}}6.5GiB{{- end }}
 
 {{- define "bailiff.contradictions" -}}
 {{- $problems := list }}

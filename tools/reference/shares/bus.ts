@@ -1,5 +1,5 @@
 /** Streams, buckets and consumers: one row for each, complete by test. Their limits stand in streams.md. */
-import { LATEST_STREAMS } from '@bailiff/bus';
+import { LATEST_STREAMS, latestStream } from '@bailiff/bus';
 import { OPEN, type Share } from './share.ts';
 
 type Row = Pick<Share, 'filledBy' | 'share' | 'counter' | 'tests'>;
@@ -38,10 +38,9 @@ export const STREAMS: Readonly<Record<string, Row>> = {
       stream,
       {
         filledBy: `a copy of \`${stream.slice('LATEST_'.length)}\`, for nodes`,
-        share:
-          'each key: its newest revision. The stream has room for all that the bucket can hold. **Open:** direct gets of one node credential delay those of others while they last; pushes arrive',
+        share: `each key: its newest revision. The stream has room for all that the bucket can hold${stream === latestStream('bailiff_pods') ? ', for lists as ipam-sync writes them' : ''}. **Open:** direct gets of one node credential delay those of others while they last; pushes arrive`,
         counter: '',
-        tests: ['test/bus/bucket-reader.test.ts', 'test/bus/node-reads.test.ts'],
+        tests: ['test/bus/bucket-reader.test.ts', 'test/bus/node-reads.test.ts', 'test/bus/config-full.test.ts'],
       },
     ]),
   ),
@@ -74,9 +73,10 @@ export const BUCKETS_OF: Readonly<Record<string, Row>> = {
   },
   bailiff_quarantine: {
     filledBy: 'the responder and operators, one key per node',
-    share: 'a node: one value. In it, a namespace gets a place only while more are free than it has',
-    counter: '`bailiff_responder_retries_total`',
-    tests: ['test/cluster/responder-quarantine-full.test.ts'],
+    share:
+      'a node: one value. In it, a namespace gets a place only while more are free than it has. A credential of an operator can fill it: nodes without a list then get none, until it is made again',
+    counter: '`bailiff_responder_retries_total`; status names a full bucket',
+    tests: ['test/cluster/responder-quarantine-full.test.ts', 'test/bus/config-full.test.ts'],
   },
   bailiff_config: {
     filledBy: 'operators, and ipam-sync for custom resources',

@@ -116,18 +116,24 @@ export const CONFIG_HISTORY = 64;
 export const CONFIG_MAX_BYTES = 256 * MIB;
 /** Keys with a full history; more keys with fewer revisions each. */
 export const CONFIG_MAX_KEYS = 2_048;
+/**
+ * Nodes with a quarantine since the installation, also those that are gone. Without a limit, a credential of an
+ * operator stores 1.2 million keys within half a minute: their subjects take 1.4 GiB of the server's memory for
+ * good, and a responder reads them at each start.
+ */
+export const QUARANTINE_MAX_KEYS = 131_072;
 /** What the server adds to a copied message: the header `Nats-Stream-Source`, without the subject. */
 const COPY_OVERHEAD_BYTES = 256;
 /**
  * Room for a copy of everything that a bucket can hold. A copy deletes its oldest messages when it
  * is full, so one key's changes would delete the values of other keys. With this size it is never
- * full: a copy repeats the subject in a header, and is at most twice as long. The lists of nodes are
- * far longer than their subjects.
+ * full: a copy repeats the subject in a header, and is at most twice as long. The pod lists are
+ * far longer than their subjects, as ipam-sync writes them.
  */
-export const copyMaxBytes = (bucket: string, bucketMaxBytes: number): number =>
-  bucket === 'bailiff_config'
-    ? 2 * bucketMaxBytes + CONFIG_HISTORY * CONFIG_MAX_KEYS * COPY_OVERHEAD_BYTES
-    : 1.125 * bucketMaxBytes;
+export function copyMaxBytes(bucket: string, bucketMaxBytes: number): number {
+  const { history = 1, maxKeys = 0 } = BUCKETS.find((one) => one.bucket === bucket) ?? {};
+  return maxKeys > 0 ? 2 * bucketMaxBytes + history * maxKeys * COPY_OVERHEAD_BYTES : 1.125 * bucketMaxBytes;
+}
 
 /**
  * Instances of services, with those of the last hour. Readers get all keys: without a limit, the credential of one
@@ -199,7 +205,11 @@ export const BUCKETS: readonly BucketLimits[] = [
   // 2,000 nodes with a full snapshot of 512 KiB each. An ordinary one (110 pods) is about 100 kB;
   // one of 500 pods is 100 kB compressed.
   bucket('pods', 'identities of the pods of each node', 1024 * MIB, MIB / 2, { push: true, latest: true }),
-  bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, { push: true, latest: true }),
+  bucket('quarantine', 'quarantined pods of each node', 64 * MIB, MIB / 4, {
+    push: true,
+    latest: true,
+    maxKeys: QUARANTINE_MAX_KEYS,
+  }),
   bucket('config', 'what operators tune', CONFIG_MAX_BYTES, MIB / 4, {
     push: true,
     latest: true,
