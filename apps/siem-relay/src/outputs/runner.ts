@@ -197,6 +197,7 @@ export class OutputRunner {
     const startAt = this.#o.output.startAt ?? this.#o.startAt;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
     const [created, { state }] = [lifeName(info), info];
+    this.#ahead.clear();
     if (last?.created === created && last.sequence <= state.last_seq) {
       this.#settled = last.sequence;
       this.#knownTo = last.known ?? 0;
