@@ -7,16 +7,16 @@
  * counted. What the receiver refuses for good becomes a dead letter. A crash repeats events under the
  * same uid.
  */
-import { type Bus, consumeOrdered, lifeName, parseSubject, type StreamMessage, streamInfo } from '@bailiff/bus';
+import { type Bus, consumeOrdered, lifeName, type StreamMessage, streamInfo } from '@bailiff/bus';
 import { clipReason, type OutputStatus } from '@bailiff/schemas';
 import type { Cancel, Clock } from '@bailiff/service';
 import { timeLimit } from '@bailiff/service/retry';
 import type { Turns } from '@bailiff/service/turns';
-import { boundedOcsf, type OcsfVersion } from '@bailiff/siem';
 import type { OutputReadings } from '../metrics.ts';
 import type { PositionKeeper } from '../position.ts';
 import type { Held } from './batch.ts';
 import { Delivery } from './delivery.ts';
+import { eventOf, inVersion } from './event.ts';
 import type { Output, OutputEvent } from './output.ts';
 import { retryDelayMs } from './retry.ts';
 
@@ -25,7 +25,7 @@ const PULL_MESSAGES = 100;
 const RESTORE_MESSAGES = 1_000;
 /** Interval of looks whether a batch is due. */
 const LOOK_EVERY_MS = 1_000;
-/** Events that a position lists as delivered before older ones; nothing more is read meanwhile. */
+/** Events that a position lists as delivered before older ones, at most. */
 const MAX_AHEAD = 2_000;
 interface RunnerOptions {
   bus: Bus;
@@ -66,7 +66,7 @@ export class OutputRunner {
   #idleTo = 0;
   /** The output does not get the events up to this sequence that it has not read. */
   #knownTo = 0;
-  /** A delivery by the timer waits for its turn. */
+  /** A delivery waits for its turn. */
   #isLooking = false;
   read = 0;
   pending = 0;
@@ -281,7 +281,7 @@ export class OutputRunner {
     const { output, signal } = this.#o;
     const delivery = this.#delivery;
     const event = this.#eventFor(message);
-    if (event === null) return;
+    if (!event) return;
     this.#waitingMicros = event.storedMicros;
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();
@@ -368,34 +368,5 @@ export class OutputRunner {
       // Also after the signal, which ends a delivery without room.
       this.#onRoom();
     });
-  }
-}
-
-/** An event of an output from its message in SIEM. Pure. */
-function eventOf({ subject, headers, data, sequence, timestampMicros }: StreamMessage): OutputEvent {
-  const parsed = parseSubject(subject);
-  const header = (name: string) => headers?.get(name) ?? '';
-  return {
-    sequence,
-    subject,
-    uid: header('Bailiff-Uid'),
-    className: parsed?.what === 'siem' ? parsed.className : '',
-    node: header('Bailiff-Node'),
-    severity: Number(header('Bailiff-Severity')),
-    timeMicros: Number(header('Bailiff-Time')) || timestampMicros,
-    storedMicros: timestampMicros,
-    data,
-  };
-}
-
-/** An event of OCSF in a version. One that cannot be read stays as it is: its receiver refuses it. */
-function inVersion(event: OutputEvent, version: OcsfVersion | undefined): OutputEvent {
-  const parsed = parseSubject(event.subject);
-  if (version === undefined || parsed?.what !== 'siem' || parsed.format !== 'ocsf') return event;
-  try {
-    const json = JSON.parse(Buffer.from(event.data).toString('utf8')) as Record<string, unknown>;
-    return { ...event, data: Buffer.from(boundedOcsf(json, version), 'utf8') };
-  } catch {
-    return event;
   }
 }
