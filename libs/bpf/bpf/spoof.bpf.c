@@ -22,7 +22,7 @@
  * A __noinline function that is not static is a global function. The verifier checks it once, and
  * knows nothing about its arguments. Such functions therefore check pointers that cannot be NULL,
  * and return int instead of bool.
- * Read in this order: events.h, maps.h, packet.h, linear-part.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
+ * Read in this order: events.h, maps.h, packet.h, linear-part.h, own-copies.h, joined.h, network.h, owner.h, tunnels.h, dhcp.h,
  * routers.h, icmp-error.h, checks.h, offload.h, fastpath.h, report.h, node-socket.h, quarantine.h, provocation.h,
  * pod-end.h, redirected.h.
  * rules.md specifies all checks.
@@ -36,6 +36,7 @@
 #include "spoof/events.h"
 #include "spoof/packet.h"
 #include "spoof/linear-part.h"
+#include "spoof/own-copies.h"
 #include "spoof/maps.h"
 #include "spoof/network.h"
 #include "spoof/owner.h"
@@ -83,6 +84,8 @@ int spoof_ingress(struct __sk_buff *skb)
 		count_seen(slot);
 		return TCX_NEXT;
 	}
+	if (is_own_copy(skb))
+		return TCX_NEXT;
 	iface = bpf_map_lookup_elem(&ifaces, &ifindex);
 	if (!iface)
 		return handle_missing_record();

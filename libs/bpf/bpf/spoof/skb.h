@@ -11,9 +11,16 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct net;
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct net_device {
 	int ifindex;
-	__u8 priv[]; /* since 6.10 */
+	possible_net_t nd_net; /* its network namespace */
+	__u8 priv[];	       /* since 6.10 */
 };
 
 /* Behind the device, where netdev_priv() of the kernel points. */
@@ -29,8 +36,13 @@ struct refcount_struct {
 	atomic_t refs;
 };
 
+struct dst_entry {
+	struct net_device *dev;
+};
+
 struct sk_buff {
 	struct net_device *dev;
+	unsigned long _skb_refdst; /* its route */
 	struct refcount_struct users;
 	unsigned char *head, *data;
 	unsigned int data_len;			      /* behind the linear part */
