@@ -5,7 +5,7 @@ import path from 'node:path';
 import { publishOnce, responseSubject } from '@bailiff/bus';
 import { makeFrame, makeViolation, operationSample, packetSample, podRef } from '@bailiff/correlation/testing';
 import { keyOf } from '@bailiff/evidence/testing';
-import { encodeResponse, type PodRef, type Verdict } from '@bailiff/schemas';
+import { encodeResponse, encodeViolationFrame, type PodRef, type Verdict } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -305,6 +305,58 @@ describe('evidence - when the pods are gone', () => {
       expect(await verified(name)).toMatchObject({ exitCode: 11, of: { ...WITHOUT_LOG, judged } });
     }
   });
+});
+
+describe('evidence - of a node whose frames no reader takes', () => {
+  /** A frame with a list or a string of any length, as an encoder of the node's own writes it. */
+  const hostile = (items: readonly string[]) => {
+    const operation = operationSample({ operation: 'execute', arguments: ['ZZZZ'] });
+    const violation = makeViolation({ kind: 'lsm', pod: odd, sample: null, operation });
+    const frame = Buffer.from(encodeViolationFrame(makeFrame([violation], { nodeName: NODE_B, frameSequence: 2e6 })));
+    const long = (value: number): number[] => (value < 128 ? [value] : [(value % 128) | 128, ...long(value >> 7)]);
+    const written = items.flatMap((item) => [...long(item.length * 2), ...Buffer.from(item)]);
+    const [before, after] = frame.toString('latin1').split('\u0002\u0008ZZZZ\0') as [string, string];
+    return Buffer.from(
+      `${before}${Buffer.from([...long(items.length * 2), ...written, 0]).toString('latin1')}${after}`,
+      'latin1',
+    );
+  };
+  const odd = podRef('odd');
+
+  const check = async (verdict: Verdict, name: string, judged: 'PASS' | 'SKIP') => {
+    expect(await exported(verdict, name, '--key', file('exporter.key'))).toMatchObject({ exitCode: 0 });
+    expect(await verified(name)).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });
+    const redacted = `${name}-redacted`;
+    const options = ['--key', file('exporter.key'), '--redact', 'argument,address'];
+    expect(await exported(verdict, redacted, ...options)).toMatchObject({ exitCode: 0 });
+    expect(await verified(redacted)).toMatchObject({ exitCode: 11, of: { ...WITHOUT_LOG, judged } });
+    expect(contentsOf(redacted)).not.toContain('hunter2');
+  };
+
+  const checkOf = async (name: string, items: readonly string[]) => {
+    const pod = podRef(`odd-${items.length}-${items[0]?.length}`);
+    await rig.list(NODE_B, [far, web2, odd, pod]);
+    await rig.settle();
+    await rig.publish(NODE_B, hostile(items));
+    await rig.spoof(NODE_B, pod, 10);
+    const byPod = () => rig.verdicts.find((verdict) => verdict.pod?.uid === pod.uid);
+    const verdict = await waitFor(byPod, { what: 'the verdict', state: () => rig.verdicts.map(({ rule }) => rule) });
+    await check(verdict, name, 'PASS');
+  };
+
+  it('control: short lists - its verdicts have evidence, also redacted', () => checkOf('short', ['a', SECRET]));
+
+  it('200,000 arguments - its verdicts have evidence; redacted, the one about the node is not judged again', async () => {
+    await checkOf(
+      'list',
+      Array.from({ length: 200_000 }, () => 'a'),
+    );
+    const ofNode = rig.verdicts.find(({ rule, nodeName }) => rule === 'foreign-pod-claims' && nodeName === NODE_B);
+    expect(ofNode?.reason).toContain('invalid-frame');
+    await check(ofNode as Verdict, 'of-node', 'SKIP');
+  });
+
+  it('a long argument - its verdicts have evidence, also redacted', () => checkOf('long', [SECRET.repeat(100)]));
 });
 
 describe('evidence - when VIOLATIONS has deleted older frames', () => {

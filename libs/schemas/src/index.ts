@@ -18,9 +18,11 @@ export {
   cutTexts,
   isTooLong,
   LIST_LIMITS,
+  listLimit,
   MAX_LIST,
   MAX_TEXT,
   TEXT_LIMITS,
+  textLimit,
 } from './codec/limits.ts';
 export {
   MAX_SCHEMA_BYTES,

@@ -11,7 +11,7 @@ import * as z from 'zod';
 import { EvidenceError } from '../error.ts';
 import { leafHash } from '../log/merkle.ts';
 
-/** What can be redacted. `unreadable`: a message that no schema reads, as a whole. */
+/** What can be redacted. `unreadable`: a message that no schema reads, and the end of one behind a list or text beyond its limit. */
 export const CLASSES = ['argument', 'address', 'unreadable'] as const;
 export type SensitiveClass = (typeof CLASSES)[number];
 
@@ -132,6 +132,10 @@ export function redact(record: EvidenceRecord, classes: readonly SensitiveClass[
 
 export const isRedacted = ({ parts }: EvidenceRecord): boolean =>
   parts.some((one) => typeof one !== 'string' && 'hash' in one);
+
+/** Whether the content of a message that no schema reads, or the end of one beyond the limits, is redacted. */
+export const isHidden = ({ parts }: EvidenceRecord): boolean =>
+  parts.some((one) => typeof one !== 'string' && 'hash' in one && one.class === 'unreadable');
 
 /**
  * What the log hashes for a message, and the first part of a record's hash.

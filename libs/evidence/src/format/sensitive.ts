@@ -3,8 +3,10 @@
  * sockets. Pure. Avro is read by its schema without decoding it, so every version of a message is covered.
  *
  * A range holds a whole string or byte string with its length, so that a reader can decode what replaces it.
- * Bounds: MAX_DEPTH, and MAX_VALUES values, because a schema can be recursive and items can have no bytes.
+ * Bounds: MAX_DEPTH, and MAX_VALUES values, because a schema can be recursive and items can have no bytes; MAX_RANGES, so
+ * that the line of a message is within MAX_LINE_BYTES.
  */
+import { listLimit, textLimit } from '@bailiff/schemas';
 import { EvidenceError } from '../error.ts';
 import type { SensitiveClass, SensitiveRange } from './record.ts';
 
@@ -31,6 +33,25 @@ const SINGLE_OBJECT_HEAD = 10;
 const MAX_VALUES = 2_000_000;
 /** Of values in each other. */
 const MAX_DEPTH = 64;
+/** A capture has at most 256 arguments of 256 processes, and 512 addresses. Each range takes 70 bytes of the line. */
+const MAX_RANGES = 256 * 256 + 512;
+
+/** A string or a list that no reader takes: it stops there, whatever follows. */
+class BeyondLimits extends Error {}
+
+/** What a field may contain, and whether it is redacted. */
+interface Field {
+  kind: SensitiveClass | null;
+  bytes: number;
+  items: number;
+}
+const PLAIN: Field = { kind: null, bytes: Number.POSITIVE_INFINITY, items: Number.POSITIVE_INFINITY };
+
+const fieldOf = (record: string, name: string): Field => ({
+  kind: FIELDS[record]?.[name] ?? null,
+  bytes: textLimit(record, name)?.bytes ?? Number.POSITIVE_INFINITY,
+  items: listLimit(record, name)?.items ?? Number.POSITIVE_INFINITY,
+});
 
 type Schema = string | Schema[] | { type: Schema | string; [key: string]: unknown };
 
@@ -62,33 +83,35 @@ class Walk {
     throw new EvidenceError('EVIDENCE_FORMAT', 'a number has more than ten bytes');
   }
 
-  /** @param kind of strings in this value; null: none of them is redacted */
-  value(schema: Schema, kind: SensitiveClass | null): void {
+  value(schema: Schema, field: Field = PLAIN): void {
     if (++this.#values > MAX_VALUES || this.#depth >= MAX_DEPTH) {
       throw new EvidenceError('EVIDENCE_FORMAT', 'too many values, or too deep');
     }
     this.#depth++;
-    this.#any(schema, kind);
+    this.#any(schema, field);
     this.#depth--;
   }
 
-  #any(schema: Schema, kind: SensitiveClass | null): void {
-    if (typeof schema === 'string') this.#plain(schema, kind);
+  #any(schema: Schema, field: Field): void {
+    if (typeof schema === 'string') this.#plain(schema, field);
     else if (Array.isArray(schema)) {
       const branch = schema[this.#long()];
       if (branch === undefined) throw new EvidenceError('EVIDENCE_FORMAT', 'a union has no such branch');
-      this.value(branch, kind);
+      this.value(branch, field);
     } else if (schema.type === 'record') this.#record(schema);
-    else if (schema.type === 'array' || schema.type === 'map') this.#items(schema, kind);
+    else if (schema.type === 'array' || schema.type === 'map') this.#items(schema, field);
     else if (schema.type === 'fixed') this.#skip(Number(schema['size']));
     else if (schema.type === 'enum') this.#long();
-    else this.value(schema.type, kind);
+    else this.value(schema.type, field);
   }
 
-  #plain(type: string, kind: SensitiveClass | null): void {
+  #plain(type: string, field: Field): void {
     if (type === 'string' || type === 'bytes') {
       const start = this.at;
-      this.#skip(this.#long());
+      const length = this.#long();
+      const { kind, bytes } = field;
+      if (kind !== null && (length > bytes || this.ranges.length >= MAX_RANGES)) throw new BeyondLimits();
+      this.#skip(length);
       if (kind !== null && this.at > start + 1) this.ranges.push({ start, end: this.at, class: kind });
     } else if (type === 'boolean') this.#skip(1);
     else if (type === 'int' || type === 'long') this.#long();
@@ -96,28 +119,30 @@ class Walk {
     else if (type !== 'null') {
       const named = this.#named.get(type.slice(type.lastIndexOf('.') + 1));
       if (named === undefined) throw new EvidenceError('EVIDENCE_FORMAT', `the schema does not define ${type}`);
-      this.value(named, kind);
+      this.value(named, field);
     }
   }
 
   #record(schema: { [key: string]: unknown }): void {
     const name = String(schema['name']).slice(String(schema['name']).lastIndexOf('.') + 1);
     for (const { name: field, type } of schema['fields'] as { name: string; type: Schema }[]) {
-      this.value(type, FIELDS[name]?.[field] ?? null);
+      this.value(type, fieldOf(name, field));
     }
   }
 
-  #items(schema: { type: Schema | string; [key: string]: unknown }, kind: SensitiveClass | null): void {
-    for (;;) {
+  #items(schema: { type: Schema | string; [key: string]: unknown }, field: Field): void {
+    for (let items = 0; ; ) {
       let count = this.#long();
       if (count === 0) return;
       if (count < 0) {
         count = -count;
         this.#long();
       }
+      items += count;
+      if (items > field.items) throw new BeyondLimits();
       for (let index = 0; index < count; index++) {
-        if (schema.type === 'map') this.#plain('string', null);
-        this.value((schema.type === 'map' ? schema['values'] : schema['items']) as Schema, kind);
+        if (schema.type === 'map') this.#plain('string', PLAIN);
+        this.value((schema.type === 'map' ? schema['values'] : schema['items']) as Schema, field);
       }
     }
   }
@@ -142,8 +167,11 @@ export function sensitiveRanges(message: Uint8Array, schema: string | null): Sen
   try {
     const parsed = JSON.parse(schema) as Schema;
     walk.define(parsed);
-    walk.value(parsed, null);
-  } catch {
+    walk.value(parsed);
+  } catch (error) {
+    // What is before it stays, so that a reader of the redacted message stops there too.
+    if (error instanceof BeyondLimits && walk.at < message.length)
+      return [...walk.ranges, { start: walk.at, end: message.length, class: 'unreadable' }];
     // Also if the text is no schema: any client that writes messages can store one.
     return whole;
   }

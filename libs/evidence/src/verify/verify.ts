@@ -34,6 +34,7 @@ import {
 import { type Envelope, isSignedBy } from '../format/envelope.ts';
 import {
   type EvidenceRecord,
+  isHidden,
   isRedacted,
   isWhole,
   logEntry,
@@ -105,6 +106,8 @@ class Verification {
   #sequence = 0;
   #line = 0;
   #redacted = 0;
+  /** Frames of which a redacted part is more than one field: how a correlator refused them is not known. */
+  #hidden = 0;
   /** The structure is broken: later lines are not read. */
   #isBroken = false;
 
@@ -144,6 +147,7 @@ class Verification {
     this.#digest?.add(record);
     this.#records.set(stream, (this.#records.get(stream) ?? 0) + 1);
     if (isRedacted(record)) this.#redacted++;
+    if (stream === 'VIOLATIONS' && isHidden(record)) this.#hidden++;
     if (isWhole(record) === false) {
       this.#checks.fail('content', `${stream} ${sequence}: its bytes do not have the hash of the record`);
     }
@@ -306,6 +310,8 @@ class Verification {
     } else if (!own && this.#triggeredAt > 0 && judge.dependsOnBefore(framesFrom, verdict.rule, this.#triggeredAt)) {
       const time = new Date(framesFrom / 1000).toISOString();
       this.#checks.skip('judged', `frames from before ${time}, which VIOLATIONS had deleted: export earlier`);
+    } else if (!own && this.#hidden > 0) {
+      this.#checks.skip('judged', `the content of ${this.#hidden} frames that no reader takes: it is redacted`);
     } else if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
     else {
       const given = `${verdict.rule}, ${verdict.level}, about ${stated}`;
