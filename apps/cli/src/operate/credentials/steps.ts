@@ -9,7 +9,7 @@ import bcrypt from 'bcryptjs';
 import { CliError } from '../../shared/errors.ts';
 import type { CliIo } from '../../shared/io.ts';
 import { Out } from '../../shared/session.ts';
-import { secretOfUser } from './names.ts';
+import { SECRETS, secretOfUser } from './names.ts';
 import { makeAuthority, makeServer } from './openssl.ts';
 import { manifests } from './render.ts';
 import {
@@ -67,6 +67,8 @@ async function writeSecret(file: string, text: string): Promise<void> {
   }
 }
 
+const OTHERS = `with cert-manager, first remove ${SECRETS.natsTls} and ${SECRETS.busCa} from it, and with a Redis of your own ${SECRETS.redis}`;
+
 async function write(io: CliIo, credentials: Credentials, where: OutputTarget): Promise<void> {
   const out = new Out(io);
   const written = await save(where.out, credentials);
@@ -80,6 +82,7 @@ async function write(io: CliIo, credentials: Credentials, where: OutputTarget): 
     await writeSecret(where.kubernetes, text);
     out.note(
       `wrote Secrets for namespace ${credentials.namespace} to ${where.kubernetes}: kubectl apply -f ${where.kubernetes}`,
+      OTHERS,
     );
   }
 }
