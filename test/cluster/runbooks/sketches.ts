@@ -19,6 +19,8 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'kubectl -n bailiff-system exec bailiff-valkey-0 -- sh /etc/valkey/passwords.sh': `${ELSEWHERE}the script, test/cluster/valkey.test.ts`,
   'kubectl -n bailiff-system scale statefulset/bailiff-valkey --replicas 0': CONTROLLERS,
   'kubectl -n bailiff-system delete pvc data-bailiff-valkey-0': CONTROLLERS,
+  'kubectl -n bailiff-system delete statefulset bailiff-nats': CONTROLLERS,
+  'kubectl -n bailiff-system delete pvc data-bailiff-nats-{0,1,2,3,4}': CONTROLLERS,
   'kubectl -n bailiff-system scale statefulset/bailiff-valkey --replicas 1': CONTROLLERS,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector': CONTROLLERS,
   'kubectl -n bailiff-system rollout status daemonset/bailiff-collector --timeout 30m': CONTROLLERS,

@@ -191,6 +191,18 @@ describe('install', () => {
     expect((await change({ emptyBus: true })).changed).toEqual([SECRETS.natsConf]);
   });
 
+  it('from five to three servers - refused without a change, unless the bus may be empty; control: a restart with five', async () => {
+    const api = new Api();
+    await install(api, { ...options, replicas: 5 }, ALL, makers('a'));
+    const stored = structuredClone(api.secrets);
+    const change = (replicas: number, more = {}) =>
+      install(api, { ...options, replicas }, { ...ALL, ...more }, makers('b'));
+    await expect(change(3)).rejects.toThrow(/with 3, some streams would have no leader/);
+    expect((await change(5)).changed).toEqual([]);
+    expect(api.secrets).toEqual(stored);
+    expect((await change(3, { emptyBus: true })).changed).toEqual([SECRETS.natsConf]);
+  });
+
   it('another limit of the store changes their configuration', async () => {
     const api = new Api();
     await install(api, options, ALL, makers('a'));

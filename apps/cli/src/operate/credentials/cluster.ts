@@ -96,9 +96,14 @@ async function stateOf(store: Secrets, options: InitOptions, make: Makers): Prom
 
 /**
  * The streams of a single server are unknown to a cluster, which deletes them when it starts, and
- * those of a cluster to a single server. Clusters of three and five servers keep theirs.
+ * those of a cluster to a single server. Three of five servers keep theirs, but those that had two of their three
+ * copies on the others elect no leader.
  */
 function requireSameKind(before: number, after: number): void {
+  if (after > 1 && after < before)
+    throw new CliError('CLI_STATE', `the bus has ${before} servers: with ${after}, some streams would have no leader`, {
+      remedy: `set nats.replicas=${before} again, or follow docs/operations.md#from-five-servers-to-three and set nats.emptyBus=true`,
+    });
   if ((before === 1) === (after === 1)) return;
   throw new CliError('CLI_STATE', `the bus has ${plural(before, 'server')}: with ${after} it would lose every stream`, {
     remedy: `set nats.replicas=${before} again, or follow docs/operations.md#from-one-server-to-three and set nats.emptyBus=true`,

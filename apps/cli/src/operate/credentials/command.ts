@@ -136,7 +136,7 @@ function registerCluster(parent: Command, io: CliIo): void {
     .option('--kubeconfig <file>', 'kubeconfig (default: the service account of the pod)')
     .option('--no-certificates', 'without certificates: another program issues them')
     .option('--no-redis', 'without the password of Redis: the Secret is yours')
-    .option('--empty-bus', 'go from one server to several, or back, although every stream is lost')
+    .option('--empty-bus', 'go from one server to several, or to fewer, although every stream is lost')
     .addHelpText(
       'after',
       `
