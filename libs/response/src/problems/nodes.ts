@@ -377,7 +377,8 @@ const END_FOREIGN =
 
 /** A collector's reason for an interface that may be another program's. */
 const NO_POD = /^no pod found/;
-const EXCLUDE = 'if it belongs to no pod, add its name to excludeInterfaces: BAILIFF_COLLECTOR_EXCLUDE_INTERFACES';
+const EXCLUDE =
+  'if it belongs to no pod, add ^its-name$ to the default of excludeInterfaces, which a value replaces: BAILIFF_COLLECTOR_EXCLUDE_INTERFACES';
 
 const several = (ifaces: readonly InterfaceStatus[]): string => shortList(ifaces.map(interfaceName), MAX_NAMED);
 
