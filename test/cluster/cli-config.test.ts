@@ -384,6 +384,8 @@ describe('cli config export and import', () => {
     const { stdout, stderr } = await cli('export', directory, '--prune');
     expect(stdout).toBe(`${file('spoof/cluster.yml')} deleted\n`);
     expect(stderr).toMatch(/omitted, because readers of this version refuse them: spoof\.namespace\.shop\.default/);
+    for (let n = 0; n < 17; n += 1) await own.put('bailiff_config', `no-kind.${n}`, 'x');
+    expect((await cli('export', directory)).stderr).toMatch(/refuse them: .* and 2 more\n/);
     expect(existsSync(namespaces)).toBe(true);
   });
 });

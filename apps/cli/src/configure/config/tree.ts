@@ -17,7 +17,7 @@ import {
   parseConfigValue,
   type RuntimePolicy,
 } from '@bailiff/policy';
-import { plural } from '@bailiff/response';
+import { plural, shortList } from '@bailiff/response';
 import type { Command } from 'commander';
 import {
   type Change,
@@ -32,6 +32,9 @@ import type { CliIo } from '../../shared/io.ts';
 import { differenceJson, prepare } from '../../shared/policy/prepare.ts';
 import { onBus, type Session } from '../../shared/session.ts';
 import { documentText, objectOf, withoutDefaults, yamlLines } from '../../shared/text/yaml.ts';
+
+/** Refused keys that are named: a thief can store tens of thousands, of 4 kB each. JSON names all. */
+const MAX_REFUSED = 16;
 
 export interface ExportOptions {
   /** Delete files of keys that are not exported, and other files of an exported key. */
@@ -113,7 +116,8 @@ async function exportTree(session: Session, directory: string, options: ExportOp
     out.note(
       `${plural(orphans.length, 'file')} of other keys, or with another ending: ${orphans.join(', ')} (--prune deletes them)`,
     );
-  if (refused.length > 0) out.note(`omitted, because readers of this version refuse them: ${refused.join(', ')}`);
+  if (refused.length > 0)
+    out.note(`omitted, because readers of this version refuse them: ${shortList(refused, MAX_REFUSED)}`);
 }
 
 /** The key of a path; null if it names none. Such files are never deleted. */
