@@ -150,6 +150,22 @@ describe('a tenant with many combinations of policies', () => {
     expect(node.compiled).toBe(compiled);
   });
 
+  it('the time - a set that cannot be compiled is tried once, however many pods ask for it, and again when a policy changes', () => {
+    const crowd = (index: number, path = '/bin/sh') =>
+      node.policies.receive(
+        `runtime.cluster._.crowd-${index}`,
+        denying({ [`crowd-${index}`]: path }, { selector: { podLabels: { matchLabels: { crowd: 'on' } } } }),
+      );
+    for (let index = 0; index < 9; index += 1) crowd(index);
+    const pods = tenantPods().map((pod) => ({ ...pod, labels: { crowd: 'on' } }));
+    for (let pass = 0; pass < 5; pass += 1)
+      expect(new Set(node.apply(pods))).toEqual(new Set([expect.stringContaining('9 rules meet')]));
+    expect(node.compiled).toBe(1);
+    crowd(0, '/bin/other');
+    expect(new Set(node.apply(pods))).toEqual(new Set([null]));
+    expect(node.compiled).toBe(2);
+  });
+
   it('the maps - an edited policy is in force for all pods of a namespace that has its share', () => {
     const refused = node.apply(tenant());
     const covered = tenant().filter((_, index) => refused[index] === null);

@@ -9,11 +9,11 @@
  */
 import assert from 'node:assert/strict';
 import { keysOfSet, type RuntimeMaps, type RuntimeSetKeys } from '@bailiff/bpf';
-import { compileSet, encodeSet, type PolicySet } from '@bailiff/runtime';
+import { type CompiledSet, compileSet, encodeSet, PolicyError, type PolicySet } from '@bailiff/runtime';
 import { RecentMap } from '@bailiff/service';
 import { type SetEntries, SetShares } from './set-shares.ts';
 
-/** Remembered sizes: as many as a node has subjects. All are forgotten at once. */
+/** Remembered sizes, and reasons: as many as a node has subjects. */
 const MAX_REFUSED = 4096;
 
 interface Known {
@@ -46,6 +46,8 @@ export class KernelSets {
   readonly #shares: SetShares;
   /** Sizes of sets that did not fit into the share of a namespace: each pass asks for them again. */
   readonly #refused = new RecentMap<string, SetEntries>(MAX_REFUSED);
+  /** Why sets cannot be compiled, by their digests: a tenant can have many pods that need one. */
+  readonly #impossible = new RecentMap<string, PolicyError>(MAX_REFUSED);
   /** Sets of earlier processes that no subject was adopted with; null: not read yet. */
   #found: Map<number, RuntimeSetKeys> | null = null;
 
@@ -100,10 +102,12 @@ export class KernelSets {
       known.users += 1;
       return known.number;
     }
+    const impossible = this.#impossible.get(set.digest);
+    if (impossible) throw impossible;
     const size = this.#refused.get(set.digest);
     if (size && !replacesItself) this.#shares.check(namespace, size);
     const number = this.#allocateNumber();
-    const encoded = encodeSet(compileSet(set, number, this.#hashKey));
+    const encoded = encodeSet(this.#compile(set, number));
     const created: Known = { number, keys: keysOfSet(encoded), owner: null, users: 1, left: 0 };
     // Until it is written, its size is known without compiling it again.
     this.#refused.set(set.digest, this.#maps.setEntries(created.keys));
@@ -118,6 +122,15 @@ export class KernelSets {
     }
     this.#byDigest.set(set.digest, created);
     return number;
+  }
+
+  #compile(set: PolicySet, number: number): CompiledSet {
+    try {
+      return compileSet(set, number, this.#hashKey);
+    } catch (error) {
+      if (error instanceof PolicyError) this.#impossible.set(set.digest, error);
+      throw error;
+    }
   }
 
   /** A subject has another set. Programs may read this one until `release`. */
