@@ -24,6 +24,7 @@ import { noteLimits, readPod } from '../shared/read-pod.ts';
 import { otherVerdicts, renderChain, renderSummary } from '../shared/rows/chain.ts';
 import { problemLines } from '../shared/rows/cluster-status.ts';
 import { onBus, type Session } from '../shared/session.ts';
+import { NO_VERDICT } from './why.ts';
 
 interface Options {
   namespace?: string;
@@ -85,8 +86,7 @@ async function explainPod(session: Session, pod: PodSelector, since: string, opt
   }
   if (outage) out.lines(problemLines([outage], out.table));
   if (chains.length === 0) {
-    const reason =
-      unjudgedReason(services, seen.nodes) || 'the violations met no rule (`bailiff config list --kind correlation`)';
+    const reason = unjudgedReason(services, seen.nodes) || `${NO_VERDICT} (\`bailiff config list --kind correlation\`)`;
     out.line(outage ? 'No verdict.' : `No verdict: ${reason}.`);
   } else if (outage) out.line();
   chains.forEach((chain, index) => {

@@ -82,8 +82,12 @@ function violationsText({ pod, since, nowMs, groups, undecided, refused }: WhyFa
   return `Of ${pod}, ${named.join('; ')}${more > 0 ? `; and ${plural(more, 'more kind')}` : ''}.`;
 }
 
+/** A rule can group by the owner, the namespace or the node. */
+export const NO_VERDICT =
+  'its violations met no rule, or count for a verdict about another pod of its group or about its node';
+
 function verdictText({ chain, earlierVerdicts, nowMs, outage, groups }: WhyFacts): string {
-  if (!chain) return outage === '' ? 'The violations met no rule, so there is no verdict.' : `No verdict: ${outage}.`;
+  if (!chain) return `No verdict: ${outage || NO_VERDICT}.`;
   const { verdict } = chain.verdict;
   const earlier = earlierVerdicts > 0 ? ` (${earlierVerdicts} earlier)` : '';
   const id = shortId(verdict.verdictId);

@@ -53,7 +53,16 @@ function world(pod: Record<string, unknown> | null, refusal: KubeError | null = 
       quarantine,
     }) as unknown as ActionContext;
   const isolated = () => (stored ? JSON.parse(Buffer.from(stored.value).toString()).entries.length : 0);
-  return { contextAt, asked, isolated };
+  const release = (podUid: string, verdictId: string) => {
+    const value = {
+      nodeName: verdict.nodeName,
+      revision: 1,
+      entries: [],
+      released: [{ podUid, verdictId, until: '' }],
+    };
+    stored = { value: Buffer.from(JSON.stringify(value)), revision: 1, deleted: false };
+  };
+  return { contextAt, asked, isolated, release };
 }
 
 test('delete - an existing pod is polled until its bound; then the task fails and the pod stays in quarantine', async () => {
@@ -100,6 +109,16 @@ test.each([
   });
   expect(isolated()).toBe(1);
   expect(asked).toEqual([]);
+});
+
+test('delete - a pod that a person released, and that does not end: the record says that its traffic passes', async () => {
+  const { contextAt, isolated, release } = world(going);
+  release(uid, verdict.verdictId);
+  const { reason } = await deleteAction.carryOut(contextAt(5_000 + REMOVAL_MARGIN_MS));
+  expect([reason, isolated()]).toEqual([
+    expect.stringContaining('its traffic passes, because a person released it'),
+    0,
+  ]);
 });
 
 test('delete - a pod on the network of its node: no entry claims to block its traffic, and the record says so', async () => {

@@ -13,6 +13,7 @@ import { deletePod, KubeError } from '@bailiff/kube';
 import {
   graceSecondsOf,
   isBeingDeleted,
+  type PutOutcome,
   podOfVerdict,
   QuarantineError,
   REMOVAL_REASON,
@@ -123,16 +124,16 @@ async function isolateUndeletable(context: ActionContext, error: unknown): Promi
 async function isolateIfRoom(context: ActionContext): Promise<string> {
   if (context.hostNetwork) return `its traffic passes, because it uses the network of node ${context.verdict.nodeName}`;
   try {
-    await isolate(context);
-    return 'its traffic stays blocked';
+    const outcome = await isolate(context);
+    return outcome === 'released' ? 'its traffic passes, because a person released it' : 'its traffic stays blocked';
   } catch (error) {
     if (!(error instanceof QuarantineError) || error.code !== 'QUARANTINE_FULL') throw error;
     return `its traffic passes, because ${error.message}`;
   }
 }
 
-async function isolate(context: ActionContext): Promise<void> {
-  await addEntry(context, isolationOf(context));
+function isolate(context: ActionContext): Promise<PutOutcome> {
+  return addEntry(context, isolationOf(context));
 }
 
 /** Equal at every attempt: a repeated one finds its entry and writes nothing. */
