@@ -104,6 +104,16 @@ describe('backtest - answers', () => {
     expect(simulated([verdict(1, 1)], node)).toEqual(['1 delete refuse static-pod', '1 quarantine act']);
   });
 
+  it('a later quarantine step - takes the place of a refused deletion at once, as in the responder; control: after it', () => {
+    const steps = [{ action: 'delete' }, { action: 'quarantine', after: '10m' }];
+    const isStatic = new Map([['uid-1', { node: 'node-a', owners: [{ kind: 'Node', name: 'node-a', uid: 'n' }] }]]);
+    expect(simulated([verdict(1, 1)], world({ steps }, isStatic))).toEqual([
+      '1 delete refuse static-pod',
+      '1 quarantine act',
+    ]);
+    expect(simulated([verdict(1, 1)], world({ steps }))).toEqual(['1 delete act', '11 quarantine act']);
+  });
+
   it('storm - one deletion too many is a quarantine instead; steps of one verdict come in their order', () => {
     const guards = { ...wide, deleteStorm: { deletes: 1, window: '10m' } };
     expect(simulated([verdict(1, 1), verdict(2, 2)], world({ guards }))).toEqual([

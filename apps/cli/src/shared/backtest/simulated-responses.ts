@@ -73,7 +73,9 @@ class Simulation {
   readonly #context: ResponseContext;
   readonly #replicas = new Map<string, number>();
   readonly #removed = new Set<string>();
-  readonly #planned = new Set<string>();
+  /** By task. A task that is brought forward is no longer due at its former time. */
+  readonly #due = new Map<string, Due>();
+  readonly #ended = new Set<string>();
   #actions: ActionEntry[] = [];
   #queue: Due[] = [];
   readonly responses: SimulatedResponse[] = [];
@@ -88,8 +90,9 @@ class Simulation {
   run(verdicts: readonly TrialVerdict[]): void {
     for (const verdict of [...verdicts].sort(inOrder)) {
       for (const task of planVerdict(verdict, verdict.triggeredAt, this.#context.policiesAt(verdict.triggeredAt))) {
-        this.#planned.add(task.taskId);
-        this.#queue.push({ atMicros: task.dueAtMicros, order: this.#queue.length, task, verdict });
+        const due = { atMicros: task.dueAtMicros, order: this.#queue.length, task, verdict };
+        this.#due.set(task.taskId, due);
+        this.#queue.push(due);
       }
     }
     this.#queue.sort(byTime);
@@ -98,6 +101,7 @@ class Simulation {
 
   #take(due: Due, place: number): void {
     const { atMicros, task, verdict } = due;
+    if (this.#due.get(task.taskId) !== due) return;
     const policy = this.#context.policiesAt(atMicros).get(task.policy) ?? null;
     const dryRun = task.dryRun || (policy?.dryRun ?? false);
     const facts = this.#facts(task, verdict);
@@ -116,6 +120,7 @@ class Simulation {
       limits: NO_LIMITS,
     });
     const { action } = task;
+    if (decision.kind !== 'wait') this.#ended.add(task.taskId);
     const common = { verdict, action, policy: task.policy, atMicros, dryRun };
     if (decision.kind === 'wait') {
       this.#insert({ ...due, atMicros: Math.max(decision.untilMicros, atMicros + 1) }, place);
@@ -150,12 +155,14 @@ class Simulation {
   ): void {
     const tasks = withSubstitutes([task], verdict, new Map([[task.policy, policy]]), () => ({ atMicros, reasonCode }));
     const substitute = tasks.find((one) => one.substitute);
-    if (!substitute || this.#planned.has(substitute.taskId)) return;
-    this.#planned.add(substitute.taskId);
+    if (!substitute || this.#ended.has(substitute.taskId)) return;
+    const own = this.#due.get(substitute.taskId);
+    if (own && own.atMicros <= substitute.dueAtMicros) return;
     this.#insert({ atMicros: substitute.dueAtMicros, order, task: substitute, verdict }, place);
   }
 
   #insert(due: Due, after: number): void {
+    this.#due.set(due.task.taskId, due);
     let low = after + 1;
     let high = this.#queue.length;
     while (low < high) {
