@@ -21,10 +21,9 @@ import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { isVerdictId, verdictById } from '../shared/one-of.ts';
 import { noteLimits, readPod } from '../shared/read-pod.ts';
-import { otherVerdicts, renderChain, renderSummary } from '../shared/rows/chain.ts';
+import { NO_VERDICT, otherVerdicts, renderChain, renderSummary } from '../shared/rows/chain.ts';
 import { problemLines } from '../shared/rows/cluster-status.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { NO_VERDICT } from './why.ts';
 
 interface Options {
   namespace?: string;

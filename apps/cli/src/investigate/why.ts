@@ -21,7 +21,7 @@ import type { Command } from 'commander';
 import { parsePod, parseWhen } from '../shared/arguments.ts';
 import type { CliIo } from '../shared/io.ts';
 import { noteLimits, readPod } from '../shared/read-pod.ts';
-import { whyNone } from '../shared/rows/chain.ts';
+import { NO_VERDICT, whyNone } from '../shared/rows/chain.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import { wrap } from '../shared/text/clean.ts';
 
@@ -81,10 +81,6 @@ function violationsText({ pod, since, nowMs, groups, undecided, refused }: WhyFa
   const more = groups.length - named.length;
   return `Of ${pod}, ${named.join('; ')}${more > 0 ? `; and ${plural(more, 'more kind')}` : ''}.`;
 }
-
-/** A rule can group by the owner, the namespace or the node. */
-export const NO_VERDICT =
-  'its violations met no rule, or count for a verdict about another pod of its group or about its node';
 
 function verdictText({ chain, earlierVerdicts, nowMs, outage, groups }: WhyFacts): string {
   if (!chain) return `No verdict: ${outage || NO_VERDICT}.`;

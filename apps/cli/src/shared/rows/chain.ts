@@ -144,6 +144,10 @@ export const RESPONSE_COLUMNS: readonly Column[] = [
   { title: 'POLICY', spare: true },
 ];
 
+/** A rule can group by the owner, the namespace or the node. */
+export const NO_VERDICT =
+  'its violations met no rule, or count for a verdict about another pod of its group or about its node';
+
 /** Why a verdict has no responses. */
 export function whyNone({ verdict: { verdict } }: Chain, unanswered: ChainOptions['unanswered']): string {
   const fault = unanswered?.(verdict.verdictId) ?? '';
