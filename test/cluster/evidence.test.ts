@@ -253,10 +253,12 @@ describe('evidence - with a log', () => {
 
 describe('evidence - of a verdict that several nodes caused', () => {
   it('by owner, under a rule of the operator - the frames of all nodes, and the same verdict', async () => {
-    await rig.spoof(NODE_A, web, 15, { vector: 'arp-sender' });
-    await rig.spoof(NODE_B, web2, 15, { vector: 'arp-sender' });
+    await rig.spoof(NODE_A, web, 16, { vector: 'arp-sender' });
+    // Its frame reaches the threshold, and the verdict is about the pod with most packets.
+    await rig.spoof(NODE_B, web2, 14, { vector: 'arp-sender' });
     const byOwner = () => rig.verdicts.find(({ rule }) => rule === 'by-owner');
     const verdict = await waitFor(byOwner, { what: 'the verdict', state: () => rig.verdicts.map(({ rule }) => rule) });
+    expect([verdict.nodeName, verdict.pod?.name]).toEqual([NODE_A, web.name]);
     const run = await exported(verdict, 'owner', '--key', file('exporter.key'));
     expect([run.exitCode, run.stderr]).toEqual([0, '']);
     expect(await verified('owner')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });

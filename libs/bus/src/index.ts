@@ -75,6 +75,7 @@ export {
 export { StreamWatermark } from './streams/stream-watermark.ts';
 export * from './topology/identities.ts';
 export * from './topology/server-limits.ts';
+export * from './topology/siem-positions.ts';
 export * from './topology/subjects.ts';
 export * from './topology/topology.ts';
 export { ageText, bytesText } from './topology/topology-plan.ts';

@@ -16,6 +16,7 @@ import {
   type NodeRole,
   userOf,
 } from '../topology/identities.ts';
+import { SIEM_POSITIONS } from '../topology/siem-positions.ts';
 import {
   captureSubject,
   consumerStateSubject,
@@ -27,7 +28,7 @@ import {
   STATE_QUEUE,
   violationSubject,
 } from '../topology/subjects.ts';
-import { LATEST_STREAMS, latestStream, SIEM_FORMATS, SIEM_POSITIONS, siemConsumer } from '../topology/topology.ts';
+import { LATEST_STREAMS, latestStream, SIEM_FORMATS, siemConsumer } from '../topology/topology.ts';
 
 export interface Permissions {
   /** An empty list allows only responses. */

@@ -18,6 +18,7 @@ import {
   type StreamConfig,
 } from '@nats-io/jetstream';
 import { MAX_PAYLOAD_BYTES } from './server-limits.ts';
+import { SIEM_POSITIONS } from './siem-positions.ts';
 import { ROOT } from './subjects.ts';
 
 /** Remedy for a missing stream or bucket, for error messages. */
@@ -70,20 +71,6 @@ export const SIEM_MAX_BYTES = 1024 * MIB;
  */
 export const SIEM_FORMATS = ['ocsf', 'ecs', 'cef'] as const;
 export type SiemFormat = (typeof SIEM_FORMATS)[number];
-/** Servers of Alertmanager, and webhooks, that one siem-relay delivers to. */
-export const MAX_ALERTMANAGERS = 3;
-export const MAX_WEBHOOKS = 4;
-const numbered = (kind: string, count: number) => Array.from({ length: count }, (_, index) => `${kind}-${index + 1}`);
-/** Keys of the positions of outputs whose name operators choose; the value has the name. */
-export const NAMED_POSITIONS: Readonly<Record<string, readonly string[]>> = {
-  alertmanager: numbered('alertmanager', MAX_ALERTMANAGERS),
-  webhook: numbered('webhook', MAX_WEBHOOKS),
-};
-/** Keys of `bailiff_siem`: positions of the siem-relay in its streams, and of its outputs in SIEM. */
-export const SIEM_POSITIONS: readonly string[] = [
-  ...['violations', 'verdicts', 'responses'],
-  ...['syslog', 'otlp', 'openreports', ...Object.values(NAMED_POSITIONS).flat()],
-];
 /** An event that a connector received but did not acknowledge is redelivered after this. */
 export const SIEM_ACK_WAIT_MS = 30_000;
 /** Unacknowledged events of a connector; more than a batch of any client. */

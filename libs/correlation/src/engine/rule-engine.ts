@@ -6,8 +6,8 @@
  * has no further verdict until its cooldown epoch ends, whatever is edited meanwhile. Bounds: see
  * rule-state.ts and verdict-cap.ts.
  */
-import { USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
-import type { GroupBy, ProjectedPod, ProjectedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
+import { hasSeveralPods, USERSPACE_VECTORS, VECTORS } from '@bailiff/policy';
+import type { ProjectedPod, ProjectedViolation, Verdict, VerdictPod } from '@bailiff/schemas';
 import { processOf } from '../windows/evidence.ts';
 import {
   type GroupWindow,
@@ -23,9 +23,6 @@ import { type Cooldowns, RuleState } from './rule-state.ts';
 import { groupKeyOf, isAudited, matchedStages } from './rules.ts';
 import { makeVerdict } from './verdict.ts';
 import { DEFAULT_VERDICTS_PER_MINUTE, VerdictCap, verdictTenant } from './verdict-cap.ts';
-
-/** Groups with several pods, of which the verdict names one. */
-const HAS_PODS: ReadonlySet<GroupBy> = new Set(['owner', 'namespace']);
 
 /** Where a violation comes from. */
 export interface ViolationSource {
@@ -141,7 +138,7 @@ export class RuleEngine {
       const { rule } = ruleState;
       const matched = matchedStages(rule, { kind, vector, action, state, severity, operation, pod });
       if (matched === 0) continue;
-      if (!isListed && pod !== null && (rule.groupBy === 'owner' || rule.groupBy === 'namespace')) continue;
+      if (!isListed && pod !== null && hasSeveralPods(rule.groupBy)) continue;
       const groupKey = groupKeyOf(rule.groupBy, nodeName, pod);
       if (groupKey === null) continue;
       const window = ruleState.windowOf(groupKey, nodeName, pod?.namespace ?? '');
@@ -181,7 +178,7 @@ export class RuleEngine {
       if (observed < 0) continue;
       if (isAudited(violation)) window.auditedAt = window.clock;
       const { pod, nodeName } = source;
-      const from = HAS_PODS.has(rule.groupBy) ? { pod, nodeName } : null;
+      const from = hasSeveralPods(rule.groupBy) ? { pod, nodeName } : null;
       window.recordEvidence(source.sequence, index, packets, source.vector, processOf(violation), from);
       if (observed >= rule.threshold && window.clock >= window.cooldownUntil)
         this.#emit(owner, window, observed, source);

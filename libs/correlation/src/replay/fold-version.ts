@@ -3,4 +3,4 @@
  * rules and pod lists can give another verdict: a verifier judges only evidence of its own version.
  * test/sim/fold-version.test.ts has the hashes of its verdicts.
  */
-export const FOLD_VERSION = 5;
+export const FOLD_VERSION = 6;

@@ -9,7 +9,7 @@
 import type { KeyObject } from 'node:crypto';
 import { encodeToken, type StreamMessage } from '@bailiff/bus';
 import { FOLD_VERSION } from '@bailiff/correlation';
-import type { SignedConfig } from '@bailiff/policy';
+import { hasSeveralPods, type SignedConfig } from '@bailiff/policy';
 import type { VerifierKey } from '@bailiff/policy/note';
 import {
   decodeWithLookup,
@@ -305,7 +305,7 @@ class Verification {
       this.#checks.pass('judged', `${from} give the same verdict id, level and target${covered}`);
     } else if (begin !== null) {
       this.#checks.skip('judged', `the rules from before ${begin}: CONFIG_LOG was made again then`);
-    } else if (!own && judge.hasUnlisted && (verdict.groupBy === 'owner' || verdict.groupBy === 'namespace')) {
+    } else if (!own && judge.hasUnlisted && hasSeveralPods(verdict.groupBy)) {
       this.#checks.skip('judged', 'pod lists from before the pods of its frames were removed: export earlier');
     } else if (!own && this.#triggeredAt > 0 && judge.dependsOnBefore(framesFrom, verdict.rule, this.#triggeredAt)) {
       const time = new Date(framesFrom / 1000).toISOString();

@@ -1,5 +1,6 @@
 /** Reads verdicts by id or pod, their violations, and their responses. */
 import { filters, getMessage, readNewest, violationNode } from '@bailiff/bus';
+import { hasSeveralPods } from '@bailiff/policy';
 import type { Violation } from '@bailiff/schemas';
 import { matchesPod, type PodSelector, subjectParts } from '../pod-selector.ts';
 import type { Reader } from '../reader.ts';
@@ -68,7 +69,7 @@ async function evidenceOf({ bus, decoder }: Reader, { verdict, storedAtMicros }:
   const { nodeName, groupBy, pod } = verdict;
   // Of a group with pods of several nodes.
   const isOfGroup = ({ pod: other }: Violation) => other?.namespace === pod?.namespace;
-  const isWide = groupBy === 'owner' || groupBy === 'namespace';
+  const isWide = hasSeveralPods(groupBy);
   const frames = new Map<number, Promise<Awaited<ReturnType<typeof getMessage>>>>();
   return Promise.all(
     verdict.evidence.map(async (evidence): Promise<EvidenceStep> => {

@@ -19,6 +19,10 @@ import {
 import * as z from 'zod';
 import { duration, kubeName, revision, someOf, whole } from './units.ts';
 
+/** Whether a group has several pods, of any nodes. A verdict about it names one of them. */
+export const hasSeveralPods = (groupBy: (typeof GROUP_BY)[number]): boolean =>
+  groupBy === 'owner' || groupBy === 'namespace';
+
 const anyVector = z.enum([...VECTORS, ...USERSPACE_VECTORS]);
 
 /**

@@ -50,7 +50,7 @@ import {
   sensitiveRanges,
 } from '@bailiff/evidence';
 import type { Reader, VerdictRow } from '@bailiff/insight';
-import { BUILT_IN_RULES } from '@bailiff/policy';
+import { BUILT_IN_RULES, hasSeveralPods } from '@bailiff/policy';
 import {
   CLUSTER_KEY,
   CURRENT_SCHEMAS,
@@ -91,7 +91,7 @@ export async function planExport(reader: Reader, row: VerdictRow, { signers, exp
   const triggerSequence = verdict.evidence.at(-1)?.streamSequence ?? 0;
   const trigger = await getMessage(bus, 'VIOLATIONS', triggerSequence);
   // A frame of another node, or one younger than the verdict, is of a stream that was recreated since.
-  const isOwn = trigger && violationNode(trigger.subject) === verdict.nodeName;
+  const isOwn = trigger && (hasSeveralPods(verdict.groupBy) || violationNode(trigger.subject) === verdict.nodeName);
   if (!isOwn || trigger.timestampMicros > storedAtMicros) {
     throw framesAreGone(verdict.verdictId);
   }
