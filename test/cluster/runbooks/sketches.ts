@@ -2,6 +2,7 @@
 const KUBELET = 'needs a kubelet, which the API stand-in has none of';
 const CONTROLLERS = 'needs the controllers of Kubernetes';
 const NODE = 'looks at a node, and belongs to its distribution';
+const NO_NODE = 'the API stand-in of the page has no such node';
 const ELSEWHERE = 'another test runs it: ';
 const STOPPED_COPIES = 'needs natscli; test/bus/stopped-copies.test.ts does the same by the API';
 
@@ -31,6 +32,12 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'nats --inbox-prefix _INBOX_admin stream get KV_bailiff_config <revision + 1>': STOPPED_COPIES,
   "for n in $(seq 64); do nats --inbox-prefix _INBOX_admin kv put bailiff_config <key> '{}'; done": STOPPED_COPIES,
   'kubectl kustomize': 'named for what it lacks',
+  'kubectl cordon': 'named for what it leaves',
+  'kubectl drain': 'named for what it leaves',
+  'kubectl uncordon node-1': NO_NODE,
+  'kubectl annotate node node-1 bailiff.dev/cordoned-by-': NO_NODE,
+  'bailiff quarantine release': 'named for what it ends',
+  'bailiff config import <directory>': `${ELSEWHERE}test/cluster/cli-config.test.ts`,
   'kubectl debug': 'named for what it leaves',
   'npx bailiff': 'named for what replaces it',
   'kubectl bailiff': `${ELSEWHERE}test/cluster/cli-kubectl.test.ts`,
