@@ -62,6 +62,7 @@ describe.each([BRIDGE, onNetkit(BRIDGE, 'l2')])('$name', (layout) => {
     await node.send(forged, TIMES);
     await collector.dropped('ipv4-source', TIMES);
     await collector.run('detach', '--all');
+    await collector.printed('detached by an operator');
     // They land: without programs, forged frames pass.
     await node.send(forged, 1);
     await waitFor(() => node.landed(forged), { what: 'control: a frame of an unguarded pod' });

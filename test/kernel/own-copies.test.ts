@@ -43,7 +43,11 @@ it.each([...rows, { ...rows[0]!, name: 'clsact', mode: 'clsact' }])(
     const control = { what: 'control: the kernel makes such copies', until: (copies: string) => copies === ALL };
     await waitFor(() => send().catch(({ stderr }: { stderr: string }) => stderr), control);
     await using guarded = await node.guard(attacker);
-    const before = await unjudgedOf(guarded);
+    // What the pod answered to the sender before may still be on its way between the two counters.
+    const before = await waitFor(async () => [await unjudgedOf(guarded), await unjudgedOf(guarded)] as const, {
+      what: 'counters at rest',
+      until: ([one, next]) => one === next,
+    }).then(([one]) => one);
     expect(await send()).toBe(ALL);
     expect(await guarded.counts()).toEqual({});
     await waitFor(() => unjudgedOf(guarded), {

@@ -45,6 +45,11 @@ export class Collector implements AsyncDisposable {
     return command(process.execPath, ...args, '--state-dir', this.#stateDir);
   }
 
+  /** Waits for a part of its log. */
+  printed(text: string): Promise<void> {
+    return this.#process.printed(text, START_MS);
+  }
+
   stored(): StoredInterface {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const dir = path.join(this.#stateDir, boot);
