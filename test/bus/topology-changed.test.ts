@@ -45,6 +45,16 @@ test('topology - chosen values stay when setup runs without them, and grow on re
   expect(await limits(admin)).toEqual({ days: 30, bytes: 128 * MIB, replicas: 1 });
 });
 
+test('topology - a number of keys that an operator raised stays, and the copy gets room for them', async () => {
+  await using nats = await startBus();
+  const admin = await nats.connect('admin');
+  await admin.jsm.streams.update('KV_bailiff_quarantine', { max_msgs: 300_000 });
+  const roomBefore = (await streamInfo(admin, 'LATEST_bailiff_quarantine')).config.max_bytes;
+  expect((await ensureTopology(admin)).changed).toEqual(['LATEST_bailiff_quarantine']);
+  expect((await streamInfo(admin, 'KV_bailiff_quarantine')).config.max_msgs).toBe(300_000);
+  expect((await streamInfo(admin, 'LATEST_bailiff_quarantine')).config.max_bytes).toBeGreaterThan(roomBefore);
+});
+
 test('topology - a bus of an earlier version gets in place what keeps one tenant from filling it', async () => {
   await using nats = await startBus();
   const admin = await nats.connect('admin');

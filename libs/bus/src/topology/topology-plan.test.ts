@@ -59,12 +59,20 @@ test('plan - shrink alone lowers no limit', () => {
 });
 
 test('plan - a limit raised by hand stays, and refuses nothing', () => {
-  const found = bus({}, { VERDICTS: { max_age: 0, max_bytes: 2 * GIB }, KV_bailiff_pods: { max_bytes: 4 * GIB } });
+  const found = bus(
+    {},
+    {
+      VERDICTS: { max_age: 0, max_bytes: 2 * GIB },
+      KV_bailiff_pods: { max_bytes: 4 * GIB },
+      KV_bailiff_quarantine: { max_msgs: 300_000 },
+    },
+  );
   for (const options of [{}, { violationsMaxAgeMs: 7 * DAY_MS }]) {
     const plan = planTopology(found, options);
     expect(plan.refused).toBe(false);
     expect(of(plan, 'VERDICTS')).toMatchObject({ max_age: 0, max_bytes: 2 * GIB });
     expect(of(plan, 'KV_bailiff_pods')).toMatchObject({ max_bytes: 4 * GIB });
+    expect(of(plan, 'KV_bailiff_quarantine')).toMatchObject({ max_msgs: 300_000 });
   }
 });
 

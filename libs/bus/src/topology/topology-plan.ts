@@ -24,7 +24,7 @@ const STREAM_LIMITS = ['max_age', 'max_bytes', 'max_msgs', 'max_msgs_per_subject
  * Limits of a bucket. Its age and history are part of its purpose, not retention that operators
  * choose.
  */
-const BUCKET_LIMITS = ['max_bytes', 'num_replicas'] as const;
+const BUCKET_LIMITS = ['max_bytes', 'max_msgs', 'num_replicas'] as const;
 type Limit = (typeof STREAM_LIMITS)[number];
 
 export type ChosenTopology = Required<{
@@ -111,7 +111,7 @@ export function planTopology(found: Found, options: TopologyOptions = {}): Topol
   // Copies have room for the whole bucket, also if an operator raised its limit.
   for (const copy of streams) {
     const bucket = streams.find(({ name }) => name === copy.sources?.[0]?.name);
-    const wanted = copyMaxBytes(bucket?.name.slice('KV_'.length) ?? '', bucket?.max_bytes ?? 0);
+    const wanted = copyMaxBytes(bucket?.name.slice('KV_'.length) ?? '', bucket?.max_bytes ?? 0, bucket?.max_msgs);
     if (bucket && orNone(copy.max_bytes) < orNone(wanted)) copy.max_bytes = wanted > 0 ? wanted : -1;
   }
   const refused = !options.shrink && losses.some(({ follows }) => !follows);

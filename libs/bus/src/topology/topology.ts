@@ -117,9 +117,10 @@ const COPY_OVERHEAD_BYTES = 256;
  * full: a copy repeats the subject in a header, and is at most twice as long. The pod lists are
  * far longer than their subjects, as ipam-sync writes them.
  */
-export function copyMaxBytes(bucket: string, bucketMaxBytes: number): number {
+export function copyMaxBytes(bucket: string, bucketMaxBytes: number, bucketMaxMessages = 0): number {
   const { history = 1, maxKeys = 0 } = BUCKETS.find((one) => one.bucket === bucket) ?? {};
-  return maxKeys > 0 ? 2 * bucketMaxBytes + history * maxKeys * COPY_OVERHEAD_BYTES : 1.125 * bucketMaxBytes;
+  const messages = Math.max(history * maxKeys, bucketMaxMessages);
+  return maxKeys > 0 ? 2 * bucketMaxBytes + messages * COPY_OVERHEAD_BYTES : 1.125 * bucketMaxBytes;
 }
 
 /**

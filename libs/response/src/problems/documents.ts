@@ -111,7 +111,8 @@ export function copyProblems(streams: ReadonlyMap<string, StreamInfo | null>): P
 
 /** The limit of the bucket was raised, and `bailiff bus setup` did not run since. */
 function isTooSmall({ config }: StreamInfo, { config: copied }: StreamInfo): boolean {
-  const wanted = config.max_bytes > 0 ? copyMaxBytes(config.name.slice('KV_'.length), config.max_bytes) : Infinity;
+  const { name, max_bytes: bytes, max_msgs: messages } = config;
+  const wanted = bytes > 0 ? copyMaxBytes(name.slice('KV_'.length), bytes, messages) : Infinity;
   return copied.max_bytes > 0 && copied.max_bytes < wanted;
 }
 
