@@ -281,7 +281,7 @@ export class OutputRunner {
     const { output, signal } = this.#o;
     const delivery = this.#delivery;
     const event = this.#eventFor(message);
-    if (!event) return;
+    if (event === null) return;
     this.#waitingMicros = event.storedMicros;
     // A broken connection has lost what was written: it is delivered again first.
     if (delivery.isBroken) await delivery.deliver();

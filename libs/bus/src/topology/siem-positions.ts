@@ -1,4 +1,5 @@
 /** Keys of the bucket `bailiff_siem`, in which the siem-relay stores how far it has come. */
+
 /** Servers of Alertmanager, and webhooks, that one siem-relay delivers to. */
 export const MAX_ALERTMANAGERS = 3;
 export const MAX_WEBHOOKS = 4;

@@ -164,11 +164,12 @@ export abstract class GroupWindow {
   }
   /** The pod with most packets in the evidence that is not older than the time, of equal ones the newest. */
   mainSource(timeMicros: number, vectors: StringInterner): EvidenceSource | null {
+    if (this.#sources === null) return null;
     const packetsOf = new Map<string, number>();
     let main: EvidenceSource | null = null;
     let most = 0;
     for (const { slot, packets } of this.#kind.evidence.since(this.page, this.at + EVIDENCE, timeMicros, vectors)) {
-      const from = this.#sources?.[slot];
+      const from = this.#sources[slot];
       const uid = from?.pod?.uid;
       if (from === undefined || uid === undefined) continue;
       const sum = (packetsOf.get(uid) ?? 0) + packets;

@@ -150,8 +150,8 @@ export function nodeFactsOf(body: unknown): NodeFacts {
 }
 
 /**
- * Who uncordons a node leaves the mark, and may cordon it again, such as for maintenance: the API server names the
- * client that has set a field. It need not know it.
+ * `kubectl uncordon` leaves the mark, and the node may be cordoned again, such as for maintenance. The API server names
+ * the client that has set each field. If it names none for `unschedulable`, the mark decides.
  */
 function isCordonedByOther(managedFields: unknown): boolean {
   const clients = Array.isArray(managedFields) ? managedFields.map((one) => object(object(one)['fieldsV1'])) : [];
