@@ -222,7 +222,7 @@ export const ON_A_NODE: readonly Share[] = [
     share:
       'a namespace gets a further set only while more of each map is free than its sets have. A new revision of a policy is in force also in a namespace that has its share',
     whenFull:
-      'a further policy is refused; a pod that needs a further set keeps its former one, or has the policies that no label selects',
+      'a further policy is refused; a pod that needs a further set keeps its former one while the policies that no label selects stay the same, or has those alone',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
     tests: [
       'apps/collector/src/operations/kernel/set-shares.test.ts',

@@ -55,6 +55,8 @@ export const storedAccount = z.object({
   /** null: the whole pod, or its containers without a set of their own. */
   container: containerRef.nullable(),
   digest: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Digest of its policies that no label selects; empty: it has none. */
+  least: z.string().optional(),
   set: count,
   /** Version of the collector that compiled the set. */
   compiledBy: z.string(),

@@ -143,10 +143,14 @@ class Process {
     });
   }
 
+  /** Of all namespaces. */
+  auditUntilNs = 0n;
+
   /** @returns reasons by subject; null: in force */
   apply(...pods: PodIdentity[]): (string | null)[] {
-    const policies = this.policies;
-    const { subjects } = desiredSubjects({ pods, policies, containersOf: () => [], auditUntilNs: () => 0n });
+    const { auditUntilNs, policies } = this;
+    const containersOf = () => [{ name: 'web', id: 'containerd://web', cgroupId: '7' }];
+    const { subjects } = desiredSubjects({ pods, policies, containersOf, auditUntilNs: () => auditUntilNs });
     return subjects.map((subject) => this.enforcer.apply(subject));
   }
 
@@ -236,6 +240,47 @@ describe('enforcer', () => {
     const before = setOf()?.digest;
     expect(one.apply(labelled), 'control: a former set stays').toEqual(refused);
     expect(setOf()?.digest).toBe(before);
+  });
+
+  it('labels that select more than fits, of a pod that has policies - it keeps them until one changes that no label selects, also over a restart; a disarm holds', () => {
+    const crowd = (n: number) => `runtime.cluster._.crowd-${n}`;
+    const byLabel = { selector: { podLabels: { matchLabels: { crowd: 'on' } } } };
+    const labelled = { ...pod, labels: { crowd: 'on' } };
+    const refused = [0, 1].map(() => expect.stringMatching(/9 rules meet/));
+    const start = (common: string, crowds: number) => {
+      const process = new Process(world);
+      process.policies.receive(KEY, denying({ [common]: '/bin/common' }));
+      const named = { selector: { ...byLabel.selector, containers: ['web'] } };
+      process.policies.receive('runtime.cluster._.named', denying({ named: '/bin/named' }, named));
+      for (let n = 0; n < crowds; n += 1) process.policies.receive(crowd(n), denying({ [`${n}`]: '/bin/sh' }, byLabel));
+      return process;
+    };
+    /** Rules of the container, and of the pod. */
+    const rulesOf = ({ accounts }: Process) =>
+      [world.maps.containers.entries()[0]?.[1], subject()].map((value) =>
+        accounts.get(value?.generation ?? 0)?.facts.flatMap(({ vector }) => (/\/\w+$/.test(vector) ? [vector] : [])),
+      );
+    const one = start('first', 8);
+    expect(one.apply(labelled)).toEqual([null, null]);
+    const before = rulesOf(one);
+    expect(before[1]).toEqual(expect.arrayContaining(['guard/first', 'crowd-7/7']));
+    one.policies.receive(crowd(8), denying({ last: '/bin/sh' }, byLabel));
+    one.auditUntilNs = 9n ** 18n;
+    expect(one.apply(labelled)).toEqual(refused);
+    expect([rulesOf(one), subject().auditUntilNs]).toEqual([before, one.auditUntilNs]);
+
+    const two = start('first', 9);
+    expect(two.apply(labelled)).toEqual(refused);
+    expect([rulesOf(two), subject().auditUntilNs]).toEqual([before, 0n]);
+    for (const [process, common] of [
+      [two, 'second'],
+      [start('second', 9), 'second'],
+      [start('third', 9), 'third'],
+    ] as const) {
+      process.policies.receive(KEY, denying({ [common]: '/bin/common' }));
+      expect(process.apply(labelled)).toEqual(refused);
+      expect(rulesOf(process)).toEqual([[`guard/${common}`], [`guard/${common}`]]);
+    }
   });
 
   it.each([

@@ -140,7 +140,7 @@ export class Enforcer {
   apply(subject: Subject): string | null {
     const current = this.#inForce.get(subject.key);
     if (subject.set === null && !current) return null;
-    const digest = subject.set?.digest ?? '';
+    const digest = digestOf(subject);
     if (current && current.digest === digest && this.#isOwnBuild(current)) {
       this.#adjust(current, subject);
       return null;
@@ -153,17 +153,30 @@ export class Enforcer {
       this.#replace(subject, current);
       return null;
     } catch (error) {
-      this.#applyLeast(subject, current);
+      this.#keepOrApplyLeast(subject, current);
       return (error as Error).message;
     }
   }
 
-  /** Otherwise a tenant chooses labels that select more than fits, and its pod has no policy at all. */
-  #applyLeast({ key, least }: Subject, current: InForce | undefined): void {
-    if (!least || (current && current.digest !== '' && !current.isLeast)) return;
-    this.apply(least());
-    const inForce = this.#inForce.get(key);
-    if (inForce) inForce.isLeast = true;
+  /**
+   * It keeps its former set while that has all policies that no label selects, as they are now. Otherwise a tenant
+   * chooses labels that select more than fits, and its pod has no policy at all, or none that an operator changes.
+   */
+  #keepOrApplyLeast(subject: Subject, current: InForce | undefined): void {
+    const least = subject.least?.();
+    const digest = least && digestOf(least);
+    const isSmaller = least && digest !== digestOf(subject);
+    if (current && (!isSmaller || (current.account?.stored.least ?? current.digest) === digest)) {
+      const { isLeast } = current;
+      this.#adjust(current, subject);
+      current.isLeast = isLeast;
+      return;
+    }
+    // A container without a set has that of its pod.
+    if (!isSmaller || (subject.container && !current)) return;
+    this.apply(least);
+    const inForce = this.#inForce.get(subject.key);
+    if (inForce) inForce.isLeast = inForce.digest === digest;
   }
 
   /** Whether policies changed, or its pod has not changed too often. */
@@ -233,7 +246,7 @@ export class Enforcer {
       if (!current) this.#releaseBucket(inForce, bucket);
       throw error;
     }
-    inForce.digest = subject.set?.digest ?? '';
+    inForce.digest = digestOf(subject);
     inForce.isLeast = false;
     inForce.changedAtMs = this.#o.nowMs();
     inForce.policiesVersion = this.#o.policiesVersion();
@@ -292,6 +305,7 @@ export class Enforcer {
       pod,
       container,
       digest: policySet.digest,
+      least: digestOf(subject.least?.() ?? subject),
       set,
       compiledBy: this.#o.version,
       base,
@@ -348,6 +362,9 @@ export class Enforcer {
     if (inForce.account) this.retire(inForce.account);
   }
 }
+
+/** Empty: no policy. */
+const digestOf = ({ set }: Subject): string => set?.digest ?? '';
 
 const keysOf = ({ policies }: Subject): string => policies.join(' ');
 

@@ -24,7 +24,7 @@ export interface Subject {
   readonly policies: readonly string[];
   readonly hasContainers: boolean;
   readonly auditUntilNs: bigint;
-  /** A pod with the policies that no label selects, if its labels select more than fit; null: it is one, or a container. */
+  /** The subject with the policies that no label selects, if its labels select more than fit; null: it is one. */
   readonly least: (() => Subject) | null;
 }
 
@@ -95,8 +95,7 @@ export function desiredSubjects(input: DesiredInput): Desired {
       if ('reason' in match) refusals.push({ subject: key, podUid: pod.uid, container: name, ...match });
       else {
         const least = (): Subject => ({ ...own, ...setOf(input.policies.match(pod, name, true)), least: null });
-        // A container that is refused has the policies of its whole pod.
-        subjects.push({ ...own, ...setOf(match), least: container ? null : least });
+        subjects.push({ ...own, ...setOf(match), least });
       }
     };
     for (const container of containers) add(container);
