@@ -375,6 +375,17 @@ describe('guard', () => {
       expect(guarded()).toEqual([LOOPBACK, ...all.filter((n) => n !== GONE + 4)]);
     });
 
+    it('goes to the first that waits and exists: one whose link is gone, and not announced as that, keeps it from no other', () => {
+      const [LOOPBACK, GONE] = [1, 2 ** 30];
+      guard.update([...Array(8)].map((_, n) => link(GONE + n)));
+      guard.update([link(GONE + 9), link(LOOPBACK)]);
+      const waits = () => [...registry.others].flatMap(([n, { waitsForSlot }]) => (waitsForSlot ? [n] : []));
+      expect(waits(), 'control: no slot').toEqual([GONE + 9, LOOPBACK]);
+      guard.update([link(GONE, true)]);
+      // Read again, the loopback is no interface of a pod.
+      expect(waits()).toEqual([GONE + 9]);
+    });
+
     it('is named at once if no other generation of it begins', () => {
       const LOOPBACK = 1;
       guard.update([link(LOOPBACK, false, null)]);

@@ -214,8 +214,7 @@ export class Guard {
   /** A slot is free, or can be: guards the first interface that waits for one and has a share. */
   guardWaiting(): void {
     const next = this.#waiting.next();
-    const link = next && getLink(next.ifindex);
-    if (link) this.#tryUpdate(link, next.seen);
+    if (next) this.#tryUpdate(next.link, next.seen);
   }
 
   #reasonNotToGuard(link: LinkRecord): Omit<OtherInterface, 'name'> | null {

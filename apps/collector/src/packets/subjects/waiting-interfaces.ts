@@ -5,7 +5,7 @@
  * plugin fails with it. Bound: interfaces of the node.
  */
 
-import type { IfaceKey, LinkRecord, SpoofObject } from '@bailiff/bpf';
+import { getLink, type IfaceKey, type LinkRecord, type SpoofObject } from '@bailiff/bpf';
 import { attempt, type OnProblem } from '../../process/problem-log.ts';
 import type { FirstSeen, GuardedInterface } from './guarded-interface.ts';
 import type { Registry, Waiting } from './registry.ts';
@@ -73,11 +73,15 @@ export class WaitingInterfaces {
     registry.others.delete(ifindex);
   }
 
-  /** The one that waits longest and has a share. */
-  next(): { ifindex: number; seen: FirstSeen } | null {
+  /** The one that waits longest, has a share and exists. */
+  next(): { link: LinkRecord; seen: FirstSeen } | null {
     const { registry } = this.#o;
-    for (const [ifindex, { waitsForSlot }] of registry.others)
-      if (waitsForSlot && registry.hasShare(waitsForSlot.linkNetnsid)) return { ifindex, seen: waitsForSlot.seen };
+    for (const [ifindex, { waitsForSlot }] of registry.others) {
+      if (!waitsForSlot || !registry.hasShare(waitsForSlot.linkNetnsid)) continue;
+      // The event of its removal may not be read yet.
+      const link = getLink(ifindex);
+      if (link) return { link, seen: waitsForSlot.seen };
+    }
     return null;
   }
 }
