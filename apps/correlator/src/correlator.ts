@@ -37,6 +37,8 @@ import { ViolationReader } from './violation-reader.ts';
 const STOP_SHARE = 0.8;
 /** A greater lag makes the process not ready. */
 const LAG_LIMIT_MS = 60_000;
+/** A process that ended may have counted a verdict of a frame of this age, and no scrape has read it. */
+const UNREAD_MICROS = 300_000_000;
 
 /** Starts the correlator; resolves when it reads frames. */
 export async function start(ctx: ServiceContext<CorrelatorConfig>): Promise<void> {
@@ -194,10 +196,13 @@ class Correlator {
 
   #onPublished(verdict: Verdict, outcome: PublishOutcome, { streamMicros, isLive }: Offered): void {
     const { level, rule, verdictId } = verdict;
-    this.#metrics.verdicts.inc({ outcome, level, rule });
-    if (outcome !== 'stored') return;
     const { clock, log } = this.#ctx;
-    if (isLive) this.#metrics.frameToVerdict.observe(Math.max(0, clock.nowMicros() - streamMicros) / 1e6);
+    const ageMicros = clock.nowMicros() - streamMicros;
+    // Counted twice rather than never: alerts fire by this count.
+    const isUnread = outcome === 'exists' && !isLive && ageMicros < UNREAD_MICROS;
+    this.#metrics.verdicts.inc({ outcome: isUnread ? 'stored' : outcome, level, rule });
+    if (outcome !== 'stored') return;
+    if (isLive) this.#metrics.frameToVerdict.observe(Math.max(0, ageMicros) / 1e6);
     const pod = verdict.pod ? `${verdict.pod.namespace}/${verdict.pod.name}` : '';
     log.info({ verdictId, rule, level, node: verdict.nodeName, pod }, 'verdict');
   }

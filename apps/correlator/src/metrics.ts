@@ -145,7 +145,7 @@ function countersOf(family: MetricFamily<Readings>) {
   return {
     verdicts: family.counter(
       'verdicts_total',
-      'Verdicts by outcome: stored, exists (another replica was first), expired (older than all of VERDICTS, which was full), failed',
+      'Verdicts by outcome: stored (after a start also those that were stored within five minutes before), exists (another replica was first), expired (older than all of VERDICTS, which was full), failed',
       ['outcome', 'level', 'rule'],
     ),
     deadLetters: family.counter('dead_letters_total', 'Dead letters written', ['reason']),

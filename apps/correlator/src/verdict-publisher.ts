@@ -125,7 +125,8 @@ export class VerdictPublisher {
       subject: verdict.pod?.uid ?? verdict.nodeName,
       cluster: cluster.identity,
     });
-    const options = { headers, stream: 'VERDICTS', signal };
+    // Replicas publish the same payload. After a lost ack, each of them reports that it was first: alerts count that.
+    const options = { headers, stream: 'VERDICTS', isUnique: true, signal };
     const publish = async () => {
       const isExpired = await this.#mayBeDeleted(offered);
       const outcome = isExpired ? 'expired' : (await publishOnce(bus, subject, payload, options)).outcome;

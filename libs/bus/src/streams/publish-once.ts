@@ -31,8 +31,9 @@ export interface PublishOnceOptions {
    */
   stream?: string;
   /**
-   * Set if no other client publishes this payload, together with `stream`. If the ack of an earlier
-   * attempt was lost and this message is stored, the outcome is then `stored` instead of `exists`.
+   * Set if no other client publishes this payload, or if more than one of them may be told `stored`, together with
+   * `stream`. If the ack of an earlier attempt was lost and this message is stored, the outcome is then `stored`
+   * instead of `exists`.
    */
   isUnique?: boolean;
   /** Ends the retries; then the last error is thrown. */
