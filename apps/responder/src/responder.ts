@@ -123,6 +123,9 @@ class Responder {
       ...streamOptions('RESPONSES'),
       cluster: this.#cluster,
       ledger,
+      onStored: ({ action, phase, reasonCode: reason }) => {
+        if (phase !== 'started') metrics.responses.inc({ action, phase, reason });
+      },
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({ ...streamOptions('VERDICTS'), signal });

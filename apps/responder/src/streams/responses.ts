@@ -34,6 +34,7 @@ import {
   type Response,
   type SchemaRegistry,
 } from '@bailiff/schemas';
+import { RecentMap } from '@bailiff/service';
 import { within } from '@bailiff/service/retry';
 import type { Published, Reserved, ResponseLog } from '../ports.ts';
 
@@ -45,6 +46,8 @@ const EXTERNAL_TEXTS = { reason, ownerKind, ownerName, ownerUid, claimedOwnerUid
 const PUBLISH_DEADLINE_MS = 5_000;
 /** Timeout of `caughtUp`. */
 const CATCH_UP_MS = 5_000;
+/** Sent records that are remembered until the stream delivers them. */
+const MAX_SENT = 10_000;
 
 export interface ResponseStreamOptions {
   bus: Bus;
@@ -52,6 +55,8 @@ export interface ResponseStreamOptions {
   ledger: Ledger;
   registry: SchemaRegistry;
   onUnreadable(reason: string): void;
+  /** The stream has a record that this process has sent by `publish`, also if the ack was lost. */
+  onStored(response: Response): void;
   /** A dead letter or a schema lookup waits for the bus. */
   onWait: RetryOptions['onWait'];
   clock: RetryOptions['clock'];
@@ -68,6 +73,7 @@ export interface ResponseHandlers {
 export class ResponseStream implements ResponseLog {
   readonly #options: ResponseStreamOptions;
   #onApplied: ResponseHandlers['onApplied'] = () => {};
+  readonly #sent = new RecentMap<string, true>(MAX_SENT);
   #waiters: { sequence: number; resolve: () => void; reject: (error: BusError) => void }[] = [];
 
   constructor(options: ResponseStreamOptions) {
@@ -105,6 +111,7 @@ export class ResponseStream implements ResponseLog {
   }
 
   publish(response: Response): Promise<Published> {
+    this.#sent.set(response.responseId, true);
     return this.#store(response, undefined);
   }
 
@@ -180,6 +187,7 @@ export class ResponseStream implements ResponseLog {
     }
     const place = { sequence, timestampMicros: firstStoredMicros(message) };
     const taskId = this.#options.ledger.applyInOrder(response, place);
+    if (this.#sent.delete(response.responseId)) this.#options.onStored(response);
     this.#wake();
     this.#onApplied(taskId, response);
   }

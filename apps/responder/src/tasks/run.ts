@@ -36,12 +36,11 @@ export function ownerFieldsOf({
  * nothing if the stream has a record with this id. @throws BusError
  */
 export async function writeRecord(
-  { log, ledger, clock, metrics }: Pick<TaskDeps, 'log' | 'ledger' | 'clock' | 'metrics'>,
+  { log, ledger, clock }: Pick<TaskDeps, 'log' | 'ledger' | 'clock'>,
   response: Response,
 ): Promise<void> {
   const record = { ...response, recordedAt: clock.nowMicros() };
   const result = await log.publish(record);
   if (result.outcome !== 'stored') return;
   ledger.applyOwn(record, { sequence: result.sequence, timestampMicros: record.recordedAt });
-  metrics.responses.inc({ action: record.action, phase: record.phase, reason: record.reasonCode });
 }
