@@ -27,7 +27,7 @@ import {
 import { retry } from '@bailiff/service/retry';
 import { busBackoffMs } from '../connection/backoff.ts';
 import type { Bus } from '../connection/connect.ts';
-import { toBusError } from '../connection/errors.ts';
+import { BusError, toBusError } from '../connection/errors.ts';
 import { type KvEntry, openBucket } from '../kv/bucket.ts';
 
 export const CONFIG_BUCKET = 'bailiff_config';
@@ -210,14 +210,16 @@ async function compareAndSet(
         const message = `${key}: another client wrote first: read it again and repeat the change`;
         throw new ConfigError('CONFIG_REVISION', message, [], { cause });
       }
-      if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code) || performance.now() >= endMs) throw error;
+      if (!['BUS_TIMEOUT', 'BUS_UNREACHABLE'].includes(error.code)) throw error;
+      if (performance.now() >= endMs) throw new BusError(error.code, `${error.message}. ${MAY_BE_STORED}`, { cause });
       return busBackoffMs(failures - 1);
     },
   });
 }
 
-/** Covers a server restart and two response timeouts, and is well within the duplicate window. */
+/** Covers a server restart and two response timeouts. */
 const RETRY_MS = 6_000;
+const MAY_BE_STORED = 'The change may be stored all the same';
 
 /**
  * Validates and stores a value, without filling in defaults. A value without `revision` takes the

@@ -7,7 +7,15 @@
  * refused, the earlier writes are reverted. A reverted write is also conditional, so it never
  * overwrites another author's change.
  */
-import { deleteConfig, readConfig, type StoredConfig, type WriteConfigOptions, writeConfig } from '@bailiff/bus';
+import {
+  BusError,
+  deleteConfig,
+  isUnavailable,
+  readConfig,
+  type StoredConfig,
+  type WriteConfigOptions,
+  writeConfig,
+} from '@bailiff/bus';
 import {
   CONFIG_KINDS,
   ConfigError,
@@ -262,6 +270,19 @@ async function revertAll(session: Session, written: readonly Written[], note: No
   throw new CliError('CLI_STATE', message.join('\n'), { cause, remedy: 'see `bailiff config history <key>`' });
 }
 
+/** A change without a response in time that the bus has all the same; null: it has not, or does not respond. */
+async function unanswered(session: Session, change: Change, cause: unknown): Promise<Written | null> {
+  if (!(cause instanceof BusError) || !isUnavailable(cause)) return null;
+  const { key, stored: before } = change;
+  const stored = await readStored(session, key).catch(() => undefined);
+  const isOld = (stored?.bucketRevision ?? 0) === (before?.bucketRevision ?? 0);
+  if (stored === undefined || isOld || !isSame({ ...change, stored })) return null;
+  const text = formatConfigKey(key);
+  if (!stored) return { change, outcome: { key: text, deleted: true }, bucketRevision: null };
+  const { revision, json, bucketRevision } = stored;
+  return { change, outcome: { key: text, revision, value: JSON.parse(json) }, bucketRevision };
+}
+
 /** Writes all changes or none. @throws ConfigError, CliError CLI_STATE, BusError */
 export async function writeAll(
   session: Session,
@@ -274,7 +295,9 @@ export async function writeAll(
     try {
       written.push(await writeOne(session, change, note));
     } catch (error) {
-      await revertAll(session, written, note, error);
+      const stored = await unanswered(session, change, error);
+      if (stored) written.push(stored);
+      else await revertAll(session, written, note, error);
     }
   }
   return written.map(({ outcome }) => outcome);
