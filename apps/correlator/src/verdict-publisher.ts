@@ -127,9 +127,11 @@ export class VerdictPublisher {
     });
     // Replicas publish the same payload. After a lost ack, each of them reports that it was first: alerts count that.
     const options = { headers, stream: 'VERDICTS', isUnique: true, signal };
+    let isRepeated = false;
     const publish = async () => {
       const isExpired = await this.#mayBeDeleted(offered);
-      const outcome = isExpired ? 'expired' : (await publishOnce(bus, subject, payload, options)).outcome;
+      const once = () => publishOnce(bus, subject, payload, { ...options, isRepeated });
+      const outcome = isExpired ? 'expired' : (await once()).outcome;
       this.#o.onPublished(verdict, outcome, offered);
     };
     await retry(publish, {
@@ -138,6 +140,7 @@ export class VerdictPublisher {
         if (!(error instanceof BusError) || FINAL.has(error.code)) return null;
         if (FATAL.has(error.code)) this.#o.onFatal(error);
         this.#o.onRetry(error);
+        isRepeated = true;
         await clock.sleep(RETRY_MS, signal);
         return 0;
       },

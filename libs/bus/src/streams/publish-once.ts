@@ -36,6 +36,8 @@ export interface PublishOnceOptions {
    * instead of `exists`.
    */
   isUnique?: boolean;
+  /** An earlier call may have stored this message, and ended without an ack. */
+  isRepeated?: boolean;
   /** Ends the retries; then the last error is thrown. */
   signal?: AbortSignal;
   /** Limit of the retries while the bus is unavailable. Default 30,000. */
@@ -58,7 +60,7 @@ export async function publishOnce(
   const headers = headersOf(options);
   headers.set(EXPECTED, '0');
   if (options.lastSequence !== undefined) headers.set('Nats-Expected-Last-Sequence', String(options.lastSequence));
-  let isRepeated = false;
+  let { isRepeated = false } = options;
   const attempt = async (): Promise<PublishOnceResult> => {
     const sequence = await publish(bus, subject, payload, headers);
     if (sequence !== null) return { outcome: 'stored', sequence };
