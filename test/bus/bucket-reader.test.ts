@@ -23,7 +23,7 @@ const KEY = 'spoof.cluster._.default';
 const OTHER = 'spoof.namespace.a.default';
 
 /** A reader that gets no pushes. */
-async function follow(nats: TestNats, rereadMs = 3_600_000) {
+async function follow(nats: TestNats, rereadMs = 3_600_000, firstRereadMs = rereadMs) {
   const story: string[] = [];
   const buses = { reads: await nats.connect('collector-node-a'), pushes: new Promise<Bus>(() => undefined) };
   const reader = new BucketReader(buses, 'bailiff_config', 'spoof.>', {
@@ -32,7 +32,7 @@ async function follow(nats: TestNats, rereadMs = 3_600_000) {
     onComplete: () => story.push('complete'),
     onRecreated: () => story.push('restart'),
     rereadMs,
-    firstRereadMs: rereadMs,
+    firstRereadMs,
   });
   const until = (line: string) =>
     waitFor(() => story.includes(line), { what: line, state: () => story, timeoutMs: 20_000 });
@@ -134,6 +134,30 @@ test('bucket reader - that a copy lacks a key proves nothing until it was read f
   await write(nats, OTHER, ['a']);
   await until('complete');
   expect(story).toEqual(['synced', `${OTHER}=a`, 'complete']);
+  reader.close();
+});
+
+test('bucket reader - what it reads of a copy that is being filled is replaced soon by newer revisions', async () => {
+  await using nats = await startBus();
+  await write(nats, KEY, ['old', 'new']);
+  const admin = await nats.connect('admin');
+  await copied(admin, KEY, 2);
+  const { reader, story, until } = await follow(nats, 6_000, 1_500);
+  await until('complete');
+  // A copy that has the first revisions of the bucket so far.
+  const { config } = await admin.jsm.streams.info(COPY);
+  await admin.jsm.streams.delete(COPY);
+  await admin.jsm.streams.add({ name: 'BEGINNING', subjects: ['beginning.>'] });
+  await admin.js.publish(`beginning.${KEY}`, 'old');
+  const subject_transforms = [{ src: 'beginning.>', dest: '$KV.bailiff_config.>' }];
+  await admin.jsm.streams.add({ ...config, name: COPY, sources: [{ name: 'BEGINNING', subject_transforms }] });
+  story.length = 0;
+  reader.reread();
+  await until(`${KEY}=old`);
+  await admin.jsm.streams.update(COPY, { sources: config.sources });
+  const filledMs = performance.now();
+  await until(`${KEY}=new`);
+  expect(performance.now() - filledMs).toBeLessThan(4_000);
   reader.close();
 });
 

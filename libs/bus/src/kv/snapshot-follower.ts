@@ -206,6 +206,8 @@ export abstract class SnapshotFollower {
   /** Drops all positions and calls `onRecreated`. */
   protected startOver(): void {
     this.restarts += 1;
+    // The server may still be filling the new copy, from the first revisions of each key on.
+    this.#nextReadMs = this.#firstRereadMs;
     this.#doubts = 0;
     this.laterPush = 0;
     this.reset();
