@@ -1,7 +1,10 @@
 // Order of completion and syslog frames: the parts of the relay beside the mapping.
+import { BUCKETS } from '@bailiff/bus';
 import { omissionEvent, type Place, render } from '@bailiff/siem';
 import { expect, it } from 'vitest';
 import { InOrder } from './in-order.ts';
+import { MAX_HELD } from './outputs/batch.ts';
+import { MAX_AHEAD } from './outputs/runner.ts';
 import { syslogFrame } from './syslog/message.ts';
 
 it('in order - returns only the newest message with everything before it complete, once', () => {
@@ -58,4 +61,18 @@ it('syslog - a field without anything printable is "-", a long one is cut', () =
   }).toString('ascii');
   expect(frame).toContain(` ${'x'.repeat(255)} bailiff - abc [`);
   expect(frame).toMatch(/^\d+ <110>1 1970-01-01T00:00:00\.000000Z /);
+});
+
+it('positions - the bucket takes the largest one, and has room for one of each key', () => {
+  const { maxBytes = 0, maxValueBytes = 0, keys = [] } = BUCKETS.find(({ bucket }) => bucket === 'bailiff_siem') ?? {};
+  const ahead = Array.from({ length: MAX_AHEAD + MAX_HELD }, (_, n) => 9_999_990_000 + n);
+  const most = {
+    created: '2026-11-30T06:40:43.000000000Z',
+    sequence: ahead[0],
+    known: ahead[0],
+    ahead,
+    output: 'o'.repeat(63),
+  };
+  expect(JSON.stringify(most).length).toBeLessThan(maxValueBytes);
+  expect(keys.length * (maxValueBytes + 8_192)).toBeLessThan(maxBytes);
 });

@@ -3,8 +3,8 @@
  * delivered. A crash repeats events and skips none.
  *
  * source-reader.ts and outputs/runner.ts advance it; the next start reads it. It is valid for one
- * life of the stream and ignored for a recreated one. Limit: one small value a reader, written at
- * most every WRITE_EVERY_MS.
+ * life of the stream and ignored for a recreated one. Limit: one value a reader, small but for `ahead`,
+ * written at most every WRITE_EVERY_MS.
  */
 import { type Bucket, toBusError } from '@bailiff/bus';
 import type { Cancel, Clock } from '@bailiff/service';
@@ -15,7 +15,7 @@ const position = z.object({
   sequence: z.number().int().min(0),
   /** What SIEM had when nothing waited for the output. Nothing is read from here: it only decides what is lost. */
   known: z.number().int().min(0).optional(),
-  /** Sequences after `sequence` that an output has delivered too, because namespaces take turns. */
+  /** Sequences after `sequence` that an output has delivered too, because namespaces take turns: MAX_AHEAD and MAX_HELD at most. */
   ahead: z.array(z.number().int().min(0)).optional(),
   output: z.string().optional(),
 });

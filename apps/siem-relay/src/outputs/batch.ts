@@ -18,7 +18,7 @@ export interface Held {
  * What an output with turns holds. At 3 KiB a verdict, some 2,700 of them: half an hour of what one
  * namespace can cause beyond what a chat takes.
  */
-const MAX_HELD = 4_096;
+export const MAX_HELD = 4_096;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;
 
 export class Batch {

@@ -25,8 +25,9 @@ const PULL_MESSAGES = 100;
 const RESTORE_MESSAGES = 1_000;
 /** Interval of looks whether a batch is due. */
 const LOOK_EVERY_MS = 1_000;
-/** Events that a position lists as delivered before older ones, at most. */
-const MAX_AHEAD = 2_000;
+/** With as many events delivered before older ones, no more is read. Those that are held can follow: a position lists MAX_HELD more. */
+export const MAX_AHEAD = 2_000;
+
 interface RunnerOptions {
   bus: Bus;
   output: Output;

@@ -211,7 +211,8 @@ export const BUCKETS: readonly BucketLimits[] = [
     maxAgeMs: INSTANCE_MAX_AGE_MS,
     maxKeys: SERVICES_MAX_KEYS,
   }),
-  bucket('siem', 'how far the siem-relay has come', MIB, 1024, { keys: SIEM_POSITIONS }),
+  // A position of a webhook lists up to some 6,000 events (apps/siem-relay/src/position.ts).
+  bucket('siem', 'how far the siem-relay has come', 2 * MIB, MIB / 8, { keys: SIEM_POSITIONS }),
 ];
 
 /**
