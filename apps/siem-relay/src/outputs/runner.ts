@@ -95,12 +95,7 @@ export class OutputRunner {
    */
   observe({ first, last }: { first: number; last: number }): void {
     if (this.#created === '') return;
-    const read = Math.max(this.#readTo, this.#knownTo);
-    if (read > 0 && first > read + 1) {
-      this.lost += first - read - 1;
-      this.#lostAtMs = this.#o.clock.nowMs();
-      this.#readTo = first - 1;
-    }
+    if (Math.max(this.#readTo, this.#knownTo) > 0) this.#countLost(first);
     // Twice, because an event that SIEM has at a look may still be on its way.
     if (this.#idleTo > this.#knownTo) {
       this.#knownTo = this.#idleTo;
@@ -108,6 +103,16 @@ export class OutputRunner {
     }
     this.#idleTo = this.#isIdle && this.#delivery.batch.size === 0 ? last : 0;
     this.pending = this.#isIdle ? 0 : Math.max(0, last - this.#readTo);
+  }
+
+  /** @param first sequence that SIEM still has */
+  #countLost(first: number): void {
+    const read = Math.max(this.#readTo, this.#knownTo);
+    if (first <= read + 1) return;
+    const delivered = [...this.#ahead].filter((sequence) => sequence > read && sequence < first).length;
+    this.lost += first - read - 1 - delivered;
+    this.#lostAtMs = this.#o.clock.nowMs();
+    this.#readTo = first - 1;
   }
 
   /** Every event up to this one is settled; Infinity if none is left. */
@@ -204,8 +209,10 @@ export class OutputRunner {
       this.#knownTo = last.known ?? 0;
       for (const sequence of last.ahead ?? []) this.#ahead.add(sequence);
     } else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
-    this.#created = created;
     this.#readTo = this.#settled;
+    // What the relay of before held, and no look at SIEM finds once reading has begun behind it.
+    if (this.#created === '' && last?.created === created) this.#countLost(state.first_seq);
+    this.#created = created;
     // Stored at once, so that a crash before the first event does not start later.
     this.#storePosition();
     if (this.#settled > 0) await this.#restore();
