@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { type Bus, consumeOrdered, streamInfo } from '@bailiff/bus';
+import { type Bus, consumeOrdered, openBucket, streamInfo } from '@bailiff/bus';
 import type { PodRef } from '@bailiff/schemas';
 import { sampleVerdict } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
@@ -268,6 +268,25 @@ it.each(['a restart', 'no restart'])(
     expect(await metric('lost_messages_total')).toBe(how === 'a restart' ? 60 : 0);
   },
 );
+
+it('webhook - a position that a response of the server replaced is none of its own: what waits arrives', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = () => ({ status: 503 });
+  const relay = await rig.relay(webhooks({ soc: to(receiver) }));
+  for (const n of [1, 2, 3]) await rig.verdict({ verdictId: id(n) });
+  await waitFor(() => receiver.requests.length > 0, { what: 'the failure' });
+  await relay.stop();
+  const position = async () =>
+    (await openBucket(rig.admin, 'bailiff_siem').newest('webhook-1'))?.value.toString() ?? '';
+  expect(await position()).toContain('webhook-soc');
+  const responder = await rig.nats.connect('responder');
+  responder.nc.publish('$JS.API.STREAM.INFO.VERDICTS', '', { reply: '$KV.bailiff_siem.webhook-1' });
+  await waitFor(async () => (await position()).includes('stream_info'), { what: 'the response', state: position });
+  receiver.reply = () => ({ status: 200 });
+  await rig.relay(webhooks({ soc: to(receiver) }));
+  await waitFor(() => receiver.accepted.length === 3, { what: 'all of them', state: () => idsOf(receiver.accepted) });
+});
 
 it('webhook - an event that the receiver never takes delays its own namespace only', async () => {
   await using rig = await RelayRig.start();

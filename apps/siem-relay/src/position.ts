@@ -35,7 +35,10 @@ export interface PositionOptions {
   onError(error: Error): void;
 }
 
-/** The position of a key; null if there is none or it cannot be parsed. @throws BusError */
+/** Of a value that no relay wrote. It is valid for no stream, so that an output that begins with new events repeats them too. */
+const UNREADABLE: Position = { created: '', sequence: 0 };
+
+/** The position of a key; null if there is none. @throws BusError */
 export async function readPosition(
   bucket: Bucket,
   key: string,
@@ -48,7 +51,7 @@ export async function readPosition(
     return position.parse(JSON.parse(entry.value.toString('utf8')));
   } catch (error) {
     onError(error as Error);
-    return null;
+    return UNREADABLE;
   }
 }
 
@@ -67,14 +70,11 @@ export class PositionKeeper {
     }, WRITE_EVERY_MS);
   }
 
-  /**
-   * Null if there is none or it cannot be parsed: reading then starts over, which repeats events
-   * instead of losing them.
-   */
+  /** Null if there is none. One that cannot be read starts over, which repeats events instead of losing them. */
   async read(): Promise<Position | null> {
     const { bucket, key, output, onError } = this.#o;
     const stored = await readPosition(bucket, key, onError);
-    return stored?.output === output ? stored : null;
+    return stored === UNREADABLE || stored?.output === output ? stored : null;
   }
 
   move(to: Omit<Position, 'output'>): void {
