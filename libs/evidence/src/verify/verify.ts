@@ -309,7 +309,7 @@ class Verification {
       this.#checks.skip('judged', 'pod lists from before the pods of its frames were removed: export earlier');
     } else if (!own && this.#triggeredAt > 0 && judge.dependsOnBefore(framesFrom, verdict.rule, this.#triggeredAt)) {
       const time = new Date(framesFrom / 1000).toISOString();
-      this.#checks.skip('judged', `frames from before ${time}, which VIOLATIONS had deleted: export earlier`);
+      this.#checks.skip('judged', `frames from before ${time}, which VIOLATIONS had deleted or the exporter left out`);
     } else if (!own && this.#hidden > 0) {
       this.#checks.skip('judged', `the content of ${this.#hidden} frames that no reader takes: it is redacted`);
     } else if (!own) this.#checks.fail('judged', `${from} do not give this verdict`);
