@@ -305,6 +305,17 @@ it('webhook - an event that the receiver never takes delays its own namespace on
   expect(verdictsOf(receiver.accepted).map(({ n }) => n)).toEqual([3, 1, 2]);
 });
 
+it('webhook - events of ten namespaces that the receiver never takes delay no other namespace for long', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = ({ body }) => ({ status: body.includes('poison-') ? 500 : 200 });
+  await rig.relay(webhooks({ soc: to(receiver) }));
+  for (let n = 1; n <= 10; n += 1) await verdictOf(rig, `poison-${n}`, n);
+  await waitFor(() => new Set(idsOf(receiver.requests)).size === 10, { what: 'a failure of each', timeoutMs: 120_000 });
+  for (const n of [11, 12, 13]) await verdictOf(rig, 'other', n);
+  await waitFor(() => receiver.accepted.length === 3, { what: 'the others', state: () => receiver.requests.length });
+});
+
 it('webhook - status names an output whose deliveries fail, and why', async () => {
   await using rig = await RelayRig.start();
   await using receiver = await new HttpReceiver().start();

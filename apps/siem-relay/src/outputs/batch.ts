@@ -39,6 +39,10 @@ export class Batch {
   get size(): number {
     return this.#held.size;
   }
+  /** Turns that have events. */
+  get turns(): number {
+    return this.#turns.size;
+  }
   get oldest(): OutputEvent | null {
     return this.#held.values().next().value?.event ?? null;
   }

@@ -163,6 +163,8 @@ export class Delivery {
   #pause(error: unknown): Promise<void> {
     const { clock, signal } = this.#o;
     const asked = error instanceof DeliveryError ? error.retryAfterMs : null;
-    return clock.sleep(retryDelayMs(Math.max(1, this.#failuresInRow), Math.random(), asked), signal);
+    // Each turn has failed as often: the wait doubles for an event, not for each namespace with one that is never taken.
+    const failures = Math.ceil(this.#failuresInRow / Math.max(1, this.batch.turns));
+    return clock.sleep(retryDelayMs(Math.max(1, failures), Math.random(), asked), signal);
   }
 }
