@@ -305,6 +305,25 @@ it('webhook - an event that the receiver never takes delays its own namespace on
   expect(verdictsOf(receiver.accepted).map(({ n }) => n)).toEqual([3, 1, 2]);
 });
 
+it('webhook - while the bus takes no dead letter, an event that the receiver refuses delays its own namespace only', async () => {
+  await using rig = await RelayRig.start();
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = ({ body }) => ({ status: body.includes(id(1)) ? 422 : 200 });
+  const { config } = await streamInfo(rig.admin, 'DEAD_LETTERS');
+  await rig.admin.jsm.streams.update('DEAD_LETTERS', { ...config, max_msg_size: 16 });
+  await rig.relay(webhooks({ soc: to(receiver) }));
+  await verdictOf(rig, 'refused', 1);
+  await verdictOf(rig, 'refused', 2);
+  await waitFor(() => receiver.requests.length > 1, { what: 'a second attempt' });
+  await verdictOf(rig, 'other', 3);
+  await waitFor(() => receiver.accepted.length === 1, { what: 'the other one', state: () => receiver.requests.length });
+  expect(verdictsOf(receiver.accepted)).toEqual([{ namespace: 'other', n: 3 }]);
+  // Once the letter is stored, its namespace follows.
+  await rig.admin.jsm.streams.update('DEAD_LETTERS', config);
+  await waitFor(() => receiver.accepted.length === 2, { what: 'the next one', timeoutMs: 60_000 });
+  expect(await letters(rig.admin, 1)).toHaveLength(1);
+});
+
 it('webhook - events of ten namespaces that the receiver never takes delay no other namespace for long', async () => {
   await using rig = await RelayRig.start();
   await using receiver = await new HttpReceiver().start();

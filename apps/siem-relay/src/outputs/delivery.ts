@@ -139,6 +139,7 @@ export class Delivery {
       if (signal.aborted) return;
       this.fail(cause);
       await this.#pause(cause);
+      this.batch.postpone();
       return;
     }
     this.#settle([held]);
