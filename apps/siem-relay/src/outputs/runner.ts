@@ -211,7 +211,10 @@ export class OutputRunner {
     } else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
     this.#readTo = this.#settled;
     // What the relay of before held, and no look at SIEM finds once reading has begun behind it.
-    if (this.#created === '' && last?.created === created) this.#countLost(state.first_seq);
+    if (this.#created === '' && last?.created === created) {
+      this.#countLost(state.first_seq);
+      this.#settled = this.#readTo;
+    }
     this.#created = created;
     // Stored at once, so that a crash before the first event does not start later.
     this.#storePosition();
