@@ -47,12 +47,12 @@ export const IN_SIEM_RELAY: readonly Share[] = [
   {
     what: 'undelivered events of an output',
     file: `${S}/outputs/batch.ts`,
-    limits: ['MAX_HELD', 'MAX_HELD_BYTES'],
+    limits: ['MAX_HELD', 'MAX_HELD_BYTES', `${S}/outputs/runner.ts#MAX_AHEAD`],
     filledBy: 'events that the receiver has not confirmed',
     share:
       'each output has a batch, up to the events and bytes of its kind. A webhook gets one event a request, so it holds up to these limits, and namespaces take turns: a backlog of one, or an event of it that the receiver does not take, delays only itself. The others deliver in one line, up to 256 events and more a request',
     whenFull:
-      'the output reads no further event; the rest waits in SIEM. A namespace that fills a webhook (for half an hour more than Slack takes) then delays those behind it',
+      'the output reads no further event; the rest waits in SIEM. A namespace that fills a webhook (for half an hour more than Slack takes) then delays those behind it, as does an event before which MAX_AHEAD later ones have arrived',
     counter: '`bailiff_siem_relay_pending_messages`, `bailiff_siem_relay_lag_seconds`',
     tests: [
       'apps/siem-relay/src/outputs/engine.test.ts',
