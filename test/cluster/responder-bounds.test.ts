@@ -252,18 +252,47 @@ describe('responder bounds - the last place in a budget', () => {
   ] as const)('give up - not while the API server is away: %s', async (_, fault) => {
     await using rig = await Rig.start();
     await rig.policies({ away: acting('away', [{ action: 'quarantine' }, { action: 'evict', after: '1ms' }]) });
-    await rig.start({ giveUpAfterMs: 300, budgetGiveUpAfterMs: 300 });
+    await rig.start({ giveUpAfterMs: 1_000, budgetGiveUpAfterMs: 1_000 });
     const pod = rig.pod();
     if (fault) rig.api.faults.inject({ ...fault, times: 1e6 });
     else rig.api.faults.expireTokens();
     const verdict = await rig.verdict(pod, { rule: 'away' });
     await waitFor(() => rig.api.requests.count({}) >= 20, { what: 'further attempts' });
     const sinceMs = Date.now();
-    await waitFor(() => Date.now() - sinceMs > 1_000, { what: 'three times the bound' });
+    await waitFor(() => Date.now() - sinceMs > 2_000, { what: 'twice the bound' });
     expect(rig.of(verdict)).toEqual([]);
     rig.api.faults.clear();
-    expect((await rig.until(verdict, 'quarantine', ['succeeded', 'failed'])).phase).toBe('succeeded');
+    // That time is none for which the task itself has failed.
+    const once = [
+      rig.api.faults.inject({ verb: 'get', resource: 'pods', name: pod.name, status: 403, times: 1 }),
+      rig.api.faults.inject({ verb: 'create', resource: 'networkpolicies', status: 500, times: 1 }),
+      rig.api.faults.inject({ resource: 'pods', subresource: 'eviction', name: pod.name, status: 429, times: 1 }),
+    ];
+    expect(await rig.until(verdict, 'quarantine', ['succeeded', 'failed'])).toMatchObject({ reasonCode: '' });
     expect((await rig.until(verdict, 'evict', ['succeeded', 'failed'])).phase).toBe('succeeded');
+    expect(once.map(({ hits }) => hits)).toEqual([1, 1, 1]);
+  });
+
+  it('minimum healthy - holds after the API server was away, if it then fails to read the owner once', async () => {
+    await using rig = await Rig.start();
+    await rig.policies({ healthy: acting('healthy', [{ action: 'delete' }], { minHealthyReplicas: 3 }) });
+    await rig.start({ giveUpAfterMs: 1_000 });
+    const removed = async (atEnd: () => object) => {
+      rig.api.faults.expireTokens();
+      const before = rig.api.requests.count({ code: 401 });
+      const verdict = await rig.verdict(rig.pod({ owner: rig.replicaSet(`set-${before}`, 3) }), { rule: 'healthy' });
+      const sinceMs = Date.now();
+      await waitFor(() => Date.now() - sinceMs > 1_000, { what: 'twice the patience' });
+      expect(rig.api.requests.count({ code: 401 })).toBeGreaterThan(before);
+      rig.api.faults.restoreTokens();
+      atEnd();
+      return (await rig.until(verdict, 'delete', ['succeeded', 'refused', 'failed'])).reasonCode;
+    };
+    const failing = (times: number) =>
+      rig.api.faults.inject({ verb: 'get', resource: 'replicasets', status: 503, times });
+    expect(await removed(() => failing(1))).toBe('below-min-healthy');
+    // Control: an owner that cannot be read for longer protects nothing.
+    expect(await removed(() => failing(1e6))).toBe('');
   });
 });
 

@@ -20,7 +20,12 @@ describe('failures', () => {
     ['fourth', 4, 800],
     ['capped', 9, 1_000],
   ])('afterFailure - the wait grows with each attempt: %s', (_name, tries, afterMs) => {
-    const next = afterFailure(kube('KUBE_TIMEOUT'), 'delete', { tries, failingForMs: 0, hasStarted: true }, limits);
+    const next = afterFailure(
+      kube('KUBE_TIMEOUT'),
+      'delete',
+      { tries, failingForMs: 0, overdueForMs: 0, hasAsked: true },
+      limits,
+    );
     expect(next).toMatchObject({ kind: 'retry', afterMs, code: 'kube-timeout', countsAsTry: true });
   });
 
@@ -52,7 +57,9 @@ describe('failures', () => {
     ['a bus that is away, for ever', new BusError('BUS_UNREACHABLE', 'away'), 'delete', 99, 1e9, 'retry'],
     ['an expired token', kube('KUBE_UNAUTHORIZED'), 'delete', 1, 0, 'retry'],
   ])('afterFailure - %s', (_name, error, action, tries, failingForMs, expected) => {
-    expect(afterFailure(error, action, { tries, failingForMs, hasStarted: true }, limits).kind).toBe(expected);
+    expect(
+      afterFailure(error, action, { tries, failingForMs, overdueForMs: failingForMs, hasAsked: true }, limits).kind,
+    ).toBe(expected);
   });
 
   it.each([
@@ -61,14 +68,15 @@ describe('failures', () => {
     ['no response to reads', 'KUBE_TIMEOUT', false],
     ['failing reads', 'KUBE_SERVER', false],
     ['throttled reads', 'KUBE_TOO_MANY_REQUESTS', false],
-  ] as const)('afterFailure - the API server is away until the verdict is too old: %s', (_name, code, hasStarted) => {
-    const after = (failingForMs: number, action = 'delete') =>
-      afterFailure(kube(code), action, { tries: 50, failingForMs, hasStarted }, limits).kind;
-    expect([after(89_999), after(89_999, 'evict'), after(90_000)]).toEqual(['retry', 'retry', 'give-up']);
+  ] as const)('afterFailure - the API server is away until the verdict is too old: %s', (_name, code, hasAsked) => {
+    const after = (overdueForMs: number, action = 'delete') =>
+      afterFailure(kube(code), action, { tries: 50, failingForMs: 1e9, overdueForMs, hasAsked }, limits);
+    expect([after(89_999), after(89_999, 'evict')]).toMatchObject([{ isAway: true }, { isAway: true }]);
+    expect(after(90_000).kind).toBe('give-up');
     const ofOthers = afterFailure(
       kube('KUBE_FORBIDDEN'),
       'delete',
-      { tries: 50, failingForMs: 10_000, hasStarted },
+      { tries: 50, failingForMs: 10_000, overdueForMs: 0, hasAsked },
       limits,
     );
     expect(ofOthers.kind, 'control').toBe('give-up');
@@ -76,18 +84,28 @@ describe('failures', () => {
 
   it('afterFailure - Retry-After of the server', () => {
     const error = kube('KUBE_TOO_MANY_REQUESTS', { retryAfterMs: 5_000 });
-    const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0, hasStarted: true }, limits);
+    const next = afterFailure(error, 'evict', { tries: 1, failingForMs: 0, overdueForMs: 0, hasAsked: true }, limits);
     expect(next).toMatchObject({ kind: 'retry', afterMs: 5_000, code: 'disruption-budget' });
   });
 
   it('afterFailure - the first conflict is retried at once', () => {
     expect(
-      afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 1, failingForMs: 0, hasStarted: true }, limits),
+      afterFailure(
+        kube('KUBE_CONFLICT'),
+        'label',
+        { tries: 1, failingForMs: 0, overdueForMs: 0, hasAsked: true },
+        limits,
+      ),
     ).toMatchObject({
       afterMs: 0,
     });
     expect(
-      afterFailure(kube('KUBE_CONFLICT'), 'label', { tries: 2, failingForMs: 0, hasStarted: true }, limits),
+      afterFailure(
+        kube('KUBE_CONFLICT'),
+        'label',
+        { tries: 2, failingForMs: 0, overdueForMs: 0, hasAsked: true },
+        limits,
+      ),
     ).toMatchObject({
       afterMs: 200,
     });
@@ -97,7 +115,7 @@ describe('failures', () => {
     const next = afterFailure(
       new BusError('BUS_TIMEOUT', 'slow'),
       'delete',
-      { tries: 1, failingForMs: 0, hasStarted: true },
+      { tries: 1, failingForMs: 0, overdueForMs: 0, hasAsked: true },
       limits,
     );
     expect(next).toMatchObject({ kind: 'retry', countsAsTry: false });
@@ -105,7 +123,12 @@ describe('failures', () => {
 
   it('afterFailure - a bug is thrown', () => {
     expect(() =>
-      afterFailure(new TypeError('bug'), 'delete', { tries: 1, failingForMs: 0, hasStarted: true }, limits),
+      afterFailure(
+        new TypeError('bug'),
+        'delete',
+        { tries: 1, failingForMs: 0, overdueForMs: 0, hasAsked: true },
+        limits,
+      ),
     ).toThrow('bug');
   });
 });

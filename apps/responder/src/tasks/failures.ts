@@ -27,49 +27,64 @@ const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG']);
 
 /** No request reaches the API server, or it accepts none of this account. */
 const AWAY: ReadonlySet<string> = new Set(['KUBE_UNREACHABLE', 'KUBE_UNAUTHORIZED']);
-/** Likewise of a task that has not read its pod. Of a change, the pod can be the reason: webhooks see it. */
+/** Likewise of an attempt that has only read. Of a change, the pod can be the reason: webhooks see it. */
 const AWAY_FOR_READS: ReadonlySet<string> = new Set([
   ...AWAY,
   ...['KUBE_TIMEOUT', 'KUBE_SERVER', 'KUBE_TOO_MANY_REQUESTS'],
 ]);
 
+/**
+ * - countsAsTry: false for errors of the bus.
+ * - isAway: the bus or the API server is away, which is no failure of the task: `failingForMs` does not grow.
+ */
 export type Next =
-  | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean }
+  | { kind: 'retry'; afterMs: number; code: string; countsAsTry: boolean; isAway: boolean }
   | { kind: 'give-up'; code: string; reason: string; status: number };
 
 export interface Tries {
   /** Failed attempts, including this one. */
   tries: number;
-  /** Time since the first of them. */
+  /** Time since the first of them, without times at which the bus or the API server was away. */
   failingForMs: number;
-  /** False: the task has only read so far. */
-  hasStarted: boolean;
+  /** Time since the task was due, approved or started. */
+  overdueForMs: number;
+  /** False: the attempt has only read. */
+  hasAsked: boolean;
 }
 
 /** @throws the error itself if it is unexpected, which is a bug */
 export function afterFailure(
   error: unknown,
   action: string,
-  { tries, failingForMs, hasStarted }: Tries,
+  { tries, failingForMs, overdueForMs, hasAsked }: Tries,
   limits: RetryLimits,
 ): Next {
   if (error instanceof BusError) {
-    return { kind: 'retry', afterMs: waitMs(tries, limits), code: reasonOf(error, 'failed'), countsAsTry: false };
+    return {
+      kind: 'retry',
+      afterMs: waitMs(tries, limits),
+      code: reasonOf(error, 'failed'),
+      countsAsTry: false,
+      isAway: true,
+    };
   }
   if (!(error instanceof KubeError) && !(error instanceof QuarantineError)) throw error;
-  const budget = hasStarted && action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
+  const budget = hasAsked && action === 'evict' && error.code === 'KUBE_TOO_MANY_REQUESTS';
   const code = budget ? DISRUPTION_BUDGET : reasonOf(error, 'failed');
-  const isAway = (hasStarted ? AWAY : AWAY_FOR_READS).has(error.code) && error instanceof KubeError;
+  const isAway = (hasAsked ? AWAY : AWAY_FOR_READS).has(error.code) && error instanceof KubeError;
   const { budgetGiveUpAfterMs, giveUpAfterMs, outageGiveUpAfterMs } = limits;
-  const boundMs = isAway ? Math.max(giveUpAfterMs, outageGiveUpAfterMs) : budget ? budgetGiveUpAfterMs : giveUpAfterMs;
-  if (tries >= MIN_TRIES && (PERMANENT.has(error.code) || failingForMs >= boundMs)) {
+  const isTooLong = isAway
+    ? overdueForMs >= Math.max(giveUpAfterMs, outageGiveUpAfterMs)
+    : failingForMs >= (budget ? budgetGiveUpAfterMs : giveUpAfterMs);
+  if (tries >= MIN_TRIES && (PERMANENT.has(error.code) || isTooLong)) {
     const status = error instanceof KubeError ? error.status : 0;
     return { kind: 'give-up', code, reason: `given up after ${tries} tries: ${error.message}`, status };
   }
   // The facts are out of date: read them again at once.
-  if (error.code === 'KUBE_CONFLICT' && tries === 1) return { kind: 'retry', afterMs: 0, code, countsAsTry: true };
+  if (error.code === 'KUBE_CONFLICT' && tries === 1)
+    return { kind: 'retry', afterMs: 0, code, countsAsTry: true, isAway };
   const asked = error instanceof KubeError ? (error.retryAfterMs ?? 0) : 0;
-  return { kind: 'retry', afterMs: Math.max(asked, waitMs(tries, limits)), code, countsAsTry: true };
+  return { kind: 'retry', afterMs: Math.max(asked, waitMs(tries, limits)), code, countsAsTry: true, isAway };
 }
 
 function waitMs(tries: number, { baseMs, maxMs }: RetryLimits): number {

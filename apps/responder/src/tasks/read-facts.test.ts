@@ -103,7 +103,7 @@ describe('facts of an owner', () => {
       const { api } = world({ ...pods, [path]: new KubeError('KUBE_SERVER', 'later', { status }) });
       const reader = new FactReader(() => 0);
       const read = (failingForMs: number) =>
-        reader.read(api, 'delete', verdictOf('shop'), { failingForMs, boundMs: 1_000 });
+        reader.read(api, 'delete', verdictOf('shop'), { failingForMs: () => failingForMs, boundMs: 1_000 });
       await expect(read(999)).rejects.toThrow('later');
       expect((await read(1_000)).owner).toBeNull();
     },

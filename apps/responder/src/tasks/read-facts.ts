@@ -32,7 +32,7 @@ export const OWNER_CACHE_MS = 2_000;
 /** Cached owners; beyond it the oldest is dropped. */
 export const OWNER_CACHE_SIZE = 1_024;
 /**
- * After failing for this long, a task continues without the unreadable owner. At most half of
+ * After failing to read it for this long, a task continues without the unreadable owner. At most half of
  * `giveUpAfterMs`.
  */
 export const OWNER_PATIENCE_MS = 60_000;
@@ -44,14 +44,15 @@ interface Owner {
   facts: OwnerFacts;
 }
 
-/** How long the task has failed, and after what time it continues without its pod's owner. */
+/** After what time a task continues without its pod's owner. */
 export interface OwnerPatience {
-  failingForMs: number;
+  /** Called for each failed read of the owner: the time since the first one. Other failures shorten no patience. */
+  failingForMs(): number;
   boundMs: number;
 }
 /** A read that must not wait. */
-const ONCE: OwnerPatience = { failingForMs: 0, boundMs: 0 };
-const PATIENT: OwnerPatience = { failingForMs: 0, boundMs: OWNER_PATIENCE_MS };
+const ONCE: OwnerPatience = { failingForMs: () => 0, boundMs: 0 };
+const PATIENT: OwnerPatience = { failingForMs: () => 0, boundMs: OWNER_PATIENCE_MS };
 
 export class FactReader {
   readonly #owners = new RecentMap<string, { readAtMs: number; owner: Owner | null }>(OWNER_CACHE_SIZE);
@@ -120,7 +121,7 @@ async function readOwner(
     if (!(error instanceof KubeError) || error.code === 'KUBE_ABORTED') throw error;
     const isRefused = error.status >= 400 && error.status < 500 && !TEMPORARY.has(error.status);
     if (isRefused) return null;
-    if (patience.failingForMs >= patience.boundMs) return UNREADABLE;
+    if (patience.failingForMs() >= patience.boundMs) return UNREADABLE;
     throw error;
   }
 }

@@ -35,7 +35,7 @@ import { OWNER_PATIENCE_MS } from './read-facts.ts';
 import { CONTENDED_MS, done, later, ownerFieldsOf, type Run, writeRecord } from './run.ts';
 import type { TaskDeps } from './task-deps.ts';
 
-/** Removals in progress whose request this process keeps, and tasks whose first failure it knows. */
+/** Removals in progress whose request this process keeps, and tasks whose owner it failed to read. */
 const MAX_IN_PROGRESS = 10_000;
 
 export class TaskRunner {
@@ -50,10 +50,10 @@ export class TaskRunner {
     MAX_IN_PROGRESS,
   );
   /**
-   * First failure of each task here, on the monotonic clock: after a while, an owner that cannot be read
+   * First failure of each task to read its owner here, on the monotonic clock: after a while, the owner
    * protects its pod no longer. Others can write the time in a job.
    */
-  readonly #failingSince = new RecentMap<string, number>(MAX_IN_PROGRESS);
+  readonly #unreadableSince = new RecentMap<string, number>(MAX_IN_PROGRESS);
 
   constructor(deps: TaskDeps) {
     this.#deps = deps;
@@ -77,6 +77,7 @@ export class TaskRunner {
 
   async #run(job: Job): Promise<JobResult> {
     let run: Run | null = null;
+    const sinceMs = this.#deps.clock.nowMs();
     try {
       run = await this.#prepare(job);
       if (!run) return done;
@@ -85,7 +86,7 @@ export class TaskRunner {
       const isDelayed = run.task.dueAtMicros > Math.max(this.#deps.clock.nowMicros(), run.stored.atMicros);
       return isDelayed ? await this.#wait(run, waitMs) : later(job, waitMs);
     } catch (error) {
-      return await this.#failed(job, run, error);
+      return await this.#failed(job, run, error, sinceMs);
     }
   }
 
@@ -142,14 +143,14 @@ export class TaskRunner {
   async #attempt(run: Run): Promise<JobResult> {
     const { ledger, facts, limits } = this.#deps;
     const { task, stored, api } = run;
-    const nowMs = this.#deps.clock.monotonicMs();
     const patience = {
-      failingForMs: nowMs - (this.#failingSince.get(task.taskId) ?? nowMs),
+      failingForMs: () => this.#ownerUnreadableForMs(task.taskId),
       boundMs: Math.min(OWNER_PATIENCE_MS, limits.retry.giveUpAfterMs / 2),
     };
     const readOf = (of: 'pod' | 'removal') => facts.read(api, task.action, stored.verdict, patience, of);
     const isPolled = this.#inProgress.has(task.taskId);
     let read = await readOf(isPolled ? 'removal' : 'pod');
+    if (read.owner) this.#unreadableSince.delete(task.taskId);
     run.owner = ownerOf(read);
     run.claimedOwnerUid = claimedOwnerUidOf(read);
     let state = ledger.task(task.taskId);
@@ -172,6 +173,13 @@ export class TaskRunner {
     if (start.kind === 'later') return later(run.job, start.delayMs);
     if (start.kind !== 'started') return this.#settle(run, start);
     return await this.#act(run, ledger.task(task.taskId) as TaskState, read);
+  }
+
+  #ownerUnreadableForMs(taskId: string): number {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const sinceMs = this.#unreadableSince.get(taskId) ?? nowMs;
+    this.#unreadableSince.set(taskId, sinceMs);
+    return nowMs - sinceMs;
   }
 
   /** Applies a decision other than `go`. */
@@ -267,21 +275,24 @@ export class TaskRunner {
     return this.#end(run, 'failed', { reasonCode: code, reason: left?.reason ?? reason });
   }
 
-  async #failed(job: Job, run: Run | null, error: unknown): Promise<JobResult> {
+  async #failed(job: Job, run: Run | null, error: unknown, sinceMs: number): Promise<JobResult> {
     const { clock, limits, metrics, onWait } = this.#deps;
     const failingSinceMs = job.failingSinceMs || clock.nowMs();
     const tries = job.tries + 1;
     const failingForMs = clock.nowMs() - failingSinceMs;
-    // Of a removal in progress, attempts only read.
-    const hasStarted = this.#deps.ledger.task(job.taskId)?.started != null && !this.#inProgress.has(job.taskId);
-    const next = afterFailure(error, job.action, { tries, failingForMs, hasStarted }, limits.retry);
+    const hasAsked = run?.api.trace != null;
+    const overdueForMs = run ? this.#overdueForMs(run) : 0;
+    const next = afterFailure(error, job.action, { tries, failingForMs, overdueForMs, hasAsked }, limits.retry);
     if (next.kind === 'retry') {
       if (error instanceof BusError) onWait(error);
       metrics.retries.inc({ action: job.action, reason: next.code });
-      const isFirst = next.countsAsTry && this.#failingSince.get(job.taskId) === undefined;
-      if (isFirst) this.#failingSince.set(job.taskId, clock.monotonicMs());
-      const counted = next.countsAsTry ? { tries, failingSinceMs } : job;
-      return { kind: 'later', delayMs: next.afterMs, tries: counted.tries, failingSinceMs: counted.failingSinceMs };
+      const awayMs = clock.nowMs() - sinceMs + next.afterMs;
+      return {
+        kind: 'later',
+        delayMs: next.afterMs,
+        tries: next.countsAsTry ? tries : job.tries,
+        failingSinceMs: next.isAway ? job.failingSinceMs && job.failingSinceMs + awayMs : failingSinceMs,
+      };
     }
     if (!run) throw error;
     try {
@@ -289,10 +300,17 @@ export class TaskRunner {
     } catch (recording) {
       // A failure that cannot be recorded is retried. Called for its side effect: it throws on a
       // bug.
-      afterFailure(recording, job.action, { tries: 0, failingForMs: 0, hasStarted }, limits.retry);
+      afterFailure(recording, job.action, { tries: 0, failingForMs: 0, overdueForMs: 0, hasAsked }, limits.retry);
       if (recording instanceof BusError) onWait(recording);
       return { kind: 'later', delayMs: limits.retry.maxMs, tries: job.tries, failingSinceMs };
     }
+  }
+
+  #overdueForMs({ task }: Run): number {
+    const { ledger, clock } = this.#deps;
+    const { approvedAtMicros, started } = ledger.task(task.taskId) ?? {};
+    const sinceMicros = Math.max(task.dueAtMicros, approvedAtMicros ?? 0, started?.atMicros ?? 0);
+    return (clock.nowMicros() - sinceMicros) / 1000;
   }
 
   /** Writes the terminal record. */
@@ -319,7 +337,7 @@ export class TaskRunner {
       capture: outcome.capture ?? null,
     });
     this.#inProgress.delete(task.taskId);
-    this.#failingSince.delete(task.taskId);
+    this.#unreadableSince.delete(task.taskId);
     return done;
   }
 

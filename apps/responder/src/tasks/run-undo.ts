@@ -47,10 +47,11 @@ export class UndoRunner {
     } catch (error) {
       const failingSinceMs = job.failingSinceMs || clock.nowMs();
       const tries = job.tries + 1;
+      const failingForMs = clock.nowMs() - failingSinceMs;
       const next = afterFailure(
         error,
         job.action,
-        { tries, failingForMs: clock.nowMs() - failingSinceMs, hasStarted: true },
+        { tries, failingForMs, overdueForMs: failingForMs, hasAsked: true },
         limits.retry,
       );
       if (error instanceof BusError) onWait(error);

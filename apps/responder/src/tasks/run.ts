@@ -19,8 +19,9 @@ export const CONTENDED_MS = 200;
 
 export const done: JobResult = { kind: 'done' };
 
-export function later(job: Job, delayMs: number): Extract<JobResult, { kind: 'later' }> {
-  return { kind: 'later', delayMs: Math.max(0, delayMs), tries: job.tries, failingSinceMs: job.failingSinceMs };
+/** Of an attempt that did not fail. */
+export function later({ tries }: Job, delayMs: number): Extract<JobResult, { kind: 'later' }> {
+  return { kind: 'later', delayMs: Math.max(0, delayMs), tries, failingSinceMs: 0 };
 }
 
 export function ownerFieldsOf({
