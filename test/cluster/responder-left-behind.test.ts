@@ -2,7 +2,7 @@
 // back, and one that is given up says what is in force. The API server answers reads, and fails to write.
 
 import { encodeToken, openBucket } from '@bailiff/bus';
-import { QUARANTINE_LABEL } from '@bailiff/response';
+import { QUARANTINE_LABEL, REMOVAL_REASON } from '@bailiff/response';
 import type { QuarantineEntry, Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { acting, NODE, Rig, type RigPod } from './responder/rig.ts';
 
 const FULL = 'etcdserver: mvcc: database space exceeded';
 const DAY_MS = 86_400_000;
+const DISARMED = ['quiet-a', 'quiet-b', 'quiet-c'];
 
 describe('responder - what attempts have left behind', () => {
   let rig: Rig;
@@ -18,7 +19,7 @@ describe('responder - what attempts have left behind', () => {
   const evict = acting('evict', [{ action: 'evict' }, { action: 'quarantine', after: '10m', expires: '2s' }]);
   beforeAll(async () => {
     rig = await Rig.start();
-    rig.api.api.create('namespaces', { metadata: { name: 'quiet' } });
+    for (const name of DISARMED) rig.api.api.create('namespaces', { metadata: { name } });
     await rig.policies({
       remove,
       evict,
@@ -92,18 +93,29 @@ describe('responder - what attempts have left behind', () => {
     failing.remove();
   });
 
-  it('a quarantine whose namespace is disarmed before it is complete - is taken back', async () => {
-    const pod = rig.pod({ namespace: 'quiet' });
+  it.each([
+    ['quiet-a', '', 0, false],
+    ['quiet-b', ', also if the API server fails meanwhile', 1, false],
+    ['quiet-c', ', also if a removal isolates the pod', 0, true],
+  ])('a quarantine is incomplete, and %s is disarmed - it is taken back%s', async (namespace, _, times, isolated) => {
+    const pod = rig.pod({ namespace });
+    if (isolated) {
+      failDeletes(pod);
+      await rig.until(await rig.verdict(pod, { rule: 'remove' }), 'delete', 'failed');
+    }
     const fault = { verb: 'create', resource: 'networkpolicies', status: 500, message: FULL } as const;
     const failing = rig.api.faults.inject({ ...fault, times: 1e6 });
     const verdict = await rig.verdict(pod, { rule: 'long' });
-    await isIsolated(pod);
+    await waitFor(() => isMarked(pod), { what: 'the label of the pod' });
+    const unmarking = rig.api.faults.inject({ verb: 'patch', resource: 'pods', name: pod.name, status: 500, times });
+    const key = `disarm.namespace.${namespace}.all`;
     const json = JSON.stringify({ until: new Date(Date.now() + 600_000).toISOString(), duration: '10m' });
-    await openBucket(rig.bus, 'bailiff_config').put('disarm.namespace.quiet.all', json);
-    await logged(rig.bus, { key: 'disarm.namespace.quiet.all', json });
+    await openBucket(rig.bus, 'bailiff_config').put(key, json);
+    await logged(rig.bus, { key, json });
     const end = await rig.until(verdict, 'quarantine', ['succeeded', 'failed', 'dryrun']);
     expect(end).toMatchObject({ phase: 'dryrun', reasonCode: 'disarmed' });
-    expect([await entryOf(pod), isMarked(pod)]).toEqual([undefined, false]);
+    expect([unmarking.hits, isMarked(pod)]).toEqual([times, false]);
+    expect(await entryOf(pod)).toEqual(isolated ? expect.objectContaining({ reason: REMOVAL_REASON }) : undefined);
     failing.remove();
   });
 });

@@ -10,8 +10,8 @@ export function addEntry({ quarantine, verdict, nowMs }: ActionContext, entry: Q
   return editQuarantine(quarantine, encodeToken(nodeName), nodeName, (list) => withEntry(list, entry, nowMs));
 }
 
-/** @returns whether the list had it @throws QuarantineError; errors of the bucket */
-export function withdrawEntry(context: ActionContext, entry: QuarantineEntry): Promise<boolean> {
+/** @returns the entry of the pod in the list then @throws QuarantineError; errors of the bucket */
+export function withdrawEntry(context: ActionContext, entry: QuarantineEntry): Promise<QuarantineEntry | null> {
   const { quarantine, verdict, nowMs } = context;
   const { nodeName } = verdict;
   const other = context.otherQuarantine();

@@ -57,8 +57,11 @@ export const quarantine: Action = {
   },
 
   async withdraw(context) {
-    const isWithdrawn = await withdrawEntry(context, entryOf(context));
-    if (isWithdrawn && !context.otherQuarantine()) await removeRecord(context.api, placeOf(context));
+    // Whether the list had the entry says nothing of the record: an attempt can fail in between, and an isolation
+    // takes the place of an entry.
+    const entry = await withdrawEntry(context, entryOf(context));
+    const isOfOther = entry !== null && !isIsolation(entry);
+    if (!isOfOther && !context.otherQuarantine()) await removeRecord(context.api, placeOf(context));
   },
 
   /** The entry blocks the traffic, and its end has to remove a label that may be there. */

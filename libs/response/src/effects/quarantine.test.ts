@@ -37,10 +37,16 @@ describe('quarantine list', () => {
     ['not without one', list(entry('b', 1000)), null, null],
   ] as const)('withdrawn - %s', (_name, before, other, uids) => {
     const result = withdrawn(before, removal('a', 1000), other, NOW);
-    expect(result.outcome).toBe(uids !== null);
+    expect(result.outcome).toEqual(other ?? before.entries.find((one) => one.podUid === 'a' && uids === null) ?? null);
     if (uids === null) expect(result.list).toBe(before);
     else expect(result.list.entries.map(({ podUid }) => podUid)).toEqual(uids);
     if (other) expect(result.list.entries).toContainEqual(other);
+  });
+
+  it('withdrawn - a person has released the pod from the other quarantine: its entry does not come back', () => {
+    const released = [{ podUid: 'a', verdictId: 'v2', until: '' }];
+    const result = withdrawn({ ...list(removal('a', 1000)), released }, removal('a', 1000), entry('a', 500, 'v2'), NOW);
+    expect([result.outcome, result.list.entries]).toEqual([null, []]);
   });
 
   it.each([

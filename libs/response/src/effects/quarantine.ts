@@ -124,18 +124,21 @@ export const isIsolation = ({ reason }: Pick<QuarantineEntry, 'reason'>): boolea
 
 /**
  * Takes back an entry of a task that has no effect after all. Of another quarantine of the pod, whose entry it
- * may have replaced, the entry takes its place.
+ * may have replaced, the entry takes its place, unless a person has released the pod from it.
+ * @returns as outcome, the entry of the pod in the list then
  */
 export function withdrawn(
   list: QuarantineList,
   { podUid, verdictId, until }: QuarantineEntry,
   other: QuarantineEntry | null,
   nowMs: number,
-): { list: QuarantineList; outcome: boolean } {
-  const own = list.entries.find((entry) => entry.podUid === podUid);
-  if (own?.verdictId !== verdictId || own.until !== until) return { list, outcome: false };
-  const entries = live(list, nowMs).filter((entry) => entry !== own);
-  return { list: next(list, other ? [...entries, other] : entries, nowMs), outcome: true };
+): { list: QuarantineList; outcome: QuarantineEntry | null } {
+  const alive = live(list, nowMs);
+  const own = alive.find((entry) => entry.podUid === podUid) ?? null;
+  if (own?.verdictId !== verdictId || own.until !== until) return { list, outcome: own };
+  const entries = alive.filter((entry) => entry !== own);
+  const former = other && !isReleased(list, other) ? other : null;
+  return { list: next(list, former ? [...entries, former] : entries, nowMs), outcome: former };
 }
 
 /** The list without pods that the node reports as gone. */
