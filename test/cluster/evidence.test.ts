@@ -259,6 +259,12 @@ describe('evidence - of a verdict that several nodes caused', () => {
     const byOwner = () => rig.verdicts.find(({ rule }) => rule === 'by-owner');
     const verdict = await waitFor(byOwner, { what: 'the verdict', state: () => rig.verdicts.map(({ rule }) => rule) });
     expect([verdict.nodeName, verdict.pod?.name]).toEqual([NODE_A, web.name]);
+    const explained = await runCli(['explain', verdict.verdictId.slice(0, 12), '--json'], { env: withBus() });
+    const { violations } = JSON.parse(explained.stdout) as {
+      violations: { nodeName: string; pod: { name: string } }[];
+    };
+    const places = new Set(violations.map(({ nodeName, pod }) => `${pod.name} on ${nodeName}`));
+    expect(places).toEqual(new Set([`${web.name} on ${NODE_A}`, `${web2.name} on ${NODE_B}`]));
     const run = await exported(verdict, 'owner', '--key', file('exporter.key'));
     expect([run.exitCode, run.stderr]).toEqual([0, '']);
     expect(await verified('owner')).toMatchObject({ exitCode: 11, of: WITHOUT_LOG });

@@ -126,10 +126,9 @@ export function register(program: Command, io: CliIo): void {
 }
 
 function chainJson(chain: Chain): Record<string, unknown> {
-  const { nodeName } = chain.verdict.verdict;
   return {
     verdict: verdictJson(chain.verdict),
-    violations: chain.evidence.map(({ evidence, violation, storedAtMicros }) =>
+    violations: chain.evidence.map(({ evidence, nodeName, violation, storedAtMicros }) =>
       violation
         ? eventJson({
             sequence: evidence.streamSequence,

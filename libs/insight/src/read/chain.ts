@@ -77,10 +77,11 @@ async function evidenceOf({ bus, decoder }: Reader, { verdict, storedAtMicros }:
       const frame = frames.get(streamSequence) ?? getMessage(bus, 'VIOLATIONS', streamSequence);
       frames.set(streamSequence, frame);
       const message = await frame;
-      const step: EvidenceStep = { evidence, violation: null, storedAtMicros: message?.timestampMicros ?? null };
+      const from = (message && violationNode(message.subject)) ?? nodeName;
+      const at = message?.timestampMicros ?? null;
+      const step: EvidenceStep = { evidence, nodeName: from, violation: null, storedAtMicros: at };
       // Of another node, or younger than the verdict: of a stream that was recreated since.
-      const isHere = message !== null && (isWide || violationNode(message.subject) === nodeName);
-      if (isHere && message.timestampMicros <= storedAtMicros) {
+      if (message !== null && (isWide || from === nodeName) && message.timestampMicros <= storedAtMicros) {
         await decoder.read(message, 'ViolationFrame', ({ violations }) => {
           const violation = violations[index] ?? null;
           if (!isWide || (violation && isOfGroup(violation))) step.violation = violation;

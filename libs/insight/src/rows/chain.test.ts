@@ -21,6 +21,7 @@ function seen(sequence: number, afterMs: number, part: Partial<Violation> = {}):
       sample: sample && { ...sample, observedAt: at },
       ...part,
     }),
+    nodeName: 'node-a',
     storedAtMicros: at + 12 * ms,
   };
 }
@@ -172,6 +173,7 @@ describe('render', () => {
         },
       },
       violation: sampleLsmViolation(at),
+      nodeName: 'node-a',
       storedAtMicros: T0 + 5 * ms,
     });
     const denied = buildChain(verdictRow(), [step(7), { ...step(8), violation: null, storedAtMicros: null }], []);

@@ -13,6 +13,8 @@ import type { VerdictRow } from './verdict-rows.ts';
 /** One piece of evidence and its violation. */
 export interface EvidenceStep {
   evidence: Evidence;
+  /** Of its frame: pods of an owner or a namespace can be on other nodes than that of the verdict. */
+  nodeName: string;
   /** Null if it is no longer stored or cannot be decoded. */
   violation: Violation | null;
   /** Server time of its frame; null if it is no longer stored. */
