@@ -1,7 +1,8 @@
 // The backlog is shared: a tenant whose verdicts wait for approvals or delays keeps a part of it, and
 // the verdicts of others are planned at once.
+import { BusError } from '@bailiff/bus';
 import { responsePolicy } from '@bailiff/policy';
-import { Ledger, planVerdict } from '@bailiff/response';
+import { Ledger, planVerdict, taskIdOf, withSubstitutes } from '@bailiff/response';
 import { sampleResponse, sampleVerdict } from '@bailiff/schemas/testing';
 import { systemClock } from '@bailiff/service';
 import { waitFor } from '@bailiff/service/testing';
@@ -25,13 +26,20 @@ function rig() {
   const order = new OrderGate();
   const stored: StoredVerdict[] = [];
   const added: QueuedJob[] = [];
-  const plan = (one: StoredVerdict) => ({ stored: one, tasks: planVerdict(one.verdict, one.atMicros, policies) });
+  const ends = new Map<string, { atMicros: number; reasonCode: string }>();
+  const plan = (one: StoredVerdict) => {
+    const planned = planVerdict(one.verdict, one.atMicros, policies);
+    return { stored: one, tasks: withSubstitutes(planned, one.verdict, policies, (id) => ends.get(id) ?? null) };
+  };
+  /** Reads of a verdict that fail. */
+  let failing = 0;
   const scheduler = new Scheduler(
     {
       planner: {
         whenReady: async () => {},
         plan,
         planSequence: async (sequence) => {
+          if (failing-- > 0) throw new BusError('BUS_TIMEOUT', 'no leader');
           const one = stored[sequence - 1];
           return one ? plan(one) : null;
         },
@@ -71,13 +79,18 @@ function rig() {
     await scheduler.take(stored[sequence - 1] as StoredVerdict);
     return sequence;
   };
-  const end = (sequence: number) => {
-    const done = sampleResponse({ verdictId: `v${sequence}`, policy: 'ask', action: 'delete', phase: 'refused' });
+  const end = (sequence: number, reasonCode = '', reads = 0) => {
+    failing = reads;
+    const of = { verdictId: `v${sequence}`, policy: 'ask', action: 'delete' } as const;
+    ends.set(taskIdOf(of), { atMicros: systemClock.nowMicros(), reasonCode });
+    const done = sampleResponse({ ...of, phase: 'refused', reasonCode });
     const taskId = ledger.applyInOrder(done, { sequence, timestampMicros: systemClock.nowMicros() });
     scheduler.applied(taskId, done);
   };
   const has = (sequence: number) => added.some(({ job }) => job.sequence === sequence);
-  return { scheduler, order, stored, take, end, has, slowDown };
+  const isReplaced = (sequence: number) =>
+    added.some(({ job }) => job.sequence === sequence && job.action === 'quarantine');
+  return { scheduler, order, stored, take, end, has, isReplaced, slowDown };
 }
 
 it('shared places - one tenant keeps half of them; verdicts of others are planned at once, its own when one ends', async () => {
@@ -116,6 +129,21 @@ it('shared places - every deferred verdict is planned once, in its order; one th
   scheduler.scan();
   await waitFor(() => scheduler.deferred === 0, { what: 'no verdict to wait' });
   expect(scheduler.outstanding).toBe(0);
+});
+
+it('the quarantine that replaces a refused removal - is planned by a later scan if the bus does not return the verdict', async () => {
+  const { scheduler, take, end, isReplaced } = rig();
+  const [read, unread] = [await take('shop'), await take('shop')];
+  end(read, 'budget-exhausted');
+  await waitFor(() => isReplaced(read), { what: 'control: its job' });
+  end(unread, 'budget-exhausted', 2);
+  await waitFor(
+    () => {
+      scheduler.scan();
+      return isReplaced(unread);
+    },
+    { what: 'its job, after two reads that failed', intervalMs: 1, timeoutMs: 5_000 },
+  );
 });
 
 it('a slow Redis - all due jobs are added once at a time and once again, not by each scan; a new verdict is added at once', async () => {

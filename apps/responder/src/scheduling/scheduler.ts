@@ -47,6 +47,8 @@ export class Scheduler {
   readonly #backlog: Backlog;
   readonly #quiet: RateLimitedLog;
   #queues: Pick<Queues, 'add'> | null = null;
+  /** Sequences of verdicts that could not be read for the substitute of a removal. */
+  readonly #unplanned = new Set<number>();
   #planning = false;
   /** All due jobs are being added. */
   #isAdding = false;
@@ -122,6 +124,7 @@ export class Scheduler {
   /** VERDICTS was recreated and is read from its beginning. */
   clear(): void {
     this.#backlog.clear();
+    this.#unplanned.clear();
   }
 
   /** A record was applied to the ledger: adds the jobs that it makes possible. */
@@ -147,8 +150,10 @@ export class Scheduler {
     const { planner, log } = this.#o;
     planner.planSequence(sequence).then(
       (plan) => plan && this.#put(plan),
-      (error: Error) =>
-        log.warn({ err: error }, 'cannot plan the substitute of a refused removal; the next start plans it'),
+      (error: Error) => {
+        this.#unplanned.add(sequence);
+        log.warn({ err: error }, 'cannot plan the substitute of a refused removal; the next scan plans it');
+      },
     );
   }
 
@@ -160,6 +165,9 @@ export class Scheduler {
     metrics.scans.inc();
     ledger.prune(nowMicros);
     void this.#planDeferred();
+    const unplanned = [...this.#unplanned];
+    this.#unplanned.clear();
+    for (const sequence of unplanned) this.#planSubstitute(sequence);
     this.#scanAgain = this.#isAdding;
     if (!this.#isAdding)
       void this.#addAll([...this.#dueJobs(aheadMs), ...undoJobs(ledger, nowMicros, aheadMs, isCleared)]);
