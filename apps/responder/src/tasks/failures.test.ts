@@ -65,6 +65,7 @@ describe('failures', () => {
   it.each([
     ['no connection', 'KUBE_UNREACHABLE', true],
     ['an expired token', 'KUBE_UNAUTHORIZED', true],
+    ['no token, such as of a plug-in that fails', 'KUBE_CONFIG', true],
     ['no response to reads', 'KUBE_TIMEOUT', false],
     ['failing reads', 'KUBE_SERVER', false],
     ['throttled reads', 'KUBE_TOO_MANY_REQUESTS', false],

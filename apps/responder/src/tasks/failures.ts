@@ -23,10 +23,10 @@ export interface RetryLimits {
 /** Minimum attempts, also if the responder was stopped for longer than the bound. */
 export const MIN_TRIES = 3;
 /** Errors that waiting does not fix: given up after MIN_TRIES, regardless of the time. */
-const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID', 'KUBE_CONFIG']);
+const PERMANENT: ReadonlySet<string> = new Set(['KUBE_INVALID']);
 
-/** No request reaches the API server, or it accepts none of this account. */
-const AWAY: ReadonlySet<string> = new Set(['KUBE_UNREACHABLE', 'KUBE_UNAUTHORIZED']);
+/** No request reaches the API server, this process has no credential for it, or it accepts none of this account. */
+const AWAY: ReadonlySet<string> = new Set(['KUBE_UNREACHABLE', 'KUBE_CONFIG', 'KUBE_UNAUTHORIZED']);
 /** Likewise of an attempt that has only read. Of a change, the pod can be the reason: webhooks see it. */
 const AWAY_FOR_READS: ReadonlySet<string> = new Set([
   ...AWAY,
