@@ -6,6 +6,7 @@ import { QUARANTINE_LABEL, REMOVAL_REASON } from '@bailiff/response';
 import type { QuarantineEntry, Verdict } from '@bailiff/schemas';
 import { waitFor } from '@bailiff/service/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { StepHook } from '../../apps/responder/src/ports.ts';
 import { logged } from '../support/config-log.ts';
 import { acting, NODE, Rig, type RigPod } from './responder/rig.ts';
 
@@ -15,6 +16,7 @@ const DISARMED = ['quiet-a', 'quiet-b', 'quiet-c'];
 
 describe('responder - what attempts have left behind', () => {
   let rig: Rig;
+  let onStep: StepHook = () => {};
   const remove = acting('remove', [{ action: 'delete' }]);
   const evict = acting('evict', [{ action: 'evict' }, { action: 'quarantine', after: '10m', expires: '2s' }]);
   beforeAll(async () => {
@@ -24,10 +26,11 @@ describe('responder - what attempts have left behind', () => {
       remove,
       evict,
       withdrawn: acting('withdrawn', [{ action: 'delete' }]),
+      'taken-back': acting('taken-back', [{ action: 'delete' }]),
       isolate: acting('isolate', [{ action: 'quarantine', expires: '5s' }]),
       long: acting('long', [{ action: 'quarantine', expires: '1h' }]),
     });
-    await rig.start({ budgetGiveUpAfterMs: 1_500, giveUpAfterMs: 2_000 });
+    await rig.start({ budgetGiveUpAfterMs: 1_500, giveUpAfterMs: 2_000 }, { step: (...at) => onStep(...at) });
   });
   afterAll(async () => rig?.[Symbol.asyncDispose]());
 
@@ -65,6 +68,27 @@ describe('responder - what attempts have left behind', () => {
     const { until = '' } = (await entryOf(given)) ?? {};
     expect(Date.parse(until)).toBeGreaterThan(Date.now() + DAY_MS - 60_000);
     expect(end.reason).toContain(`traffic stays blocked until ${until}: given up`);
+  });
+
+  it('a quarantine during which a removal takes its entry back - is in force all the same', async () => {
+    const pod = rig.pod();
+    failDeletes(pod);
+    const removal = await rig.verdict(pod, { rule: 'taken-back' });
+    const { until } = await isIsolated(pod);
+    let verdict: Verdict | null = null;
+    // The last step before its record: it has found the entry of the removal.
+    onStep = async (step, { verdictId, action }) => {
+      if (step !== 'before-terminal' || action !== 'quarantine' || verdictId !== verdict?.verdictId) return;
+      expect(await entryOf(pod)).toMatchObject({ until });
+      await rig.policies({ 'taken-back': { ...acting('taken-back', [{ action: 'delete' }]), enabled: false } });
+      await rig.until(removal, 'delete', 'refused');
+      expect(await entryOf(pod), 'control').toBeUndefined();
+    };
+    verdict = rig.verdictOf(pod, { rule: 'long' });
+    await rig.publish(verdict);
+    await rig.until(verdict, 'quarantine', 'succeeded');
+    await waitFor(async () => (await entryOf(pod))?.verdictId === verdict?.verdictId, { what: 'its own entry' });
+    onStep = () => {};
   });
 
   it('an eviction that failed once, and that a disruption budget then refuses - its quarantine ends with its record', async () => {

@@ -24,8 +24,8 @@ export interface ActionContext {
   nowMs: number;
   api: Api;
   quarantine: QuarantineBucket;
-  /** The quarantine of the pod by another task that ends last. */
-  otherQuarantine(): QuarantineInForce | null;
+  /** The quarantine of the pod by another task that ends last, of those recorded by now. @throws BusError */
+  otherQuarantine(): Promise<QuarantineInForce | null>;
   /** Requests a capture from a node's collector. @throws BusError; Error for an invalid reply */
   requestCapture(node: string, request: CaptureRequest): Promise<CaptureAnswer>;
 }
@@ -65,6 +65,8 @@ export interface Action {
    */
   isInProgress?(context: ActionContext): boolean;
   carryOut(context: ActionContext): Promise<Outcome>;
+  /** After the record of a success: repairs what another task has taken back before it knew the record. */
+  confirm?(context: ActionContext): Promise<void>;
   /** Takes back what failed attempts have left: the task has no effect, or another one replaces it. */
   withdraw?(context: ActionContext): Promise<void>;
   /** What failed attempts have left in force, of a task that is given up; null: nothing. */

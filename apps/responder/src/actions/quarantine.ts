@@ -56,12 +56,16 @@ export const quarantine: Action = {
     return HELD;
   },
 
+  async confirm(context) {
+    if ((await inForce(context)) === null) await addEntry(context, entryOf(context));
+  },
+
   async withdraw(context) {
     // Whether the list had the entry says nothing of the record: an attempt can fail in between, and an isolation
     // takes the place of an entry.
     const entry = await withdrawEntry(context, entryOf(context));
     const isOfOther = entry !== null && !isIsolation(entry);
-    if (!isOfOther && !context.otherQuarantine()) await removeRecord(context.api, placeOf(context));
+    if (!isOfOther && !(await context.otherQuarantine())) await removeRecord(context.api, placeOf(context));
   },
 
   /** The entry blocks the traffic, and its end has to remove a label that may be there. */

@@ -252,8 +252,9 @@ export class TaskRunner {
     };
   }
 
-  #otherQuarantine({ task, stored }: Run): QuarantineInForce | null {
-    const { ledger, clock } = this.#deps;
+  async #otherQuarantine({ task, stored }: Run): Promise<QuarantineInForce | null> {
+    const { ledger, clock, log } = this.#deps;
+    await log.caughtUp();
     const podUid = stored.verdict.pod?.uid;
     const others = [...ledger.quarantines()].filter(
       ({ taskId, untilMicros, response }) =>
@@ -338,6 +339,7 @@ export class TaskRunner {
     });
     this.#inProgress.delete(task.taskId);
     this.#unreadableSince.delete(task.taskId);
+    if (state?.started && undoable) await ACTION_OF[task.action].confirm?.(this.#context(run, state, NO_FACTS));
     return done;
   }
 
