@@ -1,5 +1,5 @@
 // A stored value that all of its readers refuse, and everything that must not be taken for one.
-import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
+import { type InstanceStatus, type NodeStatus, OMITTED_KEYS } from '@bailiff/schemas';
 import { expect, it } from 'vitest';
 import { isAcceptedByReaders, nodeRefusalProblems, refusalOfReaders } from './refused-by-readers.ts';
 
@@ -88,6 +88,7 @@ const SPOOF = 'spoof.cluster._.default';
 it.each<[boolean, string, string, Record<string, NodeStatus | string>, InstanceStatus[]]>([
   [true, 'every node that has read it', SPOOF, { a: node(null, 1_000), b: node(null, 1_000), c: 'not JSON' }, []],
   [false, 'all nodes but one', SPOOF, { a: node(null, 1_000), b: node(SPOOF, 1_000) }, []],
+  [false, 'nodes that refuse more keys than they name', SPOOF, { a: node(OMITTED_KEYS, 1_000) }, []],
   [false, 'no node, as their statuses are older', SPOOF, { a: node(null, 6_000) }, []],
   [false, 'nobody', SPOOF, {}, [correlator(null, 'one')]],
   [true, 'the correlator', 'correlation.cluster._.mine', { a: node(null, 1_000) }, [correlator(null, 'one')]],

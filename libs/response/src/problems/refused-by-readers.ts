@@ -3,7 +3,7 @@
  * not in force if every reader refuses it. If some do, others apply it. Pure.
  */
 import { parseConfigKey } from '@bailiff/policy';
-import type { InstanceStatus, NodeStatus } from '@bailiff/schemas';
+import { type InstanceStatus, type NodeStatus, OMITTED_KEYS } from '@bailiff/schemas';
 import { EXIT } from '@bailiff/service/exit-codes';
 import { lastQuoted, quoted, reportedName } from '../status/text.ts';
 import type { ClusterFacts, StoredConfig } from './facts.ts';
@@ -54,7 +54,9 @@ export function isAcceptedByReaders(
   const read = readersOf(key, readers).filter(
     (one) => typeof one !== 'string' && Date.parse(one.updatedAt) - storedMs > READ_WITHIN_MS,
   ) as (NodeStatus | InstanceStatus)[];
-  return read.length > 0 && read.every(({ configRefused }) => configRefused.every((one) => one.key !== key));
+  // Beyond its limit, a list of refused keys only says how many more there are.
+  const isRefused = (refused: { key: string }) => refused.key === key || refused.key === OMITTED_KEYS;
+  return read.length > 0 && !read.some(({ configRefused }) => configRefused.some(isRefused));
 }
 
 /** A node that enforces no runtime policies does not read them, and names none that it refuses. */

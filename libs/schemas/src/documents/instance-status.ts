@@ -203,10 +203,13 @@ export const MAX_REASON_CHARS = 1_000;
 export const clipReason = (text: string): string =>
   text.length <= MAX_REASON_CHARS ? text : `${text.slice(0, MAX_REASON_CHARS)}...`;
 
+/** Key of the entry that counts the refused keys beyond the limit. */
+export const OMITTED_KEYS = '...';
+
 /** Refused keys with their reasons, up to the limit; the last one counts the rest. Pure. */
 export function fitRefused(refused: Iterable<readonly [key: string, reason: string]>): RefusedConfig[] {
   const all = [...refused].map(([key, reason]) => ({ key: clipReason(key), reason: clipReason(reason) }));
   if (all.length <= MAX_REFUSED_KEYS) return all;
   const kept = all.slice(0, MAX_REFUSED_KEYS);
-  return [...kept, { key: '...', reason: `${all.length - kept.length} more keys were refused` }];
+  return [...kept, { key: OMITTED_KEYS, reason: `${all.length - kept.length} more keys were refused` }];
 }
