@@ -146,7 +146,7 @@ class Responder {
       metrics,
       step,
       mayWait: (verdictId) => this.#scheduler.mayWait(verdictId),
-      waitedTurn: (verdictId) => this.#scheduler.waitedTurn(verdictId),
+      waitedTurn: (...of) => this.#scheduler.waitedTurn(...of),
       log: this.#responses,
       onWait: onWait('responses'),
       signal: this.#end.signal,

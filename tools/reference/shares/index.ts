@@ -65,6 +65,7 @@ export const NOT_SHARED: Readonly<Record<string, string>> = {
   'apps/ipam-sync/src/snapshots/omissions.ts': 'nodes of the plan',
   'apps/responder/src/rights.ts': 'rights of the role',
   'apps/responder/src/scheduling/fair-turns.ts': 'tenants with due tasks',
+  'apps/responder/src/scheduling/scheduler.ts': 'verdicts with a refused removal, until the next scan',
   'apps/siem-relay/src/siem-relay.ts': 'sources',
   'apps/siem-relay/src/outputs/runner.ts': 'MAX_AHEAD sequences of one output, whose events have a row',
   'apps/siem-relay/src/outputs/shared-lookup.ts': 'names of the outputs',

@@ -45,7 +45,7 @@ describe('backlog', () => {
     const undone = ledger.applyInOrder(cordoned, { sequence: 1, timestampMicros: 0 });
     const idsAt = (minutes: number) => {
       const micros = minutes * 60 * SECOND;
-      const jobs = backlog.jobs(ledger, { micros, monotonicMs: 0 }, 0, 0);
+      const jobs = backlog.jobs(ledger, { micros, monotonicMs: micros / 1000 }, 0, 0);
       return [...jobs, ...undoJobs(ledger, micros, 0, () => true)].map(({ id }) => id);
     };
     const ids = [task?.taskId, `${undone}-undo`];
@@ -53,6 +53,9 @@ describe('backlog', () => {
     expect(idsAt(65)).toEqual([`${ids[0]}-1`, ids[1]]);
     for (const minutes of [75, 119]) expect(idsAt(minutes)).toEqual(ids.map((id) => `${id}-1`));
     expect(idsAt(121)).toEqual(ids.map((id) => `${id}-2`));
+    // A job that runs again and again, such as in an outage of the API server, is not lost.
+    backlog.ran('v1', task?.taskId ?? '', 150 * 60_000);
+    expect([160, 209, 211].map((minutes) => idsAt(minutes)[0])).toEqual([ids[0], ids[0], `${ids[0]}-3`]);
   });
 
   it('many tasks that wait for a cooldown - the actions of the ledger are read once, not for each', () => {

@@ -34,7 +34,8 @@ export const MAX_OUTSTANDING = 50_000;
  * A task or undo that is overdue for this long gets another job, and again each time it passes. Its job
  * may be lost to scans, which do not change existing jobs: a Redis that evicts keys deletes the list of a
  * job without the job, and a clock that was ahead has delayed it for as long. A full backlog takes half an
- * hour. A task with two jobs runs once (tasks/run-task.ts).
+ * hour. A task with two jobs runs once (tasks/run-task.ts). One whose job has run in this time gets none: in a day
+ * without the API server, all tasks would have 24.
  */
 export const STUCK_MS = 3_600_000;
 const STUCK_MICROS = STUCK_MS * 1_000;
@@ -76,6 +77,8 @@ interface OpenTask
   > {
   /** Of its job; 0: it has none yet. */
   turn: number;
+  /** On the monotonic clock: when a job of it last ran here, which waits again. Such a job is not lost. */
+  ranAtMs: number;
 }
 
 export class Backlog {
@@ -122,9 +125,10 @@ export class Backlog {
       return;
     }
     const kept = open.map(({ taskId, verdictId, policy, action, step, dueAtMicros, substitute, cooldown }) => {
-      const turn = known?.tasks.find((task) => task.taskId === taskId)?.turn ?? 0;
+      const { turn = 0, ranAtMs = Number.NEGATIVE_INFINITY } =
+        known?.tasks.find((task) => task.taskId === taskId) ?? {};
       return {
-        ...{ taskId, verdictId, policy, action, step, dueAtMicros, substitute, turn },
+        ...{ taskId, verdictId, policy, action, step, dueAtMicros, substitute, turn, ranAtMs },
         ...(cooldown ? { cooldown } : {}),
       };
     });
@@ -144,6 +148,12 @@ export class Backlog {
     const turns = this.#turns.get(action) ?? new FairTurns();
     this.#turns.set(action, turns);
     return turns;
+  }
+
+  /** A job of the task has run, and waits again. */
+  ran(verdictId: string, taskId: string, nowMs: number): void {
+    const task = this.#verdicts.get(verdictId)?.tasks.find((one) => one.taskId === taskId);
+    if (task) task.ranAtMs = nowMs;
   }
 
   /** Turn of a task that has waited, such as for the end of a cooldown. */
@@ -254,7 +264,8 @@ export class Backlog {
         if (this.#isHeld(task, tasks, ledger, then)) continue;
         const job = this.#doJob(task, verdict, then.micros);
         if (job.delayMs > aheadMs) continue;
-        const isStuck = isOverdue(task, ledger, now.micros, { graceMs: STUCK_MS }, ends);
+        const isLost = now.monotonicMs - task.ranAtMs > STUCK_MS;
+        const isStuck = isLost && isOverdue(task, ledger, now.micros, { graceMs: STUCK_MS }, ends);
         jobs.push(isStuck ? another(job, now.micros) : job);
       }
     }

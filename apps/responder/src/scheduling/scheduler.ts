@@ -72,8 +72,9 @@ export class Scheduler {
     return this.#backlog.mayWait(verdictId);
   }
 
-  /** Turn of a task of a verdict that has waited. */
-  waitedTurn(verdictId: string): number {
+  /** A job of a task has run, and waits again. @returns its turn */
+  waitedTurn(verdictId: string, taskId: string): number {
+    this.#backlog.ran(verdictId, taskId, this.#o.clock.monotonicMs());
     return this.#backlog.waitedTurn(verdictId);
   }
 

@@ -69,7 +69,7 @@ export class TaskRunner {
     try {
       const result = await this.#run(job);
       // With the turn that it had, it would run before new tasks of others.
-      return result.kind === 'later' ? { ...result, turn: this.#deps.waitedTurn(job.verdictId) } : result;
+      return result.kind === 'later' ? { ...result, turn: this.#deps.waitedTurn(job.verdictId, job.taskId) } : result;
     } finally {
       this.#running.delete(job.taskId);
     }

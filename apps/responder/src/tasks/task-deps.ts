@@ -23,8 +23,8 @@ export interface TaskDeps {
   order: OrderGate;
   /** Whether a verdict has a place in the backlog where its tasks may wait. */
   mayWait(verdictId: string): boolean;
-  /** Turn of a task of a verdict that has waited. */
-  waitedTurn(verdictId: string): number;
+  /** A job of a task has run, and waits again. @returns its turn */
+  waitedTurn(verdictId: string, taskId: string): number;
   planner: Pick<Planner, 'find' | 'isOrphan'>;
   clock: Clock;
   metrics: Metrics;
