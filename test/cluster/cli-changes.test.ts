@@ -279,6 +279,26 @@ describe('cli disarm', () => {
     expect((await world.cli(['disarm'])).stdout).toBe('nothing is disarmed\n');
   });
 
+  it('pods in quarantine - are named, because their NetworkPolicies stay; control: another namespace, and after the release', async () => {
+    await using own = await World.start();
+    await publishStory(own);
+    await own.status(healthyStatus(NODE_A));
+    const disarm = (...scope: string[]) => own.cli(['disarm', ...scope, '--for', '30m', '--reason', 'x', '--yes']);
+    const STAYS =
+      /in quarantine: shop\/cart-1\. A network plugin .* still blocks such a pod, .*`bailiff quarantine release`/;
+    expect((await disarm('--namespace', 'pay')).stderr).not.toMatch(STAYS);
+    expect((await own.cli(['disarm'])).stderr).not.toMatch(STAYS);
+    for (const scope of [['--namespace', 'shop'], ['--node', NODE_A], ['--all']])
+      expect((await disarm(...scope)).stderr).toMatch(STAYS);
+    expect((await own.cli(['disarm'])).stderr).toMatch(STAYS);
+    const released = await own.cli(['quarantine', 'release', 'shop/cart-1', '--yes']);
+    expect([released.exitCode, released.stderr]).toEqual([
+      0,
+      expect.stringMatching(/its label and NetworkPolicy stay until a responder works: responder: 0 running/),
+    ]);
+    expect((await own.cli(['disarm'])).stderr).not.toMatch(STAYS);
+  });
+
   it('off - a node that still has it is shown as disarmed; control: until its status has the end', async () => {
     await using own = await World.start();
     await own.status(healthyStatus(NODE_A));

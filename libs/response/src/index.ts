@@ -17,7 +17,7 @@ export * from './planning/policy-history.ts';
 export * from './problems/certificates.ts';
 export * from './problems/cni.ts';
 export * from './problems/dead-letters.ts';
-export { type DisarmsOfNode, namespacesText, unendedDisarms } from './problems/disarms.ts';
+export { type DisarmsOfNode, isDisarmedThere, namespacesText, unendedDisarms } from './problems/disarms.ts';
 export * from './problems/enforcement.ts';
 export * from './problems/facts.ts';
 export * from './problems/fill.ts';

@@ -32,6 +32,7 @@ export const SKETCHES: Readonly<Record<string, string>> = {
   'nats --inbox-prefix _INBOX_admin stream get KV_bailiff_config <revision + 1>': STOPPED_COPIES,
   "for n in $(seq 64); do nats --inbox-prefix _INBOX_admin kv put bailiff_config <key> '{}'; done": STOPPED_COPIES,
   'kubectl kustomize': 'named for what it lacks',
+  'kubectl -n shop delete networkpolicy bailiff-quarantine-<uid>': 'the API stand-in of the page has no such pod',
   'kubectl cordon': 'named for what it leaves',
   'kubectl drain': 'named for what it leaves',
   'kubectl uncordon node-1': NO_NODE,

@@ -34,6 +34,7 @@ import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
 import { disarmLines, MAX_NODES_NAMED } from '../shared/rows/cluster-status.ts';
 import { onBus, type Session } from '../shared/session.ts';
+import { readBlockedPods } from './quarantine.ts';
 
 interface Options {
   all?: boolean;
@@ -54,7 +55,7 @@ const MAX_DISARM_MS = 24 * 3_600_000;
 
 const HELP = `
 While disarmed, packets and operations that would be denied pass, and are counted and published as audit. Responses
-are dry runs. This includes quarantined pods.
+are dry runs. This includes quarantined pods, but not their NetworkPolicies, which a network plugin may enforce.
 
 Examples:
   bailiff disarm                                              current disarms
@@ -173,6 +174,21 @@ export function unendedByNodes(
   }));
 }
 
+/** A disarm ends what Bailiff drops, not what the network plugin does for it. */
+async function noteBlocked(session: Session, keys: readonly ConfigKey[]): Promise<void> {
+  if (keys.length === 0) return;
+  const pods = await aside(session, readBlockedPods(session, keys)).catch((error: unknown) => {
+    if (!(error instanceof BusError)) throw error;
+    return null;
+  });
+  if (pods?.length === 0) return;
+  const which = pods ? `in quarantine: ${shortList(pods, MAX_NODES_NAMED)}` : 'pods in quarantine could not be read';
+  session.out.note(`${which}. ${STILL_BLOCKS}`);
+}
+
+const STILL_BLOCKS =
+  'A network plugin that enforces NetworkPolicies still blocks such a pod, by that of its quarantine, until `bailiff quarantine release`';
+
 /** Of a silent node that may not have read a disarm. */
 const STILL_ENFORCES =
   'silent. If its collector ended before the disarm, its guards still drop packets, until a collector runs there';
@@ -211,6 +227,10 @@ async function list(session: Session, disarms: readonly StoredDisarm[], json: bo
   if (omitting.length > 0) out.note(`${namesOf(omitting)}: ${OMITS}`);
   const silent = silentNodes(inForce, nodes, nowMs).filter(([, status]) => !isDisarmed(status, nowMs));
   if (silent.length > 0) out.note(`${namesOf(silent)}: ${STILL_ENFORCES}`);
+  await noteBlocked(
+    session,
+    inForce.map(({ key }) => key),
+  );
   if (json)
     return out.json([
       ...disarms.map(({ key, scope, untilMs, by, reason, refused }) => ({
@@ -253,6 +273,7 @@ async function disarm(session: Session, key: ConfigKey, spanMs: number, options:
     out.note(`nodes that follow: bailiff status; arm again: bailiff disarm ${flagsOf(key)} --off`);
   }
   noteSilent(session, silent, STILL_ENFORCES);
+  await noteBlocked(session, [key]);
 }
 
 function flagsOf(key: ConfigKey): string {

@@ -43,6 +43,7 @@ describe('state of a quarantine', () => {
   });
   const node = (interfaces: object[], part: object = {}) =>
     ({ updatedAt: '2026-11-24T11:59:55Z', interfaces, ...part }) as unknown as NodeStatus;
+  const disarmed = (namespace: string) => ({ namespace, disarmedUntil: '2026-11-24T12:10:00Z' });
   it.each([
     ['in force', node([iface({})])],
     ['in force', node([iface({}), iface({ podUid: 'other', coverage: 'not-covered' })])],
@@ -59,8 +60,14 @@ describe('state of a quarantine', () => {
     ['not known', node([iface({})], { updatedAt: '2026-11-24T11:58:00Z' })],
     ['not known', 'not JSON'],
     ['not known', undefined],
+    ['disarmed', node([iface({})], { disarmedUntil: '2026-11-24T12:10:00Z' })],
+    ['in force', node([iface({})], { disarmedUntil: '2026-11-24T11:59:59Z' })],
+    ['disarmed', node([iface({})], { disarmedNamespaces: [disarmed('shop')] })],
+    ['in force', node([iface({})], { disarmedNamespaces: [disarmed('pay')] })],
+    ['not known', node([iface({})], { disarmedNamespaces: [disarmed('pay')], disarmedNamespacesOmitted: 1 })],
+    ['not applied', node([iface({ quarantinedUntil: null })], { disarmedUntil: '2026-11-24T12:10:00Z' })],
   ])('%s', (state, status) => {
-    expect(stateOf({ podUid: 'u' }, status, nowMs)).toBe(state);
+    expect(stateOf({ podUid: 'u', podNamespace: 'shop' }, status, nowMs)).toBe(state);
   });
 });
 

@@ -14,20 +14,25 @@ import {
   readBusTime,
   readNode,
   readNodesInput,
+  readServices,
   readTasks,
   shortId,
   subjectParts,
   type TaskRecords,
 } from '@bailiff/insight';
+import type { ConfigKey } from '@bailiff/policy';
 import {
   ALREADY_QUARANTINED,
   age,
   editQuarantine,
+  isDisarmedThere,
+  isIsolation,
   podName,
   presentStatuses,
   quarantineEndMicros,
   releaseOf,
   reportedName,
+  responderProblem,
   STALE_NODE_MS,
   withRelease,
 } from '@bailiff/response';
@@ -86,6 +91,17 @@ export async function readQuarantined({ bus, out }: Session): Promise<{ all: Qua
   return { all, problems };
 }
 
+/** Pods of these scopes that have the NetworkPolicy of a quarantine. A removal has none. */
+export async function readBlockedPods(session: Session, keys: readonly ConfigKey[]): Promise<string[]> {
+  const [{ all }, nowMs] = await Promise.all([readQuarantined(session), readBusTime(session)]);
+  const isWithin = ({ nodeName, podNamespace }: Quarantined) =>
+    keys.some(({ scope, name, namespace }) =>
+      scope === 'node' ? name === nodeName : scope === 'cluster' || namespace === podNamespace,
+    );
+  const blocked = all.filter((one) => one.untilMs > nowMs && !isIsolation(one) && isWithin(one));
+  return [...new Set(blocked.map(nameOf))];
+}
+
 const COLUMNS: readonly Column[] = [
   { title: 'POD' },
   { title: 'NODE' },
@@ -129,7 +145,7 @@ export function heldOf(
 
 /** What the kernel of the pod's node does, as of its status. Pure. */
 export function stateOf(
-  { podUid }: Pick<QuarantineEntry, 'podUid'>,
+  { podUid, podNamespace }: Pick<QuarantineEntry, 'podUid' | 'podNamespace'>,
   status: NodeStatus | string | undefined,
   nowMs: number,
 ): string {
@@ -141,6 +157,8 @@ export function stateOf(
   if (own.length === 0) return omitted ? 'not known' : 'no interface';
   if (!own.every(canBlock)) return own.some(canBlock) ? 'partly' : 'blocks nothing';
   if (!own.every(({ quarantinedUntil }) => Date.parse(quarantinedUntil ?? '') > nowMs)) return 'not applied';
+  const isDisarmed = isDisarmedThere(status, podNamespace, nowMs);
+  if (isDisarmed !== false) return isDisarmed ? 'disarmed' : 'not known';
   return own.some(({ pastGuardFrames = 0 }) => pastGuardFrames > 0) ? 'sent only' : 'in force';
 }
 
@@ -287,11 +305,20 @@ export async function release(session: Session, pod: PodSelector, options: Relea
     out.line(`${target.name} is released on ${where}: the list is written again; no quarantine is recorded`);
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${where}; the responder removes its label and NetworkPolicy`);
+  if (selected.length > 0) await noteResponder(session);
   // The pod is released; a status that cannot be read is no failure.
   for (const node of target.nodeNames) {
     const silence = silenceOf(node, await readNode(session, node).catch(() => null), nowMs);
     if (silence !== '') out.note(silence);
   }
+}
+
+/** Where the network plugin enforces it, the NetworkPolicy blocks the pod until a responder has deleted it. */
+async function noteResponder(session: Session): Promise<void> {
+  const status = await readServices(session).catch(() => null);
+  const problem = status && responderProblem(status);
+  if (problem && status.responder.ready === 0)
+    session.out.note(`its label and NetworkPolicy stay until a responder works: ${problem.node}: ${problem.text}`);
 }
 
 /** Pods that present nodes hold without an entry. */

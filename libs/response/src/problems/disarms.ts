@@ -13,6 +13,17 @@ export type DisarmsOfNode = Pick<NodeStatus, 'disarmedUntil' | 'disarmedNamespac
 const CLOCK_SLACK_MS = 30_000;
 const READ_END = 'no stored disarm explains it: check that its collector runs and reads the bus; it ends by itself';
 
+/** Whether nothing of the namespace is dropped there; null: its status omits that. */
+export function isDisarmedThere(
+  { disarmedUntil, disarmedNamespaces = [], disarmedNamespacesOmitted = 0 }: DisarmsOfNode,
+  namespace: string,
+  nowMs: number,
+): boolean | null {
+  const own = disarmedNamespaces.find((one) => one.namespace === namespace);
+  if ([disarmedUntil, own?.disarmedUntil].some((until) => Date.parse(until ?? '') > nowMs)) return true;
+  return own || disarmedNamespacesOmitted === 0 ? false : null;
+}
+
 /** `namespace` null: of the whole node. */
 export interface UnendedDisarm {
   namespace: string | null;
