@@ -78,3 +78,38 @@ for _ in range(${TIMES}): s.sendto(b'from the pod', ('255.255.255.255', 9))`;
   await commandIn(attacker.netns, 'python3', '-c', line);
   expect(await guarded.counted({ 'source-mac drop': TIMES })).toEqual({ 'source-mac drop': TIMES });
 });
+
+it('a copy with the route of another link of the node is judged', async () => {
+  await using node = await TestNode.start({ stacks: true });
+  await node.open();
+  const { attacker } = node.pods;
+  const other = [
+    'ip link add d0 type veth peer d1',
+    'ip link set d1 up',
+    'ip link set d0 up',
+    'tc qdisc add dev d0 clsact',
+    `tc filter add dev d0 ingress protocol ipv6 u32 match u8 17 0xff at 6 action mirred ingress redirect dev ${attacker.hostInterface}`,
+  ];
+  await commandIn(node.netns, 'sh', '-ec', other.join('\n'));
+  await using guarded = await node.guard(attacker);
+  const line = `import socket, struct
+index = socket.if_nametoindex('d0')
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+group = socket.inet_pton(socket.AF_INET6, 'ff02::fb')
+s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group + struct.pack('I', index))
+for _ in range(${TIMES}): s.sendto(b'from the node', ('ff02::fb', 5353, 0, index))`;
+  const send = () => commandIn(node.netns, 'python3', '-c', line);
+  // The kernel needs a moment for the link-local address.
+  await waitFor(
+    () =>
+      send().then(
+        () => true,
+        () => false,
+      ),
+    { what: 'a packet at the other link', until: Boolean },
+  );
+  await waitFor(() => guarded.counts(), {
+    what: 'copies that are judged',
+    until: (counts) => Object.values(counts).some((count) => count >= TIMES),
+  });
+});

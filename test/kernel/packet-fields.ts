@@ -147,8 +147,8 @@ const ROWS: readonly Row[] = [
       active_extensions
     `,
     ['cleared'],
-    'Route, connection, trace, IPVS and bridge state of the pod (`skb_scrub_packet`). With a route of the node, a packet of type PACKET_LOOPBACK is a copy of what the node sends: it passes',
-    '`own-copies.test.ts › a copy of what a pod sends`',
+    'Route, connection, trace, IPVS and bridge state of the pod (`skb_scrub_packet`). With a route at the host side or at the loopback device of the node, a packet of type PACKET_LOOPBACK is a copy of what the node sends: it passes',
+    '`own-copies.test.ts › a copy of what a pod sends`; `own-copies.test.ts › route of another link`',
   ],
   [
     'tc_skip_classify tc_at_ingress redirected from_ingress nf_skip_egress tc_depth',

@@ -7,7 +7,8 @@
  * Place in the data path: spoof_ingress, before a frame counts as judged: the link has not received the copy.
  * Invariant: no frame of a pod passes as one. A veth clears its type. A program of a pod can redirect a copy of
  * its own kernel to the host side with its type (bpf_redirect_peer, Linux below 6.14), but its route is of another
- * network namespace.
+ * device: one of the pod, or, once that is deleted, the kernel's blackhole device, which is in the initial network
+ * namespace. So it does not suffice that the route is of the network namespace of the host side.
  */
 #ifndef BAILIFF_OWN_COPIES_H
 #define BAILIFF_OWN_COPIES_H
@@ -23,9 +24,16 @@
 #define ROUTE_POINTER (~1UL) /* the lowest bit is a flag */
 
 #ifndef WITHOUT_OFFLOAD
-static __always_inline const struct net *network_of(const struct net_device *device)
+/* The kernel gives a copy of IPv6 the route of the packet, and one of IPv4 that route at the loopback device. */
+static __always_inline bool is_own_route(const struct net_device *target,
+					 const struct net_device *host)
 {
-	return READ_FIELD(device, nd_net.net);
+	const struct net *network;
+
+	if (target == host)
+		return true;
+	network = READ_FIELD(host, nd_net.net);
+	return target == READ_FIELD(network, loopback_dev);
 }
 #endif
 
@@ -47,7 +55,7 @@ static __always_inline bool is_own_copy(struct __sk_buff *skb)
 		return false;
 	if (HAS_KERNEL_CTX)
 		route = bpf_rdonly_cast(route, bpf_core_type_id_kernel(struct dst_entry));
-	return network_of(READ_FIELD(route, dev)) == network_of(READ_FIELD(packet, dev));
+	return is_own_route(READ_FIELD(route, dev), READ_FIELD(packet, dev));
 #endif
 }
 

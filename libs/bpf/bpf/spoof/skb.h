@@ -11,7 +11,9 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
-struct net;
+struct net {
+	struct net_device *loopback_dev;
+};
 
 typedef struct {
 	struct net *net;
