@@ -123,9 +123,7 @@ class Responder {
       ...streamOptions('RESPONSES'),
       cluster: this.#cluster,
       ledger,
-      onStored: ({ action, phase, reasonCode: reason }) => {
-        if (phase !== 'started') metrics.responses.inc({ action, phase, reason });
-      },
+      onStored: ({ action, phase, reasonCode }) => metrics.responses.inc({ action, phase, reason: reasonCode }),
       signal: this.#end.signal,
     });
     this.#verdicts = new VerdictStream({ ...streamOptions('VERDICTS'), signal });

@@ -55,7 +55,7 @@ export interface ResponseStreamOptions {
   ledger: Ledger;
   registry: SchemaRegistry;
   onUnreadable(reason: string): void;
-  /** The stream has a record that this process has sent by `publish`, also if the ack was lost. */
+  /** The stream has the end of a task that this process has sent, also if the ack was lost. */
   onStored(response: Response): void;
   /** A dead letter or a schema lookup waits for the bus. */
   onWait: RetryOptions['onWait'];
@@ -111,7 +111,7 @@ export class ResponseStream implements ResponseLog {
   }
 
   publish(response: Response): Promise<Published> {
-    this.#sent.set(response.responseId, true);
+    if (response.phase !== 'started') this.#sent.set(response.responseId, true);
     return this.#store(response, undefined);
   }
 

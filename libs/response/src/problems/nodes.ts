@@ -9,7 +9,7 @@ import { listAgeOf } from '../status/service-health.ts';
 import { age, plural, podName, quoted, reportedName, shortList } from '../status/text.ts';
 import { nodeClockProblems } from './clocks.ts';
 import { cniProblems } from './cni.ts';
-import { disarmProblems } from './disarms.ts';
+import { disarmProblems, isDisarmedThere } from './disarms.ts';
 import { pendingProblems, unconfirmedProblems } from './documents.ts';
 import { type Enforcement, initialModeProblems, isWeakened, type Weakened } from './enforcement.ts';
 import type { ClusterFacts } from './facts.ts';
@@ -45,7 +45,7 @@ export interface NodeReport {
   guarded: number;
   /** Interfaces that should be guarded. */
   guardable: number;
-  /** Guarded interfaces for which some vector is in audit or off, against the built-in modes. */
+  /** Guarded interfaces that are disarmed, or for which some vector is in audit or off, against the built-in modes. */
   notEnforced: number;
   /** The fullest map, in per cent. */
   fullestMap: { name: string; percent: number } | null;
@@ -125,7 +125,7 @@ function nodeReport(
   }
   const report = {
     ...base,
-    ...countsOf(found, weakened),
+    ...countsOf(found, weakened, input.nowMs),
     status: found,
     ageMs: input.nowMs - Date.parse(found.updatedAt),
   };
@@ -163,7 +163,7 @@ const NONE_OMITTED: NonNullable<NodeStatus['interfacesOmitted']> = {
   'not-applicable': 0,
 };
 
-function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
+function countsOf(status: NodeStatus, weakened: readonly Weakened[], nowMs: number) {
   const pods = status.interfaces.filter(({ coverage }) => coverage !== 'not-applicable');
   const { guarded: more, partial, 'not-covered': bare } = status.interfacesOmitted ?? NONE_OMITTED;
   const fills = status.maps
@@ -171,12 +171,12 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[]) {
     .map(({ name, used, capacity }) => ({ name, percent: (100 * used) / capacity }))
     .sort((a, b) => b.percent - a.percent);
   const { ringFull, noCounter, noIface } = recentPacketLosses(status);
+  const isLenient = (pod: InterfaceStatus) =>
+    status.initialMode === 'audit' || isDisarmedThere(status, pod.podNamespace, nowMs) || isWeakened(pod, weakened);
   return {
     guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
     guardable: pods.length + more + partial + bare,
-    notEnforced: pods.filter(
-      (pod) => pod.coverage === 'guarded' && (status.initialMode === 'audit' || isWeakened(pod, weakened)),
-    ).length,
+    notEnforced: pods.filter((pod) => pod.coverage === 'guarded' && isLenient(pod)).length,
     fullestMap: fills[0] ?? null,
     lost: ringFull + noCounter + noIface,
     packetsBeforeGuard: status.interfaces.reduce((sum, iface) => sum + iface.packetsBeforeGuard, 0),

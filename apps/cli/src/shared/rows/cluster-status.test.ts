@@ -393,6 +393,9 @@ describe('a node that is disarmed', () => {
     const seen = report({ a: held }, { disarms });
     expect(seen.exitCode).toBe(exitCode);
     expect(seen.problems.flatMap((one) => (one.node === 'a' ? [one.text] : []))).toEqual(text === '' ? [] : [text]);
+    expect(seen.nodes).toMatchObject([{ health: text === '' ? 'not-enforced' : 'partial', notEnforced: 2 }]);
+    const other = status({ disarmedNamespaces: [{ namespace: 'bank', disarmedUntil: iso(-600_000) }] });
+    expect(report({ a: other }, { disarms }).nodes).toMatchObject([{ notEnforced: 0 }]);
     // After its end.
     const ended = status({ disarmedNamespaces: [{ namespace: 'shop', disarmedUntil: iso(1) }] });
     expect(report({ a: ended })).toMatchObject({ exitCode: 0, problems: [] });
@@ -442,7 +445,7 @@ describe('render', () => {
       'c       missing             -  -        -     -        -     never',
       'node-a  ok                2/2  tcx     1%     0        0        3s  0.1.0',
     ]);
-    expect(summaryLine(seen)).toBe('2 of 3 nodes report, 4 of 4 interfaces guarded');
+    expect(summaryLine(seen)).toBe('2 of 3 nodes report, 4 of 4 interfaces guarded, 2 of them not fully enforced');
   });
 
   it('problems - shouts first, a remedy once for all that need it, and a bound', () => {
