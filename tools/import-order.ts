@@ -45,6 +45,7 @@ export const LAYERS: Readonly<Record<string, Layers>> = {
     'cases.ts',
     'config',
     'publish-response.ts',
+    'quarantined.ts',
     'read-pod.ts',
     'one-of.ts',
     'unsent.ts',

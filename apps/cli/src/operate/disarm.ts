@@ -32,9 +32,9 @@ import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { readSigner, SIGN_HELP, signing } from '../shared/key-file.ts';
+import { readBlockedPods } from '../shared/quarantined.ts';
 import { disarmLines, MAX_NODES_NAMED } from '../shared/rows/cluster-status.ts';
 import { onBus, type Session } from '../shared/session.ts';
-import { readBlockedPods } from './quarantine.ts';
 
 interface Options {
   all?: boolean;

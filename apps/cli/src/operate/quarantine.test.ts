@@ -1,6 +1,7 @@
 import type { NodeStatus } from '@bailiff/schemas';
 import { describe, expect, it } from 'vitest';
-import { heldOf, quarantinedOf, stateOf } from './quarantine.ts';
+import { quarantinedOf } from '../shared/quarantined.ts';
+import { heldOf, stateOf } from './quarantine.ts';
 
 const entry = {
   podUid: 'u1',

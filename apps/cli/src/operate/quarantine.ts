@@ -6,7 +6,7 @@
  * response that quarantined the pod; the responder then removes label and NetworkPolicy. An
  * interrupted release can be repeated: a missing entry is no error while a record is still missing.
  */
-import { decodeToken, encodeToken, openBucket } from '@bailiff/bus';
+import { encodeToken, openBucket } from '@bailiff/bus';
 import {
   clockTime,
   matchesPod,
@@ -20,13 +20,11 @@ import {
   subjectParts,
   type TaskRecords,
 } from '@bailiff/insight';
-import type { ConfigKey } from '@bailiff/policy';
 import {
   ALREADY_QUARANTINED,
   age,
   editQuarantine,
   isDisarmedThere,
-  isIsolation,
   podName,
   presentStatuses,
   quarantineEndMicros,
@@ -36,71 +34,16 @@ import {
   STALE_NODE_MS,
   withRelease,
 } from '@bailiff/response';
-import {
-  type InterfaceStatus,
-  type NodeStatus,
-  type QuarantineEntry,
-  type QuarantineReading,
-  quarantineEndMs,
-  type Response,
-  readQuarantineList,
-} from '@bailiff/schemas';
+import type { InterfaceStatus, NodeStatus, QuarantineEntry, Response } from '@bailiff/schemas';
 import type { Command } from 'commander';
 import { parseName, parsePod } from '../shared/arguments.ts';
 import { confirm } from '../shared/confirm.ts';
 import { CliError } from '../shared/errors.ts';
 import type { CliIo } from '../shared/io.ts';
 import { publishResponse } from '../shared/publish-response.ts';
+import { nameOf, QUARANTINE_BUCKET, type Quarantined, readQuarantined } from '../shared/quarantined.ts';
 import { onBus, type Session } from '../shared/session.ts';
 import type { Column } from '../shared/text/table.ts';
-
-const BUCKET = 'bailiff_quarantine';
-
-export interface Quarantined extends QuarantineEntry {
-  nodeName: string;
-  /** Infinity for no end. */
-  untilMs: number;
-}
-
-/**
- * Parses the list of a node like its collector: valid entries are returned beside problems with others. Pure.
- */
-export function quarantinedOf(nodeName: string, json: string): { entries: Quarantined[]; problems: string[] } {
-  let reading: QuarantineReading;
-  try {
-    reading = readQuarantineList(json);
-  } catch (error) {
-    return { entries: [], problems: [`cannot be parsed: ${(error as Error).message}`] };
-  }
-  const { entries, problems } = reading;
-  if (reading.nodeName !== nodeName) return { entries: [], problems: [`names node ${reportedName(reading.nodeName)}`] };
-  return { entries: entries.map((entry) => ({ ...entry, nodeName, untilMs: quarantineEndMs(entry) })), problems };
-}
-
-/** The entries of all nodes, including ended ones, and how many problems with lists there are, which are reported. */
-export async function readQuarantined({ bus, out }: Session): Promise<{ all: Quarantined[]; problems: number }> {
-  const entries = await openBucket(bus, BUCKET).entries();
-  let problems = 0;
-  const all = entries.flatMap(({ key, value }) => {
-    const nodeName = decodeToken(key);
-    const list = quarantinedOf(nodeName, value.toString('utf8'));
-    for (const problem of list.problems) out.note(`quarantine list of node ${nodeName}: ${problem}`);
-    problems += list.problems.length;
-    return list.entries;
-  });
-  return { all, problems };
-}
-
-/** Pods of these scopes that have the NetworkPolicy of a quarantine. A removal has none. */
-export async function readBlockedPods(session: Session, keys: readonly ConfigKey[]): Promise<string[]> {
-  const [{ all }, nowMs] = await Promise.all([readQuarantined(session), readBusTime(session)]);
-  const isWithin = ({ nodeName, podNamespace }: Quarantined) =>
-    keys.some(({ scope, name, namespace }) =>
-      scope === 'node' ? name === nodeName : scope === 'cluster' || namespace === podNamespace,
-    );
-  const blocked = all.filter((one) => one.untilMs > nowMs && !isIsolation(one) && isWithin(one));
-  return [...new Set(blocked.map(nameOf))];
-}
 
 const COLUMNS: readonly Column[] = [
   { title: 'POD' },
@@ -111,9 +54,6 @@ const COLUMNS: readonly Column[] = [
   { title: 'VERDICT' },
   { title: 'WHY', min: 16, spare: true },
 ];
-
-const nameOf = (entry: QuarantineEntry) =>
-  reportedName(podName({ namespace: entry.podNamespace, name: entry.podName }));
 
 /** Whether its guards drop the traffic of a pod in quarantine. One without a name was removed from its pod. */
 const canBlock = ({ coverage, interfaceName }: InterfaceStatus) =>
@@ -290,7 +230,7 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   const ended = selected.map(({ response, untilMs }) => ({ verdictId: response.verdictId, untilMs }));
   let outcome: 'removed' | 'absent' = 'absent';
   for (const node of target.nodeNames) {
-    const edited = await editQuarantine(openBucket(bus, BUCKET), encodeToken(node), node, (list) =>
+    const edited = await editQuarantine(openBucket(bus, QUARANTINE_BUCKET), encodeToken(node), node, (list) =>
       withRelease(list, { podUid: target.podUid, started: ended, isHeld: !isKnown }, nowMs),
     );
     if (edited === 'removed') outcome = edited;

@@ -5,8 +5,9 @@ import { ALREADY_QUARANTINED, responseIdOf } from '@bailiff/response';
 import type { Response } from '@bailiff/schemas';
 import { sampleResponse } from '@bailiff/schemas/testing';
 import { describe, expect, it } from 'vitest';
-import { type Quarantined, startedQuarantines, targetOf } from '../operate/quarantine.ts';
+import { startedQuarantines, targetOf } from '../operate/quarantine.ts';
 import { parsePod } from '../shared/arguments.ts';
+import type { Quarantined } from '../shared/quarantined.ts';
 import { findWaiting } from './responses.ts';
 
 const NOW_MS = 1_790_000_000_000;
