@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { openBucket } from '@bailiff/bus';
+import { openBucket, streamInfo } from '@bailiff/bus';
 import { sampleViolation } from '@bailiff/schemas/testing';
 import { waitFor } from '@bailiff/service/testing';
 import { expect, it } from 'vitest';
@@ -187,4 +187,34 @@ it.each([
   );
   const ocsf = JSON.parse(named(event?.attributes ?? [])['bailiff.ocsf'] as string) as { time: number };
   expect(ocsf.time, 'the word of the node').toBe(at / 1_000);
+});
+
+it('otlp - added when SIEM has deleted 60 of 100 events: those are not lost, also after a restart; control: those after', async () => {
+  await using rig = await RelayRig.start(false);
+  await using receiver = await new HttpReceiver().start();
+  receiver.reply = () => ({ status: 503 });
+  const siem = () => streamInfo(rig.admin, 'SIEM');
+  const filling = await rig.relay();
+  const filled = async (to: number) => {
+    for (let n = 0; n < 10; n += 1) await rig.violations(Array.from({ length: 10 }, () => sampleViolation()));
+    await waitFor(async () => (await siem()).state.last_seq === to, { what: 'all events', state: siem });
+  };
+  await filled(100);
+  await filling.stop();
+  await rig.admin.jsm.streams.update('SIEM', { ...(await siem()).config, max_msgs: 40 });
+  let relay = await rig.relay(flags(receiver));
+  const fails = () =>
+    waitFor(async () => (await relay.metric('output_failures_total{output="otlp"}')) > 0, { what: 'a failure' });
+  const again = async () => {
+    await relay.stop();
+    relay = await rig.relay(flags(receiver));
+    await fails();
+  };
+  const lost = () => relay.metric('lost_messages_total{stream="otlp"}');
+  await fails();
+  await again();
+  expect(await lost()).toBe(0);
+  await filled(200);
+  await again();
+  expect(await lost()).toBe(100);
 });

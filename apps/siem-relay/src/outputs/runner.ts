@@ -203,19 +203,23 @@ export class OutputRunner {
     const startAt = this.#o.output.startAt ?? this.#o.startAt;
     const [info, last] = await Promise.all([streamInfo(bus, 'SIEM'), position.read()]);
     const [created, { state }] = [lifeName(info), info];
-    this.#ahead.clear();
-    if (last?.created === created && last.sequence <= state.last_seq) {
-      this.#settled = last.sequence;
-      this.#knownTo = last.known ?? 0;
-      for (const sequence of last.ahead ?? []) this.#ahead.add(sequence);
-    } else this.#settled = last === null && startAt === 'new' ? state.last_seq : 0;
-    this.#readTo = this.#settled;
-    // What the relay of before held, and no look at SIEM finds once reading has begun behind it.
-    if (this.#created === '' && last?.created === created) {
-      this.#countLost(state.first_seq);
-      this.#settled = this.#readTo;
+    // Not again after a restore that failed: what is lost would count twice.
+    if (created !== this.#created) {
+      this.#ahead.clear();
+      if (last?.created === created && last.sequence <= state.last_seq) {
+        this.#settled = last.sequence;
+        this.#knownTo = last.known ?? 0;
+        for (const sequence of last.ahead ?? []) this.#ahead.add(sequence);
+        // What SIEM deleted before counts as lost only once an output waits for it.
+      } else this.#settled = last === null && startAt === 'new' ? state.last_seq : Math.max(0, state.first_seq - 1);
+      this.#readTo = this.#settled;
+      // What the relay of before held, and no look at SIEM finds once reading has begun behind it.
+      if (last?.created === created) {
+        this.#countLost(state.first_seq);
+        this.#settled = this.#readTo;
+      }
+      this.#created = created;
     }
-    this.#created = created;
     // Stored at once, so that a crash before the first event does not start later.
     this.#storePosition();
     if (this.#settled > 0) await this.#restore();
