@@ -14,7 +14,7 @@ import {
   parseConfigValue,
 } from '@bailiff/policy';
 import { podName } from '@bailiff/response';
-import { readStored } from '../../shared/config/change.ts';
+import { isSame, readStored } from '../../shared/config/change.ts';
 import { CliError } from '../../shared/errors.ts';
 import { signing } from '../../shared/key-file.ts';
 import { keyOf, shortName } from '../../shared/policy/names.ts';
@@ -59,6 +59,8 @@ export class TemporaryPolicy {
   readonly #options: TemporaryPolicyOptions;
   /** Bucket revision of the last write; 0 if it is not installed. */
   #revision = 0;
+  /** The value of a write without a response in time: the bus may have it all the same. */
+  #unanswered: Record<string, unknown> | null = null;
   /** Operations that the installed policy allows. */
   #allowed = 0;
 
@@ -89,15 +91,28 @@ export class TemporaryPolicy {
     return { by, why: WHY, ...signing(sign, this.#session.io.nowMs()) };
   }
 
+  /** Whether the bus has the value of such a write. @throws BusError */
+  async #lookUp(): Promise<void> {
+    const next = this.#unanswered;
+    if (!next) return;
+    const stored = await readStored(this.#session, this.key);
+    if (stored?.why === WHY && isSame({ key: this.key, stored, next, because: '' }))
+      this.#revision = stored.bucketRevision;
+    this.#unanswered = null;
+  }
+
   async #write(seen: SeenOperations): Promise<void> {
     const { bus } = this.#session;
     const value = this.#value(seen);
     parseConfigValue(this.key, JSON.stringify(value));
+    await this.#lookUp();
+    this.#unanswered = value;
     const written = await writeConfig(bus, this.key, value, {
       ...this.#written(),
       expectedRevision: this.#revision,
     });
     this.#revision = written.bucketRevision;
+    this.#unanswered = null;
     this.#allowed = seen.size;
   }
 
@@ -134,11 +149,13 @@ export class TemporaryPolicy {
   }
 
   async remove(): Promise<void> {
-    if (this.#revision === 0) return;
+    if (this.#revision === 0 && !this.#unanswered) return;
     const { bus, out } = this.#session;
     const name = shortName(this.key);
     const byHand = `bailiff policy delete ${name}`;
     try {
+      await this.#lookUp();
+      if (this.#revision === 0) return;
       await deleteConfig(bus, this.key, { ...this.#written(), expectedRevision: this.#revision });
       out.note(`${name} is deleted`);
     } catch (error) {
