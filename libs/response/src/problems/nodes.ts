@@ -171,12 +171,15 @@ function countsOf(status: NodeStatus, weakened: readonly Weakened[], nowMs: numb
     .map(({ name, used, capacity }) => ({ name, percent: (100 * used) / capacity }))
     .sort((a, b) => b.percent - a.percent);
   const { ringFull, noCounter, noIface } = recentPacketLosses(status);
-  const isLenient = (pod: InterfaceStatus) =>
+  const isLenient = (pod: Pick<InterfaceStatus, 'podNamespace' | 'podName'>) =>
     status.initialMode === 'audit' || isDisarmedThere(status, pod.podNamespace, nowMs) || isWeakened(pod, weakened);
   return {
     guarded: pods.filter(({ coverage }) => coverage === 'guarded').length + more,
     guardable: pods.length + more + partial + bare,
-    notEnforced: pods.filter((pod) => pod.coverage === 'guarded' && isLenient(pod)).length,
+    notEnforced:
+      pods.filter((pod) => pod.coverage === 'guarded' && isLenient(pod)).length +
+      // What holds on the whole node holds for those that its status omits.
+      (isLenient({ podNamespace: '', podName: '' }) ? more : 0),
     fullestMap: fills[0] ?? null,
     lost: ringFull + noCounter + noIface,
     packetsBeforeGuard: status.interfaces.reduce((sum, iface) => sum + iface.packetsBeforeGuard, 0),

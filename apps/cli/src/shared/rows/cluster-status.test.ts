@@ -394,6 +394,10 @@ describe('a node that is disarmed', () => {
     expect(seen.exitCode).toBe(exitCode);
     expect(seen.problems.flatMap((one) => (one.node === 'a' ? [one.text] : []))).toEqual(text === '' ? [] : [text]);
     expect(seen.nodes).toMatchObject([{ health: text === '' ? 'not-enforced' : 'partial', notEnforced: 2 }]);
+    const omitting = { interfacesOmitted: { guarded: 3, partial: 0, 'not-covered': 0, 'not-applicable': 0 } };
+    expect(report({ a: { ...held, ...omitting } }, { disarms }).nodes).toMatchObject([{ guarded: 5, notEnforced: 2 }]);
+    const whole = status({ disarmedUntil: iso(-600_000), ...omitting });
+    expect(report({ a: whole }, { disarms }).nodes).toMatchObject([{ guarded: 5, notEnforced: 5 }]);
     const other = status({ disarmedNamespaces: [{ namespace: 'bank', disarmedUntil: iso(-600_000) }] });
     expect(report({ a: other }, { disarms }).nodes).toMatchObject([{ notEnforced: 0 }]);
     // After its end.
