@@ -283,6 +283,48 @@ describe('enforcer', () => {
     }
   });
 
+  it('share of sets used up by labels - a policy that no label selects is in force for each pod when it changes', () => {
+    Object.assign(world.maps, { setCapacities: { ...world.maps.setCapacities, head: 6 } });
+    const one = new Process(world);
+    const labelled = (n: number) => ({ ...podIdentity(`${n}`), labels: { [`crowd-${n}`]: 'on' } });
+    const pods = [0, 1, 2].map(labelled);
+    one.policies.receive(KEY, denying({ first: '/bin/common' }));
+    for (let n = 0; n < 4; n += 1)
+      one.policies.receive(
+        `runtime.cluster._.crowd-${n}`,
+        denying({ [`${n}`]: '/bin/sh' }, { selector: { podLabels: { matchLabels: { [`crowd-${n}`]: 'on' } } } }),
+      );
+    expect(one.apply(...pods)).toEqual([null, null, null]);
+    const changed = [{ ...labelled(0), labels: { 'crowd-3': 'on' } }, ...pods.slice(1)];
+    const refused = [expect.stringMatching(/has its share/), null, null];
+    expect(one.apply(...changed), 'control').toEqual(refused);
+    one.policies.receive(KEY, denying({ second: '/bin/common' }));
+    expect(one.apply(...changed)).toEqual(refused);
+    const rules = changed.map((of) => one.accounts.get(subject(of).generation)?.facts[0]?.vector);
+    expect(rules.toSorted()).toEqual(['crowd-1/1', 'crowd-2/2', 'guard/second']);
+  });
+
+  it('subject that changes too often - it waits with its former set, and a disarm of its namespace holds and ends', () => {
+    const one = new Process(world);
+    const flip = (n: number) => one.apply({ ...pod, labels: { [`label-${n % 3}`]: 'on' } });
+    for (const n of [0, 1, 2])
+      one.policies.receive(
+        `runtime.cluster._.by-label-${n}`,
+        denying({ [`${n}`]: '/bin/sh' }, { selector: { podLabels: { matchLabels: { [`label-${n}`]: 'on' } } } }),
+      );
+    for (let n = 0; n < 200; n += 1) flip(n);
+    const before = subject();
+    one.enforcer.takeWaiting();
+    for (const untilNs of [9n ** 18n, 0n]) {
+      one.auditUntilNs = untilNs;
+      const changes = [0, 1, 2].flatMap((n) => {
+        flip(n);
+        return one.enforcer.takeWaiting() > 0 ? [subject()] : [];
+      });
+      expect(changes, 'two wait').toEqual([before, before].map((one) => ({ ...one, auditUntilNs: untilNs })));
+    }
+  });
+
   it.each([
     { what: 'no cells', spoil: () => {}, rules: 400, reason: 'adjacent counters' },
     { what: 'no room for the set', spoil: () => (world.maps.maxSets = 1), rules: 2, reason: 'is full' },

@@ -147,6 +147,7 @@ export class Enforcer {
     }
     if (current && current.digest !== digest && !current.isLeast && !this.#mayChange(current)) {
       this.#waiting += 1;
+      this.#adjust(current, subject);
       return null;
     }
     try {
@@ -227,7 +228,9 @@ export class Enforcer {
     };
     const before = inForce.account;
     try {
-      created = subject.set ? this.#createAccount(subject, bucket, isEdit(subject, current)) : null;
+      created = subject.set
+        ? this.#createAccount(subject, bucket, subject.least === null || isEdit(subject, current))
+        : null;
       const generation = created?.stored.generation ?? this.#o.allocateGeneration();
       const { set = 0, base = 0, count = 0 } = created?.stored ?? {};
       inForce.account = created;
@@ -283,7 +286,7 @@ export class Enforcer {
     if (container) this.#shares.removeCells(pod.namespace, count);
   }
 
-  #createAccount(subject: Subject, bucket: number, replacesItself: boolean): Account {
+  #createAccount(subject: Subject, bucket: number, isExempt: boolean): Account {
     const { maps, acked, sets, store, accounts } = this.#o;
     const { podUid, pod, container } = subject;
     const policySet = subject.set as NonNullable<Subject['set']>;
@@ -291,7 +294,7 @@ export class Enforcer {
     const base = this.#allocateCells(subject, facts.length);
     let set: number;
     try {
-      set = sets.acquire(policySet, pod.namespace, replacesItself);
+      set = sets.acquire(policySet, pod.namespace, isExempt);
     } catch (error) {
       this.#releaseCells({ container, pod, base, count: facts.length });
       throw error;

@@ -89,29 +89,29 @@ export class KernelSets {
 
   /**
    * Adds a user, and writes the set first if the kernel does not have it.
-   * @param replacesItself the subject has the same policies with an older content. Both are in the
-   *   kernel for a moment, so the share does not hold: otherwise an edit would never be in force in a
+   * @param isExempt the share does not hold: the subject has the same policies with an older content, and both
+   *   are in the kernel for a moment, or no label selects them. Otherwise an edit would never be in force in a
    *   namespace that has its share
    * @returns the number of the set
    * @throws PolicyError; RuntimeError ERR_RUNTIME_MAP_FULL; Error: the namespace has its share
    */
-  acquire(set: PolicySet, namespace: string, replacesItself = false): number {
+  acquire(set: PolicySet, namespace: string, isExempt = false): number {
     const known = this.#byDigest.get(set.digest);
     if (known) {
-      this.#own(known, namespace, replacesItself);
+      this.#own(known, namespace, isExempt);
       known.users += 1;
       return known.number;
     }
     const impossible = this.#impossible.get(set.digest);
     if (impossible) throw impossible;
     const size = this.#refused.get(set.digest);
-    if (size && !replacesItself) this.#shares.check(namespace, size);
+    if (size && !isExempt) this.#shares.check(namespace, size);
     const number = this.#allocateNumber();
     const encoded = encodeSet(this.#compile(set, number));
     const created: Known = { number, keys: keysOfSet(encoded), owner: null, users: 1, left: 0 };
     // Until it is written, its size is known without compiling it again.
     this.#refused.set(set.digest, this.#maps.setEntries(created.keys));
-    this.#own(created, namespace, replacesItself);
+    this.#own(created, namespace, isExempt);
     this.#refused.delete(set.digest);
     try {
       this.#maps.writeSet(encoded);
@@ -161,10 +161,10 @@ export class KernelSets {
     return [key, known];
   }
 
-  #own(known: Known, namespace: string, replacesItself: boolean): void {
+  #own(known: Known, namespace: string, isExempt: boolean): void {
     if (known.owner !== null) return;
     const entries = this.#maps.setEntries(known.keys);
-    if (!replacesItself) this.#shares.check(namespace, entries);
+    if (!isExempt) this.#shares.check(namespace, entries);
     this.#shares.add(namespace, entries);
     known.owner = namespace;
   }
