@@ -220,7 +220,7 @@ export const ON_A_NODE: readonly Share[] = [
     filledBy:
       'operators; a tenant by labels: each combination of policies that its pods have is a set. Equal combinations are one',
     share:
-      'a namespace gets a further set only while more of each map is free than its sets have. A new revision of a policy is in force also in a namespace that has its share',
+      'a namespace gets a further set only while more of each map is free than its sets have. A new revision of a policy is in force also in a namespace that has its share, and so are the policies that no label selects',
     whenFull:
       'a further policy is refused; a pod that needs a further set keeps its former one while the policies that no label selects stay the same, or has those alone',
     counter: '`bailiff_collector_runtime_policies`; status names each refused subject',
