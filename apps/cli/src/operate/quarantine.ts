@@ -6,7 +6,7 @@
  * response that quarantined the pod; the responder then removes label and NetworkPolicy. An
  * interrupted release can be repeated: a missing entry is no error while a record is still missing.
  */
-import { encodeToken, openBucket } from '@bailiff/bus';
+import { BusError, encodeToken, openBucket } from '@bailiff/bus';
 import {
   clockTime,
   matchesPod,
@@ -246,16 +246,12 @@ export async function release(session: Session, pod: PodSelector, options: Relea
   else if (outcome === 'absent' && recorded === 0) out.line(`${target.name} is already released`);
   else out.line(`${target.name} is released on ${where}; the responder removes its label and NetworkPolicy`);
   if (selected.length > 0) await noteResponder(session);
-  // The pod is released; a status that cannot be read is no failure.
-  for (const node of target.nodeNames) {
-    const silence = silenceOf(node, await readNode(session, node).catch(() => null), nowMs);
-    if (silence !== '') out.note(silence);
-  }
+  for (const node of target.nodeNames) await noteSilent(session, node, nowMs);
 }
 
 /** Where the network plugin enforces it, the NetworkPolicy blocks the pod until a responder has deleted it. */
 async function noteResponder(session: Session): Promise<void> {
-  const status = await readServices(session).catch(() => null);
+  const status = await readServices(session);
   const problem = status && responderProblem(status);
   if (problem && status.responder.ready === 0)
     session.out.note(`its label and NetworkPolicy stay until a responder works: ${problem.node}: ${problem.text}`);
@@ -267,12 +263,21 @@ async function readHeld(session: Session, listed: readonly Quarantined[]): Promi
   return heldOf(listed, new Map(presentStatuses(input)), input.nowMs);
 }
 
-/** Why the pod's traffic does not pass yet although it is released; empty if its node reports. Pure. */
-function silenceOf(nodeName: string, status: NodeStatus | string | null, nowMs: number): string {
-  if (status === null || typeof status === 'string') return '';
-  const ageMs = nowMs - Date.parse(status.updatedAt);
-  if (ageMs <= STALE_NODE_MS) return '';
-  return `${nodeName} is silent for ${age(ageMs)}: it drops the pod's traffic until its collector runs, or the quarantine ends`;
+/** Why the pod's traffic does not pass yet although it is released. */
+async function noteSilent(session: Session, nodeName: string, nowMs: number): Promise<void> {
+  try {
+    const status = await readNode(session, nodeName);
+    if (status === null || typeof status === 'string') return;
+    const ageMs = nowMs - Date.parse(status.updatedAt);
+    if (ageMs > STALE_NODE_MS)
+      session.out.note(
+        `${nodeName} is silent for ${age(ageMs)}: it drops the pod's traffic until its collector runs, or the quarantine ends`,
+      );
+  } catch (error) {
+    // The pod is released; a status that cannot be read is no failure.
+    if (!(error instanceof BusError)) throw error;
+    session.out.note(`whether ${nodeName} works is not known: ${error.message}`);
+  }
 }
 
 function registerList(parent: Command, io: CliIo): void {
